@@ -1,0 +1,95 @@
+"""The table of rooms, kept true."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "trayagent"
+
+# A room may import itself, the roots (errors, the version) and what stands beside its name.
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    "config": {"core"},
+    "ssh.mux": set(),
+    "ssh": {"core", "ssh.mux", "netlink"},
+    "net": {"core", "netlink"},
+    "desktop": {"core", "ipc"},
+    "ipc": {"core"},
+    "netlink": set(),
+    "history": {"core"},
+    "sandbox": set(),
+    "cli": {"ipc", "config"},
+    "attach": {"ipc", "config"},
+    "agent": {"core", "config", "ssh", "ssh.mux", "net", "netlink", "desktop", "ipc", "history"},
+}
+
+# A command that fronts a room imports that one room, inside its function.
+FRONTS: dict[tuple[str, str], str] = {
+    ("cli/run.py", "agent"): "`run` is the agent in the foreground",
+    ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
+    ("cli/history.py", "history"): "`history` reads the log without an agent",
+}
+
+# The core and the protocol decide; they do not do.
+NO_IO = {"asyncio", "logging", "os", "pathlib", "random", "select", "shutil", "signal", "socket", "sqlite3",
+         "subprocess", "tempfile", "threading", "time"}  # fmt: skip
+
+
+def room_of(module: str) -> str:
+    """Return the room of a dotted module below the package, "" for the roots."""
+    parts = module.split(".")[1:]
+    if parts[:2] == ["ssh", "mux"]:
+        return "ssh.mux"
+    return parts[0] if parts else ""
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Return (module, whether it stands at the top level) for each import of a file."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            module = node.module
+            # `from trayagent import errors` names the module in its list.
+            names = [f"{module}.{a.name}" for a in node.names] if module == "trayagent" else [module]
+            found += [(name, id(node) in top) for name in names]
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
+    """Each import of the package's own rooms is allowed by the table, or is a named front."""
+    relative = path.relative_to(ROOT)
+    own = room_of(".".join(("trayagent", *relative.with_suffix("").parts)))
+    if len(relative.parts) == 1:
+        return
+    for module, at_top in imports(path):
+        if not module.startswith("trayagent."):
+            continue
+        room = room_of(module)
+        if room in {own, "errors", "__version__"} or room in MAY_IMPORT[own]:
+            continue
+        assert (str(relative), room) in FRONTS, f"{relative} imports {module}: not in the table"
+        assert not at_top, f"{relative} imports {module} at its top: a front imports inside its function"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if p.is_relative_to(ROOT / "core") or p.is_relative_to(ROOT / "ssh" / "mux")],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_the_deciding_rooms_do_no_io(path: Path) -> None:
+    """The core and the mux protocol import nothing that could read a clock or touch the world."""
+    if path.name == "client.py":
+        return  # the one thin asyncio client
+    bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO
+    assert not bad, f"{path.relative_to(ROOT)} imports {bad}"

@@ -1,0 +1,139 @@
+"""What the network looks like at one moment, and how two moments differ; pure data.
+
+A watcher only *hints* that something happened. The agent then reads a whole
+`Snapshot` again and compares. What flickered between two snapshots (a link that
+lost its carrier for 5 ms, an address removed and given again) cannot be seen by
+comparing, so the hint carries it as `Touched`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Literal
+
+Kind = Literal["physical", "virtual", "vpn", "loopback"]
+Family = Literal[4, 6]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address of an interface; `ip` without prefix length or scope id."""
+
+    ip: str
+    prefix_len: int
+    tentative: bool = False
+    deprecated: bool = False
+    link_local: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.ip}/{self.prefix_len}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface; `up` means administratively up *and* with carrier.
+
+    `lower` names the devices that it stands on (a bridge's ports, a VLAN's or
+    macvlan's parent, a bond's members), where the kernel tells.
+    """
+
+    index: int
+    name: str
+    kind: Kind
+    up: bool
+    addresses: tuple[Address, ...] = ()
+    lower: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route as the kernel holds it (or, for a look-up, the one that it matched).
+
+    `prefix` is `network/length`. `gateway` is None for a device route.
+    `source` is the address that the kernel would send from, where it is known.
+    """
+
+    prefix: str
+    interface: str
+    gateway: str | None = None
+    source: str | None = None
+    metric: int = 0
+    table: int = 254
+
+    @property
+    def prefix_len(self) -> int:
+        """The length of the matched prefix in bits."""
+        return int(self.prefix.rpartition("/")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The question "by which way to `peer`, sending from `local`?"; `local` None lets the kernel choose.
+
+    For a link-local peer, `scope` is the interface.
+    """
+
+    peer: str
+    local: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole network at one moment.
+
+    `routes` are the unicast routes of all tables but `local`, best first within a prefix.
+    `matched` answers the look-ups that were asked for; None = no route (unreachable,
+    blackhole and prohibit routes included).
+    `gateway_macs` maps (interface, gateway address) to the link-layer address that the
+    kernel knows, absent while it is unresolved.
+    `name` is the network's name (connection or SSID) where something knows it.
+    """
+
+    interfaces: tuple[Interface, ...] = ()
+    routes: tuple[Route, ...] = ()
+    matched: Mapping[Lookup, Route | None] = field(default_factory=dict)
+    gateway_macs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    name: str | None = None
+
+    def interface(self, name: str) -> Interface | None:
+        """Return the interface of that name, or None."""
+        return next((i for i in self.interfaces if i.name == name), None)
+
+    def has_address(self, ip: str) -> bool:
+        """Report whether some interface bears the address (tentative and deprecated ones count)."""
+        return any(a.ip == ip for i in self.interfaces for a in i.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What flickered: seen in the kernel's messages, perhaps gone again by the next snapshot.
+
+    `links`: names of interfaces that lost or gained carrier, went down or up, appeared or vanished.
+    `addresses`: textual addresses that were removed (a lifetime refresh is not a removal).
+    `routes`: names of interfaces through which a unicast route was removed.
+    """
+
+    links: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    routes: frozenset[str] = frozenset()
+    lost: bool = False
+    """The kernel dropped messages (ENOBUFS): anything may have flickered."""
+
+    def __or__(self, other: Touched) -> Touched:
+        return Touched(
+            self.links | other.links,
+            self.addresses | other.addresses,
+            self.routes | other.routes,
+            self.lost or other.lost,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.addresses or self.routes or self.lost)
+
+
+def family(ip: str) -> Family:
+    """Return the address family of a textual address; raises ValueError for anything else."""
+    return 4 if ip_address(ip.partition("%")[0]).version == 4 else 6

@@ -1,0 +1,48 @@
+"""What can be wrong with a host, in words for a person and a stable code for scripts.
+
+The codes and the three keys are contract.md's (`status --json`, `problem`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Code = Literal[
+    "auth-denied",
+    "passphrase-needed",
+    "too-many-auth-failures",
+    "host-key-changed",
+    "host-key-unknown",
+    "name-not-found",
+    "refused",
+    "unreachable",
+    "timed-out",
+    "no-common-algorithm",
+    "jump-host-failed",
+    "forward-failed",
+    "control-path-too-long",
+    "control-path-taken",
+    "captive-portal",
+    "network-not-allowed",
+    "not-here",
+    "ssh-missing",
+    "config-error",
+    "vpn-down",
+    "vpn-needs-sign-in",
+    "unknown",
+]
+CODES: tuple[Code, ...] = get_args(Code)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong (`title`) and what to do next (`hint`, empty when it heals by itself)."""
+
+    code: Code
+    title: str
+    hint: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """Return the object that `status --json` shows."""
+        return {"code": self.code, "title": self.title, "hint": self.hint}

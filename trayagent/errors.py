@@ -1,0 +1,20 @@
+"""The root of every error that trayagent shows to a person."""
+
+from __future__ import annotations
+
+
+class TrayagentError(Exception):
+    """Something went wrong that a person can act on.
+
+    `code` is a stable word for scripts, `title` says what happened in one line,
+    `hint` says what to do next (empty when there is nothing to do).
+    """
+
+    def __init__(self, title: str, *, code: str = "unknown", hint: str = "") -> None:
+        super().__init__(title)
+        self.code = code
+        self.title = title
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.title}\n  {self.hint}" if self.hint else self.title
