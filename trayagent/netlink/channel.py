@@ -1,0 +1,112 @@
+"""One netlink socket that asks and waits for the answer; the kernel answers inside the call."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.wire import (
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Message,
+    error_of,
+    messages,
+    pack,
+)
+
+NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
+
+# The kernel fills dump datagrams up to 32 KiB when the reader offers that much (NL_CB skb sizing).
+READ_BYTES = 64 * 1024
+# A dump that a change interrupted is inconsistent; on a machine that flaps for ever, take it as it is.
+DUMP_TRIES = 3
+# The kernel answers before sendto() returns; only a dying kernel would make us wait.
+ANSWER_TIMEOUT_S = 2.0
+
+
+class Channel:
+    """A request socket of one netlink protocol; a context manager. Raises NetlinkError throughout."""
+
+    def __init__(self, protocol: int) -> None:
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        except OSError as e:
+            raise NetlinkError("opening a netlink socket", e.errno or 0) from e
+        self._socket.settimeout(ANSWER_TIMEOUT_S)
+        self._seq = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; a second time does nothing."""
+        self._socket.close()
+
+    def ask(self, kind: int, body: bytes) -> Message:
+        """Return the single answer to a request; raises NetlinkError with the kernel's errno."""
+        self._send(kind, NLM_F_REQUEST, body)
+        for message in self._answers():
+            if message.type == NLMSG_ERROR:
+                raise NetlinkError("the kernel refused a netlink request", error_of(message.body))
+            return message
+        raise NetlinkError("the kernel gave no answer")
+
+    def dump(self, kind: int, body: bytes) -> list[Message]:
+        """Return all messages of a dump, taken again when a change interrupted it."""
+        for _ in range(DUMP_TRIES):
+            found, whole = self._dump_once(kind, body)
+            if whole:
+                break
+        return found
+
+    def _dump_once(self, kind: int, body: bytes) -> tuple[list[Message], bool]:
+        self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
+        found: list[Message] = []
+        whole = True
+        for message in self._answers():
+            whole = whole and not message.flags & NLM_F_DUMP_INTR
+            if message.type == NLMSG_DONE:
+                return found, whole
+            if message.type == NLMSG_ERROR:
+                raise NetlinkError("the kernel refused a netlink dump", error_of(message.body))
+            found.append(message)
+        return found, whole
+
+    def _send(self, kind: int, flags: int, body: bytes) -> None:
+        self._seq += 1
+        try:
+            self._socket.sendto(pack(kind, flags, self._seq, body), (0, 0))
+        except OSError as e:
+            raise NetlinkError("sending a netlink request", e.errno or 0) from e
+
+    def _answers(self) -> Iterator[Message]:
+        """Yield what answers the last request; what is left of an abandoned one is skipped."""
+        while True:
+            try:
+                data, _, flags, _ = self._socket.recvmsg(READ_BYTES)
+            except OSError as e:
+                raise NetlinkError("waiting for a netlink answer", e.errno or errno.ETIMEDOUT) from e
+            if flags & socket.MSG_TRUNC:
+                raise NetlinkError("a netlink answer was longer than its buffer")
+            yield from (m for m in messages(data) if m.seq == self._seq)
+
+
+def works(protocol: int) -> bool:
+    """Report whether this kernel lets us open a netlink socket of that protocol."""
+    with contextlib.suppress(NetlinkError):
+        Channel(protocol).close()
+        return True
+    return False

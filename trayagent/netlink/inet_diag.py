@@ -1,0 +1,125 @@
+"""TCP sockets of the whole network namespace, and one of them by its four numbers.
+
+Source: sock_diag(7), linux/inet_diag.h. Unprivileged; needs the kernel's inet_diag (loaded on demand).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from trayagent.netlink.channel import Channel
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.tcp_info import TcpInfo, parse_tcp_info
+from trayagent.netlink.wire import attributes
+
+SOCK_DIAG_BY_FAMILY = 20
+ESTABLISHED, SYN_SENT, LISTEN = 1, 2, 10
+TIMER_NONE, TIMER_RETRANSMIT, TIMER_KEEPALIVE, TIMER_TIME_WAIT, TIMER_ZERO_WINDOW = range(5)
+
+_EXT_INFO = 1 << (2 - 1)
+_ATTR_INFO = 2
+_ID = "2s2s16s16sI8s"
+_REQUEST = struct.Struct("=BBBxI" + _ID)
+_ANSWER = struct.Struct("=BBBB" + _ID + "IIIII")
+_NO_COOKIE = b"\xff" * 8
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """One TCP socket; an IPv4 connection of an IPv6 socket shows IPv4 addresses.
+
+    `bound` is the index of the interface it is bound to (a link-local connection always is).
+    `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` only where it was asked for.
+    """
+
+    state: int
+    local_ip: str
+    local_port: int
+    peer_ip: str
+    peer_port: int
+    inode: int
+    uid: int
+    bound: int = 0
+    timer: int = 0
+    retransmits: int = 0
+    expires_ms: int = 0
+    info: TcpInfo | None = None
+
+
+def parse_tcp(body: bytes) -> TcpSocket:
+    """Read one answer to an INET_DIAG request; raises NetlinkError when it is cut short."""
+    if len(body) < _ANSWER.size:
+        raise NetlinkError(f"a socket's record has {len(body)} bytes instead of {_ANSWER.size}")
+    family, state, timer, retransmits, sport, dport, src, dst, bound, _, expires, _, _, uid, inode = (
+        _ANSWER.unpack_from(body)
+    )
+    found = attributes(body, _ANSWER.size)
+    return TcpSocket(
+        state=state,
+        local_ip=_ip(family, src),
+        local_port=int.from_bytes(sport, "big"),
+        peer_ip=_ip(family, dst),
+        peer_port=int.from_bytes(dport, "big"),
+        inode=inode,
+        uid=uid,
+        bound=bound,
+        timer=timer,
+        retransmits=retransmits,
+        expires_ms=expires,
+        info=parse_tcp_info(found[_ATTR_INFO]) if _ATTR_INFO in found else None,
+    )
+
+
+def tcp_sockets(channel: Channel, *states: int, info: bool = False) -> list[TcpSocket]:
+    """Return the IPv4 and IPv6 TCP sockets in those states (none named: all of them)."""
+    mask = sum(1 << s for s in states) if states else 0xFFF
+    found: list[TcpSocket] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        body = _request(family, info, mask, (b"\0\0", b"\0\0", bytes(16), bytes(16), 0))
+        try:
+            found += [parse_tcp(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
+        except NetlinkError as e:
+            if family == socket.AF_INET or e.errno != errno.ENOENT:  # a kernel without IPv6
+                raise
+    return found
+
+
+def tcp_socket(
+    channel: Channel, local: tuple[str, int], peer: tuple[str, int], *, bound: int = 0
+) -> TcpSocket | None:
+    """Return the socket that connects `local` to `peer`, with its tcp_info, or None.
+
+    `bound` is the scope of a link-local connection. When the connection is gone the kernel falls back
+    to a listener on the local port, which is no answer: its peer differs.
+    """
+    family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
+    wanted = (
+        struct.pack(">H", local[1]),
+        struct.pack(">H", peer[1]),
+        socket.inet_pton(family, local[0]).ljust(16, b"\0"),
+        socket.inet_pton(family, peer[0]).ljust(16, b"\0"),
+        bound,
+    )
+    try:
+        answer = channel.ask(SOCK_DIAG_BY_FAMILY, _request(family, True, 0xFFF, wanted))
+    except NetlinkError as e:
+        if e.errno == errno.ENOENT:
+            return None
+        raise
+    found = parse_tcp(answer.body)
+    return found if (found.peer_ip, found.peer_port) == peer else None
+
+
+def _request(family: int, info: bool, states: int, ends: tuple[bytes, bytes, bytes, bytes, int]) -> bytes:
+    return _REQUEST.pack(family, socket.IPPROTO_TCP, _EXT_INFO if info else 0, states, *ends, _NO_COOKIE)
+
+
+def _ip(family: int, raw: bytes) -> str:
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, raw[:4])
+    mapped = IPv6Address(raw).ipv4_mapped
+    return str(mapped) if mapped else socket.inet_ntop(socket.AF_INET6, raw)

@@ -1,0 +1,61 @@
+"""The fields of struct tcp_info that tell whether a connection lives; pure, bytes in.
+
+Source: linux/tcp.h. The kernel appends fields: a short answer of an old kernel reads as zeros.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_UNKNOWN_RTT = 0xFFFFFFFF
+_SIZE = 208  # up to and including bytes_sent
+_BYTES = struct.Struct("=8B")
+_WORDS = struct.Struct("=24I")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpInfo:
+    """Times end in their unit; `min_rtt_us` is None until a round trip was measured.
+
+    `bytes_acked` counts the SYN too, so it may exceed `bytes_sent` by one.
+    """
+
+    rtt_us: int
+    rttvar_us: int
+    min_rtt_us: int | None
+    rto_us: int
+    unacked: int
+    retransmits: int
+    backoff: int
+    last_data_sent_ms: int
+    last_data_recv_ms: int
+    last_ack_recv_ms: int
+    bytes_acked: int
+    bytes_received: int
+    bytes_sent: int
+
+
+def parse_tcp_info(data: bytes) -> TcpInfo:
+    """Read the attribute INET_DIAG_INFO."""
+    data = data.ljust(_SIZE, b"\0")
+    _, _, retransmits, _, backoff, *_ = _BYTES.unpack_from(data)
+    words = _WORDS.unpack_from(data, 8)
+    acked, received = struct.unpack_from("=QQ", data, 120)
+    (min_rtt,) = struct.unpack_from("=I", data, 148)
+    (sent,) = struct.unpack_from("=Q", data, 200)
+    return TcpInfo(
+        rtt_us=words[15],
+        rttvar_us=words[16],
+        min_rtt_us=None if min_rtt in {0, _UNKNOWN_RTT} else min_rtt,
+        rto_us=words[0],
+        unacked=words[4],
+        retransmits=retransmits,
+        backoff=backoff,
+        last_data_sent_ms=words[9],
+        last_data_recv_ms=words[11],
+        last_ack_recv_ms=words[12],
+        bytes_acked=acked,
+        bytes_received=received,
+        bytes_sent=sent,
+    )

@@ -1,0 +1,57 @@
+"""Unix sockets with their names, inodes and peers.
+
+Source: sock_diag(7), linux/unix_diag.h. /proc/net/unix knows neither peers nor backlog.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from trayagent.netlink.channel import Channel
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.inet_diag import SOCK_DIAG_BY_FAMILY
+from trayagent.netlink.wire import attributes, number
+
+ESTABLISHED, LISTEN = 1, 10
+
+_SHOW_NAME, _SHOW_PEER = 1, 4
+_ATTR_NAME, _ATTR_PEER = 0, 2
+_REQUEST = struct.Struct("=BBHIIIII")
+_ANSWER = struct.Struct("=BBBBIII")
+_ANY = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """One Unix socket; `peer` is the inode at the other end, 0 for none.
+
+    `name` is the name it was bound to, whatever the file is called now; "" for none, "@…" for abstract.
+    """
+
+    kind: int
+    state: int
+    inode: int
+    name: str = ""
+    peer: int = 0
+
+
+def parse_unix(body: bytes) -> UnixSocket:
+    """Read one answer to a UNIX_DIAG request; raises NetlinkError when it is cut short."""
+    if len(body) < _ANSWER.size:
+        raise NetlinkError(f"a Unix socket's record has {len(body)} bytes instead of {_ANSWER.size}")
+    _, kind, state, _, inode, _, _ = _ANSWER.unpack_from(body)
+    found = attributes(body, _ANSWER.size)
+    name = found.get(_ATTR_NAME, b"")
+    shown = b"@" + name[1:] if name.startswith(b"\0") else name.partition(b"\0")[0]
+    return UnixSocket(kind, state, inode, os.fsdecode(shown), number(found.get(_ATTR_PEER)))
+
+
+def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
+    """Return the Unix sockets in those states (none named: all of them)."""
+    mask = sum(1 << s for s in states) if states else _ANY
+    show = (_SHOW_NAME if names else 0) | (_SHOW_PEER if peers else 0)
+    body = _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)
+    return [parse_unix(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
