@@ -1,0 +1,49 @@
+"""The laptop user's ~/.ssh: configuration and known hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from trayagent.sandbox.files import Files
+from trayagent.sandbox.sshd import Sshd
+
+Options = Mapping[str, str | int | list[str]]
+
+
+def write_config(files: Files, hosts: Mapping[str, Options], everywhere: Options) -> Path:
+    """Write ~/.ssh/config and return its path.
+
+    `hosts` maps a Host pattern to its options (a list repeats the keyword); `everywhere`
+    goes into the last block, before the options without which no login would work here.
+    """
+    blocks = [_block(name, options) for name, options in hosts.items()]
+    common: Options = {
+        "User": files.user,
+        "IdentityFile": str(files.key),
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(files.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "UpdateHostKeys": "no",  # known_hosts stays as the laboratory wrote it
+    }
+    path = files.ssh / "config"
+    # Replaced in one step: whoever watches the file never sees half of it.
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text("".join([*blocks, _block("*", {**everywhere, **common})]))
+    fresh.replace(path)
+    return path
+
+
+def make_known(files: Files, server: Sshd, *names: str) -> None:
+    """Add the server's host key to known_hosts, under its address and other names."""
+    with files.known_hosts.open("a") as known:
+        known.write(f"{','.join((server.known_as, *names))} {server.host_key}\n")
+
+
+def _block(name: str, options: Options) -> str:
+    lines = [f"Host {name}"]
+    for key, value in options.items():
+        lines += [f"    {key} {one}" for one in (value if isinstance(value, list) else [value])]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,135 @@
+"""The laboratory's folder: homes, keys and the few system files that it shows instead of the machine's.
+
+The laptop and the far side see their own /etc/passwd, in which the user's home is the
+laboratory's: ssh takes `~` from there, not from HOME. So plain `ssh web` finds the
+laboratory's ~/.ssh, the user's own keys and configuration stay out of it, and sshd's
+sessions start in a home of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from trayagent.sandbox import plan
+from trayagent.sandbox.tools import search_path, tool
+
+# The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
+PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
+
+
+class Files:
+    """Paths below one short folder: a control path must fit into the 108 bytes of a Unix socket's address."""
+
+    def __init__(self) -> None:
+        self.user = _user_name()
+        self.root = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+        self.home = self.root / "home"
+        self.ssh = self.home / ".ssh"
+        self.runtime = self.root / "run"
+        self.far_home = self.root / "far"
+        self.far = self.root / "sshd"
+        self.far_tmp = self.root / "tmp"
+        self.key = self.ssh / "id_ed25519"
+        self.authorized_keys = self.far / "authorized_keys"
+        self.known_hosts = self.ssh / "known_hosts"
+
+    def write(self) -> None:
+        """Make the folders, the user's key pair and the system files."""
+        etc = self.root / "etc"
+        for folder in (self.home, self.ssh, self.runtime, self.far_home, self.far, self.far_tmp, etc):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self.far_tmp.chmod(0o1777)
+        keygen(self.key)
+        shutil.copy(self.key.with_suffix(".pub"), self.authorized_keys)
+        self.known_hosts.touch(mode=0o600)
+        (etc / "passwd-laptop").write_text(_passwd(self.home))
+        (etc / "passwd-far").write_text(_passwd(self.far_home))
+        (etc / "shadow").write_text(f"{self.user}:*:19000:0:99999:7:::\n")
+        names = {"127.0.0.1": "localhost", "::1": "localhost", **plan.HOSTS}
+        (etc / "hosts").write_text("".join(f"{ip} {name}\n" for ip, name in names.items()))
+        (etc / "resolv.conf").write_text(f"nameserver {plan.NAME_SERVER}\noptions timeout:1 attempts:1\n")
+        (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
+        (etc / "ssh_config").write_text("")
+
+    def laptop_mounts(self) -> list[list[str]]:
+        """Return the steps of the laptop's mount namespace."""
+        return [["sysfs", "lab", "/sys"], *self._covers("passwd-laptop")]
+
+    def far_mounts(self) -> list[list[str]]:
+        """Return the steps of the mount namespace of every other node.
+
+        A private /tmp (tmux and sshd's agent sockets live there), /run (sshd's folder,
+        utmp) and /var/log (lastlog, wtmp): the machine's own stay as they are.
+        """
+        inside = str(self.far_tmp / self.root.name)
+        steps = [["mkdir", "", inside], ["bind", str(self.root), inside], ["bind", str(self.far_tmp), "/tmp"]]  # noqa: S108
+        steps += [["tmpfs", "lab", "/var/log"], ["tmpfs", "lab", "/run"], ["mkdir", "", "/run/sshd"]]
+        return [
+            *steps,
+            ["sysfs", "lab", "/sys"],
+            *self._covers("passwd-far"),
+            ["bind", self._etc("shadow"), "/etc/shadow"],
+        ]
+
+    def _covers(self, passwd: str) -> list[list[str]]:
+        same = ("hosts", "resolv.conf", "nsswitch.conf")
+        return [
+            ["bind", self._etc(passwd), "/etc/passwd"],
+            # Files that it includes belong to nobody seen from a user namespace, and ssh refuses those.
+            ["bind", self._etc("ssh_config"), "/etc/ssh/ssh_config"],
+            *(["bind", self._etc(name), f"/etc/{name}"] for name in same),
+        ]
+
+    def _etc(self, name: str) -> str:
+        return str(self.root / "etc" / name)
+
+    def laptop_env(self) -> dict[str, str]:
+        """Return the environment of the laptop's user."""
+        return {
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            **self._env(self.home),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+        }
+
+    def far_env(self) -> dict[str, str]:
+        """Return the environment of programs on the far side."""
+        return self._env(self.far_home)
+
+    def _env(self, home: Path) -> dict[str, str]:
+        return {
+            "HOME": str(home),
+            "USER": self.user,
+            "LOGNAME": self.user,
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+            "PATH": search_path(),
+        }
+
+
+def keygen(path: Path) -> None:
+    """Make an ed25519 key pair without passphrase."""
+    words = [tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
+    subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return "user"
+
+
+def _passwd(home: Path) -> str:
+    """Return the machine's accounts with the user's home, shell and locked password replaced."""
+    uid, gid = os.getuid(), os.getgid()
+    rows = [f"{_user_name()}:x:{uid}:{gid}:laboratory:{home}:/bin/bash"]
+    others = (entry for entry in pwd.getpwall() if entry.pw_uid != uid and entry.pw_name != "sshd")
+    rows += [":".join(map(str, entry)) for entry in others]
+    # sshd of root gives up its rights to this account.
+    rows.append("sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,55 @@
+"""A small TCP service for forwards: answers an HTTP GET with a page, echoes everything else.
+
+Usage: echo.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import sys
+
+PAGE = b"hello from the laboratory\n"
+HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
+
+
+class Handler(socketserver.BaseRequestHandler):
+    """One visitor: the first bytes tell whether it speaks HTTP."""
+
+    def handle(self) -> None:
+        """Serve until the visitor leaves."""
+        try:
+            while data := self.request.recv(65536):
+                if data.startswith(b"GET "):
+                    head = (
+                        f"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(PAGE)}\r\n\r\n"
+                    )
+                    self.request.sendall(head.encode() + PAGE)
+                    return
+                self.request.sendall(data)
+        except ConnectionError:  # visitors come and go with the network
+            return
+
+
+class Service(socketserver.ThreadingTCPServer):
+    """A listener that can be started again at once and does not wait for its visitors."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+def main() -> None:
+    """Listen and serve."""
+    address, port = sys.argv[1], int(sys.argv[2])
+    try:
+        service = Service((address, port), Handler)
+    except OSError as error:
+        os.write(1, json.dumps({"error": str(error)}).encode() + b"\n")
+        return
+    os.write(1, b"{}\n")
+    service.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The process that keeps the laboratory's namespaces, and ends everything in them when its parent is gone.
+
+Usage: holder.py FOLDER
+
+One order (a JSON line) comes on stdin and one answer goes to stdout: the numbers of the
+descriptors that hold the namespaces, for `nsenter --net=/proc/PID/fd/N`. Nothing has a
+name in the file system, so two laboratories cannot clash and nothing can be left behind.
+At the end of stdin, which also comes when the parent is killed, every process in the
+namespaces is ended and the laboratory's folder removed.
+
+An ordinary user first gets a user namespace where it is root; programs of the laptop and
+sshd run in a second one below, where the user is itself again, without any capability.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def _unshare(flags: int, what: str) -> None:
+    _checked(_libc.unshare(flags), what)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+    kind_word = kind.encode() if kind else None
+    _checked(_libc.mount(source.encode(), target.encode(), kind_word, flags, None), f"mount {target}")
+
+
+def _namespace_of_child(kind: str, enter: Callable[[], None], outside: Callable[[int], None]) -> int:
+    """Let a child `enter` a new namespace, do `outside(pid)` here, and return a descriptor of it."""
+    entered_r, entered_w = os.pipe()
+    done_r, done_w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        answer = b""
+        try:
+            enter()
+        except OSError as error:
+            answer = json.dumps([error.errno, str(error)]).encode()
+        os.write(entered_w, answer or b"ok")
+        os.close(done_w)
+        os.read(done_r, 1)
+        os._exit(0)
+    os.close(entered_w)
+    try:
+        answer = os.read(entered_r, 4096)
+        if answer != b"ok":
+            number, text = json.loads(answer)
+            raise OSError(number, text)
+        outside(pid)
+        return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
+    finally:
+        for descriptor in (entered_r, done_r, done_w):
+            os.close(descriptor)
+        os.waitpid(pid, 0)
+
+
+def _become_root() -> tuple[int, int]:
+    """Enter a user namespace as its root; return descriptors of it and of the user's own one below."""
+    uid, gid = os.getuid(), os.getgid()
+    _unshare(CLONE_NEWUSER, "user namespace")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+    def map_back(pid: int) -> None:
+        Path(f"/proc/{pid}/uid_map").write_text(f"{uid} 0 1")
+        Path(f"/proc/{pid}/gid_map").write_text(f"{gid} 0 1")
+
+    own = _namespace_of_child("user", lambda: _unshare(CLONE_NEWUSER, "second user namespace"), map_back)
+    return os.open("/proc/self/ns/user", os.O_RDONLY), own
+
+
+def _network(settings: dict[str, str]) -> int:
+    """Move to a new network namespace with those sysctls, and return its descriptor."""
+    _unshare(CLONE_NEWNET, "network namespace")
+    for key, value in settings.items():
+        path = Path("/proc/sys", *key.split("/"))
+        if path.exists():  # a kernel without IPv6 has none of its keys
+            path.write_text(value)
+    return os.open("/proc/self/ns/net", os.O_RDONLY)
+
+
+def _mounts(steps: list[list[str]]) -> None:
+    """Enter a private mount namespace and take the steps: [kind or "bind", source, target]."""
+    _unshare(CLONE_NEWNS, "mount namespace")
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    for kind, source, target in steps:
+        if kind == "mkdir":
+            Path(target).mkdir(parents=True, exist_ok=True)
+        elif not Path(target).exists():
+            continue  # what the machine does not have needs no cover
+        elif kind == "bind":
+            _mount(source, target, None, MS_BIND | MS_REC)
+        elif kind == "sysfs":
+            # Some containers forbid a second sysfs; then /sys/class/net shows the machine's own devices.
+            with contextlib.suppress(OSError):
+                _mount(source, target, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        else:
+            _mount(source, target, kind, MS_NOSUID | MS_NODEV)
+
+
+def processes_in(networks: set[tuple[int, int]]) -> list[int]:
+    """Return the pids of the processes that live in one of the network namespaces (device, inode)."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # gone by now, or somebody else's
+                if identity(f"{folder}/ns/net") in networks:
+                    found.append(int(folder.name))
+    return found
+
+
+def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bool:
+    """Kill every process in the namespaces but this one; report whether all were gone in time."""
+    limit = time.monotonic() + deadline_s
+    while left := [pid for pid in processes_in(networks) if pid != os.getpid()]:
+        for pid in left:
+            with contextlib.suppress(OSError):
+                handle = os.pidfd_open(pid)
+                try:
+                    if identity(f"/proc/{pid}/ns/net") in networks:  # the number may have a new owner by now
+                        signal.pidfd_send_signal(handle, signal.SIGKILL)
+                finally:
+                    os.close(handle)
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Return what tells a namespace apart: device and inode of its file."""
+    stat = Path(path).stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _build(order: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"pid": os.getpid(), "user": None, "own": None, "net": {}, "mnt": {}}
+    if os.getuid() != 0:
+        answer["user"], answer["own"] = _become_root()
+    for name, settings in order["nodes"].items():
+        answer["net"][name] = _network(settings)
+        if name in order["mounts"]:
+            steps = order["mounts"][name]
+
+            def enter(steps: list[list[str]] = steps) -> None:
+                _mounts(steps)
+
+            answer["mnt"][name] = _namespace_of_child("mnt", enter, lambda _: None)
+    return answer
+
+
+def main() -> None:
+    """Build, answer, wait for the end of stdin, and clear up."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # only the end of stdin ends a holder: it clears up
+    networks: set[tuple[int, int]] = set()
+    try:
+        order = sys.stdin.readline()
+        if not order:
+            return
+        try:
+            answer = _build(json.loads(order))
+        except OSError as error:
+            answer = {"errno": error.errno, "error": str(error)}
+        networks = {identity(f"/proc/self/fd/{fd}") for fd in answer.get("net", {}).values()}
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(answer), flush=True)  # noqa: T201 - the answer to the parent
+        sys.stdin.read()
+    finally:
+        end_processes(networks)
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

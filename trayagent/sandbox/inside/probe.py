@@ -1,0 +1,94 @@
+"""A stopwatch: waits to be released, then tries a TCP service until it echoes, and says when that was.
+
+Usage: probe.py ADDRESS PORT  prints {} when ready; a line on stdin releases it; it then
+prints {"at": SECONDS}, the machine's monotonic clock at the first echo.
+
+A refused or reset attempt is repeated after 5 ms. One that hangs (a forward that still
+listens but leads nowhere) stays open, because it is answered or reset the moment that
+the forward lives or dies, and gets a companion every 250 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import sys
+import time
+
+AGAIN_S = 0.005
+COMPANION_S = 0.25
+# Enough companions for ten seconds; the oldest leaves first, so that a long outage piles up nothing.
+ATTEMPTS_MAX = 40
+WORD = b"are you there\n"
+
+
+class Attempts:
+    """The attempts under way."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        self.place = place
+        self.selector = selectors.DefaultSelector()
+        self.open: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Begin one more attempt; a connection that cannot be begun counts as none."""
+        if len(self.open) >= ATTEMPTS_MAX:
+            self.forget(self.open[0])
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if sock.connect_ex(self.place) not in (0, 115):  # EINPROGRESS
+            sock.close()
+            return
+        self.open.append(sock)
+        self.selector.register(sock, selectors.EVENT_WRITE)
+
+    def forget(self, sock: socket.socket) -> None:
+        """Give an attempt up."""
+        self.selector.unregister(sock)
+        self.open.remove(sock)
+        sock.close()
+
+    def answered(self, wait_s: float) -> bool:
+        """Wait for news of the attempts; report whether one was answered."""
+        for key, _ in self.selector.select(wait_s):
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)  # noqa: S101 - only sockets are registered
+            try:
+                if key.events == selectors.EVENT_WRITE:
+                    sock.send(WORD)
+                    self.selector.modify(sock, selectors.EVENT_READ)
+                elif sock.recv(len(WORD)):
+                    return True
+                else:
+                    self.forget(sock)
+            except OSError:
+                self.forget(sock)
+        return False
+
+
+def first_echo(place: tuple[str, int]) -> float:
+    """Try until the service echoes; return the monotonic time of that in seconds."""
+    attempts = Attempts(place)
+    next_start = time.monotonic()
+    while True:
+        now = time.monotonic()
+        if now >= next_start:
+            attempts.start()
+            next_start = now + (COMPANION_S if attempts.open else AGAIN_S)
+        if attempts.answered(max(0.0, min(AGAIN_S, next_start - now))):
+            return time.monotonic()
+        if not attempts.open:
+            next_start = min(next_start, time.monotonic() + AGAIN_S)
+
+
+def main() -> None:
+    """Get ready, wait for the release, measure."""
+    place = (sys.argv[1], int(sys.argv[2]))
+    os.write(1, b"{}\n")
+    if os.read(0, 16):
+        os.write(1, json.dumps({"at": first_echo(place)}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The laboratory as its users see it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from trayagent.sandbox import build, client, plan
+from trayagent.sandbox.files import Files
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.places import Places
+from trayagent.sandbox.probe import Probe
+from trayagent.sandbox.program import Program
+from trayagent.sandbox.sshd import Sshd
+from trayagent.sandbox.tools import tool
+from trayagent.sandbox.vpn import Vpn
+from trayagent.sandbox.world import World
+
+
+class Lab:
+    """A laptop, the networks `home`, `cafe` and `office`, an internet and a server, in namespaces.
+
+    `rtt_ms` is the round trip between any network and the server. With `nat` the gateways
+    translate addresses (`office`, whose addresses are those of `home`, cannot do without).
+    With `ipv6` everything outside the VPN has IPv6 addresses too, and the laptop's appear
+    tentative at first, as on a real LAN.
+
+    A context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces,
+    however it was left; when the whole process is killed, the holder does the same.
+    Raises TrayagentError: tool-missing, sandbox-forbidden (no right to namespaces),
+    tun-missing (VPN only), sandbox-usage, sandbox-broken.
+    """
+
+    def __init__(self, *, rtt_ms: float = 0.0, nat: bool = True, ipv6: bool = False) -> None:
+        for name in ("ip", "nsenter", "ssh-keygen", *(["nft"] if nat else [])):
+            tool(name)
+        self.files = Files()
+        mounts = {"laptop": self.files.laptop_mounts(), "server": self.files.far_mounts()}
+        settings = {name: plan.sysctls(name, ipv6=ipv6) for name in plan.NODES}
+        self._world = World(self.files.root, self.files.write, settings, mounts)
+        try:
+            self._wire(rtt_ms=rtt_ms, nat=nat, ipv6=ipv6)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wire(self, *, rtt_ms: float, nat: bool, ipv6: bool) -> None:
+        far_env = self.files.far_env()
+        self.nodes = {name: Node(name, self._world, "server", far_env) for name in plan.NODES}
+        self.laptop = self.nodes["laptop"] = Node("laptop", self._world, "laptop", self.files.laptop_env())
+        self.server = self.nodes["server"]
+        build.lay(self.nodes, nat=nat, ipv6=ipv6)
+        lines = (f"{name}=in-{name}:out-{name}" for name in plan.NETWORKS)
+        self._line = Program(self.nodes["air"], "delay_line", *lines, admin=True, greets=False)
+        self.set_rtt(rtt_ms)
+        if nat:
+            for network in plan.NETWORKS:
+                self.set_gateway(network, nat=True)
+        self._places = Places(self.laptop, self.nodes["air"], ipv6=ipv6)
+        self._vpn = Vpn(self.laptop, self.server)
+        self.servers: list[Sshd] = []
+
+    # -- the network outside ------------------------------------------------------------------------
+
+    def set_rtt(self, rtt_ms: float, network: str | None = None) -> None:
+        """Set the round trip to the server, from one network or from all."""
+        self._line.ask({"line": network, "rtt_ms": rtt_ms})
+
+    def blackhole(self, on: bool, network: str | None = None) -> None:
+        """Drop everything beyond the gateways, without any sign on this side; or carry again."""
+        self._line.ask({"line": network, "drop": on})
+
+    def carried(self) -> dict[str, dict[str, int]]:
+        """Return per network how many frames were carried, dropped on command, and lost by accident."""
+        return self._line.ask({})
+
+    def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
+        """Change a gateway: address translation, and whether it drops silently what it does not know."""
+        build.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
+
+    # -- the laptop moves ---------------------------------------------------------------------------
+
+    def join(
+        self, network: str, *, interface: str = "wlan0", address: str | None = None, metric: int | None = None
+    ) -> float:
+        """Join a network; return t0, the monotonic time in seconds when address and route were in place.
+
+        `eth0` beside `wlan0` is a second interface, in the same network or another one;
+        its default route wins unless `metric` says otherwise (`wlan0` 600, `eth0` 100).
+        """
+        return self._places.join(network, interface, address=address, metric=metric)
+
+    def leave(self, network: str) -> float:
+        """Leave a network with every interface that is in it; return when addresses and routes were gone."""
+        for interface in self._places.interfaces_in(network):
+            self._places.leave(interface)
+        return time.monotonic()
+
+    def switch(self, old: str, new: str, *, gap_s: float = 0.0, interface: str = "wlan0") -> float:
+        """Go from one network to another; return t0. With a gap the laptop is nowhere in between."""
+        if gap_s > 0:
+            self.leave(old)
+            time.sleep(gap_s)
+        return self.join(new, interface=interface)
+
+    def link_down(self, interface: str = "wlan0") -> float:
+        """Take the carrier away; addresses and routes stay, as the kernel leaves them."""
+        return self._places.carrier(interface, on=False)
+
+    def link_up(self, interface: str = "wlan0") -> float:
+        """Give the carrier back."""
+        return self._places.carrier(interface, on=True)
+
+    def flap(self, times: int, *, interface: str = "wlan0", period_s: float = 0.1) -> float:
+        """Lose and regain the carrier again and again; return when it was back for good."""
+        return self._places.flap(interface, times, period_s)
+
+    def suspend(self, pids: Iterable[int] | None = None) -> None:
+        """Stop processes of the laptop, all of them by default, as sleep does."""
+        self.laptop.signal(signal.SIGSTOP, pids)
+
+    def resume(self, pids: Iterable[int] | None = None) -> None:
+        """Let them go on."""
+        self.laptop.signal(signal.SIGCONT, pids)
+
+    # -- the VPN ------------------------------------------------------------------------------------
+
+    def vpn_up(
+        self, address: str | None = None, routes: Sequence[str] = (plan.INTERNAL_NET,)
+    ) -> tuple[str, float]:
+        """Bring `tun0` up with those routes; return its address (a new one each time) and t0."""
+        return self._vpn.up(address, routes)
+
+    def vpn_down(self) -> None:
+        """Take `tun0` away."""
+        self._vpn.down()
+
+    def vpn_stall(self, on: bool) -> None:
+        """Let the VPN's server fall silent while `tun0`, its address and routes stay; or speak again."""
+        self._vpn.stall(on)
+
+    # -- services -----------------------------------------------------------------------------------
+
+    def sshd(
+        self,
+        address: str = plan.SERVER,
+        port: int = 22,
+        *,
+        config: Sequence[str] = (),
+        node: Node | None = None,
+    ) -> Sshd:
+        """Start an ssh server, by default behind the internet, and make it known to the laptop's user."""
+        server = Sshd(node or self.server, self.files, address, port, config)
+        self.servers.append(server)
+        server.start()
+        names = [plan.HOSTS[address]] if port == 22 and address in plan.HOSTS else []
+        client.make_known(self.files, server, *names)
+        return server
+
+    def ssh_config(self, hosts: Mapping[str, client.Options], **everywhere: str | int | list[str]) -> Path:
+        """Write the laptop user's ~/.ssh/config; `everywhere` are options for all hosts."""
+        return client.write_config(self.files, hosts, everywhere)
+
+    def echo(self, port: int = 8000, address: str = "127.0.0.1", *, node: Node | None = None) -> Program:
+        """Start a TCP service that echoes and answers HTTP, by default in the server for local forwards."""
+        return Program(node or self.server, "echo", address, str(port))
+
+    def probe(self, port: int, *, node: Node | None = None) -> Probe:
+        """Return a stopwatch for a forward that listens on that port, by default in the laptop."""
+        return Probe(node or self.laptop, port)
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End everything and leave nothing."""
+        self._world.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -1,0 +1,115 @@
+"""One machine of the laboratory: run things in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.tools import tool
+from trayagent.sandbox.world import World, script
+
+Stream = int | IO[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A network namespace with a mount namespace and an environment.
+
+    Commands run as the user who built the laboratory; with `admin`, with every right over
+    the node's network (an ordinary user is root of the namespaces then, never of the machine).
+    """
+
+    name: str
+    world: World
+    mounts_of: str
+    env: Mapping[str, str]
+
+    def argv(self, command: Sequence[str], *, admin: bool = False, cwd: str | None = None) -> list[str]:
+        """Return the words that run a command in this node, for a caller with a subprocess of its own."""
+        chdir = ["env", f"--chdir={cwd or self.env['HOME']}"]
+        return [*self.world.enter(self.name, self.mounts_of, admin=admin), *chdir, *command]
+
+    def popen(
+        self,
+        command: Sequence[str],
+        *,
+        admin: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = subprocess.DEVNULL,
+        stderr: Stream = subprocess.DEVNULL,
+    ) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own; `env` is laid over the node's.
+
+        The pid is the command's own, as seen by every process of the machine.
+        """
+        words = self.argv(command, admin=admin, cwd=cwd)
+        return self.world.popen(
+            words, env={**self.env, **(env or {})}, stdin=stdin, stdout=stdout, stderr=stderr
+        )
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        admin: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        text: str | None = None,
+        deadline_s: float = 30.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command with `text` as its input and return what it said; never raises for its exit status.
+
+        Raises subprocess.TimeoutExpired after the deadline, with its process group ended.
+        """
+        pipe = subprocess.PIPE
+        child = self.popen(command, admin=admin, env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe)
+        try:
+            out, err = child.communicate(text or "", timeout=deadline_s)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            raise
+        return subprocess.CompletedProcess(list(command), child.returncode, out, err)
+
+    def check(self, command: Sequence[str], *, admin: bool = False, text: str | None = None) -> str:
+        """Run a command that must succeed and return its output; raises TrayagentError (sandbox-broken)."""
+        done = self.run(command, admin=admin, text=text)
+        if done.returncode != 0:
+            what = (
+                f"`{' '.join(command)}` failed in {self.name}: {done.stderr.strip() or done.stdout.strip()}"
+            )
+            raise TrayagentError(what, code="sandbox-broken", hint=(text or "").strip())
+        return done.stdout
+
+    def ip(self, *lines: str) -> float:
+        """Do all the `ip` commands in one go; return the monotonic time in seconds when they were done."""
+        if lines:
+            self.check([tool("ip"), "-batch", "-"], admin=True, text="\n".join(lines) + "\n")
+        return time.monotonic()
+
+    def ping(self, address: str, *, count: int = 1, wait_s: float = 1.0) -> list[float | None]:
+        """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each unanswered one."""
+        words = script("ping", address, str(count), str(wait_s))
+        answers: list[float | None] = json.loads(self.check(words, admin=True))
+        return answers
+
+    def pids(self) -> list[int]:
+        """Return the processes that live in this node."""
+        return self.world.processes(self.name)
+
+    def signal(self, number: int, pids: Iterable[int] | None = None) -> None:
+        """Send a signal to processes, by default to all of the node; those that are gone are passed over."""
+        for pid in self.pids() if pids is None else pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

@@ -1,0 +1,86 @@
+"""Which interface of the laptop is in which network: what a user causes by walking about."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import plan
+from trayagent.sandbox.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """An interface's stay in a network."""
+
+    network: plan.Network
+    address: str
+
+
+class Places:
+    """Plugs the laptop's interfaces into networks, in `air`, and gives them addresses, in the laptop."""
+
+    def __init__(self, laptop: Node, air: Node, *, ipv6: bool) -> None:
+        self._laptop = laptop
+        self._air = air
+        self._ipv6 = ipv6
+        self.stays: dict[str, Stay] = {}
+
+    def join(
+        self, network: str, interface: str, *, address: str | None = None, metric: int | None = None
+    ) -> float:
+        """Plug in, and give address and default route; return the monotonic time when they were in place.
+
+        Whatever network the interface was in is left in the same moment.
+        """
+        place = plan.NETWORKS.get(network)
+        if place is None:
+            raise TrayagentError(
+                f"no network {network!r}", code="sandbox-usage", hint=f"Known: {[*plan.NETWORKS]}"
+            )
+        stay = Stay(place, address or place.laptop)
+        lines = [f"addr flush dev {interface} scope global"] if interface in self.stays else []
+        self._air.ip(
+            f"link set air-{interface} down",
+            f"link set air-{interface} master br-{network}",
+            f"link set air-{interface} up",
+        )
+        self.stays[interface] = stay
+        metric = plan.METRICS.get(interface, 100) if metric is None else metric
+        lines += [
+            f"addr add {stay.address}/{place.prefix_len} dev {interface} noprefixroute",
+            f"route add {place.subnet} dev {interface} src {stay.address} metric {metric}",
+            f"route add default via {place.gateway} dev {interface} src {stay.address} metric {metric}",
+        ]
+        if self._ipv6:
+            host = stay.address.rpartition(".")[2]
+            lines += [
+                f"addr add {place.subnet_6}{host}/64 dev {interface}",
+                f"-6 route add default via {place.subnet_6}1 dev {interface} metric {metric}",
+            ]
+        return self._laptop.ip(*lines)
+
+    def leave(self, interface: str) -> float:
+        """Take carrier, addresses and routes away; return the monotonic time when they were gone."""
+        self.stays.pop(interface, None)
+        self._air.ip(f"link set air-{interface} down", f"link set air-{interface} nomaster")
+        return self._laptop.ip(f"addr flush dev {interface} scope global", f"route flush dev {interface}")
+
+    def carrier(self, interface: str, *, on: bool) -> float:
+        """Take the carrier away or give it back; addresses stay as they are; return the monotonic time."""
+        return self._air.ip(f"link set air-{interface} {'up' if on else 'down'}")
+
+    def flap(self, interface: str, times: int, period_s: float) -> float:
+        """Lose and regain the carrier so many times, half a period each; return when it was back for good."""
+        last = time.monotonic()
+        for _ in range(times):
+            self.carrier(interface, on=False)
+            time.sleep(period_s / 2)
+            last = self.carrier(interface, on=True)
+            time.sleep(period_s / 2)
+        return last
+
+    def interfaces_in(self, network: str) -> list[str]:
+        """Return the interfaces that are in a network."""
+        return [name for name, stay in self.stays.items() if stay.network.name == network]

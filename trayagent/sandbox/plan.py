@@ -1,0 +1,209 @@
+"""The laboratory's map: names, addresses and the `ip` commands that make them; pure data.
+
+    laptop ── bridges ── gateways ── delay lines ── internet ── server (and 10.99.0.0/24 behind it)
+             (air)      home, cafe,    (air)
+                        office
+
+`air` is one namespace: a bridge per network, into which an interface of the laptop is
+plugged as a phone joins a Wi-Fi, and the ends that the delay lines connect. The tables
+use TEST-NET-3 (RFC 5737), shared address space (RFC 6598) and private ranges only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+SERVER = "203.0.113.10"
+JUMP = "203.0.113.11"
+OTHER = "203.0.113.12"
+VPN_SERVER = "203.0.113.2"
+SERVER_6 = "2001:db8:113::10"
+VPN_PORT = 51820
+INTERNAL = "10.99.0.10"
+INTERNAL_OTHER = "10.99.0.11"
+INTERNAL_NET = "10.99.0.0/24"
+VPN_NET = "10.8.0.0/24"
+# No service answers there: a name that /etc/hosts does not know fails at once, on this side of the machine.
+NAME_SERVER = "203.0.113.53"
+
+HOSTS = {SERVER: "server", JUMP: "jump", OTHER: "other", INTERNAL: "db", INTERNAL_OTHER: "db2"}
+
+# What a Wi-Fi interface and a cable get from NetworkManager as route metric.
+METRICS = {"wlan0": 600, "eth0": 100}
+INTERFACES = tuple(METRICS)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A place where the laptop can be: its LAN, and the way of its gateway to the internet."""
+
+    name: str
+    number: int
+    subnet: str
+    gateway: str
+    laptop: str
+
+    @property
+    def prefix_len(self) -> int:
+        """The LAN's prefix length in bits."""
+        return ip_network(self.subnet).prefixlen
+
+    @property
+    def subnet_6(self) -> str:
+        """The LAN's IPv6 prefix without its length, which is 64."""
+        return f"2001:db8:{self.number}::"
+
+    def uplink(self, side: int) -> str:
+        """Return the address of the uplink's internet (1) or gateway (2) side."""
+        return f"100.64.{self.number}.{side}"
+
+    def uplink_6(self, side: int) -> str:
+        """Return the same for IPv6."""
+        return f"2001:db8:ffff:{self.number}::{side}"
+
+    def mac(self, side: int) -> str:
+        """Return a fixed link-layer address: the uplink's side 1 or 2, or (3) the gateway in its LAN."""
+        return f"02:00:5e:00:{self.number:02x}:{side:02x}"
+
+
+NETWORKS = {
+    n.name: n
+    for n in (
+        Network("home", 1, "192.168.10.0/24", "192.168.10.1", "192.168.10.2"),
+        Network("cafe", 2, "10.20.0.0/24", "10.20.0.1", "10.20.0.2"),
+        # The same private addresses as at home, behind another gateway.
+        Network("office", 3, "192.168.10.0/24", "192.168.10.1", "192.168.10.2"),
+    )
+}
+NODES = ("air", "internet", "server", *NETWORKS, "laptop")
+
+
+def sysctls(node: str, *, ipv6: bool) -> dict[str, str]:
+    """Return the settings of a node's network namespace."""
+    off = "1" if not ipv6 or node == "air" else "0"
+    settings = {
+        "net/ipv6/conf/all/disable_ipv6": off,
+        "net/ipv6/conf/default/disable_ipv6": off,
+        "net/ipv4/ip_unprivileged_port_start": "0",
+        "net/ipv4/conf/all/rp_filter": "0",
+        "net/ipv4/conf/default/rp_filter": "0",
+    }
+    if node in NETWORKS or node == "internet":
+        settings["net/ipv4/ip_forward"] = "1"
+        settings["net/ipv6/conf/all/forwarding"] = "1"
+    return settings
+
+
+def links(netns: Mapping[str, str]) -> list[str]:
+    """Return the `ip` commands, for `air`, that lay every wire; `netns` maps a node to `ip`'s word for it."""
+    lines = []
+    for n in NETWORKS.values():
+        gateway, internet = netns[n.name], netns["internet"]
+        lines += [
+            f"link add br-{n.name} type bridge mcast_snooping 0",
+            f"link add lan-{n.name} type veth peer name lan address {n.mac(3)} netns {gateway}",
+            f"link set lan-{n.name} master br-{n.name} up",
+            f"link set br-{n.name} up",
+            f"link add in-{n.name} type veth peer name wan address {n.mac(2)} netns {gateway}",
+            f"link add out-{n.name} type veth peer name {n.name} address {n.mac(1)} netns {internet}",
+            f"link set in-{n.name} up",
+            f"link set out-{n.name} up",
+        ]
+    # High indexes on this side: a veth whose peer has the same index in the other
+    # namespace is not taken for one, and the kernel then reports its carrier up to 1 s late.
+    lines += [
+        f"link add air-{name} index {1000 + i} type veth peer name {name} netns {netns['laptop']}"
+        for i, name in enumerate(INTERFACES)
+    ]
+    lines.append(
+        f"link add server netns {netns['internet']} type veth peer name eth0 netns {netns['server']}"
+    )
+    return lines
+
+
+def addresses(node: str, *, nat: bool, ipv6: bool) -> list[str]:
+    """Return the `ip` commands that give one node its addresses and routes."""
+    if node in NETWORKS:
+        return ["link set lo up", *_gateway(NETWORKS[node], ipv6=ipv6)]
+    if node == "internet":
+        return ["link set lo up", *_internet(nat=nat, ipv6=ipv6)]
+    if node == "server":
+        return ["link set lo up", *_server(ipv6=ipv6)]
+    if node == "laptop":
+        return ["link set lo up", *(f"link set {name} up" for name in INTERFACES)]
+    return []
+
+
+def _gateway(n: Network, *, ipv6: bool) -> list[str]:
+    lines = [
+        f"addr add {n.gateway}/{n.prefix_len} dev lan",
+        f"addr add {n.uplink(2)}/30 dev wan",
+        "link set lan up",
+        "link set wan up",
+        # Resolved for good: a question to the neighbour would cross the delay line and add a round trip.
+        f"neigh add {n.uplink(1)} lladdr {n.mac(1)} dev wan nud permanent",
+        f"route add default via {n.uplink(1)}",
+    ]
+    if ipv6:
+        lines += [
+            f"addr add {n.subnet_6}1/64 dev lan nodad",
+            f"addr add {n.uplink_6(2)}/64 dev wan nodad",
+            f"neigh add {n.uplink_6(1)} lladdr {n.mac(1)} dev wan nud permanent",
+            f"route add default via {n.uplink_6(1)}",
+        ]
+    return lines
+
+
+def _internet(*, nat: bool, ipv6: bool) -> list[str]:
+    lines = ["addr add 203.0.113.1/24 dev server", "link set server up"]
+    # What leaves a LAN for a private address of elsewhere vanishes without a word.
+    lines += [f"route add blackhole {prefix}" for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+    if ipv6:
+        lines.append("addr add 2001:db8:113::1/64 dev server nodad")
+    for n in NETWORKS.values():
+        lines += [
+            f"addr add {n.uplink(1)}/30 dev {n.name}",
+            f"link set {n.name} up",
+            f"neigh add {n.uplink(2)} lladdr {n.mac(2)} dev {n.name} nud permanent",
+        ]
+        if not nat and n.name != "office":  # two LANs with the same addresses cannot both be known here
+            lines.append(f"route add {n.subnet} via {n.uplink(2)}")
+        if ipv6:
+            lines += [
+                f"addr add {n.uplink_6(1)}/64 dev {n.name} nodad",
+                f"neigh add {n.uplink_6(2)} lladdr {n.mac(2)} dev {n.name} nud permanent",
+                f"route add {n.subnet_6}/64 via {n.uplink_6(2)}",
+            ]
+    return lines
+
+
+def _server(*, ipv6: bool) -> list[str]:
+    outside = (SERVER, JUMP, OTHER, VPN_SERVER, NAME_SERVER)
+    lines = [f"addr add {ip}/24 dev eth0" for ip in outside]
+    lines += [f"addr add {ip}/32 dev lo" for ip in (INTERNAL, INTERNAL_OTHER)]
+    lines += ["link set eth0 up", "route add default via 203.0.113.1"]
+    if ipv6:
+        lines += [f"addr add {SERVER_6}/64 dev eth0 nodad", "route add default via 2001:db8:113::1"]
+    return lines
+
+
+def firewall(n: Network, *, nat: bool, silent: bool) -> str:
+    """Return the nft rules of a gateway.
+
+    `silent`: a router that drops what it does not know, without a word: a source that is
+    not of its LAN, and a TCP connection whose beginning it did not see.
+    """
+    rules = ["flush ruleset"]
+    if nat:
+        rules.append(
+            "table ip nat {\n chain out {\n  type nat hook postrouting priority 100;\n"
+            "  oifname wan masquerade\n }\n}"
+        )
+    if silent:
+        rules.append(
+            "table ip strict {\n chain through {\n  type filter hook forward priority 0;\n"
+            f"  iifname lan ip saddr != {n.subnet} drop\n  ct state invalid drop\n }}\n}}"
+        )
+    return "\n".join(rules) + "\n"

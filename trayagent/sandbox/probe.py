@@ -1,0 +1,33 @@
+"""When does a forward work again? A stopwatch in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+
+
+class Probe:
+    """Ready when made, started by `release`; a context manager that ends its process."""
+
+    def __init__(self, node: Node, port: int, address: str = "127.0.0.1") -> None:
+        self._program = Program(node, "probe", address, str(port))
+
+    def release(self) -> None:
+        """Begin to try, at once."""
+        self._program.tell({})
+
+    def result(self, deadline_s: float = 30.0) -> float:
+        """Return the monotonic time in s of the first echo; raises TrayagentError (sandbox-broken)."""
+        return float(self._program.answer(deadline_s)["at"])
+
+    def end(self) -> None:
+        """End the process."""
+        self._program.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()

@@ -1,0 +1,148 @@
+"""Real ssh servers in the laboratory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.files import Files, keygen
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.tools import tool
+
+START_DEADLINE_S = 10.0
+
+
+class Sshd:
+    """One sshd at one address, with a host key of its own.
+
+    `config` are sshd_config lines that come before the laboratory's own, so they win
+    (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`).
+    Logins are the laboratory's user with the laboratory's key; as an ordinary user the
+    server runs as that user and lets nobody else in.
+    """
+
+    def __init__(self, node: Node, files: Files, address: str, port: int, config: Sequence[str]) -> None:
+        self.node = node
+        self.address = address
+        self.port = port
+        self.folder = files.far / f"{address}_{port}_{node.name}"
+        self.folder.mkdir(mode=0o700)
+        self.log = self.folder / "log"
+        self._config = self.folder / "sshd_config"
+        self._files = files
+        self._child: subprocess.Popen[str] | None = None
+        self.new_host_key()
+        self.configure(config)
+
+    @property
+    def pid(self) -> int | None:
+        """The listener's process id, None while it is stopped."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    @property
+    def host_key(self) -> str:
+        """Type and public part of the host key."""
+        return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
+
+    @property
+    def known_as(self) -> str:
+        """The server's name in known_hosts."""
+        return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+
+    def new_host_key(self) -> None:
+        """Give the server another host key, from its next start on; known_hosts is not told."""
+        for name in ("host_key", "host_key.pub"):
+            (self.folder / name).unlink(missing_ok=True)
+        keygen(self.folder / "host_key")
+
+    def configure(self, config: Sequence[str]) -> None:
+        """Write another configuration, from the next start on."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        lines = [
+            *config,
+            f"ListenAddress {host}:{self.port}",
+            f"HostKey {self.folder / 'host_key'}",
+            f"AuthorizedKeysFile {self._files.authorized_keys}",
+            "PidFile none",
+            "StrictModes no",  # the folders above are not the user's
+            "UsePAM no",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "PermitRootLogin prohibit-password",
+            "PrintMotd no",
+            "PrintLastLog no",
+            "Subsystem sftp internal-sftp",
+        ]
+        self._config.write_text("\n".join(lines) + "\n")
+
+    def start(self) -> None:
+        """Start it and return when it listens; raises TrayagentError (sandbox-broken) with its last words."""
+        if self.pid:
+            return
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("a") as log:
+            # The full path: sshd starts itself again for each connection.
+            self._child = self.node.popen([tool("sshd"), "-D", "-e", "-f", str(self._config)], stderr=log)
+        limit = time.monotonic() + START_DEADLINE_S
+        while f"Server listening on {self.address} port {self.port}" not in self.said(begin):
+            if self._child.poll() is not None or time.monotonic() > limit:
+                self.stop()
+                raise TrayagentError(f"sshd did not start: {self.said(begin).strip()}", code="sandbox-broken")
+            time.sleep(0.005)
+
+    def stop(self, *, sessions: bool = False) -> None:
+        """Stop listening; with `sessions` the connections that it carries end too, as at a reboot."""
+        if not self._child:
+            return
+        carried = self.sessions() if sessions else []
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        for pid in carried:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._child = None
+
+    def restart(self, config: Sequence[str] | None = None) -> None:
+        """Stop with all sessions and start again, with another configuration if one is given."""
+        self.stop(sessions=True)
+        if config is not None:
+            self.configure(config)
+        self.start()
+
+    def sessions(self) -> list[int]:
+        """Return the processes below the listener, a parent before its children."""
+        found: list[int] = []
+        todo = [self.pid] if self.pid else []
+        while todo:
+            below = _children(todo.pop())
+            found += below
+            todo += below
+        return found
+
+    def logins(self) -> int:
+        """Return how many logins were accepted since the first start."""
+        return len(re.findall(r"^Accepted \S+ for ", self.said(), re.MULTILINE))
+
+    def said(self, begin: int = 0) -> str:
+        """Return its log from a byte on."""
+        with self.log.open("rb") as log:
+            log.seek(begin)
+            return log.read().decode(errors="replace")
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [
+            int(word)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for word in (task / "children").read_text().split()
+        ]
+    return []

@@ -1,0 +1,84 @@
+"""Where the laboratory's tools are, and what to do when one is missing or the kernel forbids the rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from trayagent.errors import TrayagentError
+
+PACKAGES = {
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+}
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+REQUIRED = ("ssh", "ssh-keygen", "sshd", "ip", "nsenter")
+
+# Each switch that forbids an ordinary user a namespace: file, the value that forbids, the remedy.
+SWITCHES = (
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
+)
+
+
+def search_path() -> str:
+    """Return PATH with the folders of system tools: a user's PATH on Debian lacks them."""
+    words = [
+        *os.environ.get("PATH", os.defpath).split(":"),
+        "/usr/local/sbin",
+        "/usr/sbin",
+        "/sbin",
+        "/usr/bin",
+    ]
+    return ":".join(dict.fromkeys(word for word in words if word))
+
+
+def tool(name: str) -> str:
+    """Return the absolute path of a tool; raises TrayagentError (tool-missing) that names the package."""
+    found = shutil.which(name, path=search_path())
+    if found is None:
+        package = PACKAGES.get(name, name)
+        raise TrayagentError(
+            f"the sandbox needs `{name}`, which is not installed",
+            code="tool-missing",
+            hint=f"Install it: sudo apt-get install {package}",
+        )
+    return found
+
+
+def missing() -> list[str]:
+    """Return the names of the required tools that are not there."""
+    return [name for name in REQUIRED if shutil.which(name, path=search_path()) is None]
+
+
+def forbidden(number: int, text: str) -> TrayagentError:
+    """Return the error that says why the kernel refused the namespaces, and what helps."""
+    remedies = [remedy for path, value, remedy in SWITCHES if _reads(path, value)]
+    if remedies:
+        hint = f"Until the next boot this allows it: {'; '.join(remedies)} - or run this with sudo."
+    elif number in (errno.EPERM, errno.ENOSPC, errno.EACCES):
+        hint = (
+            "In a container, start it with the right to create user namespaces; elsewhere run this with sudo."
+        )
+    else:
+        hint = "The kernel needs user, network and mount namespaces."
+    title = f"this machine does not let a user create network namespaces ({text})"
+    return TrayagentError(title, code="sandbox-forbidden", hint=hint)
+
+
+def _reads(path: str, value: str) -> bool:
+    try:
+        return Path(path).read_text().strip() == value
+    except OSError:
+        return False

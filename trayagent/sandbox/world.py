@@ -1,0 +1,133 @@
+"""The namespaces, seen from outside: start the holder, find the way in, end everything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trayagent.sandbox.inside import holder
+from trayagent.sandbox.tools import forbidden, tool
+
+INSIDE = Path(__file__).parent / "inside"
+# Ending a few dozen processes takes milliseconds; a machine under load gets a thousand times that.
+CLOSE_DEADLINE_S = 15.0
+
+
+def script(name: str, *args: str) -> list[str]:
+    """Return the command line of a program in `inside`, kept apart from the user's Python settings."""
+    # -I and -S: neither the environment nor site-packages; it starts in 10 ms instead of 30.
+    return [sys.executable, "-I", "-S", str(INSIDE / f"{name}.py"), *args]
+
+
+class World:
+    """The holder process and what it holds.
+
+    `nodes` maps each node to the sysctls of its network namespace, `mounts` some of them
+    to the steps of a mount namespace. `prepare` is called once the holder guards the
+    folder and before the namespaces are made, so that a failure leaves nothing.
+    Raises TrayagentError (sandbox-forbidden) where the kernel does not allow namespaces.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        prepare: Callable[[], None],
+        nodes: Mapping[str, Mapping[str, str]],
+        mounts: Mapping[str, Sequence[Sequence[str]]],
+    ) -> None:
+        self.folder = folder
+        self._children: list[subprocess.Popen[str]] = []
+        self._networks: set[tuple[int, int]] = set()
+        self._holder = subprocess.Popen(
+            script("holder", str(folder)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us; the holder clears up when we are gone
+        )
+        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both were asked for
+        try:
+            prepare()
+            self._holder.stdin.write(json.dumps({"nodes": nodes, "mounts": mounts}) + "\n")
+            self._holder.stdin.flush()
+            self._held: dict[str, Any] = json.loads(
+                self._holder.stdout.readline() or '{"error": "no answer"}'
+            )
+            if "error" in self._held:
+                raise forbidden(self._held.get("errno") or 0, self._held["error"])
+            self._networks = {holder.identity(self._path(fd)) for fd in self._held["net"].values()}
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The holder's process id."""
+        return self._holder.pid
+
+    @property
+    def networks(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of each network namespace."""
+        return frozenset(self._networks)
+
+    def _path(self, descriptor: int) -> str:
+        return f"/proc/{self._holder.pid}/fd/{descriptor}"
+
+    def netns(self, node: str) -> str:
+        """Return the path of a node's network namespace, as `ip … netns PATH` takes it."""
+        return self._path(self._held["net"][node])
+
+    def enter(self, node: str, mounts_of: str, *, admin: bool) -> list[str]:
+        """Return the words before a command that run it in a node, as its root (`admin`) or as the user."""
+        words = [
+            tool("nsenter"),
+            f"--net={self.netns(node)}",
+            f"--mount={self._path(self._held['mnt'][mounts_of])}",
+        ]
+        if self._held["user"] is None:
+            return words
+        words += [f"--user={self._path(self._held['user'])}", "--preserve-credentials"]
+        if not admin:
+            # One step at a time: from the user's own namespace no other one could be entered.
+            words += [tool("nsenter"), f"--user={self._path(self._held['own'])}", "--preserve-credentials"]
+        return words
+
+    def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own; it is waited for at the latest by `close`."""
+        self._children = [child for child in self._children if child.poll() is None]
+        child = subprocess.Popen(list(words), text=True, start_new_session=True, **options)
+        self._children.append(child)
+        return child
+
+    def processes(self, node: str) -> list[int]:
+        """Return the pids of the processes that live in a node's network namespace."""
+        return holder.processes_in({holder.identity(self.netns(node))})
+
+    def close(self) -> None:
+        """End every process in the namespaces, and the holder; remove the folder. Idempotent."""
+        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both were asked for
+        with contextlib.suppress(BrokenPipeError):
+            self._holder.stdin.close()
+        try:
+            self._holder.wait(CLOSE_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._holder.kill()
+            self._holder.wait()
+        self._holder.stdout.close()
+        holder.end_processes(self._networks)  # nothing, unless somebody killed the holder
+        for child in self._children:
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+        self._children.clear()
+        if os.path.lexists(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
