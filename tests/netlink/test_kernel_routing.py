@@ -1,0 +1,59 @@
+"""The running kernel's own links, addresses and routes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+import pytest
+
+from trayagent.netlink import rtquery
+from trayagent.netlink.channel import NETLINK_ROUTE, Channel, works
+from trayagent.netlink.errors import NetlinkError, means_no_way
+from trayagent.netlink.rtnetlink import RTN_LOCAL
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """Yield a socket to this kernel's rtnetlink."""
+    with Channel(NETLINK_ROUTE) as opened:
+        yield opened
+
+
+def test_loopback_is_there_with_its_address(channel: Channel) -> None:
+    """Every namespace has `lo`; once it is up it bears 127.0.0.1."""
+    loopback = next(link for link in rtquery.links(channel) if link.name == "lo")
+    assert loopback.arp_type == 772
+    assert ("127.0.0.1", 8) in {(a.ip, a.prefix_len) for a in rtquery.addresses(channel)}
+
+
+def test_the_way_to_ourselves_is_local(channel: Channel) -> None:
+    """The resolved way names the source, the matched one its prefix."""
+    resolved = rtquery.route_to(channel, "127.0.0.1")
+    assert (resolved.kind, resolved.source) == (RTN_LOCAL, "127.0.0.1")
+    assert rtquery.route_to(channel, "127.0.0.1", fib_match=True).kind == RTN_LOCAL
+
+
+def test_no_way_is_told_from_a_failure(channel: Channel) -> None:
+    """A source that is not ours has no way; an unknown request is a failure."""
+    with pytest.raises(NetlinkError) as gone:
+        rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
+    assert means_no_way(gone.value)
+    with pytest.raises(NetlinkError) as unknown:
+        channel.ask(1001, b"\0" * 16)
+    assert unknown.value.errno == errno.EOPNOTSUPP
+    assert not means_no_way(unknown.value)
+
+
+def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
+    """The answer of one request is never taken for the next one's."""
+    for _ in range(3):
+        with pytest.raises(NetlinkError):
+            rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
+        assert rtquery.links(channel)
+
+
+def test_a_protocol_that_does_not_exist_does_not_work() -> None:
+    """The question is answered, not raised."""
+    assert works(NETLINK_ROUTE)
+    assert not works(31)

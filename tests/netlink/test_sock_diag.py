@@ -1,0 +1,137 @@
+"""Sockets: recorded answers read, and this kernel's own sockets found."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.netlink import inet_diag, unix_diag
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.errors import NetlinkError
+
+Golden = dict[str, bytes]
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """Yield a socket to this kernel's sock_diag."""
+    with Channel(NETLINK_SOCK_DIAG) as opened:
+        yield opened
+
+
+def test_a_recorded_connection_tells_its_life(golden: Golden) -> None:
+    """Addresses, inode and the tcp_info fields stand where the kernel puts them."""
+    found = inet_diag.parse_tcp(golden["tcp 192.0.2.10"])
+    assert (found.local_ip, found.local_port, found.peer_ip, found.peer_port) == (
+        "192.0.2.10",
+        46384,
+        "192.0.2.10",
+        2222,
+    )
+    assert (found.state, found.inode) == (inet_diag.ESTABLISHED, 12644)
+    info = found.info
+    assert info is not None
+    assert (info.rtt_us, info.rttvar_us, info.min_rtt_us, info.rto_us) == (33, 18, 9, 204000)
+    assert (info.bytes_acked, info.bytes_sent, info.bytes_received) == (1001, 1000, 1)
+    assert (info.unacked, info.retransmits, info.backoff) == (0, 0, 0)
+
+
+def test_a_mapped_address_is_shown_as_ipv4(golden: Golden) -> None:
+    """An IPv6 socket that speaks IPv4 shows the address that routes and interfaces know."""
+    found = inet_diag.parse_tcp(golden["tcp mapped"])
+    assert (found.local_ip, found.peer_ip) == ("192.0.2.10", "192.0.2.10")
+
+
+def test_recorded_unix_sockets_tell_name_and_peer(golden: Golden) -> None:
+    """A bind name, an abstract name, and a pair that knows its other end."""
+    listening = unix_diag.parse_unix(golden["unix listening"])
+    assert listening.name == "/tmp/cm-web01.AbCdEf0123456789"  # noqa: S108 - a recorded name
+    assert listening.state == unix_diag.LISTEN
+    assert unix_diag.parse_unix(golden["unix abstract"]).name == "@bus"
+    assert unix_diag.parse_unix(golden["unix pair"]).peer == 12651
+
+
+@pytest.mark.parametrize("parse", [inet_diag.parse_tcp, unix_diag.parse_unix])
+def test_a_record_that_is_cut_short_is_refused(parse: object) -> None:
+    """Ten bytes are no socket."""
+    assert callable(parse)
+    with pytest.raises(NetlinkError, match="10 bytes"):
+        parse(bytes(10))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_real_connection_is_found_by_its_four_numbers(channel: Channel, family: int) -> None:
+    """The query of one socket agrees with the dump, also for IPv4 spoken by an IPv6 socket."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(family, socket.SOCK_STREAM) as client,
+    ):
+        host = "127.0.0.1" if family == socket.AF_INET else "::ffff:127.0.0.1"
+        client.connect((host, server.getsockname()[1]))
+        accepted, peer = server.accept()
+        with accepted:
+            inode = os.fstat(client.fileno()).st_ino
+            one = inet_diag.tcp_socket(channel, peer, server.getsockname())
+            assert one is not None
+            assert one.inode == inode
+            assert one.info is not None
+            dumped = {s.inode: s for s in inet_diag.tcp_sockets(channel, inet_diag.ESTABLISHED)}
+            assert dumped[inode].peer_port == server.getsockname()[1]
+            assert dumped[inode].info is None
+            assert os.fstat(server.fileno()).st_ino not in dumped
+
+
+def test_a_connection_that_is_gone_is_no_listener(channel: Channel) -> None:
+    """The kernel answers with the listener on the local port when the connection is gone: refused."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = server.getsockname()
+        assert inet_diag.tcp_socket(channel, here, ("127.0.0.1", 9)) is None
+    assert inet_diag.tcp_socket(channel, here, ("127.0.0.1", 9)) is None
+
+
+def test_unacknowledged_bytes_show(channel: Channel) -> None:
+    """What the peer does not read stays in the facts: a zero window keeps its own timer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with socket.create_connection(server.getsockname()) as client:
+            accepted, peer = server.accept()
+            with accepted:
+                client.setblocking(False)
+                sent = 0
+                try:
+                    while sent < 1 << 24:
+                        sent += client.send(bytes(65536))
+                except BlockingIOError:
+                    pass
+                found = inet_diag.tcp_socket(channel, peer, server.getsockname())
+    assert found is not None
+    assert found.info is not None
+    assert found.info.bytes_acked < sent
+    assert found.timer in {inet_diag.TIMER_RETRANSMIT, inet_diag.TIMER_ZERO_WINDOW}
+    assert found.expires_ms > 0
+
+
+def test_a_real_unix_listener_keeps_its_bind_name(channel: Channel, tmp_path: Path) -> None:
+    """Renaming the file does not change the name that the kernel tells."""
+    path = tmp_path / "s.0123456789abcdef"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.rename(tmp_path / "s")
+        inode = os.fstat(listener.fileno()).st_ino
+        found = {s.inode: s for s in unix_diag.unix_sockets(channel, unix_diag.LISTEN)}
+    assert found[inode].name == str(path)
+
+
+def test_a_real_pair_knows_its_peer(channel: Channel) -> None:
+    """Either end of a socket pair names the other's inode."""
+    one, other = socket.socketpair()
+    with one, other:
+        inodes = [os.fstat(s.fileno()).st_ino for s in (one, other)]
+        found = {s.inode: s.peer for s in unix_diag.unix_sockets(channel, unix_diag.ESTABLISHED, names=False)}
+    assert found[inodes[0]] == inodes[1]
+    assert found[inodes[1]] == inodes[0]
