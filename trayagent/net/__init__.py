@@ -1,0 +1,1 @@
+"""Hints that something changed, and readers of the whole network picture."""

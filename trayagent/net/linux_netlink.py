@@ -1,0 +1,121 @@
+"""The kernel's own notifications as hints: one per burst, on its leading edge, without a timer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+from trayagent.core.network import Touched
+from trayagent.net.hints import Hint, NetworkTouched
+from trayagent.net.linux_known import Known
+from trayagent.netlink import rtquery
+from trayagent.netlink.channel import NETLINK_ROUTE, READ_BYTES, Channel
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.wire import messages
+
+_LINK, _ADDR4, _ROUTE4, _RULE4 = 0x1, 0x10, 0x40, 0x80
+_ADDR6, _ROUTE6, _RULE6 = 0x100, 0x400, 0x40000
+# Rules too: wg-quick adds its routes to a table of its own first, and the rule that makes them count after.
+GROUPS = _LINK | _ADDR4 | _ROUTE4 | _RULE4 | _ADDR6 | _ROUTE6 | _RULE6
+
+# A VPN with thousands of routes must not overflow the queue while Python is busy for some milliseconds.
+RECEIVE_BUFFER_BYTES = 1 << 20
+
+
+class LinuxNetlink:
+    """Watches links, addresses, routes and rules; says nothing while nothing changes.
+
+    Hints are `NetworkTouched`. Raises NetlinkError from `start` where the kernel gives no such socket.
+    """
+
+    def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
+        self._receive_buffer_bytes = receive_buffer_bytes
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._known = Known()
+        self._hint: Callable[[Hint], None] = lambda _: None
+
+    def start(self, hint: Callable[[Hint], None]) -> None:
+        """Begin to watch on the running loop."""
+        opened = _open(self._receive_buffer_bytes)
+        try:
+            # Subscribed first, then read: what happens in between is told twice, not never.
+            self._seed()
+        except NetlinkError:
+            opened.close()
+            raise
+        self._hint, self._socket = hint, opened
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._socket is None or self._loop is None:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._socket = None
+
+    def _seed(self) -> None:
+        with Channel(NETLINK_ROUTE) as channel:
+            self._known.seed(rtquery.links(channel), rtquery.addresses(channel), rtquery.routes(channel))
+
+    def _readable(self) -> None:
+        touched = self._drain()
+        if touched is None:
+            return
+        if touched.lost:
+            with contextlib.suppress(
+                NetlinkError
+            ):  # what is known is older then, and the hint still goes out
+                self._seed()
+        self._hint(NetworkTouched(touched))
+
+    def _drain(self) -> Touched | None:
+        """Take in all that is queued; None when nothing of it was new."""
+        touched: Touched | None = None
+        while self._socket is not None:
+            try:
+                data, _, flags, sender = self._socket.recvmsg(READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as e:
+                if e.errno != errno.ENOBUFS:
+                    raise
+                touched = Touched(lost=True) | (touched or Touched())
+                continue
+            if sender[0] != 0:
+                continue  # only the kernel is believed
+            news = Touched(lost=True) if flags & socket.MSG_TRUNC else self._take(data)
+            if news is not None:
+                touched = news | (touched or Touched())
+        return touched
+
+    def _take(self, data: bytes) -> Touched | None:
+        touched: Touched | None = None
+        for message in messages(data):
+            news = self._known.apply(message)
+            if news is not None:
+                touched = news | (touched or Touched())
+        return touched
+
+
+def _open(receive_buffer_bytes: int) -> socket.socket:
+    try:
+        opened = socket.socket(
+            socket.AF_NETLINK,
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+            NETLINK_ROUTE,
+        )
+    except OSError as e:
+        raise NetlinkError("opening a netlink socket", e.errno or 0) from e
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        opened.bind((0, GROUPS))
+    except OSError as e:
+        opened.close()
+        raise NetlinkError("subscribing to the kernel's network changes", e.errno or 0) from e
+    return opened

@@ -1,0 +1,1 @@
+"""Ways to see whether a VPN is up."""
