@@ -1,0 +1,148 @@
+"""Which watchers and which reader this machine gets, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from trayagent.core.network import Lookup, Snapshot
+from trayagent.net.hints import Hint, HintSource
+from trayagent.netlink.errors import NetlinkError
+
+SourceName = Literal["linux_netlink", "linux_logind", "linux_clock", "polling"]
+ReaderName = Literal["linux_snapshot", "polling"]
+
+
+class Read(Protocol):
+    """A reader of the whole network picture."""
+
+    def __call__(self, lookups: Iterable[Lookup] = ()) -> Snapshot:
+        """Return the network as it is now, with the answers to `lookups`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What was found: `platform` is sys.platform; `netlink` whether the kernel opens such a socket."""
+
+    platform: str
+    netlink: bool
+    logind: bool
+    """Whether there is a system bus to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The back ends, and the reasons in a person's words."""
+
+    sources: tuple[SourceName, ...]
+    reader: ReaderName
+    why: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Running watchers and the reader that belongs to them; `problems` are theirs, at the start."""
+
+    read: Read
+    sources: list[HintSource] = field(default_factory=list)
+    why: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Stop all watchers."""
+        for source in self.sources:
+            source.close()
+
+
+def choose(env: Environment) -> Choice:
+    """Return the back ends for an environment; pure."""
+    if not env.platform.startswith("linux"):
+        return Choice(
+            ("polling",), "polling", (f"platform={env.platform}: no native watcher, looking instead",)
+        )
+    why = []
+    sources: list[SourceName] = []
+    if env.netlink:
+        sources.append("linux_netlink")
+        why.append("netlink=yes: the kernel tells each change")
+    else:
+        sources.append("polling")
+        why.append("netlink=no: the kernel refuses the socket, looking instead")
+    sources.append("linux_clock")
+    why.append("clock=yes: a wake shows in the kernel's clocks")
+    if env.logind:
+        sources.append("linux_logind")
+        why.append("logind=yes: it tells before a suspend, too")
+    else:
+        why.append("logind=no: no system bus, a suspend shows only after it")
+    return Choice(tuple(sources), "linux_snapshot" if env.netlink else "polling", tuple(why))
+
+
+def look() -> Environment:
+    """Return what this machine has."""
+    if not sys.platform.startswith("linux"):
+        return Environment(sys.platform, netlink=False, logind=False)
+    from trayagent.net.linux_logind import system_bus_exists
+    from trayagent.netlink.channel import NETLINK_ROUTE, works
+
+    return Environment(sys.platform, netlink=works(NETLINK_ROUTE), logind=system_bus_exists())
+
+
+def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
+    """Start the chosen watchers on the running loop; one that cannot start is named in `problems`.
+
+    A netlink watcher that cannot start is replaced by polling, so that changes are seen in any case.
+    """
+    watch = Watch(read=_reader(choice.reader), why=choice.why)
+    for name in choice.sources:
+        problem = _start(watch, _source(name), hint)
+        if problem is None:
+            continue
+        watch.problems.append(f"{name}: {problem}")
+        if name == "linux_netlink":
+            _start(watch, _source("polling"), hint)
+    return watch
+
+
+def _start(watch: Watch, source: HintSource, hint: Callable[[Hint], None]) -> str | None:
+    try:
+        source.start(hint)
+    except (OSError, NetlinkError) as e:
+        with contextlib.suppress(OSError):
+            source.close()
+        return str(e)
+    watch.sources.append(source)
+    return None
+
+
+def _source(name: SourceName) -> HintSource:
+    match name:
+        case "linux_netlink":
+            from trayagent.net.linux_netlink import LinuxNetlink
+
+            return LinuxNetlink()
+        case "linux_logind":
+            from trayagent.net.linux_logind import LinuxLogind
+
+            return LinuxLogind()
+        case "linux_clock":
+            from trayagent.net.linux_clock import LinuxClock
+
+            return LinuxClock()
+        case "polling":
+            from trayagent.net.polling import Polling
+
+            return Polling()
+
+
+def _reader(name: ReaderName) -> Read:
+    if name == "linux_snapshot":
+        from trayagent.net import linux_snapshot
+
+        return linux_snapshot.read
+    from trayagent.net import polling
+
+    return polling.read
