@@ -1,0 +1,273 @@
+"""Each operation against a real master of the installed OpenSSH."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import Sshd, StartMaster
+
+T = TypeVar("T")
+DEADLINE_S = 20.0
+
+
+def asking(path: Path, talk: Callable[[MuxClient], Awaitable[T]]) -> T:
+    """Run one conversation with the master at `path`."""
+
+    async def run() -> T:
+        client = await MuxClient.connect(str(path), timeout_s=DEADLINE_S)
+        try:
+            return await talk(client)
+        finally:
+            client.close()
+
+    return asyncio.run(run())
+
+
+def banner(port: int) -> bytes:
+    """Return what answers first on a port of 127.0.0.1, b"" when the connection ends without a word."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as sock:
+        sock.settimeout(DEADLINE_S)
+        return sock.recv(4)
+
+
+def refuses(port: int) -> bool:
+    """Report whether nobody listens on a port of 127.0.0.1."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def unused_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses at the moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def read_all(fd: int) -> bytes:
+    """Read a pipe to its end."""
+    with os.fdopen(fd, "rb") as pipe:
+        return pipe.read()
+
+
+def test_alive_tells_the_pid_of_a_master_in_the_foreground(start_master: StartMaster) -> None:
+    """ALIVE_CHECK is answered with the pid of the process that we started."""
+    master = start_master()
+    assert asking(master.path, lambda c: c.alive()) == master.process.pid
+
+
+def test_one_connection_takes_many_questions(start_master: StartMaster) -> None:
+    """The answer of one question leaves the connection ready for the next."""
+
+    async def talk(client: MuxClient) -> set[int]:
+        return {await client.alive() for _ in range(50)}
+
+    master = start_master()
+    assert asking(master.path, talk) == {master.process.pid}
+
+
+def test_terminate_ends_the_master_and_is_a_success(start_master: StartMaster) -> None:
+    """However the master answers (mostly it just closes), terminate returns and the process goes."""
+    master = start_master()
+    asking(master.path, lambda c: c.terminate())
+    master.process.wait(DEADLINE_S)
+    assert not master.path.exists()
+
+
+def test_stop_listening_ends_a_master_that_carries_nothing(start_master: StartMaster) -> None:
+    """A master without sessions exits when it is to take no more clients."""
+    master = start_master()
+    asking(master.path, lambda c: c.stop_listening())
+    assert master.process.wait(DEADLINE_S) == 255
+
+
+def test_a_local_forward_carries_until_it_is_closed(sshd: Sshd, start_master: StartMaster) -> None:
+    """Open, the server's own banner comes through; closed, nobody listens."""
+    port = unused_port()
+    forward = MuxForward("local", "127.0.0.1", port, "127.0.0.1", sshd.port)
+    master = start_master()
+    assert asking(master.path, lambda c: c.open_forward(forward)) is None
+    assert banner(port) == b"SSH-"
+    asking(master.path, lambda c: c.close_forward(forward))
+    assert refuses(port)
+
+
+def test_a_forward_that_is_open_already_opens_again(start_master: StartMaster) -> None:
+    """Opening the same forward twice is a success, so wanting it is idempotent."""
+    forward = MuxForward("local", "127.0.0.1", unused_port(), "127.0.0.1", 1)
+
+    async def talk(client: MuxClient) -> None:
+        await client.open_forward(forward)
+        await client.open_forward(forward)
+
+    asking(start_master().path, talk)
+
+
+def test_a_local_forward_on_a_taken_port_is_refused(sshd: Sshd, start_master: StartMaster) -> None:
+    """The master's text is the error's text."""
+    forward = MuxForward("local", "127.0.0.1", sshd.port, "127.0.0.1", 1)
+    with pytest.raises(Refused) as refusal:
+        asking(start_master().path, lambda c: c.open_forward(forward))
+    assert refusal.value.text == "Port forwarding failed"
+
+
+def test_closing_what_was_not_opened_is_refused(start_master: StartMaster) -> None:
+    """CLOSE_FWD needs the same fields that opened it."""
+    forward = MuxForward("local", "127.0.0.1", unused_port(), "127.0.0.1", 1)
+    with pytest.raises(Refused, match="port not forwarded"):
+        asking(start_master().path, lambda c: c.close_forward(forward))
+
+
+def test_a_unix_forward_carries(sshd: Sshd, start_master: StartMaster, short_folder: Path) -> None:
+    """A path in the listening field with the port UNIX_PATH is a Unix socket."""
+    path = short_folder / "listen"
+    forward = MuxForward("local", str(path), UNIX_PATH, "127.0.0.1", sshd.port)
+    asking(start_master().path, lambda c: c.open_forward(forward))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(str(path))
+        assert sock.recv(4) == b"SSH-"
+
+
+def test_a_dynamic_forward_speaks_socks(sshd: Sshd, start_master: StartMaster) -> None:
+    """SOCKS5 with no authentication connects to the server's own port."""
+    port = unused_port()
+    asking(start_master().path, lambda c: c.open_forward(MuxForward("dynamic", "", port)))
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as sock,
+        sock.makefile("rwb") as stream,
+    ):
+        stream.write(b"\5\1\0")
+        stream.flush()
+        assert stream.read(2) == b"\5\0"
+        stream.write(b"\5\1\0\1" + socket.inet_aton("127.0.0.1") + sshd.port.to_bytes(2, "big"))
+        stream.flush()
+        assert stream.read(10)[1] == 0
+        assert stream.read(4) == b"SSH-"
+
+
+def test_a_remote_forward_tells_the_port_that_the_server_chose(sshd: Sshd, start_master: StartMaster) -> None:
+    """Port 0 comes back as a number, and that port carries."""
+    forward = MuxForward("remote", "", 0, "127.0.0.1", sshd.port)
+    port = asking(start_master().path, lambda c: c.open_forward(forward))
+    assert port
+    assert banner(port) == b"SSH-"
+
+
+def test_a_remote_socks_forward_opens(start_master: StartMaster) -> None:
+    """A remote forward without a target is SOCKS on the server's side."""
+    assert asking(start_master().path, lambda c: c.open_forward(MuxForward("remote", "", 0)))
+
+
+def test_a_remote_forward_that_the_server_forbids_is_refused(sshd: Sshd, start_master: StartMaster) -> None:
+    """The server's no arrives as a refusal that names the port."""
+    sshd.restart("AllowTcpForwarding no")
+    port = unused_port()
+    forward = MuxForward("remote", "", port, "127.0.0.1", 1)
+    with pytest.raises(Refused, match=f"remote port forwarding failed for listen port {port}"):
+        asking(start_master().path, lambda c: c.open_forward(forward))
+
+
+def test_a_refused_stdio_forward_is_an_answer_from_the_server(sshd: Sshd, start_master: StartMaster) -> None:
+    """A closed port refuses, and the server logged that it tried: a proof of life."""
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(Refused, match="Session open refused by peer"):
+        asking(start_master().path, lambda c: c.stdio_forward("127.0.0.1", 1, far.fileno(), far.fileno()))
+    assert "connect_to 127.0.0.1 port 1: failed" in sshd.log()
+
+
+def test_an_open_stdio_forward_carries(sshd: Sshd, start_master: StartMaster) -> None:
+    """What the target sends comes out of the descriptor that was passed."""
+
+    async def talk(client: MuxClient) -> bytes:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        with near, far:
+            await client.stdio_forward("127.0.0.1", sshd.port, far.fileno(), far.fileno())
+            return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(near, 4), DEADLINE_S)
+
+    assert asking(start_master().path, talk) == b"SSH-"
+
+
+def test_a_session_runs_its_command_and_tells_the_status(start_master: StartMaster) -> None:
+    """stdin, stdout and stderr are the descriptors that were passed, in that order."""
+    in_r, in_w = os.pipe()
+    out_r, out_w = os.pipe()
+    err_r, err_w = os.pipe()
+
+    async def talk(client: MuxClient) -> int | None:
+        await client.new_session("cat; echo err >&2; exit 7", fds=(in_r, out_w, err_w))
+        for fd in (in_r, out_w, err_w):
+            os.close(fd)
+        os.write(in_w, b"hello\n")
+        os.close(in_w)
+        return await client.wait_exit(timeout_s=DEADLINE_S)
+
+    assert asking(start_master().path, talk) == 7
+    assert read_all(out_r) == b"hello\n"
+    assert read_all(err_r) == b"err\n"
+
+
+def test_a_session_gets_the_variables_that_the_master_lets_through(start_master: StartMaster) -> None:
+    """What is passed in env is filtered by the master's SendEnv."""
+    null = os.open(os.devnull, os.O_RDWR)
+    out_r, out_w = os.pipe()
+
+    async def talk(client: MuxClient) -> int | None:
+        await client.new_session(
+            "echo $TRAY_A-$OTHER", fds=(null, out_w, null), env=("TRAY_A=yes", "OTHER=no")
+        )
+        os.close(out_w)
+        return await client.wait_exit(timeout_s=DEADLINE_S)
+
+    assert asking(start_master("-o", "SendEnv=TRAY_*").path, talk) == 0
+    assert read_all(out_r) == b"yes-\n"
+    os.close(null)
+
+
+def test_a_session_cut_by_the_masters_death_has_no_status(start_master: StartMaster) -> None:
+    """A killed master closes the control connection without an exit message: the status is None."""
+    master = start_master()
+    null = os.open(os.devnull, os.O_RDWR)
+    hold_r, hold_w = os.pipe()
+
+    async def talk(client: MuxClient) -> int | None:
+        await client.new_session("cat", fds=(hold_r, null, null))
+        waiting = asyncio.create_task(client.wait_exit(timeout_s=DEADLINE_S))
+        master.process.kill()
+        return await waiting
+
+    assert asking(master.path, talk) is None
+    for fd in (null, hold_r, hold_w):
+        os.close(fd)
+
+
+def test_many_forwards_open_at_once_on_connections_of_their_own(start_master: StartMaster) -> None:
+    """Twenty remote forwards on twenty control connections all open."""
+    master = start_master()
+
+    async def one(target: int) -> int | None:
+        client = await MuxClient.connect(str(master.path), timeout_s=DEADLINE_S)
+        try:
+            # To a master two port-0 forwards with one target are the same forward: each has its own.
+            return await client.open_forward(MuxForward("remote", "", 0, "127.0.0.1", target))
+        finally:
+            client.close()
+
+    async def run() -> list[int | None]:
+        return await asyncio.gather(*(one(target) for target in range(1, 21)))
+
+    ports = asyncio.run(run())
+    assert all(ports)
+    assert len(set(ports)) == 20

@@ -1,0 +1,180 @@
+"""Masters that are absent, deaf, stopped, or no masters at all; the fakes do just enough to misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trayagent.ssh.mux import answers
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, LocalProtocolError, RemoteProtocolError, Timeout
+from trayagent.ssh.mux.messages import Hello, encode
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import StartMaster
+
+SOON_S = 0.2
+DEADLINE_S = 20.0
+
+
+@contextmanager
+def listening(path: Path, backlog: int = 1) -> Iterator[socket.socket]:
+    """Listen where a master would."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(backlog)
+        yield listener
+
+
+async def says(path: Path, *said: bytes, then_close: bool = False) -> MuxClient:
+    """Connect to a fake that says these bytes at once, and hears nothing."""
+    with listening(path) as listener:
+        connecting = asyncio.create_task(MuxClient.connect(str(path), timeout_s=DEADLINE_S))
+        listener.setblocking(False)
+        peer, _ = await asyncio.get_running_loop().sock_accept(listener)
+        with peer:
+            for data in said:
+                peer.send(data)
+            if not then_close:
+                return await connecting
+        return await connecting
+
+
+def test_an_absent_socket_is_told_from_a_deaf_one(short_folder: Path) -> None:
+    """No file and a file where nobody listens are two reasons: only the second may be cleaned up."""
+    deaf = short_folder / "deaf"
+    with listening(deaf):
+        pass
+    for path, reason in (
+        (short_folder / "none", "absent"),
+        (deaf, "deaf"),
+        (short_folder / ("x" * 120), "unreachable"),
+    ):
+        with pytest.raises(Gone) as gone:
+            asyncio.run(MuxClient.connect(str(path)))
+        assert gone.value.reason == reason
+
+
+def test_a_stopped_master_times_out(start_master: StartMaster) -> None:
+    """The kernel accepts for a stopped master; the greeting that never comes runs into the deadline."""
+    master = start_master()
+    os.kill(master.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Timeout):
+            asyncio.run(MuxClient.connect(str(master.path), timeout_s=SOON_S))
+    finally:
+        os.kill(master.process.pid, signal.SIGCONT)
+
+
+def test_a_full_accept_queue_times_out(short_folder: Path) -> None:
+    """When the queue of a stopped master is full, connect() says EAGAIN: that is not "connected"."""
+    path = short_folder / "full"
+    with listening(path, backlog=0), socket.socket(socket.AF_UNIX) as first:
+        first.connect(str(path))
+        with pytest.raises(Timeout):
+            asyncio.run(MuxClient.connect(str(path), timeout_s=SOON_S))
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\0", encode(answers.Ok(1))])
+def test_a_peer_that_is_no_master_is_told_apart(short_folder: Path, said: bytes) -> None:
+    """Bytes that are not the protocol raise the error that blames the peer."""
+    with pytest.raises(RemoteProtocolError):
+        asyncio.run(says(short_folder / "s", said))
+
+
+def test_an_end_instead_of_a_greeting_is_gone(short_folder: Path) -> None:
+    """A master that closes at once ended the connection."""
+    with pytest.raises(Gone) as gone:
+        asyncio.run(says(short_folder / "s", then_close=True))
+    assert gone.value.reason == "ended"
+
+
+def test_terminate_takes_the_end_for_success_and_alive_does_not(short_folder: Path) -> None:
+    """The same end of the connection answers TERMINATE and leaves ALIVE_CHECK without an answer."""
+
+    async def run(name: str) -> None:
+        client = await says(short_folder / name, encode(Hello()), then_close=True)
+        try:
+            await (client.terminate() if name == "t" else client.alive())
+        finally:
+            client.close()
+
+    asyncio.run(run("t"))
+    with pytest.raises(Gone):
+        asyncio.run(run("a"))
+
+
+def test_an_open_question_forbids_the_next(start_master: StartMaster) -> None:
+    """After a Timeout the question stays open: asking again is our mistake, not the master's."""
+    master = start_master()
+
+    async def run() -> None:
+        client = await MuxClient.connect(str(master.path))
+        os.kill(master.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Timeout):
+                await client.alive(timeout_s=SOON_S)
+            with pytest.raises(LocalProtocolError):
+                await client.alive()
+        finally:
+            os.kill(master.process.pid, signal.SIGCONT)
+            client.close()
+
+    asyncio.run(run())
+
+
+def test_a_closed_descriptor_is_our_mistake_and_frees_the_master(start_master: StartMaster) -> None:
+    """Without its descriptors a request would wedge the master: the connection is closed at once."""
+    master = start_master()
+
+    async def run() -> int:
+        client = await MuxClient.connect(str(master.path))
+        closed, other = os.pipe()
+        os.close(closed)
+        os.close(other)
+        with pytest.raises(LocalProtocolError):
+            await client.new_session("true", fds=(closed, closed, closed))
+        again = await MuxClient.connect(str(master.path), timeout_s=DEADLINE_S)
+        try:
+            return await again.alive(timeout_s=DEADLINE_S)
+        finally:
+            again.close()
+
+    assert asyncio.run(run()) == master.process.pid
+
+
+def test_a_giant_request_waits_for_a_slow_reader(short_folder: Path) -> None:
+    """A packet larger than the socket's buffer is written whole once the master reads on."""
+    path = short_folder / "slow"
+    command = "x" * 250_000
+
+    async def run() -> int:
+        loop = asyncio.get_running_loop()
+        with listening(path) as listener:
+            listener.setblocking(False)
+            connecting = asyncio.create_task(MuxClient.connect(str(path)))
+            peer, _ = await loop.sock_accept(listener)
+            with peer:
+                peer.setblocking(False)
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                peer.send(encode(Hello()))
+                client = await connecting
+                client._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+                opening = asyncio.create_task(client.new_session(command, fds=(peer.fileno(),) * 3))
+                taken = 0
+                while taken < len(command):
+                    taken += len(await asyncio.wait_for(loop.sock_recv(peer, 65536), DEADLINE_S))
+                peer.send(encode(answers.SessionOpened(1, 5)))
+                session = await opening
+                client.close()
+                return session
+
+    assert asyncio.run(run()) == 5

@@ -1,0 +1,118 @@
+"""What a master answers: frozen values, `encode()` to the body, `take()` back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from trayagent.ssh.mux import wire
+from trayagent.ssh.mux.base import Numbered
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Numbered):
+    """It is done."""
+
+    TYPE: ClassVar[int] = 0x80000001
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Numbered):
+    """It will not be done; `text` says why."""
+
+    text: str
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return wire.u32(self.request_id) + wire.string(self.text)
+
+    @classmethod
+    def take(cls, reader: wire.Reader) -> Self:
+        """Read the body."""
+        return cls(reader.u32(), reader.text())
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionDenied(Refusal):
+    """The user said no (`ControlMaster ask`), or the master does not trust us."""
+
+    TYPE: ClassVar[int] = 0x80000002
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Refusal):
+    """It did not work."""
+
+    TYPE: ClassVar[int] = 0x80000003
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedAnswer(Numbered):
+    """An answer with one number."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return wire.u32(self.request_id) + wire.u32(self.number)
+
+    @classmethod
+    def take(cls, reader: wire.Reader) -> Self:
+        """Read the body."""
+        return cls(reader.u32(), reader.u32())
+
+
+@dataclass(frozen=True, slots=True)
+class Alive(NumberedAnswer):
+    """The master lives; `number` is its pid."""
+
+    TYPE: ClassVar[int] = 0x80000005
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened(NumberedAnswer):
+    """The session or stdio forward is open; `number` names it in what follows."""
+
+    TYPE: ClassVar[int] = 0x80000006
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePort(NumberedAnswer):
+    """The remote forward is open; `number` is the port that the server chose."""
+
+    TYPE: ClassVar[int] = 0x80000007
+
+
+@dataclass(frozen=True, slots=True)
+class ExitMessage:
+    """The session's command ended with this status (255 for a signal)."""
+
+    TYPE: ClassVar[int] = 0x80000004
+    session_id: int
+    status: int
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return wire.u32(self.session_id) + wire.u32(self.status)
+
+    @classmethod
+    def take(cls, reader: wire.Reader) -> Self:
+        """Read the body."""
+        return cls(reader.u32(), reader.u32())
+
+
+@dataclass(frozen=True, slots=True)
+class TtyAllocFail:
+    """The server gave the session no terminal."""
+
+    TYPE: ClassVar[int] = 0x80000008
+    session_id: int
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return wire.u32(self.session_id)
+
+    @classmethod
+    def take(cls, reader: wire.Reader) -> Self:
+        """Read the body."""
+        return cls(reader.u32())

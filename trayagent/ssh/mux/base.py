@@ -1,0 +1,34 @@
+"""What most messages have in common: the number of the request that they are or answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+from trayagent.ssh.mux import wire
+
+
+class Message(Protocol):
+    """Any message: its type number, and its body as bytes."""
+
+    TYPE: ClassVar[int]
+
+    def encode(self) -> bytes:
+        """Return the body that follows the type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A request or its answer, which bears the same `request_id`; by itself nothing but that number."""
+
+    TYPE: ClassVar[int]
+    request_id: int
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return wire.u32(self.request_id)
+
+    @classmethod
+    def take(cls, reader: wire.Reader) -> Self:
+        """Read the body."""
+        return cls(reader.u32())

@@ -1,0 +1,252 @@
+"""A thin asyncio client of one control connection: a socket, a deadline, and the rules of `Connection`."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+from trayagent.ssh.mux import answers, requests
+from trayagent.ssh.mux.base import Numbered
+from trayagent.ssh.mux.connection import Connection, Ended, Event
+from trayagent.ssh.mux.errors import Gone, GoneReason, LocalProtocolError, Refused, Timeout
+from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.mux.messages import Hello
+
+LOCAL_S = 2.0
+"""A master answers local questions in 0.1 ms; more than this is a stopped or wedged one."""
+ROUND_TRIP_S = 10.0
+"""For what waits for the server: a slow path with retransmissions; callers that know the RTT say less."""
+_RETRY_S = 0.005
+"""The kernel gives no readiness for a full accept queue, nor macOS for a full queue of descriptors."""
+_READ_BYTES = 65536
+
+_REASONS: dict[int, GoneReason] = {
+    errno.ENOENT: "absent",
+    errno.ENOTDIR: "absent",
+    errno.ECONNREFUSED: "deaf",
+}
+_FULL = {errno.EAGAIN, errno.EWOULDBLOCK}
+_ENDED = (ConnectionResetError, BrokenPipeError)
+
+
+class MuxClient:
+    """One control connection to one master; `connect` makes it, `close` ends it.
+
+    One question at a time. Every call raises Gone when the master ends the connection, Timeout when its
+    deadline passes, RemoteProtocolError when the peer is no master. After a Timeout the question stays
+    open at the master: `close`, or ask on another connection. A probe whose late answer counts is
+    given a long deadline in a task of its own.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take a connected, non-blocking stream socket; nothing was said on it."""
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._connection = Connection()
+        self._last_id = 0
+
+    @classmethod
+    async def connect(cls, path: str, *, timeout_s: float = LOCAL_S) -> MuxClient:
+        """Connect to a control socket and exchange greetings; raises Gone (with its reason), Timeout.
+
+        A stopped master accepts in the kernel and never greets.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        client = cls(sock)
+        try:
+            async with _deadline(timeout_s, "greet"):
+                await _connect(sock, path)
+                await client._send(client._connection.send(Hello()))
+                await client._event()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    async def alive(self, *, timeout_s: float = LOCAL_S) -> int:
+        """Return the master's pid, by its own word; says nothing about the network."""
+        return _number(await self._ask(requests.AliveCheck(self._next_id()), timeout_s))
+
+    async def terminate(self, *, timeout_s: float = LOCAL_S) -> None:
+        """Ask the master to exit; its answer and the end of the connection are both success.
+
+        Raises Timeout for one that hangs (a full send buffer in a blackhole), Refused.
+        """
+        with contextlib.suppress(Gone):
+            await self._ask(requests.Terminate(self._next_id()), timeout_s)
+
+    async def stop_listening(self, *, timeout_s: float = LOCAL_S) -> None:
+        """Ask the master to take no more clients; one with nothing to carry exits at once.
+
+        Its local forwards stay bound until then: close them first.
+        """
+        await self._ask(requests.StopListening(self._next_id()), timeout_s)
+
+    async def open_forward(self, forward: MuxForward, *, timeout_s: float = ROUND_TRIP_S) -> int | None:
+        """Open a forward; return the port where the server chose it. Raises Refused.
+
+        Success does not mean that both families are bound: a port busy on one of them is no failure
+        to ssh. One that is open already, or was asked and never confirmed, succeeds at once.
+        """
+        answer = await self._ask(requests.OpenForward(self._next_id(), forward), timeout_s)
+        return answer.number if isinstance(answer, answers.RemotePort) else None
+
+    async def close_forward(self, forward: MuxForward, *, timeout_s: float = LOCAL_S) -> None:
+        """Take a forward back, field by field as it was opened; raises Refused ("port not forwarded").
+
+        The file of a Unix socket stays.
+        """
+        await self._ask(requests.CloseForward(self._next_id(), forward), timeout_s)
+
+    async def stdio_forward(
+        self, host: str, port: int, stdin_fd: int, stdout_fd: int, *, timeout_s: float = ROUND_TRIP_S
+    ) -> int:
+        """Connect the descriptors to `host`:`port` as the server sees it; return the session's number.
+
+        Raises Refused, which came from the server and so is a proof of life.
+        """
+        question = requests.NewStdioForward(self._next_id(), host, port)
+        return await self._open_session(question, (stdin_fd, stdout_fd), timeout_s)
+
+    async def new_session(
+        self,
+        command: str,
+        *,
+        fds: tuple[int, int, int],
+        want_agent: bool = False,
+        tty: bool = False,
+        subsystem: bool = False,
+        term: str = "",
+        env: Sequence[str] = (),
+        timeout_s: float = ROUND_TRIP_S,
+    ) -> int:
+        """Run a command ("" for the shell) on stdin, stdout, stderr; return the session's number.
+
+        `env` are lines NAME=value. The descriptors are duplicated by the master: close yours.
+        Raises Refused.
+        """
+        question = requests.NewSession(
+            self._next_id(),
+            command,
+            tty=tty,
+            agent=want_agent,
+            subsystem=subsystem,
+            term=term,
+            env=tuple(env),
+        )
+        return await self._open_session(question, fds, timeout_s)
+
+    async def wait_exit(self, *, timeout_s: float | None = None) -> int | None:
+        """Wait for the end of the session; return its status, None when the master told none."""
+        status: int | None = None
+        async with _deadline(timeout_s, "say how the session ended"):
+            try:
+                while status is None:
+                    event = await self._event()
+                    if isinstance(event, answers.ExitMessage):
+                        status = event.status
+            except Gone:
+                return None
+        return status
+
+    def close(self) -> None:
+        """Close the connection; a session on it ends, a forward does not."""
+        self._sock.close()
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _open_session(self, question: Numbered, fds: Sequence[int], timeout_s: float) -> int:
+        return _number(await self._ask(question, timeout_s, fds))
+
+    async def _ask(self, question: Numbered, timeout_s: float, fds: Sequence[int] = ()) -> Event:
+        data = self._connection.send(question)
+        async with _deadline(timeout_s, type(question).__name__):
+            try:
+                await self._send(data, fds)
+            except BaseException:
+                # A master whose descriptors do not come waits for them and for nothing else.
+                self.close()
+                raise
+            answer = await self._event()
+        if isinstance(answer, answers.Refusal):
+            raise Refused(answer.text)
+        return answer
+
+    async def _send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Write a packet and its descriptors, with no return to the loop unless the kernel asks for it."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[await self._attempt([view]) :]
+            for fd in fds:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
+                await self._attempt([b"\0"], [rights])
+        except _ENDED as error:
+            raise Gone("the ssh master closed the connection") from error
+
+    async def _attempt(
+        self, data: list[bytes | memoryview], rights: Sequence[tuple[int, int, array.array[int]]] = ()
+    ) -> int:
+        while True:
+            try:
+                return self._sock.sendmsg(data, rights)
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise LocalProtocolError("a closed descriptor cannot be passed") from error
+                if error.errno not in {*_FULL, errno.EMSGSIZE, errno.ENOBUFS}:
+                    raise
+            await asyncio.sleep(_RETRY_S)
+
+    async def _event(self) -> Event:
+        """Return the next event that says something to us; raises Gone at the end."""
+        while True:
+            event = self._connection.next_event()
+            if isinstance(event, Ended):
+                raise Gone("the ssh master closed the connection")
+            if isinstance(event, Numbered | Hello | answers.ExitMessage):
+                return event
+            if event is None:
+                self._connection.receive_data(await self._read())
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._loop.sock_recv(self._sock, _READ_BYTES)
+        except _ENDED:
+            return b""  # a master that exits with our question unread resets: its end all the same
+
+
+def _number(answer: Event) -> int:
+    """Return the number of an answer; the connection's table lets none without one through."""
+    if not isinstance(answer, answers.NumberedAnswer):
+        raise LocalProtocolError(f"{answer} has no number")
+    return answer.number
+
+
+async def _connect(sock: socket.socket, path: str) -> None:
+    while True:
+        try:
+            sock.connect(path)
+        except OSError as error:
+            if error.errno not in _FULL:
+                reason = _REASONS.get(error.errno or 0, "unreachable")
+                raise Gone(f"no ssh master at {path}: {error.strerror or error}", reason=reason) from error
+        else:
+            return
+        # asyncio's sock_connect would take EAGAIN for "in progress"; it is a full accept queue.
+        await asyncio.sleep(_RETRY_S)
+
+
+@contextlib.asynccontextmanager
+async def _deadline(timeout_s: float | None, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise Timeout(f"the ssh master did not answer within {timeout_s} s ({what})") from error
