@@ -1,0 +1,1 @@
+"""How the agent's clients talk with it: newline-delimited JSON over one Unix socket of this user."""

@@ -1,0 +1,113 @@
+"""The blocking client: one connection per call, the standard library only, no asyncio."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+
+from trayagent.ipc import messages, peer
+from trayagent.ipc.errors import AgentSilent, NoAgent
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+CONNECT_TIMEOUT_S = 5.0
+"""A stopped agent's queue of connections can be full; a living one accepts within a millisecond."""
+CHUNK = 1 << 16
+
+
+def call(
+    path: str | os.PathLike[str], op: str, args: dict[str, Any], timeout_s: float | None = None
+) -> dict[str, Any]:
+    """Ask the agent and return its result; `timeout_s` None waits as long as the agent works on it.
+
+    Raises NoAgent, AgentSilent, or Refused with the agent's own words.
+    """
+    with _connected(path) as sock:
+        lines = _ask(sock, op, args, timeout_s)
+        return messages.read_reply(next(lines), "result")
+
+
+def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Ask for a stream and yield its items; raises as `call`, and NoAgent when the agent ends."""
+    with _connected(path) as sock:
+        lines = _ask(sock, op, args, None)
+        messages.read_reply(next(lines), "result")
+        for data in lines:
+            yield messages.read_reply(data, "item")
+
+
+def _connected(path: str | os.PathLike[str]) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _connect(sock, os.fspath(path))
+        if peer.is_other_user(sock):
+            raise AgentSilent(f"The socket {path} belongs to another user.", code="unsafe-socket")
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+        sock.close()
+        raise NoAgent from error
+    except TimeoutError as error:
+        sock.close()
+        raise _silent() from error
+    except OSError as error:
+        sock.close()
+        what = f"The agent's socket {path} cannot be used: {error.strerror or error}."
+        raise AgentSilent(what, code="unusable-socket") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect(sock: socket.socket, path: str) -> None:
+    """Connect within CONNECT_TIMEOUT_S; raises OSError."""
+    sock.settimeout(CONNECT_TIMEOUT_S)
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while True:
+        try:
+            return sock.connect(path)
+        except (
+            BlockingIOError
+        ) as error:  # the agent's queue is full: with a timeout, that is no wait but EAGAIN
+            if time.monotonic() > deadline:
+                raise TimeoutError from error
+            time.sleep(0.01)
+
+
+def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | None) -> Iterator[bytes]:
+    """Send the request and yield the agent's lines; ends only by an exception."""
+    env = {name: os.environ[name] for name in messages.PASSED_ENV if name in os.environ}
+    sock.settimeout(timeout_s)
+    buffer = bytearray()
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
+            sock.sendall(messages.request(op, args, env))
+        while True:
+            yield from _whole_lines(buffer)
+            chunk = sock.recv(CHUNK)
+            if not chunk:
+                raise NoAgent("The agent ended.", code="agent-ended")
+            buffer += chunk
+            if len(buffer) > messages.LONGEST_REPLY:
+                raise AgentSilent("The agent's answer has no end.", code="bad-reply")
+    except TimeoutError as error:
+        raise _silent() from error
+    except ConnectionError as error:
+        raise NoAgent("The agent ended.", code="agent-ended") from error
+
+
+def _whole_lines(buffer: bytearray) -> Iterator[bytes]:
+    """Take the whole lines from the front of the buffer."""
+    while (end := buffer.find(b"\n")) >= 0:
+        data = bytes(buffer[:end])
+        del buffer[: end + 1]
+        yield data
+
+
+def _silent() -> AgentSilent:
+    hint = "See its log, or start it anew: trayagent stop, then trayagent run"
+    return AgentSilent("The agent does not answer.", code="agent-silent", hint=hint)

@@ -1,0 +1,232 @@
+"""One client as the agent sees it: bounded in what it may send, and in what may wait for it.
+
+Theory of operation. A connection is *reading* (lines may come), *busy* (one request is being
+worked on; nothing is read meanwhile), *streaming* (items go out; what comes in is dropped, but
+its end is seen), or *closing*. Whenever the socket takes no more, asyncio calls pause_writing:
+then nothing is read either, items wait in a bounded feed, and resume_writing goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from trayagent.errors import TrayagentError
+from trayagent.ipc import messages, peer, requests
+from trayagent.ipc.errors import BadRequest, Refused
+from trayagent.ipc.feed import Feed, Overflow, feed_for
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_S = 2.0
+"""How long a closing connection may take to read what we wrote; a client that never reads is cut off."""
+
+
+class Handler(Protocol):
+    """What the agent does for its clients; all calls come on its event loop."""
+
+    async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+        """Carry out an operation and return its result; raises TrayagentError."""
+
+    def subscribe(
+        self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
+    ) -> Callable[[], None]:
+        """Call `push` for each item from now on, and return how to end that; raises TrayagentError.
+
+        A watcher's first view is pushed at once, in this call. A pushed object must not be
+        changed afterwards: it may have to wait.
+        """
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    handler: Handler
+
+    def admit(self, connection: Connection) -> bool:
+        """Report whether the newcomer may stay, after making room for it."""
+
+    def active(self, connection: Connection) -> None:
+        """Note that it has just been used."""
+
+    def lost(self, connection: Connection) -> None:
+        """Note that it is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._unread = bytearray()
+        self._choked = False
+        self._feed: Feed | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody would miss it: no request is being worked on, and nothing streams."""
+        return self.task is None and self._feed is None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let this user in, and nobody else."""
+        self._transport = cast("asyncio.Transport", transport)
+        if peer.is_other_user(transport.get_extra_info("socket")):
+            log.warning("another user tried to connect to the IPC socket")
+            self._transport.abort()
+        elif not self._owner.admit(self):
+            self._refuse(Refused("Too many clients are connected to the agent.", code="too-many-clients"))
+
+    def data_received(self, data: bytes) -> None:
+        """Collect lines; drop what a streaming client says."""
+        if self._feed is None:
+            self._unread += data
+            self._advance()
+
+    def pause_writing(self) -> None:
+        """Stop: the client does not read."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """Go on where the client's slowness stopped us."""
+        self._choked = False
+        self._drain()
+        self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio gives it
+        """Forget everything; a request that is being worked on is finished all the same."""
+        self._unread.clear()
+        if self._unsubscribe is not None:
+            unsubscribe, self._unsubscribe = self._unsubscribe, None
+            unsubscribe()
+        self._owner.lost(self)
+
+    # Requests.
+
+    def _advance(self) -> None:
+        """Work on the next whole line, unless one is being worked on or the client does not read."""
+        while self._open and self.is_idle and not self._choked:
+            end = self._unread.find(b"\n", 0, messages.LONGEST_REQUEST + 1)
+            if end < 0:
+                break
+            data = bytes(self._unread[:end])
+            del self._unread[: end + 1]
+            if data.strip():
+                self._take(data)
+        if self._open and self.is_idle and len(self._unread) > messages.LONGEST_REQUEST and not self._choked:
+            self._refuse(BadRequest("The line is longer than 64 KiB."))
+        self._read_on(self._open and not self._choked and self.task is None)
+
+    def _take(self, data: bytes) -> None:
+        self._owner.active(self)
+        try:
+            request = requests.parse(data)
+        except BadRequest as error:
+            self._refuse(error)
+            return
+        if request.op in messages.STREAMS:
+            self._subscribe(request)
+        else:
+            work = self._answer(request)
+            self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
+
+    async def _answer(self, request: requests.Request) -> None:
+        """Have the request carried out; every exception ends here, as a reply, and a bug in the log too."""
+        try:
+            result = await self._owner.handler.request(request.op, request.args, request.env)
+            self._write(messages.success(result))
+        except TrayagentError as error:
+            self._write(messages.failure(error))
+        except asyncio.CancelledError:
+            self._write(messages.failure(Refused("The agent ended meanwhile.", code="agent-ended")))
+            raise
+        except Exception as error:
+            self._write(messages.failure(_bug(request.op, error)))
+        finally:
+            self.task = None
+            self._owner.active(self)
+            self._advance()
+
+    # Streams.
+
+    def _subscribe(self, request: requests.Request) -> None:
+        self._feed = feed_for(request.op)
+        try:
+            unsubscribe = self._owner.handler.subscribe(request.op, request.args, self._push)
+        except TrayagentError as error:
+            self._feed = None
+            self._write(messages.failure(error))
+            return
+        except Exception as error:
+            self._feed = None
+            self._write(messages.failure(_bug(request.op, error)))
+            return
+        self._unread.clear()
+        self._unsubscribe = unsubscribe
+        self._write(messages.success({}))
+        self._drain()
+
+    def _push(self, item: dict[str, Any]) -> None:
+        if self._feed is None or not self._open:
+            return
+        try:
+            self._feed.offer(item)
+        except Overflow:
+            what = "Events came faster than this client read them."
+            self._refuse(Refused(what, code="too-slow", hint="Read faster, or start anew."))
+            return
+        if self._unsubscribe is not None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Write what waits, as long as the client reads."""
+        while self._feed is not None and not self._choked and self._open and self._unsubscribe is not None:
+            data = self._feed.take()
+            if data is None:
+                break
+            self._write(data)
+
+    # The transport.
+
+    @property
+    def _open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and self._open:
+            self._transport.write(data)
+
+    def _read_on(self, reading: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _refuse(self, error: TrayagentError) -> None:
+        """Say why, and end."""
+        self._write(messages.failure(error))
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close once what was written is read, or after a while in any case."""
+        if self._transport is not None and self._open:
+            self._transport.close()
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, self._transport.abort)
+
+    def cut(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _bug(op: str, error: Exception) -> TrayagentError:
+    log.error("ipc op=%s failed", op, exc_info=error)
+    return TrayagentError(f"The agent failed: {type(error).__name__}.", hint="Its log says more.")

@@ -1,0 +1,66 @@
+"""One agent per user and runtime folder: a lock that the kernel drops when its holder is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from trayagent.ipc.errors import AlreadyRunning
+
+PID_WRITTEN_WITHIN_S = 0.2  # the winner writes its pid right after it has locked
+
+
+class Lock:
+    """The lock file, held from `acquire` until `release` or the end of the process.
+
+    The file stays when it is released: removing it would let two agents lock two files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock and write our pid; raises AlreadyRunning with the holder's."""
+        while self._fd is None:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = _holder(fd)
+                os.close(fd)
+                raise AlreadyRunning(pid) from None
+            if _is_at(self._path, fd):
+                self._fd = fd
+            else:  # a cleaner of old files removed it between the two calls: we hold nothing
+                os.close(fd)
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock up; does nothing without it."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Report whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(fd: int) -> int | None:
+    deadline = time.monotonic() + PID_WRITTEN_WITHIN_S
+    while True:
+        text = os.pread(fd, 32, 0).strip()
+        if text.isdigit():
+            return int(text)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.01)

@@ -1,0 +1,111 @@
+"""A client's line, checked: the table of operations and what each takes. The agent's side only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.ipc import messages
+from trayagent.ipc.errors import BadRequest
+
+LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; a calendar's end is not far beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose operation exists and whose arguments have the right types, all of them present."""
+
+    op: str
+    args: dict[str, Any]
+    env: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What an argument must be: `said` in words, `default` None where it must be given."""
+
+    fits: Callable[[Any], bool]
+    said: str
+    default: Callable[[], Any] | None = None
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _some_names(value: Any) -> bool:
+    return _names(value) and bool(value)
+
+
+def _a_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _a_time(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value is None or (number and 0 < value <= LONGEST_PAUSE_S)
+
+
+HOSTS = Argument(_names, "a list of host names", list)
+SOME_HOSTS = Argument(_some_names, "a list of at least one host name")
+HOST = Argument(_a_name, "a host name")
+FOR_S = Argument(_a_time, "a number of seconds above 0, or null", lambda: None)
+
+OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
+    "status": {"hosts": HOSTS},
+    "watch": {"hosts": HOSTS},
+    "events": {},
+    "reconnect": {"hosts": HOSTS},
+    "disconnect": {"hosts": SOME_HOSTS},
+    "pause": {"hosts": HOSTS, "for_s": FOR_S},
+    "resume": {"hosts": HOSTS},
+    "why": {"host": HOST},
+    "stop": {},
+}
+
+
+def parse(data: bytes) -> Request:
+    """Return the request on a line; raises BadRequest, which says what is wrong with it."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The request is not JSON.") from error
+    if not isinstance(message, dict):
+        raise BadRequest("The request is not a JSON object.")
+    if message.get("v") != messages.VERSION:
+        raise BadRequest(
+            f"The request is of version {message.get('v')!r:.20}, this agent speaks {messages.VERSION}.",
+            code="wrong-version",
+            hint="Restart the agent after an update: trayagent stop && trayagent run",
+        )
+    op = message.get("op")
+    if not isinstance(op, str) or op not in OPERATIONS:
+        raise BadRequest(f"There is no operation {op!r:.40}.", code="unknown-op")
+    return Request(op, _arguments(op, message.get("args", {})), _environment(message.get("env", {})))
+
+
+def _arguments(op: str, given: Any) -> dict[str, Any]:
+    known = OPERATIONS[op]
+    if not isinstance(given, dict):
+        raise BadRequest(f'"args" of {op} is not an object.')
+    for name in given:
+        if name not in known:
+            raise BadRequest(f'{op} takes no argument "{name:.40}".')
+    taken = {}
+    for name, argument in known.items():
+        if name not in given and argument.default is not None:
+            taken[name] = argument.default()
+        elif name in given and argument.fits(given[name]):
+            taken[name] = given[name]
+        else:
+            raise BadRequest(f'"{name}" of {op} must be {argument.said}.')
+    return taken
+
+
+def _environment(given: Any) -> dict[str, str]:
+    """Return the variables that the agent takes from a client; the others are not its business."""
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise BadRequest('"env" is not an object of strings.')
+    return {name: given[name] for name in messages.PASSED_ENV if given.get(name)}

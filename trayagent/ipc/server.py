@@ -1,0 +1,123 @@
+"""The agent's end of the IPC socket: listens, admits, and lets no client harm the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from pathlib import Path
+
+from trayagent.errors import TrayagentError
+from trayagent.ipc.connection import Connection, Handler
+
+__all__ = ["Handler", "Server"]
+
+MOST_CLIENTS = 64
+"""A tray, some watchers and a burst of scripts; each costs at most some hundred KB."""
+BACKLOG = 512
+"""A non-blocking connect to a full queue fails at once (EAGAIN, unix(7)), so the queue is long."""
+FINISH_S = 0.2
+"""How long a request that is being worked on may still take when the agent ends (it has 1 s in all)."""
+
+
+class Server:
+    """Serves `handler` on a Unix socket at `path`.
+
+    Its folder exists and is private, and the caller holds the lock of this place: whatever
+    socket lies there is stale.
+    """
+
+    def __init__(self, path: Path, handler: Handler, *, most_clients: int = MOST_CLIENTS) -> None:
+        self.handler = handler
+        self._path = path
+        self._most_clients = most_clients
+        self._connections: dict[Connection, None] = {}  # least recently used first
+        self._server: asyncio.Server | None = None
+        self._inode: tuple[int, int] | None = None
+        self._deserted = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen; raises TrayagentError where that is impossible."""
+        sock = self._bound()
+        try:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def close(self) -> None:
+        """Listen no more, let what is being worked on end quickly, close each connection; in 0.5 s."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._unlink()
+        tasks = {c.task for c in self._connections if c.task is not None}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=FINISH_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.hang_up()
+        if self._connections:
+            self._deserted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), FINISH_S)
+        for connection in list(self._connections):
+            connection.cut()
+
+    # What a connection needs.
+
+    def admit(self, connection: Connection) -> bool:
+        """Report whether the newcomer may stay; the longest idle client makes room for it."""
+        if len(self._connections) >= self._most_clients:
+            idle = next((c for c in self._connections if c.is_idle), None)
+            if idle is None:
+                return False
+            del self._connections[idle]
+            idle.cut()
+        self._connections[connection] = None
+        return True
+
+    def active(self, connection: Connection) -> None:
+        """Move it to the end of those that make room."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+
+    def lost(self, connection: Connection) -> None:
+        """Forget it."""
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._deserted.set()
+
+    # The socket.
+
+    def _bound(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if self._path.is_socket():
+                self._path.unlink()
+            sock.bind(str(self._path))
+            # The folder is private, so nobody slips in between bind and chmod.
+            self._path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            found = self._path.lstat()
+        except OSError as error:
+            sock.close()
+            raise TrayagentError(
+                f"The IPC socket {self._path} cannot be made: {error.strerror or error}.",
+                code="ipc-socket",
+                hint="Its path may have at most 107 bytes; TRAYAGENT_RUNTIME_DIR moves it.",
+            ) from error
+        self._inode = (found.st_dev, found.st_ino)
+        return sock
+
+    def _unlink(self) -> None:
+        """Remove the socket, unless it is another's by now."""
+        with contextlib.suppress(FileNotFoundError):
+            found = os.lstat(self._path)
+            if (found.st_dev, found.st_ino) == self._inode:
+                self._path.unlink()
