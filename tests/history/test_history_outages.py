@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+from trayagent.history.outages import Outage, outages
+
+
+def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict[str, Any]:
+    return {"at": f"2026-01-01T08:00:{second:02d}Z", "event": name, "host": host, "reason": None} | more
+
+
+def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
+    """Whatever follows the first sign belongs to the same outage; the recovery tells how long it took."""
+    assert outages(
+        [
+            event(0, "connected", took_ms=300.0),
+            event(10, "master-stale", reason="silent"),
+            event(10, "master-killed"),
+            event(11, "connect-failed"),
+            event(15, "connected", took_ms=412.0),
+        ]
+    ) == [Outage("web", "2026-01-01T08:00:10Z", "2026-01-01T08:00:15Z", 5000.0, 412.0, "silent")]
+
+
+def test_an_outage_that_goes_on_has_no_end() -> None:
+    """Duration and recovery are unknown, not zero."""
+    (outage,) = outages([event(3, "disconnected")])
+    assert (outage.ended, outage.duration_ms, outage.took_ms) == (None, None, None)
+    assert outage.as_json()["reason"] == "disconnected"
+
+
+def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -> None:
+    """Nothing was connected anew, so nothing took time."""
+    (outage,) = outages([event(1, "connect-failed"), event(4, "master-kept")])
+    assert (outage.duration_ms, outage.took_ms) == (3000.0, None)
+
+
+def test_what_the_user_wished_is_no_outage() -> None:
+    """Nobody misses a host that was taken down, nor one that is paused, by name or with all others."""
+    assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
+    assert outages([event(1, "disconnected"), event(2, "paused"), event(9, "connected")]) == []
+    assert outages([event(1, "disconnected"), event(2, "paused", None), event(9, "connected")]) == []
+
+
+def test_hosts_do_not_mix_and_come_in_the_order_of_their_beginnings() -> None:
+    """Each host has its own outages."""
+    found = outages(
+        [
+            event(1, "disconnected", "a"),
+            event(2, "disconnected", "b"),
+            event(3, "network-changed", None),
+            event(4, "connected", "b"),
+            event(5, "connected", "a"),
+        ]
+    )
+    assert [(o.host, o.duration_ms) for o in found] == [("a", 4000.0), ("b", 2000.0)]
+
+
+def test_a_clock_set_back_makes_no_negative_outage() -> None:
+    """Wall clocks jump; durations do not go below zero."""
+    (outage,) = outages([event(9, "disconnected"), event(2, "connected")])
+    assert outage.duration_ms == 0.0

@@ -1,0 +1,1 @@
+"""What happened, kept in SQLite, and what can be told from it."""

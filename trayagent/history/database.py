@@ -1,0 +1,133 @@
+"""The SQLite file: its schema, and how it is opened, written, read and put aside when it is broken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE event (
+    id   INTEGER PRIMARY KEY,
+    at   REAL NOT NULL,      -- seconds since the epoch
+    host TEXT,
+    body TEXT NOT NULL       -- the event's JSON object
+);
+CREATE INDEX event_at ON event (at);
+CREATE INDEX event_host ON event (host, at);
+"""
+BUSY_S = 2.0
+"""Readers never hold the file for long; beyond this something else is wrong."""
+MOST_EVENTS = 200_000
+"""About 60 MB: a network that flaps for weeks must not fill the disk."""
+
+BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+SIDE_FILES = ("", "-wal", "-shm")
+
+
+class NewerSchema(Exception):  # noqa: N818  # not an error: a newer trayagent's file, to be left alone
+    """The file was written by a newer trayagent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event, ready to be written."""
+
+    at: float
+    host: str | None
+    body: str
+
+
+def row(event: dict[str, Any]) -> Row:
+    """Return the row of an event object; raises KeyError, TypeError or ValueError for what is none."""
+    at = datetime.fromisoformat(event["at"]).timestamp()
+    return Row(at, event.get("host"), json.dumps(event, separators=(",", ":")))
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open the file (0600), made if it is missing; raises sqlite3.Error, OSError or NewerSchema."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its side files the mode of the file, so the file must have it first.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        path.chmod(0o600)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise NewerSchema
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last events, not the file
+        if version < SCHEMA_VERSION:
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Add the rows in one transaction; raises sqlite3.Error, and then none of them is in."""
+    with _transaction(db):
+        db.executemany(
+            "INSERT INTO event (at, host, body) VALUES (?, ?, ?)", [(r.at, r.host, r.body) for r in rows]
+        )
+
+
+def prune(db: sqlite3.Connection, before: float) -> None:
+    """Drop the events before a time (seconds since the epoch), and the oldest beyond MOST_EVENTS."""
+    with _transaction(db):
+        db.execute("DELETE FROM event WHERE at < ?", (before,))
+        db.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (MOST_EVENTS,))
+
+
+def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
+    """Return the events of a host (None: of all and of none) since a time, oldest first.
+
+    Opens the file for this reading only; raises sqlite3.Error or NewerSchema. A missing file has no events.
+    """
+    if not path.exists():
+        return []
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+    with contextlib.closing(db):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise NewerSchema
+        if version == 0:  # made, and not yet filled
+            return []
+        query = "SELECT body FROM event WHERE at >= ? AND (? IS NULL OR host = ?) ORDER BY at, id"
+        return [json.loads(body) for (body,) in db.execute(query, (since, host, host))]
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a broken file and its side files; return its new path. Raises OSError."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    aside = path.with_name(f"{path.name}.broken-{stamp}")
+    for side in SIDE_FILES:
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{side}").rename(f"{aside}{side}")
+    return aside
+
+
+def is_broken(error: Exception) -> bool:
+    """Report whether the file itself is damaged (a full or read-only disk is not that)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in BROKEN
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Any:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

@@ -1,0 +1,78 @@
+"""From events to outages: when a host was away, for how long, and how quickly it was back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
+ENDS = frozenset({"connected", "master-kept", "master-adopted"})
+WISHES = frozenset({"paused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which a host was wanted and not there.
+
+    `began` and `ended` are RFC 3339; `ended` None: it goes on. `took_ms` is how long the
+    recovery itself took, None where no new connection was needed (the old one came back).
+    """
+
+    host: str
+    began: str
+    ended: str | None
+    duration_ms: float | None
+    took_ms: float | None
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `history --json` shows."""
+        return {
+            "host": self.host,
+            "began": self.began,
+            "ended": self.ended,
+            "duration_ms": self.duration_ms,
+            "took_ms": self.took_ms,
+            "reason": self.reason,
+        }
+
+
+def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
+    """Return the outages of all hosts in the order of their beginning; `events` are oldest first.
+
+    An outage begins with the first sign of it, and ends with a connection that carries. What
+    the user wished (`"wished": true` on a `disconnected`, or a pause) neither begins one nor
+    lets one go on: nobody misses the host then.
+    """
+    found: list[Outage] = []
+    going: dict[str, dict[str, Any]] = {}
+    for event in events:
+        host, name = event.get("host"), event.get("event")
+        if host is None:
+            if name in WISHES:
+                going.clear()  # the user wished it of all hosts
+        elif name in WISHES or (name == "disconnected" and event.get("wished") is True):
+            going.pop(host, None)
+        elif name in BEGINS:
+            going.setdefault(host, event)
+        elif name in ENDS and host in going:
+            found.append(_outage(going.pop(host), event))
+    found += [_outage(begin, None) for begin in going.values()]
+    return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
+
+
+def _outage(begin: dict[str, Any], end: dict[str, Any] | None) -> Outage:
+    duration_ms = None
+    if end is not None:
+        lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(begin["at"])
+        duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may be set back
+    return Outage(
+        host=begin["host"],
+        began=begin["at"],
+        ended=end["at"] if end else None,
+        duration_ms=duration_ms,
+        took_ms=end.get("took_ms") if end else None,
+        reason=str(begin.get("reason") or begin["event"]),
+    )

@@ -1,0 +1,160 @@
+"""The history as the agent uses it: recording never waits for a disk, and no broken file stops the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trayagent.errors import TrayagentError
+from trayagent.history import database
+from trayagent.history.database import NewerSchema, Row
+
+log = logging.getLogger(__name__)
+
+WAITING_MOST = 4096
+"""Events that may wait for a slow disk; about 1 MB."""
+
+Job = Row | Callable[[sqlite3.Connection], None] | threading.Event | None
+
+
+class History:
+    """What happened, in the file `path`; it is made at the first record.
+
+    `record` and `prune` hand their work to one thread, which sleeps between events. `tell`
+    hears, at most once, why nothing can be kept any more (it is called in that thread).
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None] = log.warning) -> None:
+        self._path = path
+        self._tell = tell
+        self._jobs: queue.Queue[Job] = queue.Queue(WAITING_MOST)
+        self._thread: threading.Thread | None = None
+        self._said = False
+        self._put_aside = False
+        self._closed = False
+
+    def record(self, event: dict[str, Any]) -> None:
+        """Keep an event object (`at` in RFC 3339, `event`, `host`, …); never raises, never waits."""
+        try:
+            self._put(database.row(event))
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("history: not an event: %r", event, exc_info=error)
+
+    def prune(self, keep_s: float) -> None:
+        """Drop what is older than `keep_s` seconds, soon."""
+        before = time.time() - keep_s
+        self._put(lambda db: database.prune(db, before))
+
+    def events(self, host: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
+        """Return the kept events of a host (None: all) since a time in seconds of the epoch, oldest first.
+
+        Needs no agent and waits for the disk; raises HistoryUnreadable.
+        """
+        try:
+            return database.read(self._path, host, since)
+        except NewerSchema as error:
+            raise HistoryUnreadable(self._path, "it was written by a newer trayagent") from error
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise HistoryUnreadable(self._path, str(error)) from error
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until what was recorded before is written; report whether it was in time."""
+        done = threading.Event()
+        self._put(done)
+        return self._thread is None or done.wait(timeout_s)
+
+    def close(self, timeout_s: float = 0.3) -> None:
+        """Write what waits and end the thread; a disk that hangs longer is left alone."""
+        self._closed = True
+        if self._thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._jobs.put_nowait(None)
+            self._thread.join(timeout_s)
+
+    def _put(self, job: Job) -> None:
+        if self._closed:
+            return
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            self._say_once("the disk is too slow, events are lost")
+            return
+        if self._thread is None:
+            # A daemon, so that a hanging disk cannot keep the agent from ending.
+            self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+            self._thread.start()
+
+    def _say_once(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            self._tell(f"The history {self._path} is not kept: {why}.")
+
+    # In the thread.
+
+    def _work(self) -> None:
+        """Write what comes, several at once where several wait, until told to end."""
+        db: sqlite3.Connection | None = None
+        going = True
+        while going:
+            jobs = [self._jobs.get()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    jobs.append(self._jobs.get_nowait())
+            # A full queue has no room for the None, and then there is a next round that sees the flag.
+            going = None not in jobs and not (self._closed and self._jobs.empty())
+            db = self._carry_out(db, jobs)
+            for job in jobs:
+                if isinstance(job, threading.Event):
+                    job.set()
+        if db is not None:
+            db.close()
+
+    def _carry_out(self, db: sqlite3.Connection | None, jobs: list[Job]) -> sqlite3.Connection | None:
+        """Do the jobs; return the connection to go on with, None to open it anew the next time."""
+        try:
+            db = db or database.open_to_write(self._path)
+            if rows := [job for job in jobs if isinstance(job, Row)]:
+                database.write(db, rows)
+            for job in jobs:
+                if callable(job):
+                    job(db)
+        except NewerSchema:
+            self._say_once("it was written by a newer trayagent")
+        except (sqlite3.Error, OSError) as error:
+            if db is not None:
+                db.close()
+            if database.is_broken(error) and self._begin_anew():
+                return self._carry_out(None, jobs)
+            self._say_once(str(error))
+            return None
+        return db
+
+    def _begin_anew(self) -> bool:
+        """Put the broken file aside, once; report whether that was done."""
+        if self._put_aside:
+            return False
+        self._put_aside = True
+        try:
+            aside = database.put_aside(self._path)
+        except OSError:
+            return False
+        log.warning("history: %s was broken and is now %s", self._path, aside)
+        return True
+
+
+class HistoryUnreadable(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
+    """The history cannot be read."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"The history {path} cannot be read: {why}.",
+            code="history-unreadable",
+            hint="Move the file away; the agent begins a new one.",
+        )
