@@ -1,0 +1,277 @@
+"""`ssh -G` by the installed OpenSSH, and what trayagent reads in it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from trayagent.core import forward_spec
+from trayagent.core.forwards import End, Forward, ForwardKind
+from trayagent.core.resolved import Resolved
+from trayagent.errors import TrayagentError
+from trayagent.ssh.forward_wire import to_mux
+from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
+from trayagent.ssh.resolve import parse, resolve
+
+DEADLINE_S = 20.0
+
+
+def resolved(folder: Path, text: str, name: str = "web01") -> Resolved:
+    """Write a configuration and let the real ssh say what it means."""
+    config = folder / "config"
+    config.write_text(text)
+    return asyncio.run(resolve(name, config=str(config), timeout_s=DEADLINE_S))
+
+
+def on_the_wire(folder: Path, *options: str) -> list[MuxForward]:
+    """Return what OPEN_FWD carries for these lines of ssh_config."""
+    return [to_mux(forward) for forward in resolved(folder, "\n".join(options)).forwards]
+
+
+TABLE: list[tuple[str, tuple[object, ...]]] = [
+    ("LocalForward 8001 localhost:80", ("local", "", 8001, "localhost", 80)),
+    ("LocalForward 127.0.0.1:8002 db:5432", ("local", "127.0.0.1", 8002, "db", 5432)),
+    ("LocalForward [::1]:8003 [2001:db8::1]:443", ("local", "::1", 8003, "2001:db8::1", 443)),
+    ("LocalForward *:8004 h:80", ("local", "*", 8004, "h", 80)),
+    ("LocalForward :8014 h:80", ("local", "*", 8014, "h", 80)),
+    ("LocalForward 0.0.0.0:8015 h:80", ("local", "0.0.0.0", 8015, "h", 80)),  # noqa: S104  # a text, nothing listens
+    ("LocalForward 8006 /run/r.sock", ("local", "", 8006, "/run/r.sock", UNIX_PATH)),
+    ("LocalForward /tmp/l.sock h:80", ("local", "/tmp/l.sock", UNIX_PATH, "h", 80)),  # noqa: S108  # only a name
+    ("LocalForward /l2 /run/r2", ("local", "/l2", UNIX_PATH, "/run/r2", UNIX_PATH)),
+    ('LocalForward "/l 3" "/run/r 3"', ("local", "/l 3", UNIX_PATH, "/run/r 3", UNIX_PATH)),
+    ('LocalForward "/l 4" h:80', ("local", "/l 4", UNIX_PATH, "h", 80)),
+    ("LocalForward ~/home.sock h:80", ("local", "~/home.sock", UNIX_PATH, "h", 80)),
+    ("RemoteForward 0 localhost:22", ("remote", "", 0, "localhost", 22)),
+    ("RemoteForward 9005 /m.sock", ("remote", "", 9005, "/m.sock", UNIX_PATH)),
+    ("RemoteForward /run/r.sock h:22", ("remote", "/run/r.sock", UNIX_PATH, "h", 22)),
+    ("RemoteForward 1080", ("remote", "", 1080, "socks", 0)),
+    ("DynamicForward 1090", ("dynamic", "", 1090, "socks", 0)),
+    ("DynamicForward *:1091", ("dynamic", "*", 1091, "socks", 0)),
+    ("DynamicForward [::1]:1092", ("dynamic", "::1", 1092, "socks", 0)),
+]
+
+
+@pytest.mark.parametrize(("option", "fields"), TABLE, ids=[option for option, _ in TABLE])
+def test_a_forward_of_ssh_config_reaches_the_wire(
+    tmp_path: Path, option: str, fields: tuple[object, ...]
+) -> None:
+    """What ssh -G prints for an option becomes exactly these fields, and nothing beside them."""
+    forwards = on_the_wire(tmp_path, option)
+    assert [(f.kind, f.listen_host, f.listen_port, f.connect_host, f.connect_port) for f in forwards] == [
+        fields
+    ]
+
+
+def test_a_real_socks_forward_stays_beside_the_echo_of_another(tmp_path: Path) -> None:
+    """A forward to a Unix socket is printed again as a dynamic one; only that echo is dropped."""
+    forwards = on_the_wire(tmp_path, "LocalForward 8006 /run/r.sock", "DynamicForward 1090")
+    assert [(f.kind, f.listen_port) for f in forwards] == [("local", 8006), ("dynamic", 1090)]
+
+
+SPECS: dict[ForwardKind, str] = {
+    "local": """8080:h:80 :8080:h:80 *:8080:h:80 []:80:h:80 [::1]:80:[::2]:90 8080:/r h:8080:/r /l:h:80 /l:/r
+        a\\:b:80:h:80 80:h:80: 80:[/a:b]""",
+    "remote": "0:h:22 2222:h:22 1080 0 :1080 [::1]:1080 /r /r:h:80 /r:/l 1:2:3 localhost:0",
+    "dynamic": "1080 *:1080 :1080 [::1]:1080 /d",
+}
+REFUSED: dict[ForwardKind, str] = {
+    "local": "8080 0:h:80 8080:h:0 ::1:80:h:80 80:h:65536 h:80",
+    "remote": "h:/p 8080:h:0",
+    "dynamic": "0 h:/p 1:2:3",
+}
+
+
+def each(specs: dict[ForwardKind, str]) -> list[tuple[ForwardKind, str]]:
+    """Return each argument with its kind."""
+    return [(kind, spec) for kind, line in specs.items() for spec in line.split()]
+
+
+def ssh_g(kind: ForwardKind, spec: str) -> subprocess.CompletedProcess[str]:
+    """Let the real ssh read an argument of -L, -R or -D."""
+    option = {"local": "-L", "remote": "-R", "dynamic": "-D"}[kind]
+    words = ["ssh", "-F", "none", "-G", option, spec, "--", "host"]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize(("kind", "spec"), each(SPECS))
+def test_our_reading_of_an_argument_is_ssh_s(kind: ForwardKind, spec: str) -> None:
+    """The forward of `parse` equals the one that the real ssh makes of the same argument."""
+    assert parse(ssh_g(kind, spec).stdout).forwards == (forward_spec.parse(kind, spec),)
+
+
+@pytest.mark.parametrize(("kind", "spec"), each(REFUSED))
+def test_what_we_refuse_ssh_refuses(kind: ForwardKind, spec: str) -> None:
+    """Except for empty target hosts, names of services and variables, our errors are ssh's."""
+    assert ssh_g(kind, spec).returncode == 255
+    with pytest.raises(ValueError, match="for example"):
+        forward_spec.parse(kind, spec)
+
+
+def test_forwards_keep_their_specs_in_the_users_words(tmp_path: Path) -> None:
+    """A forward of ssh_config is shown as the argument of -L, -R or -D that means the same."""
+    text = "LocalForward [::1]:8003 [2001:db8::1]:443\nLocalForward 8001 localhost:80\nDynamicForward :1090"
+    specs = [forward.spec for forward in resolved(tmp_path, text).forwards]
+    assert specs == ["[::1]:8003:[2001:db8::1]:443", "8001:localhost:80", "*:1090"]
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    """Each option that a decision needs arrives with its value."""
+    said = resolved(
+        tmp_path,
+        """
+        HostName 203.0.113.10
+        User me
+        Port 2222
+        ControlPath /run/c-%h-%p-%r
+        ControlMaster auto
+        ControlPersist 10m
+        ProxyCommand nc %h %p
+        ProxyUseFdpass yes
+        GatewayPorts yes
+        StreamLocalBindUnlink yes
+        ServerAliveInterval 7
+        ServerAliveCountMax 2
+        ConnectTimeout 5
+        StrictHostKeyChecking accept-new
+        HostKeyAlias other
+        UserKnownHostsFile /k1 /k2
+        GlobalKnownHostsFile /g
+        IdentityAgent /agent.sock
+        IdentityFile /id1
+        IdentityFile /id2
+        CertificateFile /cert
+        IdentitiesOnly yes
+        PKCS11Provider /lib.so
+        PreferredAuthentications publickey
+        PubkeyAuthentication no
+        PasswordAuthentication no
+        KbdInteractiveAuthentication no
+        GSSAPIAuthentication yes
+        ForwardAgent yes
+        AddressFamily inet6
+        BindAddress 127.0.0.2
+        BindInterface lo
+        CanonicalizeHostname always
+        """,
+    )
+    assert said == Resolved(
+        host="web01",
+        hostname="203.0.113.10",
+        user="me",
+        port=2222,
+        control_path="/run/c-203.0.113.10-2222-me",
+        control_master="auto",
+        control_persist="600",
+        proxy_command="nc %h %p",
+        proxy_use_fdpass=True,
+        gateway_ports=True,
+        stream_local_bind_unlink=True,
+        server_alive_interval=7,
+        server_alive_count_max=2,
+        connect_timeout=5,
+        strict_host_key_checking="accept-new",
+        host_key_alias="other",
+        user_known_hosts=("/k1", "/k2"),
+        global_known_hosts=("/g",),
+        identity_agent="/agent.sock",
+        identity_files=("/id1", "/id2"),
+        certificate_files=("/cert",),
+        identities_only=True,
+        pkcs11_provider="/lib.so",
+        preferred_authentications="publickey",
+        pubkey_authentication=False,
+        password_authentication=False,
+        kbd_interactive_authentication=False,
+        gssapi_authentication=True,
+        forward_agent=True,
+        address_family="inet6",
+        bind_address="127.0.0.2",
+        bind_interface="lo",
+        canonicalize_hostname="always",
+    )
+
+
+def test_what_is_not_set_or_none_is_none(tmp_path: Path) -> None:
+    """An empty configuration and one full of `none` say the same."""
+    plain = resolved(tmp_path, "")
+    none = resolved(
+        tmp_path, "ControlPath none\nProxyCommand none\nIdentityAgent none\nPKCS11Provider none\n"
+    )
+    assert none == plain
+    assert (plain.control_path, plain.proxy_jump, plain.connect_timeout) == (None, None, None)
+    assert (plain.control_master, plain.strict_host_key_checking) == ("no", "ask")
+    assert len(plain.identity_files) > 3
+
+
+@pytest.mark.parametrize(("word", "means"), [("yes", "yes"), ("no", "no"), ("off", "no"), ("ask", "ask")])
+def test_host_key_checking_has_its_everyday_words(tmp_path: Path, word: str, means: str) -> None:
+    """9.2 prints yes as true; `off` is no."""
+    assert resolved(tmp_path, f"StrictHostKeyChecking {word}").strict_host_key_checking == means
+
+
+def test_a_jump_host_is_told(tmp_path: Path) -> None:
+    """ProxyJump arrives as it was written."""
+    assert resolved(tmp_path, "ProxyJump me@j1:22,j2").proxy_jump == "me@j1:22,j2"
+
+
+def test_a_user_in_the_name_counts(tmp_path: Path) -> None:
+    """The name may be anything that ssh takes."""
+    said = resolved(tmp_path, "User other", "me@web01")
+    assert (said.host, said.user) == ("web01", "me")
+
+
+@pytest.mark.parametrize("name", ["-oProxyCommand=true", "-", ""])
+def test_a_name_that_would_be_an_option_is_refused_before_anything(name: str) -> None:
+    """No ssh is started: the program does not even exist."""
+    with pytest.raises(TrayagentError, match="not a host name"):
+        asyncio.run(resolve(name, ssh="/nonexistent/ssh"))
+
+
+def test_an_error_is_ssh_s_own_line(tmp_path: Path) -> None:
+    """A configuration that ssh refuses names its file and line, as ssh does."""
+    with pytest.raises(TrayagentError) as error:
+        resolved(tmp_path, "Host *\n Foo bar\n")
+    assert error.value.code == "config-error"
+    assert error.value.title == f"{tmp_path / 'config'}: line 2: Bad configuration option: foo"
+    assert error.value.hint
+
+
+def test_a_missing_program_is_said(tmp_path: Path) -> None:
+    """A configured ssh that is not there has a code of its own."""
+    with pytest.raises(TrayagentError) as error:
+        asyncio.run(resolve("web01", ssh=str(tmp_path / "no-ssh")))
+    assert error.value.code == "ssh-missing"
+
+
+def test_a_slow_match_exec_is_cut_with_all_its_children(tmp_path: Path) -> None:
+    """At the deadline ssh and what it started are killed."""
+    pid_file = tmp_path / "pid"
+    began = time.monotonic()
+    config = tmp_path / "config"
+    config.write_text(f'Match exec "echo $$ > {pid_file}; sleep 60; true"\n User x\n')
+    with pytest.raises(TrayagentError, match="longer than 1 s"):
+        asyncio.run(resolve("web01", config=str(config), timeout_s=1.0))
+    assert time.monotonic() - began < DEADLINE_S
+    stat = Path(f"/proc/{pid_file.read_text().strip()}/stat")
+    end = time.monotonic() + DEADLINE_S
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end, "the command of Match exec still runs"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "hostname h\nport x\n", "hostname h\nlocalforward x\n"])
+def test_text_that_is_no_output_of_ssh_is_refused(text: str) -> None:
+    """Reading never raises anything but a TrayagentError."""
+    with pytest.raises(TrayagentError):
+        parse(text)
+
+
+def test_equal_configurations_are_equal() -> None:
+    """Two readings of one output compare equal, so that a change can be seen."""
+    text = "host a\nhostname h\nlocalforward 8080 [h]:80\n"
+    assert parse(text) == parse(text)
+    assert parse(text).forwards == (Forward("local", End("", 8080), End("h", 80), ""),)

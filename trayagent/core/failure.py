@@ -1,0 +1,45 @@
+"""Why an ssh came to nothing: the problem for a person, the kind for the decision; pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.problems import Problem
+
+FailureKind = Literal[
+    "auth",
+    "too-many-keys",
+    "key-file",
+    "passphrase",
+    "host-key-changed",
+    "host-key-unknown",
+    "dns",
+    "refused",
+    "unreachable",
+    "timed-out",
+    "negotiation",
+    "dropped",
+    "booting",
+    "jump",
+    "proxy-command",
+    "forward",
+    "config",
+    "ssh-missing",
+    "died",
+    "control-path",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt, or the end of a master.
+
+    `positive`: the server's own host key was accepted before this could be said, so the path to
+    the right server carries data.
+    """
+
+    problem: Problem
+    kind: FailureKind
+    positive: bool = False

@@ -1,0 +1,214 @@
+"""What a name means to ssh: `ssh -G`, run and read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from typing import cast, get_args
+
+from trayagent.core.forward_spec import unparse
+from trayagent.core.forwards import End, Forward, ForwardKind
+from trayagent.core.resolved import HostKeyChecking, Resolved
+from trayagent.errors import TrayagentError
+
+Lines = dict[str, list[str]]
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes: `ssh -G` prints about 5 KB; a `Match exec` that floods must not fill our memory."""
+
+_CHECKING = set(get_args(HostKeyChecking))
+# Paths with spaces are printed without quotes; a path begins with / or ~, or has no space.
+_LISTEN = r"(?:(?P<port>\d+)|\[(?P<bind>[^\]]*)\]:(?P<bound>\d+)|(?P<path>\S.*?))"
+_TARGET = r"(?:\[(?P<host>[^\]]*)\]:(?P<to>\d+)|(?P<far>[/~].*|\S*/\S*))"
+_FORWARD = re.compile(rf"{_LISTEN} {_TARGET}")
+_DYNAMIC = re.compile(_LISTEN)
+
+
+async def resolve(
+    name: str, *, ssh: str = "ssh", config: str | None = None, timeout_s: float = 2.0
+) -> Resolved:
+    """Return what `ssh -G NAME` says; `config` is the file of `ssh -F`.
+
+    It runs the user's `Match exec`, so it takes as long as they do. -N, because a master is what
+    will be started (`Match sessiontype`). Raises TrayagentError: `config-error` with ssh's own line,
+    for a timeout too; `ssh-missing`.
+    """
+    if not name or name.startswith("-"):
+        raise TrayagentError(
+            f"“{name}” is not a host name", code="config-error", hint="It would be an option of ssh."
+        )
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-G", "--", name]
+    status, output, errors = await _run(words, name, timeout_s)
+    if status != 0:
+        said = errors.decode(errors="replace").strip().splitlines() or [f"ssh -G {name} failed with {status}"]
+        raise TrayagentError(said[0], code="config-error", hint=f"Look at it with: ssh -G {name}")
+    return parse(output.decode("utf-8", "surrogateescape"))
+
+
+async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, bytes, bytes]:
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words, stdin=null, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+    except OSError as error:
+        title = f"{words[0]} cannot be run: {error.strerror}"
+        raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, errors = await asyncio.gather(_take(child.stdout), _take(child.stderr))
+            status = await child.wait()
+    except TimeoutError as error:
+        title = f"ssh -G {name} took longer than {timeout_s:g} s"
+        hint = "Is a Match exec in ssh_config slow?"
+        raise TrayagentError(title, code="config-error", hint=hint) from error
+    finally:
+        await _end(child)
+    return status, output, errors
+
+
+async def _take(stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end, keep the first MAX_OUTPUT bytes."""
+    taken = bytearray()
+    while stream is not None and (data := await stream.read(65536)):
+        taken += data[: MAX_OUTPUT - len(taken)]
+    return bytes(taken)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill what is still there, a hanging `Match exec` included: the child leads a session of its own."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await child.wait()
+
+
+def parse(text: str) -> Resolved:
+    """Return what the output of `ssh -G` says; raises TrayagentError when it is no such output."""
+    lines = _lines(text)
+    if "hostname" not in lines:
+        raise TrayagentError("ssh -G told no hostname", code="config-error")
+    try:
+        return _resolved(lines)
+    except ValueError as error:
+        raise TrayagentError(f"ssh -G cannot be read: {error}", code="config-error") from error
+
+
+def _lines(text: str) -> Lines:
+    lines: Lines = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        lines.setdefault(key.lower(), []).append(value)
+    return lines
+
+
+def _resolved(lines: Lines) -> Resolved:
+    timeout = _value(lines, "connecttimeout")
+    hostname = lines["hostname"][0]
+    return Resolved(
+        host=lines.get("host", [hostname])[0],
+        hostname=hostname,
+        user=_word(lines, "user", ""),
+        port=int(_word(lines, "port", "22")),
+        control_path=_value(lines, "controlpath"),
+        control_master=_word(lines, "controlmaster", "no"),
+        control_persist=_word(lines, "controlpersist", "no"),
+        proxy_jump=_value(lines, "proxyjump"),
+        proxy_command=_value(lines, "proxycommand"),
+        proxy_use_fdpass=_yes(lines, "proxyusefdpass"),
+        forwards=_forwards(lines),
+        gateway_ports=_yes(lines, "gatewayports"),
+        stream_local_bind_unlink=_yes(lines, "streamlocalbindunlink"),
+        server_alive_interval=int(_word(lines, "serveraliveinterval", "0")),
+        server_alive_count_max=int(_word(lines, "serveralivecountmax", "3")),
+        connect_timeout=int(timeout) if timeout is not None else None,
+        strict_host_key_checking=_checking(_word(lines, "stricthostkeychecking", "ask")),
+        host_key_alias=_value(lines, "hostkeyalias"),
+        user_known_hosts=_files(lines, "userknownhostsfile"),
+        global_known_hosts=_files(lines, "globalknownhostsfile"),
+        identity_agent=_value(lines, "identityagent"),
+        identity_files=_all(lines, "identityfile"),
+        certificate_files=_all(lines, "certificatefile"),
+        identities_only=_yes(lines, "identitiesonly"),
+        pkcs11_provider=_value(lines, "pkcs11provider"),
+        preferred_authentications=_value(lines, "preferredauthentications"),
+        pubkey_authentication=_word(lines, "pubkeyauthentication", "yes") != "no",
+        password_authentication=_yes(lines, "passwordauthentication"),
+        kbd_interactive_authentication=_yes(lines, "kbdinteractiveauthentication"),
+        gssapi_authentication=_yes(lines, "gssapiauthentication"),
+        # "yes", or the path or variable of the agent that is forwarded.
+        forward_agent=_word(lines, "forwardagent", "no") != "no",
+        address_family=_word(lines, "addressfamily", "any"),
+        bind_address=_value(lines, "bindaddress"),
+        bind_interface=_value(lines, "bindinterface"),
+        canonicalize_hostname=_word(lines, "canonicalizehostname", "no"),
+    )
+
+
+def _value(lines: Lines, key: str) -> str | None:
+    value = lines.get(key, [""])[0]
+    return value if value not in {"", "none"} else None
+
+
+def _word(lines: Lines, key: str, default: str) -> str:
+    """Return a value as ssh_config spells it: 9.2 prints some flags as true and false."""
+    word = lines.get(key, [default])[0]
+    return {"true": "yes", "false": "no"}.get(word, word)
+
+
+def _yes(lines: Lines, key: str) -> bool:
+    return _word(lines, key, "no") == "yes"
+
+
+def _all(lines: Lines, key: str) -> tuple[str, ...]:
+    return tuple(value for value in lines.get(key, ()) if value not in {"", "none"})
+
+
+def _files(lines: Lines, key: str) -> tuple[str, ...]:
+    # ssh prints no quotes; ssh_config's own lists of files with spaces cannot be told apart here.
+    return tuple(lines.get(key, [""])[0].split())
+
+
+def _checking(word: str) -> HostKeyChecking:
+    return cast("HostKeyChecking", word) if word in _CHECKING else "no"  # "off" is "no"
+
+
+def _forwards(lines: Lines) -> tuple[Forward, ...]:
+    local = [_forward("local", line) for line in lines.get("localforward", ())]
+    remote = [_forward("remote", line) for line in lines.get("remoteforward", ())]
+    # A LocalForward to a Unix socket is printed a second time as a dynamicforward (9.2 to 10.5).
+    echoes = {forward.listen for forward in local if forward.target is not None and forward.target.path}
+    dynamic = [_dynamic(line) for line in lines.get("dynamicforward", ())]
+    return (*local, *remote, *(forward for forward in dynamic if forward.listen not in echoes))
+
+
+def _forward(kind: ForwardKind, line: str) -> Forward:
+    match = _FORWARD.fullmatch(line)
+    if match is None:
+        raise ValueError(f"forward {line}")
+    socks = match["host"] == "socks" and match["to"] == "0"
+    target = End(path=match["far"]) if match["far"] else End(match["host"], int(match["to"]))
+    return _made(kind, _listen(match), None if socks else target)
+
+
+def _dynamic(line: str) -> Forward:
+    match = _DYNAMIC.fullmatch(line)
+    if match is None:
+        raise ValueError(f"forward {line}")
+    return _made("dynamic", _listen(match), None)
+
+
+def _listen(match: re.Match[str]) -> End:
+    if match["path"]:
+        return End(path=match["path"])
+    if match["port"]:
+        return End("", int(match["port"]))
+    # `[]` is how -G prints an empty bind address, which means all interfaces.
+    return End(match["bind"] or "*", int(match["bound"]))
+
+
+def _made(kind: ForwardKind, listen: End, target: End | None) -> Forward:
+    return Forward(kind, listen, target, unparse(listen, target))
