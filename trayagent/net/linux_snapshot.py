@@ -119,7 +119,10 @@ def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
         raise
     # The own addresses of this machine are reached by routes of type local.
     usable = way.kind in {rt.RTN_UNICAST, rt.RTN_LOCAL} and way.hops and way.hops[0].index in names
-    return _route(entry, way.hops[0], names[way.hops[0].index], way.source) if usable else None
+    if not usable:
+        return None
+    # The kernel does not repeat a source that it was given.
+    return _route(entry, way.hops[0], names[way.hops[0].index], way.source or lookup.local)
 
 
 def _macs(

@@ -9,6 +9,7 @@ from trayagent.netlink.channel import Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.rtnetlink import (
     RTM_F_FIB_MATCH,
+    RTM_F_LOOKUP_TABLE,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
@@ -78,9 +79,9 @@ def route_to(
     """
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     bits = 128 if family == socket.AF_INET6 else 32
-    body = struct.pack(
-        "=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH if fib_match else 0
-    )
+    # Without the second flag an IPv4 answer names the table "main" whichever it was.
+    flags = RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE if fib_match else 0
+    body = struct.pack("=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
     body += attribute(_RTA_DST, socket.inet_pton(family, peer))
     if source:
         body += attribute(_RTA_SRC, socket.inet_pton(family, source))

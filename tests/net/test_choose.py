@@ -1,0 +1,82 @@
+"""Which back ends a machine gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from trayagent.net import choose, linux_netlink
+from trayagent.net.choose import Environment
+from trayagent.net.hints import Hint
+from trayagent.netlink.errors import NetlinkError
+
+
+@pytest.mark.parametrize(
+    ("env", "sources", "reader"),
+    [
+        (
+            Environment("linux", netlink=True, logind=True),
+            ("linux_netlink", "linux_clock", "linux_logind"),
+            "linux_snapshot",
+        ),
+        (
+            Environment("linux", netlink=True, logind=False),
+            ("linux_netlink", "linux_clock"),
+            "linux_snapshot",
+        ),
+        (Environment("linux", netlink=False, logind=False), ("polling", "linux_clock"), "polling"),
+        (Environment("darwin", netlink=False, logind=False), ("polling",), "polling"),
+    ],
+    ids=["desktop", "without a bus", "without netlink", "elsewhere"],
+)
+def test_the_best_that_the_machine_has_is_chosen(
+    env: Environment, sources: tuple[str, ...], reader: str
+) -> None:
+    """Watchers and reader follow from the environment alone, each with a reason."""
+    chosen = choose.choose(env)
+    assert chosen.sources == sources
+    assert chosen.reader == reader
+    assert len(chosen.why) == len(sources) + (env.platform == "linux" and not env.logind)
+
+
+def test_this_machine_is_looked_at() -> None:
+    """Linux with netlink wherever these tests run."""
+    found = choose.look()
+    assert found.platform == "linux"
+    assert found.netlink
+
+
+def test_the_chosen_watchers_run_and_stop() -> None:
+    """The real ones start on a loop, read a picture and are closed."""
+
+    async def body() -> None:
+        watch = choose.start_sources(
+            choose.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
+        )
+        assert watch.problems == []
+        assert len(watch.sources) == 2
+        assert watch.read().interface("lo") is not None
+        watch.close()
+
+    asyncio.run(body())
+
+
+def test_a_watcher_that_cannot_start_is_named_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused netlink socket leaves polling in its place, and the reason."""
+
+    def refuse(_: object, _hint: Callable[[Hint], None]) -> None:
+        raise NetlinkError("opening a netlink socket", 1)
+
+    monkeypatch.setattr(linux_netlink.LinuxNetlink, "start", refuse)
+
+    async def body() -> None:
+        watch = choose.start_sources(
+            choose.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
+        )
+        assert [type(s).__name__ for s in watch.sources] == ["Polling", "LinuxClock"]
+        assert "linux_netlink" in watch.problems[0]
+        watch.close()
+
+    asyncio.run(body())
