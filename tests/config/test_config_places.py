@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import pytest
+
+from trayagent.config import folders, places
+from trayagent.config.errors import UnsafeFolder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_every_place_can_be_redirected(tmp_path: Path) -> None:
+    """A test, or a second agent, never touches the user's own files."""
+    env = {
+        "TRAYAGENT_CONFIG": str(tmp_path / "c.toml"),
+        "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "run"),
+        "TRAYAGENT_STATE_DIR": str(tmp_path / "state"),
+        "TRAYAGENT_SSH_CONFIG": str(tmp_path / "ssh_config"),
+        "TRAYAGENT_SSH": "/opt/ssh",
+        "ANSIBLE_HOME": str(tmp_path / "ansible"),
+    }
+    found = places.find(env=env)
+    assert found == places.Places(
+        config_file=tmp_path / "c.toml",
+        runtime_dir=tmp_path / "run",
+        ipc_socket=tmp_path / "run" / "agent.sock",
+        lock_file=tmp_path / "run" / "agent.lock",
+        state_dir=tmp_path / "state",
+        history_db=tmp_path / "state" / "history.sqlite",
+        log_file=tmp_path / "state" / "agent.log",
+        ssh="/opt/ssh",
+        ssh_config=tmp_path / "ssh_config",
+        ssh_config_files=(tmp_path / "ssh_config",),
+        ansible_cp=tmp_path / "ansible" / "cp",
+    )
+    assert places.find("/other.toml", env).config_file == Path("/other.toml")
+    assert folders.ipc_socket(env) == str(found.ipc_socket)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_redirects_the_places_are_the_documented_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The desktop's own folders; ssh's own files, by the password database."""
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = places.find(env={})
+    assert found.config_file == tmp_path / ".config/trayagent/config.toml"
+    assert found.history_db == tmp_path / ".local/state/trayagent/history.sqlite"
+    assert (found.ssh, found.ssh_config) == ("ssh", None)
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert found.ssh_config_files == (home / ".ssh/config", Path("/etc/ssh/ssh_config"))
+    assert found.ansible_cp == tmp_path / ".ansible/cp"
+
+
+def test_a_relative_place_is_seen_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The agent may change its folder; the places stay."""
+    monkeypatch.chdir(tmp_path)
+    found = places.find("c.toml", {"TRAYAGENT_STATE_DIR": "s", "TRAYAGENT_RUNTIME_DIR": "~/r", "HOME": "/h"})
+    assert (found.config_file, found.state_dir) == (tmp_path / "c.toml", tmp_path / "s")
+    assert found.runtime_dir == Path("~/r").expanduser()
+
+
+def test_the_runtime_folder_is_in_the_sessions(tmp_path: Path) -> None:
+    """XDG_RUNTIME_DIR, where it is ours."""
+    assert folders.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}) == str(tmp_path / "trayagent")
+
+
+@pytest.mark.parametrize("wrong", ["", "relative", "/nonexistent", "/etc/passwd"])
+def test_an_unusable_session_folder_is_passed_over(wrong: str) -> None:
+    """What `su` leaves behind, or a broken value: the same fallback for the agent and its clients."""
+    uid = os.geteuid()
+    expected = {f"/run/user/{uid}/trayagent", f"/tmp/trayagent-{uid}"}  # noqa: S108  # the documented fallback
+    assert folders.runtime_dir({"XDG_RUNTIME_DIR": wrong}) in expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_session_folder_is_passed_over(tmp_path: Path) -> None:
+    """`sudo -E` must not make root's files in the user's folder."""
+    os.chown(tmp_path, 65534, 65534)
+    assert not folders.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).startswith(str(tmp_path))
+
+
+def test_the_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
+    """0700, whatever the umask, and again and again without harm."""
+    env = {
+        "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "a" / "run"),
+        "TRAYAGENT_STATE_DIR": str(tmp_path / "b" / "state"),
+    }
+    found = places.find(env=env)
+    places.prepare(found)
+    places.prepare(found)
+    assert mode(found.runtime_dir) == mode(found.state_dir) == 0o700
+
+
+def test_an_open_runtime_folder_is_refused_an_open_state_folder_closed(tmp_path: Path) -> None:
+    """Others may have put a socket into the first; the second only lay open."""
+    run, state = tmp_path / "run", tmp_path / "state"
+    for folder in (run, state):
+        folder.mkdir()
+        folder.chmod(0o750)
+    with pytest.raises(UnsafeFolder, match="open to other users") as caught:
+        folders.make_private(str(run))
+    assert caught.value.hint == f"Close it: chmod 700 {run}"
+    folders.make_private(str(state), repair=True)
+    assert mode(state) == 0o700
+
+
+def test_a_link_or_a_file_is_no_runtime_folder(tmp_path: Path) -> None:
+    """In /tmp anybody could have made it; the state folder may be a link of the user's own."""
+    real, link, file = tmp_path / "real", tmp_path / "link", tmp_path / "file"
+    real.mkdir(mode=0o700)
+    link.symlink_to(real)
+    file.touch()
+    for path in (link, file):
+        with pytest.raises(UnsafeFolder, match="not a folder"):
+            folders.make_private(str(path))
+    folders.make_private(str(link), repair=True)
+    with pytest.raises(UnsafeFolder, match="cannot be created"):
+        folders.make_private(str(file / "below"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_refused(tmp_path: Path) -> None:
+    """Whoever made it first may read and replace what is in it."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    for repair in (False, True):
+        with pytest.raises(UnsafeFolder, match="belongs to another user"):
+            folders.make_private(str(folder), repair=repair)

@@ -1,0 +1,1 @@
+"""What the user described: the configuration file, frozen, and the places of all files."""

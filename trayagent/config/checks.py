@@ -1,0 +1,99 @@
+"""What one value must be: each check raises ValueError with the second half of a sentence about it."""
+
+from __future__ import annotations
+
+import re
+
+from trayagent.config import durations
+from trayagent.core import forward_spec
+from trayagent.core.forwards import ForwardKind
+
+# ssh 9.6 and later refuse these in a host's name, because they mean something to a shell.
+SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")
+PATTERN_SIGNS = frozenset("*?!")
+LONGEST_NAME = 255  # DNS (RFC 1035); no alias needs more
+
+
+def duration(text: str) -> None:
+    """Check a duration."""
+    durations.parse(text)
+
+
+def host_name(name: str) -> None:
+    """Check that `ssh NAME` takes the name as a host, never as an option, a path or a pattern."""
+    bad = next((c for c in name if c in SHELL_SIGNS or c == "/" or c.isspace() or not c.isprintable()), None)
+    if not name or len(name) > LONGEST_NAME:
+        msg = "a host's name has 1 to 255 characters"
+    elif name.startswith("-"):
+        msg = 'a host\'s name cannot begin with "-": ssh would read an option'
+    elif bad is not None:
+        msg = f"a host's name cannot contain {_shown(bad)}"
+    elif PATTERN_SIGNS.intersection(name):
+        msg = "a host's name cannot be a pattern: list each host that you want connected"
+    else:
+        return
+    raise ValueError(msg)
+
+
+def label(text: str) -> None:
+    """Check a name for people: something printable."""
+    if not text.strip() or not text.isprintable():
+        msg = "must be a printable name"
+        raise ValueError(msg)
+
+
+def network(text: str) -> None:
+    """Check a network's name, or one with "!" before it."""
+    label(text.removeprefix("!"))
+
+
+def interface_glob(text: str) -> None:
+    """Check a pattern of interface names: what Linux allows in a name, plus a glob's signs."""
+    if not re.fullmatch(r"[^\s/]{1,64}", text):
+        msg = f'"{text}" is not an interface name'
+        raise ValueError(msg)
+
+
+def word(text: str) -> None:
+    """Check one word of a command: a process cannot be given a NUL."""
+    if "\0" in text:
+        msg = "cannot contain a NUL character"
+        raise ValueError(msg)
+
+
+def command(words: tuple[str, ...]) -> None:
+    """Check a list of words to run."""
+    if not words or not words[0]:
+        msg = "must name a program"
+        raise ValueError(msg)
+
+
+def far_path(text: str) -> None:
+    """Check a path on the far side: absolute or in the home folder, one line."""
+    if not text.isprintable() or not text.startswith(("/", "~/")) or text.endswith("/"):
+        msg = f'"{text}" is not an absolute path, nor one that begins with ~/'
+        raise ValueError(msg)
+
+
+def forward(kind: ForwardKind, text: str) -> None:
+    """Check the argument of ssh -L, -R or -D."""
+    forward_spec.parse(kind, text)
+
+
+def local_forward(text: str) -> None:
+    """Check the argument of ssh -L."""
+    forward("local", text)
+
+
+def remote_forward(text: str) -> None:
+    """Check the argument of ssh -R."""
+    forward("remote", text)
+
+
+def dynamic_forward(text: str) -> None:
+    """Check the argument of ssh -D."""
+    forward("dynamic", text)
+
+
+def _shown(sign: str) -> str:
+    return f'"{sign}"' if sign.isprintable() and not sign.isspace() else repr(sign)

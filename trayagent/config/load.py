@@ -1,0 +1,159 @@
+"""Read the configuration file, refuse what cannot be trusted, and build the frozen model."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from trayagent.config import checks, safety
+from trayagent.config.errors import ConfigError, WrongKey
+from trayagent.config.model import EVENTS, Agent, Command, Config, Host, Vpn
+from trayagent.config.tables import did_you_mean, dotted, read_table, read_value, require_table, unknown_key
+from trayagent.core.forwards import Forward
+
+LONGEST_BYTES = 1 << 20
+"""A thousand times a long configuration; whatever is larger is not one."""
+
+
+def load(path: Path) -> Config:
+    """Return the configuration; a missing file and an empty one are the defaults.
+
+    Raises ConfigError, which names the file, the key and the valid choices.
+    """
+    text = _read(path)
+    try:
+        return _build(tomllib.loads(text)) if text is not None else Config()
+    except WrongKey as wrong:
+        raise ConfigError(str(path), wrong.what, key=wrong.key, hint=wrong.hint) from wrong
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            str(path), _syntax(str(error), text or ""), hint="Mend the line; the file is TOML."
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(str(path), "it is nested too deeply") from error
+    except ValueError as error:  # a number with more digits than Python reads
+        raise ConfigError(str(path), f"it is not valid TOML: {error}") from error
+
+
+def _read(path: Path) -> str | None:
+    """Return the file's text, None if there is no file."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ConfigError(str(path), "it is not a file")
+            _refuse_danger(path, found)
+            data = file.read(LONGEST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(str(path), f"it cannot be read: {error.strerror}") from error
+    if len(data) > LONGEST_BYTES:
+        raise ConfigError(str(path), "it is larger than 1 MiB, which no configuration is")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(str(path), f"line {line} is not UTF-8", hint="Save the file as UTF-8.") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a named pipe would hold the agent for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _refuse_danger(path: Path, found: os.stat_result) -> None:
+    """Raise ConfigError if somebody else could have written the file: it names programs to run."""
+    if why := safety.danger(found):
+        raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
+    if beside := safety.folder_danger(path):
+        folder, why = beside
+        raise ConfigError(str(path), f"its folder {folder} {why}", hint=_remedy(folder, why))
+
+
+def _remedy(path: Path, why: str) -> str:
+    return f"Take the right away: chmod go-w {path}" if "written" in why else f"Own it: chown $USER {path}"
+
+
+def _syntax(message: str, text: str) -> str:
+    """Return tomllib's message with the position first; its "end of document" is the last line's end."""
+    position = re.search(r" \(at (.+)\)$", message)
+    if not position:
+        return message
+    where, said = position[1], message[: position.start()]
+    if where == "end of document":
+        lines = text.split("\n")
+        where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return f"{where}: {said[:1].lower()}{said[1:]}"
+
+
+def _build(raw: dict[str, Any]) -> Config:
+    """Turn the parsed file into the model; raises WrongKey."""
+    for name in raw:
+        if name not in Config.__struct_fields__:
+            raise unknown_key("", name, Config.__struct_fields__)
+    vpns = {name: _vpn(name, table) for name, table in require_table(raw.get("vpns", {}), "vpns").items()}
+    hosts = require_table(raw.get("hosts", {}), "hosts")
+    return Config(
+        agent=read_table(Agent, raw.get("agent", {}), "agent"),
+        hosts={name: _host(name, table, vpns) for name, table in hosts.items()},
+        vpns=vpns,
+        hooks={n: _hook(n, words) for n, words in require_table(raw.get("hooks", {}), "hooks").items()},
+    )
+
+
+def _vpn(name: str, table: Any) -> Vpn:
+    key = dotted("vpns", name)
+    try:
+        checks.label(name)
+    except ValueError as error:
+        raise WrongKey(key, str(error)) from error
+    vpn = read_table(Vpn, table, key)
+    if vpn.interface is None and vpn.networkmanager is None:
+        raise WrongKey(key, "nothing says how to see it", 'Give "interface", "networkmanager" or both.')
+    return vpn
+
+
+def _host(name: str, table: Any, vpns: dict[str, Vpn]) -> Host:
+    key = dotted("hosts", name)
+    try:
+        checks.host_name(name)
+    except ValueError as error:
+        raise WrongKey(key, str(error), "Use the name that you give to ssh.") from error
+    host = read_table(Host, table, key)
+    if host.vpn is not None and host.vpn not in vpns:
+        listed = ", ".join(f'"{v}"' for v in vpns) or "none"
+        near = did_you_mean(host.vpn, vpns)
+        hint = f"Add a table [{dotted('vpns', host.vpn)}]; those there are: {listed}.{near}"
+        raise WrongKey(f"{key}.vpn", f'there is no VPN "{host.vpn}"', hint)
+    _refuse_twins(host, key)
+    return host
+
+
+def _refuse_twins(host: Host, key: str) -> None:
+    """Raise WrongKey for two forwards of one host that would listen at the same end."""
+    heard: dict[tuple[bool, object], Forward] = {}
+    for forward in host.forwards:
+        if forward.listen.path is None and forward.listen.port == 0:
+            continue  # the server gives each of these a port of its own
+        end = (forward.kind == "remote", forward.listen)
+        if end in heard:
+            what = f'"{forward.spec}" listens where "{heard[end].spec}" does'
+            raise WrongKey(f"{key}.{forward.kind}", what, "Give one of them another port.")
+        heard[end] = forward
+
+
+def _hook(name: str, words: Any) -> tuple[str, ...]:
+    known = [event.replace("-", "_") for event in EVENTS]
+    key = dotted("hooks", name)
+    if name not in known:
+        raise unknown_key("hooks", name, known)
+    command: tuple[str, ...] = read_value(Command, words, key)
+    if why := safety.program_danger(command[0]):
+        hint = "A hook is run unasked: it must be an executable file that only you or root may write."
+        raise WrongKey(f"{key}[0]", f"{command[0]} {why}", hint)
+    return command

@@ -1,0 +1,136 @@
+"""The configuration as the user described it, frozen; what is running is another type.
+
+The attributes are the file's keys. What they mean is computed by properties beside them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from trayagent.config import checks, durations
+from trayagent.core import forward_spec
+from trayagent.core.forwards import Forward
+
+
+def _checked(check: Any, what: str) -> Meta:
+    """Tie a value to its check; `what` says the valid choices, for the error's hint."""
+    return Meta(extra={"check": check}, description=what)
+
+
+Duration = Annotated[str, _checked(checks.duration, durations.FORM)]
+Label = Annotated[str, _checked(checks.label, "the name as your desktop shows it")]
+Network = Annotated[
+    str, _checked(checks.network, 'a NetworkManager connection or SSID, with "!" before it to forbid it')
+]
+LocalForward = Annotated[
+    str, _checked(checks.local_forward, 'the argument of ssh -L, as in "8080:localhost:80"')
+]
+RemoteForward = Annotated[
+    str, _checked(checks.remote_forward, 'the argument of ssh -R, as in "22221:localhost:22"')
+]
+DynamicForward = Annotated[str, _checked(checks.dynamic_forward, 'the argument of ssh -D, as in "1080"')]
+Interface = Annotated[str, _checked(checks.interface_glob, 'an interface name or glob, as in "tun*"')]
+FarPath = Annotated[str, _checked(checks.far_path, 'a path on the server, as in "~/.ssh/agent.sock"')]
+Word = Annotated[str, _checked(checks.word, "a word of a command")]
+Command = Annotated[
+    tuple[Word, ...],
+    _checked(checks.command, "a list of words, the program first"),
+]
+
+
+class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table [agent]."""
+
+    adopt: bool = True
+    keep_while_offline: Duration = "10m"
+    notify: Literal["all", "problems", "none"] = "problems"
+    history: Duration = "90d"
+
+    @property
+    def keep_while_offline_s(self) -> int:
+        """How long a master may wait with no usable network, in seconds."""
+        return durations.parse(self.keep_while_offline)
+
+    @property
+    def history_s(self) -> int:
+        """How long the history is kept, in seconds."""
+        return durations.parse(self.history)
+
+
+class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """A table [hosts.NAME]."""
+
+    connect: Literal["always", "on-use", "never"] = "always"
+    local: tuple[LocalForward, ...] = ()
+    remote: tuple[RemoteForward, ...] = ()
+    dynamic: tuple[DynamicForward, ...] = ()
+    session: Literal["tmux", "screen", "shell"] | Command = "shell"
+    vpn: str | None = None
+    networks: tuple[Network, ...] = ()
+    reap: bool = True
+    interactive: bool = False
+    probe: Literal["session", "forward"] = "session"
+    agent_socket: FarPath | None = None
+
+    @cached_property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The forwards of the three lists: local, then remote, then dynamic."""
+        return (
+            *(forward_spec.parse("local", spec) for spec in self.local),
+            *(forward_spec.parse("remote", spec) for spec in self.remote),
+            *(forward_spec.parse("dynamic", spec) for spec in self.dynamic),
+        )
+
+
+class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table [vpns.NAME]; at least one of `interface` and `networkmanager` is given."""
+
+    interface: Interface | None = None
+    networkmanager: Label | None = None
+    sign_in: Command | None = None
+    grace: Duration = "8s"
+
+    @property
+    def grace_s(self) -> int:
+        """How long it may take to come back by itself before the user is asked, in seconds."""
+        return durations.parse(self.grace)
+
+
+EVENTS = (
+    "network-changed",
+    "resumed",
+    "master-adopted",
+    "master-stale",
+    "master-killed",
+    "master-kept",
+    "connecting",
+    "connected",
+    "disconnected",
+    "connect-failed",
+    "forward-open",
+    "forward-failed",
+    "vpn-changed",
+    "sign-in-needed",
+    "paused",
+    "resumed-by-user",
+    "configuration-changed",
+    "configuration-rejected",
+)
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file; the keys of `hooks` are the event names with _ for -."""
+
+    agent: Agent = Agent()
+    hosts: dict[str, Host] = {}
+    vpns: dict[str, Vpn] = {}
+    hooks: dict[str, Command] = {}
+
+    def hook(self, event: str) -> tuple[str, ...]:
+        """Return the words to run at an event (its name with -), () for none; ~ is expanded in the first."""
+        words = self.hooks.get(event.replace("-", "_"), ())
+        return (str(Path(words[0]).expanduser()), *words[1:]) if words else ()

@@ -1,0 +1,49 @@
+"""Who else could have written this file: the check that ssh makes of its own configuration."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def danger(found: os.stat_result) -> str | None:
+    """Return why a file or folder with this status cannot be trusted, or None.
+
+    As ssh: its owner is this user or root, and neither group nor others may write it.
+    A folder with the sticky bit is trusted: others may add to it but not replace what is ours.
+    """
+    if found.st_uid not in {0, os.geteuid()}:
+        return f"belongs to another user (uid {found.st_uid})"
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+        return "can be written by other users"
+    return None
+
+
+def folder_danger(file: Path) -> tuple[Path, str] | None:
+    """Return the folder of the file (of its link, and of what that leads to) that cannot be trusted, and why.
+
+    Raises OSError where a folder cannot be looked at.
+    """
+    for folder in dict.fromkeys((file.parent, file.resolve().parent)):
+        if why := danger(folder.stat()):
+            return folder, why
+    return None
+
+
+def program_danger(text: str) -> str | None:
+    """Return why this program may not be run unasked, or None: it must exist, be absolute, and be safe."""
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        return "must be an absolute path, or begin with ~/"
+    try:
+        found = path.stat()
+        beside = folder_danger(path)
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode) or not os.access(path, os.X_OK):
+        return "is not an executable file"
+    if why := danger(found):
+        return why
+    return f"is in {beside[0]}, which {beside[1]}" if beside else None
