@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trayagent import __version__
+from trayagent.cli import main
+from trayagent.history.store import History
+
+if TYPE_CHECKING:
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+    Agent = Any  # conftest's FakeAgent; a conftest cannot be imported
+
+WITHIN_S = 20.0
+
+
+@pytest.mark.parametrize(
+    ("words", "op", "args", "said"),
+    [
+        (["disconnect", "web", "db"], "disconnect", {"hosts": ["web", "db"]}, "Disconnected: web, db\n"),
+        (["pause"], "pause", {"hosts": [], "for_s": None}, "Paused: everything\n"),
+        (["pause", "web", "--for", "30m"], "pause", {"hosts": ["web"], "for_s": 1800}, "Paused: web\n"),
+        (["resume", "web"], "resume", {"hosts": ["web"]}, "Resumed: web\n"),
+        (["stop"], "stop", {}, "The agent stops; the masters stay.\n"),
+    ],
+)
+def test_a_command_asks_the_agent_and_says_what_was_done(
+    run: Run, agent: Agent, words: list[str], op: str, args: dict[str, Any], said: str
+) -> None:
+    """One operation with its arguments; one line; exit status 0."""
+    done = run(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+    assert agent.asked == [(op, args)]
+
+
+@pytest.mark.parametrize("words", [["reconnect"], ["disconnect", "web"], ["pause"], ["resume"], ["stop"]])
+def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> None:
+    """And say how to start one."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Start it: trayagent run" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["reconnect", "disconnect", "pause", "resume", "why"])
+def test_an_unknown_host_ends_with_2(run: Run, agent: Agent, command: str) -> None:
+    """It is wrong usage, in the agent's words."""
+    done = run(command, "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no host nowhere." in done.stderr
+    assert agent.asked
+
+
+def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None:
+    """Successes on stdout with their time, failures on stderr with their hint; one failure makes it 1."""
+    refused = {"code": "refused", "title": "db refuses the connection", "hint": "Is sshd running?"}
+    agent.outcomes = [
+        {"name": "web", "state": "connected", "took_ms": 412.4, "problem": None},
+        {"name": "db", "state": "waiting", "took_ms": None, "problem": refused},
+    ]
+    done = run("reconnect")
+    assert done.returncode == 1
+    assert done.stdout == "web: connected in 412 ms\n"
+    assert done.stderr == "trayagent: db: db refuses the connection\n  Is sshd running?\n"
+    agent.outcomes = []
+    done = run("reconnect")
+    assert (done.returncode, done.stdout) == (0, "Nothing to reconnect.\n")
+
+
+def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
+    """A line per decision: when, what, on what evidence, however the evidence is given."""
+    agent.decisions = [
+        {"at": "2026-01-01T08:00:00Z", "row": 5, "verdict": "probe", "evidence": "route=changed rtt_ms=41"},
+        {"at": "2026-01-01T08:00:01Z", "row": 6, "verdict": "keep it", "evidence": {"probe": "answered"}},
+    ]
+    assert run("why", "web").stdout.splitlines() == [
+        "2026-01-01 08:00:00  probe    route=changed rtt_ms=41",
+        "2026-01-01 08:00:01  keep it  probe=answered",
+    ]
+    agent.decisions = []
+    assert run("why", "web").stdout == "Nothing has been decided about web yet.\n"
+
+
+def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
+    """For people a short line, for scripts the object; Ctrl-C ends both quietly."""
+    at = "2026-01-01T08:00:00Z"
+    happened = {
+        "at": at,
+        "event": "connected",
+        "host": "web",
+        "reason": "",
+        "took_ms": 412.4,
+        "forward": {"kind": "local"},
+    }
+    agent.streams["events"] = [happened, {"at": at, "event": "resumed", "host": None, "reason": "wake"}]
+    people = [
+        "2026-01-01 08:00:00  web           connected           took 412 ms  kind=local",
+        "2026-01-01 08:00:00  -             resumed             wake",
+    ]
+    for words, expected in (([], people), (["--json"], [json.dumps(e) for e in agent.streams["events"]])):
+        command = [sys.executable, "-m", "trayagent", "events", *words]
+        with subprocess.Popen(
+            command, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert [process.stdout.readline().rstrip("\n") for _ in expected] == expected
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=WITHIN_S)
+        assert (process.returncode, said) == (130, "")
+
+
+def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
+    """Outages with their lengths and recoveries, by host and time, for people and as JSON."""
+
+    def at(hours: float) -> str:
+        return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+
+    kept = History(tmp_path / "state" / "history.sqlite")
+    kept.record({"at": at(900), "event": "disconnected", "host": "old", "reason": "long ago"})
+    kept.record({"at": at(899), "event": "connected", "host": "old", "reason": ""})
+    kept.record({"at": at(2), "event": "master-stale", "host": "web", "reason": "address gone"})
+    kept.record({"at": at(1), "event": "connected", "host": "web", "reason": "", "took_ms": 412.0})
+    kept.record({"at": at(0.5), "event": "disconnected", "host": "db", "reason": "reset"})
+    kept.close(WITHIN_S)
+
+    done = run("history")
+    lines = [line.split("  ") for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert [[cell.strip() for cell in line if cell][1:] for line in lines[:2]] == [
+        ["web", "1 h", "back in 412 ms", "address gone"],
+        ["db", "30 min, still", "reset"],
+    ]
+    assert done.stdout.endswith(
+        "\n\n2 outages in the last 7 d; a recovery took 412 ms in the middle, 412 ms at worst.\n"
+    )
+    assert [o["host"] for o in json.loads(run("history", "--json", "--since", "90d").stdout)["outages"]] == [
+        "old",
+        "web",
+        "db",
+    ]
+    (outage,) = json.loads(run("history", "web", "--json").stdout)["outages"]
+    assert outage["took_ms"] == 412.0
+    assert outage["duration_ms"] == pytest.approx(3_600_000, rel=0.01)
+    assert run("history", "nowhere").stdout == "No outage in the last 7 d.\n"
+
+
+def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
+    """Exit status 1, and what to do."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "history.sqlite").write_bytes(b"no database " * 100)
+    done = run("history")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Move the file away" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["sing"], ["status", "--prometheus"], ["disconnect"], ["why"], ["why", "a", "b"], ["stop", "now"]]
+    + [["pause", "--for", text] for text in ("", "0s", "soon", "10", "-1h", "99999d", "9" * 5000 + "d")]
+    + [["history", "--since", "yesterday"], ["status", "--js"]],
+)
+def test_wrong_usage_ends_with_2_before_anybody_is_asked(run: Run, words: list[str]) -> None:
+    """With a line of usage on stderr, and nothing on stdout."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: trayagent")
+
+
+@pytest.mark.parametrize("command", main.MODULES)
+def test_each_command_has_a_help(run: Run, command: str) -> None:
+    """It is listed, and documented by `--help`, which needs no agent."""
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: trayagent {command} [-h]")
+    assert f"\n    {command} " in run("--help").stdout
+
+
+def test_the_version_is_said(run: Run) -> None:
+    """And nothing else."""
+    assert run("--version").stdout == f"trayagent {__version__}\n"
+
+
+def test_run_hands_the_places_and_the_configuration_to_the_agent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """--config stands before or after the command and beats the environment; the agent's status is ours."""
+    import types
+
+    called: list[tuple[Any, ...]] = []
+
+    def run_agent(*args: Any) -> int:
+        called.append(args)
+        return 1
+
+    module = types.ModuleType("trayagent.agent.main")
+    module.run = run_agent  # type: ignore[attr-defined]  # a stand-in
+    monkeypatch.setitem(sys.modules, "trayagent.agent.main", module)
+    monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TRAYAGENT_CONFIG", "/elsewhere.toml")
+    for words in (["--config", "/a.toml", "run"], ["run", "--config", "/a.toml", "--no-tray"], ["run"]):
+        assert main.entry(words) == 1
+    assert [(str(path), tray) for _, path, tray in called] == [
+        ("/a.toml", True),
+        ("/a.toml", False),
+        ("/elsewhere.toml", True),
+    ]
+    assert called[0][0].ipc_socket == tmp_path / "agent.sock"

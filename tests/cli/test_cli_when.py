@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trayagent.cli import when
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0 ms"),
+        (0.412, "412 ms"),
+        (1.25, "1.2 s"),
+        (10, "10 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (725, "12 min"),
+        (3600, "1 h"),
+        (3900, "1 h 5 min"),
+        (86400, "1 d"),
+        (93600, "1 d 2 h"),
+    ],
+)
+def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None:
+    """The largest unit, and the next one for hours and days."""
+    assert when.lasted(seconds) == said
+
+
+def test_what_is_unknown_is_not_said() -> None:
+    """A missing time is an empty word, not an epoch."""
+    assert when.ago(None, NOW) == when.until(None, NOW) == when.clock(None, NOW) == ""
+
+
+def test_a_moment_is_a_moment_on_either_side() -> None:
+    """Clocks that differ by a little make no "-1 s"."""
+    assert when.ago("2026-01-01T12:00:03Z", NOW) == "a moment"
+    assert when.until("2026-01-01T11:59:59Z", NOW) == "a moment"
+    assert when.until("2026-01-01T12:00:12Z", NOW) == "12 s"

@@ -1,0 +1,101 @@
+"""The commands that change something: reconnect, disconnect, pause, resume, stop."""
+
+from __future__ import annotations
+
+import argparse
+
+from trayagent.cli.durations import duration
+from trayagent.cli.out import ask, clean, complain, say
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+ALL = "without any: all hosts"
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    again = commands.add_parser(
+        "reconnect",
+        help="connect again now",
+        description="Connects again now, and returns when connected or failed. "
+        "A living master is replaced only when the new one is ready, and kept if that fails.",
+    )
+    again.add_argument("hosts", nargs="*", metavar="HOST", help="without any: the listed ones wanted up")
+    again.set_defaults(carry_out=reconnect)
+
+    down = commands.add_parser(
+        "disconnect",
+        help="take hosts down and keep them down",
+        description="Takes hosts down and keeps them down until `reconnect`, across restarts too.",
+    )
+    down.add_argument("hosts", nargs="+", metavar="HOST")
+    down.set_defaults(carry_out=disconnect)
+
+    hold = commands.add_parser(
+        "pause",
+        help="keep hands off",
+        description="Until `resume`, trayagent kills, connects and notifies nothing.",
+    )
+    hold.add_argument("hosts", nargs="*", metavar="HOST", help=ALL)
+    hold.add_argument(
+        "--for", dest="for_s", type=duration, metavar="TIME", help="resume by itself after 30m, 2h…"
+    )
+    hold.set_defaults(carry_out=pause)
+
+    go_on = commands.add_parser("resume", help="end a pause", description="Ends a pause.")
+    go_on.add_argument("hosts", nargs="*", metavar="HOST", help=ALL)
+    go_on.set_defaults(carry_out=resume)
+
+    end = commands.add_parser(
+        "stop", help="stop the running agent", description="Stops the agent; the masters stay as they are."
+    )
+    end.set_defaults(carry_out=stop)
+
+
+def reconnect(args: argparse.Namespace) -> int:
+    """Say of each host how it went; 1 if one failed."""
+    outcomes = ask("reconnect", None, hosts=args.hosts)["hosts"]
+    if not outcomes:
+        say("Nothing to reconnect.")
+    status = 0
+    for outcome in outcomes:
+        problem, name = outcome["problem"], clean(outcome["name"])
+        if outcome["state"] == "connected":
+            took = outcome.get("took_ms")
+            say(f"{name}: connected" + (f" in {took:.0f} ms" if took is not None else ""))
+        else:
+            title = problem["title"] if problem else outcome["state"]
+            complain(TrayagentError(f"{name}: {title}", hint=problem["hint"] if problem else ""))
+            status = 1
+    return status
+
+
+def disconnect(args: argparse.Namespace) -> int:
+    """Take hosts down."""
+    return _change("disconnect", "Disconnected", hosts=args.hosts)
+
+
+def pause(args: argparse.Namespace) -> int:
+    """Pause hosts, or everything."""
+    return _change("pause", "Paused", hosts=args.hosts, for_s=args.for_s)
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Resume hosts, or everything."""
+    return _change("resume", "Resumed", hosts=args.hosts)
+
+
+def stop(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command is given its arguments
+    """Stop the agent."""
+    ask("stop")
+    say("The agent stops; the masters stay.")
+    return 0
+
+
+def _change(op: str, done: str, **args: Any) -> int:
+    ask(op, **args)
+    say(f"{done}: {', '.join(map(clean, args['hosts'])) or 'everything'}")
+    return 0

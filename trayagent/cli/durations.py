@@ -1,0 +1,18 @@
+"""Durations as arguments."""
+
+from __future__ import annotations
+
+import argparse
+
+from trayagent.config import durations
+
+
+def duration(text: str) -> int:
+    """Return the seconds of an argument such as 30m; raises ArgumentTypeError."""
+    try:
+        seconds = durations.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; give {durations.FORM}") from error
+    if seconds == 0:
+        raise argparse.ArgumentTypeError("it must be longer than nothing")
+    return seconds

@@ -1,0 +1,55 @@
+"""`events`: one line per event, as it happens, until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from trayagent.cli.out import clean, follow, say
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+STANDING = frozenset({"at", "event", "host"})  # shown in columns of their own
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "events",
+        help="what happens, as it happens",
+        description="Prints one line per event, as it happens, until interrupted.",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(carry_out=events)
+
+
+def events(args: argparse.Namespace) -> int:
+    """Print the stream; ends only by an interrupt or with the agent."""
+    for event in follow("events"):
+        say(json.dumps(event) if args.json else in_words(event))
+    return 0
+
+
+def in_words(event: dict[str, Any]) -> str:
+    """Return an event in one short line: when, which host, what, and what belongs to it."""
+    from trayagent.cli import when
+
+    at = when.clock(event["at"], when.now())
+    said = [text for key, value in event.items() if key not in STANDING and (text := _word(key, value))]
+    line = f"{at}  {event['host'] or '-':<12}  {event['event']:<18}  {'  '.join(said)}"
+    return clean(line).rstrip()
+
+
+def _word(key: str, value: Any) -> str:
+    """Return what one key says, "" for what is not worth a word."""
+    if value in (None, "", {}, []):
+        return ""
+    if key == "reason":
+        return str(value)
+    if key == "took_ms" and isinstance(value, (int, float)):
+        return f"took {value:.0f} ms"
+    if isinstance(value, dict):
+        return " ".join(f"{k}={v}" for k, v in value.items() if not isinstance(v, (dict, list)))
+    return f"{key}={value}"

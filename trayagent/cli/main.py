@@ -1,0 +1,81 @@
+"""The entry: which command, and how its end becomes an exit status.
+
+0: done; 1: it failed; 2: wrong usage or configuration; 3: no agent is running; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from trayagent import __version__
+from trayagent.cli.out import complain
+from trayagent.cli.parser import Parser
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# In the order of the help. Each module has add(subparsers), and sets `carry_out`.
+MODULES = {
+    "run": "run",
+    "status": "status",
+    "reconnect": "control",
+    "disconnect": "control",
+    "pause": "control",
+    "resume": "control",
+    "why": "why",
+    "events": "events",
+    "history": "history",
+    "stop": "control",
+}
+INTERRUPTED = 128 + 2  # as a shell reports SIGINT
+PIPE_CLOSED = 128 + 13  # and SIGPIPE
+
+
+def parser(first: str | None = None) -> Parser:
+    """Return the parser of the whole command line, or of only the command that `first` names."""
+    whole = Parser(
+        prog="trayagent",
+        description="Keeps ssh masters and their forwards alive across changes of network.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no agent is running.",
+    )
+    whole.add_argument("--version", action="version", version=f"trayagent {__version__}")
+    whole.add_argument("--config", metavar="FILE", help="the configuration file for `run`")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, prog=whole.prog)
+    for module in dict.fromkeys([MODULES[first]] if first in MODULES else MODULES.values()):
+        import_module(f"trayagent.cli.{module}").add(commands)
+    return whole
+
+
+def entry(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return the exit status; never raises but for --help and wrong usage."""
+    try:
+        words = sys.argv[1:] if argv is None else list(argv)
+        args = parser(words[0] if words else None).parse_args(words)
+        code: int = args.carry_out(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except TrayagentError as error:
+        complain(error)
+        return int(getattr(error, "exit_status", 1))
+    except BrokenPipeError:
+        _silence_stdout()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        complain(TrayagentError(f"{error.strerror or error}."))
+        _silence_stdout()
+        return 1
+    return code
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, so that it says nothing of its own."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        sys.stdout = None  # what Python itself does for a closed descriptor

@@ -1,0 +1,74 @@
+"""The printer for people: colours only for a terminal without NO_COLOR, plain signs without UTF-8."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from trayagent.cli import view_text, when
+from trayagent.cli.out import clean
+
+WIDE = 160
+"""Columns where nobody's terminal says: a file or a pipe."""
+
+
+def show(view: dict[str, Any]) -> None:
+    """Print the view once."""
+    console = _console()
+    _print(console, _render(console, view, watching=False))
+
+
+def repaint(views: Iterator[dict[str, Any]]) -> None:
+    """Paint each view over the one before; without a terminal, print them one after the other."""
+    from rich.live import Live
+
+    console = _console()
+    if not console.is_terminal:
+        for view in views:
+            _print(console, [*_render(console, view, watching=True), Text()])
+            sys.stdout.flush()
+        return
+    first = next(views)  # an error is said before the terminal is touched
+    with Live(console=console, auto_refresh=False) as live:
+        live.update(Group(*_render(console, first, watching=True)), refresh=True)
+        for view in views:
+            live.update(Group(*_render(console, view, watching=True)), refresh=True)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns as wide as they need; the last column ends ragged."""
+    console = _console()
+    cells = [[Text(clean(cell)) for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        for cell, width in zip(row, widths, strict=True):
+            cell.pad_right(width - cell.cell_len)
+        line = Text("  ").join(row)
+        line.rstrip()
+        lines.append(line)
+    _print(console, lines)
+
+
+def _console() -> Console:
+    # A terminal of another encoding must not turn a host's name into a traceback.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def _render(console: Console, view: dict[str, Any], *, watching: bool) -> list[Text]:
+    signs = view_text.SIGNS if console.encoding.startswith("utf") else view_text.PLAIN_SIGNS
+    return view_text.lines(view, when.now(), console.width, signs, watching=watching)
+
+
+def _print(console: Console, lines: Iterable[Text]) -> None:
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)

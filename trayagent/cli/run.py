@@ -1,0 +1,34 @@
+"""`run`: the agent, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "run",
+        help="run the agent in the foreground",
+        description="Runs the agent until it is stopped. "
+        "It leaves the masters running; the next start adopts them.",
+    )
+    parser.add_argument("--no-tray", action="store_true", help="show no tray icon, even with a display")
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="read this configuration file"
+    )
+    parser.set_defaults(carry_out=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the agent; returns its exit status when it ends."""
+    from trayagent.agent.main import run as run_agent  # type: ignore[import-untyped,unused-ignore]  # comes soon
+    from trayagent.config import places
+
+    found = places.find(args.config)
+    status: int = run_agent(found, found.config_file, not args.no_tray)
+    return status

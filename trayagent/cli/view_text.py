@@ -1,0 +1,181 @@
+"""The view as lines of text: a headline, a line per host, and beneath it what is wrong. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+from trayagent.cli import when
+from trayagent.cli.out import clean
+
+# A state's sign differs in shape, not only in colour; the plain ones serve where UTF-8 is missing.
+SIGNS = {
+    "connected": "●",
+    "checking": "?",
+    "connecting": "◐",
+    "waiting": "↻",
+    "offline": "○",
+    "needs-vpn": "◇",
+    "needs-sign-in": "▲",
+    "failed": "✗",
+    "paused": "‖",
+    "idle": "-",
+    "separator": "·",
+    "more": "…",
+}
+PLAIN_SIGNS = SIGNS | {
+    "connected": "*",
+    "connecting": "~",
+    "waiting": "@",
+    "offline": "o",
+    "needs-vpn": "v",
+    "needs-sign-in": "!",
+    "failed": "x",
+    "paused": "=",
+    "separator": "-",
+    "more": "...",
+}
+STYLES = {
+    "connected": "green",
+    "checking": "cyan",
+    "connecting": "cyan",
+    "waiting": "yellow",
+    "offline": "dim",
+    "needs-vpn": "yellow",
+    "needs-sign-in": "bold yellow",
+    "failed": "bold red",
+    "paused": "dim",
+    "idle": "dim",
+}
+WORDS = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
+FLAGS = {"local": "-L", "remote": "-R", "dynamic": "-D"}
+FORWARD_STYLES = {"open": "", "opening": "cyan", "closed": "dim", "failed": "red"}
+
+Signs = Mapping[str, str]
+
+
+def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
+    """Return the whole view; `watching` writes times of day, which stay true while nothing is repainted."""
+    hosts = view["hosts"]
+    shown = [_headline(view, now, signs)]
+    if hosts:
+        shown.append(Text())
+        columns = [[_name(h), _state(h), _since(h, now, watching=watching)] for h in hosts]
+        widths = [max(Text(cell).cell_len for cell in column) for column in zip(*columns, strict=True)]
+        for host, cells in zip(hosts, columns, strict=True):
+            shown += _host(host, cells, widths, width, signs)
+            shown += _beneath(host, now, signs, watching=watching)
+    if view["vpns"]:
+        shown.append(Text())
+        for vpn in view["vpns"]:
+            shown += _vpn(vpn, now, signs, watching=watching)
+    return shown
+
+
+def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
+    """Return how many are connected, over which network, and whether everything is paused."""
+    hosts, agent = view["hosts"], view["agent"]
+    up = sum(host["state"] == "connected" for host in hosts)
+    parts = [f"{up} of {len(hosts)} connected" if hosts else "No hosts yet: list them, or just use ssh"]
+    parts.append(_network(view["network"]))
+    if agent["paused"]:
+        until = when.clock(agent["paused_until"], now)
+        parts.append(f"paused until {until}" if until else "paused")
+    return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
+
+
+def _network(network: dict[str, Any]) -> str:
+    default = network["default"]
+    if not network["online"]:
+        return "no usable network"
+    words = [default["interface"], default["address"]] if default else []
+    if network["name"]:
+        words.append(f"({network['name']})")
+    return " ".join(word for word in words if word) or "online"
+
+
+def _name(host: dict[str, Any]) -> str:
+    return clean(host["name"])
+
+
+def _state(host: dict[str, Any]) -> str:
+    return clean(WORDS.get(host["state"], host["state"]))
+
+
+def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
+    since = host["since"]
+    if not since:
+        return ""
+    return f"since {when.clock(since, now)}" if watching else f"for {when.ago(since, now)}"
+
+
+def _host(
+    host: dict[str, Any], cells: list[str], widths: list[int], width: int, signs: Signs
+) -> Iterator[Text]:
+    """Yield the host's line; forwards that do not fit go on beneath the first."""
+    style = STYLES.get(host["state"], "")
+    line = Text().append(f"{signs.get(host['state'], '?')} ", style=style)
+    for cell, cell_width, cell_style in zip(cells, widths, ("bold", style, "dim"), strict=True):
+        padded = Text(cell, style=cell_style)
+        padded.pad_right(cell_width - padded.cell_len + 2)
+        line.append_text(padded)
+    indent = min(line.cell_len, width // 2)
+    empty = True
+    for forward in host["forwards"]:
+        word = _forward(forward, signs)
+        if not empty and line.cell_len + word.cell_len > width:
+            line.rstrip()
+            yield line
+            line = Text(" " * indent)
+        line.append_text(word).append("  ")
+        empty = False
+    line.rstrip()
+    yield line
+
+
+def _forward(forward: dict[str, Any], signs: Signs) -> Text:
+    said = f"{FLAGS.get(forward['kind'], forward['kind'])} {clean(forward['spec'])}"
+    mark = {"failed": f" {signs['failed']}", "opening": f" {signs['more']}"}.get(forward["state"], "")
+    return Text(said + mark, style=FORWARD_STYLES.get(forward["state"], ""))
+
+
+def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
+    """Yield what is wrong, what to do, when it goes on, and which forward failed why."""
+    yield from _problem(host["problem"])
+    for forward in host["forwards"]:
+        if forward["error"]:
+            said = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"
+            yield _indented(said, "red")
+    if host["next_retry"]:
+        moment = host["next_retry"]
+        due = f"at {when.clock(moment, now)}" if watching else f"in {when.until(moment, now)}"
+        yield _indented(f"next try {due} {signs['separator']} attempt {host['attempt'] + 1}", "dim")
+
+
+def _problem(problem: dict[str, Any] | None) -> Iterator[Text]:
+    if problem:
+        yield _indented(problem["title"], "red")
+        if problem["hint"]:
+            yield _indented(problem["hint"], "")
+
+
+def _words_of(error: Any) -> str:
+    """Return a forward's error, which may be a problem or plain words."""
+    return str(error["title"]) if isinstance(error, dict) else str(error)
+
+
+def _indented(text: str, style: str) -> Text:
+    return Text(f"    {clean(text)}", style=style)
+
+
+def _vpn(vpn: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
+    like = {"up": "connected", "down": "offline"}.get(vpn["state"], vpn["state"])  # a host's, with that sign
+    words = ["VPN", clean(vpn["name"]), clean(WORDS.get(vpn["state"], vpn["state"]))]
+    words += [clean(vpn["interface"])] if vpn["interface"] else []
+    line = Text().append(f"{signs.get(like, '?')} ", style=STYLES.get(like, ""))
+    line.append("  ".join([" ".join(words), _since(vpn, now, watching=watching)]).rstrip())
+    yield line
+    yield from _problem(vpn["problem"])
