@@ -38,6 +38,7 @@ def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -
 def test_what_the_user_wished_is_no_outage() -> None:
     """Nobody misses a host that was taken down, nor one that is paused, by name or with all others."""
     assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
+    assert outages([event(1, "disconnected", reason="user=disconnect"), event(9, "connected")]) == []
     assert outages([event(1, "disconnected"), event(2, "paused"), event(9, "connected")]) == []
     assert outages([event(1, "disconnected"), event(2, "paused", None), event(9, "connected")]) == []
 

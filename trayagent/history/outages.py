@@ -43,8 +43,8 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     """Return the outages of all hosts in the order of their beginning; `events` are oldest first.
 
     An outage begins with the first sign of it, and ends with a connection that carries. What
-    the user wished (`"wished": true` on a `disconnected`, or a pause) neither begins one nor
-    lets one go on: nobody misses the host then.
+    the user wished (a pause; a `disconnected` with `"wished": true` or a reason that begins with
+    `user=`) neither begins one nor lets one go on: nobody misses the host then.
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
@@ -53,7 +53,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         if host is None:
             if name in WISHES:
                 going.clear()  # the user wished it of all hosts
-        elif name in WISHES or (name == "disconnected" and event.get("wished") is True):
+        elif name in WISHES or (name == "disconnected" and _wished(event)):
             going.pop(host, None)
         elif name in BEGINS:
             going.setdefault(host, event)
@@ -61,6 +61,10 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             found.append(_outage(going.pop(host), event))
     found += [_outage(begin, None) for begin in going.values()]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
+
+
+def _wished(event: dict[str, Any]) -> bool:
+    return event.get("wished") is True or str(event.get("reason") or "").startswith("user=")
 
 
 def _outage(begin: dict[str, Any], end: dict[str, Any] | None) -> Outage:
