@@ -7,4 +7,7 @@ from trayagent.sandbox.node import Node
 from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.sshd import Sshd
 
-__all__ = ["Lab", "Node", "Probe", "Sshd"]
+# The codes of a TrayagentError that says: not on this machine.
+UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
+
+__all__ = ["UNAVAILABLE", "Lab", "Node", "Probe", "Sshd"]

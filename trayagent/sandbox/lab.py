@@ -63,6 +63,16 @@ class Lab:
         self._vpn = Vpn(self.laptop, self.server)
         self.servers: list[Sshd] = []
 
+    @property
+    def networks(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of each network namespace: what nothing may live in after `close`."""
+        return self._world.networks
+
+    @property
+    def delay_line_pid(self) -> int:
+        """The process that carries the frames."""
+        return self._line.pid
+
     # -- the network outside ------------------------------------------------------------------------
 
     def set_rtt(self, rtt_ms: float, network: str | None = None) -> None:

@@ -36,9 +36,8 @@ class Places:
         """
         place = plan.NETWORKS.get(network)
         if place is None:
-            raise TrayagentError(
-                f"no network {network!r}", code="sandbox-usage", hint=f"Known: {[*plan.NETWORKS]}"
-            )
+            known = ", ".join(plan.NETWORKS)
+            raise TrayagentError(f"no network {network!r}", code="sandbox-usage", hint=f"Known: {known}")
         stay = Stay(place, address or place.laptop)
         lines = [f"addr flush dev {interface} scope global"] if interface in self.stays else []
         self._air.ip(
@@ -57,7 +56,7 @@ class Places:
             host = stay.address.rpartition(".")[2]
             lines += [
                 f"addr add {place.subnet_6}{host}/64 dev {interface}",
-                f"-6 route add default via {place.subnet_6}1 dev {interface} metric {metric}",
+                f"route add default via {place.subnet_6}1 dev {interface} metric {metric}",
             ]
         return self._laptop.ip(*lines)
 

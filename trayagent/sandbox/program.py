@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -12,7 +11,7 @@ from typing import Any
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.world import script
+from trayagent.sandbox.world import close_streams, script
 
 ANSWER_DEADLINE_S = 10.0
 
@@ -71,10 +70,7 @@ class Program:
         """End it at once and wait until it is gone."""
         self._child.kill()
         self._child.wait()
-        for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
-            if stream:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        close_streams(self._child)
 
     def _complaint(self) -> str:
         assert self._child.stderr  # noqa: S101 - it was asked for

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trayagent.sandbox.inside import holder
 from trayagent.sandbox.tools import forbidden, tool
@@ -101,7 +101,7 @@ class World:
 
     def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
         """Start a command in a process group of its own; it is waited for at the latest by `close`."""
-        self._children = [child for child in self._children if child.poll() is None]
+        self._children = [child for child in self._children if child.poll() is None or _open_streams(child)]
         child = subprocess.Popen(list(words), text=True, start_new_session=True, **options)
         self._children.append(child)
         return child
@@ -113,6 +113,8 @@ class World:
     def close(self) -> None:
         """End every process in the namespaces, and the holder; remove the folder. Idempotent."""
         assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both were asked for
+        for child in self._children:
+            child.kill()  # one that was started just now may not have entered its namespace yet
         with contextlib.suppress(BrokenPipeError):
             self._holder.stdin.close()
         try:
@@ -124,10 +126,18 @@ class World:
         holder.end_processes(self._networks)  # nothing, unless somebody killed the holder
         for child in self._children:
             child.wait()
-            for stream in (child.stdin, child.stdout, child.stderr):
-                if stream:
-                    with contextlib.suppress(OSError):
-                        stream.close()
+            close_streams(child)
         self._children.clear()
         if os.path.lexists(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _open_streams(child: subprocess.Popen[str]) -> list[IO[str]]:
+    return [one for one in (child.stdin, child.stdout, child.stderr) if one and not one.closed]
+
+
+def close_streams(child: subprocess.Popen[str]) -> None:
+    """Close our ends of a child's pipes; what it can no longer read is dropped."""
+    for stream in _open_streams(child):
+        with contextlib.suppress(OSError):
+            stream.close()

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import trayagent
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Lab, tools
+from trayagent.sandbox.inside import holder
+
+pytestmark = pytest.mark.lab
+
+# A laboratory in the middle of its life: a server, and a master that left its parent.
+SCRIPT = """
+import json, os, sys
+from trayagent.sandbox import Lab
+lab = Lab(rtt_ms=5)
+lab.join("home")
+lab.sshd()
+lab.ssh_config({"web": {"HostName": "203.0.113.10"}}, ControlPath="~/.ssh/cm", ControlPersist="yes")
+lab.laptop.run(["ssh", "-MNf", "web"])
+master = lab.laptop.run(["ssh", "-O", "check", "web"])
+told = {"networks": list(map(list, lab.networks)), "folder": str(lab.files.root), "uid": os.getuid(),
+        "login": lab.laptop.run(["ssh", "web", "id -u; cat /proc/self/status | grep CapEff"]).stdout,
+        "caps": lab.laptop.run(["sh", "-c", "ip link set wlan0 down"]).returncode,
+        "master": "Master running" in master.stderr}
+print(json.dumps(told), flush=True)
+sys.stdin.read()
+"""
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float = 15.0) -> None:
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < limit, "not in time"
+        threading.Event().wait(0.02)
+
+
+def is_gone(networks: list[list[int]], folder: str) -> bool:
+    """Report whether no process lives in the namespaces and the folder is removed."""
+    return not holder.processes_in({(a, b) for a, b in networks}) and not Path(folder).exists()
+
+
+def named_namespaces() -> list[Path]:
+    """Return what `ip netns` would list."""
+    folder = Path("/run/netns")
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def test_closing_leaves_no_process_no_folder_no_interface(lab: Lab) -> None:
+    """After close() everything is gone, detached processes too; a second close does nothing."""
+    before, named = socket.if_nameindex(), named_namespaces()
+    lab.join("home")
+    lab.sshd()
+    lab.laptop.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"])
+    assert lab.laptop.pids()
+    networks, folder = [list(n) for n in lab.networks], str(lab.files.root)
+    lab.close()
+    assert is_gone(networks, folder)
+    assert socket.if_nameindex() == before
+    assert named_namespaces() == named
+    lab.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_whoever_kills_the_builder_leaves_nothing(number: signal.Signals) -> None:
+    """A builder that dies without a chance to clear up leaves no process and no folder."""
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    with child:
+        assert child.stdout
+        told = json.loads(child.stdout.readline())
+        assert told["master"]
+        assert not is_gone(told["networks"], told["folder"])
+        child.send_signal(number)
+        child.wait(10)
+    wait_until(lambda: is_gone(told["networks"], told["folder"]))
+
+
+def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a step of building fails, what was built before is removed."""
+    made: list[str] = []
+    real = tools.tool
+
+    def broken(name: str) -> str:
+        return "/bin/false" if name == "nft" else real(name)
+
+    monkeypatch.setattr("trayagent.sandbox.build.tool", broken)
+    monkeypatch.setattr("trayagent.sandbox.world.shutil.rmtree", lambda path, **_: made.append(str(path)))
+    with pytest.raises(TrayagentError, match="failed in home"):
+        Lab()
+    assert made == []  # the holder had removed it already
+
+
+def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `ip` the error says which package brings it."""
+    monkeypatch.setattr("trayagent.sandbox.tools.search_path", lambda: "/nonexistent")
+    with pytest.raises(TrayagentError, match="apt-get install iproute2") as caught:
+        Lab()
+    assert caught.value.code == "tool-missing"
+
+
+def test_a_forbidding_kernel_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The switch that forbids is found, and the error says how to set it."""
+    switch = tmp_path / "switch"
+    switch.write_text("1\n")
+    monkeypatch.setattr(tools, "SWITCHES", ((str(switch), "1", "sudo sysctl -w one.switch=0"),))
+    error = tools.forbidden(1, "Operation not permitted")
+    assert error.code == "sandbox-forbidden"
+    assert "sudo sysctl -w one.switch=0" in error.hint
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user runs the whole suite as one")
+def test_an_ordinary_user_has_the_same_laboratory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As nobody: networks, sshd, a login and a master work, without any capability on the laptop."""
+    python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
+    if python is None:
+        pytest.skip("no Python that an ordinary user may run")
+    folder = Path(
+        shutil.copytree(Path(trayagent.__file__).parent, tmp_path_factory.mktemp("x") / "trayagent")
+    )
+    for place in (folder, *folder.parents[:3]):
+        place.chmod(0o755)
+    words = [
+        *AS_NOBODY,
+        "env",
+        f"PYTHONPATH={folder.parent}",
+        "PYTHONDONTWRITEBYTECODE=1",
+        python,
+        "-c",
+        SCRIPT,
+    ]
+    done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["uid"] == 65534
+    assert told["master"]
+    assert told["login"].split() == ["65534", "CapEff:", "0000000000000000"]
+    assert told["caps"] != 0
+    wait_until(lambda: is_gone(told["networks"], told["folder"]))
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def usable(python: str) -> bool:
+    """Report whether an ordinary user can run this Python, and it is new enough."""
+    words = [*AS_NOBODY, "env", python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import time
+
+import pytest
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Lab
+from trayagent.sandbox.plan import INTERNAL, JUMP, SERVER
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def home(lab: Lab) -> Lab:
+    """Bring the laptop home, start an ssh server, and write `web` into ~/.ssh/config."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web": {"HostName": SERVER}}, ControlPath="~/.ssh/cm-%C")
+    return lab
+
+
+def test_a_login_works_for_real(home: Lab) -> None:
+    """`ssh web` logs the user in on the far side, in a home of the laboratory."""
+    done = home.laptop.run(["ssh", "web", 'id -un; echo "$HOME $SSH_CONNECTION"'])
+    assert done.returncode == 0, done.stderr
+    user, place = done.stdout.splitlines()
+    assert user == pwd.getpwuid(os.getuid()).pw_name
+    assert place.startswith(f"{home.files.far_home} ")
+    assert place.endswith(f" {SERVER} 22")
+    assert home.servers[0].logins() == 1
+
+
+def test_the_users_own_configuration_stays_out(home: Lab) -> None:
+    """Ssh's own ~ is the laboratory's home: no key, no known host and no option of the user's is read."""
+    words = home.laptop.run(["ssh", "-G", "elsewhere"]).stdout
+    assert f"identityfile {home.files.key}" in words
+    assert f"controlpath {home.files.ssh}/cm-" in words
+
+
+def test_sshd_obeys_extra_lines(home: Lab) -> None:
+    """A configuration line given by the caller wins over the laboratory's."""
+    home.servers[0].restart(["ForceCommand echo forced"])
+    assert home.laptop.run(["ssh", "web", "echo free"]).stdout == "forced\n"
+
+
+def test_an_unusable_configuration_is_reported_with_sshds_words(home: Lab) -> None:
+    """A server that does not start says why."""
+    with pytest.raises(TrayagentError, match="NoSuchOption"):
+        home.servers[0].restart(["NoSuchOption yes"])
+
+
+def test_a_stopped_server_refuses_and_its_sessions_live(home: Lab) -> None:
+    """stop() ends the listener only; with sessions=True what it carried ends too."""
+    pipe = subprocess.PIPE
+    session = home.laptop.popen(["ssh", "web", "echo ready; cat"], stdin=pipe, stdout=pipe)
+    assert session.stdin and session.stdout
+    assert session.stdout.readline() == "ready\n"
+    home.servers[0].stop()
+    assert "Connection refused" in home.laptop.run(["ssh", "web", "true"]).stderr
+    session.stdin.write("alive\n")
+    session.stdin.flush()
+    assert session.stdout.readline() == "alive\n"
+
+
+def test_a_restart_ends_the_sessions(home: Lab) -> None:
+    """As at a reboot: the session ends, and the next login works."""
+    session = home.laptop.popen(["ssh", "web", "echo ready; exec sleep 60"], stdout=subprocess.PIPE)
+    assert session.stdout
+    assert session.stdout.readline() == "ready\n"
+    home.servers[0].restart()
+    assert session.wait(10) == 255
+    assert home.laptop.run(["ssh", "web", "true"]).returncode == 0
+
+
+def test_another_host_key_is_noticed(home: Lab) -> None:
+    """After a new host key the client refuses, as known_hosts still has the old one."""
+    home.servers[0].new_host_key()
+    home.servers[0].restart()
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in home.laptop.run(["ssh", "web", "true"]).stderr
+
+
+def test_an_internal_host_is_reached_over_the_jump_host(home: Lab) -> None:
+    """ProxyJump leads to a server that has no way in from outside."""
+    home.sshd(JUMP)
+    home.sshd(INTERNAL)
+    hosts = {"jump": {"HostName": JUMP}, "db": {"HostName": INTERNAL, "ProxyJump": "jump"}}
+    home.ssh_config(hosts)
+    done = home.laptop.run(["ssh", "db", "echo $SSH_CONNECTION"])
+    assert done.stdout.split()[2:] == [INTERNAL, "22"], done.stderr
+
+
+def test_a_probe_tells_when_a_forward_works(home: Lab) -> None:
+    """Released before the forward exists, it reports the moment of the first echo through it."""
+    home.echo(8000)
+    with home.probe(8080) as probe:
+        probe.release()
+        t0 = time.monotonic()
+        ssh = home.laptop.popen(["ssh", "-N", "-L8080:localhost:8000", "web"])
+        took_ms = (probe.result() - t0) * 1000
+        assert ssh.poll() is None
+    # A cold login takes nine round trips of 20 ms, the forward two more.
+    assert 11 * 20 * 0.8 < took_ms < 5000
+
+
+def test_the_echo_service_speaks_http(home: Lab) -> None:
+    """A forward to it can be looked at with a browser."""
+    home.echo(8000)
+    ask = r"exec 3<>/dev/tcp/127.0.0.1/8000; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
+    done = home.laptop.run(["ssh", "web", f'bash -c "{ask}"'.replace("$", r"\$")])
+    assert done.stdout.startswith("HTTP/1.0 200 OK")
