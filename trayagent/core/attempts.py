@@ -1,0 +1,139 @@
+"""Beginning an attempt, if everything around allows one more, and giving one up politely; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
+from trayagent.core.gate import Gate
+from trayagent.core.hosts import Attempt, Host, Purpose
+from trayagent.core.paths import is_private
+from trayagent.core.retry import CREDENTIAL_KINDS
+from trayagent.core.servers import ended, free_at, may_abort, started
+from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
+from trayagent.core.turn import Turn
+
+Step = tuple[bool, float | None]
+"""What a step leaves: whether facts changed so that another may follow, and when to look again."""
+
+
+def wanted(host: Host) -> bool:
+    """Report whether a host without a master is to get one."""
+    if host.by_user:
+        return True
+    if host.held or host.stranger:
+        return False
+    return host.wish.connect == "always" or host.lost
+
+
+def needs_bare_control(host: Host) -> bool:
+    """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
+    return (
+        host.stranger
+        or host.wish.interactive
+        or (host.retry.at is None and host.retry.kind in CREDENTIAL_KINDS)
+    )
+
+
+def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
+    """Start an attempt, if jump host, server and the host's own count allow one more now."""
+    now = turn.now
+    if host.attempt is not None:  # an unwanted one that is being left to finish
+        return False, None
+    jump = _jump_in_doubt(turn, host)
+    if jump is not None:
+        turn.because(host.name, row, "wait", f"{evidence} jump={jump}")
+        return False, None
+    at = _allowed_at(turn, host, purpose)
+    if at is None or at > now:
+        turn.because(host.name, row, "wait", f"{evidence} server={host.server} busy=yes")
+        return False, at
+    bare = purpose != "user" and host.master is not None and needs_bare_control(host)
+    if bare and not _bare_possible(host):
+        return False, None
+    number = turn.state.next_attempt
+    attempt = Attempt(
+        number,
+        purpose,
+        now,
+        bare=bare,
+        place=way.way.place if way.way else None,
+        source=way.way.source if way.way else None,
+    )
+    turn.change(next_attempt=number + 1, servers=started(turn.state.servers, host.server, number))
+    recent = tuple(t for t in host.dialled if now - t < ATTEMPT_WINDOW_S)
+    turn.put(host, attempt=attempt, dialled=(*recent, now), asked=False)
+    if bare and host.master is not None and host.master.peer is not None:
+        turn.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
+    else:
+        background = host.wish.connect != "always"
+        turn.do(Dial(host.name, number, purpose, background))
+        turn.tell("connecting", host.name, evidence, purpose=purpose)
+    turn.because(
+        host.name, row, "knock" if bare else "dial", f"{evidence} purpose={purpose} attempt={number}"
+    )
+    return False, None
+
+
+def _allowed_at(turn: Turn, host: Host, purpose: Purpose) -> float | None:
+    now = turn.now
+    if purpose == "user":
+        return now
+    at = free_at(turn.state.servers, host.server, now)
+    recent = [t for t in host.dialled if now - t < ATTEMPT_WINDOW_S]
+    if at is not None and len(recent) >= ATTEMPTS_PER_WINDOW:
+        at = max(at, recent[-ATTEMPTS_PER_WINDOW] + ATTEMPT_WINDOW_S)
+    return at
+
+
+def _bare_possible(host: Host) -> bool:
+    """Row 11: not through a ProxyCommand; at a private-use address only where it was reached before."""
+    master = host.master
+    if master is None or master.peer is None or not master.direct:
+        return False
+    return not is_private(master.peer) or host.place in host.reached
+
+
+def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
+    """Return the jump host that must be judged or connected first, or None."""
+    jump = host.resolved.proxy_jump if host.resolved is not None else None
+    if jump is None:
+        return None
+    name = jump.split(",")[-1].partition("@")[2] or jump.split(",")[-1]
+    other = turn.get(name)
+    if other is None or other is host:
+        return None
+    if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
+        return name
+    waits = other.master is None and wanted(other) and other.retry.kind is None
+    return name if waits and other.retry.at is not None else None
+
+
+def give_up_attempt(turn: Turn, host: Host) -> Host:
+    """End a host's attempt politely, or let it finish where one more cut handshake would be punished."""
+    attempt = host.attempt
+    if attempt is None or attempt.taking_over or attempt.unwanted:
+        return host
+    if attempt.ready is not None:
+        turn.do(Discard(host.name, attempt.ready))
+    elif attempt.refused is None and attempt.positive_at is None:
+        if not may_abort(turn.state.servers, host.server, turn.now):
+            return turn.put(host, attempt=replace(attempt, unwanted=True))
+        turn.do(Abort(host.name, attempt.id))
+        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, success=False, aborted=True))
+    return turn.put(host, attempt=None)
+
+
+def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: str) -> Step:
+    """Let the attempt's new master take the control path over; the old one, if any, is killed for it."""
+    old, new = host.master, control.ready
+    if new is None:
+        return False, None
+    if old is not None:
+        if row:
+            turn.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
+        turn.because(host.name, row, "replace", evidence)
+    turn.do(TakeOver(host.name, control.id, new, old))
+    killing = host.killing | ({old.pid} if old is not None else frozenset())
+    turn.put(host, attempt=replace(control, taking_over=True), killing=killing)
+    return False, None

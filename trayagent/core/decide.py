@@ -1,0 +1,76 @@
+"""The heart: what has happened in, what is to be done out; pure.
+
+Theory of operation. An event changes *facts* (`on_network`, `on_masters`, `on_attempts`,
+`on_user`). Then every host is *settled*: `gate` says whether a connection may be tried,
+`verdict` judges a living master by the table of policy.md, `settle` turns that into
+actions and marks them in the facts. Nothing here reads a clock or touches the world, so
+a history of events always gives the same decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.core import events as e
+from trayagent.core import on_attempts, on_masters, on_network, on_user
+from trayagent.core.actions import Action
+from trayagent.core.settle import settle
+from trayagent.core.state import State
+from trayagent.core.turn import Turn, Why
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The new state, what to do, in order, and why."""
+
+    state: State
+    actions: tuple[Action, ...]
+    whys: tuple[Why, ...]
+
+
+_Handler = Callable[[Turn, Any], None]
+
+HANDLERS: dict[type[e.Event], _Handler] = {
+    e.NetworkRead: on_network.network_read,
+    e.Woke: on_network.woke,
+    e.Configured: on_network.configured,
+    e.Started: lambda turn, _event: turn.change(started=True),
+    e.Remembered: on_network.remembered,
+    e.HostResolved: on_network.host_resolved,
+    e.ResolveFailed: on_network.resolve_failed,
+    e.MasterFound: on_masters.master_found,
+    e.MasterEnded: on_masters.master_ended,
+    e.ProbeAnswered: on_masters.probe_answered,
+    e.Observed: on_masters.observed,
+    e.ForwardsChanged: on_masters.forwards_changed,
+    e.AttemptEstablished: on_attempts.attempt_established,
+    e.AttemptReady: on_attempts.attempt_ready,
+    e.AttemptFailed: on_attempts.attempt_failed,
+    e.TookOver: on_attempts.took_over,
+    e.TakeOverFailed: on_attempts.take_over_failed,
+    e.UserReconnect: on_user.reconnect,
+    e.UserDisconnect: on_user.disconnect,
+    e.UserPause: on_user.pause,
+    e.UserResume: on_user.resume,
+    e.UserLooked: on_user.looked,
+    e.CredentialsChanged: on_user.credentials_changed,
+    e.TimeCame: lambda _turn, _event: None,
+}
+
+# Facts of one host that no other host's decision depends on.
+_OF_ONE_HOST = (e.Observed, e.ForwardsChanged, e.TimeCame, e.AttemptEstablished)
+
+
+def decide(state: State, event: e.Event) -> Decision:
+    """Return what follows from an event.
+
+    Raises KeyError for an event that nobody handles (a bug).
+    """
+    turn = Turn(state, event.at)
+    HANDLERS[type(event)](turn, event)
+    names = (event.name,) if isinstance(event, _OF_ONE_HOST) else turn.names
+    for name in names:
+        settle(turn, name)
+    return Decision(turn.state, tuple(turn.actions), tuple(turn.whys))

@@ -1,0 +1,232 @@
+"""What happened: the inputs of `decide`, in the past tense. `at` is monotonic seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import ForwardState, Hop, Master, Place, Wish
+from trayagent.core.network import Snapshot, Touched
+from trayagent.core.resolved import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened at a moment."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRead(Event):
+    """The network was read again, because something hinted at a change or new look-ups were needed."""
+
+    snapshot: Snapshot
+    touched: Touched = field(default_factory=Touched)
+
+
+@dataclass(frozen=True, slots=True)
+class Woke(Event):
+    """The machine woke from sleep."""
+
+    asleep_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vpn:
+    """A VPN as configured; `interface` is a glob, None where only another source can tell."""
+
+    name: str
+    interface: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Event):
+    """The configuration was read: at start, or again."""
+
+    wishes: Mapping[str, Wish]
+    vpns: tuple[Vpn, ...] = ()
+    adopt: bool = True
+    keep_while_offline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """The first look at the machine is over: living masters are known, so new ones may be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered(Event):
+    """What an earlier agent kept about a host."""
+
+    name: str
+    held: bool = False
+    paused_for_s: float | None = None
+    reached: frozenset[Place] = frozenset()
+    learned_vpn: str | None = None
+    addresses: tuple[str, ...] = ()
+    login_worked_ago_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostResolved(Event):
+    """`ssh -G` answered for a host."""
+
+    name: str
+    resolved: Resolved
+    hop: Hop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveFailed(Event):
+    """`ssh -G` refused a host's name or the user's ssh configuration."""
+
+    name: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class MasterFound(Event):
+    """A living master was found on a control path.
+
+    `stranger`: no alias's `ssh -G` yields that path. `fresh`: it has only just connected,
+    so that its life is beyond doubt.
+    """
+
+    name: str
+    master: Master
+    stranger: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MasterEnded(Event):
+    """A master's process is gone; `failure` is what it last said, `by_request` that it was asked to exit."""
+
+    name: str
+    pid: int
+    failure: Failure | None = None
+    by_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered(Event):
+    """The probe of a master came back."""
+
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Event):
+    """The kernel's view of a master's TCP connection."""
+
+    name: str
+    pid: int
+    acked: bool
+    retransmit_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEstablished(Event):
+    """The TCP connection of an attempt stands."""
+
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReady(Event):
+    """An attempt is through: a new master listens (`master`), or a bare control was answered (None)."""
+
+    name: str
+    attempt: int
+    master: Master | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """An attempt ended without success; `jitter` is a factor around 1 for its back-off."""
+
+    name: str
+    attempt: int
+    failure: Failure
+    jitter: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TookOver(Event):
+    """The new master listens on the control path; or, `adopted`, somebody else's does and ours was ended."""
+
+    name: str
+    attempt: int
+    master: Master
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverFailed(Event):
+    """The new master could not be put in place and was ended."""
+
+    name: str
+    attempt: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardsChanged(Event):
+    """The state of a host's forwards, all of them."""
+
+    name: str
+    forwards: tuple[ForwardState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCame(Event):
+    """The time that a `LookAt` named has come."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserReconnect(Event):
+    """The user asked for a new connection."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserDisconnect(Event):
+    """The user wants these down until asked otherwise."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserPause(Event):
+    """The user wants trayagent's hands off; no names: everything. `for_s` None: until resumed."""
+
+    names: tuple[str, ...] = ()
+    for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserResume(Event):
+    """The user ends a pause; no names: everything."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserLooked(Event):
+    """The user looks (status, menu, attach): old proofs are asked for again."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsChanged(Event):
+    """A key, certificate, agent or known_hosts file changed; no names: of any host."""
+
+    names: tuple[str, ...] = ()

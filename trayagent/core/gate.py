@@ -1,0 +1,103 @@
+"""May this host be connected from here, now? policy.md, *Connect* and *Places*; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from trayagent.core.hosts import Host, Place
+from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, way_for
+from trayagent.core.problems import Code
+from trayagent.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Open (`code` None) with the way that a connection would take, or shut with the reason."""
+
+    way: Way | None
+    code: Code | None = None
+    evidence: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether a connection may be tried."""
+        return self.code is None
+
+
+def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
+    """Return whether the next connection has a usable path and may be tried here.
+
+    `by_user`: the user's own word goes anywhere that there is a way to.
+    """
+    way = way_for(host, state.network)
+    vpn = host.wish.vpn
+    if vpn is not None and state.vpn_interface(vpn) is None:
+        return Gate(way, "vpn-down", f"vpn={vpn} interface=down")
+    if way is None:
+        learned = host.learned_vpn
+        if learned is not None and not _reached_directly_here(host, state):
+            return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
+        return Gate(None, "unreachable", "route=none")
+    if by_user:
+        return Gate(way)
+    if (
+        host.learned_vpn is not None
+        and not _through_tunnel(way, state)
+        and not _reached_directly_here(host, state)
+    ):
+        return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
+    if not _network_allowed(host, state.network.name):
+        return Gate(way, "network-not-allowed", f"network={state.network.name}")
+    if not _strict(host) and _needs_known_place(host) and way.place not in host.reached:
+        return Gate(
+            way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
+        )
+    return Gate(way)
+
+
+def here(state: State) -> Place | None:
+    """Return the place that the best way out leads through, tunnels aside."""
+    for route in default_routes(state.network):
+        interface = state.network.interface(route.interface)
+        if interface is not None and interface.kind != "vpn":
+            return place_of(state.network, route)
+    return None
+
+
+def _reached_directly_here(host: Host, state: State) -> bool:
+    place = here(state)
+    return place is not None and place.known and place in host.reached
+
+
+def _through_tunnel(way: Way, state: State) -> bool:
+    interface = state.network.interface(way.interface)
+    return interface is not None and interface.kind == "vpn"
+
+
+def _network_allowed(host: Host, network: str | None) -> bool:
+    patterns = host.wish.networks
+    if not patterns:
+        return True
+    denied = [p[1:] for p in patterns if p.startswith("!")]
+    allowed = [p for p in patterns if not p.startswith("!")]
+    if network is None:
+        return not allowed
+    if any(fnmatchcase(network, p) for p in denied):
+        return False
+    return not allowed or any(fnmatchcase(network, p) for p in allowed)
+
+
+def _strict(host: Host) -> bool:
+    if host.resolved is None:
+        return True
+    checking = host.resolved.strict_host_key_checking
+    # accept-new is a guard only once the key is known, that is after a first success.
+    return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached))
+
+
+def _needs_known_place(host: Host) -> bool:
+    target = host.hop.hostname if host.hop is not None else None
+    if target is not None and is_address(target):
+        return is_private(target)
+    return host.learned_vpn is not None or any(is_private(ip) for ip in host.addresses)

@@ -1,0 +1,225 @@
+"""The facts of one host: what the user wishes, what runs, and what was seen of it; frozen data.
+
+All times are seconds of the monotonic clock, which stands still while the machine sleeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+from trayagent.core.failure import FailureKind
+from trayagent.core.forwards import Forward
+from trayagent.core.problems import Problem
+from trayagent.core.resolved import Resolved
+from trayagent.core.timing import RTT_BOUNDS_S, RTT_UNKNOWN_S
+
+NEVER = -inf
+Purpose = Literal["connect", "control", "user"]
+ForwardStateName = Literal["open", "opening", "closed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user described for a host; an adopted one has the defaults of this class."""
+
+    listed: bool = False
+    connect: Literal["always", "on-use", "never"] = "on-use"
+    forwards: tuple[Forward, ...] = ()
+    vpn: str | None = None
+    networks: tuple[str, ...] = ()
+    interactive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """The first TCP hop of a new connection: the host itself, or its first jump host."""
+
+    hostname: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A living ssh master, as found.
+
+    `ours`: started by trayagent, known by its record. `local` and `peer` are the ends of
+    the TCP connection that carries it, None where none was found. `direct` is false behind
+    a jump host or ProxyCommand; `carrier` is the pid of the master that carries this one.
+    """
+
+    pid: int
+    start_ticks: int
+    control_path: str
+    ours: bool = False
+    local: str | None = None
+    local_port: int = 0
+    peer: str | None = None
+    peer_port: int = 0
+    direct: bool = True
+    carrier: int | None = None
+    egress: str | None = None
+    min_rtt_s: float | None = None
+
+    @property
+    def rtt_s(self) -> float:
+        """The round trip to judge silence by."""
+        low, high = RTT_BOUNDS_S
+        return RTT_UNKNOWN_S if self.min_rtt_s is None else min(max(self.min_rtt_s, low), high)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterPath:
+    """The path of a master: what must not change for its connection to be beyond doubt.
+
+    While the local address is missing nothing else counts.
+    """
+
+    present: bool
+    carrier: bool = False
+    egress: str | None = None
+    prefix: str | None = None
+    gateway: str | None = None
+    source_differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the machine is, seen along one egress; `gateway` is a link-layer address, "" while unknown."""
+
+    egress: str
+    gateway: str = ""
+    network: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether two equal places are certainly the same place."""
+        return bool(self.gateway or self.network)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question on its way through the old connection; one at a time."""
+
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the kernel says of the old connection: what was acknowledged since the probe, what is due next."""
+
+    at: float
+    acked: bool
+    retransmit_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A new connection on its way; a control for the old one as long as that one is in doubt.
+
+    `bare`: TCP and banner only, no login. `refused`: the right server answered and let
+    nobody in. `unwanted`: the old one turned out to live; ended as soon as it may be.
+    """
+
+    id: int
+    purpose: Purpose
+    started_at: float
+    bare: bool = False
+    place: Place | None = None
+    source: str | None = None
+    established_at: float | None = None
+    positive_at: float | None = None
+    ready: Master | None = None
+    refused: Problem | None = None
+    unwanted: bool = False
+    taking_over: bool = False
+    grace_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history."""
+
+    at: float | None = NEVER
+    kind: FailureKind | None = None
+    count: int = 0
+    failed_at: float = NEVER
+    place: Place | None = None
+    source: str | None = None
+    rearmed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardState:
+    """One wanted forward and what became of it; `listen` is where it listens, once known."""
+
+    forward: Forward
+    state: ForwardStateName = "opening"
+    listen: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """All that is known of one host."""
+
+    name: str
+    wish: Wish = field(default_factory=Wish)
+    resolved: Resolved | None = None
+    hop: Hop | None = None
+    stranger: bool = False
+    addresses: tuple[str, ...] = ()
+
+    master: Master | None = None
+    path: MasterPath | None = None
+    place: Place | None = None
+    changed_at: float = NEVER  # the master's path, last
+    proof_at: float = NEVER  # the master's last proof of life
+    wary_at: float = NEVER  # woken, or the underlay of its tunnel changed: control first
+    gone_at: float | None = None  # the local address is missing since
+    probe: Probe | None = None
+    observed: Observation | None = None
+    killing: frozenset[int] = frozenset()  # pids whose end is our doing
+    attempt: Attempt | None = None
+
+    lost: bool = False  # it was up and the network took it: an on-use host is recovered
+    held: bool = False  # the user disconnected it
+    asked: bool = False  # the user asked for a reconnect that is not yet answered
+    paused_until: float | None = None  # inf: until resumed
+    problem: Problem | None = None
+    retry: Retry = field(default_factory=Retry)
+    offline_since: float | None = None
+    reached: frozenset[Place] = frozenset()
+    reached_through: frozenset[str] = frozenset()  # egress interfaces
+    learned_vpn: str | None = None
+    worked_at: float = NEVER  # the login, last
+    vanished_at: float = NEVER  # the server closed or was unreachable, last
+    refused: tuple[float, ...] = ()
+    dialled: tuple[float, ...] = ()
+    forwards: tuple[ForwardState, ...] = ()
+    forwards_tried: int = 0
+    forwards_at: float | None = None  # a failed forward is asked again
+
+    outage_at: float | None = None  # when the way became able to carry it again
+    recoveries: int = 0
+    last_recovery_s: float | None = None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the master's life is in doubt: something changed since the last proof."""
+        return self.master is not None and max(self.changed_at, self.wary_at) > self.proof_at
+
+    @property
+    def by_user(self) -> bool:
+        """Whether the user's own word is being carried out."""
+        return self.asked or (self.attempt is not None and self.attempt.purpose == "user")
+
+    @property
+    def server(self) -> str:
+        """The key under which attempts are counted: the first hop."""
+        if self.hop is not None:
+            return f"{self.hop.hostname}:{self.hop.port}"
+        if self.master is not None and self.master.peer is not None:
+            return f"{self.master.peer}:{self.master.peer_port}"
+        return self.name

@@ -1,0 +1,112 @@
+"""What is done for a host whose master lives: the verdict, carried out; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from trayagent.core.actions import EnsureForwards, Kill, Observe, SendProbe
+from trayagent.core.attempts import Step, give_up_attempt, put_in_place, start
+from trayagent.core.gate import Gate
+from trayagent.core.hosts import Host, Master, Probe
+from trayagent.core.texts import gate_problem, person_needed
+from trayagent.core.turn import Turn
+from trayagent.core.verdict import Do, Verdict, grace_until, judge, patience_s
+
+
+def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
+    """Judge the master, and do the next thing."""
+    now = turn.now
+    if host.probe is not None and not host.suspect:
+        silent_at = host.probe.sent_at + patience_s(master)
+        if now < silent_at:
+            return False, silent_at
+        host = turn.put(host, changed_at=host.probe.sent_at)  # row 12: found silent without any event
+    if host.asked and host.attempt is None and way.open:
+        return start(turn, host, way, "user", 0, "user=reconnect")
+    if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
+        return put_in_place(turn, host, host.attempt, 0, "user=reconnect")
+    verdict = judge(host, turn.state, way, now)
+    if verdict.do not in {"keep", "observe"}:
+        turn.because(host.name, verdict.row, verdict.do, verdict.evidence)
+    carry_out = _CARRY_OUT.get(verdict.do)
+    return carry_out(turn, host, master, way, verdict) if carry_out else (False, verdict.look_at)
+
+
+def _keep(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
+    """Row 6; and ask again for the forwards that failed, when it is time."""
+    if host.attempt is not None and host.attempt.purpose != "user":
+        host = give_up_attempt(turn, host)
+    if host.forwards_at is None or host.forwards_at > turn.now:
+        return False, host.forwards_at
+    turn.do(EnsureForwards(host.name, master))
+    turn.put(host, forwards_at=None)
+    return False, None
+
+
+def _offline(turn: Turn, host: Host, _master: Master, way: Gate, verdict: Verdict) -> Step:
+    if host.attempt is not None:
+        host = give_up_attempt(turn, host)
+    turn.put(host, problem=gate_problem(host, way), asked=False)
+    return False, verdict.look_at
+
+
+def _end(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -> Step:
+    """Row 2's timer: a connection that waited in vain for its own network."""
+    turn.tell("master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid)
+    turn.do(Kill(host.name, master))
+    turn.put(host, killing=host.killing | {master.pid}, lost=False)
+    return False, None
+
+
+def _probe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
+    turn.do(SendProbe(host.name, master))
+    turn.put(host, probe=Probe(turn.now), observed=None)
+    return True, None
+
+
+def _observe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
+    turn.do(Observe(host.name, master))
+    return False, None
+
+
+def _control(turn: Turn, host: Host, _master: Master, way: Gate, verdict: Verdict) -> Step:
+    return start(turn, host, way, "control", verdict.row, verdict.evidence)
+
+
+def _grace(turn: Turn, host: Host, _master: Master, _way: Gate, _verdict: Verdict) -> Step:
+    if host.attempt is not None:
+        turn.put(host, attempt=replace(host.attempt, grace_until=grace_until(host, turn.now)))
+    return True, None
+
+
+def _replace(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:
+    if host.attempt is None:
+        return False, None
+    return put_in_place(turn, host, host.attempt, verdict.row, verdict.evidence)
+
+
+def _kill(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -> Step:
+    """Row 9 where nobody can log in by themselves, and row 11: end what is stale, start nothing."""
+    turn.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
+    turn.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
+    turn.do(Kill(host.name, master))
+    problem = host.attempt.refused if host.attempt is not None else None
+    if problem is None and not host.stranger:
+        problem = person_needed(host)
+    killing = host.killing | {master.pid}
+    turn.put(host, killing=killing, attempt=None, lost=not host.stranger, problem=problem, probe=None)
+    return False, None
+
+
+_CARRY_OUT: dict[Do, Callable[[Turn, Host, Master, Gate, Verdict], Step]] = {
+    "keep": _keep,
+    "offline": _offline,
+    "end": _end,
+    "probe": _probe,
+    "observe": _observe,
+    "control": _control,
+    "grace": _grace,
+    "replace": _replace,
+    "kill": _kill,
+}

@@ -1,0 +1,158 @@
+"""An attempt got on, got through, or failed; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.actions import Discard, EnsureForwards, Remember
+from trayagent.core.events import (
+    AttemptEstablished,
+    AttemptFailed,
+    AttemptReady,
+    TakeOverFailed,
+    TookOver,
+)
+from trayagent.core.hosts import Attempt, Host
+from trayagent.core.on_masters import install
+from trayagent.core.problems import Problem
+from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_failure
+from trayagent.core.servers import dropped, ended
+from trayagent.core.texts import not_here
+from trayagent.core.timing import REFUSED_WINDOW_S
+from trayagent.core.turn import Turn
+
+
+def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
+    """Row 3: the TCP connection of the control stands, so the way carries packets."""
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None:
+        turn.put(host, attempt=replace(attempt, established_at=turn.now))
+
+
+def attempt_ready(turn: Turn, event: AttemptReady) -> None:
+    """The control is positive; a new master stands by, unless it was a bare one."""
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, success=True))
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is None or attempt is None:
+        if event.master is not None:
+            turn.do(Discard(event.name, event.master))
+        return
+    if attempt.unwanted:
+        if event.master is not None:
+            turn.do(Discard(host.name, event.master))
+        turn.put(host, attempt=None)
+        return
+    now = turn.now
+    established = attempt.established_at if attempt.established_at is not None else now
+    attempt = replace(attempt, established_at=established, positive_at=now, ready=event.master)
+    if event.master is None:
+        turn.put(host, attempt=attempt)
+    else:
+        turn.put(host, attempt=attempt, worked_at=now, refused=())
+
+
+def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
+    """Row 10, or row 9 where the right server answered and let nobody in."""
+    now, failure = turn.now, event.failure
+    turn.change(servers=ended(turn.state.servers, event.attempt, now, success=False))
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is None or attempt is None:
+        return
+    if failure.kind == "dropped":
+        turn.change(servers=dropped(turn.state.servers, host.server, now, event.jitter))
+    away = (
+        failure.kind == "host-key-changed"
+        and bool(host.reached)
+        and attempt.place is not None
+        and attempt.place not in host.reached
+    )
+    problem = not_here(host) if away else failure.problem
+    refused = host.refused
+    if failure.kind in REFUSED_KINDS:
+        refused = (*(t for t in refused if now - t < REFUSED_WINDOW_S), now)
+    keeps = attempt.unwanted or not failure.positive or host.master is None
+    host = turn.put(
+        host,
+        attempt=None if keeps else replace(attempt, positive_at=now, refused=problem),
+        retry=after_failure(host, attempt, failure, now, event.jitter),
+        refused=refused,
+        problem=host.problem if attempt.unwanted else problem,
+        vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
+    )
+    turn.because(
+        host.name,
+        10 if host.master is not None and not failure.positive else 0,
+        "failed",
+        f"attempt={attempt.id} kind={failure.kind} positive={failure.positive} retry={_retry_words(host, now)}",
+    )
+    turn.tell(
+        "connect-failed",
+        host.name,
+        problem.title,
+        code=problem.code,
+        retry_in_s=None if host.retry.at is None else round(host.retry.at - now, 3),
+    )
+    if problem.code in {"auth-denied", "passphrase-needed"}:
+        turn.tell("sign-in-needed", host.name, problem.title)
+
+
+def _retry_words(host: Host, now: float) -> str:
+    return "never" if host.retry.at is None else f"{host.retry.at - now:.1f}s"
+
+
+def took_over(turn: Turn, event: TookOver) -> None:
+    """A new master listens on the control path: the host is connected again."""
+    host = turn.get(event.name)
+    if host is None:
+        turn.do(Discard(event.name, event.master))
+        return
+    now = turn.now
+    old = host.master
+    began = host.outage_at
+    user = host.attempt is not None and host.attempt.purpose == "user"
+    recovered = began is not None and not user and (old is not None or host.lost)
+    host = replace(host, attempt=None, outage_at=None, asked=False)
+    host = install(turn, host, event.master, proven=True)
+    took_s = now - began if began is not None else None
+    host = turn.put(
+        host,
+        recoveries=host.recoveries + (1 if recovered else 0),
+        last_recovery_s=took_s if recovered else host.last_recovery_s,
+        worked_at=now,
+    )
+    if old is not None:
+        turn.tell("master-killed", host.name, "taken over", pid=old.pid)
+    took_ms = None if took_s is None else round(took_s * 1e3, 1)
+    turn.tell(
+        "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms
+    )
+    turn.because(
+        host.name, 0, "connected", f"pid={event.master.pid} took_ms={took_ms} adopted={event.adopted}"
+    )
+    turn.do(EnsureForwards(host.name, event.master))
+    turn.do(Remember(host.name))
+
+
+def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
+    """The control path could not be had: somebody else listens there, or its folder is gone."""
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is None or attempt is None:
+        return
+    problem: Problem = event.failure.problem
+    old = frozenset() if host.master is None else frozenset({host.master.pid})
+    turn.put(
+        host,
+        attempt=None,
+        killing=host.killing - old,
+        retry=after_failure(host, attempt, event.failure, turn.now, 1.0),
+        problem=problem,
+    )
+    turn.tell("connect-failed", host.name, problem.title, code=problem.code)
+
+
+def _find(turn: Turn, name: str, number: int) -> tuple[Host | None, Attempt | None]:
+    host = turn.get(name)
+    attempt = host.attempt if host is not None else None
+    if attempt is None or attempt.id != number:
+        return None, None
+    return host, attempt

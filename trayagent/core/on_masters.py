@@ -1,0 +1,183 @@
+"""A master was found, ended, answered, or was looked at; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.actions import EnsureForwards
+from trayagent.core.attempts import give_up_attempt
+from trayagent.core.changes import current_path, master_place
+from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Observed, ProbeAnswered
+from trayagent.core.hosts import NEVER, Host, Master, Observation
+from trayagent.core.on_network import note_reached
+from trayagent.core.retry import VANISHED_KINDS
+from trayagent.core.timing import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
+from trayagent.core.turn import Turn
+
+
+def master_found(turn: Turn, event: MasterFound) -> None:
+    """Look after a master that somebody started, or that an earlier agent left."""
+    host = turn.get(event.name)
+    if host is None:
+        if not turn.state.adopt:
+            return
+        host = Host(event.name, stranger=event.stranger)
+    if not host.wish.listed and not turn.state.adopt:
+        return
+    if host.master is not None and host.master.pid == event.master.pid:
+        return
+    if host.attempt is not None and not host.attempt.taking_over:
+        turn.put(host)
+        give_up_attempt(turn, host)  # the user's own ssh won the race
+        host = turn.get(event.name) or host
+    host = install(turn, host, event.master, proven=event.fresh)
+    turn.tell("master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path)
+    turn.because(
+        host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} stranger={event.stranger}"
+    )
+    if host.wish.listed:
+        turn.do(EnsureForwards(host.name, event.master))
+
+
+def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
+    """Make this the host's master, with the path that it has now."""
+    now = turn.now
+    host = replace(
+        host,
+        master=master,
+        probe=None,
+        observed=None,
+        wary_at=NEVER,
+        lost=False,
+        held=False,
+        problem=None,
+        proof_at=now if proven else NEVER,
+        changed_at=NEVER if proven else now,
+        place=None,
+        path=None,
+        retry=replace(host.retry, at=now, kind=None, count=0),
+        addresses=_with_peer(host.addresses, master),
+    )
+    path = current_path(host, turn.state.network)
+    host = replace(host, path=path)
+    if path is not None:
+        host = replace(
+            host,
+            place=master_place(host, path, turn.state.network),
+            gone_at=None if path.present else now,
+            changed_at=host.changed_at if path.present or not turn.state.network.interfaces else now,
+        )
+    turn.put(host)
+    return note_reached(turn, host) if proven else host
+
+
+def _with_peer(addresses: tuple[str, ...], master: Master) -> tuple[str, ...]:
+    """Keep the addresses that led to the host, newest first; a name rarely has more than a few."""
+    if master.peer is None or not master.direct:
+        return addresses
+    return (master.peer, *(a for a in addresses if a != master.peer))[:8]
+
+
+def master_ended(turn: Turn, event: MasterEnded) -> None:
+    """Row 1: a master's process is gone."""
+    host = turn.get(event.name)
+    if host is None:
+        return
+    ours_to_end = event.pid in host.killing
+    host = turn.put(host, killing=host.killing - {event.pid})
+    if host.master is None or host.master.pid != event.pid:
+        return
+    doubtful = turn.state.doubtful(host, turn.now)
+    died = event.failure is not None and event.failure.kind in VANISHED_KINDS
+    host = turn.put(
+        host,
+        master=None,
+        path=None,
+        probe=None,
+        observed=None,
+        gone_at=None,
+        forwards=tuple(replace(f, state="closed") for f in host.forwards),
+        forwards_at=None,
+        vanished_at=turn.now if died or doubtful else host.vanished_at,
+    )
+    evidence = f"pid={event.pid} suspect={doubtful} said={event.failure.kind if event.failure else None}"
+    turn.because(host.name, 1, "ended", evidence)
+    if not ours_to_end:
+        _ended_by_itself(turn, host, event, network=doubtful or died)
+        turn.tell("disconnected", host.name, evidence)
+    current = turn.get(event.name)
+    if current is not None and not current.wish.listed and not current.lost and current.attempt is None:
+        turn.forget(current.name)
+
+
+def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: bool) -> None:
+    if host.stranger:
+        return
+    if host.wish.connect == "always":
+        # `ssh -O exit` on a healthy master is the user's word, as `disconnect` is.
+        asked = event.by_request and not network
+        turn.put(host, held=asked, lost=not asked)
+    elif network:
+        turn.put(host, lost=True)
+
+
+def probe_answered(turn: Turn, event: ProbeAnswered) -> None:
+    """Row 6: the old connection carries data."""
+    host = _judged(turn, event.name, event.pid)
+    if host is not None:
+        _alive(turn, host, "probe=answered")
+
+
+def observed(turn: Turn, event: Observed) -> None:
+    """Keep what the kernel says; an acknowledgement after the probe is life."""
+    host = _judged(turn, event.name, event.pid)
+    if host is None:
+        return
+    due = turn.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
+    host = turn.put(host, observed=Observation(turn.now, event.acked, due))
+    if (
+        event.acked
+        and host.suspect
+        and host.master is not None
+        and host.master.direct
+        and host.gone_at is None
+    ):
+        _alive(turn, host, "tcp=acknowledged")
+
+
+def _alive(turn: Turn, host: Host, evidence: str) -> None:
+    doubt = host.suspect
+    host = turn.put(host, proof_at=turn.now, probe=None, problem=None, lost=False)
+    if doubt:
+        turn.because(host.name, 6, "keep", evidence)
+        turn.tell("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
+    note_reached(turn, host)
+
+
+def _judged(turn: Turn, name: str, pid: int) -> Host | None:
+    host = turn.get(name)
+    return host if host is not None and host.master is not None and host.master.pid == pid else None
+
+
+def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
+    """Keep the state of the forwards, and when to ask again for those that failed."""
+    host = turn.get(event.name)
+    if host is None:
+        return
+    before = {f.forward: f.state for f in host.forwards}
+    for forward in event.forwards:
+        if before.get(forward.forward) == forward.state:
+            continue
+        if forward.state == "open":
+            turn.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
+        elif forward.state == "failed":
+            turn.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
+    failed = any(f.state == "failed" for f in event.forwards)
+    tried = host.forwards_tried + 1 if failed else 0
+    pause = min(FORWARD_RETRY_FIRST_S * 2 ** (tried - 1), FORWARD_RETRY_MAX_S) if failed else None
+    turn.put(
+        host,
+        forwards=event.forwards,
+        forwards_tried=tried,
+        forwards_at=turn.now + pause if pause is not None else None,
+    )

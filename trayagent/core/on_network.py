@@ -1,0 +1,239 @@
+"""The network, sleep and the configuration changed; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.actions import EnsureForwards, Remember, Resolve
+from trayagent.core.attempts import give_up_attempt
+from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
+from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
+from trayagent.core.failure import FailureKind
+from trayagent.core.gate import here
+from trayagent.core.hosts import Host, Wish
+from trayagent.core.network import Touched
+from trayagent.core.paths import is_private, way_for
+from trayagent.core.retry import STOP_KINDS, rearmed
+from trayagent.core.turn import Turn
+
+_PLACES_KEPT = 32  # of one host; the oldest knowledge goes first
+_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"dropped", "booting", "auth"})
+
+
+def network_read(turn: Turn, event: NetworkRead) -> None:
+    """Compare the new snapshot with the last one, and mark every master whose path changed."""
+    old, new = turn.state.network, event.snapshot
+    delta = compare(old, new, event.touched)
+    turn.change(network=new)
+    if delta:
+        turn.tell("network-changed", reason=delta.reason)
+    for name in turn.names:
+        host = turn.get(name)
+        if host is None:
+            continue
+        if host.master is not None:
+            _master_path(turn, host, delta, event.touched)
+        else:
+            _rearm_where_moved(turn, host)
+
+
+def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) -> None:
+    now, new = turn.now, turn.state.network
+    path = current_path(host, new)
+    if path is None:
+        return
+    place = master_place(host, path, new)
+    why = path_change(host, path, place, touched)
+    wary = delta.underlay_changed and _in_tunnel(host, turn)
+    changed = bool(why) and host.path is not None
+    host = turn.put(
+        host,
+        path=path,
+        place=place if place is not None and (place.known or host.place is None) else host.place,
+        changed_at=now if changed else host.changed_at,
+        wary_at=now if wary and path.present else host.wary_at,
+        gone_at=None if path.present else (host.gone_at if host.gone_at is not None else now),
+    )
+    if changed and path.present and host.attempt is not None and host.attempt.purpose == "control":
+        give_up_attempt(turn, host)  # a control counts only if it began after the last change
+        host = turn.get(host.name) or host
+    if not host.suspect:
+        note_reached(turn, host)
+    elif changed or wary:
+        _rearm_where_moved(turn, host)
+        turn.because(host.name, 0, "suspect", f"{why or 'underlay=changed'} path={_words(host)}")
+
+
+def _words(host: Host) -> str:
+    path = host.path
+    if path is None or not path.present:
+        return "absent"
+    return f"{path.egress},{path.prefix},{path.gateway or 'link'},{'up' if path.carrier else 'down'}"
+
+
+def _in_tunnel(host: Host, turn: Turn) -> bool:
+    egress = host.path.egress if host.path is not None else None
+    interface = turn.state.network.interface(egress) if egress is not None else None
+    return interface is not None and interface.kind == "vpn"
+
+
+def _rearm_where_moved(turn: Turn, host: Host) -> None:
+    """A back-off belongs to the path on which it was earned."""
+    retry = host.retry
+    waits = retry.at is not None and retry.at > turn.now and retry.kind not in _WAITS_FOR_NO_PATH
+    elsewhere = retry.at is None and host.problem is not None and host.problem.code == "not-here"
+    if not waits and not elsewhere:
+        return
+    way = way_for(host, turn.state.network)
+    if way is None or (way.place == retry.place and way.source == retry.source):
+        return
+    again = rearmed(retry, turn.now)
+    if again is not None:
+        turn.put(host, retry=again)
+
+
+def note_reached(turn: Turn, host: Host) -> Host:
+    """Keep where, through what and at which address a living master was reached."""
+    master = host.master
+    if master is None or host.path is None or not host.path.present:
+        return host
+    egress = host.path.egress
+    place = host.place
+    reached = host.reached
+    if place is not None and place.known and place not in reached:
+        reached = frozenset([place, *list(reached)[: _PLACES_KEPT - 1]])
+    learned = _learned_vpn(turn, host)
+    through = host.reached_through | ({egress} if egress else frozenset())
+    if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
+        return host
+    remembered = reached != host.reached or learned != host.learned_vpn
+    host = turn.put(host, reached=reached, learned_vpn=learned, reached_through=through)
+    if remembered:
+        turn.do(Remember(host.name))
+    return host
+
+
+def _learned_vpn(turn: Turn, host: Host) -> str | None:
+    path, master = host.path, host.master
+    if path is None or master is None or master.peer is None or host.wish.vpn is not None:
+        return host.learned_vpn
+    if not _in_tunnel(host, turn):
+        # Reached without it here: it holds only at places where that is not known.
+        return host.learned_vpn
+    narrow = path.prefix is not None and int(path.prefix.rpartition("/")[2]) > 1
+    if not (narrow or is_private(master.peer)) or here(turn.state) in host.reached:
+        return host.learned_vpn
+    return path.egress
+
+
+def woke(turn: Turn, event: Woke) -> None:
+    """Every master is in doubt after a sleep, and every back-off may be over."""
+    now = turn.now
+    turn.change(woke_at=now)
+    turn.tell("resumed", reason="wake", asleep_s=event.asleep_s)
+    for name in turn.names:
+        host = turn.get(name)
+        if host is None:
+            continue
+        if host.master is not None:
+            host = turn.put(host, wary_at=now)
+            if host.attempt is not None and host.attempt.purpose == "control":
+                give_up_attempt(turn, host)
+                host = turn.get(name) or host
+        retry = host.retry
+        if retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH:
+            again = rearmed(retry, now)
+            if again is not None:
+                turn.put(host, retry=again)
+
+
+def configured(turn: Turn, event: Configured) -> None:
+    """Take over what the user wrote; only what changed is done again."""
+    first = not turn.state.vpns and not turn.state.hosts
+    turn.change(vpns=event.vpns, adopt=event.adopt, keep_while_offline_s=event.keep_while_offline_s)
+    for name, wish in event.wishes.items():
+        host = turn.get(name)
+        if host is None:
+            turn.put(Host(name, wish))
+            turn.do(Resolve(name))
+        elif host.wish != wish:
+            _new_wish(turn, host, wish)
+    for name in turn.names:
+        host = turn.get(name)
+        if host is not None and host.wish.listed and name not in event.wishes:
+            _unlisted(turn, host)
+    if not first:
+        turn.tell("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
+
+
+def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
+    forwards_changed = host.wish.forwards != wish.forwards
+    retry = replace(host.retry, at=turn.now) if host.retry.at is None else host.retry
+    host = turn.put(host, wish=wish, retry=retry)
+    if forwards_changed and host.master is not None:
+        turn.do(EnsureForwards(host.name, host.master))
+    if host.resolved is None:
+        turn.do(Resolve(host.name))
+
+
+def _unlisted(turn: Turn, host: Host) -> None:
+    """A host that left the configuration: its master is like any other that was found; forwards of ours go."""
+    if host.master is None or not turn.state.adopt:
+        if host.attempt is not None:
+            give_up_attempt(turn, host)
+        turn.forget(host.name)
+        return
+    host = turn.put(host, wish=Wish())
+    if host.master is not None:
+        turn.do(EnsureForwards(host.name, host.master))
+
+
+def remembered(turn: Turn, event: Remembered) -> None:
+    """Take up what an earlier agent knew of a host."""
+    host = turn.get(event.name) or Host(event.name)
+    paused = turn.now + event.paused_for_s if event.paused_for_s is not None else None
+    worked = turn.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
+    turn.put(
+        host,
+        held=event.held,
+        paused_until=paused,
+        reached=event.reached,
+        learned_vpn=event.learned_vpn,
+        addresses=event.addresses,
+        worked_at=worked,
+    )
+
+
+def host_resolved(turn: Turn, event: HostResolved) -> None:
+    """Take over what `ssh -G` says; a changed answer gives refused and misconfigured hosts another chance."""
+    host = turn.get(event.name)
+    if host is None:
+        return
+    old = host.resolved
+    changed = old is not None and old != event.resolved
+    retry = host.retry
+    if retry.at is None and (changed or retry.kind in STOP_KINDS):
+        retry = replace(retry, at=turn.now)
+    problem = host.problem
+    if problem is not None and problem.code == "config-error":
+        problem = None
+    host = turn.put(host, resolved=event.resolved, hop=event.hop, retry=retry, problem=problem)
+    if (
+        old is not None
+        and old.forwards != event.resolved.forwards
+        and host.master is not None
+        and host.wish.listed
+    ):
+        turn.do(EnsureForwards(host.name, host.master))
+
+
+def resolve_failed(turn: Turn, event: ResolveFailed) -> None:
+    """Keep the last good answer if there is one; without one the host cannot be connected."""
+    host = turn.get(event.name)
+    if host is None:
+        return
+    retry = host.retry if host.resolved is not None else replace(host.retry, at=None, kind=event.failure.kind)
+    turn.put(host, problem=event.failure.problem, retry=retry)
+    turn.because(
+        host.name, 0, "resolve-failed", f"kind={event.failure.kind} kept={host.resolved is not None}"
+    )

@@ -1,0 +1,111 @@
+"""What the user asked for; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+from trayagent.core.actions import Kill, Remember, SendProbe
+from trayagent.core.attempts import give_up_attempt
+from trayagent.core.events import (
+    CredentialsChanged,
+    UserDisconnect,
+    UserLooked,
+    UserPause,
+    UserReconnect,
+    UserResume,
+)
+from trayagent.core.gate import gate
+from trayagent.core.hosts import Probe
+from trayagent.core.retry import CREDENTIAL_KINDS, with_new_credentials
+from trayagent.core.servers import forgiven
+from trayagent.core.timing import LOOK_AGAIN_S
+from trayagent.core.turn import Turn
+
+
+def reconnect(turn: Turn, event: UserReconnect) -> None:
+    """Connect again now: the user's word ends pauses, holds and back-offs of these hosts."""
+    for name in event.names:
+        host = turn.get(name)
+        if host is None or host.stranger:
+            continue
+        remembered = host.held or host.paused_until is not None
+        retry = replace(host.retry, at=turn.now, kind=None, count=0)
+        host = turn.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
+        if host.attempt is not None and host.attempt.purpose != "user" and not host.attempt.taking_over:
+            turn.put(host, attempt=replace(host.attempt, purpose="user", unwanted=False), asked=False)
+        turn.change(servers=forgiven(turn.state.servers, host.server))
+        turn.because(name, 0, "user", "asked=reconnect")
+        if remembered:
+            turn.do(Remember(name))
+
+
+def disconnect(turn: Turn, event: UserDisconnect) -> None:
+    """Take these down and keep them down."""
+    for name in event.names:
+        host = turn.get(name)
+        if host is None:
+            continue
+        host = turn.put(host, held=True, asked=False, lost=False, problem=None)
+        if host.attempt is not None:
+            turn.put(host, attempt=replace(host.attempt, purpose="connect"))
+            give_up_attempt(turn, turn.state.hosts[name])
+            host = turn.state.hosts[name]
+        turn.because(name, 0, "user", "asked=disconnect")
+        if host.master is not None:
+            turn.put(host, killing=host.killing | {host.master.pid})
+            turn.tell("disconnected", name, "user=disconnect", pid=host.master.pid)
+            turn.do(Kill(name, host.master, gently=True))
+        turn.do(Remember(name))
+
+
+def pause(turn: Turn, event: UserPause) -> None:
+    """Hands off: these hosts, or everything."""
+    until = inf if event.for_s is None else turn.now + event.for_s
+    if not event.names:
+        turn.change(paused_until=until)
+    for name in event.names:
+        host = turn.get(name)
+        if host is not None:
+            turn.put(host, paused_until=until)
+            turn.do(Remember(name))
+    for name in event.names or ("",):
+        turn.tell("paused", name, "user=pause", for_s=event.for_s)
+
+
+def resume(turn: Turn, event: UserResume) -> None:
+    """End a pause; what changed meanwhile is judged now."""
+    if not event.names:
+        turn.change(paused_until=None)
+    for name in event.names or turn.names:
+        host = turn.get(name)
+        if host is None or host.paused_until is None:
+            continue
+        turn.put(host, paused_until=None)
+        turn.do(Remember(name))
+    for name in event.names or ("",):
+        turn.tell("resumed-by-user", name, "user=resume")
+
+
+def looked(turn: Turn, event: UserLooked) -> None:
+    """Row 12: ask living masters again whose last proof is old, so that what is shown is true."""
+    now = turn.now
+    for name in event.names or turn.names:
+        host = turn.get(name)
+        if host is None or host.master is None or host.suspect or host.probe is not None or host.stranger:
+            continue
+        quiet = turn.state.paused(host, now) or host.wish.connect == "never"
+        if quiet or now - host.proof_at < LOOK_AGAIN_S or not gate(host, turn.state).open:
+            continue
+        turn.put(host, probe=Probe(now), observed=None)
+        turn.do(SendProbe(name, host.master))
+
+
+def credentials_changed(turn: Turn, event: CredentialsChanged) -> None:
+    """A key, an agent or known_hosts changed: what waits for that may try again."""
+    for name in event.names or turn.names:
+        host = turn.get(name)
+        if host is None or host.retry.at is not None or host.retry.kind not in CREDENTIAL_KINDS:
+            continue
+        turn.put(host, retry=with_new_credentials(host, turn.now))
+        turn.because(name, 0, "re-arm", "credentials=changed")

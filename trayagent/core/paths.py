@@ -1,0 +1,186 @@
+"""Ways through the network: which are usable, what a master's path is, and where we are; pure.
+
+The words (path, usable, underlay, place) are policy.md's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from trayagent.core.hosts import Host, Master, MasterPath, Place
+from trayagent.core.network import Interface, Lookup, Route, Snapshot
+
+_SHARED = ip_network("100.64.0.0/10")  # RFC 6598: carrier-grade NAT, also used by overlay networks
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a new connection would go: a usable route, with the address that the kernel would send from."""
+
+    interface: str
+    source: str | None
+    place: Place
+
+
+def is_address(text: str) -> bool:
+    """Report whether the text is a literal IP address (a scope id is allowed)."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def is_private(ip: str) -> bool:
+    """Report whether an address has no meaning outside its own network (RFC 1918, 4193, 6598, link-local)."""
+    address = ip_address(ip.partition("%")[0])
+    shared = address.version == 4 and address in _SHARED
+    return (address.is_private or address.is_link_local or shared) and not address.is_loopback
+
+
+def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
+    """Return the default routes whose interface is up, best metric first; device routes count."""
+    found = [r for r in snapshot.routes if r.prefix_len == 0 and _up(snapshot, r.interface)]
+    return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
+
+
+def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[str] = ()) -> bool:
+    """Report whether traffic of a host may be expected to get anywhere through the interface.
+
+    A purely virtual one (a container's veth, docker0) leads out only where it bears the
+    machine's default route (a container, WSL), or where this host was reached through it.
+    """
+    interface = snapshot.interface(name)
+    if interface is None or not interface.up:
+        return False
+    if interface.kind == "vpn":
+        return underlay(snapshot) is not None
+    if interface.kind == "virtual":
+        return name in set(reached_through) or _bears_default(snapshot, name)
+    return True
+
+
+def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
+    """Return (interface, gateway, source) of the best way out that is no tunnel, or None."""
+    for route in default_routes(snapshot):
+        interface = snapshot.interface(route.interface)
+        if interface is not None and interface.kind in {"physical", "virtual"}:
+            return (route.interface, route.gateway, route.source or _first_address(interface, route))
+    for interface in snapshot.interfaces:  # no default route: a tunnel to the same LAN
+        if interface.kind == "physical" and interface.up and _global_addresses(interface):
+            return (interface.name, None, _global_addresses(interface)[0])
+    return None
+
+
+def place_of(snapshot: Snapshot, route: Route) -> Place:
+    """Return the place that a route leads through (for a tunnel: the tunnel and the prefix)."""
+    interface = snapshot.interface(route.interface)
+    if interface is not None and interface.kind in {"vpn", "loopback"}:
+        return Place(route.interface, route.prefix)
+    gateway = route.gateway or next(
+        (r.gateway for r in default_routes(snapshot) if r.interface == route.interface and r.gateway), None
+    )
+    mac = snapshot.gateway_macs.get((route.interface, gateway), "") if gateway else ""
+    return Place(route.interface, mac, snapshot.name or "")
+
+
+def way_for(host: Host, snapshot: Snapshot) -> Way | None:
+    """Return the way of the next connection: any known address of the name, either family.
+
+    A name may have other addresses than the known ones, so for a name a usable default
+    route is a way too.
+    """
+    for lookup in next_lookups(host):
+        route = snapshot.matched.get(lookup)
+        if route is not None and usable_interface(snapshot, route.interface, host.reached_through):
+            return Way(route.interface, route.source, place_of(snapshot, route))
+    target = _target(host)
+    if target is not None and is_address(target):
+        return None
+    for route in default_routes(snapshot):
+        if usable_interface(snapshot, route.interface, host.reached_through):
+            return Way(route.interface, route.source, place_of(snapshot, route))
+    return None
+
+
+def next_lookups(host: Host) -> tuple[Lookup, ...]:
+    """Return the look-ups that the next connection of a host depends on."""
+    target = _target(host)
+    if target is not None and is_address(target):
+        return (_lookup(target),)
+    return tuple(_lookup(ip) for ip in host.addresses)
+
+
+def master_lookup(master: Master) -> Lookup | None:
+    """Return the look-up that the packets of a living master follow."""
+    if master.peer is None:
+        return None
+    return _lookup(master.peer, master.local)
+
+
+def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
+    """Return the path of a master in this snapshot.
+
+    Without a known TCP connection the best way out stands for it.
+    """
+    lookup = master_lookup(master)
+    if lookup is None:
+        way = underlay(snapshot)
+        return MasterPath(True, way is not None, way and way[0], None, way and way[1])
+    local = lookup.local
+    if local is not None and not snapshot.has_address(local.partition("%")[0]):
+        return MasterPath(present=False)
+    route = snapshot.matched.get(lookup)
+    if route is None:
+        return MasterPath(present=True)
+    chosen = snapshot.matched.get(_lookup(lookup.peer))
+    # A deprecated source is still ours to send from; only newer connections avoid it.
+    deprecated = any(a.deprecated and a.ip == local for i in snapshot.interfaces for a in i.addresses)
+    differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
+    return MasterPath(
+        True, _up(snapshot, route.interface), route.interface, route.prefix, route.gateway, differs
+    )
+
+
+def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:
+    """Return every look-up that a snapshot must answer for these hosts."""
+    wanted: set[Lookup] = set()
+    for host in hosts:
+        wanted.update(next_lookups(host))
+        if host.master is not None and host.master.peer is not None:
+            wanted.add(_lookup(host.master.peer))
+            wanted.add(_lookup(host.master.peer, host.master.local))
+    return frozenset(wanted)
+
+
+def _lookup(peer: str, local: str | None = None) -> Lookup:
+    ip, _, scope = peer.partition("%")
+    return Lookup(ip, local.partition("%")[0] if local else None, scope or None)
+
+
+def _target(host: Host) -> str | None:
+    if host.hop is not None:
+        return host.hop.hostname
+    if host.resolved is not None and host.resolved.proxy_command is None:
+        return host.resolved.hostname
+    return host.master.peer if host.master is not None else None
+
+
+def _up(snapshot: Snapshot, name: str) -> bool:
+    interface = snapshot.interface(name)
+    return interface is not None and interface.up
+
+
+def _bears_default(snapshot: Snapshot, name: str) -> bool:
+    return any(r.prefix_len == 0 and r.interface == name for r in snapshot.routes)
+
+
+def _global_addresses(interface: Interface) -> tuple[str, ...]:
+    return tuple(a.ip for a in interface.addresses if not a.link_local)
+
+
+def _first_address(interface: Interface, route: Route) -> str | None:
+    want6 = ":" in route.prefix
+    return next((ip for ip in _global_addresses(interface) if (":" in ip) == want6), None)

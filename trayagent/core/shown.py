@@ -1,0 +1,98 @@
+"""The state of a host as a person sees it, derived from its facts in one place; pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trayagent.core.attempts import wanted
+from trayagent.core.gate import gate
+from trayagent.core.hosts import Host
+from trayagent.core.problems import Code
+from trayagent.core.state import State
+from trayagent.core.texts import person_needed
+
+Shown = Literal[
+    "connected",
+    "checking",
+    "connecting",
+    "waiting",
+    "offline",
+    "needs-vpn",
+    "needs-sign-in",
+    "failed",
+    "paused",
+    "idle",
+]
+
+# policy.md, *Code → state*; every other code waits for a retry.
+STATE_OF: dict[Code, Shown] = {
+    "passphrase-needed": "needs-sign-in",
+    "auth-denied": "needs-sign-in",
+    "host-key-unknown": "needs-sign-in",
+    "vpn-needs-sign-in": "needs-sign-in",
+    "too-many-auth-failures": "failed",
+    "host-key-changed": "failed",
+    "no-common-algorithm": "failed",
+    "config-error": "failed",
+    "ssh-missing": "failed",
+    "control-path-too-long": "failed",
+    "control-path-taken": "failed",
+    "vpn-down": "needs-vpn",
+    "captive-portal": "offline",
+    "network-not-allowed": "offline",
+    "not-here": "offline",
+    "unreachable": "offline",
+}
+
+
+def shown_state(host: Host, state: State, now: float) -> Shown:
+    """Return the state that status, menu and notifications show."""
+    if state.paused(host, now):
+        return "paused"
+    if host.master is not None:
+        return _with_master(host, state)
+    if host.attempt is not None and not host.attempt.unwanted:
+        return "connecting"
+    if not wanted(host):
+        return _unwanted(host)
+    shut = gate(host, state, by_user=host.by_user)
+    if shut.code is not None:
+        return STATE_OF.get(shut.code, "offline")
+    if host.wish.interactive:
+        return "needs-sign-in"
+    return _after_failure(host, now)
+
+
+def _with_master(host: Host, state: State) -> Shown:
+    if not host.suspect:
+        return "connected"
+    shut = gate(host, state, by_user=host.by_user)
+    if shut.code is not None:
+        return STATE_OF.get(shut.code, "offline")
+    if host.attempt is not None and host.gone_at is not None:
+        return "connecting"
+    if host.attempt is None and host.problem is not None:
+        return _state_of_problem(host)
+    return "checking"
+
+
+def _unwanted(host: Host) -> Shown:
+    if host.held or host.problem is None or host.wish.connect == "never":
+        return "idle"
+    return _state_of_problem(host)
+
+
+def _after_failure(host: Host, now: float) -> Shown:
+    if host.problem is not None:
+        return _state_of_problem(host)
+    return "waiting" if host.retry.at is not None and host.retry.at > now else "connecting"
+
+
+def _state_of_problem(host: Host) -> Shown:
+    if host.problem is None:
+        return "waiting"
+    if host.problem.code == "unreachable":
+        return "waiting"  # there is a route here, the gate is open: the far end is away
+    if host.problem == person_needed(host):
+        return "needs-sign-in"
+    return STATE_OF.get(host.problem.code, "waiting")

@@ -1,0 +1,56 @@
+"""The whole picture that `decide` looks at; frozen, with the few questions that every part asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from trayagent.core.events import Vpn
+from trayagent.core.hosts import NEVER, Host
+from trayagent.core.network import Interface, Snapshot
+from trayagent.core.servers import Servers
+from trayagent.core.timing import WOKEN_S
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything known at one moment; `hosts` by name."""
+
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    started: bool = False
+    network: Snapshot = field(default_factory=Snapshot)
+    vpns: tuple[Vpn, ...] = ()
+    servers: Servers = field(default_factory=dict)
+    adopt: bool = True
+    keep_while_offline_s: float = 600.0
+    paused_until: float | None = None
+    woke_at: float = NEVER
+    next_attempt: int = 1
+
+    def paused(self, host: Host, now: float) -> bool:
+        """Report whether trayagent must keep its hands off this host."""
+        until = max(self.paused_until or NEVER, host.paused_until or NEVER)
+        return until > now
+
+    def vpn_interface(self, name: str) -> Interface | None:
+        """Return the interface of a configured VPN while it is up, else None."""
+        vpn = next((v for v in self.vpns if v.name == name), None)
+        if vpn is None or vpn.interface is None:
+            return None
+        return next(
+            (
+                i
+                for i in self.network.interfaces
+                if i.up and i.addresses and fnmatchcase(i.name, vpn.interface)
+            ),
+            None,
+        )
+
+    def host_of_pid(self, pid: int) -> Host | None:
+        """Return the host whose master has that pid."""
+        return next((h for h in self.hosts.values() if h.master is not None and h.master.pid == pid), None)
+
+    def doubtful(self, host: Host, now: float) -> bool:
+        """Report whether the end of this host's master would be the network's doing (policy: *suspect*)."""
+        return host.suspect or host.probe is not None or now - self.woke_at < WOKEN_S

@@ -1,0 +1,38 @@
+"""What a person reads when a host may not be connected; short, true, and what to do next."""
+
+from __future__ import annotations
+
+from trayagent.core.gate import Gate
+from trayagent.core.hosts import Host
+from trayagent.core.problems import Problem
+
+
+def gate_problem(host: Host, way: Gate) -> Problem:
+    """Return the problem that a shut gate is."""
+    match way.code:
+        case "vpn-down":
+            vpn = host.wish.vpn or host.learned_vpn
+            return Problem("vpn-down", f"VPN {vpn} is down", f"{host.name} comes back when {vpn} is up")
+        case "network-not-allowed":
+            hint = f"[hosts.{host.name}] networks decides; `trayagent reconnect {host.name}` goes anyway"
+            return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
+        case "not-here":
+            hint = f"`trayagent reconnect {host.name}` tries it; StrictHostKeyChecking yes makes it safe"
+            return Problem("not-here", f"{host.name} was never reached from this network", hint)
+        case "captive-portal":
+            return Problem("captive-portal", "This network wants you to sign in first", "Open a web page")
+        case _:
+            return Problem("unreachable", "No network leads there", "It is connected as soon as one does")
+
+
+def not_here(host: Host) -> Problem:
+    """Return the problem of another machine at the host's address, away from its own places."""
+    hint = "Nothing was sent to it; the host is tried again at the next network"
+    return Problem("not-here", f"Another machine answers at {host.name}'s address here", hint)
+
+
+def person_needed(host: Host) -> Problem:
+    """Return the problem of a host that asks a person at every login."""
+    return Problem(
+        "auth-denied", f"{host.name} asks for you at every login", f"Log in: trayagent reconnect {host.name}"
+    )

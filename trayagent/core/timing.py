@@ -1,0 +1,57 @@
+"""Every time constant of the policy in one place, in seconds, each with its reason."""
+
+from __future__ import annotations
+
+# How silence is judged. The factors are round trips of the judged connection.
+SILENT_RTTS_SOURCE_DIFFERS = 2
+SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this a busy server's scheduling looks like silence
+SILENT_RTTS = 4
+SILENT_FLOOR_S = 0.500  # one retransmission at Linux' minimum RTO (200 ms) fits in
+RETRANSMISSION_NEAR_S = 3.0  # a later one is not worth the user's wait
+RETRANSMISSION_RTTS = 2  # its answer needs one; one more for jitter
+RTT_UNKNOWN_S = 0.200  # where no TCP tells: a slow but common path
+RTT_BOUNDS_S = (0.001, 3.0)
+
+# An address may flicker (DHCP renewal, a supplicant's restart): gone for good only after this.
+ADDRESS_GONE_S = 0.250
+
+# After a wake the network is not what the snapshot says for a while.
+WOKEN_S = 30.0
+END_AFTER_WAKE_S = 60.0  # no master is ended by the offline timer sooner after a wake
+
+# A look of the user (status, menu, attach) asks again only for proofs older than this.
+LOOK_AGAIN_S = 30.0
+
+# World down: the server or the way to it is away.
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 300.0
+REARM_EVERY_S = 30.0
+REARM_PER_HOUR = 6
+HOUR_S = 3600.0
+
+# Dropped or throttled: MaxStartups and PerSourcePenalties (OpenSSH 9.8) punish haste for everyone behind the NAT.
+DROPPED_FIRST_S = 20.0
+DROPPED_MAX_S = 600.0
+BOOTING_S = 20.0
+
+# A refused login is not repeated (accounts get locked), but for a server that reboots.
+LOGIN_WORKED_S = 24 * HOUR_S
+REBOOT_RETRIES_S = (120.0, 900.0)
+REFUSED_WINDOW_S = 600.0
+REFUSED_MAX = 2
+
+# Herding: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
+UNAUTHENTICATED_PER_SERVER = 6
+UNAUTHENTICATED_IN_ALL = 16
+ATTEMPT_WINDOW_S = 60.0
+ATTEMPTS_PER_WINDOW = 6
+ABORT_WINDOW_S = 30.0
+ABORTS_PER_WINDOW = 5
+
+# A whole connection: ConnectTimeout covers TCP and banner only, not key exchange and login.
+ATTEMPT_DEADLINE_S = 30.0
+BARE_CONTROL_DEADLINE_S = 5.0
+
+# A forward that failed is asked again, at a pace that a server's log can bear.
+FORWARD_RETRY_FIRST_S = 1.0
+FORWARD_RETRY_MAX_S = 60.0

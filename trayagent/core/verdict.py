@@ -1,0 +1,163 @@
+"""How a living master is judged: the table of policy.md, row by row; pure.
+
+`judge` looks at facts only, so it may be asked at any time and as often as one likes:
+events change the facts, the verdict follows from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.gate import Gate
+from trayagent.core.hosts import Attempt, Host, Master
+from trayagent.core.state import State
+from trayagent.core.timing import (
+    ADDRESS_GONE_S,
+    END_AFTER_WAKE_S,
+    RETRANSMISSION_NEAR_S,
+    RETRANSMISSION_RTTS,
+    SILENT_FLOOR_S,
+    SILENT_FLOOR_SOURCE_DIFFERS_S,
+    SILENT_RTTS,
+    SILENT_RTTS_SOURCE_DIFFERS,
+)
+
+Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "grace", "replace", "kill"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The row that applies, what it asks for, and when to look again by the clock alone."""
+
+    row: int
+    do: Do
+    evidence: str
+    look_at: float | None = None
+
+
+def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
+    """Return the verdict on the host's living master.
+
+    Raises ValueError when there is none.
+    """
+    master = host.master
+    if master is None:
+        msg = f"{host.name} has no master to judge"
+        raise ValueError(msg)
+    if not host.suspect:
+        return Verdict(6, "keep", "proof=current")
+    if not way.open:
+        return _offline(host, state, way, now)
+    carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
+    if carrier is not None and carrier.suspect:
+        return Verdict(5, "wait", f"carrier={carrier.name} carrier_suspect=yes")
+    control = host.attempt
+    if host.wary_at > host.proof_at and (control is None or control.established_at is None):
+        return _start_or_await(host, 3, "woken_or_underlay=changed", now)
+    if host.gone_at is not None:
+        return _address_gone(host, host.gone_at, now)
+    if host.probe is None:
+        return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
+    return _silent(host, host.probe.sent_at, master, now)
+
+
+def silent_after_s(master: Master, *, source_differs: bool) -> float:
+    """Return how long a probe may stay unanswered before a control is worth its cost (row 7)."""
+    if source_differs:
+        return max(SILENT_RTTS_SOURCE_DIFFERS * master.rtt_s, SILENT_FLOOR_SOURCE_DIFFERS_S)
+    return patience_s(master)
+
+
+def patience_s(master: Master) -> float:
+    """Return how long a probe must stay unanswered before anything is ended for it (row 8)."""
+    return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
+
+
+def _offline(host: Host, state: State, way: Gate, now: float) -> Verdict:
+    since = host.offline_since if host.offline_since is not None else now
+    end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
+    if now >= end_at:
+        return Verdict(2, "end", f"{way.evidence} offline_s={now - since:.0f}")
+    return Verdict(2, "offline", way.evidence, look_at=end_at)
+
+
+def _address_gone(host: Host, gone_at: float, now: float) -> Verdict:
+    evidence = (
+        f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
+    )
+    control = host.attempt
+    if control is not None and _positive(control, host):
+        if now - gone_at < ADDRESS_GONE_S:
+            return Verdict(4, "wait", evidence, look_at=gone_at + ADDRESS_GONE_S)
+        return _ninth(control, evidence)
+    return _start_or_await(host, 4, evidence, now)
+
+
+def _silent(host: Host, sent_at: float, master: Master, now: float) -> Verdict:
+    """Rows 6 to 9: a probe is on its way and not answered."""
+    asked_at = max(sent_at, host.changed_at)
+    silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
+    evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
+    control = host.attempt
+    if control is None or not _positive(control, host):
+        if now < silent_at:
+            return Verdict(5, "wait", evidence, look_at=silent_at)
+        if not _observed_since(host, silent_at):
+            return Verdict(7, "observe", evidence)
+        return _start_or_await(host, 7, evidence, now)
+    positive_at = control.positive_at or now
+    if control.grace_until is None:
+        if not _observed_since(host, positive_at):
+            return Verdict(8, "observe", evidence)
+        return Verdict(8, "grace", evidence)
+    if now < control.grace_until:
+        return Verdict(8, "wait", evidence, look_at=control.grace_until)
+    if not _observed_since(host, control.grace_until):
+        return Verdict(8, "observe", evidence)
+    return _ninth(control, evidence)
+
+
+def grace_until(host: Host, now: float) -> float:
+    """Return until when a silent master may still speak, its control being positive (row 8)."""
+    master, probe = host.master, host.probe
+    if master is None or probe is None:
+        return now
+    until = max(probe.sent_at, host.changed_at) + patience_s(master)
+    due = host.observed.retransmit_at if host.observed is not None else None
+    if due is not None and due - now < RETRANSMISSION_NEAR_S:
+        until = max(until, due + RETRANSMISSION_RTTS * master.rtt_s)
+    return until
+
+
+def _ninth(control: Attempt, evidence: str) -> Verdict:
+    if control.ready is not None:
+        return Verdict(9, "replace", f"{evidence} control=ready")
+    if control.refused or control.bare:
+        return Verdict(9, "kill", f"{evidence} control={'refused' if control.refused else 'answered'}")
+    return Verdict(9, "wait", f"{evidence} control=positive")
+
+
+def _start_or_await(host: Host, row: int, evidence: str, now: float) -> Verdict:
+    if host.attempt is not None and not host.attempt.unwanted:
+        return Verdict(row, "wait", f"{evidence} control=running")
+    if host.retry.at is None or host.retry.at > now:
+        return Verdict(10, "wait", f"{evidence} control=negative", look_at=host.retry.at)
+    return Verdict(row, "control", evidence)
+
+
+def _positive(control: Attempt, host: Host) -> bool:
+    """Report whether the control proves the way: answered, and begun after the path last changed."""
+    return control.positive_at is not None and control.started_at >= host.changed_at and not control.unwanted
+
+
+def _observed_since(host: Host, at: float) -> bool:
+    return host.observed is not None and host.observed.at >= at
+
+
+def _differs(host: Host) -> bool:
+    return host.path is not None and host.path.source_differs
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"

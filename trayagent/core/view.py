@@ -1,0 +1,173 @@
+"""The whole view for clients: contract.md, `status --json`; a plain dict, made from the facts; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.core.forwards import Forward
+from trayagent.core.hosts import ForwardState, Host
+from trayagent.core.paths import default_routes
+from trayagent.core.shown import Shown, shown_state
+from trayagent.core.state import State
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """Who is speaking: `started` is RFC 3339 UTC."""
+
+    version: str
+    pid: int
+    started: str
+
+
+# Turns monotonic seconds into RFC 3339 UTC; the only way that wall-clock time comes in.
+Wall = Callable[[float], str]
+
+
+def view(
+    state: State, agent: AgentFacts, since: Mapping[str, float], wall: Wall, now: float
+) -> dict[str, Any]:
+    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their shown state began."""
+    until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
+    return {
+        "schema": SCHEMA,
+        "agent": {
+            "version": agent.version,
+            "pid": agent.pid,
+            "started": agent.started,
+            "paused": until is not None,
+            "paused_until": _wall(until, wall),
+        },
+        "network": _network(state),
+        "vpns": [_vpn(state, name, since, wall) for name in vpn_names(state)],
+        "hosts": [_host(state, host, since, wall, now) for host in state.hosts.values()],
+    }
+
+
+def vpn_names(state: State) -> tuple[str, ...]:
+    """Return the VPNs to show: the configured ones, then interfaces that a host was learned behind."""
+    configured = [vpn.name for vpn in state.vpns]
+    known = {i.name for v in state.vpns if (i := state.vpn_interface(v.name)) is not None}
+    learned = {h.learned_vpn for h in state.hosts.values() if h.learned_vpn is not None}
+    return (*configured, *sorted(learned - known - set(configured)))
+
+
+def vpn_up(state: State, name: str) -> str | None:
+    """Return the interface of a VPN that is up, or None."""
+    interface = state.vpn_interface(name) or state.network.interface(name)
+    return interface.name if interface is not None and interface.up and interface.addresses else None
+
+
+def _network(state: State) -> dict[str, Any]:
+    routes = default_routes(state.network)
+    default = None
+    if routes:
+        interface = state.network.interface(routes[0].interface)
+        address = routes[0].source or next(
+            (
+                a.ip
+                for a in (interface.addresses if interface else ())
+                if (":" in a.ip) == (":" in routes[0].prefix)
+            ),
+            None,
+        )
+        default = {"interface": routes[0].interface, "address": address, "gateway": routes[0].gateway}
+    return {
+        "online": bool(routes),
+        "name": state.network.name,
+        "default": default,
+        "interfaces": [
+            {"name": i.name, "up": i.up, "kind": i.kind, "addresses": [str(a) for a in i.addresses]}
+            for i in state.network.interfaces
+        ],
+    }
+
+
+def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall) -> dict[str, Any]:
+    interface = vpn_up(state, name)
+    hosts = [
+        h.name
+        for h in state.hosts.values()
+        if h.wish.vpn == name or (h.wish.vpn is None and h.learned_vpn == name)
+    ]
+    return {
+        "name": name,
+        "state": "up" if interface is not None else "down",
+        "interface": interface,
+        "since": _wall(since.get(f"vpn {name}"), wall),
+        "hosts": hosts,
+        "problem": None,
+    }
+
+
+def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
+    shown = shown_state(host, state, now)
+    master = host.master
+    return {
+        "name": host.name,
+        "listed": host.wish.listed,
+        "state": shown,
+        "since": _wall(since.get(f"host {host.name}"), wall),
+        "pid": master.pid if master is not None else None,
+        "control_path": _control_path(host),
+        "local": _end(master.local, master.local_port) if master is not None else None,
+        "peer": _end(master.peer, master.peer_port) if master is not None else None,
+        "interface": host.path.egress if host.path is not None else None,
+        "forwards": [_forward(f) for f in _forwards(host)],
+        "attempt": host.retry.count,
+        "next_retry": _wall(_next_retry(host, shown, now), wall),
+        "problem": host.problem.as_json()
+        if host.problem is not None and shown not in {"idle", "paused"}
+        else None,
+        "recoveries": host.recoveries,
+        "last_recovery_ms": None if host.last_recovery_s is None else round(host.last_recovery_s * 1e3, 1),
+    }
+
+
+def _control_path(host: Host) -> str | None:
+    if host.master is not None:
+        return host.master.control_path
+    return host.resolved.control_path if host.resolved is not None else None
+
+
+def _next_retry(host: Host, shown: Shown, now: float) -> float | None:
+    due = host.retry.at
+    return due if shown == "waiting" and due is not None and due > now else None
+
+
+def _forwards(host: Host) -> tuple[ForwardState, ...]:
+    if host.forwards or not host.wish.listed:
+        return host.forwards
+    return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))
+
+
+def wanted_forwards(host: Host) -> tuple[Forward, ...]:
+    """Return the forwards that a host's master is to have: the configuration's, then ssh_config's, each once."""
+    own = host.resolved.forwards if host.resolved is not None else ()
+    return tuple(dict.fromkeys((*host.wish.forwards, *own)))
+
+
+def _forward(state: ForwardState) -> dict[str, Any]:
+    return {
+        "kind": state.forward.kind,
+        "spec": state.forward.spec,
+        "state": state.state,
+        "listen": state.listen,
+        "error": state.error,
+    }
+
+
+def _end(ip: str | None, port: int) -> str | None:
+    if ip is None:
+        return None
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def _wall(at: float | None, wall: Wall) -> str | None:
+    if at is None or at in {float("inf"), float("-inf")}:
+        return None
+    return wall(at)
