@@ -1,0 +1,54 @@
+"""The command line of a new master; pure. policy.md, *Whose master?*, lists the forced options."""
+
+from __future__ import annotations
+
+from trayagent.core.resolved import Resolved
+
+# Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
+SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
+CONNECT_TIMEOUT_S = 10
+PERSIST_UNSET = {"no", "false", ""}
+PERSIST_DEFAULT = "10m"
+
+
+def master_command(
+    name: str,
+    resolved: Resolved,
+    control_path: str,
+    *,
+    background: bool,
+    ssh: str = "ssh",
+    config: str | None = None,
+) -> list[str]:
+    """Return the words that start a master for the host on this control path.
+
+    In the background it lives as long as the user's ControlPersist says; in the foreground
+    it is our child, with an exact pid, and its end is seen at once. VERBOSE logs the end in
+    the child's stderr file, which tells `ssh -O exit` from a death.
+    """
+    persist = resolved.control_persist
+    options = {
+        "ControlPath": control_path,
+        "ControlPersist": (PERSIST_DEFAULT if persist in PERSIST_UNSET else persist) if background else "no",
+        "ForkAfterAuthentication": "no",
+        "ClearAllForwardings": "yes",
+        "BatchMode": "yes",
+        "PermitLocalCommand": "no",
+        "Tunnel": "no",
+        "LogLevel": "VERBOSE",
+    }
+    if resolved.connect_timeout is None:
+        options["ConnectTimeout"] = str(CONNECT_TIMEOUT_S)
+    # BatchMode makes Debian's ssh report 300 of its own; 0 is upstream's "unset".
+    if resolved.server_alive_interval in {0, 300}:
+        options.update(SERVER_ALIVE)
+    words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
+    for key, value in options.items():
+        words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
+    return [*words, "--", name]
+
+
+def escaped(path: str) -> str:
+    """Return a path so that ssh takes it literally: % begins a token, a space ends a word without quotes."""
+    path = path.replace("%", "%%")
+    return f'"{path}"' if " " in path else path

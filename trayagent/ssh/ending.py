@@ -1,0 +1,73 @@
+"""Ending a master: TERMINATE through its socket, then SIGKILL it and its transport child."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+from trayagent.core.hosts import Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.process import Process, alive, descendants, kill_checked
+
+TERMINATE_S = 0.100  # an idle master is gone 2 ms after TERMINATE; a wedged one never goes
+_KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
+_POLL_S = 0.001
+
+
+async def end(master: Master, *, ask: bool = True) -> None:
+    """End a master and whatever carries its bytes; returns when it is gone.
+
+    `ask` False skips TERMINATE: after a take-over a polite end would unlink the new
+    master's socket. Only processes that are still what they were are touched.
+    """
+    family = _family(master.pid)
+    if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
+        _kill_all(family, but=master.pid)
+        return
+    kill_checked(master.pid, master.start_ticks, {"ssh"}, signal.SIGKILL)
+    _kill_all(family, but=master.pid)
+    await _gone(master, _KILLED_S)
+
+
+def remove_stale(path: str) -> None:
+    """Unlink the socket file of a master of ours that is gone; whoever listens there now keeps it."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+async def _terminate(master: Master) -> bool:
+    try:
+        client = await MuxClient.connect(master.control_path, timeout_s=TERMINATE_S)
+        try:
+            if await client.alive(timeout_s=TERMINATE_S) != master.pid:
+                return False  # the path belongs to another master by now
+            await client.terminate(timeout_s=TERMINATE_S)
+        finally:
+            client.close()
+    except TrayagentError:
+        return False
+    return True
+
+
+async def _gone(master: Master, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while alive(master.pid, master.start_ticks):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+def _family(pid: int) -> list[Process]:
+    return descendants(pid)
+
+
+def _kill_all(family: list[Process], *, but: int) -> None:
+    """A killed master's `ssh -W` or ProxyCommand child would wait in a blackhole for ever."""
+    for process in family:
+        if process.pid != but:
+            kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)

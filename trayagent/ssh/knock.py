@@ -1,0 +1,28 @@
+"""A bare control: TCP and the server's banner, no login; for masters that nobody may log in for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+
+async def knock(
+    peer: str, port: int, *, deadline_s: float, established: Callable[[], None] = lambda: None
+) -> bool:
+    """Report whether an SSH server answers there within the deadline; raises OSError for a refusal.
+
+    `established` is called when the TCP connection stands.
+    """
+    try:
+        async with asyncio.timeout(deadline_s):
+            reader, writer = await asyncio.open_connection(peer, port)
+            established()
+            try:
+                return (await reader.readline()).startswith(b"SSH-")
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except TimeoutError:
+        return False

@@ -1,0 +1,125 @@
+"""Starting a new master and waiting until it listens, or has said why not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
+_ESTABLISHED_POLL_S = 0.030  # looking for its TCP connection costs a millisecond
+_LOG_MAX = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A new master that listens on `socket_path`; `process` is our child (in the background: its dead parent)."""
+
+    process: subprocess.Popen[bytes]
+    socket_path: str
+    log: Path
+
+
+class LaunchFailedError(Exception):
+    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None for the deadline."""
+
+    def __init__(self, said: str, status: int | None) -> None:
+        super().__init__(said)
+        self.said = said
+        self.status = status
+
+
+async def launch(
+    words: Sequence[str],
+    socket_path: str,
+    log: Path,
+    *,
+    deadline_s: float,
+    environment: Mapping[str, str],
+    established: Callable[[int], bool] | None = None,
+) -> Launched:
+    """Start ssh and return once its control socket is there, which means: logged in.
+
+    stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
+    asked until it returns true. Cancelling ends the child politely, then for good.
+    Raises LaunchFailedError.
+    """
+    process = _spawn(words, log, environment)
+    deadline = time.monotonic() + deadline_s
+    look_at = 0.0
+    try:
+        while True:
+            if Path(socket_path).exists():
+                return Launched(process, socket_path, log)
+            status = process.poll()
+            if status is not None:
+                raise LaunchFailedError(said(log), status)
+            now = time.monotonic()
+            if now > deadline:
+                raise LaunchFailedError(said(log), None)
+            if established is not None and now >= look_at:
+                look_at = now + _ESTABLISHED_POLL_S
+                if established(process.pid):
+                    established = None
+            await asyncio.sleep(_POLL_S)
+    except BaseException:
+        await _end(process)
+        raise
+
+
+def said(log: Path) -> str:
+    """Return the end of what a master wrote to its stderr file, "" when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_MAX))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _spawn(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=fd,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(fd)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """End an attempt: SIGTERM lets ssh close its connection, so that the server keeps no ghost of it."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + 0.1
+    while process.poll() is None:
+        if time.monotonic() > until:
+            _kill_session(process)
+            process.wait()
+            return
+        await _uncancelled_pause()
+
+
+async def _uncancelled_pause() -> None:
+    await asyncio.shield(asyncio.sleep(0.002))
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    # The child leads its own group, and its ProxyJump or ProxyCommand child is in it.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()

@@ -1,0 +1,117 @@
+"""The sentinel: one quiet session on a master of ours that echoes a line, the cheapest proof of life.
+
+One round trip, no line in the server's log, works where forwarding is forbidden. Not on
+masters that the user's ControlPersist is to end: an open session would keep them alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+
+from trayagent.errors import TrayagentError
+from trayagent.ssh.mux.client import MuxClient
+
+COMMAND = "exec sh -c 'echo TRAY $PPID; exec cat'"
+MARKER = b"TRAY "
+_NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
+MARKER_DEADLINE_S = 10.0
+
+
+class Sentinel:
+    """A running sentinel; `answered` is called for every echo, `ended` once when its channel closes."""
+
+    def __init__(self, client: MuxClient, stdin_fd: int, stdout_fd: int, remote_pid: int) -> None:
+        self._client = client
+        self._stdin_fd = stdin_fd
+        self._stdout_fd = stdout_fd
+        self.remote_pid = remote_pid
+        self.answered: Callable[[], None] = lambda: None
+        self.ended: Callable[[], None] = lambda: None
+        asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
+
+    @classmethod
+    async def start(cls, control_path: str, *, timeout_s: float = MARKER_DEADLINE_S) -> Sentinel | None:
+        """Return a sentinel on this master, or None where the far side has none to offer (a forced command).
+
+        Raises a TrayagentError when the master itself did not answer in time.
+        """
+        client = await MuxClient.connect(control_path)
+        near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
+            remote_pid = await asyncio.wait_for(_marker(near_out), timeout_s)
+        except (TrayagentError, TimeoutError) as error:
+            client.close()
+            os.close(near_in)
+            os.close(near_out)
+            if isinstance(error, TimeoutError):
+                return None
+            raise
+        finally:
+            for fd in (far_in, far_out, null):
+                os.close(fd)
+        if remote_pid is None:
+            client.close()
+            os.close(near_in)
+            os.close(near_out)
+            return None
+        os.set_blocking(near_in, False)
+        return cls(client, near_in, near_out, remote_pid)
+
+    def ask(self) -> bool:
+        """Send one line; False when the channel is gone or full (as good as silence)."""
+        try:
+            return os.write(self._stdin_fd, b"\n") == 1
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """End the session and forget it."""
+        if self._stdout_fd < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._stdout_fd)
+        for fd in (self._stdin_fd, self._stdout_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._stdin_fd = self._stdout_fd = -1
+        self._client.close()
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._stdout_fd, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.answered()
+            return
+        self.close()
+        self.ended()
+
+
+async def _marker(fd: int) -> int | None:
+    """Read up to the marker line, past whatever a login prints first; None at the end or after too much."""
+    os.set_blocking(fd, False)
+    loop = asyncio.get_running_loop()
+    seen = b""
+    while len(seen) < _NOISE_MAX:
+        readable = loop.create_future()
+        loop.add_reader(fd, readable.set_result, None)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(fd)
+        data = os.read(fd, 4096)
+        if not data:
+            return None
+        seen += data
+        for line in seen.split(b"\n")[:-1]:
+            _, found, pid = line.partition(MARKER)
+            if found and pid.strip().isdigit():
+                return int(pid)
+    return None
