@@ -1,0 +1,237 @@
+"""The composition root: makes the parts, wires them by constructor arguments, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from trayagent import __version__
+from trayagent.agent import wall
+from trayagent.agent.configuring import Configuring
+from trayagent.agent.dialling import Dialling
+from trayagent.agent.discovery import Discovery
+from trayagent.agent.effects import AgentEffects
+from trayagent.agent.environment import Environment
+from trayagent.agent.files import Files
+from trayagent.agent.forwarding import Forwarding
+from trayagent.agent.handler import AgentHandler
+from trayagent.agent.noticing import Noticing
+from trayagent.agent.probing import Probing
+from trayagent.agent.records import Records, places_of
+from trayagent.agent.resolving import Resolver
+from trayagent.agent.shell import Shell
+from trayagent.agent.story import Story
+from trayagent.agent.tasks import Tasks
+from trayagent.agent.views import Views
+from trayagent.agent.watching_masters import MasterWatch
+from trayagent.config.places import Places
+from trayagent.core.events import CredentialsChanged, HostResolved, Remembered, ResolveFailed, Started, Woke
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import Host
+from trayagent.core.network import Touched
+from trayagent.core.problems import Problem
+from trayagent.core.view import AgentFacts
+from trayagent.errors import TrayagentError
+from trayagent.history.store import History
+from trayagent.ipc.server import Server
+from trayagent.net import hints
+from trayagent.net.choose import Watch, choose, look, start_sources
+
+log = logging.getLogger(__name__)
+
+_ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
+
+
+class Agent:
+    """One running agent. `run` returns when it was told to stop; the masters stay."""
+
+    def __init__(self, places: Places, configuring: Configuring) -> None:
+        self._places = places
+        self._configuring = configuring
+        self._stopping = asyncio.Event()
+        self._tasks = Tasks()
+        self._watch: Watch | None = None
+        self._woke_at = float("-inf")
+        self._environment = Environment()
+        self._records = Records(places.state_dir / "agent.json")
+        self._history = History(places.history_db)
+        self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
+        self._shell = Shell(self._read_network)
+        self._story = Story(self._history, lambda: configuring.config)
+        facts = AgentFacts(__version__, os.getpid(), wall.now_text())
+        self._views = Views(self._shell, facts, self._story.tell)
+        post = self._shell.post
+        self._discovery = Discovery(places, self._resolver, self._records, post)
+        self._dialling = Dialling(
+            places,
+            post,
+            self._tasks,
+            self._records,
+            self._discovery,
+            self._environment.current,
+            lambda: self._shell.state,
+        )
+        self._probing = Probing(post, self._tasks, self._records)
+        self._masters = MasterWatch(post, self._records, self._dialling.log_of, self._dialling.reap)
+        self._effects = AgentEffects(
+            self._shell,
+            dialling=self._dialling,
+            probing=self._probing,
+            forwarding=Forwarding(
+                post, self._tasks, self._records, lambda: self._shell.state, self._dialling.log_of
+            ),
+            masters=self._masters,
+            records=self._records,
+            story=self._story,
+            resolve=self._resolve,
+            wants_sentinel=self._wants_sentinel,
+            changed=self._views.note_change,
+        )
+        handler = AgentHandler(
+            self._shell,
+            self._story,
+            self._views,
+            stop=self.stop,
+            environment=self._client_environment,
+            looked=self._scan,
+        )
+        self._server = Server(places.ipc_socket, handler)
+        self._noticing: Noticing | None = None
+
+    def stop(self) -> None:
+        """Ask it to end; returns at once."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Look at the machine, then live from event to event until `stop`."""
+        await self._server.start()
+        files = Files(self._file_changed)
+        self._noticing = Noticing(
+            self._places, self._configuring, self._resolver, self._shell, self._story, files,
+            resolve_all=self._resolve_all, scan=self._scan,
+        )  # fmt: skip
+        try:
+            await self._first_look()
+            self._history.prune(self._configuring.config.agent.history_s)
+            await self._stopping.wait()
+        finally:
+            await self._close(files)
+
+    async def _close(self, files: Files) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        files.close()
+        await self._server.close()
+        self._masters.close()
+        self._probing.close()
+        self._story.close()
+        await self._tasks.close()
+        self._history.close()
+
+    async def _first_look(self) -> None:
+        """Know the network, the hosts and the living masters before anything is decided."""
+        self._watch = start_sources(choose(look()), self._hint)
+        for why in (*self._watch.why, *self._watch.problems):
+            log.info("network: %s", why)
+        self._shell.touch(Touched())
+        self._shell.post(self._configuring.event())
+        names = set(self._configuring.config.hosts)
+        now = time.monotonic()
+        for name, kept in self._records.hosts().items():
+            if name in names:
+                self._shell.post(_remembered(name, kept, now))
+        self._shell.start(self._effects)
+        await self._tasks_done(f"resolve {name}" for name in names)
+        await self._discovery.scan(lambda: self._shell.state)
+        self._shell.post(Started(time.monotonic()))
+        if self._noticing is not None:
+            self._noticing.follow_folders(self._shell.state)
+
+    async def _tasks_done(self, names: Iterable[str]) -> None:
+        await asyncio.sleep(0)  # the queue is drained in a call of the loop's own
+        await self._tasks.finished(names)
+
+    # What happens around us.
+
+    def _hint(self, hint: hints.Hint) -> None:
+        match hint:
+            case hints.NetworkTouched(touched):
+                self._shell.touch(touched)
+            case hints.Woke(asleep_s):
+                now = time.monotonic()
+                if now - self._woke_at > _ONE_WAKE_S:
+                    self._woke_at = now
+                    self._shell.post(Woke(now, asleep_s))
+                self._shell.touch(Touched())
+            case hints.AboutToSleep():
+                log.info("about to sleep")
+
+    def _read_network(self, lookups: Iterable[Any]) -> Any:
+        if self._watch is None:
+            raise RuntimeError("the network is read before its readers were chosen")
+        return self._watch.read(lookups)
+
+    def _file_changed(self, path: Path) -> None:
+        if self._noticing is not None:
+            self._noticing.file_changed(path)
+
+    def _client_environment(self, env: dict[str, str]) -> None:
+        if self._environment.shown(env):
+            log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
+            self._shell.post(CredentialsChanged(time.monotonic()))
+
+    # What decisions ask for that belongs to no other part.
+
+    def _wants_sentinel(self, host: Host) -> bool:
+        ours = host.master is not None and host.master.ours
+        return ours and self._configuring.wants_session_probe(host.name)
+
+    def _scan(self) -> None:
+        if not self._tasks.running("scan"):
+            self._tasks.start("scan", self._discovery.scan(lambda: self._shell.state))
+
+    def _resolve_all(self) -> None:
+        for host in self._shell.state.hosts.values():
+            if not host.stranger:
+                self._resolve(host.name)
+
+    def _resolve(self, name: str) -> None:
+        if not self._tasks.running(f"resolve {name}"):
+            self._tasks.start(f"resolve {name}", self._ask_ssh(name))
+
+    async def _ask_ssh(self, name: str) -> None:
+        try:
+            answer = await self._resolver.ask(name)
+        except TrayagentError as error:
+            failure = Failure(Problem("config-error", error.title, error.hint), "config")
+            self._shell.post(ResolveFailed(time.monotonic(), name, failure))
+        else:
+            self._shell.post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
+        if self._noticing is not None:
+            self._noticing.follow_folders(self._shell.state)
+
+
+def _remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
+    until = kept.get("paused_until")
+    wall_now = time.time()
+    paused: float | None = None
+    if until == "ever":
+        paused = float("inf")
+    elif isinstance(until, (int, float)) and until > wall_now:
+        paused = until - wall_now
+    worked = kept.get("worked_at")
+    return Remembered(
+        now,
+        name,
+        held=bool(kept.get("held")),
+        paused_for_s=paused,
+        reached=places_of(kept),
+        learned_vpn=kept.get("learned_vpn"),
+        addresses=tuple(kept.get("addresses", ())),
+        login_worked_ago_s=wall_now - worked if worked is not None else None,
+    )

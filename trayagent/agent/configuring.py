@@ -1,0 +1,50 @@
+"""From the configuration file to the wishes that the core decides on; and again when it changes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from trayagent.config.load import load
+from trayagent.config.model import Config
+from trayagent.core.events import Configured, Vpn
+from trayagent.core.hosts import Wish
+
+
+class Configuring:
+    """Holds the configuration that is in force; `load` raises ConfigError and changes nothing then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config: Config = load(path)
+
+    def reload(self) -> bool:
+        """Read the file again; report whether it says something new."""
+        config = load(self.path)
+        changed = config != self.config
+        self.config = config
+        return changed
+
+    def event(self) -> Configured:
+        """Return the configuration as an event for the core."""
+        config = self.config
+        wishes = {
+            name: Wish(
+                listed=True,
+                connect=host.connect,
+                forwards=host.forwards,
+                vpn=host.vpn,
+                networks=host.networks,
+                interactive=host.interactive,
+            )
+            for name, host in config.hosts.items()
+        }
+        vpns = tuple(Vpn(name, vpn.interface) for name, vpn in config.vpns.items())
+        return Configured(
+            time.monotonic(), wishes, vpns, config.agent.adopt, config.agent.keep_while_offline_s
+        )
+
+    def wants_session_probe(self, name: str) -> bool:
+        """Report whether a host's own words allow the sentinel."""
+        host = self.config.hosts.get(name)
+        return host is not None and host.connect == "always" and host.probe == "session"

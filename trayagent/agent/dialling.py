@@ -1,0 +1,296 @@
+"""Effects that make a new master: dial, knock, take over, discard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from trayagent.agent.discovery import Discovery, describe
+from trayagent.agent.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.config.places import Places
+from trayagent.core import actions as a
+from trayagent.core.events import (
+    AttemptEstablished,
+    AttemptFailed,
+    AttemptReady,
+    Event,
+    TakeOverFailed,
+    TookOver,
+)
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import Host, Master
+from trayagent.core.problems import Problem
+from trayagent.core.state import State
+from trayagent.core.timing import ATTEMPT_DEADLINE_S, BARE_CONTROL_DEADLINE_S
+from trayagent.errors import TrayagentError
+from trayagent.ssh import control_path as names
+from trayagent.ssh.command import master_command
+from trayagent.ssh.ending import end, remove_stale
+from trayagent.ssh.failures import classify
+from trayagent.ssh.flows import flow_of
+from trayagent.ssh.knock import knock
+from trayagent.ssh.launch import Launched, LaunchFailedError, launch
+from trayagent.ssh.mux.client import MuxClient
+
+log = logging.getLogger(__name__)
+
+JITTER = 0.2
+_FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
+# Nobody is there to answer a window; a pop-up behind the user's back is worse than a failure.
+NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
+
+
+class Dialling:
+    """Starts masters and puts them in place; what comes of it are events."""
+
+    def __init__(
+        self,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        discovery: Discovery,
+        environment: Callable[[], Mapping[str, str]],
+        state: Callable[[], State],
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._discovery = discovery
+        self._environment = environment
+        self._state = state
+        self._launched: dict[int, Launched] = {}
+
+    def dial(self, action: a.Dial, host: Host) -> None:
+        """Begin an attempt."""
+        self._tasks.start(f"attempt {action.attempt}", self._dial(action, host))
+
+    def knock(self, action: a.DialBare) -> None:
+        """Begin a bare control."""
+        self._tasks.start(f"attempt {action.attempt}", self._knock(action))
+
+    def abort(self, action: a.Abort) -> None:
+        """End an attempt."""
+        self._tasks.cancel(f"attempt {action.attempt}")
+
+    def take_over(self, action: a.TakeOver, host: Host) -> None:
+        """Put a new master in the old one's place."""
+        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host))
+
+    def discard(self, action: a.Discard) -> None:
+        """End a master that nobody needs."""
+        self._tasks.start(f"discard {action.master.pid}", self._end(action.master))
+
+    def kill(self, action: a.Kill) -> None:
+        """End a stale or unwanted master."""
+        self._tasks.start(f"kill {action.master.pid}", self._end(action.master))
+
+    def log_of(self, pid: int) -> Path:
+        """Return where a master of ours writes its stderr."""
+        return self._places.runtime_dir / f"master-{pid}.log"
+
+    def reap(self, pid: int) -> int | None:
+        """Return the exit status of a master that was our child, None of any other."""
+        launched = self._launched.pop(pid, None)
+        return launched.process.poll() if launched is not None else None
+
+    # Attempts.
+
+    async def _dial(self, action: a.Dial, host: Host) -> None:
+        try:
+            master = await self._started(action, host)
+        except TrayagentError as error:
+            self._failed(action, Failure(Problem("config-error", error.title, error.hint), "config"))
+        except _Failed as failed:
+            self._failed(action, failed.failure)
+        else:
+            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master))
+
+    async def _started(self, action: a.Dial, host: Host) -> Master:
+        resolved = host.resolved
+        if resolved is None:
+            raise _Failed(Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config"))
+        path = self.control_path(host)
+        await self._check_path(path, host)
+        fresh = names.fresh_beside(path)
+        self._discovery.ignore(fresh)
+        words = master_command(
+            host.name,
+            resolved,
+            fresh,
+            background=action.background,
+            ssh=self._places.ssh,
+            config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+        )
+        starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        environment = {k: v for k, v in self._environment().items() if k not in NO_WINDOWS}
+
+        def established(pid: int) -> bool:
+            if flow_of(pid) is None:
+                return False
+            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
+            return True
+
+        try:
+            launched = await launch(
+                words,
+                fresh,
+                starting,
+                deadline_s=ATTEMPT_DEADLINE_S,
+                environment=environment,
+                established=established if action.purpose == "control" else None,
+            )
+        except LaunchFailedError as failed:
+            starting.unlink(missing_ok=True)
+            raise _Failed(classify(failed.said, host=host.name, exit_status=failed.status)) from failed
+        except FileNotFoundError as missing:
+            hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
+            title = f"The program {self._places.ssh} is not there"
+            raise _Failed(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
+        except asyncio.CancelledError:
+            starting.unlink(missing_ok=True)
+            Path(fresh).unlink(missing_ok=True)
+            raise
+        return await self._described(action, host, launched, fresh)
+
+    async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
+        pid = launched.process.pid
+        if action.background:
+            pid = await _daemon_of(launched)
+        self._launched[pid] = launched
+        launched.log.rename(self.log_of(pid))
+        master = describe(pid, fresh, ours=True)
+        if master is None:
+            raise _Failed(Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died"))
+        self._records.add_master(master, host.name, [])
+        return master
+
+    async def _check_path(self, path: str, host: Host) -> None:
+        if not names.fits(path):
+            hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
+            raise _Failed(
+                Failure(
+                    Problem("control-path-too-long", f"ControlPath {path} is too long", hint), "control-path"
+                )
+            )
+        folder = Path(path).parent
+        if folder == self._places.runtime_dir / "cm":
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            hint = f"Make it: mkdir -m 700 {folder}"
+            problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
+            raise _Failed(Failure(problem, "control-path"))
+        holder = await self._discovery.holder(path)
+        if holder is not None and not holder.is_ssh:
+            raise _Failed(_taken(path, holder.words))
+        if holder is not None and host.master is None:
+            await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
+
+    def control_path(self, host: Host) -> str:
+        """Return where a host's master listens: as ssh_config says, else in the runtime folder."""
+        return self._discovery.control_path(host)
+
+    def _failed(self, action: a.Dial | a.DialBare, failure: Failure) -> None:
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter))
+
+    async def _knock(self, action: a.DialBare) -> None:
+        def established() -> None:
+            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
+
+        where = f"{action.peer}:{action.port}"
+        try:
+            answered = await knock(
+                action.peer, action.port, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
+            )
+        except OSError as error:
+            problem = Problem("refused", f"{where}: {error.strerror or error}")
+            self._failed(action, Failure(problem, "refused"))
+            return
+        if answered:
+            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, None))
+        else:
+            self._failed(action, Failure(Problem("timed-out", f"{where} does not answer"), "timed-out"))
+
+    # Putting in place.
+
+    async def _take_over(self, action: a.TakeOver, host: Host) -> None:
+        path, new, old = self.control_path(host), action.master, action.old
+        if old is not None:
+            path = old.control_path
+        holder = await self._discovery.holder(path)
+        if holder is not None and not holder.is_ssh:
+            await end(new)
+            self._post(
+                TakeOverFailed(time.monotonic(), host.name, action.attempt, _taken(path, holder.words))
+            )
+            return
+        if holder is not None and (old is None or holder.pid != old.pid):
+            await self._give_way(action, host, holder.pid, path)
+            return
+        try:
+            Path(new.control_path).rename(path)
+        except OSError as error:
+            await end(new)
+            problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
+            self._post(
+                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
+            )
+            return
+        if old is not None:
+            await end(old, ask=False)
+            self._records.drop_master(old.pid)
+        new = replace(new, control_path=path)
+        self._records.add_master(new, host.name, [])
+        self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
+
+    async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
+        """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
+        await end(action.master)
+        if action.old is not None:
+            await end(action.old, ask=False)
+        theirs = describe(pid, path, ours=False)
+        if theirs is None:
+            problem = Problem("unknown", f"{host.name}: the control path changed hands twice")
+            self._post(
+                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
+            )
+            return
+        self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
+
+    async def _end(self, master: Master) -> None:
+        await end(master)
+        self._records.drop_master(master.pid)
+        if await self._discovery.holder(master.control_path) is None:
+            remove_stale(master.control_path)
+
+
+async def _daemon_of(launched: Launched) -> int:
+    """Return the pid of a master that went to the background; its parent's exit says that it has."""
+    until = time.monotonic() + _FORK_S
+    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event tells
+        await asyncio.sleep(0.002)
+    client = await MuxClient.connect(launched.socket_path)
+    try:
+        return await client.alive()
+    finally:
+        client.close()
+
+
+class _Failed(Exception):  # noqa: N818  # it carries a failure
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.problem.title)
+        self.failure = failure
+
+
+def _taken(path: str, by: str) -> Failure:
+    hint = f"End that program or choose another ControlPath; it is: {by}"
+    return Failure(Problem("control-path-taken", f"Another program listens on {path}", hint), "control-path")

@@ -1,0 +1,168 @@
+"""Which masters live, on which paths, and whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.agent.records import Records
+from trayagent.agent.resolving import Answer, Resolver
+from trayagent.config.places import Places
+from trayagent.core.events import Event, HostResolved, MasterFound
+from trayagent.core.hosts import Host, Master
+from trayagent.core.state import State
+from trayagent.ssh import control_path as names
+from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.ending import end, remove_stale
+from trayagent.ssh.flows import flow_of, tcp_facts
+from trayagent.ssh.naming import stranger_name
+from trayagent.ssh.process import age_s, read
+
+FRESH_S = 5.0  # a master that has just logged in needs no probe
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that listens on a control path."""
+
+    pid: int
+    is_ssh: bool
+    words: str
+
+
+def describe(pid: int, path: str, *, ours: bool) -> Master | None:
+    """Return the facts of a living master, None when the process is gone."""
+    process = read(pid)
+    if process is None:
+        return None
+    flow = flow_of(pid)
+    facts = tcp_facts(flow) if flow is not None else None
+    rtt = facts.min_rtt_s if facts is not None else None
+    if flow is None:
+        return Master(pid, process.start_ticks, path, ours=ours, direct=False)
+    return Master(
+        pid,
+        process.start_ticks,
+        path,
+        ours=ours,
+        local=flow.local_ip,
+        local_port=flow.local_port,
+        peer=flow.peer_ip,
+        peer_port=flow.peer_port,
+        direct=flow.via == "direct",
+        carrier=flow.carrier_pid,
+        min_rtt_s=rtt,
+    )
+
+
+class Discovery:
+    """Finds masters and gives each its name; what is new becomes an event."""
+
+    def __init__(
+        self, places: Places, resolver: Resolver, records: Records, post: Callable[[Event], None]
+    ) -> None:
+        self._places = places
+        self._resolver = resolver
+        self._records = records
+        self._post = post
+        self._ignored: set[str] = set()
+
+    def ignore(self, path: str) -> None:
+        """Take no notice of this path: an attempt of ours will listen there."""
+        self._ignored.add(path)
+
+    def control_path(self, host: Host) -> str:
+        """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
+        if host.resolved is not None and host.resolved.control_path is not None:
+            return host.resolved.control_path
+        digest = hashlib.sha256(host.name.encode()).hexdigest()[:12]
+        return str(self._places.runtime_dir / "cm" / digest)
+
+    async def holder(self, path: str) -> Holder | None:
+        """Return who listens on this very path now, whatever name it was bound to; None: nobody."""
+        if not Path(path).is_socket():
+            return None
+        pid = owner_of(path)
+        if pid is None:
+            return None
+        process = read(pid)
+        if process is None:
+            return None
+        return Holder(pid, process.comm == "ssh", " ".join(process.argv) or process.comm)
+
+    async def scan(self, state: Callable[[], State]) -> None:
+        """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
+        sockets = listening(os.getuid())
+        self._records.keep_only({s.pid for s in sockets})
+        known = {h.master.pid for h in state().hosts.values() if h.master is not None}
+        for socket in sockets:
+            if socket.pid not in known:
+                await self._found(socket, state())
+
+    async def _found(self, socket: ControlSocket, state: State) -> None:
+        if socket.bind_stem in self._ignored and socket.path in self._ignored:
+            return
+        process = read(socket.pid)
+        if process is None:
+            return
+        ours = self._records.is_ours(socket.pid, process.start_ticks)
+        if ours and await self._left_half_way(socket, state):
+            return
+        master = describe(socket.pid, socket.path, ours=ours)
+        if master is None:
+            return
+        name, answer = await self._name(master, state)
+        host = state.hosts.get(name)
+        known = answer is not None or ours or (host is not None and not host.stranger)
+        fresh = age_s(process) < FRESH_S
+        self._post(MasterFound(time.monotonic(), name, master, stranger=not known, fresh=fresh))
+        if answer is not None:
+            self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
+
+    async def _left_half_way(self, socket: ControlSocket, state: State) -> bool:
+        """Deal with a master that an agent started and did not live to put in place; true when that was it."""
+        for host in state.hosts.values():
+            path = self.control_path(host)
+            if not names.is_fresh_name(socket.path, path):
+                continue
+            master = describe(socket.pid, socket.path, ours=True)
+            if await self.holder(path) is None and master is not None:
+                Path(socket.path).rename(path)
+                found = describe(socket.pid, path, ours=True)
+                if found is not None:
+                    self._records.add_master(found, host.name, [])
+                    self._post(MasterFound(time.monotonic(), host.name, found))
+            elif master is not None:
+                await end(master)
+                remove_stale(socket.path)
+            return True
+        return False
+
+    async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
+        """Return the host's name, and what ssh says of it where that was asked just now."""
+        path = master.control_path
+        for host in state.hosts.values():
+            if not host.stranger and self.control_path(host) == path:
+                return host.name, None
+        recorded = self._records.host_of(master.pid, master.start_ticks)
+        if recorded is not None:
+            return recorded, None
+        alias = await self._resolver.alias_of(path)
+        if alias is not None:
+            return alias
+        return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+
+
+def _unique(name: str, master: Master, hosts: Mapping[str, Host]) -> str:
+    """Return the name, numbered where another living master has it already."""
+    number, candidate = 1, name
+    while True:
+        other = hosts.get(candidate)
+        if other is None or other.master is None or other.master.pid == master.pid:
+            return candidate
+        number += 1
+        candidate = f"{name}#{number}"

@@ -1,0 +1,113 @@
+"""Which part carries which action out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from trayagent.agent.dialling import Dialling
+from trayagent.agent.forwarding import Forwarding
+from trayagent.agent.probing import Probing
+from trayagent.agent.records import Records
+from trayagent.agent.shell import Shell
+from trayagent.agent.story import Story
+from trayagent.agent.watching_masters import MasterWatch
+from trayagent.core import actions as a
+from trayagent.core.events import TimeCame
+from trayagent.core.hosts import Host
+from trayagent.core.turn import Why
+
+
+class AgentEffects:
+    """The composition of all effects; each action goes to one of them."""
+
+    def __init__(  # noqa: PLR0913  # a composition takes its parts
+        self,
+        shell: Shell,
+        *,
+        dialling: Dialling,
+        probing: Probing,
+        forwarding: Forwarding,
+        masters: MasterWatch,
+        records: Records,
+        story: Story,
+        resolve: Callable[[str], None],
+        wants_sentinel: Callable[[Host], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        self._shell = shell
+        self._dialling = dialling
+        self._probing = probing
+        self._forwarding = forwarding
+        self._masters = masters
+        self._records = records
+        self._story = story
+        self._resolve = resolve
+        self._wants_sentinel = wants_sentinel
+        self._changed = changed
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+
+    def carry_out(self, action: a.Action) -> None:
+        """Do it, or start doing it."""
+        host = self._shell.state.hosts.get(action.name)
+        match action:
+            case a.LookAt():
+                self._look_at(action)
+            case a.SendProbe():
+                self._probing.send(action.name, action.master)
+            case a.Observe():
+                self._probing.observe(action.name, action.master)
+            case a.Dial() if host is not None:
+                self._dialling.dial(action, host)
+            case a.TakeOver() if host is not None:
+                self._dialling.take_over(action, host)
+            case a.EnsureForwards():
+                self._forwarding.ensure(action)
+            case a.Tell():
+                self._story.tell(action)
+            case a.Remember() if host is not None:
+                self._records.remember(host, time.monotonic())
+            case a.Resolve():
+                self._resolve(action.name)
+            case _:
+                self._end_something(action)
+
+    def _end_something(self, action: a.Action) -> None:
+        match action:
+            case a.DialBare():
+                self._dialling.knock(action)
+            case a.Abort():
+                self._dialling.abort(action)
+            case a.Discard():
+                self._dialling.discard(action)
+            case a.Kill():
+                self._dialling.kill(action)
+            case _:
+                pass  # the host is gone by now
+
+    def decided(self, whys: tuple[Why, ...]) -> None:
+        """Keep the reasons."""
+        self._story.because(whys)
+
+    def settled(self) -> None:
+        """Make what runs alongside the masters follow the state."""
+        self._masters.follow(self._shell.state)
+        self._probing.keep_sentinels(self._shell.state, self._wants_sentinel)
+        self._changed()
+
+    def _look_at(self, action: a.LookAt) -> None:
+        current = self._timers.get(action.name)
+        if current is not None:
+            if current[0] == action.at:
+                return
+            current[1].cancel()
+            del self._timers[action.name]
+        if action.at is None or action.at == float("inf"):
+            return
+        loop = asyncio.get_running_loop()
+        self._timers[action.name] = (action.at, loop.call_at(action.at, self._time_came, action.name))
+
+    def _time_came(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self._shell.post(TimeCame(time.monotonic(), name))

@@ -1,0 +1,50 @@
+"""The environment that ssh gets from us: the agent's own, with the newest ssh-agent that anybody showed us."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+_ASK_S = 1.0
+
+
+class Environment:
+    """Holds SSH_AUTH_SOCK as the agent's own environment, the user manager and the CLI clients say."""
+
+    def __init__(self) -> None:
+        self._auth_sock = os.environ.get("SSH_AUTH_SOCK") or _of_user_manager()
+
+    def current(self) -> Mapping[str, str]:
+        """Return the environment for a new ssh."""
+        environment = dict(os.environ)
+        if self._auth_sock:
+            environment["SSH_AUTH_SOCK"] = self._auth_sock
+        return environment
+
+    def shown(self, client: Mapping[str, str]) -> bool:
+        """Take up what a client's environment says; report whether it is news."""
+        offered = client.get("SSH_AUTH_SOCK")
+        if not offered or offered == self._auth_sock:
+            return False
+        self._auth_sock = offered
+        return True
+
+
+def _of_user_manager() -> str | None:
+    """Ask systemd's user manager, which a unit started at login is older than the desktop's ssh-agent in."""
+    try:
+        answer = subprocess.run(
+            ["systemctl", "--user", "show-environment"],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for line in answer.stdout.splitlines():
+        key, _, value = line.partition("=")
+        if key == "SSH_AUTH_SOCK":
+            return value.strip("'\"$") or None
+    return None

@@ -1,0 +1,59 @@
+"""Sees files change: the configuration, ssh's own, keys, and sockets that appear. Asleep when nothing does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
+
+log = logging.getLogger(__name__)
+
+# Not opened, not read: our own looks would wake us. Closed after writing, not each write: half a file is none.
+_EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent]
+
+
+class Files(FileSystemEventHandler):
+    """Watches folders, and calls `changed(path)` in the event loop for each file in them that changes."""
+
+    def __init__(self, changed: Callable[[Path], None]) -> None:
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._observer: BaseObserver = Observer()
+        self._watches: dict[Path, ObservedWatch] = {}
+        self._observer.start()
+
+    def follow(self, folders: Iterable[Path]) -> None:
+        """Watch exactly these folders, as far as they exist."""
+        wanted = {f for f in folders if f.is_dir()}
+        for folder in self._watches.keys() - wanted:
+            self._observer.unschedule(self._watches.pop(folder))
+        for folder in wanted - self._watches.keys():
+            try:
+                self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=_EVENTS)
+            except OSError as error:
+                log.warning("%s cannot be watched: %s", folder, error)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._observer.stop()
+        self._observer.join(1.0)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Hop to the loop; called on the observer's thread."""
+        paths = {event.src_path, event.dest_path} - {""}
+        for path in paths:
+            text = path.decode(errors="surrogateescape") if isinstance(path, bytes) else path
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._changed, Path(text))

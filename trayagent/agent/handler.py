@@ -1,0 +1,148 @@
+"""What the agent does for its clients: the operations of the IPC socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from trayagent.agent.shell import Shell
+from trayagent.agent.story import Story
+from trayagent.agent.views import Views
+from trayagent.core.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
+from trayagent.core.hosts import Host
+from trayagent.core.retry import CREDENTIAL_KINDS
+from trayagent.core.shown import shown_state
+from trayagent.errors import TrayagentError
+
+
+class AgentHandler:
+    """Answers CLI, tray and attach; all calls come on the event loop."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        story: Story,
+        views: Views,
+        *,
+        stop: Callable[[], None],
+        environment: Callable[[dict[str, str]], None],
+        looked: Callable[[], None],
+    ) -> None:
+        self._shell = shell
+        self._story = story
+        self._views = views
+        self._stop = stop
+        self._environment = environment
+        self._looked = looked
+
+    async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+        """Carry out an operation; raises TrayagentError."""
+        self._environment(env)
+        match op:
+            case "status":
+                return self._status(args["hosts"])
+            case "why":
+                self._known([args["host"]])
+                return {"host": args["host"], "decisions": self._story.decisions(args["host"])}
+            case "reconnect":
+                return await self._reconnect(args["hosts"])
+            case "stop":
+                self._stop()
+                return {}
+        names = tuple(args["hosts"])
+        self._known(names)
+        now = time.monotonic()
+        match op:
+            case "disconnect":
+                self._shell.post(UserDisconnect(now, names))
+                await self._until(lambda: not any(self._up(n) for n in names))
+            case "pause":
+                self._shell.post(UserPause(now, names, args["for_s"]))
+            case "resume":
+                self._shell.post(UserResume(now, names))
+            case _:
+                raise TrayagentError(f"The agent has no operation {op!r}.")
+        await asyncio.sleep(0)  # let it be decided, so that a status right after is true
+        await asyncio.sleep(0)
+        return {}
+
+    def subscribe(
+        self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
+    ) -> Callable[[], None]:
+        """Push each item of a stream, and return how to end that."""
+        if op == "events":
+            return self._story.subscribe(push)
+        self._known(args["hosts"])
+        self._look(args["hosts"])
+        return self._views.subscribe(args["hosts"], push)
+
+    def _status(self, names: list[str]) -> dict[str, Any]:
+        self._known(names)
+        self._look(names)
+        return self._views.current(names)
+
+    def _look(self, names: Iterable[str]) -> None:
+        self._looked()
+        self._shell.post(UserLooked(time.monotonic(), tuple(names)))
+
+    async def _reconnect(self, names: list[str]) -> dict[str, Any]:
+        self._known(names)
+        chosen = tuple(names) or self._default_names()
+        before = {
+            n: h.master.pid for n in chosen if (h := self._host(n)) is not None and h.master is not None
+        }
+        self._shell.post(UserReconnect(time.monotonic(), chosen))
+        await asyncio.sleep(0)
+        await self._until(lambda: not any(self._busy(n) for n in chosen))
+        return {"hosts": [self._outcome(n, before.get(n)) for n in chosen]}
+
+    def _default_names(self) -> tuple[str, ...]:
+        """Return the listed hosts that are wanted up and not paused, disconnected or refused."""
+        now = time.monotonic()
+        state = self._shell.state
+        return tuple(
+            h.name
+            for h in state.hosts.values()
+            if h.wish.listed
+            and h.wish.connect == "always"
+            and not h.held
+            and not state.paused(h, now)
+            and not (h.retry.at is None and h.retry.kind in CREDENTIAL_KINDS)
+        )
+
+    def _busy(self, name: str) -> bool:
+        host = self._host(name)
+        return host is not None and (host.asked or host.attempt is not None)
+
+    def _outcome(self, name: str, before: int | None) -> dict[str, Any]:
+        host = self._host(name)
+        if host is None:
+            return {"name": name, "state": "idle", "problem": None}
+        state = shown_state(host, self._shell.state, time.monotonic())
+        problem = host.problem.as_json() if host.problem is not None else None
+        replaced = host.master is not None and host.master.pid != before
+        return {"name": name, "state": state, "problem": problem, "replaced": replaced}
+
+    def _up(self, name: str) -> bool:
+        host = self._host(name)
+        return host is not None and host.master is not None
+
+    def _host(self, name: str) -> Host | None:
+        return self._shell.state.hosts.get(name)
+
+    def _known(self, names: Iterable[str]) -> None:
+        hosts = self._shell.state.hosts
+        for name in names:
+            if name not in hosts:
+                close = get_close_matches(name, hosts, 1)
+                hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
+                raise TrayagentError(
+                    f"No host {name!r} is known to the agent.", code="unknown-host", hint=hint
+                )
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._views.changed()

@@ -1,0 +1,61 @@
+"""`trayagent run`: from the command line to a running agent, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.handlers
+import signal
+import sys
+from pathlib import Path
+
+from trayagent.agent.agent import Agent
+from trayagent.agent.configuring import Configuring
+from trayagent.config.places import Places, prepare
+from trayagent.ipc.lock import Lock
+
+LOG_BYTES = 1 << 20
+LOG_FILES = 3
+
+
+def run(places: Places, config_path: Path, tray: bool) -> int:
+    """Run the agent until SIGTERM, SIGINT or `stop`; return the exit status.
+
+    Raises ConfigError for a configuration that cannot be used, TrayagentError when another
+    agent runs already.
+    """
+    configuring = Configuring(config_path)
+    prepare(places)
+    lock = Lock(places.lock_file)
+    lock.acquire()
+    try:
+        _log_to(places.log_file)
+        if tray:
+            print("There is no tray icon yet; everything else works.", file=sys.stderr)  # noqa: T201  # for the person who started it
+        asyncio.run(_run(places, configuring))
+    finally:
+        lock.release()
+    return 0
+
+
+async def _run(places: Places, configuring: Configuring) -> None:
+    agent = Agent(places, configuring)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    await agent.run()
+
+
+def _log_to(path: Path) -> None:
+    """Log to a file of bounded size, 0600, and to a terminal if there is one."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+    path.chmod(0o600)
+    handlers: list[logging.Handler] = [handler]
+    if sys.stderr is not None and sys.stderr.isatty():
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(
+        level=logging.INFO,
+        handlers=handlers,
+        format="%(asctime)s.%(msecs)03d %(message)s",
+        datefmt="%H:%M:%S",
+    )

@@ -1,0 +1,121 @@
+"""From a changed file to the event that it is: configuration, ssh's own files, keys, new sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.configuring import Configuring
+from trayagent.agent.files import Files
+from trayagent.agent.resolving import Resolver
+from trayagent.agent.shell import Shell
+from trayagent.agent.story import Story
+from trayagent.config.errors import ConfigError
+from trayagent.config.places import Places
+from trayagent.core.actions import Tell
+from trayagent.core.events import CredentialsChanged
+from trayagent.core.state import State
+
+log = logging.getLogger(__name__)
+
+_SETTLE_S = 0.05  # editors write, rename and touch in one breath
+
+
+class Noticing:
+    """Knows which files matter, and what a change of each means."""
+
+    def __init__(
+        self,
+        places: Places,
+        configuring: Configuring,
+        resolver: Resolver,
+        shell: Shell,
+        story: Story,
+        files: Files,
+        *,
+        resolve_all: Callable[[], None],
+        scan: Callable[[], None],
+    ) -> None:
+        self._places = places
+        self._configuring = configuring
+        self._resolver = resolver
+        self._shell = shell
+        self._story = story
+        self._files = files
+        self._resolve_all = resolve_all
+        self._scan = scan
+        self._sockets: frozenset[Path] = frozenset()
+        self._ssh_files: frozenset[Path] = frozenset()
+        self._due: dict[str, asyncio.TimerHandle] = {}
+        story.subscribe(self._happened)
+
+    def follow_folders(self, state: State) -> None:
+        """Watch the folders in which something that matters may appear."""
+        paths = [
+            host.resolved.control_path
+            for host in state.hosts.values()
+            if host.resolved is not None and host.resolved.control_path is not None
+        ]
+        sockets = {Path(p).parent for p in paths}
+        sockets |= {*self._resolver.control_path_folders(), self._places.ansible_cp}
+        self._sockets = frozenset(sockets)
+        self._ssh_files = frozenset(self._resolver.files)
+        keys = {f.parent for f in self._credential_files(state)}
+        config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
+        self._files.follow(sockets | keys | config)
+
+    def file_changed(self, path: Path) -> None:
+        """Say what a changed file means."""
+        if path == self._configuring.path:
+            self._soon("configuration", self._reload)
+        elif path in self._ssh_files or any(
+            path.parent == f.parent for f in self._ssh_files if f != path and path.suffix == ".conf"
+        ):
+            self._soon("ssh configuration", self._ssh_changed)
+        elif path in self._credential_files(self._shell.state):
+            self._soon("credentials", self._credentials_changed)
+        elif path.parent in self._sockets and path.is_socket():
+            self._scan()
+
+    def _happened(self, event: dict[str, object]) -> None:
+        """At a new place the answers of `ssh -G` may be others, where the configuration looks at the place."""
+        if event["event"] == "network-changed" and self._resolver.place_dependent:
+            self._soon("place", self._resolve_all)
+
+    def _reload(self) -> None:
+        try:
+            changed = self._configuring.reload()
+        except ConfigError as error:
+            log.warning("configuration rejected: %s", error)
+            self._story.tell(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
+            return
+        if changed:
+            self._shell.post(self._configuring.event())
+
+    def _ssh_changed(self) -> None:
+        self._resolver.forget()
+        self._resolve_all()
+
+    def _credentials_changed(self) -> None:
+        self._shell.post(CredentialsChanged(time.monotonic()))
+
+    def _soon(self, what: str, do: Callable[[], None]) -> None:
+        """Do it once, a moment after the last of a burst of changes."""
+        if what in self._due:
+            self._due[what].cancel()
+        self._due[what] = asyncio.get_running_loop().call_later(_SETTLE_S, do)
+
+    @staticmethod
+    def _credential_files(state: State) -> frozenset[Path]:
+        found: set[Path] = set()
+        for host in state.hosts.values():
+            resolved = host.resolved
+            if resolved is None:
+                continue
+            for text in (*resolved.identity_files, *resolved.certificate_files, *resolved.user_known_hosts):
+                path = Path(text).expanduser()
+                found |= {path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub")}
+        return frozenset(found)

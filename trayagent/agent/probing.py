@@ -1,0 +1,130 @@
+"""Effects on a living master: the probe, the kernel's view of its connection, the sentinel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trayagent.agent.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.events import Event, Observed, ProbeAnswered
+from trayagent.core.hosts import Host, Master
+from trayagent.core.state import State
+from trayagent.errors import TrayagentError
+from trayagent.ssh.flows import Flow, flow_of, tcp_facts
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.sentinel import Sentinel
+
+log = logging.getLogger(__name__)
+
+# TCP gives up after 15 minutes at the earliest; until then a late answer is an answer.
+_LATE_ANSWER_S = 3600.0
+_CLOSED_PORT = 1  # tcpmux: nobody listens there, and the refusal is the answer
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What is known of one master's connection; `acked` counts the bytes acknowledged when it was last asked."""
+
+    flow: Flow | None
+    acked: int | None = None
+
+
+class Probing:
+    """Asks masters for signs of life; the answers come as events."""
+
+    def __init__(self, post: Callable[[Event], None], tasks: Tasks, records: Records) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._sentinels: dict[int, Sentinel] = {}
+        self._watched: dict[int, _Watched] = {}
+
+    def send(self, name: str, master: Master) -> None:
+        """Ask for a sign of life: a line through the sentinel, or a forward to a closed port."""
+        watched = self._watch(master)
+        facts = tcp_facts(watched.flow) if watched.flow is not None else None
+        watched.acked = facts.bytes_acked if facts is not None else None
+        sentinel = self._sentinels.get(master.pid)
+        if sentinel is not None and sentinel.ask():
+            return
+        task = f"probe {master.pid}"
+        if not self._tasks.running(task):  # one in flight; a late answer of that one counts
+            self._tasks.start(task, self._forward_probe(name, master))
+
+    def observe(self, name: str, master: Master) -> None:
+        """Say what the kernel knows: was anything acknowledged since the probe, when is the next retransmission."""
+        watched = self._watch(master)
+        facts = tcp_facts(watched.flow) if watched.flow is not None else None
+        acked = facts is not None and watched.acked is not None and facts.bytes_acked > watched.acked
+        due = facts.retransmit_in_s if facts is not None else None
+        self._post(Observed(time.monotonic(), name, master.pid, acked and master.direct, due))
+
+    def keep_sentinels(self, state: State, wants: Callable[[Host], bool]) -> None:
+        """Make the sentinels those that the hosts' healthy masters are to have."""
+        living = {h.master.pid for h in state.hosts.values() if h.master is not None}
+        for pid in [*self._sentinels]:
+            if pid not in living:
+                self._sentinels.pop(pid).close()
+        for pid in [*self._watched]:
+            if pid not in living:
+                del self._watched[pid]
+                self._tasks.cancel(f"probe {pid}")
+        for host in state.hosts.values():
+            master = host.master
+            if master is None or host.suspect or not wants(host) or not self._records.has_sentinel(host.name):
+                continue
+            task = f"sentinel {master.pid}"
+            if master.pid not in self._sentinels and not self._tasks.running(task):
+                self._tasks.start(task, self._start_sentinel(host.name, master))
+
+    def close(self) -> None:
+        """End the sentinels; the masters stay."""
+        for sentinel in self._sentinels.values():
+            sentinel.close()
+        self._sentinels.clear()
+
+    def _watch(self, master: Master) -> _Watched:
+        if master.pid not in self._watched:
+            self._watched[master.pid] = _Watched(flow_of(master.pid))
+        return self._watched[master.pid]
+
+    async def _forward_probe(self, name: str, master: Master) -> None:
+        try:
+            client = await MuxClient.connect(master.control_path)
+        except TrayagentError:
+            return  # a stopped master, or none: silence is the answer
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
+        except Refused:
+            pass
+        except TrayagentError:
+            return
+        finally:
+            os.close(null)
+            client.close()
+        self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+
+    async def _start_sentinel(self, name: str, master: Master) -> None:
+        try:
+            sentinel = await Sentinel.start(master.control_path)
+        except TrayagentError as error:
+            log.info("%s: no sentinel now: %s", name, error.title)
+            await asyncio.sleep(_LATE_ANSWER_S)  # this task's life keeps it from being tried again at once
+            return
+        if sentinel is None:
+            log.info("%s: the far side runs no sentinel (forced command?); probing by forwards", name)
+            self._records.no_sentinel(name)
+            return
+        sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+        sentinel.ended = lambda: self._sentinel_ended(master.pid)
+        self._sentinels[master.pid] = sentinel
+
+    def _sentinel_ended(self, pid: int) -> None:
+        self._sentinels.pop(pid, None)

@@ -1,0 +1,149 @@
+"""What a later agent must know: the masters that are ours, and what was learned of each host.
+
+One small JSON file in the state folder, replaced atomically. A master is known again by
+control path, pid, start time and boot, so that a recycled pid is nobody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from trayagent.core.hosts import Host, Master, Place
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine, "" where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class Records:
+    """The file and what is in it. A damaged file is put aside: the agent must start."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._boot = boot_id()
+        self._data: dict[str, Any] = {"version": VERSION, "masters": {}, "hosts": {}, "paused_until": None}
+        self._read()
+
+    # Masters.
+
+    def add_master(self, master: Master, host: str, forwards: list[str]) -> None:
+        """Keep that this master is ours."""
+        self._data["masters"][str(master.pid)] = {
+            "path": master.control_path,
+            "start": master.start_ticks,
+            "boot": self._boot,
+            "host": host,
+            "forwards": forwards,
+        }
+        self._write()
+
+    def drop_master(self, pid: int) -> None:
+        """Forget a master that is gone."""
+        if self._data["masters"].pop(str(pid), None) is not None:
+            self._write()
+
+    def is_ours(self, pid: int, start_ticks: int) -> bool:
+        """Report whether this very process was started by us."""
+        return self._known(pid, start_ticks) is not None
+
+    def opened(self, pid: int, start_ticks: int) -> list[str]:
+        """Return the forwards that were opened on a master of ours, as "kind spec"."""
+        known = self._known(pid, start_ticks)
+        return list(known["forwards"]) if known is not None else []
+
+    def set_forwards(self, pid: int, forwards: list[str]) -> None:
+        """Keep which forwards are open on a master of ours."""
+        known = self._data["masters"].get(str(pid))
+        if known is not None and known["forwards"] != forwards:
+            known["forwards"] = forwards
+            self._write()
+
+    def host_of(self, pid: int, start_ticks: int) -> str | None:
+        """Return for which host a master of ours was started."""
+        known = self._known(pid, start_ticks)
+        return str(known["host"]) if known is not None else None
+
+    def keep_only(self, living: set[int]) -> None:
+        """Forget all masters but these."""
+        masters = {pid: m for pid, m in self._data["masters"].items() if int(pid) in living}
+        if masters != self._data["masters"]:
+            self._data["masters"] = masters
+            self._write()
+
+    # Hosts.
+
+    def remember(self, host: Host, now: float) -> None:
+        """Keep what was learned of a host."""
+        until = host.paused_until
+        wall = time.time() - now
+        self._data["hosts"][host.name] = {
+            "held": host.held,
+            "paused_until": None if until is None else ("ever" if until == float("inf") else wall + until),
+            "reached": sorted([p.egress, p.gateway, p.network] for p in host.reached),
+            "learned_vpn": host.learned_vpn,
+            "addresses": list(host.addresses),
+            "worked_at": wall + host.worked_at if host.worked_at > 0 else None,
+            "sentinel": self.has_sentinel(host.name),
+        }
+        self._write()
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        """Return what was kept of each host, as `remember` wrote it."""
+        return dict(self._data["hosts"])
+
+    def has_sentinel(self, name: str) -> bool:
+        """Report whether the far side of a host can run a sentinel, as far as known."""
+        return bool(self._data["hosts"].get(name, {}).get("sentinel", True))
+
+    def no_sentinel(self, name: str) -> None:
+        """Keep that it cannot; it is never asked again."""
+        self._data["hosts"].setdefault(name, {})["sentinel"] = False
+        self._write()
+
+    def _known(self, pid: int, start_ticks: int) -> dict[str, Any] | None:
+        known = self._data["masters"].get(str(pid))
+        if known is None or known["start"] != start_ticks or known["boot"] != self._boot:
+            return None
+        return dict(known)
+
+    def _read(self) -> None:
+        try:
+            data = json.loads(self._path.read_text())
+            if data["version"] != VERSION or not all(isinstance(data[k], dict) for k in ("masters", "hosts")):
+                raise ValueError("another version or shape")
+            self._data.update(data)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is not readable (%s): put aside as %s.bad", self._path, error, self._path.name)
+            with contextlib.suppress(OSError):
+                self._path.replace(self._path.with_name(self._path.name + ".bad"))
+
+    def _write(self) -> None:
+        temporary = self._path.with_name(self._path.name + ".new")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(fd, "w") as file:  # noqa: PTH123  # a descriptor has no Path
+                json.dump(self._data, file, indent=1)
+            temporary.replace(self._path)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._path, error)
+
+
+def places_of(kept: dict[str, Any]) -> frozenset[Place]:
+    """Return the places that a kept host was reached from."""
+    return frozenset(Place(*words) for words in kept.get("reached", []))

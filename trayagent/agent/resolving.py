@@ -1,0 +1,109 @@
+"""What `ssh -G` says of hosts and their jump hosts; asked only when something calls for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.core.hosts import Hop
+from trayagent.core.resolved import Resolved
+from trayagent.errors import TrayagentError
+from trayagent.ssh import config_text
+from trayagent.ssh.resolve import resolve
+
+_AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
+_JUMPS_MAX = 8  # a chain of jump hosts that is longer is a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ssh says of a host, and where its first TCP connection goes (None: through a command)."""
+
+    resolved: Resolved
+    hop: Hop | None
+
+
+class Resolver:
+    """Asks `ssh -G`, and remembers aliases' answers until the configuration changes."""
+
+    def __init__(self, ssh: str, config: Path | None, config_files: tuple[Path, ...]) -> None:
+        self._ssh = ssh
+        self._config = str(config) if config is not None else None
+        self._roots = config_files
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._aliases: dict[str, Resolved | None] = {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that ssh reads, Includes too."""
+        return tuple(dict.fromkeys(f for root in self._roots for f in config_text.config_files(root)))
+
+    @property
+    def place_dependent(self) -> bool:
+        """Whether the answers may differ from network to network."""
+        return config_text.place_dependent(self._roots)
+
+    def control_path_folders(self) -> tuple[Path, ...]:
+        """Return the folders in which literal ControlPaths put their sockets."""
+        found = [p for root in self._roots for p in config_text.control_paths(root)]
+        folders = [Path(p).expanduser().parent for p in found if p != "none"]
+        return tuple(dict.fromkeys(f for f in folders if "%" not in str(f) and "$" not in str(f)))
+
+    def forget(self) -> None:
+        """Drop all answers: the configuration changed."""
+        self._aliases.clear()
+
+    async def ask(self, name: str) -> Answer:
+        """Return the answer for a host; raises TrayagentError with ssh's own words."""
+        resolved = await self._resolve(name)
+        return Answer(resolved, await self._first_hop(resolved))
+
+    async def alias_of(self, control_path: str) -> tuple[str, Answer] | None:
+        """Return the alias whose `ssh -G` yields this control path, the likeliest asked first."""
+        aliases = [a for root in self._roots for a in config_text.aliases(root)]
+        likely = sorted(dict.fromkeys(aliases), key=lambda a: (a not in control_path, aliases.index(a)))
+        for start in range(0, len(likely), _AT_ONCE):
+            batch = likely[start : start + _AT_ONCE]
+            for alias, resolved in zip(batch, await asyncio.gather(*map(self._cached, batch)), strict=True):
+                if resolved is not None and resolved.control_path == control_path:
+                    return alias, Answer(resolved, await self._first_hop(resolved))
+        return None
+
+    async def _cached(self, alias: str) -> Resolved | None:
+        if alias not in self._aliases:
+            try:
+                self._aliases[alias] = await self._resolve(alias)
+            except TrayagentError:
+                self._aliases[alias] = None
+        return self._aliases[alias]
+
+    async def _resolve(self, name: str) -> Resolved:
+        async with self._gate:
+            return await resolve(name, ssh=self._ssh, config=self._config)
+
+    async def _first_hop(self, resolved: Resolved) -> Hop | None:
+        """Follow the jump hosts to the first machine that is really connected to."""
+        for _ in range(_JUMPS_MAX):
+            if resolved.proxy_jump is None:
+                break
+            first = resolved.proxy_jump.split(",")[0]
+            resolved = await self._resolve(_jump_name(first))
+            if (port := _jump_port(first)) is not None:
+                return Hop(resolved.hostname, port)
+        if resolved.proxy_command is not None:
+            return None
+        return Hop(resolved.hostname, resolved.port)
+
+
+def _jump_name(jump: str) -> str:
+    host = jump.removeprefix("ssh://").rpartition("@")[2]
+    if host.startswith("["):
+        return host[1 : host.index("]")]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _jump_port(jump: str) -> int | None:
+    tail = jump.rpartition("]")[2] if "]" in jump else jump
+    host, _, port = tail.rpartition(":")
+    return int(port) if port.isdigit() and (host.count(":") == 0) and tail.count(":") == 1 else None

@@ -1,0 +1,93 @@
+"""The view for clients, made when somebody looks or watches; at most ten a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trayagent.agent import wall
+from trayagent.agent.shell import Shell
+from trayagent.core.actions import Tell
+from trayagent.core.shown import shown_state
+from trayagent.core.view import AgentFacts, view, vpn_names, vpn_up
+
+PACE_S = 0.1  # faster changes than a person can read come as one
+
+
+class Views:
+    """Keeps since when each shown state lasts, and pushes the view to watchers when something changed."""
+
+    def __init__(self, shell: Shell, agent: AgentFacts, tell: Callable[[Tell], None]) -> None:
+        self._shell = shell
+        self._agent = agent
+        self._tell = tell
+        self._shown: dict[str, tuple[str, float]] = {}
+        self._watchers: dict[int, tuple[frozenset[str], Callable[[dict[str, Any]], None]]] = {}
+        self._count = 0
+        self._due: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+
+    def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the view, of these hosts only if any are named."""
+        self._note()
+        return _only(self._whole(), frozenset(names))
+
+    def subscribe(self, names: Iterable[str], push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Push the view now and at each change; returns how to end that."""
+        self._count += 1
+        number = self._count
+        self._watchers[number] = (frozenset(names), push)
+        push(self.current(names))
+        return lambda: self._watchers.pop(number, None) and None
+
+    def note_change(self) -> None:
+        """Something was decided: the view may differ."""
+        self._note()
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self._watchers and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(PACE_S, self._push)
+
+    async def changed(self) -> None:
+        """Wait until something has been decided."""
+        await self._changed.wait()
+
+    def _whole(self) -> dict[str, Any]:
+        since = {key: at for key, (_, at) in self._shown.items()}
+        return view(self._shell.state, self._agent, since, wall.wall_of, time.monotonic())
+
+    def _push(self) -> None:
+        self._due = None
+        whole = self._whole()
+        for names, push in list(self._watchers.values()):
+            push(_only(whole, names))
+
+    def _note(self) -> None:
+        """Note when a shown state began; a VPN's change is an event of its own."""
+        state, now = self._shell.state, time.monotonic()
+        shown = {f"host {h.name}": shown_state(h, state, now) for h in state.hosts.values()}
+        vpns = {f"vpn {n}": "down" if vpn_up(state, n) is None else "up" for n in vpn_names(state)}
+        for key, word in {**shown, **vpns}.items():
+            known = self._shown.get(key)
+            if known is not None and known[0] == word:
+                continue
+            self._shown[key] = (word, now)
+            if known is not None and key in vpns:
+                self._tell(
+                    Tell(
+                        "",
+                        "vpn-changed",
+                        f"{key.removeprefix('vpn ')}={word}",
+                        {"vpn": key[4:], "state": word},
+                    )
+                )
+        for key in self._shown.keys() - shown.keys() - vpns.keys():
+            del self._shown[key]
+
+
+def _only(whole: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    if not names:
+        return whole
+    return {**whole, "hosts": [h for h in whole["hosts"] if h["name"] in names]}

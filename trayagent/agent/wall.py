@@ -1,0 +1,21 @@
+"""Between the two clocks: decisions use the monotonic one, people and files the wall's."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def now_text() -> str:
+    """Return the wall's time, RFC 3339 in UTC with milliseconds."""
+    return text_of(time.time())
+
+
+def text_of(wall_s: float) -> str:
+    """Return seconds since the epoch as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def wall_of(monotonic_s: float) -> str:
+    """Return a moment of the monotonic clock as RFC 3339, by today's difference of the clocks."""
+    return text_of(time.time() + monotonic_s - time.monotonic())

@@ -1,0 +1,68 @@
+"""Sees the end of every master, ours or not, the moment that it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from trayagent.agent.records import Records
+from trayagent.core.events import Event, MasterEnded
+from trayagent.core.state import State
+from trayagent.ssh.failures import classify
+from trayagent.ssh.launch import said
+from trayagent.ssh.process import PidWatch
+
+_EXIT_STATUS_OF_EXIT = 255  # what `ssh -O exit` leaves behind, and also a death: the log tells them apart
+_POLITE_END = "Transferred: sent"  # VERBOSE logs it at every orderly end, never at a kill
+
+
+class MasterWatch:
+    """Keeps a pidfd for each master in the state."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        records: Records,
+        log_of: Callable[[int], Path],
+        reap: Callable[[int], int | None],
+    ) -> None:
+        self._post = post
+        self._records = records
+        self._log_of = log_of
+        self._reap = reap
+        self._watches: dict[int, tuple[str, PidWatch]] = {}
+
+    def follow(self, state: State) -> None:
+        """Watch exactly the masters of this state."""
+        living = {h.master.pid: h.name for h in state.hosts.values() if h.master is not None}
+        for pid in [*self._watches]:
+            if pid not in living:
+                self._watches.pop(pid)[1].close()
+                self._reap(pid)
+                self._log_of(pid).unlink(missing_ok=True)
+        for pid, name in living.items():
+            if pid not in self._watches:
+                self._watches[pid] = (name, PidWatch(pid, partial(self._ended, pid)))
+
+    def close(self) -> None:
+        """Stop watching; the masters stay."""
+        for _, watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+
+    def _ended(self, pid: int) -> None:
+        name, watch = self._watches.pop(pid)
+        watch.close()
+        status = self._reap(pid)
+        log = self._log_of(pid)
+        words = said(log)
+        log.unlink(missing_ok=True)
+        self._records.drop_master(pid)
+        polite = _POLITE_END in words and status in {None, _EXIT_STATUS_OF_EXIT}
+        failure = None
+        if words:
+            found = classify(words, host=name, exit_status=status)
+            failure = found if found.kind == "died" else None
+        self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite and failure is None))
