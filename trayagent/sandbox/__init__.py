@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trayagent.sandbox.agent import Agent, Events
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.probe import Probe
@@ -10,4 +11,4 @@ from trayagent.sandbox.sshd import Sshd
 # The codes of a TrayagentError that says: not on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
 
-__all__ = ["UNAVAILABLE", "Lab", "Node", "Probe", "Sshd"]
+__all__ = ["UNAVAILABLE", "Agent", "Events", "Lab", "Node", "Probe", "Sshd"]

@@ -16,6 +16,41 @@ from trayagent.sandbox.world import close_streams, script
 ANSWER_DEADLINE_S = 10.0
 
 
+class Lines:
+    """The JSON lines that a child prints, each with a deadline.
+
+    Raises TrayagentError (sandbox-broken) when the child ends or keeps silent instead.
+    """
+
+    def __init__(self, name: str, child: subprocess.Popen[str]) -> None:
+        self._name = name
+        self._child = child
+        self._rest = b""
+
+    def next(self, deadline_s: float) -> dict[str, Any]:
+        """Return the next line."""
+        assert self._child.stdout  # noqa: S101 - it was asked for
+        descriptor, limit = self._child.stdout.fileno(), time.monotonic() + deadline_s
+        while b"\n" not in self._rest:
+            left = limit - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                what = f"{self._name} said nothing within {deadline_s:g} s"
+                raise TrayagentError(what, code="sandbox-broken")
+            chunk = os.read(descriptor, 65536)
+            if not chunk:
+                raise self.ended()
+            self._rest += chunk
+        line, self._rest = self._rest.split(b"\n", 1)
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def ended(self) -> TrayagentError:
+        """Return the error that tells the last words of a child that ended."""
+        said = self._child.stderr.read().strip() if self._child.stderr else ""
+        last = (said.splitlines() or ["without a word"])[-1]
+        return TrayagentError(f"{self._name} ended: {last}", code="sandbox-broken")
+
+
 class Program:
     """One running program; `first` is the line with which it said that it is ready.
 
@@ -23,10 +58,9 @@ class Program:
     """
 
     def __init__(self, node: Node, name: str, *args: str, admin: bool = False, greets: bool = True) -> None:
-        self.name = name
         pipe = subprocess.PIPE
         self._child = node.popen(script(name, *args), admin=admin, stdin=pipe, stdout=pipe, stderr=pipe)
-        self._rest = b""
+        self._lines = Lines(name, self._child)
         self.first: dict[str, Any] = self.answer() if greets else {}
 
     @property
@@ -36,21 +70,7 @@ class Program:
 
     def answer(self, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
         """Return the next line that it prints."""
-        assert self._child.stdout  # noqa: S101 - it was asked for
-        descriptor, limit = self._child.stdout.fileno(), time.monotonic() + deadline_s
-        while b"\n" not in self._rest:
-            left = limit - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TrayagentError(
-                    f"{self.name} did not answer within {deadline_s:g} s", code="sandbox-broken"
-                )
-            chunk = os.read(descriptor, 65536)
-            if not chunk:
-                raise TrayagentError(f"{self.name} ended: {self._complaint()}", code="sandbox-broken")
-            self._rest += chunk
-        line, self._rest = self._rest.split(b"\n", 1)
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return self._lines.next(deadline_s)
 
     def tell(self, order: dict[str, Any]) -> None:
         """Send an order without waiting for the answer."""
@@ -59,7 +79,7 @@ class Program:
             self._child.stdin.write(json.dumps(order) + "\n")
             self._child.stdin.flush()
         except BrokenPipeError:
-            raise TrayagentError(f"{self.name} ended: {self._complaint()}", code="sandbox-broken") from None
+            raise self._lines.ended() from None
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send an order and return the answer."""
@@ -71,7 +91,3 @@ class Program:
         self._child.kill()
         self._child.wait()
         close_streams(self._child)
-
-    def _complaint(self) -> str:
-        assert self._child.stderr  # noqa: S101 - it was asked for
-        return (self._child.stderr.read().strip().splitlines() or ["without a word"])[-1]

@@ -1,0 +1,38 @@
+"""The real thing: a laboratory, and the agent inside its laptop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import UNAVAILABLE, Agent, Lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder: it builds a laboratory."""
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker("lab")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Build a laboratory with a round trip of 50 ms; skip where the machine has none, but not in CI."""
+    try:
+        made = Lab(rtt_ms=50)
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+    with made:
+        yield made
+
+
+@pytest.fixture
+def agent(lab: Lab) -> Iterator[Agent]:
+    """Prepare an agent for the laboratory's laptop, not started yet; it is stopped afterwards."""
+    with Agent(lab) as made:
+        yield made

@@ -1,0 +1,212 @@
+"""The real agent inside the laptop, with every place redirected into the laboratory, and its command line.
+
+It is driven from outside only, as a user or a script would: commands, exit statuses, JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Lines
+from trayagent.sandbox.tools import tool
+from trayagent.sandbox.world import close_streams
+
+# The folder that holds the package: the agent is found without being installed.
+SOURCE = Path(__file__).parents[2]
+START_DEADLINE_S = 15.0
+# How often a state is asked for: a command line costs some 40 ms of a processor.
+POLL_S = 0.05
+
+
+class Events:
+    """A reader of `trayagent events --json`; `seen` holds everything read so far."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self._child = child
+        self._lines = Lines("trayagent events", child)
+        self.seen: list[dict[str, Any]] = []
+
+    def wait(self, event: str, host: str | None = None, *, deadline_s: float = 10.0) -> dict[str, Any]:
+        """Return the next event of that name (and host, if given), not looking at those already read.
+
+        Raises TrayagentError (sandbox-broken) that tells what came instead.
+        """
+        limit, begin = time.monotonic() + deadline_s, len(self.seen)
+        while True:
+            try:
+                found = self._lines.next(max(0.0, limit - time.monotonic()))
+            except TrayagentError as error:
+                came = ", ".join(f"{e['event']} {e['host'] or ''}".strip() for e in self.seen[begin:])
+                what = f"no event {event} {host or ''} within {deadline_s:g} s; came: {came or 'nothing'}"
+                raise TrayagentError(what, code="sandbox-broken", hint=error.title) from None
+            self.seen.append(found)
+            if found["event"] == event and host in (None, found["host"]):
+                return found
+
+    def drain(self, quiet_s: float = 0.2) -> list[dict[str, Any]]:
+        """Read until nothing came for a while; return all that was seen."""
+        with contextlib.suppress(TrayagentError):
+            while True:
+                self.seen.append(self._lines.next(quiet_s))
+        return self.seen
+
+    def end(self) -> None:
+        """Stop reading."""
+        self._child.kill()
+        self._child.wait()
+        close_streams(self._child)
+
+
+class Agent:
+    """`trayagent run --no-tray` in the laptop; a context manager that stops it.
+
+    `log` is what it printed. Raises TrayagentError (sandbox-broken).
+    """
+
+    def __init__(self, lab: Lab, *, node: Node | None = None) -> None:
+        self._node = node or lab.laptop
+        self._child: subprocess.Popen[str] | None = None
+        self._readers: list[Events] = []
+        files = lab.files
+        folder = files.home / "agent"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.config = folder / "config.toml"
+        self.runtime_dir = files.runtime / "trayagent"
+        self.state_dir = folder / "state"
+        self.log = folder / "output"
+        for place in (self.runtime_dir, self.state_dir):
+            place.mkdir(mode=0o700, exist_ok=True)
+        self.env = {
+            "TRAYAGENT_CONFIG": str(self.config),
+            "TRAYAGENT_RUNTIME_DIR": str(self.runtime_dir),
+            "TRAYAGENT_STATE_DIR": str(self.state_dir),
+            "TRAYAGENT_SSH_CONFIG": str(files.ssh / "config"),
+            "TRAYAGENT_SSH": tool("ssh"),
+            "PYTHONPATH": str(SOURCE),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while it is not running."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    @staticmethod
+    def command(*args: str) -> list[str]:
+        """Return the words of a trayagent command."""
+        return [sys.executable, "-m", "trayagent", *args]
+
+    def configure(self, config_toml: str) -> None:
+        """Replace the configuration in one step."""
+        fresh = self.config.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(config_toml)
+        fresh.replace(self.config)
+
+    def start(self, config_toml: str | None = None, *, deadline_s: float = START_DEADLINE_S) -> None:
+        """Start it (with a new configuration, if given) and return when it answers `status`."""
+        if config_toml is not None:
+            self.configure(config_toml)
+        with self.log.open("a") as log:
+            words = self.command("run", "--no-tray")
+            self._child = self._node.popen(words, env=self.env, stdout=log, stderr=subprocess.STDOUT)
+        limit = time.monotonic() + deadline_s
+        while self.cli("status", "--json").returncode != 0:
+            if self.pid is None or time.monotonic() > limit:
+                words_of_it = self.log.read_text()[-2000:]
+                raise TrayagentError("the agent did not start", code="sandbox-broken", hint=words_of_it)
+            time.sleep(POLL_S)
+
+    def stop(self, *, deadline_s: float = 5.0) -> float:
+        """End it with SIGTERM; return how many seconds that took. The masters live on."""
+        return self._end(signal.SIGTERM, deadline_s)
+
+    def kill9(self) -> None:
+        """End it without a chance to do anything."""
+        self._end(signal.SIGKILL, 5.0)
+
+    def _end(self, number: int, deadline_s: float) -> float:
+        begin = time.monotonic()
+        if self._child:
+            self._child.send_signal(number)
+            try:
+                self._child.wait(deadline_s)
+            except subprocess.TimeoutExpired:
+                raise TrayagentError("the agent did not stop", code="sandbox-broken") from None
+            self._child = None
+        return time.monotonic() - begin
+
+    def cli(
+        self, *args: str, text: str | None = None, deadline_s: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a trayagent command in the laptop; its exit status is for the caller to judge."""
+        return self._node.run(self.command(*args), env=self.env, text=text, deadline_s=deadline_s)
+
+    def status(self) -> dict[str, Any]:
+        """Return `status --json`."""
+        done = self.cli("status", "--json")
+        if done.returncode != 0:
+            what = f"`trayagent status` failed ({done.returncode})"
+            raise TrayagentError(what, code="sandbox-broken", hint=done.stderr)
+        view: dict[str, Any] = json.loads(done.stdout)
+        return view
+
+    def host(self, name: str) -> dict[str, Any] | None:
+        """Return what `status --json` says about a host, None if it does not know it."""
+        return next((host for host in self.status()["hosts"] if host["name"] == name), None)
+
+    def wait_state(self, host: str, state: str, deadline_s: float = 15.0) -> dict[str, Any]:
+        """Poll until the host is in that state, and return its view; the error tells the last one seen."""
+        limit = time.monotonic() + deadline_s
+        while True:
+            view = self.host(host)
+            if view and view["state"] == state:
+                return view
+            if time.monotonic() > limit:
+                what = f"{host} was not {state} within {deadline_s:g} s"
+                raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(view))
+            time.sleep(POLL_S)
+
+    def events(self) -> Events:
+        """Return a reader of the events from now on; it ends with the agent's helper."""
+        pipe = subprocess.PIPE
+        child = self._node.popen(self.command("events", "--json"), env=self.env, stdout=pipe, stderr=pipe)
+        reader = Events(child)
+        self._readers.append(reader)
+        limit = time.monotonic() + START_DEADLINE_S
+        while not _has_socket(child.pid):  # connected: from here on nothing is missed
+            if child.poll() is not None or time.monotonic() > limit:
+                raise Lines("trayagent events", child).ended()
+            time.sleep(0.005)
+        return reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reader in self._readers:
+            reader.end()
+        if self.pid:
+            self.stop()
+
+
+def _has_socket(pid: int) -> bool:
+    """Report whether a process has a socket open."""
+    try:
+        return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it closes and opens files while we look, or it is gone
+        return False
