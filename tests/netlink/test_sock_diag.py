@@ -116,15 +116,16 @@ def test_unacknowledged_bytes_show(channel: Channel) -> None:
 
 
 def test_a_real_unix_listener_keeps_its_bind_name(channel: Channel, tmp_path: Path) -> None:
-    """Renaming the file does not change the name that the kernel tells."""
+    """Renaming the file does not change the name that the kernel tells; the file's inode finds it."""
     path = tmp_path / "s.0123456789abcdef"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        path.rename(tmp_path / "s")
+        renamed = path.rename(tmp_path / "s")
         inode = os.fstat(listener.fileno()).st_ino
         found = {s.inode: s for s in unix_diag.unix_sockets(channel, unix_diag.LISTEN)}
     assert found[inode].name == str(path)
+    assert found[inode].file_inode == renamed.stat().st_ino & 0xFFFFFFFF
 
 
 def test_a_real_pair_knows_its_peer(channel: Channel) -> None:

@@ -17,8 +17,8 @@ from trayagent.netlink.wire import attributes, number
 
 ESTABLISHED, LISTEN = 1, 10
 
-_SHOW_NAME, _SHOW_PEER = 1, 4
-_ATTR_NAME, _ATTR_PEER = 0, 2
+_SHOW_NAME, _SHOW_FILE, _SHOW_PEER = 1, 2, 4
+_ATTR_NAME, _ATTR_FILE, _ATTR_PEER = 0, 1, 2
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
 _ANY = 0xFFFFFFFF
@@ -29,6 +29,8 @@ class UnixSocket:
     """One Unix socket; `peer` is the inode at the other end, 0 for none.
 
     `name` is the name it was bound to, whatever the file is called now; "" for none, "@…" for abstract.
+    `file_inode` is the inode of the file that it is bound to, cut to 32 bits, 0 for none: it follows the
+    file through link and rename. (The device beside it is not the one that stat tells on btrfs.)
     """
 
     kind: int
@@ -36,6 +38,7 @@ class UnixSocket:
     inode: int
     name: str = ""
     peer: int = 0
+    file_inode: int = 0
 
 
 def parse_unix(body: bytes) -> UnixSocket:
@@ -46,12 +49,19 @@ def parse_unix(body: bytes) -> UnixSocket:
     found = attributes(body, _ANSWER.size)
     name = found.get(_ATTR_NAME, b"")
     shown = b"@" + name[1:] if name.startswith(b"\0") else name.partition(b"\0")[0]
-    return UnixSocket(kind, state, inode, os.fsdecode(shown), number(found.get(_ATTR_PEER)))
+    return UnixSocket(
+        kind,
+        state,
+        inode,
+        os.fsdecode(shown),
+        number(found.get(_ATTR_PEER)),
+        number(found.get(_ATTR_FILE, b"")[:4]),
+    )
 
 
 def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
     """Return the Unix sockets in those states (none named: all of them)."""
     mask = sum(1 << s for s in states) if states else _ANY
-    show = (_SHOW_NAME if names else 0) | (_SHOW_PEER if peers else 0)
+    show = (_SHOW_NAME | _SHOW_FILE if names else 0) | (_SHOW_PEER if peers else 0)
     body = _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)
     return [parse_unix(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]

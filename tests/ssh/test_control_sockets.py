@@ -1,0 +1,110 @@
+"""Control sockets of real masters, and whose they are."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.process import read, socket_inodes
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import SshConfig, StartMaster
+
+
+def mine(folder: Path) -> list[ControlSocket]:
+    """Return the control sockets of this user in one folder: others may run masters too."""
+    return [s for s in listening(os.getuid()) if s.bind_path.startswith(f"{folder}/")]
+
+
+def test_a_master_is_found_with_both_names(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """The bind name ends in sixteen random characters; the path does not."""
+    master = start_master()
+    (found,) = mine(ssh_config.folder)
+    assert found.path == found.bind_stem == str(master.path)
+    assert found.bind_path.startswith(f"{master.path}.")
+    assert len(found.bind_path) == len(str(master.path)) + 17
+    assert (found.pid, found.present) == (master.process.pid, True)
+    assert found.inode in socket_inodes(found.pid)
+    assert owner_of(found.path) == found.pid
+
+
+def test_a_renamed_control_socket_is_found_where_it_is(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """After a take-over the kernel still tells the old name; the file's inode tells the place."""
+    master = start_master(path=ssh_config.folder / "m.1")
+    renamed = master.path.rename(ssh_config.control_path)
+    (found,) = mine(ssh_config.folder)
+    assert found.path == str(renamed)
+    assert found.bind_stem == str(master.path)
+    assert owner_of(str(renamed)) == master.process.pid
+    assert owner_of(str(master.path)) is None
+
+
+def test_a_control_socket_without_its_file_says_so(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Somebody unlinked it: the master lives and cannot be reached."""
+    master = start_master()
+    master.path.unlink()
+    (found,) = mine(ssh_config.folder)
+    assert (found.path, found.present) == (str(master.path), False)
+
+
+def test_a_master_in_the_background_is_found(ssh_config: SshConfig) -> None:
+    """It listened before it forked: the peer credentials name a parent that is gone, this does not."""
+    done = ssh_config.run("-M", "-S", str(ssh_config.control_path), "-o", "ControlPersist=60", "box", "true")
+    assert done.returncode == 0, done.stderr
+    (found,) = mine(ssh_config.folder)
+    try:
+        process = read(found.pid)
+        assert process is not None
+        assert process.comm == "ssh"
+        assert process.argv == (f"ssh: {ssh_config.control_path} [mux]",)
+    finally:
+        assert ssh_config.run("-O", "exit", "box").returncode == 0
+
+
+def test_a_forwarded_unix_socket_is_no_control_socket(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A master may listen on other Unix sockets, too."""
+    start_master()
+    listen = ssh_config.folder / "fwd"
+    assert ssh_config.run("-O", "forward", "-L", f"{listen}:127.0.0.1:9", "box").returncode == 0
+    assert [Path(s.path).name for s in mine(ssh_config.folder)] == [ssh_config.control_path.name]
+    assert owner_of(str(listen)) is not None
+
+
+def test_the_owner_need_not_be_an_ssh(short_folder: Path) -> None:
+    """A control path that somebody else's program took names that program; a file or nothing, nobody."""
+    path = short_folder / "m"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert owner_of(str(path)) == os.getpid()
+    assert owner_of(str(path)) is None
+    (short_folder / "file").touch()
+    assert owner_of(str(short_folder / "file")) is None
+    assert owner_of(str(short_folder / "none")) is None
+
+
+def test_another_users_masters_are_not_shown(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Only the processes of the asked user are looked at."""
+    start_master()
+    assert mine(ssh_config.folder)
+    assert listening(os.getuid() + 12345) == []
+
+
+def test_all_masters_are_found_within_milliseconds(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """The best of some looks is far below what a person could notice."""
+    for number in range(3):
+        start_master(path=ssh_config.folder / f"m{number}")
+    best_s = 10.0
+    for _ in range(10):
+        begin = time.perf_counter()
+        assert len(mine(ssh_config.folder)) == 3
+        best_s = min(best_s, time.perf_counter() - begin)
+    assert best_s < 0.05

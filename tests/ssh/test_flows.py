@@ -1,0 +1,208 @@
+"""From a master to the TCP connection that carries it, over every kind of way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trayagent.ssh.control_sockets import owner_of
+from trayagent.ssh.flows import flow_of, flows_of, tcp_facts
+from trayagent.ssh.process import kill_checked, read
+from trayagent.ssh.transport import transport_of
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import SshConfig, Sshd, StartMaster
+
+# Copies bytes between its standard streams and a TCP connection, as nc does.
+NC = """
+import socket, sys, threading, os
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def up():
+    while data := os.read(0, 65536): s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536): os.write(1, data)
+"""
+
+
+@pytest.fixture
+def jump(ssh_config: SshConfig) -> str:
+    """Add the hosts `hop` (the sshd itself), `inner` behind it, and `twice` behind that."""
+    port = next(line.split()[1] for line in ssh_config.path.read_text().splitlines() if " Port " in line)
+    common = ssh_config.path.read_text().split("\n", 1)[1]
+    ssh_config.add(
+        f"Host hop\n ControlPath none\nHost hop2\n ControlPath none\n ProxyJump hop\n"
+        f"Host inner\n ProxyJump hop\nHost twice\n ProxyJump hop2\nHost hop hop2 inner twice\n{common}"
+    )
+    return port
+
+
+def test_a_plain_master_holds_its_connection(sshd: Sshd, start_master: StartMaster) -> None:
+    """Both ends, the socket, and that it is the master's own."""
+    master = start_master()
+    flow = flow_of(master.process.pid)
+    assert flow is not None
+    assert (flow.local_ip, flow.peer_ip, flow.peer_port) == ("127.0.0.1", "127.0.0.1", sshd.port)
+    assert (flow.via, flow.pid_of_holder, flow.carrier_pid) == ("direct", master.process.pid, None)
+    assert transport_of(master.process.pid) == []
+
+
+def test_forwarded_connections_are_not_taken_for_it(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """A master that carries TCP connections of others still shows its own."""
+    master = start_master()
+    before = flow_of(master.process.pid)
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        listen = ssh_config.folder / "fwd"
+        ssh_config.run("-O", "forward", "-L", f"{listen}:127.0.0.1:{target.getsockname()[1]}", "box")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(listen))
+            target.accept()[0].close()
+            assert flow_of(master.process.pid) == before
+
+
+def test_the_sessions_of_a_master_are_no_transport(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Programs whose pipes go through the master are somebody's work, and none is named."""
+    master = start_master()
+    words = ssh_config.words("-o", "ControlMaster=no", "box", "cat")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ssh_config.env) as client:
+        assert client.stdin
+        assert client.stdout
+        client.stdin.write(b"here\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"here\n"
+        assert transport_of(master.process.pid) == []
+        flow = flow_of(master.process.pid)
+        assert flow is not None
+        assert flow.via == "direct"
+        client.stdin.close()
+
+
+@pytest.mark.parametrize("host", ["inner", "twice"])
+def test_behind_a_jump_host_the_child_holds_it(
+    sshd: Sshd, start_master: StartMaster, jump: str, host: str
+) -> None:
+    """`ssh -W` has the TCP connection, however many jumps there are; it is the transport."""
+    assert jump == str(sshd.port)
+    master = start_master(host=host)
+    flow = flow_of(master.process.pid)
+    assert flow is not None
+    assert (flow.via, flow.peer_port, flow.carrier_pid) == ("child", sshd.port, None)
+    children = transport_of(master.process.pid)
+    assert [c.comm for c in children] == ["ssh"] * (1 if host == "inner" else 2)
+    assert flow.pid_of_holder == children[-1].pid
+    assert tcp_facts(flow) is not None
+
+
+def test_behind_a_proxy_command_its_process_holds_it(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """Whatever program it is, also below a shell that stays."""
+    program = ssh_config.folder / "nc.py"
+    program.write_text(NC)
+    command = f"sh -c 'python3 {program} %h %p; true'"
+    master = start_master("-o", f"ProxyCommand={command}")
+    flow = flow_of(master.process.pid)
+    assert flow is not None
+    assert (flow.via, flow.peer_port) == ("child", sshd.port)
+    names = [c.comm for c in transport_of(master.process.pid)]
+    assert len(names) == 2
+    assert names[1].startswith("python")
+
+
+@pytest.fixture
+def background(ssh_config: SshConfig, jump: str) -> Iterator[int]:
+    """Start a master behind a jump host that goes into the background by itself."""
+    path = str(ssh_config.control_path)
+    done = ssh_config.run("-M", "-S", path, "-o", "ControlPersist=60", "inner", "true")
+    assert done.returncode == 0, done.stderr
+    pid = owner_of(path)
+    assert pid is not None
+    below = transport_of(pid)
+    yield pid
+    assert jump
+    for process in (read(pid), *below):
+        if process is not None:
+            kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)
+
+
+def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: int) -> None:
+    """It is no longer the parent of its `ssh -W`; the pipes between them still tell."""
+    (child,) = transport_of(background)
+    assert child.ppid != background
+    flow = flow_of(background)
+    assert flow is not None
+    assert (flow.via, flow.pid_of_holder, flow.peer_port) == ("child", child.pid, sshd.port)
+
+
+@pytest.mark.parametrize("how", ["command", "jump"])
+def test_a_carried_master_names_its_carrier(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster, jump: str, how: str
+) -> None:
+    """Its child speaks to another master, whose connection it is; the carrier is no transport."""
+    carrier_path = ssh_config.folder / "c"
+    assert jump
+    if how == "jump":
+        ssh_config.add(f"Host hop\n ControlPath {carrier_path}")
+    carrier = start_master(host="hop", path=carrier_path)
+    command = f"ssh -F {ssh_config.path} -S {carrier_path} -W [%h]:%p hop"
+    options = ("-o", f"ProxyCommand={command}") if how == "command" else ()
+    master = start_master(*options, host="box" if how == "command" else "inner")
+    flow, own = flow_of(master.process.pid), flow_of(carrier.process.pid)
+    assert flow is not None
+    assert own is not None
+    assert (flow.via, flow.carrier_pid, flow.pid_of_holder) == (
+        "carried",
+        carrier.process.pid,
+        carrier.process.pid,
+    )
+    assert flow.inode == own.inode
+    assert (own.via, own.peer_port) == ("direct", sshd.port)
+    transport = transport_of(master.process.pid)
+    assert len(transport) == 1
+    assert carrier.process.pid not in {t.pid for t in transport}
+    assert flows_of([master.process.pid, carrier.process.pid, 1]).keys() == {
+        master.process.pid,
+        carrier.process.pid,
+    }
+
+
+def test_the_facts_of_a_connection_move_with_it(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Bytes that the server acknowledged are counted; a quiet connection has nothing in flight."""
+    master = start_master()
+    flow = flow_of(master.process.pid)
+    assert flow is not None
+    before = tcp_facts(flow)
+    assert before is not None
+    assert before.min_rtt_s is not None
+    assert 0 < before.min_rtt_s < 5
+    assert before.rto_s > 0.1
+    assert ssh_config.run("box", "true").returncode == 0
+    after = tcp_facts(flow)
+    assert after is not None
+    assert after.bytes_acked > before.bytes_acked
+    assert after.bytes_received > before.bytes_received
+
+
+def test_a_connection_that_ended_has_no_facts(start_master: StartMaster) -> None:
+    """Neither a flow nor facts outlive the master."""
+    master = start_master()
+    flow = flow_of(master.process.pid)
+    assert flow is not None
+    os.kill(master.process.pid, signal.SIGKILL)
+    master.process.wait(20)
+    assert tcp_facts(flow) is None
+    assert flow_of(master.process.pid) is None
+
+
+def test_a_process_without_a_connection_has_none(short_folder: Path) -> None:
+    """The test itself, and a pid that is nobody."""
+    assert short_folder.exists()
+    assert flow_of(os.getpid()) is None
+    assert flow_of(2**22 + 1) is None

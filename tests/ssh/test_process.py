@@ -1,0 +1,184 @@
+"""Real processes: who they are, that they end, and that the wrong one is never hit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.ssh import process as p
+
+DEADLINE_S = 20.0
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Give a function that starts a process and ends it after the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*words: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return started[-1]
+
+    yield run
+    for one in started:
+        one.kill()
+        one.wait(DEADLINE_S)
+        for stream in (one.stdin, one.stdout):
+            if stream:
+                stream.close()
+
+
+def settled(pid: int, comm: str) -> p.Process:
+    """Return the process once it runs the wanted program: Popen may return before."""
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        found = p.read(pid)
+        if found is not None and found.comm == comm:
+            return found
+        assert time.monotonic() < end, found
+
+
+def test_a_process_tells_who_it_is(start: Start) -> None:
+    """Name, owner, parent, words and age of a child of this test."""
+    child = start("sleep", "600")
+    found = settled(child.pid, "sleep")
+    assert (found.uid, found.ppid, found.argv) == (os.getuid(), os.getpid(), ("sleep", "600"))
+    assert -0.1 < p.age_s(found) < DEADLINE_S
+    assert p.alive(child.pid, found.start_ticks)
+    assert not p.alive(child.pid, found.start_ticks + 1)
+    assert child.pid in set(p.pids_of(os.getuid()))
+    assert child.pid not in set(p.pids_of(os.getuid() + 12345))
+
+
+def test_a_name_with_brackets_and_spaces_is_read(start: Start, tmp_path: Path) -> None:
+    """The kernel puts the name in brackets without escaping it."""
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to(sys.executable)
+    child = start(str(program), "-c", "import time; print(flush=True); time.sleep(600)")
+    assert child.stdout
+    child.stdout.readline()
+    found = p.read(child.pid)
+    assert found is not None
+    assert found.ppid == os.getpid()
+    assert found.comm == "a) R 1 (b"
+
+
+def test_one_that_waits_to_be_reaped_is_gone(start: Start) -> None:
+    """A zombie holds no socket and answers nobody."""
+    child = start("sleep", "600")
+    found = settled(child.pid, "sleep")
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert p.read(child.pid) is None
+    assert not p.alive(child.pid, found.start_ticks)
+    assert p.socket_inodes(child.pid) == frozenset()
+
+
+def test_descendants_are_found_nearest_first(start: Start) -> None:
+    """A shell, its child and its grandchild."""
+    child = start("sh", "-c", "sh -c 'sleep 600 & echo; wait' & wait")
+    assert child.stdout
+    child.stdout.readline()
+    found = p.descendants(child.pid)
+    try:
+        assert [f.ppid for f in found] == [child.pid, found[0].pid]
+    finally:
+        for one in found:
+            p.kill_checked(one.pid, one.start_ticks, {one.comm}, signal.SIGKILL)
+
+
+def test_a_kill_hits_the_one_that_was_meant(start: Start) -> None:
+    """With the right start time and name; afterwards it is gone."""
+    child = start("sleep", "600")
+    found = settled(child.pid, "sleep")
+    assert p.kill_checked(child.pid, found.start_ticks, {"ssh", "sleep"}, signal.SIGKILL) == "sent"
+    assert child.wait(DEADLINE_S) == -signal.SIGKILL
+    assert p.kill_checked(child.pid, found.start_ticks, {"sleep"}, signal.SIGKILL) == "gone"
+
+
+def test_a_kill_spares_every_other(start: Start) -> None:
+    """Another start time, name or owner: not touched, and no error."""
+    child = start("sleep", "600")
+    found = settled(child.pid, "sleep")
+    assert p.kill_checked(child.pid, found.start_ticks + 1, {"sleep"}, signal.SIGKILL) == "other"
+    assert p.kill_checked(child.pid, found.start_ticks, {"ssh"}, signal.SIGKILL) == "other"
+    assert child.poll() is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root could reach another user's process at all")
+def test_a_kill_spares_another_users_process() -> None:
+    """Root is a user like any other here: somebody else's process stays."""
+    with subprocess.Popen(["sleep", "600"], user=65534) as child:
+        found = settled(child.pid, "sleep")
+        assert found.uid == 65534
+        assert p.kill_checked(child.pid, found.start_ticks, {"sleep"}, signal.SIGKILL) == "other"
+        assert child.poll() is None
+        child.kill()
+
+
+def test_an_exit_is_told_at_once_and_once(start: Start) -> None:
+    """The callback comes when the process ends, though it is no awaited child."""
+
+    async def body() -> None:
+        child = start("sleep", "600")
+        ended = asyncio.Event()
+        count: list[int] = []
+
+        def told() -> None:
+            count.append(1)
+            ended.set()
+
+        watch = p.PidWatch(child.pid, told)
+        await asyncio.sleep(0)
+        assert not ended.is_set()
+        child.kill()
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
+        await asyncio.sleep(0)
+        watch.close()
+        assert count == [1]
+
+    asyncio.run(body())
+
+
+def test_an_exit_before_the_watch_is_told_too(start: Start) -> None:
+    """Nothing is lost between finding a process and watching it."""
+
+    async def body() -> None:
+        child = start("true")
+        child.wait(DEADLINE_S)
+        ended = asyncio.Event()
+        p.PidWatch(child.pid, ended.set)
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
+        silent: list[int] = []
+        p.PidWatch(child.pid, lambda: silent.append(1)).close()
+        await asyncio.sleep(0)
+        assert silent == []
+
+    asyncio.run(body())
+
+
+def test_a_closed_watch_is_silent(start: Start) -> None:
+    """Closing twice is fine, and the end is nobody's business then."""
+
+    async def body() -> None:
+        child = start("sleep", "600")
+        told: list[int] = []
+        watch = p.PidWatch(child.pid, lambda: told.append(1))
+        watch.close()
+        watch.close()
+        child.kill()
+        child.wait(DEADLINE_S)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert told == []
+
+    asyncio.run(body())
