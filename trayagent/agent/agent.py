@@ -76,7 +76,7 @@ class Agent:
             self._environment.current,
             lambda: self._shell.state,
         )
-        self._probing = Probing(post, self._tasks, self._records)
+        self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
         self._masters = MasterWatch(post, self._records, self._dialling.log_of, self._dialling.reap)
         self._effects = AgentEffects(
             self._shell,

@@ -98,13 +98,12 @@ class Discovery:
         """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
-        known = {h.master.pid for h in state().hosts.values() if h.master is not None}
         for socket in sockets:
-            if socket.pid not in known:
+            if socket.pid not in _known_pids(state()):
                 await self._found(socket, state())
 
     async def _found(self, socket: ControlSocket, state: State) -> None:
-        if socket.bind_stem in self._ignored and socket.path in self._ignored:
+        if socket.path in self._ignored:
             return
         process = read(socket.pid)
         if process is None:
@@ -155,6 +154,13 @@ class Discovery:
         if alias is not None:
             return alias
         return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+
+
+def _known_pids(state: State) -> frozenset[int]:
+    """Return the masters that are known, and those that are on their way to their path."""
+    masters = [h.master for h in state.hosts.values()]
+    ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
+    return frozenset(m.pid for m in (*masters, *ready) if m is not None)
 
 
 def _unique(name: str, master: Master, hosts: Mapping[str, Host]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -17,7 +16,7 @@ from trayagent.core.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.flows import Flow, flow_of, tcp_facts
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.sentinel import Sentinel
 
 log = logging.getLogger(__name__)
@@ -38,10 +37,14 @@ class _Watched:
 class Probing:
     """Asks masters for signs of life; the answers come as events."""
 
-    def __init__(self, post: Callable[[Event], None], tasks: Tasks, records: Records) -> None:
+    def __init__(
+        self, post: Callable[[Event], None], tasks: Tasks, records: Records, state: Callable[[], State]
+    ) -> None:
         self._post = post
         self._tasks = tasks
         self._records = records
+        self._state = state
+        self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
         self._watched: dict[int, _Watched] = {}
 
@@ -71,16 +74,18 @@ class Probing:
         for pid in [*self._sentinels]:
             if pid not in living:
                 self._sentinels.pop(pid).close()
+        self._without &= living
         for pid in [*self._watched]:
             if pid not in living:
                 del self._watched[pid]
                 self._tasks.cancel(f"probe {pid}")
+                self._tasks.cancel(f"sentinel {pid}")
         for host in state.hosts.values():
             master = host.master
             if master is None or host.suspect or not wants(host) or not self._records.has_sentinel(host.name):
                 continue
             task = f"sentinel {master.pid}"
-            if master.pid not in self._sentinels and not self._tasks.running(task):
+            if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
                 self._tasks.start(task, self._start_sentinel(host.name, master))
 
     def close(self) -> None:
@@ -114,17 +119,29 @@ class Probing:
     async def _start_sentinel(self, name: str, master: Master) -> None:
         try:
             sentinel = await Sentinel.start(master.control_path)
+        except Timeout:
+            if self._healthy(name, master):
+                self._unavailable(name)
+            return
         except TrayagentError as error:
-            log.info("%s: no sentinel now: %s", name, error.title)
-            await asyncio.sleep(_LATE_ANSWER_S)  # this task's life keeps it from being tried again at once
+            log.info("%s: no sentinel on pid %d: %s", name, master.pid, error.title)
+            self._without.add(master.pid)
             return
         if sentinel is None:
-            log.info("%s: the far side runs no sentinel (forced command?); probing by forwards", name)
-            self._records.no_sentinel(name)
+            self._unavailable(name)
             return
         sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
+
+    def _unavailable(self, name: str) -> None:
+        log.info("%s: the far side runs no sentinel (a forced command?); probing by forwards", name)
+        self._records.no_sentinel(name)
+
+    def _healthy(self, name: str, master: Master) -> bool:
+        """Report whether the master was beyond doubt all along, so that a silence was the far side's own."""
+        host = self._state().hosts.get(name)
+        return host is not None and host.master == master and not host.suspect
 
     def _sentinel_ended(self, pid: int) -> None:
         self._sentinels.pop(pid, None)

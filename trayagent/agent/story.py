@@ -58,7 +58,9 @@ class Story:
             }:
                 continue
             log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
-            kept.append({"at": wall.now_text(), "row": why.row, "verdict": why.verdict, "why": why.evidence})
+            kept.append(
+                {"at": wall.now_text(), "row": why.row, "verdict": why.verdict, "evidence": why.evidence}
+            )
 
     def decisions(self, name: str) -> list[dict[str, Any]]:
         """Return the last decisions about a host, oldest first."""

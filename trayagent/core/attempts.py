@@ -129,11 +129,12 @@ def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: s
     old, new = host.master, control.ready
     if new is None:
         return False, None
-    if old is not None:
-        if row:
-            turn.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
-        turn.because(host.name, row, "replace", evidence)
+    turn.because(host.name, row, "replace" if old is not None else "put in place", evidence)
+    if old is not None and row:
+        turn.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
     turn.do(TakeOver(host.name, control.id, new, old))
     killing = host.killing | ({old.pid} if old is not None else frozenset())
-    turn.put(host, attempt=replace(control, taking_over=True), killing=killing)
+    turn.put(
+        host, attempt=replace(control, taking_over=True, replaces=old.pid if old else None), killing=killing
+    )
     return False, None

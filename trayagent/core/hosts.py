@@ -134,6 +134,7 @@ class Attempt:
     refused: Problem | None = None
     unwanted: bool = False
     taking_over: bool = False
+    replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
 
 

@@ -27,7 +27,7 @@ def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
         return put_in_place(turn, host, host.attempt, 0, "user=reconnect")
     verdict = judge(host, turn.state, way, now)
-    if verdict.do not in {"keep", "observe"}:
+    if verdict.do not in {"keep", "observe", "replace"}:
         turn.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
     return carry_out(turn, host, master, way, verdict) if carry_out else (False, verdict.look_at)

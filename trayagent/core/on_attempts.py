@@ -107,7 +107,7 @@ def took_over(turn: Turn, event: TookOver) -> None:
         turn.do(Discard(event.name, event.master))
         return
     now = turn.now
-    old = host.master
+    old = host.attempt.replaces if host.attempt is not None else None
     began = host.outage_at
     user = host.attempt is not None and host.attempt.purpose == "user"
     recovered = began is not None and not user and (old is not None or host.lost)
@@ -121,7 +121,7 @@ def took_over(turn: Turn, event: TookOver) -> None:
         worked_at=now,
     )
     if old is not None:
-        turn.tell("master-killed", host.name, "taken over", pid=old.pid)
+        turn.tell("master-killed", host.name, "taken over", pid=old)
     took_ms = None if took_s is None else round(took_s * 1e3, 1)
     turn.tell(
         "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms

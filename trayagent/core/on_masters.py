@@ -10,6 +10,7 @@ from trayagent.core.changes import current_path, master_place
 from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Observed, ProbeAnswered
 from trayagent.core.hosts import NEVER, Host, Master, Observation
 from trayagent.core.on_network import note_reached
+from trayagent.core.paths import master_lookup
 from trayagent.core.retry import VANISHED_KINDS
 from trayagent.core.timing import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.turn import Turn
@@ -24,7 +25,7 @@ def master_found(turn: Turn, event: MasterFound) -> None:
         host = Host(event.name, stranger=event.stranger)
     if not host.wish.listed and not turn.state.adopt:
         return
-    if host.master is not None and host.master.pid == event.master.pid:
+    if event.master.pid in _own_pids(host):
         return
     if host.attempt is not None and not host.attempt.taking_over:
         turn.put(host)
@@ -37,6 +38,12 @@ def master_found(turn: Turn, event: MasterFound) -> None:
     )
     if host.wish.listed:
         turn.do(EnsureForwards(host.name, event.master))
+
+
+def _own_pids(host: Host) -> frozenset[int]:
+    """Return the pids that are no news: the master's, and that of a new one on its way to the control path."""
+    ready = host.attempt.ready if host.attempt is not None else None
+    return frozenset(m.pid for m in (host.master, ready) if m is not None)
 
 
 def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
@@ -58,7 +65,9 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         retry=replace(host.retry, at=now, kind=None, count=0),
         addresses=_with_peer(host.addresses, master),
     )
-    path = current_path(host, turn.state.network)
+    # What the last snapshot was not asked, it does not know; the next one is read at once.
+    asked = master_lookup(master) in turn.state.network.matched
+    path = current_path(host, turn.state.network) if asked else None
     host = replace(host, path=path)
     if path is not None:
         host = replace(
@@ -100,9 +109,10 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         forwards_at=None,
         vanished_at=turn.now if died or doubtful else host.vanished_at,
     )
-    evidence = f"pid={event.pid} suspect={doubtful} said={event.failure.kind if event.failure else None}"
-    turn.because(host.name, 1, "ended", evidence)
     if not ours_to_end:
+        said = event.failure.kind if event.failure else None
+        evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
+        turn.because(host.name, 1, "ended", evidence)
         _ended_by_itself(turn, host, event, network=doubtful or died)
         turn.tell("disconnected", host.name, evidence)
     current = turn.get(event.name)

@@ -11,13 +11,14 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, Timeout
 
 COMMAND = "exec sh -c 'echo TRAY $PPID; exec cat'"
 MARKER = b"TRAY "
 _NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
 MARKER_DEADLINE_S = 10.0
+_EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 class Sentinel:
@@ -36,7 +37,7 @@ class Sentinel:
     async def start(cls, control_path: str, *, timeout_s: float = MARKER_DEADLINE_S) -> Sentinel | None:
         """Return a sentinel on this master, or None where the far side has none to offer (a forced command).
 
-        Raises a TrayagentError when the master itself did not answer in time.
+        Raises a TrayagentError when nothing came back in time, which says nothing about the far side.
         """
         client = await MuxClient.connect(control_path)
         near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
@@ -44,12 +45,14 @@ class Sentinel:
         try:
             await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
             remote_pid = await asyncio.wait_for(_marker(near_out), timeout_s)
-        except (TrayagentError, TimeoutError) as error:
+            if remote_pid is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
+                raise Gone("the connection ended before the far side's shell said anything")
+        except BaseException as error:
             client.close()
             os.close(near_in)
             os.close(near_out)
             if isinstance(error, TimeoutError):
-                return None
+                raise Timeout("the far side's shell said nothing in time") from error
             raise
         finally:
             for fd in (far_in, far_out, null):
