@@ -93,7 +93,7 @@ class Agent:
             "TRAYAGENT_STATE_DIR": str(self.state_dir),
             "TRAYAGENT_SSH_CONFIG": str(files.ssh / "config"),
             "TRAYAGENT_SSH": tool("ssh"),
-            "PYTHONPATH": str(SOURCE),
+            "PYTHONPATH": str(SOURCE) + ":/tmp/x/shim",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -178,6 +178,28 @@ class Agent:
                 what = f"{host} was not {state} within {deadline_s:g} s"
                 raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(view))
             time.sleep(POLL_S)
+
+    def wait_forwards(
+        self, host: str, states: dict[str, str], deadline_s: float = 15.0
+    ) -> list[dict[str, Any]]:
+        """Poll until the host's forwards of these kinds have these states; return all its forwards."""
+        limit = time.monotonic() + deadline_s
+        while True:
+            forwards: list[dict[str, Any]] = (self.host(host) or {}).get("forwards", [])
+            if all({f["state"] for f in forwards if f["kind"] == kind} == {s} for kind, s in states.items()):
+                return forwards
+            if time.monotonic() > limit:
+                what = f"the forwards of {host} were not {states} within {deadline_s:g} s"
+                raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(forwards))
+            time.sleep(POLL_S)
+
+    def wait_end(self, deadline_s: float = 5.0) -> int:
+        """Wait until it has ended by itself, and return its exit status."""
+        if self._child is None:
+            raise TrayagentError("the agent was not started", code="sandbox-usage")
+        status = self._child.wait(deadline_s)
+        self._child = None
+        return status
 
     def events(self) -> Events:
         """Return a reader of the events from now on; it ends with the agent's helper."""

@@ -79,6 +79,7 @@ class Sshd:
             "PrintMotd no",
             "PrintLastLog no",
             "Subsystem sftp internal-sftp",
+            *_helper_paths(),
         ]
         self._config.write_text("\n".join(lines) + "\n")
 
@@ -136,6 +137,13 @@ class Sshd:
         with self.log.open("rb") as log:
             log.seek(begin)
             return log.read().decode(errors="replace")
+
+
+def _helper_paths() -> list[str]:
+    """Return where an sshd that was only unpacked finds its helpers (OpenSSH 9.8 and later split it up)."""
+    beside = Path(tool("sshd")).parent.parent / "usr/lib/openssh"
+    helpers = {"SshdSessionPath": beside / "sshd-session", "SshdAuthPath": beside / "sshd-auth"}
+    return [f"{keyword} {path}" for keyword, path in helpers.items() if path.exists()]
 
 
 def _children(pid: int) -> list[int]:

@@ -1,0 +1,48 @@
+# make demo    the whole thing in a sandbox: two networks, a real sshd, a change of network
+# make test    every test
+# make bench   how fast, measured beside the alternatives
+# make lint    style and types
+#
+# Each sets up .venv by itself. Wanted beforehand: git, make, Python 3.11 or newer with venv.
+
+SHELL := /bin/bash
+PYTHON_OF_VENV := .venv/bin/python
+
+# What the laboratory cannot do without, and what its tests use besides.
+LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
+TEST_TOOLS := $(LAB_TOOLS) tmux screen
+
+# Tools that were only unpacked, see installers/lab-tools.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help demo test bench lint
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+# The stamps: the project is installed again when its dependencies may have changed.
+.venv/.for-use: pyproject.toml installers/make-venv
+	@installers/make-venv
+	@touch $@
+
+.venv/.for-development: pyproject.toml installers/make-venv
+	@installers/make-venv dev
+	@touch $@ .venv/.for-use
+
+demo: .venv/.for-use
+	@installers/lab-tools $(LAB_TOOLS)
+	@$(PYTHON_OF_VENV) -m trayagent demo $(ARGS)
+
+bench: .venv/.for-use
+	@installers/lab-tools $(LAB_TOOLS)
+	@$(PYTHON_OF_VENV) -m bench $(ARGS)
+
+# Without a tool its tests are skipped on a desktop; with CI set that is a failure.
+test: .venv/.for-development
+	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
+	@$(PYTHON_OF_VENV) -m pytest $(ARGS)
+
+lint: .venv/.for-development
+	@$(PYTHON_OF_VENV) -m ruff check .
+	@$(PYTHON_OF_VENV) -m ruff format --check .
+	@$(PYTHON_OF_VENV) -m mypy
