@@ -97,7 +97,7 @@ class FakeAgent:
         self.streams: dict[str, list[dict[str, Any]]] = {"watch": [], "events": []}
         self.subscribed = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = Server(path, self)
         self._run(self._server.start())

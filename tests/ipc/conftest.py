@@ -70,7 +70,7 @@ class RunningServer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.handler = FakeHandler()
         self.server = Server(path, self.handler)

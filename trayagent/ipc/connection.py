@@ -143,9 +143,6 @@ class Connection(asyncio.Protocol):
             self._write(messages.success(result))
         except TrayagentError as error:
             self._write(messages.failure(error))
-        except asyncio.CancelledError:
-            self._write(messages.failure(Refused("The agent ended meanwhile.", code="agent-ended")))
-            raise
         except Exception as error:
             self._write(messages.failure(_bug(request.op, error)))
         finally:
