@@ -36,24 +36,32 @@ class Forwarding:
         self._state = state
         self._log_of = log_of
         self._opened: dict[int, tuple[Forward, ...]] = {}
-        self._again: set[str] = set()
+        self._rounds: dict[str, int] = {}
+        self._again: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
-        """Make the forwards those that are wanted now; a call during a round makes another after it."""
-        task = f"forwards {action.name}"
-        if self._tasks.running(task):
-            self._again.add(action.name)
-            return
-        self._tasks.start(task, self._ensure(action.name))
+        """Make the forwards those that are wanted now; a call during a round makes another after it.
 
-    async def _ensure(self, name: str) -> None:
+        A round on an earlier master of the host is given up: it may hang until that one is killed.
+        """
+        name, pid = action.name, action.master.pid
+        earlier = self._rounds.get(name)
+        if earlier is not None and earlier != pid:
+            self._tasks.cancel(f"forwards {earlier}")
+        self._rounds[name] = pid
+        if self._tasks.running(f"forwards {pid}"):
+            self._again.add(pid)
+            return
+        self._tasks.start(f"forwards {pid}", self._ensure(name, pid))
+
+    async def _ensure(self, name: str, pid: int) -> None:
         while True:
-            self._again.discard(name)
+            self._again.discard(pid)
             host = self._state().hosts.get(name)
-            if host is None or host.master is None:
+            if host is None or host.master is None or host.master.pid != pid:
                 return
             await self._round(host, host.master)
-            if name not in self._again:
+            if pid not in self._again:
                 return
 
     async def _round(self, host: Host, master: Master) -> None:
@@ -64,6 +72,8 @@ class Forwarding:
             master.control_path, master.pid, wanted, opened, log=log if log.exists() else None
         )
         living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
+        if master.pid not in living:
+            return  # what its last words were about is gone with it
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._opened[master.pid] = tuple(r.forward for r in results if r.state == "open")
         self._records.set_forwards(master.pid, [_written(f) for f in self._opened[master.pid]])

@@ -47,7 +47,6 @@ class Noticing:
         self._files = files
         self._resolve_all = resolve_all
         self._scan = scan
-        self._sockets: frozenset[Path] = frozenset()
         self._ssh_files: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
         story.subscribe(self._happened)
@@ -61,7 +60,6 @@ class Noticing:
         ]
         sockets = {Path(p).parent for p in paths}
         sockets |= {*self._resolver.control_path_folders(), self._places.ansible_cp}
-        self._sockets = frozenset(sockets)
         self._ssh_files = frozenset(self._resolver.files)
         keys = {f.parent for f in self._credential_files(state)}
         config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
@@ -77,7 +75,7 @@ class Noticing:
             self._soon("ssh configuration", self._ssh_changed)
         elif path in self._credential_files(self._shell.state):
             self._soon("credentials", self._credentials_changed)
-        elif path.parent in self._sockets and path.is_socket():
+        elif path.is_socket():
             self._scan()
 
     def _happened(self, event: dict[str, object]) -> None:

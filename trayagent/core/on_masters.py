@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import EnsureForwards
+from trayagent.core.actions import EnsureForwards, Remember
 from trayagent.core.attempts import give_up_attempt
 from trayagent.core.changes import current_path, master_place
 from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Observed, ProbeAnswered
@@ -127,6 +127,7 @@ def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: boo
         # `ssh -O exit` on a healthy master is the user's word, as `disconnect` is.
         asked = event.by_request and not network
         turn.put(host, held=asked, lost=not asked)
+        turn.do(Remember(host.name))
     elif network:
         turn.put(host, lost=True)
 

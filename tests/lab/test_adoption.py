@@ -1,0 +1,108 @@
+"""Masters that the user started, and those that an earlier agent left."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+BY_HAND = {
+    "HostName": "203.0.113.10",
+    "ControlPath": "~/.ssh/cm-%C",
+    "ControlMaster": "auto",
+    "ControlPersist": "5m",
+}
+
+
+def started_by_hand(lab: Lab, agent: Agent) -> None:
+    """Log in as a user with ControlMaster auto does; the master stays in the background."""
+    done = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "web01", "true"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_master_started_by_hand_is_adopted_killed_when_stale_and_back_on_its_path(
+    lab: Lab, agent: Agent
+) -> None:
+    """ControlMaster auto with ControlPersist, no configuration: seen within a second, recovered in its place."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": BY_HAND})
+    agent.start("")
+    events = agent.events()
+    started_by_hand(lab, agent)
+    began = time.monotonic()
+    adopted = events.wait("master-adopted", "web01", deadline_s=5.0)
+    assert time.monotonic() - began < 1.0
+    before = agent.wait_state("web01", "connected")
+    assert before["listed"] is False
+    assert before["control_path"] == adopted["control_path"]
+
+    lab.switch("home", "cafe")
+    events.wait("master-stale", "web01")
+    events.wait("connected", "web01")
+    after = agent.wait_state("web01", "connected")
+    assert after["pid"] != before["pid"]
+    assert after["control_path"] == before["control_path"]
+    assert lab.laptop.run(
+        ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "check", "web01"]
+    ).stderr.startswith("Master running")
+
+
+def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
+    """`ssh -O exit` on an adopted master is a wish: nothing is started for it."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": BY_HAND})
+    agent.start("")
+    events = agent.events()
+    started_by_hand(lab, agent)
+    events.wait("master-adopted", "web01")
+    lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
+    events.wait("disconnected", "web01")
+    assert "connecting" not in {e["event"] for e in events.drain(quiet_s=1.5)}
+
+
+@pytest.mark.parametrize("end", ["kill9", "stop", "sigterm"])
+def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent: Agent, end: str) -> None:
+    """However the agent ends, its masters live, and the next start takes them up with the same pid."""
+    lab.join("home")
+    lab.sshd()
+    lab.echo(8000)
+    lab.ssh_config({"web01": {**BY_HAND, "ControlMaster": "no", "ControlPersist": "no"}})
+    agent.start('[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n')
+    pid = agent.wait_state("web01", "connected")["pid"]
+    if end == "kill9":
+        agent.kill9()
+    elif end == "stop":
+        assert agent.cli("stop").returncode == 0
+        agent.wait_end()
+    else:
+        assert agent.stop() < 1.0
+    assert agent.cli("status").returncode == 3
+    with lab.probe(9000) as probe:  # the forward lives on without the agent
+        probe.release()
+        assert probe.result(deadline_s=5.0) > 0
+
+    agent.start()
+    view = agent.wait_state("web01", "connected")
+    assert view["pid"] == pid
+    assert view["forwards"][0]["state"] == "open"
+
+
+def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agent) -> None:
+    """`ssh -O exit` on a listed host keeps it down, across a restart too, until `reconnect`."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {**BY_HAND, "ControlMaster": "no"}})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
+    agent.wait_state("web01", "idle")
+    agent.stop()
+    agent.start()
+    time.sleep(1.0)  # long enough for a wrong reconnect to begin
+    agent.wait_state("web01", "idle")
+    assert agent.cli("reconnect", "web01").returncode == 0
+    agent.wait_state("web01", "connected")

@@ -1,0 +1,45 @@
+"""What lives is kept: same process before and after."""
+
+from __future__ import annotations
+
+import time
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+
+
+def connected(lab: Lab, agent: Agent) -> int:
+    """Bring web01 up at home; return its pid."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    return int(agent.wait_state("web01", "connected")["pid"])
+
+
+def test_a_link_that_returns_with_the_same_address_keeps_its_master(lab: Lab, agent: Agent) -> None:
+    """Carrier away for 3 s and back: the old connection answers, and is kept."""
+    pid = connected(lab, agent)
+    events = agent.events()
+    lab.link_down()
+    agent.wait_state("web01", "offline")
+    time.sleep(3)  # the length of the outage is what is tested
+    lab.link_up()
+    kept = events.wait("master-kept", "web01")
+    assert kept["pid"] == pid
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    assert "master-stale" not in {e["event"] for e in events.drain()}
+
+
+def test_a_second_interface_on_the_same_lan_with_a_better_metric_keeps_the_master(
+    lab: Lab, agent: Agent
+) -> None:
+    """The kernel's source address differs, and the old connection lives all the same."""
+    pid = connected(lab, agent)
+    events = agent.events()
+    lab.join("home", interface="eth0", metric=50)
+    kept = events.wait("master-kept", "web01")
+    assert kept["pid"] == pid
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    assert "master-stale" not in {e["event"] for e in events.drain()}
