@@ -1,0 +1,130 @@
+"""The configuration of a running agent: what changed is applied, and only that."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+ONE = '[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n'
+TWO = '[hosts.web01]\nlocal = ["9000:127.0.0.1:8000", "9001:127.0.0.1:8000"]\n'
+
+
+def connected(lab: Lab, agent: Agent, config: str = ONE) -> int:
+    """Bring web01 up at home; return its pid."""
+    lab.join("home")
+    lab.sshd()
+    lab.echo(8000)
+    lab.ssh_config({"web01": SERVER})
+    agent.start(config)
+    view = agent.wait_state("web01", "connected")
+    agent.wait_forwards("web01", {"local": "open"})
+    return int(view["pid"])
+
+
+def listening(lab: Lab, port: int) -> bool:
+    """Report whether something in the laptop listens on the port."""
+    return bool(lab.laptop.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.strip())
+
+
+def until(what: str, condition: object, deadline_s: float = 5.0) -> None:
+    """Poll until the callable is true."""
+    limit = time.monotonic() + deadline_s
+    while not condition():  # type: ignore[operator]  # any callable
+        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def test_a_new_forward_opens_without_a_reconnect_and_a_removed_one_closes(lab: Lab, agent: Agent) -> None:
+    """Adding and removing a forward changes the running master's forwards, not its pid."""
+    pid = connected(lab, agent)
+    agent.configure(TWO)
+    until("9001 listens", lambda: listening(lab, 9001))
+    agent.configure(ONE)
+    until("9001 is closed", lambda: not listening(lab, 9001))
+    assert listening(lab, 9000)
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+
+def test_a_forward_added_to_ssh_config_opens_without_a_reconnect(lab: Lab, agent: Agent) -> None:
+    """An edited ~/.ssh/config is resolved again."""
+    pid = connected(lab, agent)
+    lab.ssh_config({"web01": {**SERVER, "LocalForward": "9002 127.0.0.1:8000"}})
+    until("9002 listens", lambda: listening(lab, 9002))
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+
+def test_a_bad_configuration_is_said_and_the_old_one_stays(lab: Lab, agent: Agent) -> None:
+    """At reload an unknown key is rejected by name, and the forwards of before stay open."""
+    pid = connected(lab, agent)
+    events = agent.events()
+    agent.configure(ONE + "forwards = []\n")
+    rejected = events.wait("configuration-rejected")
+    assert "forwards" in rejected["reason"]
+    assert str(agent.config) in rejected["reason"]
+    assert listening(lab, 9000)
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    agent.configure(TWO)
+    until("9001 listens", lambda: listening(lab, 9001))
+
+
+def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
+    """A new table in the configuration brings the host up; removing it leaves the master alone."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start("")
+    assert agent.host("web01") is None
+    agent.configure("[hosts.web01]\n")
+    pid = agent.wait_state("web01", "connected")["pid"]
+    agent.configure("")
+    until("unlisted", lambda: not (agent.host("web01") or {"listed": True})["listed"])
+    assert (agent.host("web01") or {})["pid"] == pid
+
+
+def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -> None:
+    """`[hooks] connected` runs the program once a host is up, with TRAYAGENT_HOST set and no shell between."""
+    out = agent.state_dir / "hook-out"
+    hook = agent.state_dir / "hook"
+    hook.write_text(
+        f'#!/bin/sh\necho "$TRAYAGENT_EVENT $TRAYAGENT_HOST $1" > {out}.new && mv {out}.new {out}\n'
+    )
+    hook.chmod(0o700)
+    connected(lab, agent, ONE + f'[hooks]\nconnected = ["{hook}", "a; b $(c)"]\n')
+    until("the hook has run", out.exists)
+    assert out.read_text() == "connected web01 a; b $(c)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[hosts.web01]\nconect = 'always'\n", ("hosts.web01.conect", "connect")),
+        ("[hosts.web01]\nconnect = 'sometimes'\n", ("hosts.web01.connect", "always", "on-use", "never")),
+        ("[hosts.web01]\nlocal = ['80:x']\n", ("hosts.web01.local",)),
+        ("[hosts.-oProxyCommand]\n", ("-oProxyCommand",)),
+        ("[hosts.web01]\nvpn = 'corp'\n", ("hosts.web01.vpn", "corp")),
+        ("[agent]\nkeep_while_offline = 'soon'\n", ("agent.keep_while_offline", "10m")),
+    ],
+)
+def test_a_bad_configuration_at_start_is_status_2_and_says_where(
+    agent: Agent, text: str, said: tuple[str, ...]
+) -> None:
+    """Exit status 2, with the file, the key and the valid choices."""
+    agent.configure(text)
+    done = agent.cli("run", "--no-tray")
+    assert done.returncode == 2
+    for word in (str(agent.config), *said):
+        assert word in done.stderr, done.stderr
+
+
+def test_a_host_that_looks_like_an_option_is_refused_everywhere(agent: Agent) -> None:
+    """Neither the command line nor the socket takes a name that ssh would read as an option."""
+    marker = Path(agent.state_dir) / "marker"
+    agent.start("")
+    done = agent.cli("reconnect", "--", f"-oProxyCommand=touch {marker}")
+    assert done.returncode == 1
+    assert not marker.exists()
