@@ -277,6 +277,9 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     link = elsewhere / "config.toml"
     link.symlink_to(path)
     assert load(link) == Config()
+    tmp_path.chmod(0o777)
+    assert f"its folder {tmp_path}" in refused(link).title
+    tmp_path.chmod(0o700)
     elsewhere.chmod(0o777)
     assert f"its folder {elsewhere}" in refused(link).title
     elsewhere.chmod(0o1777)  # sticky: others cannot replace what is ours

@@ -65,6 +65,8 @@ def test_a_history_that_was_never_written_is_empty(history: History, path: Path)
 
 def test_the_files_are_this_users_alone(history: History, path: Path) -> None:
     """Folder 0700, database and its side files 0600, whatever the umask."""
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o644)
     before = os.umask(0o022)
     try:
         history.record(event())
@@ -221,6 +223,9 @@ def test_a_slow_disk_does_not_keep_the_agent_waiting(
     assert len(told) == 1
     assert "too slow" in told[0]
     released.set()
+    assert history._thread is not None
+    history._thread.join(WITHIN_S)
+    assert not history._thread.is_alive()
 
 
 @pytest.mark.parametrize("wrong", [{}, {"at": "yesterday"}, {"at": None}, event() | {"x": object()}])
