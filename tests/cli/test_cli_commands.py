@@ -69,6 +69,17 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
     assert done.returncode == 1
     assert done.stdout == "web: connected in 412 ms\n"
     assert done.stderr == "trayagent: db: db refuses the connection\n  Is sshd running?\n"
+    agent.outcomes = [
+        {"name": "db", "state": "connected", "problem": refused, "replaced": False},
+        {"name": "web", "state": "connected", "problem": None, "replaced": True},
+        {"name": "nas", "state": "offline", "problem": None, "replaced": False},
+    ]
+    done = run("reconnect", "db", "web", "nas")
+    assert (done.returncode, done.stdout) == (1, "web: connected\n")
+    assert done.stderr == (
+        "trayagent: db: db refuses the connection (the old connection is kept)\n  Is sshd running?\n"
+        "trayagent: nas: offline\n"
+    )
     agent.outcomes = []
     done = run("reconnect")
     assert (done.returncode, done.stdout) == (0, "Nothing to reconnect.\n")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 ALL = "without any: all hosts"
+# What to say where the agent gives no reason.
+WITHOUT_PROBLEM = {"connected": "no new connection came about"}
 
 
 def add(commands: Any) -> None:
@@ -63,11 +65,13 @@ def reconnect(args: argparse.Namespace) -> int:
     status = 0
     for outcome in outcomes:
         problem, name = outcome["problem"], clean(outcome["name"])
-        if outcome["state"] == "connected":
+        if outcome["state"] == "connected" and outcome.get("replaced", True):
             took = outcome.get("took_ms")
             say(f"{name}: connected" + (f" in {took:.0f} ms" if took is not None else ""))
         else:
-            title = problem["title"] if problem else outcome["state"]
+            title = problem["title"] if problem else WITHOUT_PROBLEM.get(outcome["state"], outcome["state"])
+            if outcome["state"] == "connected":
+                title += " (the old connection is kept)"
             complain(TrayagentError(f"{name}: {title}", hint=problem["hint"] if problem else ""))
             status = 1
     return status

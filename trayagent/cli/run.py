@@ -26,9 +26,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the agent; returns its exit status when it ends."""
-    from trayagent.agent.main import run as run_agent  # type: ignore[import-untyped,unused-ignore]  # comes soon
+    from trayagent.agent.main import run as run_agent
     from trayagent.config import places
 
     found = places.find(args.config)
-    status: int = run_agent(found, found.config_file, not args.no_tray)
-    return status
+    return run_agent(found, found.config_file, not args.no_tray)

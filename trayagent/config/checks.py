@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from trayagent.config import durations
-from trayagent.core import forward_spec
+from trayagent.core.forward_spec import parse as parse_forward
 from trayagent.core.forwards import ForwardKind
 
 # ssh 9.6 and later refuse these in a host's name, because they mean something to a shell.
@@ -77,7 +77,7 @@ def far_path(text: str) -> None:
 
 def forward(kind: ForwardKind, text: str) -> None:
     """Check the argument of ssh -L, -R or -D."""
-    forward_spec.parse(kind, text)
+    parse_forward(kind, text)
 
 
 def local_forward(text: str) -> None:

@@ -37,8 +37,9 @@ PASSED_ENV = ("SSH_AUTH_SOCK",)
 
 
 def line(message: dict[str, Any]) -> bytes:
-    """Return the message as one line."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    """Return the message as one line; what JSON does not know is sent as its text."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def request(op: str, args: dict[str, Any], env: dict[str, str]) -> bytes:
