@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,12 @@ def test_an_error_arrives_with_its_words_and_its_exit_status() -> None:
     with pytest.raises(Refused) as caught:
         messages.read_reply(messages.failure(TrayagentError("It failed.")), "item")
     assert caught.value.exit_status == 1
+
+
+def test_what_json_does_not_know_is_sent_as_its_text() -> None:
+    """A path among an event's details must not end the stream, nor the agent that tells of it."""
+    sent = messages.item({"path": Path("/a"), "bad": "\udc80"})
+    assert messages.read_reply(sent, "item") == {"path": "/a", "bad": "?"}
 
 
 @pytest.mark.parametrize(
