@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.actions import EnsureForwards, Remember
 from trayagent.core.attempts import give_up_attempt
+from trayagent.core.backoff import doubling
 from trayagent.core.changes import current_path, master_place
 from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Observed, ProbeAnswered
 from trayagent.core.hosts import NEVER, Host, Master, Observation
@@ -185,7 +186,7 @@ def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
             turn.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
     failed = any(f.state == "failed" for f in event.forwards)
     tried = host.forwards_tried + 1 if failed else 0
-    pause = min(FORWARD_RETRY_FIRST_S * 2 ** (tried - 1), FORWARD_RETRY_MAX_S) if failed else None
+    pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
     turn.put(
         host,
         forwards=event.forwards,

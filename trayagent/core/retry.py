@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.backoff import doubling
 from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.hosts import Attempt, Host, Retry
 from trayagent.core.timing import (
@@ -44,7 +45,7 @@ def after_failure(host: Host, attempt: Attempt, failure: Failure, now: float, ji
     else:
         # Doubling whatever the reason: a server that goes from refusing to timing out is still away.
         count = host.retry.count + 1
-        at = now + min(RETRY_FIRST_S * 2 ** (count - 1), RETRY_MAX_S) * jitter
+        at = now + doubling(RETRY_FIRST_S, count, RETRY_MAX_S) * jitter
     return replace(
         host.retry,
         at=at,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from trayagent.core.backoff import doubling
 from trayagent.core.hosts import NEVER
 from trayagent.core.timing import (
     ABORT_WINDOW_S,
@@ -77,7 +78,7 @@ def ended(servers: Servers, attempt: int, now: float, *, success: bool, aborted:
 def dropped(servers: Servers, key: str, now: float, jitter: float) -> Servers:
     """Note that the server dropped us: everyone behind our address waits, longer each time."""
     server = servers.get(key, Server())
-    pause = min(DROPPED_FIRST_S * 2**server.drops, DROPPED_MAX_S) * max(jitter, 1.0)
+    pause = doubling(DROPPED_FIRST_S, server.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
     return {**servers, key: replace(server, drops=server.drops + 1, quiet_until=now + pause)}
 
 
