@@ -1,0 +1,75 @@
+"""`make bench`: a table of ratios to a cold plain ssh of the same run."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+
+from bench import recovery
+from bench.contestants import PEERS, Trayagent
+from bench.scenarios import SCENARIOS, Scenario
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bound was missed."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(SCENARIOS)})")
+    parser.add_argument("-n", "--runs", type=int, default=5, help="runs of each (5)")
+    parser.add_argument(
+        "--peers", action="store_true", help="measure the alternatives too, once each (minutes)"
+    )
+    args = parser.parse_args()
+    unknown = [s for s in args.scenarios if s not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {unknown[0]}; there are {' '.join(SCENARIOS)}")
+    say(
+        f"round trip {recovery.RTT_MS:.0f} ms; seconds from t0 to the first byte; ratio to a cold ssh of the same run"
+    )
+    missed = [measure(SCENARIOS[key], args.runs, args.peers) for key in args.scenarios or SCENARIOS]
+    return 1 if any(missed) else 0
+
+
+def measure(scenario: Scenario, runs: int, peers: bool) -> bool:
+    """Print one scenario's rows; report whether its bound was missed."""
+    say(f"\n{scenario.key}  {scenario.title}")
+    ratios: list[float] = []
+    ours: list[float] = []
+    cold: list[float] = []
+    for _ in range(runs):
+        reference = recovery.cold_seconds(scenario)
+        took = recovery.seconds(Trayagent(), scenario)
+        cold.append(reference)
+        ours.append(took if took is not None else float("inf"))
+        ratios.append(ours[-1] / reference)
+    median, worst = statistics.median(ratios), max(ratios)
+    row("cold ssh -N -L", statistics.median(cold), 1.0, max(cold) / statistics.median(cold))
+    row("trayagent", statistics.median(ours), median, worst)
+    if peers:
+        for peer in PEERS:
+            if peer.needs is not None and shutil.which(peer.needs) is None:
+                say(f"  {peer.name:<46} not installed")
+                continue
+            took = recovery.seconds(peer, scenario)
+            row(peer.name, took, None if took is None else took / statistics.median(cold), None)
+    missed = median > scenario.bound
+    say(f"  bound x{scenario.bound:.2f}: {'MISSED' if missed else 'kept'}")
+    return missed
+
+
+def row(name: str, seconds: float | None, ratio: float | None, worst: float | None) -> None:
+    """Print one line."""
+    shown = f"> {recovery.GIVE_UP_S:.0f}" if seconds is None else f"{seconds:.3f}"
+    times = "" if ratio is None else f"x{ratio:.2f}"
+    most = "" if worst is None else f"worst x{worst:.2f}"
+    say(f"  {name:<46} {shown:>8} s  {times:>7}  {most}")
+
+
+def say(line: str) -> None:
+    """Print at once: a run takes minutes."""
+    print(line, flush=True)  # noqa: T201  # the table is the product here
+
+
+if __name__ == "__main__":
+    sys.exit(main())

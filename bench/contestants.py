@@ -1,0 +1,135 @@
+"""What is measured: each brings a forward up and keeps it, in its own way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from trayagent.sandbox import Agent, Lab
+
+FORWARD_PORT = 9000
+TARGET = f"{FORWARD_PORT}:127.0.0.1:8000"
+
+
+class Contestant(Protocol):
+    """Keeps a forward on FORWARD_PORT up; `name` stands in the table."""
+
+    @property
+    def name(self) -> str:
+        """What stands in the table."""
+
+    def running(self, lab: Lab, host: str, config: str) -> contextlib.AbstractContextManager[None]:
+        """Start, wait until the forward works, and end it all afterwards."""
+
+
+def works(lab: Lab, deadline_s: float = 30.0) -> None:
+    """Wait until the forward answers."""
+    with lab.probe(FORWARD_PORT) as probe:
+        probe.release()
+        probe.result(deadline_s)
+
+
+@dataclass(frozen=True)
+class Trayagent:
+    """The agent, as a user runs it."""
+
+    name: str = "trayagent"
+
+    @contextlib.contextmanager
+    def running(self, lab: Lab, host: str, config: str) -> Iterator[None]:
+        """Run the agent in the laptop."""
+        with Agent(lab) as agent:
+            agent.start(f'[hosts.{host}]\nlocal = ["{TARGET}"]\n{config}')
+            agent.wait_state(host, "connected")
+            works(lab)
+            yield
+            agent.cli("disconnect", host)  # the masters would outlive the agent
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line that keeps an ssh with the forward running; `words` get HOST, CONFIG and FORWARD replaced."""
+
+    name: str
+    words: tuple[str, ...]
+    needs: str | None = None
+
+    @contextlib.contextmanager
+    def running(self, lab: Lab, host: str, config: str) -> Iterator[None]:
+        """Run the command in the laptop."""
+        del config
+        child = self.start(lab, host)
+        try:
+            works(lab)
+            yield
+        finally:
+            end(child)
+
+    def start(self, lab: Lab, host: str) -> subprocess.Popen[str]:
+        """Start it, and return at once."""
+        there = {"HOST": host, "CONFIG": str(lab.files.ssh / "config"), "FORWARD": TARGET}
+        words = list(self.words)
+        for name, value in there.items():
+            words = [w.replace(name, value) for w in words]
+        return lab.laptop.popen(words)
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """End a command and what it started, by its process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    time.sleep(0.1)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+_SSH = (
+    "ssh",
+    "-F",
+    "CONFIG",
+    "-N",
+    "-L",
+    "FORWARD",
+    "-o",
+    "ControlPath=none",
+    "-o",
+    "ExitOnForwardFailure=yes",
+)
+_ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
+_LOOP = "while :; do {ssh}; sleep {pause}; done"
+
+COLD = Command("cold ssh -N -L", (*_SSH, "HOST"))
+AUTOSSH = Command(
+    "autossh -M 0, alive 10x3", ("autossh", "-M", "0", *_SSH[1:], *_ALIVE, "HOST"), needs="autossh"
+)
+RESTART = Command(
+    "ssh -N, alive 10x3, restarted after 5 s",
+    ("sh", "-c", _LOOP.format(ssh=" ".join((*_SSH, *_ALIVE, "HOST")), pause=5)),
+)
+# The best that a script does today: a restart loop, and a monitor that ends the master at every new address.
+_HOME_MADE = """
+M=$(mktemp -u)
+while :; do
+  ssh -F CONFIG -M -S $M -N -L FORWARD -o ExitOnForwardFailure=yes \\
+      -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o ConnectTimeout=5 HOST &
+  echo $! > $M.pid
+  wait $!
+  rm -f $M
+  sleep 0.2
+done &
+ip -o monitor address | while read -r line; do
+  case "$line" in
+    Deleted*) ;;
+    *) timeout 0.2 ssh -F CONFIG -S $M -O exit HOST || { kill -9 $(cat $M.pid); rm -f $M; } ;;
+  esac
+done
+"""
+HOME_MADE = Command("restart loop + `-O exit` on each new address", ("sh", "-c", _HOME_MADE))
+PEERS: tuple[Command, ...] = (HOME_MADE, AUTOSSH, RESTART)

@@ -1,0 +1,57 @@
+"""From the event to the first byte through the forward, for us, for a cold ssh and for the peers."""
+
+from __future__ import annotations
+
+from bench.contestants import COLD, FORWARD_PORT, Contestant, end
+from bench.scenarios import HOST, Scenario
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Lab
+
+RTT_MS = 50.0
+GIVE_UP_S = 60.0
+
+
+def seconds(contestant: Contestant, scenario: Scenario) -> float | None:
+    """Return the seconds from t0 to the first byte, None when that took longer than GIVE_UP_S."""
+    with _laid(scenario) as lab:
+        scenario.prepare(lab)
+        with contestant.running(lab, HOST, scenario.config), lab.probe(FORWARD_PORT) as probe:
+            t0 = scenario.happen(lab)
+            probe.release()
+            try:
+                return probe.result(GIVE_UP_S) - t0
+            except TrayagentError:
+                return None
+
+
+def cold_seconds(scenario: Scenario) -> float:
+    """Return the seconds that a fresh plain ssh takes on the network as it is after the event."""
+    with _laid(scenario) as lab:
+        scenario.prepare(lab)
+        t0 = scenario.happen(lab) if scenario.key not in {"S3", "S4"} else _now()
+        with lab.probe(FORWARD_PORT) as probe:
+            t0 = _now()
+            child = COLD.start(lab, HOST)
+            probe.release()
+            try:
+                return probe.result(GIVE_UP_S) - t0
+            finally:
+                end(child)
+
+
+def _laid(scenario: Scenario) -> Lab:
+    lab = Lab(rtt_ms=RTT_MS)
+    try:
+        lab.sshd(scenario.address)
+        lab.echo(8000)
+        lab.ssh_config({HOST: {"HostName": scenario.address, "ControlPath": "~/.ssh/cm-%C"}})
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
+def _now() -> float:
+    import time
+
+    return time.monotonic()
