@@ -138,6 +138,10 @@ class Sshd:
         self.stop()
         self.start(*options)
 
+    def pids(self) -> list[int]:
+        """Return its process and those of its connections."""
+        return [self._process.pid, *children(self._process.pid)] if self._process is not None else []
+
     def log(self) -> str:
         """Return what it logged so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""

@@ -1,0 +1,352 @@
+"""What ssh says when it fails, said by the installed ssh wherever one machine can make it fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.core.failure import Failure
+from trayagent.ssh.failures import MAX_LINE, classify
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import Keys, SshConfig, Sshd, StartMaster
+
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+SLOW_S = 20.0
+
+Told = tuple[str, str, bool]
+
+
+def told(failure: Failure) -> Told:
+    """Return what a decision looks at."""
+    return failure.kind, failure.problem.code, failure.positive
+
+
+def fail(config: SshConfig, *options: str, host: str = "box") -> Failure:
+    """Let the real ssh fail."""
+    done = config.run(*options, host, "true")
+    assert done.returncode == 255, done.stderr
+    return classify(done.stderr, host="web01", exit_status=done.returncode)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to fail: lines of sshd_config, lines of ssh_config, known_hosts, options of ssh.
+
+    {port}, {user}, {keys} (files: `a` and `b` unknown to the server, `open` the right one with mode 0644,
+    `junk` none) and {key} (another host's) are filled in.
+    """
+
+    told: Told
+    options: str = ""
+    server: str = ""
+    config: str = ""
+    known: str | None = None
+
+
+AUTH: Told = ("auth", "auth-denied", True)
+KEY_FILE: Told = ("key-file", "auth-denied", True)
+TOO_MANY: Told = ("too-many-keys", "too-many-auth-failures", True)
+CHANGED: Told = ("host-key-changed", "host-key-changed", False)
+UNKNOWN_KEY: Told = ("host-key-unknown", "host-key-unknown", False)
+NEGOTIATION: Told = ("negotiation", "no-common-algorithm", False)
+CONFIG: Told = ("config", "config-error", False)
+REFUSED: Told = ("refused", "refused", False)
+DROPPED: Told = ("dropped", "refused", False)
+UNREACHABLE: Told = ("unreachable", "unreachable", False)
+TIMED_OUT: Told = ("timed-out", "timed-out", False)
+DNS: Told = ("dns", "name-not-found", False)
+DIED: Told = ("died", "unknown", False)
+PROXY: Told = ("proxy-command", "jump-host-failed", False)
+
+DENIED = "AuthorizedKeysFile none"
+REAL = {
+    "no key fits": Case(AUTH, server=DENIED),
+    "the user is denied": Case(AUTH, server="DenyUsers {user}"),
+    "the key file is absent": Case(KEY_FILE, server=DENIED, config="IdentityFile /nonexistent/key"),
+    "the key file is no key": Case(KEY_FILE, server=DENIED, config="IdentityFile {keys}/junk"),
+    "the key file is open to others": Case(
+        KEY_FILE, server="MaxAuthTries 1", config="IdentityFile {keys}/open\n IdentitiesOnly yes"
+    ),
+    "too many keys": Case(
+        TOO_MANY, server="MaxAuthTries 1", config="IdentityFile {keys}/a\n IdentityFile {keys}/b"
+    ),
+    "another host key": Case(CHANGED, known="[127.0.0.1]:{port} {key}\n"),
+    "an unknown host key": Case(UNKNOWN_KEY, known=""),
+    "an unknown host key, nobody to ask": Case(UNKNOWN_KEY, "-o StrictHostKeyChecking=ask", known=""),
+    "no common key exchange": Case(
+        NEGOTIATION, "-o KexAlgorithms=ecdh-sha2-nistp256", server="KexAlgorithms curve25519-sha256"
+    ),
+    "no common cipher": Case(NEGOTIATION, "-o Ciphers=aes256-ctr", server="Ciphers aes128-ctr"),
+    "no common host key type": Case(NEGOTIATION, "-o HostKeyAlgorithms=rsa-sha2-512"),
+    "no such name": Case(DNS, "-o HostName=a..invalid"),
+    "nobody listens": Case(REFUSED, "-p 1"),
+    "a forward that must not fail": Case(
+        ("forward", "forward-failed", True),
+        "-o ExitOnForwardFailure=yes -R 0:localhost:1",
+        server="AllowTcpForwarding no",
+    ),
+    "a bad option": Case(CONFIG, "-o Foo=bar"),
+    "a bad value": Case(CONFIG, "-o Port=x"),
+    "a bad list": Case(CONFIG, "-o HostKeyAlgorithms=foo"),
+    "a bad line": Case(CONFIG, config="Foo bar"),
+    "no configuration": Case(CONFIG, "-F /nonexistent/config"),
+    "an absent ProxyCommand": Case(PROXY, "-o ProxyCommand=/nonexistent"),
+    "a ProxyCommand that says why": Case(PROXY, "-o ProxyCommand={keys}/says"),
+    "a mute ProxyCommand": Case(DROPPED, "-o ProxyCommand=true"),
+    "a control path without a folder": Case(("control-path", "config-error", True), "-M -S /nonexistent/x"),
+    "a long control path": Case(("control-path", "control-path-too-long", True), f"-M -S /{'x' * 95}"),
+}
+
+
+@pytest.fixture(scope="session")
+def keys(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the files that cases name."""
+    folder = tmp_path_factory.mktemp("cases")
+    for name in ("a", "b"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(words, check=True, timeout=SLOW_S)
+    for name, text, mode in (
+        ("junk", "no key\n", 0o600),
+        ("open", ssh_keys.user.read_text(), 0o644),
+        ("says", "#!/bin/sh\necho no token >&2\n", 0o755),
+    ):
+        (folder / name).write_text(text)
+        (folder / name).chmod(mode)
+    return folder
+
+
+@pytest.mark.parametrize("case", REAL.values(), ids=REAL)
+def test_the_real_ssh_is_understood(sshd: Sshd, ssh_config: SshConfig, keys: Path, case: Case) -> None:
+    """Each way to fail that loopback allows is taken for what it is, at the level of detail that we use too."""
+
+    def fill(text: str) -> str:
+        return text.format(port=sshd.port, user=sshd.user, keys=keys, key=OTHER_KEY)
+
+    if case.server:
+        sshd.restart(fill(case.server))
+    if "/open" in case.config:  # the right key must be offered by that file alone
+        ssh_config.path.write_text(
+            ssh_config.path.read_text().replace(f" IdentityFile {sshd.keys.user}\n", "")
+        )
+    if case.config:
+        ssh_config.add(f"Host box\n {fill(case.config)}")
+    if case.known is not None:
+        (ssh_config.folder / "known_hosts").write_text(fill(case.known))
+    options = fill(case.options).split()
+    assert told(fail(ssh_config, *options)) == case.told
+    assert told(fail(ssh_config, "-o", "LogLevel=VERBOSE", *options)) == case.told
+
+
+# The jump host's own configuration lines, those of the target, and what it must be taken for.
+JUMPS: dict[str, tuple[str, str, Told]] = {
+    "the jump host refuses the login": ("User nobody-there", "", ("auth", "auth-denied", False)),
+    "the jump host has another key": (
+        "UserKnownHostsFile {folder}/wrong", "", CHANGED,
+    ),
+    "the jump host's key is unknown": (
+        "UserKnownHostsFile /dev/null", "", UNKNOWN_KEY,
+    ),
+    "the jump host does not listen": ("Port 1", "", ("refused", "jump-host-failed", False)),
+    "the jump host has no address": ("HostName a..invalid", "", ("dns", "jump-host-failed", False)),
+    "the target refuses the login": ("", "User nobody-there", AUTH),
+    "the target does not listen": ("", "Port 1", REFUSED),
+    "the target has no address": ("", "HostName a..invalid", DNS),
+    "the target has another key": (
+        "", "UserKnownHostsFile {folder}/wrong", CHANGED,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("jump", "target", "expected"), JUMPS.values(), ids=JUMPS)
+def test_a_jump_host_is_told_from_its_target(
+    sshd: Sshd, ssh_config: SshConfig, tmp_path: Path, jump: str, target: str, expected: Told
+) -> None:
+    """Who failed is in the title, and only the target's own answer is positive."""
+    (tmp_path / "wrong").write_text(f"[127.0.0.1]:{sshd.port} {OTHER_KEY}\n")
+    common = ssh_config.path.read_text().removeprefix("Host box\n")
+    lines = f"Host jump\n{jump}\nHost far\n ProxyJump jump\n{target}\nHost far jump\n{common}"
+    ssh_config.path.write_text(lines.format(folder=tmp_path))
+    failure = fail(ssh_config, host="far")
+    assert told(failure) == expected
+    by_name = ("dns",)  # there the name itself is in the title
+    assert ("ump host" in failure.problem.title) is (
+        bool(jump) or "Port" in target
+    ) or failure.kind in by_name
+
+
+def test_a_jump_host_that_forbids_forwarding_is_told(sshd: Sshd, ssh_config: SshConfig) -> None:
+    """The login on the jump host works, the way through it does not."""
+    sshd.restart("AllowTcpForwarding no")
+    common = ssh_config.path.read_text().removeprefix("Host box\n")
+    ssh_config.path.write_text(f"Host far\n ProxyJump jump\nHost far jump\n{common}")
+    assert told(fail(ssh_config, host="far")) == ("jump", "jump-host-failed", False)
+
+
+def test_a_server_that_never_greets_timed_out(ssh_config: SshConfig) -> None:
+    """A port that accepts and says nothing is a time-out after ConnectTimeout."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        failure = fail(ssh_config, "-o", f"Port={listener.getsockname()[1]}", "-o", "ConnectTimeout=1")
+    assert told(failure) == TIMED_OUT
+
+
+def test_a_full_server_dropped_us(sshd: Sshd, ssh_config: SshConfig) -> None:
+    """MaxStartups closes without a word: it is busy, not gone."""
+    sshd.restart("MaxStartups 1:100:1")
+    with socket.create_connection(("127.0.0.1", sshd.port), timeout=SLOW_S) as first:
+        assert first.recv(4) == b"SSH-"
+        assert told(fail(ssh_config)) == DROPPED
+
+
+def test_a_master_cut_by_its_server_died(sshd: Sshd, start_master: StartMaster) -> None:
+    """The end of a connection that worked is told from one that never did."""
+    master = start_master()
+    sshd.stop()
+    status = master.process.wait(SLOW_S)
+    assert told(classify(master.stderr(), host="web01", exit_status=status)) == DIED
+
+
+def test_a_master_whose_server_went_silent_died_of_it(sshd: Sshd, start_master: StartMaster) -> None:
+    """ServerAlive ended it: that is a time-out."""
+    master = start_master("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
+    stopped = sshd.pids()
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):  # one that served the login may just have ended
+            os.kill(pid, signal.SIGSTOP)
+    try:
+        status = master.process.wait(SLOW_S)
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    assert told(classify(master.stderr(), host="web01", exit_status=status)) == ("died", "timed-out", False)
+
+
+# What loopback and one version cannot produce, as OpenSSH and PAM word it.
+RECORDED: dict[str, tuple[str, Told]] = {
+    "no route": ("ssh: connect to host 203.0.113.1 port 22: No route to host", UNREACHABLE),
+    "no network": (
+        "ssh: connect to host 2001:db8::1 port 22: Network is unreachable", UNREACHABLE,
+    ),
+    "a blackhole route": (
+        "ssh: connect to host 203.0.113.1 port 22: Invalid argument", UNREACHABLE,
+    ),
+    "a prohibit route": (
+        "ssh: connect to host 203.0.113.1 port 22: Permission denied", UNREACHABLE,
+    ),
+    "silence": (
+        "ssh: connect to host 203.0.113.1 port 22: Connection timed out", TIMED_OUT,
+    ),
+    "resolver down": (
+        "ssh: Could not resolve hostname web01: Temporary failure in name resolution",
+        DNS,
+    ),
+    "the agent's user said no": (
+        (
+            'sign_and_send_pubkey: signing failed for ED25519 "/k" from agent: agent refused operation\n'
+            "me@203.0.113.1: Permission denied (publickey)."
+        ),
+        AUTH,
+    ),
+    "the security key is unplugged": (
+        (
+            'sign_and_send_pubkey: signing failed for ED25519-SK "/k": device not found\n'
+            "me@203.0.113.1: Permission denied (publickey)."
+        ),
+        AUTH,
+    ),
+    "booting": (
+        (
+            '"System is booting up. Unprivileged users are not permitted to log in yet. Please come back later.'
+            ' For technical details, see pam_nologin(8)."\nConnection closed by 203.0.113.1 port 22'
+        ),
+        ("booting", "refused", True),
+    ),
+    "going down": (
+        (
+            "System is going down. Unprivileged users are not permitted to log in anymore.\n"
+            "me@203.0.113.1: Permission denied (publickey)."
+        ),
+        ("booting", "refused", True),
+    ),
+    "a penalty (9.8)": ("banner line 0: Not allowed at this time\n", DROPPED),
+    "MaxStartups (9.7)": ("banner line 0: Exceeded MaxStartups\r\n", DROPPED),
+    "dropped without a prefix (10.x)": ("Connection reset by 203.0.113.1 port 22", DROPPED),
+    "a taken control path": (
+        "ControlSocket /run/m already exists, disabling multiplexing", ("control-path", "control-path-taken", True),
+    ),
+    "an open configuration": (
+        "Bad owner or permissions on /home/me/.ssh/config", CONFIG,
+    ),
+    "a broken pipe": ("client_loop: send disconnect: Broken pipe", DIED),
+    "a reset": (
+        "Read from remote host 203.0.113.1: Connection reset by peer\nclient_loop: send disconnect: Broken pipe",
+        DIED,
+    ),
+    "a master that carried a forward to a closed port": (
+        "channel 2: open failed: connect failed: Connection refused\nConnection to web01 closed by remote host.",
+        DIED,
+    ),
+    "the second of two jump hosts does not listen": (
+        (
+            "channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed\n"
+            "Connection closed by UNKNOWN port 65535\nConnection closed by UNKNOWN port 65535"
+        ),
+        ("refused", "jump-host-failed", False),
+    ),
+    "what nobody knows": ("something new\nWarning: Permanently added 'x'", ("unknown", "unknown", False)),
+    "nothing": ("", ("unknown", "unknown", False)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("stderr", "expected"), RECORDED.values(), ids=RECORDED)
+def test_a_recorded_text_is_understood(stderr: str, expected: Told) -> None:
+    """What one machine cannot produce is taken for what it is all the same."""
+    assert told(classify(stderr, host="web01", exit_status=255)) == expected
+
+
+def test_our_own_deadline_is_a_time_out_unless_ssh_said_more() -> None:
+    """No exit status means that we ended it."""
+    assert classify("", host="web01").kind == "timed-out"
+    assert classify("Warning: Permanently added 'x'\n", host="web01").kind == "timed-out"
+    assert classify("me@x: Permission denied (publickey).", host="web01").kind == "auth"
+
+
+def test_every_title_names_the_host_or_ssh_s_own_words() -> None:
+    """A person reads whom it concerns, and what to type next."""
+    failure = classify("me@203.0.113.1: Permission denied (publickey).", host="web01", exit_status=255)
+    assert (failure.problem.title, failure.problem.hint) == (
+        "web01 refused the login",
+        "Check the key or agent: ssh web01",
+    )
+    assert (
+        classify("x: line 3: Bad port 'y'.", host="web01", exit_status=255).problem.title
+        == "x: line 3: Bad port 'y'."
+    )
+    assert classify("odd\n", host="web01", exit_status=255).problem.title == "odd"
+    assert classify("", host="web01", exit_status=1).problem.title == "ssh to web01 ended with status 1"
+
+
+@given(
+    st.text(max_size=300) | st.sampled_from([text for text, _ in RECORDED.values()]),
+    st.sampled_from([None, 255]),
+)
+def test_any_text_is_a_failure_with_a_printable_title(stderr: str, exit_status: int | None) -> None:
+    """A server may write what it likes: no exception, no escape sequence, one short line."""
+    problem = classify(stderr + "\x1b[2J{x}\r", host="web01", exit_status=exit_status).problem
+    assert problem.title
+    assert problem.title.isprintable()
+    assert problem.hint.isprintable() or not problem.hint
+    assert len(problem.title) < MAX_LINE + 100

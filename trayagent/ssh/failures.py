@@ -1,0 +1,104 @@
+"""From what ssh wrote to stderr to the failure that it means."""
+
+from __future__ import annotations
+
+import re
+
+from trayagent.core.failure import Failure, FailureKind
+from trayagent.core.problems import Problem
+from trayagent.ssh.failure_table import TABLE, Row
+
+MAX_LINE = 200
+"""Characters of ssh's own words that are shown; a server may have written them."""
+
+# The last words of ssh when what carried it (a jump host's ssh, a ProxyCommand) ended.
+_CARRIER_ENDED = re.compile(r"^Connection (?:closed|reset) by UNKNOWN port 65535$", re.MULTILINE)
+# Said by every ssh, whatever becomes of it.
+_NOISE = re.compile(
+    r"(?:kex_exchange_identification: |Authenticated to |Warning: Permanently added |Transferred: "
+    r"|Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
+)
+# Only the jump host's user or administrator can help; anything else of it is the world being down.
+_KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
+    {
+        "auth",
+        "too-many-keys",
+        "key-file",
+        "passphrase",
+        "host-key-changed",
+        "host-key-unknown",
+        "negotiation",
+        "config",
+    }
+)
+
+
+def classify(stderr: str, *, host: str, exit_status: int | None = None) -> Failure:
+    """Return why ssh to `host` failed; `exit_status` None when our own deadline ended it.
+
+    Never raises; what no row of the table knows is `unknown`, with ssh's last line.
+    """
+    text = _printable(stderr)
+    ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
+    if ends and (said := _without_noise(text[: ends[0]])):
+        return _carried(said, host, links=len(ends))
+    return _direct(text, host) or _unexplained(text, host, exit_status)
+
+
+def _direct(text: str, host: str) -> Failure | None:
+    found = _row_of(text)
+    return _failure(*found, who=host, host=host) if found is not None else None
+
+
+def _carried(said: str, host: str, links: int) -> Failure:
+    """Read what a jump host's ssh or a ProxyCommand said before it ended.
+
+    A jump host that could not reach the next machine speaks of that one: the target, when it was
+    the only of the `links` that ended.
+    """
+    found = _row_of(said)
+    if found is None:
+        title = f"The ProxyCommand of {host} failed: {_last_line(said)}"
+        return Failure(Problem("jump-host-failed", title), "proxy-command")
+    row, match = found
+    if links == 1 and "stdio forwarding failed" in said:
+        return _failure(row, match, who=host, host=host)
+    problem = _failure(row, match, who=f"the jump host of {host}", host=host).problem
+    code = problem.code if row.kind in _KEEPS_ITS_CODE else "jump-host-failed"
+    title = problem.title[:1].upper() + problem.title[1:]
+    return Failure(Problem(code, title, problem.hint), row.kind)
+
+
+def _row_of(text: str) -> tuple[Row, re.Match[str]] | None:
+    for row in TABLE:
+        match = row.pattern.search(text)
+        if match is not None:
+            return row, match
+    return None
+
+
+def _failure(row: Row, match: re.Match[str], *, who: str, host: str) -> Failure:
+    groups = {name: (value or "").strip()[:MAX_LINE] for name, value in match.groupdict().items()}
+    title = row.title.format(who=who, host=host, **groups)
+    hint = row.hint.format(who=who, host=host, **groups)
+    return Failure(Problem(row.code, title, hint), row.kind, row.positive)
+
+
+def _unexplained(text: str, host: str, exit_status: int | None) -> Failure:
+    if exit_status is None:
+        return Failure(Problem("timed-out", f"{host} did not answer in time"), "timed-out")
+    title = _last_line(text) or f"ssh to {host} ended with status {exit_status}"
+    return Failure(Problem("unknown", title, f"See all of it: ssh -v {host}"), "unknown")
+
+
+def _last_line(text: str) -> str:
+    return _without_noise(text).rpartition("\n")[2][:MAX_LINE]
+
+
+def _without_noise(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line))
+
+
+def _printable(text: str) -> str:
+    """Drop what could move a terminal's cursor: a server's banner is part of what ssh writes."""
+    return "".join(sign for sign in text if sign == "\n" or sign.isprintable())
