@@ -1,0 +1,141 @@
+"""The text of ssh_config files, as far as `ssh -G` cannot tell: which files, which aliases, what may vary.
+
+`ssh -G NAME` alone says what a name means; here is only what must be known before a name is asked for.
+Blocks are not evaluated: what stands anywhere in the text counts. Files that cannot be read, loops and
+floods of Includes are passed over, as a wrong guess here costs little.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+MAX_FILE = 1024 * 1024
+"""Bytes read of one file; real ones have a few KB."""
+MAX_FILES = 256
+"""Files read from one root."""
+MAX_DEPTH = 16
+"""Includes within Includes, as in ssh."""
+
+SYSTEM = Path("/etc/ssh")
+
+Option = tuple[str, list[str]]
+
+_KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
+# %l and %L are this machine's name, which DHCP may set.
+_LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
+
+
+def config_files(path: Path) -> tuple[Path, ...]:
+    """Return all files that are read from this one on, itself first; absent ones too, for they may appear.
+
+    A glob gives what it matches now.
+    """
+    return tuple(dict.fromkeys(file for file, _ in _read(path)))
+
+
+def place_dependent(paths: Iterable[Path]) -> bool:
+    """Report whether what `ssh -G` says may differ from network to network."""
+    return any(_varies(*option) for path in paths for option in _options(path))
+
+
+def aliases(path: Path) -> tuple[str, ...]:
+    """Return the names that stand literally in Host lines: no wildcards, no negations."""
+    names = (word for key, words in _options(path) if key == "host" for word in words)
+    return tuple(
+        dict.fromkeys(name for name in names if not set(name) & set("*?!") and not name.startswith("-"))
+    )
+
+
+def control_paths(path: Path) -> tuple[str, ...]:
+    """Return the values of ControlPath as they are written, tokens kept."""
+    return tuple(dict.fromkeys(words[0] for key, words in _options(path) if key == "controlpath" and words))
+
+
+def _varies(key: str, words: list[str]) -> bool:
+    if key == "match":
+        return any(word.lstrip("!").partition("=")[0].lower() in {"exec", "localnetwork"} for word in words)
+    if key == "canonicalizehostname":
+        return bool(words) and words[0].lower() not in {"no", "false", "none"}
+    return any(_LOCAL_NAME.search(word) for word in words)
+
+
+def _options(path: Path) -> Iterator[Option]:
+    for _, options in _read(path):
+        yield from options
+
+
+def _read(root: Path) -> Iterator[tuple[Path, list[Option]]]:
+    """Yield each file once with its options, in the order in which they are met."""
+    waiting = [(root, 0)]
+    seen: set[Path] = set()
+    while waiting and len(seen) < MAX_FILES:
+        path, depth = waiting.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        options = [option for line in _lines(path) if (option := _option(line)) is not None]
+        yield path, options
+        if depth < MAX_DEPTH:
+            patterns = (word for key, words in options if key == "include" for word in words)
+            waiting += [
+                (found, depth + 1) for pattern in patterns for found in _included(pattern, root.parent)
+            ]
+
+
+def _included(pattern: str, root: Path) -> list[Path]:
+    # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's own.
+    folder = SYSTEM if root.is_relative_to(SYSTEM) else _home() / ".ssh"
+    text = str(_home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
+    if "${" in text or "%" in text:
+        return []  # variables and tokens, which 9.9 expands; nothing to watch by name
+    if not glob.has_magic(text):
+        return [Path(text)]
+    return [Path(found) for found in sorted(glob.glob(text))]  # noqa: PTH207  # Path.glob takes no absolute one
+
+
+def _home() -> Path:
+    """Return the home folder as ssh finds it: by the user's entry, whatever HOME says."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/")  # ssh itself refuses to run for a user without an entry
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        if not path.is_file():
+            return []  # a FIFO would block us
+        with path.open("rb") as file:
+            return file.read(MAX_FILE).decode("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+
+
+def _option(line: str) -> Option | None:
+    match = _KEYWORD.match(line)
+    if match is None:
+        return None
+    return match[1].lower(), _words(match[2])
+
+
+def _words(text: str) -> list[str]:
+    """Split as ssh does: quotes, and a # that begins a word begins a comment."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = "\\"
+    words: list[str] = []
+    try:
+        for word in lexer:
+            if word.startswith("#"):
+                break
+            words.append(word)
+    except ValueError:
+        return text.split()  # an open quote: ssh refuses the file, and says so itself
+    return words
