@@ -115,7 +115,9 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
         turn.because(host.name, 1, "ended", evidence)
         _ended_by_itself(turn, host, event, network=doubtful or died)
-        turn.tell("disconnected", host.name, evidence)
+        left = turn.get(event.name)
+        wished = left is None or not left.lost
+        turn.tell("disconnected", host.name, evidence, wished=wished)
     current = turn.get(event.name)
     if current is not None and not current.wish.listed and not current.lost and current.attempt is None:
         turn.forget(current.name)

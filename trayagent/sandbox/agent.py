@@ -93,7 +93,7 @@ class Agent:
             "TRAYAGENT_STATE_DIR": str(self.state_dir),
             "TRAYAGENT_SSH_CONFIG": str(files.ssh / "config"),
             "TRAYAGENT_SSH": tool("ssh"),
-            "PYTHONPATH": str(SOURCE) + ":/tmp/x/shim",
+            "PYTHONPATH": str(SOURCE),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
         }
