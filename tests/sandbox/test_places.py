@@ -183,6 +183,7 @@ def test_suspend_stops_the_laptop_and_resume_lets_it_go_on(lab: Lab) -> None:
     assert talker.stdin and talker.stdout
     wait_until(lambda: talker.pid in lab.laptop.pids())
     lab.suspend()
+    assert state(lab.guardian_pid) != "T"
     wait_until(lambda: state(talker.pid) == "T")
     lab.resume()
     talker.stdin.write("awake\n")

@@ -45,7 +45,19 @@ def test_an_old_lease_is_not_served(vpn_lab: Lab) -> None:
     vpn_lab.vpn_up()
     assert vpn_lab.laptop.ping(INTERNAL) != [None]
     vpn_lab.laptop.ip(f"addr add {old}/32 dev tun0", f"route change 10.99.0.0/24 dev tun0 src {old}")
+    before = echoes_heard(vpn_lab)
     assert vpn_lab.laptop.ping(INTERNAL, wait_s=0.2) == [None]
+    assert echoes_heard(vpn_lab) == before  # it did not even arrive
+
+
+def echoes_heard(lab: Lab) -> int:
+    """Return how many ICMP echo requests have come to the far side."""
+    names, values = (
+        line.split()
+        for line in lab.server.check(["cat", "/proc/net/snmp"]).splitlines()
+        if line.startswith("Icmp:")
+    )
+    return int(dict(zip(names, values, strict=True))["InEchos"])
 
 
 def test_a_dead_server_leaves_device_and_routes(vpn_lab: Lab) -> None:

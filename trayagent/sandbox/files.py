@@ -12,14 +12,19 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from trayagent.sandbox import plan
-from trayagent.sandbox.tools import search_path, tool
+from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 
 # The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
+
+
+# The far side has one of its own; the laboratory lies here because the path is short everywhere.
+TMP = "/tmp"  # noqa: S108 - only mkdtemp makes something in it
 
 
 class Files:
@@ -64,13 +69,19 @@ class Files:
         """Return the steps of the mount namespace of every other node.
 
         A private /tmp (tmux and sshd's agent sockets live there), /run (sshd's folder,
-        utmp) and /var/log (lastlog, wtmp): the machine's own stay as they are.
+        utmp) and /var/log (lastlog, wtmp): the machine's own stay as they are. Of the
+        machine's /tmp only the laboratory and, if they lie there, our own programs are seen.
         """
-        inside = str(self.far_tmp / self.root.name)
-        steps = [["mkdir", "", inside], ["bind", str(self.root), inside], ["bind", str(self.far_tmp), "/tmp"]]  # noqa: S108
-        steps += [["tmpfs", "lab", "/var/log"], ["tmpfs", "lab", "/run"], ["mkdir", "", "/run/sshd"]]
+        seen: list[list[str]] = []
+        for path in (str(self.root), *_programs_below(TMP)):
+            inside = str(self.far_tmp) + path.removeprefix(TMP)
+            seen += [["mkdir", "", inside], ["bind", path, inside]]
         return [
-            *steps,
+            *seen,
+            ["bind", str(self.far_tmp), TMP],
+            ["tmpfs", "lab", "/var/log"],
+            ["tmpfs", "lab", "/run"],
+            ["mkdir", "", "/run/sshd"],
             ["sysfs", "lab", "/sys"],
             *self._covers("passwd-far"),
             ["bind", self._etc("shadow"), "/etc/shadow"],
@@ -109,6 +120,17 @@ class Files:
             "LANG": "C.UTF-8",
             "PATH": search_path(),
         }
+
+
+def _programs_below(folder: str) -> list[str]:
+    """Return which of our own source, Python and tools lie below a folder, none of them inside another."""
+    places = [Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)]
+    places += [Path(tool(name)).parent.parent for name in REQUIRED if name not in missing()]
+    found: list[Path] = []
+    for place in sorted({place.resolve() for place in places}):  # a folder comes before what is in it
+        if place.is_relative_to(folder) and not any(place.is_relative_to(other) for other in found):
+            found.append(place)
+    return [str(place) for place in found]
 
 
 def keygen(path: Path) -> None:

@@ -69,6 +69,11 @@ class Lab:
         return self._world.networks
 
     @property
+    def guardian_pid(self) -> int:
+        """The process that holds the namespaces and clears up after us."""
+        return self._world.pid
+
+    @property
     def delay_line_pid(self) -> int:
         """The process that carries the frames."""
         return self._line.pid

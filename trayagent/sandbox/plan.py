@@ -111,15 +111,11 @@ def links(netns: Mapping[str, str]) -> list[str]:
             f"link set in-{n.name} up",
             f"link set out-{n.name} up",
         ]
-    # High indexes on this side: a veth whose peer has the same index in the other
-    # namespace is not taken for one, and the kernel then reports its carrier up to 1 s late.
     lines += [
-        f"link add air-{name} index {1000 + i} type veth peer name {name} netns {netns['laptop']}"
-        for i, name in enumerate(INTERFACES)
+        f"link add air-{name} type veth peer name {name} netns {netns['laptop']}" for name in INTERFACES
     ]
-    lines.append(
-        f"link add server netns {netns['internet']} type veth peer name eth0 netns {netns['server']}"
-    )
+    internet, server = netns["internet"], netns["server"]
+    lines.append(f"link add server netns {internet} type veth peer name eth0 netns {server}")
     return lines
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 ETH_P_ALL = 3
 SOL_PACKET = 263
-PACKET_STATISTICS, PACKET_VNET_HDR, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 6, 15, 20, 23
+PACKET_STATISTICS, PACKET_VNET_HDR, PACKET_QDISC_BYPASS = 6, 15, 20
 SO_RCVBUFFORCE = 33
 PR_SET_TIMERSLACK = 29
 
@@ -38,7 +38,6 @@ def packet_socket(interface: str) -> socket.socket:
     """Open a socket that takes and gives whole frames of the interface; raises OSError."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-    sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)

@@ -169,9 +169,8 @@ def _build(order: dict[str, Any]) -> dict[str, Any]:
                 _mounts(steps)
 
             answer["mnt"][name] = _namespace_of_child("mnt", enter, lambda _: None)
-    _unshare(
-        CLONE_NEWNET, "network namespace"
-    )  # the holder lives in none of them: what stops a node spares it
+    # The holder itself lives in none of them: what stops all of a node's processes spares it.
+    _unshare(CLONE_NEWNET, "network namespace")
     return answer
 
 

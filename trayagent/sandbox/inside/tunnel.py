@@ -87,7 +87,7 @@ class Server:
     def obey(self, order: dict[str, object]) -> None:
         """Take an order."""
         if "client" in order:
-            self.client, self.heard_from = order["client"], None
+            self.client = order["client"]
         self.drop = bool(order.get("drop", self.drop))
 
 
