@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from trayagent.net import linux_snapshot
+
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 DEADLINE_S = 10.0
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x1, 0x2, 0x1000
@@ -59,7 +61,11 @@ class World:
         assert done.returncode == 0, f"{lines}: {done.stderr}"
 
     def wires(self, *names: str) -> None:
-        """Make veth pairs NAME and far-NAME, up, without IPv6 addresses of their own."""
+        """Make veth pairs NAME and far-NAME, without IPv6 addresses of their own; return when they are up.
+
+        The kernel tells carrier from a work queue, a moment after ip(8) is done: a test that begins
+        before would hear of it.
+        """
         for name in names:
             self.ip(
                 f"link add {name} type veth peer name far-{name}",
@@ -68,6 +74,15 @@ class World:
                 f"link set {name} up",
                 f"link set far-{name} up",
             )
+        end = time.monotonic() + DEADLINE_S
+        while not all(self.is_up(name) for near in names for name in (near, f"far-{near}")):
+            assert time.monotonic() < end, "the wires have no carrier"
+            time.sleep(0.001)
+
+    def is_up(self, name: str) -> bool:
+        """Report whether an interface is up and has carrier."""
+        found = linux_snapshot.read().interface(name)
+        return found is not None and found.up
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Let the loop run until the condition holds; fail with `what` after the deadline."""

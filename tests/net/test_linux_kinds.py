@@ -89,7 +89,7 @@ def test_a_ring_of_links_ends() -> None:
 
 def test_lower_names_ports_and_parents_but_no_veth_peer() -> None:
     """A bridge stands on its ports, a VLAN on its card, a veth on nothing."""
-    links = (CARD, DOCKER, Link(5, "veth1", 0, 1, kind="veth", parent=6, master=3))
+    links = (CARD, DOCKER, Link(5, "veth1", 0, 1, kind="veth", parent=2, master=3))
     assert lower(DOCKER, links) == ("veth1",)
     assert lower(links[2], links) == ()
     assert lower(Link(7, "eth0.7", 0, 1, kind="vlan", parent=2), links) == ("eth0",)

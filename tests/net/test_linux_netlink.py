@@ -252,6 +252,9 @@ def test_a_lost_message_says_so_and_the_watch_goes_on(world: World) -> None:
         assert heard.all().lost
         await world.turns(50)
         heard.all()
+        world.ip("addr change 10.1.2.90/32 dev w preferred_lft 900")
+        await world.turns()
+        assert heard.hints == []
         world.ip("addr del 10.1.1.1/32 dev w")
         await world.turns()
         assert heard.all().addresses == {"10.1.1.1"}

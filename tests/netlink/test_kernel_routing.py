@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel, works
 from trayagent.netlink.errors import NetlinkError, means_no_way
-from trayagent.netlink.rtnetlink import RTN_LOCAL
+from trayagent.netlink.rtnetlink import RTM_GETROUTE, RTN_LOCAL
+from trayagent.netlink.wire import NLM_F_REQUEST, attribute
 
 
 @pytest.fixture
@@ -51,6 +54,13 @@ def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
         with pytest.raises(NetlinkError):
             rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
         assert rtquery.links(channel)
+
+
+def test_an_answer_that_nobody_took_is_skipped(channel: Channel) -> None:
+    """Answers are told apart by their sequence number."""
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+    channel._send(RTM_GETROUTE, NLM_F_REQUEST, body + attribute(1, bytes([127, 0, 0, 2])))
+    assert rtquery.route_to(channel, "127.0.0.1").network == "127.0.0.1"
 
 
 def test_a_protocol_that_does_not_exist_does_not_work() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from trayagent.ssh.process import read, socket_inodes
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster
+
+DEADLINE_S = 20.0
 
 
 def mine(folder: Path) -> list[ControlSocket]:
@@ -108,3 +112,32 @@ def test_all_masters_are_found_within_milliseconds(ssh_config: SshConfig, start_
         assert len(mine(ssh_config.folder)) == 3
         best_s = min(best_s, time.perf_counter() - begin)
     assert best_s < 0.05
+
+
+def await_owner(folder: Path, pid: int) -> None:
+    """Wait until that process is the owner: a program's name is set a moment after Popen returns."""
+    end = time.monotonic() + DEADLINE_S
+    while [s.pid for s in mine(folder)] != [pid]:
+        assert time.monotonic() < end, mine(folder)
+        time.sleep(0.002)
+
+
+def test_of_two_that_hold_it_the_younger_is_the_master(short_folder: Path) -> None:
+    """While a master forks into the background its parent still holds the socket for a moment."""
+    program = short_folder / "ssh"
+    shutil.copy("/bin/sleep", program)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_folder / "m.0123456789abcdef"))
+        listener.listen()
+        (short_folder / "m.0123456789abcdef").rename(short_folder / "m")
+        words = [str(program), "600"]
+        started = [subprocess.Popen(words, pass_fds=[listener.fileno()]) for _ in range(2)]
+        try:
+            await_owner(short_folder, started[1].pid)
+            started[1].kill()
+            started[1].wait(DEADLINE_S)
+            await_owner(short_folder, started[0].pid)
+        finally:
+            for one in started:
+                one.kill()
+                one.wait(DEADLINE_S)

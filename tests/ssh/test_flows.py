@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ import pytest
 
 from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.flows import flow_of, flows_of, tcp_facts
-from trayagent.ssh.process import kill_checked, read
+from trayagent.ssh.process import Process, kill_checked, read
 from trayagent.ssh.transport import transport_of
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def test_behind_a_proxy_command_its_process_holds_it(
     """Whatever program it is, also below a shell that stays."""
     program = ssh_config.folder / "nc.py"
     program.write_text(NC)
-    command = f"sh -c 'python3 {program} %h %p; true'"
+    command = f"sh -c '{sys.executable} {program} %h %p; true'"
     master = start_master("-o", f"ProxyCommand={command}")
     flow = flow_of(master.process.pid)
     assert flow is not None
@@ -116,29 +118,53 @@ def test_behind_a_proxy_command_its_process_holds_it(
     assert names[1].startswith("python")
 
 
+Background = Callable[..., int]
+
+
 @pytest.fixture
-def background(ssh_config: SshConfig, jump: str) -> Iterator[int]:
-    """Start a master behind a jump host that goes into the background by itself."""
-    path = str(ssh_config.control_path)
-    done = ssh_config.run("-M", "-S", path, "-o", "ControlPersist=60", "inner", "true")
-    assert done.returncode == 0, done.stderr
-    pid = owner_of(path)
-    assert pid is not None
-    below = transport_of(pid)
-    yield pid
+def background(ssh_config: SshConfig, jump: str) -> Iterator[Background]:
+    """Give a function that starts a master which goes into the background by itself."""
     assert jump
-    for process in (read(pid), *below):
+    path = str(ssh_config.control_path)
+    started: list[Process | None] = []
+
+    def start(*words: str) -> int:
+        done = ssh_config.run("-M", "-S", path, "-o", "ControlPersist=60", *words, "true")
+        assert done.returncode == 0, done.stderr
+        pid = owner_of(path)
+        assert pid is not None
+        started.extend([read(pid), *transport_of(pid)])
+        return pid
+
+    yield start
+    for process in started:
         if process is not None:
             kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)
 
 
-def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: int) -> None:
+def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: Background) -> None:
     """It is no longer the parent of its `ssh -W`; the pipes between them still tell."""
-    (child,) = transport_of(background)
-    assert child.ppid != background
-    flow = flow_of(background)
+    pid = background("inner")
+    (child,) = transport_of(pid)
+    assert child.ppid != pid
+    flow = flow_of(pid)
     assert flow is not None
     assert (flow.via, flow.pid_of_holder, flow.peer_port) == ("child", child.pid, sshd.port)
+
+
+def test_the_carrier_of_a_master_in_the_background_is_no_transport(
+    ssh_config: SshConfig, start_master: StartMaster, background: Background
+) -> None:
+    """It was handed both ends of the pipes, too; killing it would end all that it carries."""
+    carrier = start_master(host="hop", path=ssh_config.folder / "c")
+    command = f"ssh -F {ssh_config.path} -S {carrier.path} -W [%h]:%p hop"
+    pid = background("-o", f"ProxyCommand={command}", "box")
+    transport = [t.pid for t in transport_of(pid)]
+    assert len(transport) == 1
+    assert carrier.process.pid not in transport
+    flow = flow_of(pid)
+    assert flow is not None
+    assert (flow.via, flow.carrier_pid) == ("carried", carrier.process.pid)
 
 
 @pytest.mark.parametrize("how", ["command", "jump"])
@@ -199,6 +225,13 @@ def test_a_connection_that_ended_has_no_facts(start_master: StartMaster) -> None
     master.process.wait(20)
     assert tcp_facts(flow) is None
     assert flow_of(master.process.pid) is None
+
+
+def test_the_next_connection_of_the_same_numbers_is_another(start_master: StartMaster) -> None:
+    """A port may be used again; the socket's inode tells."""
+    flow = flow_of(start_master().process.pid)
+    assert flow is not None
+    assert tcp_facts(replace(flow, inode=flow.inode + 1)) is None
 
 
 def test_a_process_without_a_connection_has_none(short_folder: Path) -> None:

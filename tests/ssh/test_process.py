@@ -38,11 +38,11 @@ def start() -> Iterator[Start]:
 
 
 def settled(pid: int, comm: str) -> p.Process:
-    """Return the process once it runs the wanted program: Popen may return before."""
+    """Return the process once it runs the wanted program with its words: Popen may return before."""
     end = time.monotonic() + DEADLINE_S
     while True:
         found = p.read(pid)
-        if found is not None and found.comm == comm:
+        if found is not None and found.comm == comm and found.argv:
             return found
         assert time.monotonic() < end, found
 
@@ -117,12 +117,15 @@ def test_a_kill_spares_every_other(start: Start) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root could reach another user's process at all")
 def test_a_kill_spares_another_users_process() -> None:
     """Root is a user like any other here: somebody else's process stays."""
-    with subprocess.Popen(["sleep", "600"], user=65534) as child:
+    child = subprocess.Popen(["sleep", "600"], user=65534)
+    try:
         found = settled(child.pid, "sleep")
         assert found.uid == 65534
         assert p.kill_checked(child.pid, found.start_ticks, {"sleep"}, signal.SIGKILL) == "other"
         assert child.poll() is None
+    finally:
         child.kill()
+        child.wait(DEADLINE_S)
 
 
 def test_an_exit_is_told_at_once_and_once(start: Start) -> None:

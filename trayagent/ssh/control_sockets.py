@@ -18,7 +18,7 @@ from pathlib import Path
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.unix_diag import LISTEN, UnixSocket, unix_sockets
-from trayagent.ssh.process import Process, pids_of, socket_inodes, ssh_processes
+from trayagent.ssh.process import pids_of, read, socket_inodes, ssh_pids
 
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _INODE_MASK = 0xFFFFFFFF  # the kernel tells the file's inode in 32 bits
@@ -46,7 +46,7 @@ def listening(uid: int) -> list[ControlSocket]:
     candidates = {s.inode: s for s in _listeners() if _BIND_NAME.fullmatch(s.name)}
     if not candidates:
         return []
-    owners = _owners(ssh_processes(uid), candidates)
+    owners = _owners(ssh_pids(uid), candidates)
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
 
@@ -69,7 +69,7 @@ def owner_of(path: str) -> int | None:
     if not wanted:
         return None
     uid = os.getuid()
-    by_ssh = _owners(ssh_processes(uid), wanted)
+    by_ssh = _owners(ssh_pids(uid), wanted)
     if by_ssh:
         return next(iter(by_ssh.values()))
     return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
@@ -81,13 +81,20 @@ def _listeners() -> list[UnixSocket]:
     return [s for s in found if s.kind == socket.SOCK_STREAM and not s.name.startswith("@")]
 
 
-def _owners(processes: Iterable[Process], wanted: dict[int, UnixSocket]) -> dict[int, int]:
+def _owners(pids: Iterable[int], wanted: dict[int, UnixSocket]) -> dict[int, int]:
     """Return socket inode -> pid. Of two that hold it (a fork that is going on) the younger is the master."""
     owners: dict[int, int] = {}
-    for process in sorted(processes, key=lambda p: (p.start_ticks, p.pid)):
-        for inode in socket_inodes(process.pid) & wanted.keys():
-            owners[inode] = process.pid
+    for pid in pids:
+        for inode in socket_inodes(pid) & wanted.keys():
+            owners[inode] = _younger(owners.get(inode, pid), pid)
     return owners
+
+
+def _younger(one: int, other: int) -> int:
+    if one == other:
+        return one
+    found = [process for process in (read(one), read(other)) if process is not None]
+    return max(found, key=lambda p: (p.start_ticks, p.pid)).pid if found else other
 
 
 def _control_socket(found: UnixSocket, pid: int) -> ControlSocket:

@@ -25,7 +25,7 @@ from trayagent.netlink.inet_diag import (
 )
 from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
 from trayagent.netlink.unix_diag import unix_sockets
-from trayagent.ssh.process import Process, descendants, descriptors, inode_of, socket_inodes, ssh_processes
+from trayagent.ssh.process import Process, descendants, descriptors, inode_of, socket_inodes, ssh_pids
 from trayagent.ssh.transport import own_descriptors, proxies
 
 Via = Literal["direct", "child", "carried"]
@@ -136,7 +136,7 @@ class _Search:
     @cached_property
     def holders(self) -> dict[int, int]:
         """Sockets of this user's ssh processes: inode to pid."""
-        return {i: p.pid for p in ssh_processes(os.getuid()) for i in socket_inodes(p.pid)}
+        return {inode: pid for pid in ssh_pids(os.getuid()) for inode in socket_inodes(pid)}
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
         """Return how `pid` is carried."""

@@ -66,9 +66,14 @@ def pids_of(uid: int) -> Iterator[int]:
                     yield int(entry.name)
 
 
+def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
+    """Yield the pid of each ssh client of a user, masters and others; `names` are the programs' comm."""
+    return (pid for pid in pids_of(uid) if _comm(pid) in names)
+
+
 def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
     """Return the ssh clients of a user, masters and others; `names` are the programs' comm."""
-    found = (read(pid) for pid in pids_of(uid) if _comm(pid) in names)
+    found = map(read, ssh_pids(uid, names))
     return [process for process in found if process is not None]
 
 
