@@ -91,7 +91,7 @@ def _bare_possible(host: Host) -> bool:
     master = host.master
     if master is None or master.peer is None or not master.direct:
         return False
-    return not is_private(master.peer) or host.place in host.reached
+    return not is_private(master.peer) or host.was_reached_at(host.place)
 
 
 def _jump_in_doubt(turn: Turn, host: Host) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trayagent.core.hosts import Host, MasterPath, Place
 from trayagent.core.network import Snapshot, Touched
@@ -53,7 +53,7 @@ def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
         tuple(sorted(up_after - up_before)),
         tuple(sorted(up_before - up_after)),
         _default(old) != _default(new),
-        underlay(old) != underlay(new),
+        _underlay_changed(old, new, touched),
         bool(touched),
     )
 
@@ -78,17 +78,11 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
     master = host.master
     if master is None:
         return ""
-    if host.path != path:
+    if host.path is None or path_differs(host.path, path):
         return "path=changed"
     if not path.present:
         return ""  # nothing about a missing address can change but its return
-    if (
-        place is not None
-        and host.place is not None
-        and place.known
-        and host.place.known
-        and place != host.place
-    ):
+    if place is not None and host.place is not None and place.differs(host.place):
         return "gateway=changed"
     if touched.lost:
         return "messages=lost"
@@ -101,9 +95,31 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
     return ""
 
 
+def path_differs(old: MasterPath, new: MasterPath) -> bool:
+    """Report whether the path itself changed; that the kernel prefers our source again takes no doubt away."""
+    return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
+
+
 def current_path(host: Host, snapshot: Snapshot) -> MasterPath | None:
     """Return the path of the host's master now, or None without one."""
     return path_of(host.master, snapshot) if host.master is not None else None
+
+
+def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
+    """Report whether tunnels stand on something else now: another way out, or the same one that flickered.
+
+    A better source address (a new privacy address) is none: tunnels keep the one that they have.
+    """
+    before, after = underlay(old), underlay(new)
+    if before is None or after is None:
+        return before != after
+    interface, gateway, source = before
+    if (interface, gateway) != after[:2] or (source is not None and not new.has_address(source)):
+        return True
+    macs = [s.gateway_macs.get((interface, gateway)) for s in (old, new)] if gateway else [None]
+    if all(macs) and len(set(macs)) > 1:
+        return True
+    return touched.lost or interface in touched.links | touched.routes or source in touched.addresses
 
 
 def _default(snapshot: Snapshot) -> tuple[tuple[str, str | None], ...]:

@@ -49,7 +49,7 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
         return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
     if not _network_allowed(host, state.network.name):
         return Gate(way, "network-not-allowed", f"network={state.network.name}")
-    if not _strict(host) and _needs_known_place(host) and way.place not in host.reached:
+    if not _strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
         return Gate(
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
         )
@@ -66,8 +66,7 @@ def here(state: State) -> Place | None:
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:
-    place = here(state)
-    return place is not None and place.known and place in host.reached
+    return host.was_reached_at(here(state))
 
 
 def _through_tunnel(way: Way, state: State) -> bool:

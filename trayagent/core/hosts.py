@@ -94,8 +94,24 @@ class Place:
 
     @property
     def known(self) -> bool:
-        """Whether two equal places are certainly the same place."""
+        """Whether this place could be told from others."""
         return bool(self.gateway or self.network)
+
+    def matches(self, other: Place) -> bool:
+        """Report whether both are certainly the same place; a gateway says more than a network's name."""
+        if self.egress != other.egress:
+            return False
+        if self.gateway and other.gateway:
+            return self.gateway == other.gateway
+        return bool(self.network) and self.network == other.network
+
+    def differs(self, other: Place) -> bool:
+        """Report whether these are certainly two places; what only one of them tells is no difference."""
+        if self.egress != other.egress:
+            return True
+        if self.gateway and other.gateway:
+            return self.gateway != other.gateway
+        return bool(self.network and other.network) and self.network != other.network
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +231,10 @@ class Host:
     def by_user(self) -> bool:
         """Whether the user's own word is being carried out."""
         return self.asked or (self.attempt is not None and self.attempt.purpose == "user")
+
+    def was_reached_at(self, place: Place | None) -> bool:
+        """Report whether it was certainly here that the host was reached before."""
+        return place is not None and any(known.matches(place) for known in self.reached)
 
     @property
     def server(self) -> str:

@@ -64,7 +64,7 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
         failure.kind == "host-key-changed"
         and bool(host.reached)
         and attempt.place is not None
-        and attempt.place not in host.reached
+        and not host.was_reached_at(attempt.place)
     )
     problem = not_here(host) if away else failure.problem
     refused = host.refused

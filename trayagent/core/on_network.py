@@ -10,13 +10,13 @@ from trayagent.core.changes import NetworkDelta, compare, current_path, master_p
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
 from trayagent.core.gate import here
-from trayagent.core.hosts import Host, Wish
+from trayagent.core.hosts import Host, MasterPath, Place, Wish
 from trayagent.core.network import Touched
 from trayagent.core.paths import is_private, way_for
 from trayagent.core.retry import STOP_KINDS, rearmed
 from trayagent.core.turn import Turn
 
-_PLACES_KEPT = 32  # of one host; the oldest knowledge goes first
+_PLACES_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
 _WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"dropped", "booting", "auth"})
 
 
@@ -45,11 +45,12 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
     place = master_place(host, path, new)
     why = path_change(host, path, place, touched)
     wary = delta.underlay_changed and _in_tunnel(host, turn)
-    changed = bool(why) and host.path is not None
+    # A path that is seen for the first time is a change only where it is already broken.
+    changed = bool(why) if host.path is not None else not _whole(path)
     host = turn.put(
         host,
         path=path,
-        place=place if place is not None and (place.known or host.place is None) else host.place,
+        place=_better_known(host.place, place),
         changed_at=now if changed else host.changed_at,
         wary_at=now if wary and path.present else host.wary_at,
         gone_at=None if path.present else (host.gone_at if host.gone_at is not None else now),
@@ -62,6 +63,17 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
     elif changed or wary:
         _rearm_where_moved(turn, host)
         turn.because(host.name, 0, "suspect", f"{why or 'underlay=changed'} path={_words(host)}")
+
+
+def _better_known(old: Place | None, new: Place | None) -> Place | None:
+    """Return the place of now; the old one where it says more of the same (a gateway not yet resolved)."""
+    if new is None or (old is not None and not new.differs(old) and old.gateway and not new.gateway):
+        return old
+    return new
+
+
+def _whole(path: MasterPath) -> bool:
+    return path.present and path.carrier and path.egress is not None
 
 
 def _words(host: Host) -> str:
@@ -100,8 +112,8 @@ def note_reached(turn: Turn, host: Host) -> Host:
     egress = host.path.egress
     place = host.place
     reached = host.reached
-    if place is not None and place.known and place not in reached:
-        reached = frozenset([place, *list(reached)[: _PLACES_KEPT - 1]])
+    if place is not None and place.known and not host.was_reached_at(place):
+        reached = frozenset([place, *sorted(reached, key=_words_of)[: _PLACES_KEPT - 1]])
     learned = _learned_vpn(turn, host)
     through = host.reached_through | ({egress} if egress else frozenset())
     if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
@@ -113,6 +125,10 @@ def note_reached(turn: Turn, host: Host) -> Host:
     return host
 
 
+def _words_of(place: Place) -> tuple[str, str, str]:
+    return (place.egress, place.gateway, place.network)
+
+
 def _learned_vpn(turn: Turn, host: Host) -> str | None:
     path, master = host.path, host.master
     if path is None or master is None or master.peer is None or host.wish.vpn is not None:
@@ -121,7 +137,7 @@ def _learned_vpn(turn: Turn, host: Host) -> str | None:
         # Reached without it here: it holds only at places where that is not known.
         return host.learned_vpn
     narrow = path.prefix is not None and int(path.prefix.rpartition("/")[2]) > 1
-    if not (narrow or is_private(master.peer)) or here(turn.state) in host.reached:
+    if not (narrow or is_private(master.peer)) or host.was_reached_at(here(turn.state)):
         return host.learned_vpn
     return path.egress
 

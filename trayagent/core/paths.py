@@ -12,7 +12,22 @@ from ipaddress import ip_address, ip_network
 from trayagent.core.hosts import Host, Master, MasterPath, Place
 from trayagent.core.network import Interface, Lookup, Route, Snapshot
 
-_SHARED = ip_network("100.64.0.0/10")  # RFC 6598: carrier-grade NAT, also used by overlay networks
+# What has no meaning outside its own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks),
+# IPv4 and IPv6 link-local, RFC 4193. `ip_address.is_private` also has documentation and benchmark prefixes.
+_PRIVATE = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "fe80::/10",
+            "fc00::/7",
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +51,7 @@ def is_address(text: str) -> bool:
 def is_private(ip: str) -> bool:
     """Report whether an address has no meaning outside its own network (RFC 1918, 4193, 6598, link-local)."""
     address = ip_address(ip.partition("%")[0])
-    shared = address.version == 4 and address in _SHARED
-    return (address.is_private or address.is_link_local or shared) and not address.is_loopback
+    return any(address.version == net.version and address in net for net in _PRIVATE)
 
 
 def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
@@ -95,14 +109,20 @@ def way_for(host: Host, snapshot: Snapshot) -> Way | None:
     for lookup in next_lookups(host):
         route = snapshot.matched.get(lookup)
         if route is not None and usable_interface(snapshot, route.interface, host.reached_through):
-            return Way(route.interface, route.source, place_of(snapshot, route))
+            return _way(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
         return None
     for route in default_routes(snapshot):
         if usable_interface(snapshot, route.interface, host.reached_through):
-            return Way(route.interface, route.source, place_of(snapshot, route))
+            return _way(snapshot, route)
     return None
+
+
+def _way(snapshot: Snapshot, route: Route) -> Way:
+    interface = snapshot.interface(route.interface)
+    source = route.source or (_first_address(interface, route) if interface is not None else None)
+    return Way(route.interface, source, place_of(snapshot, route))
 
 
 def next_lookups(host: Host) -> tuple[Lookup, ...]:

@@ -1,0 +1,331 @@
+"""Tells a story to `decide` and writes down what it does: events in, actions and reasons out, with times."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from dataclasses import fields, replace
+
+from tests.stories.scenes import NOTHING, Scene
+from trayagent.core import actions as a
+from trayagent.core import events as e
+from trayagent.core.decide import decide
+from trayagent.core.failure import Failure, FailureKind
+from trayagent.core.hosts import Hop, Host, Master, Wish
+from trayagent.core.network import Touched
+from trayagent.core.paths import lookups
+from trayagent.core.problems import Code, Problem
+from trayagent.core.resolved import HostKeyChecking, Resolved
+from trayagent.core.shown import shown_state
+from trayagent.core.state import State
+from trayagent.core.turn import Why
+
+SERVER = "203.0.113.10"
+LOCAL = "192.168.10.2"
+ALWAYS = Wish(listed=True, connect="always")
+ON_USE = Wish(listed=True, connect="on-use")
+
+_CODES: dict[FailureKind, Code] = {
+    "auth": "auth-denied",
+    "timed-out": "timed-out",
+    "refused": "refused",
+    "dropped": "refused",
+    "host-key-changed": "host-key-changed",
+    "config": "config-error",
+    "control-path": "control-path-taken",
+    "unreachable": "unreachable",
+}
+_UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
+
+
+def failure(kind: FailureKind, *, positive: bool = False) -> Failure:
+    """Return a failure of this kind, with a problem to go with it."""
+    return Failure(Problem(_CODES.get(kind, "unknown"), f"it is {kind}"), kind, positive)
+
+
+class Story:
+    """Keeps the state, the clock and the transcript.
+
+    `t` is seconds since the story began. Timers that a decision asked for come back by
+    themselves while the time passes. The kernel is asked at once: `acked` and `due` hold
+    what it will say of each host's master.
+    """
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.t = 0.0
+        self.scene = NOTHING
+        self.acked: dict[str, bool] = {}
+        self.due: dict[str, float] = {}
+        self.actions: list[a.Action] = []
+        self.tells: list[a.Tell] = []
+        self.whys: list[Why] = []
+        self._timers: dict[str, float] = {}
+        self._lines: list[str] = []
+        self._last: dict[str, tuple[int, str]] = {}
+        self._pid = 100
+
+    # Events in.
+
+    def post(self, event: e.Event, words: str = "") -> None:
+        """Let something happen now."""
+        self._lines.append(f"{self.t:.3f} {words or type(event).__name__}")
+        self._decide(event)
+        self._read_what_is_missing()
+
+    def after(self, seconds: float) -> Story:
+        """Let time pass; what was due meanwhile is decided on at its own time."""
+        until = self.t + seconds
+        while (due := min(((at, n) for n, at in self._timers.items()), default=None)) and due[0] <= until:
+            at, name = due
+            del self._timers[name]
+            self.t = max(self.t, at)
+            before = len(self._lines)
+            self._decide(e.TimeCame(self.t, name))
+            if len(self._lines) > before:
+                self._lines.insert(before, f"{self.t:.3f} the time came for {name}")
+        self.t = until
+        return self
+
+    def network(self, scene: Scene, touched: Touched | None = None) -> None:
+        """Let the network be another one."""
+        self.scene = scene
+        self.post(self._read(touched or Touched()), f"network: {scene.label}{_flicker(touched)}")
+
+    def configured(
+        self, *, keep_while_offline_s: float = 600.0, vpns: tuple[e.Vpn, ...] = (), **wishes: Wish
+    ) -> None:
+        """Let the configuration be read."""
+        self.post(e.Configured(self.t, wishes, vpns, True, keep_while_offline_s), "configured")
+
+    def resolved(
+        self,
+        name: str,
+        *,
+        server: str = SERVER,
+        strict: HostKeyChecking = "ask",
+        jump: str | None = None,
+        command: str | None = None,
+        hop: Hop | None = None,
+    ) -> None:
+        """Let `ssh -G` answer."""
+        answer = Resolved(
+            name,
+            server,
+            control_path=f"/cm/{name}",
+            proxy_jump=jump,
+            proxy_command=command,
+            strict_host_key_checking=strict,
+        )
+        first = hop or (Hop(server, 22) if command is None else None)
+        self._quiet(e.HostResolved(self.t, name, answer, first))
+
+    def started(self) -> None:
+        """Let the first look at the machine be over."""
+        self.post(e.Started(self.t), "started")
+
+    def found(self, name: str, *, fresh: bool = True, stranger: bool = False, **facts: object) -> Master:
+        """Let a living master be found."""
+        master = self.master(name, **facts)
+        age = "fresh" if fresh else "old"
+        self.post(
+            e.MasterFound(self.t, name, master, stranger, fresh), f"found {name} pid={master.pid} {age}"
+        )
+        return master
+
+    def ended(
+        self, name: str, pid: int | None = None, *, by_request: bool = False, kind: FailureKind | None = None
+    ) -> None:
+        """Let a master's process end."""
+        pid = pid or self.living(name).pid
+        said = failure(kind) if kind is not None else None
+        self.post(e.MasterEnded(self.t, name, pid, said, by_request), f"ended {name} pid={pid}")
+
+    def answered(self, name: str) -> None:
+        """Let the master's probe come back."""
+        self.post(e.ProbeAnswered(self.t, name, self.living(name).pid), f"probe of {name} answered")
+
+    def established(self, name: str) -> None:
+        """Let the TCP connection of the host's attempt stand."""
+        self.post(e.AttemptEstablished(self.t, name, self._attempt(name)), f"attempt of {name} established")
+
+    def ready(self, name: str, *, bare: bool = False, **facts: object) -> Master | None:
+        """Let the host's attempt be through."""
+        master = None if bare else self.master(name, ours=True, **facts)
+        words = "answered" if master is None else f"ready pid={master.pid}"
+        self.post(e.AttemptReady(self.t, name, self._attempt(name), master), f"attempt of {name} {words}")
+        return master
+
+    def fails(self, name: str, kind: FailureKind, *, positive: bool = False) -> None:
+        """Let the host's attempt fail."""
+        words = f"attempt of {name} failed: {kind}{' positive' * positive}"
+        self.post(e.AttemptFailed(self.t, name, self._attempt(name), failure(kind, positive=positive)), words)
+
+    def took_over(self, name: str) -> None:
+        """Let the take-over that was asked for be done, and the judged master end by it."""
+        asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
+        if asked.old is not None and self.host(name).master == asked.old:
+            self._quiet(e.MasterEnded(self.t, name, asked.old.pid))
+        new = replace(asked.master, control_path=f"/cm/{name}")
+        self.post(e.TookOver(self.t, name, asked.attempt, new), f"took over {name} pid={new.pid}")
+
+    # A beginning that many stories share.
+
+    def connected(
+        self,
+        name: str = "web",
+        wish: Wish = ALWAYS,
+        scene: Scene | None = None,
+        *,
+        server: str = SERVER,
+        strict: HostKeyChecking = "ask",
+        **facts: object,
+    ) -> Master:
+        """Begin with one host that is connected from home; nothing of it is in the transcript."""
+        self.scene = scene if scene is not None else self.scene
+        self._quiet(e.Configured(self.t, {**{h.name: h.wish for h in self.state.hosts.values()}, name: wish}))
+        self.resolved(name, server=server, strict=strict)
+        self._quiet(self._read(Touched()))
+        master = self.master(name, **{"ours": True, "peer": server, **facts})
+        self._quiet(e.MasterFound(self.t, name, master, fresh=True))
+        self._quiet(e.Started(self.t))
+        return master
+
+    def reconnected(self, name: str = "web", **facts: object) -> Master:
+        """Let the host's attempt be through and in place, with nothing of it in the transcript."""
+        new = self.master(name, ours=True, **facts)
+        self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new))
+        self.took_over(name)
+        self.forget()
+        return new
+
+    def master(self, name: str, **facts: object) -> Master:
+        """Return a new master with its own pid, at the address that the machine has now."""
+        self._pid += 1
+        known = {f.name for f in fields(Master)}
+        assert set(facts) <= known, f"a master has no {set(facts) - known}"
+        plain = Master(
+            self._pid, 7, f"/cm/{name}", local=self._address(), local_port=50000, peer=SERVER, peer_port=22
+        )
+        return replace(replace(plain, min_rtt_s=0.050), **facts)  # type: ignore[arg-type]
+
+    # What came of it.
+
+    def expect(self, text: str) -> None:
+        """Compare what was written down since the last time, and start a new page."""
+        want = textwrap.dedent(text).strip().splitlines()
+        got, self._lines = self._lines, []
+        self._last.clear()
+        diff = "\n".join(difflib.unified_diff(want, got, "told", "happened", lineterm="", n=50))
+        assert want == got, f"\n{diff}"
+
+    def forget(self) -> None:
+        """Start a new page without looking at the old one."""
+        self._lines = []
+        self._last.clear()
+
+    def host(self, name: str) -> Host:
+        """Return a host's facts."""
+        return self.state.hosts[name]
+
+    def living(self, name: str) -> Master:
+        """Return a host's living master."""
+        master = self.host(name).master
+        assert master is not None, f"{name} has no master"
+        return master
+
+    def shown(self, name: str) -> str:
+        """Return the state that status shows."""
+        return shown_state(self.host(name), self.state, self.t)
+
+    def why(self, name: str) -> str:
+        """Return the evidence of the last decision about a host."""
+        return next(w.evidence for w in reversed(self.whys) if w.name == name)
+
+    def told(self, event: str) -> list[a.Tell]:
+        """Return the events of that name that clients heard of."""
+        return [tell for tell in self.tells if tell.event == event]
+
+    def did(self, kind: type[a.Action], name: str = "web") -> list[a.Action]:
+        """Return the actions of that kind for a host."""
+        return [x for x in self.actions if isinstance(x, kind) and x.name == name]
+
+    # Inside.
+
+    def _quiet(self, event: e.Event) -> None:
+        before = len(self._lines)
+        self._decide(event)
+        self._read_what_is_missing()
+        del self._lines[before:]
+
+    def _decide(self, event: e.Event) -> None:
+        decision = decide(self.state, event)
+        self.state = decision.state
+        done = {why.name for why in decision.whys if why.verdict != "wait"}
+        for why in decision.whys:
+            self.whys.append(why)
+            if why.verdict == "wait" and why.name in done:
+                continue  # it waits for what it has just done
+            if self._last.get(why.name) != (why.row, why.verdict):
+                self._lines.append(f"        {why.name}: row {why.row} {why.verdict}")
+            self._last[why.name] = (why.row, why.verdict)
+        self.actions.extend(decision.actions)
+        self.tells += [x for x in decision.actions if isinstance(x, a.Tell)]
+        self._lines += [f"    {_words(x)}" for x in decision.actions if not isinstance(x, _UNTOLD)]
+        for action in decision.actions:
+            if isinstance(action, a.LookAt):
+                self._timers.pop(action.name, None)
+                if action.at is not None and action.at != float("inf"):
+                    self._timers[action.name] = action.at
+            if isinstance(action, a.Observe):
+                due = self.due.get(action.name)
+                acked = self.acked.get(action.name, False)
+                left = None if due is None or due < self.t else due - self.t
+                self._decide(e.Observed(self.t, action.name, action.master.pid, acked, left))
+
+    def _read(self, touched: Touched) -> e.NetworkRead:
+        return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)
+
+    def _read_what_is_missing(self) -> None:
+        while not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
+            self._decide(self._read(Touched()))
+
+    def _attempt(self, name: str) -> int:
+        attempt = self.host(name).attempt
+        assert attempt is not None, f"{name} has no attempt"
+        return attempt.id
+
+    def _address(self) -> str:
+        faces = [i for i in self.scene.interfaces if i.kind == "physical" and i.up and i.addresses]
+        return faces[0].addresses[0].ip if faces else LOCAL
+
+
+def _flicker(touched: Touched | None) -> str:
+    if not touched:
+        return ""
+    seen = sorted(touched.links | touched.addresses | touched.routes)
+    return f" ({' '.join(seen) or 'messages lost'} flickered)"
+
+
+def _words(action: a.Action) -> str:
+    match action:
+        case a.Dial():
+            where = " background" if action.background else ""
+            return f"dial {action.name} #{action.attempt} {action.purpose}{where}"
+        case a.DialBare():
+            return f"knock {action.name} #{action.attempt} {action.peer}:{action.port}"
+        case a.Abort():
+            return f"abort {action.name} #{action.attempt}"
+        case a.TakeOver():
+            old = action.old.pid if action.old is not None else "nothing"
+            return f"take over {action.name} #{action.attempt} pid={action.master.pid} old={old}"
+        case a.Kill():
+            return f"kill {action.name} pid={action.master.pid}{' gently' * action.gently}"
+        case a.SendProbe():
+            return f"probe {action.name} pid={action.master.pid}"
+        case a.Discard():
+            return f"discard {action.name} pid={action.master.pid}"
+        case a.EnsureForwards():
+            return f"ensure forwards {action.name}"
+        case _:
+            return f"{type(action).__name__} {action.name}"

@@ -1,0 +1,113 @@
+"""What counts as a change of a master's path, and what is the same place."""
+
+from __future__ import annotations
+
+from tests.stories.scenes import CAFE, HOME, HOME_6, VPN, lan, tunnel
+from tests.stories.teller import Story
+from trayagent.core.actions import Dial, SendProbe
+from trayagent.core.network import Touched
+
+
+def test_an_ra_tick_is_no_change(story: Story) -> None:
+    """A new privacy address, a refreshed lifetime and a deprecated one ask nothing of a master."""
+    story.connected(scene=HOME + HOME_6)
+    story.after(60).network((HOME + HOME_6).with_address("wlan0", "2001:db8:10::99/64"))
+    story.after(60).network((HOME + HOME_6).with_address("wlan0", "192.168.10.2/24", deprecated=True))
+    story.expect("""
+        60.000 network: home + home, IPv6, 2001:db8:10::99/64
+        120.000 network: home + home, IPv6, 192.168.10.2/24 deprecated
+    """)
+
+
+def test_a_flicker_asks_the_master_once(story: Story) -> None:
+    """An address that was removed and given again may hide another network: one probe, and no more."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME, Touched(addresses=frozenset({"192.168.10.2"})))
+    story.after(0.05).answered("web")
+    story.expect("""
+        60.000 network: home (192.168.10.2 flickered)
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.050 probe of web answered
+                web: row 6 keep
+    """)
+
+
+def test_another_gateway_behind_the_same_address_is_another_place(story: Story) -> None:
+    """192.168.10.2 behind 192.168.10.1 is not home when the gateway has another link-layer address."""
+    story.connected(scene=HOME)
+    elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
+    story.after(60).network(elsewhere)
+    story.expect("""
+        60.000 network: elsewhere
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+    """)
+    assert "gateway=changed" in story.whys[-2].evidence
+
+
+def test_a_gateway_not_yet_resolved_is_no_other_gateway(story: Story) -> None:
+    """The same address while the gateway's link-layer address is unknown, and known again: nothing changed."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME.without_mac())
+    story.after(1).network(HOME)
+    story.expect("""
+        60.000 network: home, gateway unresolved
+        61.000 network: home
+    """)
+
+
+def test_a_name_that_comes_late_is_no_other_network(story: Story) -> None:
+    """NetworkManager tells a network's name some moments after the kernel told its address."""
+    story.connected(scene=HOME)
+    named = lan("home", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="aa:01", name="Home WiFi")
+    story.after(60).network(named)
+    story.expect("60.000 network: home")
+    assert len(story.host("web").reached) == 1, "one place, however much is known of it"
+
+
+def test_our_source_preferred_again_is_no_new_doubt(story: Story) -> None:
+    """While a better source came and went on the same way, the connection was asked once."""
+    story.connected(scene=HOME)
+    better = HOME.with_address("wlan0", "192.168.10.77/24")
+    routes = tuple(
+        r if r.prefix_len else r.__class__("0.0.0.0/0", "wlan0", r.gateway, "192.168.10.77")
+        for r in better.routes
+    )
+    story.after(60).network(better.__class__("better source", better.interfaces, routes, better.macs))
+    story.after(0.05).answered("web")
+    story.forget()
+    story.after(60).network(HOME)
+    story.expect("120.050 network: home")
+
+
+def test_a_tunnel_is_in_doubt_when_what_it_stands_on_changed(story: Story) -> None:
+    """Its own route and address stay while the Wi-Fi under it is another: control first."""
+    story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
+    story.after(60).network(CAFE + VPN)
+    story.expect("""
+        60.000 network: café + VPN
+                web: row 0 suspect
+                web: row 3 control
+                web: row 3 dial
+            dial web #1 control
+    """)
+
+
+def test_a_tunnel_stands_firm_on_a_new_privacy_address(story: Story) -> None:
+    """The tunnel keeps the address that it has; a fresher one beside it changes nothing."""
+    here = HOME_6 + tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+    story.connected(scene=here, local="10.8.0.6", server="10.99.0.10")
+    story.after(60).network(here.with_address("wlan0", "2001:db8:10::99/64", first=True))
+    assert not story.did(Dial)
+    assert not story.did(SendProbe)
+
+
+def test_a_tunnel_is_in_doubt_when_the_wifi_under_it_roamed(story: Story) -> None:
+    """Same address, same gateway address, another gateway: the tunnel may stand on nothing."""
+    story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
+    elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
+    story.after(60).network(elsewhere + VPN)
+    assert [x for x in story.did(Dial)], "the control comes first"
