@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,34 +126,32 @@ def test_a_forbidding_kernel_is_named_with_its_remedy(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user runs the whole suite as one")
-def test_an_ordinary_user_has_the_same_laboratory(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_ordinary_user_has_the_same_laboratory() -> None:
     """As nobody: networks, sshd, a login and a master work, without any capability on the laptop."""
     python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
-    folder = Path(
-        shutil.copytree(Path(trayagent.__file__).parent, tmp_path_factory.mktemp("x") / "trayagent")
-    )
-    for place in (folder, *folder.parents[:3]):
-        place.chmod(0o755)
-    words = [
-        *AS_NOBODY,
-        "env",
-        f"PYTHONPATH={folder.parent}",
-        "PYTHONDONTWRITEBYTECODE=1",
-        python,
-        "-c",
-        SCRIPT,
-    ]
-    # From elsewhere, so that the copy is what runs: below /tmp, of which the far side has its own.
-    done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    # Not pytest's folder, which only its owner may enter.
+    with tempfile.TemporaryDirectory(prefix="trayagent-copy-") as place:
+        Path(place).chmod(0o755)
+        folder = Path(place) / "trayagent"
+        shutil.copytree(Path(trayagent.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        told = told_by_nobody(python, folder.parent)
     assert told["uid"] == 65534
     assert told["master"]
     assert told["login"].split() == ["65534", "CapEff:", "0000000000000000"]
     assert told["caps"] != 0
     wait_until(lambda: is_gone(told["networks"], told["folder"]))
+
+
+def told_by_nobody(python: str, source: Path) -> dict[str, Any]:
+    """Run the script as nobody and return what it told."""
+    words = [*AS_NOBODY, "env", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1", python, "-c", SCRIPT]
+    # From elsewhere, so that the copy is what runs: below /tmp, of which the far side has its own.
+    done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
 
 
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
