@@ -45,7 +45,7 @@ def test_another_gateway_behind_the_same_address_is_another_place(story: Story) 
                 web: row 5 probe
             probe web pid=101
     """)
-    assert "gateway=changed" in story.whys[-2].evidence
+    assert any("gateway=changed" in why.evidence for why in story.whys)
 
 
 def test_a_gateway_not_yet_resolved_is_no_other_gateway(story: Story) -> None:
@@ -110,4 +110,4 @@ def test_a_tunnel_is_in_doubt_when_the_wifi_under_it_roamed(story: Story) -> Non
     story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     story.after(60).network(elsewhere + VPN)
-    assert [x for x in story.did(Dial)], "the control comes first"
+    assert story.did(Dial), "the control comes first"
