@@ -30,6 +30,7 @@ MODULES = {
     "events": "events",
     "history": "history",
     "stop": "control",
+    "demo": "demo",
 }
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # and SIGPIPE

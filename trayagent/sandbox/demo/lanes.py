@@ -1,0 +1,39 @@
+"""How long a forward has been silent: a bar on a scale of time, or words; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.text import Text
+
+NAME_COLUMNS = 11
+# What stands after a bar: "12.3 s, back", "12.3 s, not a byte".
+LABEL_COLUMNS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One forward: how many seconds it has been silent, or was until it answered."""
+
+    name: str
+    silent_s: float
+    answered: bool
+
+    def line(self, scale_s: float, columns: int) -> Text:
+        """Return the lane in so many columns; a bar as long as the room for it lasts `scale_s`."""
+        room = max(4, columns - 2 - NAME_COLUMNS - LABEL_COLUMNS)
+        bar = max(1, min(room, round(self.silent_s / scale_s * room)))
+        style = "green" if self.answered else "red" if self.silent_s > 1 else "yellow"
+        line = Text(f"  {self.name:<{NAME_COLUMNS}}")
+        line.append("━" * (bar - 1) + ("━" if self.answered else "▶"), style=style)
+        line.append(
+            f" {self.silent_s:.2f} s, back" if self.answered else f" {self.silent_s:.1f} s, not a byte"
+        )
+        return line
+
+    def words(self) -> Text:
+        """Return the lane where there is no scale."""
+        line = Text(f"  {self.name:<{NAME_COLUMNS}}")
+        if self.answered:
+            return line.append(f"answered {self.silent_s:.1f} s after the change in act 1", style="green")
+        return line.append(f"since act 1 not a byte: {self.silent_s:.1f} s", style="red")

@@ -1,0 +1,123 @@
+"""What plays in the demo: the laboratory, a real sshd, the real agent, and a plain ssh beside it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from typing import Self
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import plan
+from trayagent.sandbox.agent import Agent, Events
+from trayagent.sandbox.demo.stopwatch import Stopwatch
+from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.tools import PACKAGES, search_path, tool
+
+HOST = "server"
+SERVICE_PORT = 8000
+AGENT_PORT, PLAIN_PORT = 9000, 9100
+FORWARD = f"{AGENT_PORT}:127.0.0.1:{SERVICE_PORT}"
+PLAIN_FORWARD = f"{PLAIN_PORT}:127.0.0.1:{SERVICE_PORT}"
+# Left to itself, the agent would take care of the plain ssh as well, and nothing could be compared.
+CONFIG = f'[agent]\nadopt = false\n\n[hosts.{HOST}]\nlocal = ["{FORWARD}"]\n'
+# A login takes some 16 round trips; a busy machine gets time besides.
+LOGIN_ROUND_TRIPS = 16
+PATIENCE_S = 30.0
+
+
+def check_machine() -> None:
+    """Raise TrayagentError (tool-missing, sandbox-forbidden) that names everything that is missing at once."""
+    if sys.platform != "linux":
+        title = "the demo runs on Linux only: it builds network namespaces"
+        raise TrayagentError(title, code="sandbox-forbidden")
+    missing = [name for name in PACKAGES if shutil.which(name, path=search_path()) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        raise TrayagentError(
+            f"the demo needs {', '.join(f'`{name}`' for name in missing)}, which this machine lacks",
+            code="tool-missing",
+            hint=f"Install: sudo apt-get install {packages}. "
+            "Or, in a clone of trayagent: make demo, which starts no server outside the sandbox.",
+        )
+
+
+class Stage:
+    """A context manager; leaving it ends everything.
+
+    Raises TrayagentError where the machine cannot, or the play does not come about.
+    """
+
+    def __init__(self, rtt_ms: float) -> None:
+        check_machine()
+        self.rtt_ms = rtt_ms
+        self.deadline_s = PATIENCE_S + 2 * LOGIN_ROUND_TRIPS * rtt_ms / 1000
+        self._ends = ExitStack()
+        self.lab = self._ends.enter_context(Lab(rtt_ms=rtt_ms))
+        self._control_path = self.lab.files.ssh / "plain"
+
+    def start_server(self) -> str:
+        """Go home, and start sshd and the service behind it; return OpenSSH's version."""
+        self.lab.join("home")
+        self.lab.sshd()
+        self.lab.echo(SERVICE_PORT)
+        self.lab.ssh_config({HOST: {"HostName": plan.SERVER}})
+        said = subprocess.run([tool("ssh"), "-V"], capture_output=True, text=True, check=False).stderr
+        found = re.match(r"[\w.]+", said)
+        return found.group() if found else "OpenSSH"
+
+    def start_agent(self) -> float:
+        """Start the agent; return the seconds until the forward that it keeps gave its first byte."""
+        begin = time.monotonic()
+        with self.stopwatch(AGENT_PORT) as watch:
+            watch.release()
+            self.agent = self._ends.enter_context(Agent(self.lab))
+            self.agent.start(CONFIG)
+            took = self.wait(watch) - begin
+        self.agent.wait_state(HOST, "connected", self.deadline_s)
+        self.events: Events = self.agent.events()
+        return took
+
+    def start_plain(self) -> float:
+        """Start the plain ssh; return the seconds until its forward gave its first byte."""
+        words = [tool("ssh"), "-M", "-S", str(self._control_path), "-N", "-L", PLAIN_FORWARD, HOST]
+        with self.stopwatch(PLAIN_PORT) as watch:
+            begin = time.monotonic()
+            self._plain = self.lab.laptop.popen(words)
+            watch.release()
+            return self.wait(watch) - begin
+
+    def check_plain(self) -> str:
+        """Return what `ssh -O check` says about the plain ssh, "" if it is gone."""
+        done = self.lab.laptop.run([tool("ssh"), "-O", "check", "-S", str(self._control_path), HOST])
+        return done.stderr.strip() if done.returncode == 0 else ""
+
+    def master_pid(self) -> int | None:
+        """Return the process that the agent's `status` names as the host's master."""
+        pid: int | None = (self.agent.host(HOST) or {}).get("pid")
+        return pid
+
+    def stopwatch(self, port: int) -> Stopwatch:
+        """Return a stopwatch for a forward of the laptop."""
+        return Stopwatch(self.lab.laptop, port)
+
+    def wait(self, watch: Stopwatch) -> float:
+        """Return the monotonic time of the first byte; raises TrayagentError when none comes in time."""
+        at = watch.answered(self.deadline_s)
+        if at is None:
+            raise self.failure(f"no byte came through the forward within {self.deadline_s:.0f} s")
+        return at
+
+    def failure(self, title: str) -> TrayagentError:
+        """Return an error with the agent's last words."""
+        log = self.agent.log.read_text() if hasattr(self, "agent") else ""
+        return TrayagentError(title, code="sandbox-broken", hint=" | ".join(log.splitlines()[-3:]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ends.close()

@@ -1,0 +1,51 @@
+"""When does a forward answer? A stopwatch that can be glanced at, so that one loop watches several."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+
+GLANCE_S = 0.001
+
+
+class Stopwatch:
+    """Tries a forward from `release` on until it answers; a context manager that ends its process."""
+
+    def __init__(self, node: Node, port: int) -> None:
+        self._program = Program(node, "probe", "127.0.0.1", str(port))
+        self._at: float | None = None
+
+    def release(self) -> None:
+        """Begin to try, at once."""
+        self._program.tell({})
+
+    def answered(self, wait_s: float = GLANCE_S) -> float | None:
+        """Return the monotonic time in s of the first byte, None while there was none.
+
+        Raises TrayagentError (sandbox-broken) when the process is gone: its silence says nothing then.
+        """
+        if self._at is None:
+            try:
+                self._at = float(self._program.answer(wait_s)["at"])
+            except TrayagentError:
+                if self._has_ended():
+                    raise
+        return self._at
+
+    def _has_ended(self) -> bool:
+        try:
+            # It stays to be waited for: its helper does that.
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._program.pid, flags) is not None
+        except ChildProcessError:
+            return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._program.end()

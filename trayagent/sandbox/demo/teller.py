@@ -1,0 +1,61 @@
+"""Tells what the agent reports, as it reports it, in milliseconds after the change."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from trayagent.sandbox.agent import Events
+from trayagent.sandbox.demo import words
+from trayagent.sandbox.demo.screen import Screen
+
+# How long the stream must be quiet before the picture is painted again; times do not depend on it.
+FRAME_S = 0.04
+
+
+class Teller:
+    """Reads the agent's events and shows a row for each; `seen` holds their names.
+
+    `t0` is the monotonic time from which is counted.
+    """
+
+    def __init__(self, events: Events, screen: Screen, t0: float) -> None:
+        self._events = events
+        self._screen = screen
+        self._read = len(events.seen)
+        self._network: dict[str, Any] | None = None
+        self._t0 = t0
+        self._wall_offset_s = time.time() - time.monotonic()
+        self.seen: set[str] = set()
+
+    def tell(self) -> None:
+        """Show what came since the last call.
+
+        Pulling a plug and putting another one in is several changes within a few
+        milliseconds: of those in a row only the last is shown.
+        """
+        every = self._events.drain(FRAME_S)
+        fresh, self._read = every[self._read :], len(every)
+        for event in fresh:
+            self.seen.add(event["event"])
+            if event["event"] == "network-changed":
+                self._network = event
+                continue
+            self.network()
+            self._row(event)
+
+    def network(self, note: str = "", label: str = "") -> None:
+        """Show the last change of the network, if it was not shown yet."""
+        event, self._network = self._network, None
+        if event:
+            self._row(event, note, label)
+
+    def first_byte(self, at: float) -> None:
+        """Show when the forward answered, after what came before."""
+        self.tell()
+        self.network()
+        self._screen.row(words.milliseconds(self._t0, at), "first byte through the forward", "bold green")
+
+    def _row(self, event: dict[str, Any], note: str = "", label: str = "") -> None:
+        label = label or words.milliseconds(self._t0, words.moment(event, self._wall_offset_s))
+        self._screen.row(label, words.of_event(event) + note, words.STYLES.get(event["event"], ""))

@@ -1,0 +1,88 @@
+"""An event of the agent, in words for somebody who sees it for the first time; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+# Red for what ends, green for what works, plain for what happens on the way.
+STYLES = {
+    "master-stale": "yellow",
+    "master-killed": "red",
+    "connected": "green",
+    "forward-open": "green",
+    "master-kept": "green",
+    "connect-failed": "red",
+    "forward-failed": "red",
+}
+
+
+def of_event(event: Mapping[str, Any]) -> str:
+    """Return a line about an event; an unforeseen one is told in its own words, not left out."""
+    pid = event.get("pid")
+    match event["event"]:
+        case "network-changed":
+            return f"the kernel says: {of_change(event['reason'])}"
+        case "connecting":
+            return "a new login begins; until it succeeds, nothing is killed"
+        case "master-stale":
+            return f"the login works, master {pid} is cut off: proven stale"
+        case "master-killed":
+            return f"master {pid} is killed"
+        case "connected":
+            return f"master {pid} has taken its place, on the same control path"
+        case "forward-open":
+            return f"the forward {event['forward']} is open again"
+        case "master-kept":
+            return f"the connection answers: master {pid} is kept"
+    return f"{event['event']} {event.get('reason') or ''}".strip()
+
+
+def of_change(reason: str) -> str:
+    """Return what changed, of an event's `+address -address up=interface …`; the rest is derived from it."""
+    said = []
+    for word in reason.split():
+        if word[0] in "+-":
+            said.append(f"{word[1:]} is {'here' if word[0] == '+' else 'gone'}")
+        elif word.startswith(("up=", "down=")):
+            state, _, name = word.partition("=")
+            said.append(f"{name} is {state}")
+    return ", ".join(said) or "the network changed"
+
+
+def moment(event: Mapping[str, Any], wall_offset_s: float) -> float:
+    """Return when it was in monotonic seconds; `wall_offset_s` is the wall clock minus the monotonic one."""
+    return datetime.fromisoformat(event["at"]).timestamp() - wall_offset_s
+
+
+def milliseconds(since: float, at: float) -> str:
+    """Return how long after a moment something was.
+
+    The moment is known from outside, when the command that made the change had ended: what
+    the agent saw a few milliseconds before that was at the moment itself.
+    """
+    return f"{max(0.0, at - since) * 1000:.0f} ms"
+
+
+def summary(took_s: float, cold_s: float, returned_s: float, *, recovered: bool, kept: bool) -> list[str]:
+    """Return the first paragraphs of the ending: what was seen, in numbers, as it was."""
+    if not recovered:
+        return ["The forward answers, but not through a new master: the recovery was not seen."]
+    said = (
+        f"The forward was back {took_s * 1000:.0f} ms after the change of network: {took_s / cold_s:.2f} times "
+        f"what a plain ssh took from its start to its first byte here ({cold_s * 1000:.0f} ms)."
+    )
+    if not kept:
+        return [said, "The link's return replaced a master that should have been kept."]
+    return [f"{said} When the link returned, the same connection went on after {returned_s * 1000:.0f} ms."]
+
+
+def about_plain(silent_s: float, answered: bool, check: str) -> str:
+    """Return the last paragraph: how the plain ssh fared, and what ssh itself says about it."""
+    if answered:
+        return f"The plain ssh answered again {silent_s:.1f} s after the change of network."
+    said = (
+        f"The plain ssh has been silent for {silent_s:.1f} s. Without ServerAliveInterval it does not notice"
+    )
+    return f"{said}; ssh -O check says: {check}" if check else f"{said}."
