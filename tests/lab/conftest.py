@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -16,6 +16,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the agent logged beside a failure; the laboratory and its files are gone afterwards."""
+    report = yield
+    agent = getattr(item, "funcargs", {}).get("agent")
+    if report.failed and isinstance(agent, Agent):
+        log = agent.state_dir / "agent.log"
+        words = log.read_text() if log.exists() else agent.log.read_text() if agent.log.exists() else ""
+        report.sections.append(("the agent's log", words[-20_000:]))
+    return report
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from trayagent.net.choose import Watch, choose, look, start_sources
 
 log = logging.getLogger(__name__)
 
+_LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 _ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
 
 
@@ -54,9 +55,11 @@ class Agent:
         self._places = places
         self._configuring = configuring
         self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
         self._tasks = Tasks()
         self._watch: Watch | None = None
         self._woke_at = float("-inf")
+        self._scan_again = False
         self._environment = Environment()
         self._records = Records(places.state_dir / "agent.json")
         self._history = History(places.history_db)
@@ -77,7 +80,9 @@ class Agent:
             lambda: self._shell.state,
         )
         self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
-        self._masters = MasterWatch(post, self._records, self._dialling.log_of, self._dialling.reap)
+        self._masters = MasterWatch(
+            post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap
+        )
         self._effects = AgentEffects(
             self._shell,
             dialling=self._dialling,
@@ -99,6 +104,7 @@ class Agent:
             stop=self.stop,
             environment=self._client_environment,
             looked=self._scan,
+            ready=self._ready,
         )
         self._server = Server(places.ipc_socket, handler)
         self._noticing: Noticing | None = None
@@ -113,7 +119,7 @@ class Agent:
         files = Files(self._file_changed)
         self._noticing = Noticing(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
-            resolve_all=self._resolve_all, scan=self._scan,
+            resolve_all=self._resolve_all, found_socket=self._socket_appeared,
         )  # fmt: skip
         try:
             await self._first_look()
@@ -147,10 +153,12 @@ class Agent:
                 self._shell.post(_remembered(name, kept, now))
         self._shell.start(self._effects)
         await self._tasks_done(f"resolve {name}" for name in names)
+        if self._noticing is not None:  # before the look: what appears after it is seen
+            self._noticing.follow_folders(self._shell.state)
         await self._discovery.scan(lambda: self._shell.state)
         self._shell.post(Started(time.monotonic()))
-        if self._noticing is not None:
-            self._noticing.follow_folders(self._shell.state)
+        await asyncio.sleep(0)
+        self._ready.set()
 
     async def _tasks_done(self, names: Iterable[str]) -> None:
         await asyncio.sleep(0)  # the queue is drained in a call of the loop's own
@@ -192,8 +200,26 @@ class Agent:
         return ours and self._configuring.wants_session_probe(host.name)
 
     def _scan(self) -> None:
+        """Look for masters; a call during a look makes another, since what it is about may have been missed."""
+        self._scan_again = True
         if not self._tasks.running("scan"):
-            self._tasks.start("scan", self._discovery.scan(lambda: self._shell.state))
+            self._tasks.start("scan", self._keep_scanning())
+
+    def _socket_appeared(self, path: Path) -> None:
+        """Look whose it is; a master that forks at this very moment is seen by neither pid at first."""
+        self._scan()
+        for later_s in _LOOK_LATER_S:
+            asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
+
+    def _scan_if_unknown(self, path: Path) -> None:
+        masters = [h.master for h in self._shell.state.hosts.values() if h.master is not None]
+        if path.is_socket() and str(path) not in {m.control_path for m in masters}:
+            self._scan()
+
+    async def _keep_scanning(self) -> None:
+        while self._scan_again:
+            self._scan_again = False
+            await self._discovery.scan(lambda: self._shell.state)
 
     def _resolve_all(self) -> None:
         for host in self._shell.state.hosts.values():

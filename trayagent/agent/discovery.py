@@ -94,6 +94,13 @@ class Discovery:
             return None
         return Holder(pid, process.comm == "ssh", " ".join(process.argv) or process.comm)
 
+    def heir(self, master: Master) -> Master | None:
+        """Return who listens on an ended master's path now, None: nobody, or no ssh."""
+        pid = owner_of(master.control_path)
+        if pid is None or pid == master.pid:
+            return None
+        return describe(pid, master.control_path, ours=master.ours)
+
     async def scan(self, state: Callable[[], State]) -> None:
         """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
         sockets = listening(os.getuid())

@@ -30,6 +30,7 @@ class AgentHandler:
         stop: Callable[[], None],
         environment: Callable[[dict[str, str]], None],
         looked: Callable[[], None],
+        ready: asyncio.Event,
     ) -> None:
         self._shell = shell
         self._story = story
@@ -37,10 +38,13 @@ class AgentHandler:
         self._stop = stop
         self._environment = environment
         self._looked = looked
+        self._ready = ready
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation; raises TrayagentError."""
         self._environment(env)
+        if op != "stop":
+            await self._ready.wait()  # before the first look there is nothing true to say
         match op:
             case "status":
                 return self._status(args["hosts"])

@@ -37,7 +37,7 @@ class Noticing:
         files: Files,
         *,
         resolve_all: Callable[[], None],
-        scan: Callable[[], None],
+        found_socket: Callable[[Path], None],
     ) -> None:
         self._places = places
         self._configuring = configuring
@@ -46,7 +46,7 @@ class Noticing:
         self._story = story
         self._files = files
         self._resolve_all = resolve_all
-        self._scan = scan
+        self._found_socket = found_socket
         self._ssh_files: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
         story.subscribe(self._happened)
@@ -76,7 +76,7 @@ class Noticing:
         elif path in self._credential_files(self._shell.state):
             self._soon("credentials", self._credentials_changed)
         elif path.is_socket():
-            self._scan()
+            self._found_socket(path)
 
     def _happened(self, event: dict[str, object]) -> None:
         """At a new place the answers of `ssh -G` may be others, where the configuration looks at the place."""

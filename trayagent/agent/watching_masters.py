@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from trayagent.agent.records import Records
-from trayagent.core.events import Event, MasterEnded
+from trayagent.core.events import Event, MasterEnded, MasterFound
+from trayagent.core.hosts import Master
 from trayagent.core.state import State
 from trayagent.ssh.failures import classify
 from trayagent.ssh.launch import said
@@ -25,36 +26,43 @@ class MasterWatch:
         self,
         post: Callable[[Event], None],
         records: Records,
+        heir: Callable[[Master], Master | None],
         log_of: Callable[[int], Path],
         reap: Callable[[int], int | None],
     ) -> None:
         self._post = post
         self._records = records
+        self._heir = heir
         self._log_of = log_of
         self._reap = reap
-        self._watches: dict[int, tuple[str, PidWatch]] = {}
+        self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
 
     def follow(self, state: State) -> None:
         """Watch exactly the masters of this state."""
-        living = {h.master.pid: h.name for h in state.hosts.values() if h.master is not None}
+        living = {h.master.pid: (h.name, h.master) for h in state.hosts.values() if h.master is not None}
         for pid in [*self._watches]:
             if pid not in living:
-                self._watches.pop(pid)[1].close()
+                self._watches.pop(pid)[2].close()
                 self._reap(pid)
                 self._log_of(pid).unlink(missing_ok=True)
-        for pid, name in living.items():
+        for pid, (name, master) in living.items():
             if pid not in self._watches:
-                self._watches[pid] = (name, PidWatch(pid, partial(self._ended, pid)))
+                self._watches[pid] = (name, master, PidWatch(pid, partial(self._ended, pid)))
 
     def close(self) -> None:
         """Stop watching; the masters stay."""
-        for _, watch in self._watches.values():
+        for _, _, watch in self._watches.values():
             watch.close()
         self._watches.clear()
 
     def _ended(self, pid: int) -> None:
-        name, watch = self._watches.pop(pid)
+        name, master, watch = self._watches.pop(pid)
         watch.close()
+        heir = self._heir(master)
+        if heir is not None:
+            # A master with ControlPersist goes to the background by forking: the same master, another pid.
+            self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
+            return
         status = self._reap(pid)
         log = self._log_of(pid)
         words = said(log)

@@ -65,6 +65,7 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         path=None,
         retry=replace(host.retry, at=now, kind=None, count=0),
         addresses=_with_peer(host.addresses, master),
+        forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
     # What the last snapshot was not asked, it does not know; the next one is read at once.
     asked = master_lookup(master) in turn.state.network.matched

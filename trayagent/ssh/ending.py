@@ -12,6 +12,7 @@ from trayagent.core.hosts import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.process import Process, alive, descendants, kill_checked
+from trayagent.ssh.transport import transport_of
 
 TERMINATE_S = 0.100  # an idle master is gone 2 ms after TERMINATE; a wedged one never goes
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
@@ -63,7 +64,9 @@ async def _gone(master: Master, within_s: float) -> bool:
 
 
 def _family(pid: int) -> list[Process]:
-    return descendants(pid)
+    """Return its children, and its transport even where that is no child (a master that went to the background)."""
+    found = {p.pid: p for p in (*descendants(pid), *transport_of(pid))}
+    return list(found.values())
 
 
 def _kill_all(family: list[Process], *, but: int) -> None:
