@@ -113,8 +113,9 @@ def test_what_cannot_be_read_is_passed_over(root: Path) -> None:
     (root.parent / "folder").mkdir()
     os.mkfifo(root.parent / "fifo")
     (root.parent / "link").symlink_to(root.parent / "link")
-    root.write_text("Include folder fifo link ${HOME}/x\nHost after\n")
+    root.write_text("Include folder fifo link ${HOME}/x a\0b\nHost after\n")
     assert aliases(root) == ("after",)
+    assert config_files(root) == (root, *(root.parent / name for name in ("folder", "fifo", "link")))
 
 
 def test_an_open_quote_is_no_error_here(root: Path) -> None:

@@ -299,6 +299,25 @@ RECORDED: dict[str, tuple[str, Told]] = {
         "channel 2: open failed: connect failed: Connection refused\nConnection to web01 closed by remote host.",
         DIED,
     ),
+    "a mute ProxyCommand, quick": ("banner exchange: Connection to UNKNOWN port 65535: Broken pipe", DROPPED),
+    "a ProxyCommand that says why, quick": (
+        "no token\nbanner exchange: Connection to UNKNOWN port 65535: Broken pipe", PROXY,
+    ),
+    "a server that closes while we greet": ("banner exchange: Connection to 203.0.113.1 port 22: Broken pipe", DROPPED),
+    "the jump host has no route to the target": (
+        (
+            "channel 0: open failed: connect failed: No route to host\nstdio forwarding failed\n"
+            "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535"
+        ),
+        UNREACHABLE,
+    ),
+    "the jump host waited for the target in vain": (
+        (
+            "channel 0: open failed: connect failed: Connection timed out\nstdio forwarding failed\n"
+            "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535"
+        ),
+        TIMED_OUT,
+    ),
     "the second of two jump hosts does not listen": (
         (
             "channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed\n"
@@ -315,6 +334,20 @@ RECORDED: dict[str, tuple[str, Told]] = {
 def test_a_recorded_text_is_understood(stderr: str, expected: Told) -> None:
     """What one machine cannot produce is taken for what it is all the same."""
     assert told(classify(stderr, host="web01", exit_status=255)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("the agent's user said no", "The ssh agent would not sign in to web01"),
+        ("the security key is unplugged", "The hardware key for web01 was not found"),
+        ("booting", "web01 is starting up or shutting down"),
+        ("a penalty (9.8)", "web01 closed the connection before the login"),
+    ],
+)
+def test_a_title_says_what_happened(name: str, title: str) -> None:
+    """Failures that are treated alike may still need different hands."""
+    assert classify(RECORDED[name][0], host="web01", exit_status=255).problem.title == title
 
 
 def test_our_own_deadline_is_a_time_out_unless_ssh_said_more() -> None:

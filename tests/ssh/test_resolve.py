@@ -15,7 +15,7 @@ from trayagent.core.resolved import Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forward_wire import to_mux
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
-from trayagent.ssh.resolve import parse, resolve
+from trayagent.ssh.resolve import MAX_OUTPUT, _take, parse, resolve
 
 DEADLINE_S = 20.0
 
@@ -261,6 +261,28 @@ def test_a_slow_match_exec_is_cut_with_all_its_children(tmp_path: Path) -> None:
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end, "the command of Match exec still runs"
         time.sleep(0.005)
+
+
+def test_ssh_is_asked_as_a_master_is_started(tmp_path: Path) -> None:
+    """-N counts in `Match sessiontype` of 10.0; the name stands behind -- ; a fake ssh keeps its words."""
+    fake = tmp_path / "ssh"
+    fake.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\necho hostname h\n')
+    fake.chmod(0o755)
+    assert asyncio.run(resolve("web01", ssh=str(fake), config="/c", timeout_s=DEADLINE_S)).hostname == "h"
+    assert (tmp_path / "words").read_text() == "-F /c -N -G -- web01\n"
+
+
+def test_a_flood_is_not_kept() -> None:
+    """What a command of the configuration pours out is read to its end, and bounded in memory."""
+
+    async def run() -> bytes:
+        stream = asyncio.StreamReader()
+        for _ in range(3):
+            stream.feed_data(bytes(MAX_OUTPUT))
+        stream.feed_eof()
+        return await _take(stream)
+
+    assert len(asyncio.run(run())) == MAX_OUTPUT
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "hostname h\nport x\n", "hostname h\nlocalforward x\n"])

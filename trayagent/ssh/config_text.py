@@ -89,6 +89,8 @@ def _read(root: Path) -> Iterator[tuple[Path, list[Option]]]:
 
 
 def _included(pattern: str, root: Path) -> list[Path]:
+    if "\0" in pattern:
+        return []
     # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's own.
     folder = SYSTEM if root.is_relative_to(SYSTEM) else _home() / ".ssh"
     text = str(_home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)

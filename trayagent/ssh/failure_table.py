@@ -154,7 +154,7 @@ TABLE: tuple[Row, ...] = (
     # MaxStartups, a penalty, sshd restarting, or no ssh server at all: ssh cannot tell them apart.
     _row(
         r"Not allowed at this time|Exceeded MaxStartups|Connection (?:closed|reset) by \S+ port \d+"
-        r"|^kex_exchange_identification: ",
+        r"|^kex_exchange_identification: |^banner exchange: Connection to ",
         "dropped", "refused", "{who} closed the connection before the login", "It may be busy or restarting",
     ),
 )  # fmt: skip

@@ -12,7 +12,11 @@ MAX_LINE = 200
 """Characters of ssh's own words that are shown; a server may have written them."""
 
 # The last words of ssh when what carried it (a jump host's ssh, a ProxyCommand) ended.
-_CARRIER_ENDED = re.compile(r"^Connection (?:closed|reset) by UNKNOWN port 65535$", re.MULTILINE)
+# "Broken pipe" is the same, when ssh still wrote its banner.
+_CARRIER_ENDED = re.compile(
+    r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
+    re.MULTILINE,
+)
 # Said by every ssh, whatever becomes of it.
 _NOISE = re.compile(
     r"(?:kex_exchange_identification: |Authenticated to |Warning: Permanently added |Transferred: "

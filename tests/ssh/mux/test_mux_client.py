@@ -236,6 +236,56 @@ def test_a_session_gets_the_variables_that_the_master_lets_through(start_master:
     os.close(null)
 
 
+def run_session(
+    path: Path, command: str, *, tty: bool = False, subsystem: bool = False, agent: bool = False
+) -> bytes:
+    """Run a command through the master and return what it printed (on a terminal of ours with `tty`)."""
+    null = os.open(os.devnull, os.O_RDWR)
+    out_r, out_w = os.openpty() if tty else os.pipe()
+
+    async def talk(client: MuxClient) -> int | None:
+        fds = (out_w, out_w, out_w) if tty else (null, out_w, null)
+        await client.new_session(
+            command, fds=fds, tty=tty, subsystem=subsystem, want_agent=agent, term="vt220"
+        )
+        return await client.wait_exit(timeout_s=DEADLINE_S)
+
+    assert asking(path, talk) == 0
+    os.close(null)
+    # The status may come before the last of the output does.
+    if not tty:
+        os.close(out_w)
+        return read_all(out_r).strip()
+    said = os.read(out_r, 4096)
+    os.close(out_r)
+    os.close(out_w)
+    return said.strip()
+
+
+def test_a_session_may_have_a_terminal(start_master: StartMaster) -> None:
+    """With tty the command runs on a terminal of the given kind, without it on none."""
+    path = start_master().path
+    command = "test -t 0 && echo $TERM || echo none"
+    assert run_session(path, command, tty=True) == b"vt220"
+    assert run_session(path, command) == b"none"
+
+
+def test_a_session_may_be_a_subsystem(sshd: Sshd, start_master: StartMaster) -> None:
+    """The command is then the name of a subsystem of the server."""
+    sshd.restart("Subsystem greet echo hello")
+    assert run_session(start_master().path, "greet", subsystem=True) == b"hello"
+
+
+def test_a_session_may_ask_for_the_agent(start_master: StartMaster, short_folder: Path) -> None:
+    """A master with ForwardAgent gives it to a connection that asked; then to all its later sessions."""
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(short_folder / "agent"))
+        agent.listen()
+        path = start_master("-o", f"ForwardAgent={short_folder / 'agent'}").path
+        assert run_session(path, "echo ${SSH_AUTH_SOCK:-none}") == b"none"
+        assert run_session(path, "echo ${SSH_AUTH_SOCK:-none}", agent=True).startswith(b"/")
+
+
 def test_a_session_cut_by_the_masters_death_has_no_status(start_master: StartMaster) -> None:
     """A killed master closes the control connection without an exit message: the status is None."""
     master = start_master()

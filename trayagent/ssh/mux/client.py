@@ -142,7 +142,10 @@ class MuxClient:
         return await self._open_session(question, fds, timeout_s)
 
     async def wait_exit(self, *, timeout_s: float | None = None) -> int | None:
-        """Wait for the end of the session; return its status, None when the master told none."""
+        """Wait for the end of the session; return its status, None when the master told none.
+
+        The status may come before the last of the output: read that to its end.
+        """
         status: int | None = None
         async with _deadline(timeout_s, "say how the session ended"):
             try:
