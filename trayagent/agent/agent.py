@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trayagent import __version__
-from trayagent.agent import wall
+from trayagent.agent import lean, wall
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.dialling import Dialling
 from trayagent.agent.discovery import Discovery
@@ -159,6 +159,7 @@ class Agent:
         self._shell.post(Started(time.monotonic()))
         await asyncio.sleep(0)
         self._ready.set()
+        lean.give_back()
 
     async def _tasks_done(self, names: Iterable[str]) -> None:
         await asyncio.sleep(0)  # the queue is drained in a call of the loop's own

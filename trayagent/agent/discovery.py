@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,7 @@ class Discovery:
         """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
-        digest = hashlib.sha256(host.name.encode()).hexdigest()[:12]
-        return str(self._places.runtime_dir / "cm" / digest)
+        return str(self._places.runtime_dir / "cm" / _short_name(host.name))
 
     async def holder(self, path: str) -> Holder | None:
         """Return who listens on this very path now, whatever name it was bound to; None: nobody."""
@@ -161,6 +160,12 @@ class Discovery:
         if alias is not None:
             return alias
         return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+
+
+def _short_name(name: str) -> str:
+    """Return a short file name for a host, readable, and another for each host."""
+    readable = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:12]
+    return f"{readable}-{zlib.crc32(name.encode()):08x}"
 
 
 def _known_pids(state: State) -> frozenset[int]:

@@ -14,7 +14,7 @@ from trayagent.agent.views import Views
 from trayagent.core.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.hosts import Host
 from trayagent.core.retry import CREDENTIAL_KINDS
-from trayagent.core.shown import shown_state
+from trayagent.core.shown import shown_problem, shown_state
 from trayagent.errors import TrayagentError
 
 
@@ -125,8 +125,10 @@ class AgentHandler:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None}
-        state = shown_state(host, self._shell.state, time.monotonic())
-        problem = host.problem.as_json() if host.problem is not None else None
+        now = time.monotonic()
+        state = shown_state(host, self._shell.state, now)
+        wrong = shown_problem(host, self._shell.state, now)
+        problem = wrong.as_json() if wrong is not None else None
         replaced = host.master is not None and host.master.pid != before
         return {"name": name, "state": state, "problem": problem, "replaced": replaced}
 

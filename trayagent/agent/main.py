@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import logging.handlers
 import signal
 import sys
 from pathlib import Path
 
-from trayagent.agent.agent import Agent
-from trayagent.agent.configuring import Configuring
-from trayagent.config.places import Places, prepare
-from trayagent.ipc.lock import Lock
+from trayagent.agent import lean
+
+lean.without_tls()
+
+import asyncio  # noqa: E402  # after TLS was left out
+
+from trayagent.agent.agent import Agent  # noqa: E402
+from trayagent.agent.configuring import Configuring  # noqa: E402
+from trayagent.config.places import Places, prepare  # noqa: E402
+from trayagent.ipc.lock import Lock  # noqa: E402
 
 LOG_BYTES = 1 << 20
 LOG_FILES = 3
