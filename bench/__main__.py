@@ -7,7 +7,7 @@ import shutil
 import statistics
 import sys
 
-from bench import recovery
+from bench import decision, recovery, resting
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -28,7 +28,30 @@ def main() -> int:
         f"round trip {recovery.RTT_MS:.0f} ms; seconds from t0 to the first byte; ratio to a cold ssh of the same run"
     )
     missed = [measure(SCENARIOS[key], args.runs, args.peers) for key in args.scenarios or SCENARIOS]
+    if not args.scenarios:
+        missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
+
+
+def decisions(runs: int) -> bool:
+    """Print how long a decision takes; report whether a bound was missed."""
+    say("\nfrom the kernel's event to the decision")
+    missed = False
+    for masters, bound_ms in ((1, 3.0), (100, 20.0)):
+        median, worst = decision.measure(masters, max(runs, 10))
+        missed |= median > bound_ms
+        say(f"  {masters:>3} masters: median {median:.1f} ms, worst {worst:.1f} ms (bound {bound_ms:.0f} ms)")
+    return missed
+
+
+def rest(runs: int) -> bool:
+    """Print what idling and looking cost; report whether a bound was missed."""
+    switches, rss_mb = resting.idle(60.0)
+    median, worst = resting.status_ratio(max(runs, 10))
+    say("\nat rest, 5 hosts connected")
+    say(f"  context switches in 60 s: {switches} (bound 0); RSS {rss_mb:.1f} MB (bound 30)")
+    say(f"  `trayagent status --json`: x{median:.2f} of `python -c pass`, worst x{worst:.2f} (bound x3)")
+    return switches > 0 or rss_mb > 30 or median > 3
 
 
 def measure(scenario: Scenario, runs: int, peers: bool) -> bool:

@@ -1,0 +1,73 @@
+"""What the agent costs while nothing happens, and what a look at it costs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from trayagent.sandbox import Agent, Lab
+
+HOSTS = 5
+
+
+def idle(seconds: float) -> tuple[int, float]:
+    """Return the context switches of the agent's own in that time, and its RSS in MB, with five hosts up."""
+    with Lab(rtt_ms=50) as lab, Agent(lab) as agent:
+        _connect(lab, agent)
+        if agent.pid is None:
+            raise RuntimeError("the agent ended")
+        time.sleep(5)  # what starting left to do
+        before = _switches(agent.pid)
+        time.sleep(seconds)
+        return _switches(agent.pid) - before, _rss_mb(agent.pid)
+
+
+def status_ratio(runs: int) -> tuple[float, float]:
+    """Return (median, worst) of the time of `trayagent status` to that of `python -c pass`, turn by turn."""
+    with Lab() as lab, Agent(lab) as agent:
+        _connect(lab, agent)
+        python = [sys.executable, "-c", "pass"]
+        status = [sys.executable, "-m", "trayagent", "status", "--json"]
+        compiled = {**agent.env, "PYTHONDONTWRITEBYTECODE": ""}  # as an installed program is
+        ratios = []
+        for number in range(runs + 1):
+            took = [_seconds(lab, words, compiled) for words in (status, python)]
+            if number:  # the first one compiles
+                ratios.append(took[0] / took[1])
+    return statistics.median(ratios), max(ratios)
+
+
+def _connect(lab: Lab, agent: Agent) -> None:
+    lab.join("home")
+    lab.sshd()
+    lab.echo(8000)
+    names = [f"web{i:02}" for i in range(HOSTS)]
+    lab.ssh_config({n: {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"} for n in names})
+    forwards = (f'[hosts.{n}]\nlocal = ["{9000 + i}:127.0.0.1:8000"]\n' for i, n in enumerate(names))
+    agent.start("".join(forwards))
+    for name in names:
+        agent.wait_state(name, "connected")
+
+
+def _seconds(lab: Lab, words: list[str], env: dict[str, str]) -> float:
+    begin = time.monotonic()
+    child = lab.laptop.popen(words, env=env, stdout=subprocess.DEVNULL)
+    child.wait()
+    return time.monotonic() - begin
+
+
+def _switches(pid: int) -> int:
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                found += int(line.split()[1])
+    return found
+
+
+def _rss_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
