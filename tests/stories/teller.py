@@ -16,7 +16,7 @@ from trayagent.core.network import Touched
 from trayagent.core.paths import lookups
 from trayagent.core.problems import Code, Problem
 from trayagent.core.resolved import HostKeyChecking, Resolved
-from trayagent.core.shown import shown_state
+from trayagent.core.shown import shown_problem, shown_state
 from trayagent.core.state import State
 from trayagent.core.turn import Why
 
@@ -238,6 +238,11 @@ class Story:
         """Return the state that status shows."""
         return shown_state(self.host(name), self.state, self.t)
 
+    def problem(self, name: str) -> str | None:
+        """Return the code of the problem that status shows."""
+        problem = shown_problem(self.host(name), self.state, self.t)
+        return problem.code if problem is not None else None
+
     def why(self, name: str) -> str:
         """Return the evidence of the last decision about a host."""
         return next(w.evidence for w in reversed(self.whys) if w.name == name)
@@ -277,11 +282,15 @@ class Story:
                 self._timers.pop(action.name, None)
                 if action.at is not None and action.at != float("inf"):
                     self._timers[action.name] = action.at
-            if isinstance(action, a.Observe):
-                due = self.due.get(action.name)
-                acked = self.acked.get(action.name, False)
-                left = None if due is None or due < self.t else due - self.t
-                self._decide(e.Observed(self.t, action.name, action.master.pid, acked, left))
+        for action in decision.actions:
+            if isinstance(action, a.Observe):  # the kernel's answer is queued behind what was decided
+                self._kernel_says(action)
+
+    def _kernel_says(self, action: a.Observe) -> None:
+        due = self.due.get(action.name)
+        left = None if due is None or due < self.t else due - self.t
+        acked = self.acked.get(action.name, False)
+        self._decide(e.Observed(self.t, action.name, action.master.pid, acked, left))
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)

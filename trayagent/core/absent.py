@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from trayagent.core.attempts import Step, give_up_attempt, put_in_place, start, wanted
+from dataclasses import replace
+
+from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, wanted
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
-from trayagent.core.texts import gate_problem, person_needed
 from trayagent.core.turn import Turn
 
 
@@ -16,15 +17,12 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
         return False, None
     if not way.open:
         host = give_up_attempt(turn, host)
-        turn.put(host, problem=gate_problem(host, way), asked=False)
+        turn.put(host, asked=False)
         return False, None
     if host.attempt is not None:
         return _await(turn, host, host.attempt, way)
-    if host.wish.interactive and not host.asked:
-        turn.put(host, problem=person_needed(host))
-        return False, None
-    if host.resolved is None:
-        return False, None  # `ssh -G` has not answered yet
+    if host.resolved is None or (host.wish.interactive and not host.asked):
+        return False, None  # `ssh -G` has not answered yet, or a person must begin it
     due = host.retry.at
     if not host.asked and (due is None or due > turn.now):
         return False, due
@@ -33,16 +31,13 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
 
 def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
     """Leave an attempt alone as long as its own address still holds."""
-    if attempt.unwanted:
-        return False, None
     if attempt.ready is not None:
         return put_in_place(turn, host, attempt, 1, "master=none control=ready")
-    if attempt.refused is not None:
-        give_up_attempt(turn, host)
-        return True, None
-    source = attempt.source
-    moved = way.way is not None and source != way.way.source
-    if moved and (source is None or not turn.state.network.has_address(source)):
-        give_up_attempt(turn, host)
-        return True, None
+    knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
+    if knows_all or (not attempt.unwanted and not holds(turn, attempt, way)):
+        host = give_up_attempt(turn, host)
+        turn.put(host, asked=host.asked or attempt.purpose == "user")
+        return host.attempt is None, None
+    if attempt.unwanted and holds(turn, attempt, way):
+        turn.put(host, attempt=replace(attempt, unwanted=False))  # its old master ended: it is wanted again
     return False, None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
-from trayagent.core.gate import Gate
+from trayagent.core.gate import Gate, gate
 from trayagent.core.hosts import Attempt, Host, Purpose
+from trayagent.core.logins import asks_person
 from trayagent.core.paths import is_private
-from trayagent.core.retry import CREDENTIAL_KINDS
+from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.servers import ended, free_at, may_abort, started
 from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
 from trayagent.core.turn import Turn
@@ -21,18 +22,15 @@ def wanted(host: Host) -> bool:
     """Report whether a host without a master is to get one."""
     if host.by_user:
         return True
-    if host.held or host.stranger:
+    if host.held or host.stranger or host.wish.connect == "never":
         return False
     return host.wish.connect == "always" or host.lost
 
 
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
-    return (
-        host.stranger
-        or host.wish.interactive
-        or (host.retry.at is None and host.retry.kind in CREDENTIAL_KINDS)
-    )
+    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS
+    return host.stranger or asks_person(host) or refused
 
 
 def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
@@ -49,17 +47,9 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
         turn.because(host.name, row, "wait", f"{evidence} server={host.server} busy=yes")
         return False, at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
-    if bare and not _bare_possible(host):
-        return False, None
     number = turn.state.next_attempt
-    attempt = Attempt(
-        number,
-        purpose,
-        now,
-        bare=bare,
-        place=way.way.place if way.way else None,
-        source=way.way.source if way.way else None,
-    )
+    place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
+    attempt = Attempt(number, purpose, now, bare=bare, place=place, source=source)
     turn.change(next_attempt=number + 1, servers=started(turn.state.servers, host.server, number))
     recent = tuple(t for t in host.dialled if now - t < ATTEMPT_WINDOW_S)
     turn.put(host, attempt=attempt, dialled=(*recent, now), asked=False)
@@ -69,10 +59,29 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
         background = host.wish.connect != "always"
         turn.do(Dial(host.name, number, purpose, background))
         turn.tell("connecting", host.name, evidence, purpose=purpose)
-    turn.because(
-        host.name, row, "knock" if bare else "dial", f"{evidence} purpose={purpose} attempt={number}"
-    )
+    done = "knock" if bare else "dial"
+    turn.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
     return False, None
+
+
+def control_possible(host: Host) -> bool:
+    """Report whether a control of this host's living master can be made at all.
+
+    Row 11: a bare one not through a ProxyCommand; at a private-use address only where the host was reached before.
+    """
+    if not needs_bare_control(host):
+        return True
+    master = host.master
+    if master is None or master.peer is None or not master.direct:
+        return False
+    return not is_private(master.peer) or host.was_reached_at(host.place)
+
+
+def holds(turn: Turn, attempt: Attempt, way: Gate) -> bool:
+    """Report whether the connection that an attempt is making may still get through from here."""
+    if attempt.source is None or way.way is None or attempt.source == way.way.source:
+        return True
+    return turn.state.network.has_address(attempt.source)
 
 
 def _allowed_at(turn: Turn, host: Host, purpose: Purpose) -> float | None:
@@ -86,27 +95,21 @@ def _allowed_at(turn: Turn, host: Host, purpose: Purpose) -> float | None:
     return at
 
 
-def _bare_possible(host: Host) -> bool:
-    """Row 11: not through a ProxyCommand; at a private-use address only where it was reached before."""
-    master = host.master
-    if master is None or master.peer is None or not master.direct:
-        return False
-    return not is_private(master.peer) or host.was_reached_at(host.place)
-
-
 def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
     """Return the jump host that must be judged or connected first, or None."""
     jump = host.resolved.proxy_jump if host.resolved is not None else None
     if jump is None:
         return None
-    name = jump.split(",")[-1].partition("@")[2] or jump.split(",")[-1]
-    other = turn.get(name)
-    if other is None or other is host:
+    name = jump.split(",")[-1].removeprefix("ssh://").rpartition("@")[2]
+    other = turn.get(name) or turn.get(name.rpartition(":")[0])
+    if other is None or other is host or turn.state.paused(other, turn.now) or other.wish.connect == "never":
         return None
     if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
-        return name
-    waits = other.master is None and wanted(other) and other.retry.kind is None
-    return name if waits and other.retry.at is not None else None
+        return other.name
+    first = other.master is None and other.retry.kind is None and other.resolved is not None
+    if first and wanted(other) and not asks_person(other) and gate(other, turn.state).open:
+        return other.name
+    return None
 
 
 def give_up_attempt(turn: Turn, host: Host) -> Host:
@@ -117,10 +120,12 @@ def give_up_attempt(turn: Turn, host: Host) -> Host:
     if attempt.ready is not None:
         turn.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
-        if not may_abort(turn.state.servers, host.server, turn.now):
+        # Where its own address is gone the server sees no difference.
+        cut = attempt.source is not None and not turn.state.network.has_address(attempt.source)
+        if not cut and not may_abort(turn.state.servers, host.server, turn.now):
             return turn.put(host, attempt=replace(attempt, unwanted=True))
         turn.do(Abort(host.name, attempt.id))
-        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, success=False, aborted=True))
+        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, success=False, aborted=not cut))
     return turn.put(host, attempt=None)
 
 
@@ -134,7 +139,6 @@ def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: s
         turn.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
     turn.do(TakeOver(host.name, control.id, new, old))
     killing = host.killing | ({old.pid} if old is not None else frozenset())
-    turn.put(
-        host, attempt=replace(control, taking_over=True, replaces=old.pid if old else None), killing=killing
-    )
+    replaces = old.pid if old is not None else None
+    turn.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
     return False, None

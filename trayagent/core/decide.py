@@ -60,7 +60,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
 }
 
 # Facts of one host that no other host's decision depends on.
-_OF_ONE_HOST = (e.Observed, e.ForwardsChanged, e.TimeCame, e.AttemptEstablished)
+_OF_ONE_HOST = (e.ForwardsChanged, e.TimeCame, e.AttemptEstablished)
 
 
 def decide(state: State, event: e.Event) -> Decision:
@@ -73,4 +73,7 @@ def decide(state: State, event: e.Event) -> Decision:
     names = (event.name,) if isinstance(event, _OF_ONE_HOST) else turn.names
     for name in names:
         settle(turn, name)
+    if turn.freed:  # by giving up its attempt one host made room at a server for those settled before it
+        for name in turn.names:
+            settle(turn, name)
     return Decision(turn.state, tuple(turn.actions), tuple(turn.whys))

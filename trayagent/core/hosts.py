@@ -206,13 +206,14 @@ class Host:
     paused_until: float | None = None  # inf: until resumed
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
+    knock: Retry = field(default_factory=Retry)  # of bare controls: a refused login stays refused meanwhile
     offline_since: float | None = None
     reached: frozenset[Place] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces
     learned_vpn: str | None = None
     worked_at: float = NEVER  # the login, last
     vanished_at: float = NEVER  # the server closed or was unreachable, last
-    refused: tuple[float, ...] = ()
+    refused: tuple[float, ...] = ()  # logins, since the last one that worked
     dialled: tuple[float, ...] = ()
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0
@@ -225,7 +226,18 @@ class Host:
     @property
     def suspect(self) -> bool:
         """Whether the master's life is in doubt: something changed since the last proof."""
-        return self.master is not None and max(self.changed_at, self.wary_at) > self.proof_at
+        return self.master is not None and self.doubt_at > self.proof_at
+
+    @property
+    def doubt_at(self) -> float:
+        """When the master's life was last thrown into doubt; older questions and controls tell nothing of it."""
+        return max(self.changed_at, self.wary_at)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the master was killed by us, and only its end is waited for."""
+        replaced = self.attempt is not None and self.attempt.taking_over
+        return self.master is not None and self.master.pid in self.killing and not replaced
 
     @property
     def by_user(self) -> bool:

@@ -6,26 +6,31 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trayagent.core.actions import EnsureForwards, Kill, Observe, SendProbe
-from trayagent.core.attempts import Step, give_up_attempt, put_in_place, start
+from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
-from trayagent.core.texts import gate_problem, person_needed
+from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
-from trayagent.core.verdict import Do, Verdict, grace_until, judge, patience_s
+from trayagent.core.verdict import Do, Verdict, grace_until, is_timely, judge, patience_s
 
 
 def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
     """Judge the master, and do the next thing."""
     now = turn.now
+    if host.ending:
+        return False, None
+    host = _without_dead_attempt(turn, host, way)
+    if host.asked and not way.open:
+        host = turn.put(host, asked=False)
+    if host.asked and host.attempt is None:
+        return start(turn, host, way, "user", 0, "user=reconnect")
+    if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
+        return put_in_place(turn, host, host.attempt, 0, "user=reconnect")
     if host.probe is not None and not host.suspect:
         silent_at = host.probe.sent_at + patience_s(master)
         if now < silent_at:
             return False, silent_at
         host = turn.put(host, changed_at=host.probe.sent_at)  # row 12: found silent without any event
-    if host.asked and host.attempt is None and way.open:
-        return start(turn, host, way, "user", 0, "user=reconnect")
-    if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
-        return put_in_place(turn, host, host.attempt, 0, "user=reconnect")
     verdict = judge(host, turn.state, way, now)
     if verdict.do not in {"keep", "observe", "replace"}:
         turn.because(host.name, verdict.row, verdict.do, verdict.evidence)
@@ -33,21 +38,36 @@ def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
     return carry_out(turn, host, master, way, verdict) if carry_out else (False, verdict.look_at)
 
 
+def _without_dead_attempt(turn: Turn, host: Host, way: Gate) -> Host:
+    """Give up an attempt from an address that is gone, and a control that began before the last doubt."""
+    attempt = host.attempt
+    if attempt is None or attempt.unwanted or attempt.taking_over:
+        return host
+    user = attempt.purpose == "user"
+    late = host.suspect and not user and not is_timely(attempt, host)
+    if not late and (attempt.positive_at is not None or holds(turn, attempt, way)):
+        return host
+    host = give_up_attempt(turn, host)
+    return turn.put(host, asked=host.asked or user)
+
+
 def _keep(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
-    """Row 6; and ask again for the forwards that failed, when it is time."""
-    if host.attempt is not None and host.attempt.purpose != "user":
+    """Row 6; and ask for the forwards, when it is time."""
+    attempt = host.attempt
+    if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(turn, host)
     if host.forwards_at is None or host.forwards_at > turn.now:
         return False, host.forwards_at
-    turn.do(EnsureForwards(host.name, master))
-    turn.put(host, forwards_at=None)
+    host = turn.put(host, forwards_at=None)
+    if (
+        host.wish.listed or master.ours or host.forwards
+    ):  # what the user's own ssh opened is none of our business
+        turn.do(EnsureForwards(host.name, master))
     return False, None
 
 
-def _offline(turn: Turn, host: Host, _master: Master, way: Gate, verdict: Verdict) -> Step:
-    if host.attempt is not None:
-        host = give_up_attempt(turn, host)
-    turn.put(host, problem=gate_problem(host, way), asked=False)
+def _offline(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:
+    give_up_attempt(turn, host)
     return False, verdict.look_at
 
 

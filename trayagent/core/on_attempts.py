@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import Discard, EnsureForwards, Remember
+from trayagent.core.actions import Discard, Kill, Remember
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -12,13 +12,14 @@ from trayagent.core.events import (
     TakeOverFailed,
     TookOver,
 )
+from trayagent.core.failure import Failure
 from trayagent.core.hosts import Attempt, Host
+from trayagent.core.logins import foreign_proxy
 from trayagent.core.on_masters import install
 from trayagent.core.problems import Problem
-from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_failure
-from trayagent.core.servers import dropped, ended
-from trayagent.core.texts import not_here
-from trayagent.core.timing import REFUSED_WINDOW_S
+from trayagent.core.retry import VANISHED_KINDS, with_failure
+from trayagent.core.servers import dropped, ended, server_of
+from trayagent.core.texts import not_here, person_needed
 from trayagent.core.turn import Turn
 
 
@@ -54,45 +55,41 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     """Row 10, or row 9 where the right server answered and let nobody in."""
     now, failure = turn.now, event.failure
+    key = server_of(turn.state.servers, event.attempt)
     turn.change(servers=ended(turn.state.servers, event.attempt, now, success=False))
+    if failure.kind == "dropped" and key is not None:
+        turn.change(servers=dropped(turn.state.servers, key, now, event.jitter))
     host, attempt = _find(turn, event.name, event.attempt)
     if host is None or attempt is None:
         return
-    if failure.kind == "dropped":
-        turn.change(servers=dropped(turn.state.servers, host.server, now, event.jitter))
-    away = (
-        failure.kind == "host-key-changed"
-        and bool(host.reached)
-        and attempt.place is not None
-        and not host.was_reached_at(attempt.place)
-    )
-    problem = not_here(host) if away else failure.problem
-    refused = host.refused
-    if failure.kind in REFUSED_KINDS:
-        refused = (*(t for t in refused if now - t < REFUSED_WINDOW_S), now)
-    keeps = attempt.unwanted or not failure.positive or host.master is None
+    problem = _problem(host, attempt, failure)
+    control = failure.positive and host.suspect and not attempt.unwanted
+    host = with_failure(host, attempt, failure, now, event.jitter)
     host = turn.put(
         host,
-        attempt=None if keeps else replace(attempt, positive_at=now, refused=problem),
-        retry=after_failure(host, attempt, failure, now, event.jitter),
-        refused=refused,
-        problem=host.problem if attempt.unwanted else problem,
+        attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
+        problem=host.problem if attempt.unwanted or attempt.bare else problem,
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
-    turn.because(
-        host.name,
-        10 if host.master is not None and not failure.positive else 0,
-        "failed",
-        f"attempt={attempt.id} kind={failure.kind} positive={failure.positive} retry={_retry_words(host, now)}",
-    )
-    turn.tell(
-        "connect-failed",
-        host.name,
-        problem.title,
-        code=problem.code,
-        retry_in_s=None if host.retry.at is None else round(host.retry.at - now, 3),
-    )
-    if problem.code in {"auth-denied", "passphrase-needed"}:
+    row = 10 if host.master is not None and not failure.positive else 0
+    evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
+    turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host, now)}")
+    if not attempt.bare:
+        _tell_failure(turn, host, problem)
+
+
+def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
+    """Return what a person is told: another key away from the host's places is quietly "not here"."""
+    key_changed = failure.kind == "host-key-changed" and bool(host.reached)
+    if key_changed and not host.was_reached_at(attempt.place):
+        return not_here(host)
+    return person_needed(host) if foreign_proxy(host) else failure.problem
+
+
+def _tell_failure(turn: Turn, host: Host, problem: Problem) -> None:
+    retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
+    turn.tell("connect-failed", host.name, problem.title, code=problem.code, retry_in_s=retry_in_s)
+    if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None:
         turn.tell("sign-in-needed", host.name, problem.title)
 
 
@@ -113,6 +110,9 @@ def took_over(turn: Turn, event: TookOver) -> None:
     recovered = began is not None and not user and (old is not None or host.lost)
     host = replace(host, attempt=None, outage_at=None, asked=False)
     host = install(turn, host, event.master, proven=True)
+    if host.held:  # the user disconnected it meanwhile
+        host = turn.put(host, killing=host.killing | {event.master.pid})
+        turn.do(Kill(host.name, event.master, gently=True))
     took_s = now - began if began is not None else None
     host = turn.put(
         host,
@@ -129,7 +129,6 @@ def took_over(turn: Turn, event: TookOver) -> None:
     turn.because(
         host.name, 0, "connected", f"pid={event.master.pid} took_ms={took_ms} adopted={event.adopted}"
     )
-    turn.do(EnsureForwards(host.name, event.master))
     turn.do(Remember(host.name))
 
 
@@ -140,13 +139,8 @@ def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
         return
     problem: Problem = event.failure.problem
     old = frozenset() if host.master is None else frozenset({host.master.pid})
-    turn.put(
-        host,
-        attempt=None,
-        killing=host.killing - old,
-        retry=after_failure(host, attempt, event.failure, turn.now, 1.0),
-        problem=problem,
-    )
+    host = with_failure(host, attempt, event.failure, turn.now, 1.0)
+    turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
     turn.tell("connect-failed", host.name, problem.title, code=problem.code)
 
 

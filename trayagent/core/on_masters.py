@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import EnsureForwards, Remember
+from trayagent.core.actions import Kill, Remember
 from trayagent.core.attempts import give_up_attempt
 from trayagent.core.backoff import doubling
 from trayagent.core.changes import current_path, master_place
@@ -12,7 +12,7 @@ from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Obs
 from trayagent.core.hosts import NEVER, Host, Master, Observation
 from trayagent.core.on_network import note_reached
 from trayagent.core.paths import master_lookup
-from trayagent.core.retry import VANISHED_KINDS
+from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.timing import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.turn import Turn
 
@@ -32,13 +32,23 @@ def master_found(turn: Turn, event: MasterFound) -> None:
         turn.put(host)
         give_up_attempt(turn, host)  # the user's own ssh won the race
         host = turn.get(event.name) or host
-    host = install(turn, host, event.master, proven=event.fresh)
+    host = install(turn, _taken_up(turn, host, event.master), event.master, proven=event.fresh)
     turn.tell("master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path)
     turn.because(
         host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} stranger={event.stranger}"
     )
-    if host.wish.listed:
-        turn.do(EnsureForwards(host.name, event.master))
+
+
+def _taken_up(turn: Turn, host: Host, master: Master) -> Host:
+    """Keep to what the user said last: a connection of their own ends `disconnect`, one that we left does not."""
+    if not host.held:
+        return host
+    if master.ours:
+        turn.do(Kill(host.name, master, gently=True))
+        return turn.put(host, killing=host.killing | {master.pid})
+    host = turn.put(host, held=False)
+    turn.do(Remember(host.name))
+    return host
 
 
 def _own_pids(host: Host) -> frozenset[int]:
@@ -57,13 +67,16 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         observed=None,
         wary_at=NEVER,
         lost=False,
-        held=False,
         problem=None,
         proof_at=now if proven else NEVER,
         changed_at=NEVER if proven else now,
         place=None,
         path=None,
-        retry=replace(host.retry, at=now, kind=None, count=0),
+        retry=after_success(host.retry, now),
+        knock=after_success(host.knock, now),
+        refused=() if proven else host.refused,
+        forwards_tried=0,
+        forwards_at=now,
         addresses=_with_peer(host.addresses, master),
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
@@ -120,8 +133,14 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         wished = left is None or not left.lost
         turn.tell("disconnected", host.name, evidence, wished=wished)
     current = turn.get(event.name)
-    if current is not None and not current.wish.listed and not current.lost and current.attempt is None:
+    if current is not None and not _worth_keeping(current):
         turn.forget(current.name)
+
+
+def _worth_keeping(host: Host) -> bool:
+    """Report whether a host without a master still means something: described, commanded, or lost."""
+    commanded = host.held or host.asked or host.paused_until is not None
+    return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.stranger)
 
 
 def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: bool) -> None:
@@ -129,8 +148,8 @@ def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: boo
         return
     if host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is the user's word, as `disconnect` is.
-        asked = event.by_request and not network
-        turn.put(host, held=asked, lost=not asked)
+        held = host.held or (event.by_request and not network)
+        turn.put(host, held=held, lost=not held)
         turn.do(Remember(host.name))
     elif network:
         turn.put(host, lost=True)
@@ -139,8 +158,13 @@ def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: boo
 def probe_answered(turn: Turn, event: ProbeAnswered) -> None:
     """Row 6: the old connection carries data."""
     host = _judged(turn, event.name, event.pid)
-    if host is not None:
-        _alive(turn, host, "probe=answered")
+    if host is None or host.probe is None:
+        return
+    if host.gone_at is not None or host.probe.sent_at < host.doubt_at:
+        # It was asked before, and may have been answered before, what threw it into doubt: ask again.
+        turn.put(host, probe=None, observed=None)
+        return
+    _alive(turn, host, "probe=answered")
 
 
 def observed(turn: Turn, event: Observed) -> None:
@@ -149,20 +173,34 @@ def observed(turn: Turn, event: Observed) -> None:
     if host is None:
         return
     due = turn.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
+    before = host.observed
     host = turn.put(host, observed=Observation(turn.now, event.acked, due))
-    if (
-        event.acked
-        and host.suspect
-        and host.master is not None
-        and host.master.direct
-        and host.gone_at is None
-    ):
+    direct = host.master is not None and host.master.direct
+    if event.acked and direct and host.suspect and host.gone_at is None and _since_doubt(host, before):
         _alive(turn, host, "tcp=acknowledged")
+
+
+def _since_doubt(host: Host, before: Observation | None) -> bool:
+    """Report whether what is now acknowledged, and was sent with the probe, was so only after the doubt began."""
+    if host.probe is None:
+        return False
+    unacked = before is not None and before.at >= host.doubt_at and not before.acked
+    return unacked or host.probe.sent_at >= host.doubt_at
 
 
 def _alive(turn: Turn, host: Host, evidence: str) -> None:
     doubt = host.suspect
-    host = turn.put(host, proof_at=turn.now, probe=None, problem=None, lost=False)
+    # A refused login stays refused: the old connection that lives says nothing of a new one.
+    refused = host.retry.kind in REFUSED_KINDS
+    host = turn.put(
+        host,
+        proof_at=turn.now,
+        probe=None,
+        problem=None,
+        lost=False,
+        retry=host.retry if refused else after_success(host.retry, turn.now),
+        knock=after_success(host.knock, turn.now),
+    )
     if doubt:
         turn.because(host.name, 6, "keep", evidence)
         turn.tell("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import EnsureForwards, Remember, Resolve
+from trayagent.core.actions import Remember, Resolve
 from trayagent.core.attempts import give_up_attempt
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
 from trayagent.core.gate import here
-from trayagent.core.hosts import Host, MasterPath, Place, Wish
+from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
+from trayagent.core.logins import foreign_proxy
 from trayagent.core.network import Touched
-from trayagent.core.paths import is_private, way_for
-from trayagent.core.retry import STOP_KINDS, rearmed
+from trayagent.core.paths import Way, is_private, way_for
+from trayagent.core.retry import STOP_KINDS, rearmed, with_new_credentials
 from trayagent.core.turn import Turn
 
 _PLACES_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
@@ -55,13 +56,11 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
         wary_at=now if wary and path.present else host.wary_at,
         gone_at=None if path.present else (host.gone_at if host.gone_at is not None else now),
     )
-    if changed and path.present and host.attempt is not None and host.attempt.purpose == "control":
-        give_up_attempt(turn, host)  # a control counts only if it began after the last change
-        host = turn.get(host.name) or host
     if not host.suspect:
         note_reached(turn, host)
-    elif changed or wary:
-        _rearm_where_moved(turn, host)
+        return
+    _rearm_where_moved(turn, host)
+    if changed or wary:
         turn.because(host.name, 0, "suspect", f"{why or 'underlay=changed'} path={_words(host)}")
 
 
@@ -91,17 +90,24 @@ def _in_tunnel(host: Host, turn: Turn) -> bool:
 
 def _rearm_where_moved(turn: Turn, host: Host) -> None:
     """A back-off belongs to the path on which it was earned."""
-    retry = host.retry
-    waits = retry.at is not None and retry.at > turn.now and retry.kind not in _WAITS_FOR_NO_PATH
-    elsewhere = retry.at is None and host.problem is not None and host.problem.code == "not-here"
-    if not waits and not elsewhere:
-        return
     way = way_for(host, turn.state.network)
-    if way is None or (way.place == retry.place and way.source == retry.source):
+    if way is None:
         return
-    again = rearmed(retry, turn.now)
-    if again is not None:
-        turn.put(host, retry=again)
+    # Another machine answered, or a person was needed: once more at each new place.
+    once = foreign_proxy(host) or (host.problem is not None and host.problem.code == "not-here")
+    elsewhere = host.retry.at is None and once
+    if (_waits(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
+        host = turn.put(host, retry=rearmed(host.retry, turn.now))
+    if _waits(host.knock, turn.now) and _moved(host.knock, way):
+        turn.put(host, knock=rearmed(host.knock, turn.now))
+
+
+def _waits(retry: Retry, now: float) -> bool:
+    return retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH
+
+
+def _moved(retry: Retry, way: Way) -> bool:
+    return way.place != retry.place or way.source != retry.source
 
 
 def note_reached(turn: Turn, host: Host) -> Host:
@@ -153,14 +159,10 @@ def woke(turn: Turn, event: Woke) -> None:
             continue
         if host.master is not None:
             host = turn.put(host, wary_at=now)
-            if host.attempt is not None and host.attempt.purpose == "control":
-                give_up_attempt(turn, host)
-                host = turn.get(name) or host
-        retry = host.retry
-        if retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH:
-            again = rearmed(retry, now)
-            if again is not None:
-                turn.put(host, retry=again)
+        if _waits(host.retry, now):
+            host = turn.put(host, retry=rearmed(host.retry, now))
+        if _waits(host.knock, now):
+            turn.put(host, knock=rearmed(host.knock, now))
 
 
 def configured(turn: Turn, event: Configured) -> None:
@@ -176,7 +178,7 @@ def configured(turn: Turn, event: Configured) -> None:
             _new_wish(turn, host, wish)
     for name in turn.names:
         host = turn.get(name)
-        if host is not None and host.wish.listed and name not in event.wishes:
+        if host is not None and name not in event.wishes and (host.wish.listed or not event.adopt):
             _unlisted(turn, host)
     if not first:
         turn.tell("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
@@ -184,10 +186,10 @@ def configured(turn: Turn, event: Configured) -> None:
 
 def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
     forwards_changed = host.wish.forwards != wish.forwards
-    retry = replace(host.retry, at=turn.now) if host.retry.at is None else host.retry
-    host = turn.put(host, wish=wish, retry=retry)
-    if forwards_changed and host.master is not None:
-        turn.do(EnsureForwards(host.name, host.master))
+    retry = with_new_credentials(host, turn.now) if host.retry.at is None else host.retry
+    host = turn.put(host, wish=wish, retry=retry, stranger=False)
+    if forwards_changed:
+        turn.put(host, forwards_at=turn.now)
     if host.resolved is None:
         turn.do(Resolve(host.name))
 
@@ -195,13 +197,10 @@ def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
 def _unlisted(turn: Turn, host: Host) -> None:
     """A host that left the configuration: its master is like any other that was found; forwards of ours go."""
     if host.master is None or not turn.state.adopt:
-        if host.attempt is not None:
-            give_up_attempt(turn, host)
+        give_up_attempt(turn, host)
         turn.forget(host.name)
         return
-    host = turn.put(host, wish=Wish())
-    if host.master is not None:
-        turn.do(EnsureForwards(host.name, host.master))
+    turn.put(host, wish=Wish(), forwards_at=turn.now)
 
 
 def remembered(turn: Turn, event: Remembered) -> None:
@@ -229,18 +228,13 @@ def host_resolved(turn: Turn, event: HostResolved) -> None:
     changed = old is not None and old != event.resolved
     retry = host.retry
     if retry.at is None and (changed or retry.kind in STOP_KINDS):
-        retry = replace(retry, at=turn.now)
+        retry = with_new_credentials(host, turn.now)
     problem = host.problem
     if problem is not None and problem.code == "config-error":
         problem = None
     host = turn.put(host, resolved=event.resolved, hop=event.hop, retry=retry, problem=problem)
-    if (
-        old is not None
-        and old.forwards != event.resolved.forwards
-        and host.master is not None
-        and host.wish.listed
-    ):
-        turn.do(EnsureForwards(host.name, host.master))
+    if old is not None and old.forwards != event.resolved.forwards:
+        turn.put(host, forwards_at=turn.now)
 
 
 def resolve_failed(turn: Turn, event: ResolveFailed) -> None:

@@ -32,8 +32,11 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
         remembered = host.held or host.paused_until is not None
         retry = replace(host.retry, at=turn.now, kind=None, count=0)
         host = turn.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
-        if host.attempt is not None and host.attempt.purpose != "user" and not host.attempt.taking_over:
-            turn.put(host, attempt=replace(host.attempt, purpose="user", unwanted=False), asked=False)
+        attempt = host.attempt
+        if attempt is not None and (attempt.bare or attempt.refused is not None):
+            host = give_up_attempt(turn, host)  # nothing can become of it
+        elif attempt is not None and not attempt.taking_over:
+            host = turn.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
         turn.change(servers=forgiven(turn.state.servers, host.server))
         turn.because(name, 0, "user", "asked=reconnect")
         if remembered:
@@ -69,6 +72,10 @@ def pause(turn: Turn, event: UserPause) -> None:
         if host is not None:
             turn.put(host, paused_until=until)
             turn.do(Remember(name))
+    for name in event.names or turn.names:
+        host = turn.get(name)
+        if host is not None:
+            turn.put(give_up_attempt(turn, host), asked=False)
     for name in event.names or ("",):
         turn.tell("paused", name, "user=pause", for_s=event.for_s)
 
@@ -105,7 +112,7 @@ def credentials_changed(turn: Turn, event: CredentialsChanged) -> None:
     """A key, an agent or known_hosts changed: what waits for that may try again."""
     for name in event.names or turn.names:
         host = turn.get(name)
-        if host is None or host.retry.at is not None or host.retry.kind not in CREDENTIAL_KINDS:
+        if host is None or host.retry.kind not in CREDENTIAL_KINDS:
             continue
         turn.put(host, retry=with_new_credentials(host, turn.now))
         turn.because(name, 0, "re-arm", "credentials=changed")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.backoff import doubling
 from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.hosts import Attempt, Host, Retry
+from trayagent.core.logins import foreign_proxy
 from trayagent.core.timing import (
     BOOTING_S,
     HOUR_S,
@@ -26,54 +27,84 @@ CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
 )
 # A login that was refused: never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
-# Only a changed configuration, program or known_hosts can go on after these.
-STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config", "ssh-missing", "control-path"})
+# Only a changed configuration can go on after these.
+STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
+# Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
+LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
+_REFUSALS_KEPT = 8
 # The server itself, or the way to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
 
 
-def after_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Retry:
-    """Return the retry of a host whose attempt failed."""
-    count = host.retry.count + 1 if host.retry.kind == failure.kind else 1
-    at: float | None
+def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
+    """Return the host with the back-off of its failed attempt; a bare one has a back-off of its own."""
+    if attempt.bare:
+        return replace(host, knock=_after(host.knock, attempt, failure, now, _away(host.knock, now, jitter)))
     if failure.kind in REFUSED_KINDS:
-        at = _after_refusal(host, now, count)
-    elif failure.kind in CREDENTIAL_KINDS | STOP_KINDS:
-        at = None
-    elif failure.kind == "booting":
-        at = now + BOOTING_S * max(jitter, 1.0)
-    else:
-        # Doubling whatever the reason: a server that goes from refusing to timing out is still away.
-        count = host.retry.count + 1
-        at = now + doubling(RETRY_FIRST_S, count, RETRY_MAX_S) * jitter
+        host = replace(host, refused=(*host.refused[1 - _REFUSALS_KEPT :], now))
+    at = _next_login(host, failure, now, jitter)
+    return replace(host, retry=_after(host.retry, attempt, failure, now, at))
+
+
+def after_success(retry: Retry, now: float) -> Retry:
+    """Return the retry of a host whose server has just been heard: nothing is waited for, re-arming stays bounded."""
+    return replace(retry, at=now, kind=None, count=0)
+
+
+def rearmed(retry: Retry, now: float) -> Retry:
+    """Return the retry made due at once; a little later where that was done too often (a flapping network)."""
+    recent = tuple(t for t in retry.rearmed if now - t < HOUR_S)
+    if len(recent) >= REARM_PER_HOUR:
+        # Its own back-off brings it back; what has none (another machine's key) must not wait for an event.
+        later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
+        return retry if retry.at is not None else replace(retry, at=later)
+    at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
+    if retry.at is not None and retry.at <= at:
+        return retry
+    return replace(retry, at=at, count=0, rearmed=(*recent, at))
+
+
+def with_new_credentials(host: Host, now: float) -> Retry:
+    """Return the retry of a host whose key, agent, known_hosts or configuration changed.
+
+    Refused logins stay bounded, however often something changes.
+    """
+    recent = [t for t in host.refused if now - t < REFUSED_WINDOW_S]
+    at = now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
+    due = host.retry.at
+    return replace(host.retry, at=at if due is None else min(at, due))
+
+
+def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> float | None:
+    if failure.kind in REFUSED_KINDS:
+        return _after_refusal(host, now)
+    if failure.kind in CREDENTIAL_KINDS | STOP_KINDS or foreign_proxy(host):
+        return None
+    if failure.kind in LOCAL_KINDS:
+        return now + RETRY_MAX_S
+    if failure.kind == "booting":
+        return now + BOOTING_S * max(jitter, 1.0)
+    return _away(host.retry, now, jitter)
+
+
+def _away(retry: Retry, now: float, jitter: float) -> float:
+    """World down: doubling whatever the reason, as one that goes from refusing to timing out is still away."""
+    return now + doubling(RETRY_FIRST_S, retry.count + 1, RETRY_MAX_S) * jitter
+
+
+def _after_refusal(host: Host, now: float) -> float | None:
+    count = len(host.refused)
+    reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
+    return now + REBOOT_RETRIES_S[count - 1] if reboots and count <= len(REBOOT_RETRIES_S) else None
+
+
+def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: float | None) -> Retry:
     return replace(
-        host.retry,
+        retry,
         at=at,
         kind=failure.kind,
-        count=count,
+        count=retry.count + 1,
         failed_at=now,
         place=attempt.place,
         source=attempt.source,
     )
-
-
-def rearmed(retry: Retry, now: float) -> Retry | None:
-    """Return the retry made due at once, or None where that was done too often (a flapping network)."""
-    recent = tuple(t for t in retry.rearmed if now - t < HOUR_S)
-    if (recent and now - recent[-1] < REARM_EVERY_S) or len(recent) >= REARM_PER_HOUR:
-        return None
-    return replace(retry, at=now, count=0, rearmed=(*recent, now))
-
-
-def with_new_credentials(host: Host, now: float) -> Retry:
-    """Return the retry of a host whose key, agent or known_hosts changed; refused logins stay bounded."""
-    recent = [t for t in host.refused if now - t < REFUSED_WINDOW_S]
-    at = now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
-    return replace(host.retry, at=at)
-
-
-def _after_refusal(host: Host, now: float, count: int) -> float | None:
-    reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
-    if reboots and count <= len(REBOOT_RETRIES_S):
-        return now + REBOOT_RETRIES_S[count - 1]
-    return None

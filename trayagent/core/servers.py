@@ -59,9 +59,14 @@ def started(servers: Servers, key: str, attempt: int) -> Servers:
     return {**servers, key: replace(server, running=server.running | {attempt})}
 
 
+def server_of(servers: Servers, attempt: int) -> str | None:
+    """Return the key of the server that a running attempt asks."""
+    return next((key for key, server in servers.items() if attempt in server.running), None)
+
+
 def ended(servers: Servers, attempt: int, now: float, *, success: bool, aborted: bool = False) -> Servers:
     """Note that an attempt ended, in success, by our abort, or otherwise."""
-    key = next((k for k, s in servers.items() if attempt in s.running), None)
+    key = server_of(servers, attempt)
     if key is None:
         return servers
     server = servers[key]

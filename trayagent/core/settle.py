@@ -34,11 +34,12 @@ def settle(turn: Turn, name: str) -> None:
 def _step(turn: Turn, host: Host) -> Step:
     """Do the next thing."""
     now, state = turn.now, turn.state
-    if state.paused(host, now):
+    if state.paused(host, now) and not host.by_user:
         give_up_attempt(turn, host)
         until = [t for t in (state.paused_until, host.paused_until) if t is not None and t > now]
         return False, min(until)
     if host.wish.connect == "never" and not host.by_user:
+        give_up_attempt(turn, host)
         return False, None
     if host.attempt is not None and host.attempt.taking_over:
         return False, None

@@ -7,9 +7,9 @@ from typing import Literal
 from trayagent.core.attempts import wanted
 from trayagent.core.gate import gate
 from trayagent.core.hosts import Host
-from trayagent.core.problems import Code
+from trayagent.core.problems import Code, Problem
 from trayagent.core.state import State
-from trayagent.core.texts import person_needed
+from trayagent.core.texts import gate_problem, person_needed
 
 Shown = Literal[
     "connected",
@@ -63,6 +63,19 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
     return _after_failure(host, now)
 
 
+def shown_problem(host: Host, state: State, now: float) -> Problem | None:
+    """Return what is wrong with a host here and now, None when nothing is (or nobody may care)."""
+    if shown_state(host, state, now) in {"idle", "paused"}:
+        return None
+    if host.master is not None and not host.suspect:
+        return host.problem
+    shut = gate(host, state, by_user=host.by_user)
+    if not shut.open:
+        return gate_problem(host, shut)
+    waits_for_person = host.master is None and host.attempt is None and host.wish.interactive
+    return person_needed(host) if waits_for_person else host.problem
+
+
 def _with_master(host: Host, state: State) -> Shown:
     if not host.suspect:
         return "connected"
@@ -79,7 +92,8 @@ def _with_master(host: Host, state: State) -> Shown:
 def _unwanted(host: Host) -> Shown:
     if host.held or host.problem is None or host.wish.connect == "never":
         return "idle"
-    return _state_of_problem(host)
+    shown = _state_of_problem(host)
+    return shown if shown in {"needs-sign-in", "failed"} else "idle"  # nothing is due for what is not wanted
 
 
 def _after_failure(host: Host, now: float) -> Shown:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trayagent.core.actions import Action, Tell
+from trayagent.core.actions import Abort, Action, Tell
 from trayagent.core.hosts import Host
 from trayagent.core.state import State
 
@@ -33,6 +33,11 @@ class Turn:
         self.now = now
         self.actions: list[Action] = []
         self.whys: list[Why] = []
+
+    @property
+    def freed(self) -> bool:
+        """Whether an attempt was ended in this turn."""
+        return any(isinstance(action, Abort) for action in self.actions)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trayagent.core.attempts import control_possible, needs_bare_control
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host, Master
 from trayagent.core.state import State
@@ -21,6 +22,7 @@ from trayagent.core.timing import (
     SILENT_FLOOR_SOURCE_DIFFERS_S,
     SILENT_RTTS,
     SILENT_RTTS_SOURCE_DIFFERS,
+    WOKEN_S,
 )
 
 Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "grace", "replace", "kill"]
@@ -49,17 +51,29 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
         return Verdict(6, "keep", "proof=current")
     if not way.open:
         return _offline(host, state, way, now)
-    carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
+    carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
         return Verdict(5, "wait", f"carrier={carrier.name} carrier_suspect=yes")
     control = host.attempt
     if host.wary_at > host.proof_at and (control is None or control.established_at is None):
-        return _start_or_await(host, 3, "woken_or_underlay=changed", now)
+        settled_at = host.wary_at + WOKEN_S
+        if control_possible(host):
+            return _start_or_await(host, 3, "woken_or_underlay=changed", now)
+        if now < settled_at:
+            return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
     if host.gone_at is not None:
         return _address_gone(host, host.gone_at, now)
     if host.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
     return _silent(host, host.probe.sent_at, master, now)
+
+
+def _carrier(master: Master, state: State, now: float) -> Host | None:
+    """Return the host whose master carries this one, where that one is judged at all."""
+    carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
+    if carrier is None or carrier.wish.connect == "never" or state.paused(carrier, now):
+        return None
+    return carrier
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:
@@ -87,7 +101,7 @@ def _address_gone(host: Host, gone_at: float, now: float) -> Verdict:
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
     control = host.attempt
-    if control is not None and _positive(control, host):
+    if control is not None and is_positive(control, host):
         if now - gone_at < ADDRESS_GONE_S:
             return Verdict(4, "wait", evidence, look_at=gone_at + ADDRESS_GONE_S)
         return _ninth(control, evidence)
@@ -96,11 +110,11 @@ def _address_gone(host: Host, gone_at: float, now: float) -> Verdict:
 
 def _silent(host: Host, sent_at: float, master: Master, now: float) -> Verdict:
     """Rows 6 to 9: a probe is on its way and not answered."""
-    asked_at = max(sent_at, host.changed_at)
+    asked_at = max(sent_at, host.doubt_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
     evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
     control = host.attempt
-    if control is None or not _positive(control, host):
+    if control is None or not is_positive(control, host):
         if now < silent_at:
             return Verdict(5, "wait", evidence, look_at=silent_at)
         if not _observed_since(host, silent_at):
@@ -123,7 +137,7 @@ def grace_until(host: Host, now: float) -> float:
     master, probe = host.master, host.probe
     if master is None or probe is None:
         return now
-    until = max(probe.sent_at, host.changed_at) + patience_s(master)
+    until = max(probe.sent_at, host.doubt_at) + patience_s(master)
     due = host.observed.retransmit_at if host.observed is not None else None
     if due is not None and due - now < RETRANSMISSION_NEAR_S:
         until = max(until, due + RETRANSMISSION_RTTS * master.rtt_s)
@@ -141,14 +155,30 @@ def _ninth(control: Attempt, evidence: str) -> Verdict:
 def _start_or_await(host: Host, row: int, evidence: str, now: float) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
-    if host.retry.at is None or host.retry.at > now:
-        return Verdict(10, "wait", f"{evidence} control=negative", look_at=host.retry.at)
+    if not control_possible(host):
+        return Verdict(11, "wait", f"{evidence} control=impossible")
+    due = (host.knock if needs_bare_control(host) else host.retry).at
+    if due is None or due > now:
+        return Verdict(10, "wait", f"{evidence} control=negative", look_at=due)
     return Verdict(row, "control", evidence)
 
 
-def _positive(control: Attempt, host: Host) -> bool:
+def is_positive(control: Attempt, host: Host) -> bool:
     """Report whether the control proves the way: answered, and begun after the path last changed."""
-    return control.positive_at is not None and control.started_at >= host.changed_at and not control.unwanted
+    return control.positive_at is not None and is_timely(control, host)
+
+
+def is_timely(control: Attempt, host: Host) -> bool:
+    """Report whether the control began late enough to tell of the path that the master has now.
+
+    Where that change was the loss of the master's own address, one that goes from another address may have
+    begun before it: what it shows is not touched by the loss.
+    """
+    if control.unwanted:
+        return False
+    local = host.master.local if host.master is not None else None
+    elsewhere = control.source is not None and control.source != local
+    return control.started_at >= host.doubt_at or (host.gone_at is not None and elsewhere)
 
 
 def _observed_since(host: Host, at: float) -> bool:

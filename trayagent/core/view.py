@@ -9,7 +9,7 @@ from typing import Any
 from trayagent.core.forwards import Forward
 from trayagent.core.hosts import ForwardState, Host
 from trayagent.core.paths import default_routes
-from trayagent.core.shown import Shown, shown_state
+from trayagent.core.shown import Shown, shown_problem, shown_state
 from trayagent.core.state import State
 
 SCHEMA = 1
@@ -106,6 +106,7 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall) -> dic
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
     shown = shown_state(host, state, now)
+    problem = shown_problem(host, state, now)
     master = host.master
     return {
         "name": host.name,
@@ -120,9 +121,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "forwards": [_forward(f) for f in _forwards(host)],
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, shown, now), wall),
-        "problem": host.problem.as_json()
-        if host.problem is not None and shown not in {"idle", "paused"}
-        else None,
+        "problem": problem.as_json() if problem is not None else None,
         "recoveries": host.recoveries,
         "last_recovery_ms": None if host.last_recovery_s is None else round(host.last_recovery_s * 1e3, 1),
     }

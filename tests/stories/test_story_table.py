@@ -1,0 +1,504 @@
+"""The table of the policy, row by row: one story at least for each."""
+
+from __future__ import annotations
+
+from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, VPN, VPN_ALL
+from tests.stories.teller import ALWAYS, ON_USE, Story
+from trayagent.core import events as e
+from trayagent.core.actions import Dial, Kill, SendProbe
+
+
+def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:
+    """Whatever ended it: it is wanted up."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web")
+    story.expect("""
+        60.000 ended web pid=101
+                web: row 1 ended
+                web: row 1 dial
+            dial web #1 connect
+    """)
+
+
+def test_row_1_ssh_o_exit_is_the_users_word(story: Story) -> None:
+    """An always host that was asked to exit, with nothing suspect, stays down until it is asked for."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", by_request=True)
+    story.expect("""
+        60.000 ended web pid=101
+                web: row 1 ended
+    """)
+    assert story.shown("web") == "idle"
+    assert story.host("web").held
+
+
+def test_row_1_an_exit_while_suspect_is_the_networks_doing(story: Story) -> None:
+    """On-use, and its path had just changed: the network took it, so it comes back."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.1).ended("web")
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.100 ended web pid=101
+                web: row 1 ended
+                web: row 1 dial
+            dial web #1 connect background
+    """)
+
+
+def test_row_1_control_persist_expired_is_somebodys_wish(story: Story) -> None:
+    """On-use, nothing suspect: it ended because nobody used it."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(600).ended("web")
+    story.expect("""
+        600.000 ended web pid=101
+                web: row 1 ended
+    """)
+    assert story.shown("web") == "idle"
+
+
+def test_row_2_without_a_path_nothing_is_asked(story: Story) -> None:
+    """No probe into a hole, no control, no kill."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.expect("""
+        60.000 network: nothing
+                web: row 0 suspect
+                web: row 2 offline
+    """)
+    assert story.shown("web") == "offline"
+
+
+def test_row_2_the_timer_counts_time_awake(story: Story) -> None:
+    """After ten minutes without any network the master is ended, but never in the minute after a wake."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME.down("wlan0"))
+    story.after(590).post(e.Woke(story.t), "woke")
+    story.after(59.9)
+    story.expect("""
+        60.000 network: home, wlan0 without carrier
+                web: row 0 suspect
+                web: row 2 offline
+        650.000 woke
+    """)
+    story.after(0.2)
+    story.expect("""
+        710.000 the time came for web
+                web: row 2 end
+            kill web pid=101
+    """)
+
+
+def test_row_2_its_own_network_in_time_keeps_it(story: Story) -> None:
+    """The address comes back within the ten minutes: one question, one answer, the same connection."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME.down("wlan0"))
+    story.after(500).network(HOME)
+    story.after(0.05).answered("web")
+    story.expect("""
+        60.000 network: home, wlan0 without carrier
+                web: row 0 suspect
+                web: row 2 offline
+        560.000 network: home
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        560.050 probe of web answered
+                web: row 6 keep
+    """)
+
+
+def test_row_3_after_a_wake_the_control_goes_first(story: Story) -> None:
+    """A probe into a network that is not there yet costs 35 s; a new connection costs nothing."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.Woke(story.t, 3600.0), "woke")
+    story.after(0.05).established("web")
+    story.after(0.05).answered("web")
+    story.expect("""
+        60.000 woke
+                web: row 3 control
+                web: row 3 dial
+            dial web #1 control
+        60.050 attempt of web established
+                web: row 5 probe
+            probe web pid=101
+        60.100 probe of web answered
+                web: row 6 keep
+            abort web #1
+    """)
+
+
+def test_row_4_its_address_gone_the_control_goes_at_once(story: Story) -> None:
+    """Home to café: the new connection begins with the first event, and takes over when it is ready."""
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE)
+    story.after(0.82).ready("web")
+    story.after(0.01).took_over("web")
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.820 attempt of web ready pid=102
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        60.830 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+    """)
+    assert story.shown("web") == "connected"
+
+
+def test_row_4_an_address_may_flicker_for_a_quarter_second(story: Story) -> None:
+    """Gone and back within 250 ms although the control is through already: the old one is asked, not killed."""
+    story.connected(scene=HOME + OFFICE)
+    story.after(60).network(OFFICE)
+    story.after(0.1).ready("web", local="172.20.0.5")
+    story.after(0.1).network(HOME + OFFICE)
+    story.after(0.1).answered("web")
+    story.after(10)
+    story.expect("""
+        60.000 network: office
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.100 attempt of web ready pid=102
+                web: row 4 wait
+        60.200 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            discard web pid=102
+            probe web pid=101
+        60.300 probe of web answered
+                web: row 6 keep
+    """)
+    assert not story.did(Kill)
+
+
+def test_rows_5_and_6_a_changed_path_is_probed_once(story: Story) -> None:
+    """A cable beside the Wi-Fi: one probe, answered, and later events ask nothing."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.network((HOME + OFFICE) + DOCKER)
+    story.after(0.05).answered("web")
+    story.after(60)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.000 network: home + office + docker
+                web: row 5 wait
+        60.050 probe of web answered
+                web: row 6 keep
+    """)
+    assert len(story.did(SendProbe)) == 1
+
+
+def test_row_6_an_acknowledgement_is_life_too(story: Story) -> None:
+    """Direct TCP: bytes sent after the event were acknowledged, so the far end is there, only slow to answer."""
+    story.connected(scene=HOME)
+    story.acked["web"] = True
+    story.after(60).network(HOME + OFFICE)
+    story.after(5)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 6 keep
+    """)
+
+
+def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> None:
+    """Cut handshakes are punished by servers: the sixth is left to finish, and its master is not used."""
+    story.connected(scene=HOME, wish=ALWAYS)
+    for name in "bcdef":
+        story.connected(name)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.3)
+    story.forget()
+    for name in ("web", *"bcdef"):
+        story.answered(name)
+    story.expect("""
+        60.300 probe of web answered
+                web: row 6 keep
+                b: row 7 wait
+                c: row 7 wait
+                d: row 7 wait
+                e: row 7 wait
+                f: row 7 wait
+            abort web #7
+        60.300 probe of b answered
+                b: row 6 keep
+            abort b #6
+        60.300 probe of c answered
+                c: row 6 keep
+            abort c #8
+        60.300 probe of d answered
+                d: row 6 keep
+            abort d #9
+        60.300 probe of e answered
+                e: row 6 keep
+            abort e #10
+        60.300 probe of f answered
+                f: row 6 keep
+    """)
+    story.after(1).ready("f")
+    story.expect("""
+        61.300 attempt of f ready pid=107
+            discard f pid=107
+    """)
+
+
+def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
+    """The source differs: 150 ms are enough, as the control costs the old one nothing."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.2)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+    """)
+    assert story.shown("web") == "checking"
+
+
+def test_row_7_with_the_same_source_half_a_second_is_waited(story: Story) -> None:
+    """Nothing says that another source would do better, so one retransmission may come first."""
+    story.connected(scene=HOME)
+    again = HOME.called("home, another route")
+    story.after(60).network(
+        again.__class__(again.label, again.interfaces, again.routes, (("wlan0", "192.168.10.1", "bb:02"),))
+    )
+    story.after(0.49)
+    assert not story.did(Dial)
+    story.after(0.02)
+    story.expect("""
+        60.000 network: home, another route
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.500 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+    """)
+
+
+def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> None:
+    """The control is through, but the old one speaks again within 3 s: it gets its chance, and answers."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.due["web"] = 62.5
+    story.after(1.0).ready("web", local="172.20.0.5")
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+        61.000 attempt of web ready pid=102
+                web: row 8 grace
+    """)
+    story.after(1.55).answered("web")
+    story.expect("""
+        62.550 probe of web answered
+                web: row 6 keep
+            discard web pid=102
+    """)
+
+
+def test_row_9_still_silent_the_new_one_takes_over(story: Story) -> None:
+    """The retransmission was due, and went unanswered: that is proof."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.due["web"] = 62.5
+    story.after(1.0).ready("web", local="172.20.0.5")
+    story.after(5).took_over("web")
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+        61.000 attempt of web ready pid=102
+                web: row 8 grace
+        62.600 the time came for web
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        66.000 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+    """)
+
+
+def test_row_9_a_refused_login_proves_the_way_all_the_same(story: Story) -> None:
+    """The right server answered and let nobody in: the old one is dead, and the user must sign in."""
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE)
+    story.after(0.5).fails("web", "auth", positive=True)
+    story.ended("web")
+    story.after(3600)
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.500 attempt of web failed: auth positive
+                web: row 0 failed
+                web: row 9 kill
+            kill web pid=101
+        60.500 ended web pid=101
+    """)
+    assert story.shown("web") == "needs-sign-in"
+
+
+def test_row_10_a_negative_control_kills_nothing(story: Story) -> None:
+    """The server is away from here: the old one stays, and the control is made again, later each time."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.2).fails("web", "timed-out")
+    story.after(1.0).fails("web", "timed-out")
+    story.after(1.9)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+        60.200 attempt of web failed: timed-out
+                web: row 10 failed
+        61.200 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #2 control
+        61.200 attempt of web failed: timed-out
+                web: row 10 failed
+    """)
+    story.after(0.2)
+    story.expect("""
+        63.200 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #3 control
+    """)
+    assert not story.did(Kill)
+
+
+def test_row_10_another_key_away_from_its_places_is_not_here(story: Story) -> None:
+    """Some machine at the same private address in a café: nothing is killed, nobody is alarmed."""
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE)
+    story.after(0.3).fails("web", "host-key-changed")
+    story.after(3600)
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.300 attempt of web failed: host-key-changed
+                web: row 10 failed
+    """)
+    assert story.shown("web") == "offline"
+    assert story.problem("web") == "not-here"
+
+
+def test_row_11_a_stranger_is_killed_when_stale_and_never_started(story: Story) -> None:
+    """Ansible's master: a bare control proves the way, the stale one goes, and nobody logs in for it."""
+    story.connected(scene=HOME)
+    story.found("deploy@db:22", stranger=True)
+    story.after(60).network(CAFE)
+    story.established("deploy@db:22")
+    story.after(0.1).ready("deploy@db:22", bare=True)
+    story.after(0.2)
+    story.ended("deploy@db:22")
+    story.after(3600)
+    assert not story.did(Dial, "deploy@db:22")
+    assert len(story.did(Kill, "deploy@db:22")) == 1
+    assert "deploy@db:22" not in story.state.hosts
+
+
+def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
+    """The keep-alive of ssh ended an on-use master: the network's doing, so it is brought back."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(60).ended("web", kind="timed-out")
+    story.expect("""
+        60.000 ended web pid=101
+                web: row 1 ended
+                web: row 1 dial
+            dial web #1 connect background
+    """)
+
+
+def test_row_12_status_finds_it_silent(story: Story) -> None:
+    """No event at all, but the user looks: an old proof is asked for again, and silence is acted on."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserLooked(story.t), "the user looks")
+    story.after(0.6)
+    story.expect("""
+        60.000 the user looks
+            probe web pid=101
+        60.500 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
+    """)
+    story.after(0.8).ready("web")
+    story.after(0.1).took_over("web")
+    story.expect("""
+        61.400 attempt of web ready pid=102
+                web: row 8 grace
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        61.500 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+    """)
+
+
+def test_a_look_at_a_fresh_proof_asks_nothing(story: Story) -> None:
+    """`watch trayagent status` must not become a heartbeat."""
+    story.connected(scene=HOME)
+    for _ in range(20):
+        story.after(1).post(e.UserLooked(story.t), "the user looks")
+    assert not story.did(SendProbe)
+
+
+def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
+    """What was answered before the path changed may be read after: it is asked again."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.04).network(HOME + OFFICE + VPN_ALL)
+    story.answered("web")
+    assert story.host("web").suspect
+    assert len(story.did(SendProbe)) == 2
+
+
+def test_a_host_behind_another_vpn_is_not_asked_when_a_vpn_comes_up(story: Story) -> None:
+    """Routes that lead elsewhere are no part of its path."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + VPN)
+    story.expect("60.000 network: home + VPN")

@@ -1,0 +1,21 @@
+"""Who must be there for a login; policy.md, *Person login*; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.hosts import Host
+
+_QUIET_COMMANDS = {"ssh", "nc"}  # any other ProxyCommand may open a browser or ask for a touch
+
+
+def asks_person(host: Host) -> bool:
+    """Report whether a login of this host may ask a person for something."""
+    return host.wish.interactive or foreign_proxy(host)
+
+
+def foreign_proxy(host: Host) -> bool:
+    """Report whether the host is reached through a command that is not ssh or nc."""
+    command = host.resolved.proxy_command if host.resolved is not None else None
+    if command is None:
+        return False
+    words = command.removeprefix("exec ").split()
+    return not words or words[0].rpartition("/")[2] not in _QUIET_COMMANDS
