@@ -43,7 +43,11 @@ class Sentinel:
         near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
+            try:
+                await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
+            finally:  # the master has its own; with ours open the end of the output would never show
+                for fd in (far_in, far_out, null):
+                    os.close(fd)
             remote_pid = await asyncio.wait_for(_marker(near_out), timeout_s)
             if remote_pid is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
                 raise Gone("the connection ended before the far side's shell said anything")
@@ -54,9 +58,6 @@ class Sentinel:
             if isinstance(error, TimeoutError):
                 raise Timeout("the far side's shell said nothing in time") from error
             raise
-        finally:
-            for fd in (far_in, far_out, null):
-                os.close(fd)
         if remote_pid is None:
             client.close()
             os.close(near_in)

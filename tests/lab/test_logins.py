@@ -1,0 +1,303 @@
+"""Logins that fail: what is said, how often the server is asked, and that it goes on by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.files import keygen
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+CONFIG = "[hosts.web01]\n"
+QUIET_S = 1.5  # long enough for a wrong second attempt to begin
+
+
+def asked(sshd: Sshd) -> int:
+    """Return how many connections the server has seen since its first start."""
+    return len(re.findall(r"^Connection from ", sshd.said(), re.MULTILINE))
+
+
+def refusals(sshd: Sshd) -> int:
+    """Return how many logins it has refused."""
+    return len(re.findall(r"^Connection (?:closed|reset) by authenticating user ", sshd.said(), re.MULTILINE))
+
+
+def server(lab: Lab, *config: str) -> Sshd:
+    """Go home, and start a server that logs each connection."""
+    lab.join("home")
+    lab.ssh_config({"web01": SERVER})
+    return lab.sshd(config=["LogLevel VERBOSE", *config])
+
+
+def in_trouble(agent: Agent, state: str, code: str, *words: str) -> dict[str, Any]:
+    """Wait for the state; check that the problem has the code, and that title and hint tell a person of it."""
+    view = agent.wait_state("web01", state)
+    problem = view["problem"]
+    assert problem is not None, view
+    assert problem["code"] == code, problem
+    assert "web01" in problem["title"] or words, problem
+    assert problem["hint"], problem
+    for word in words:
+        assert word in f"{problem['title']} {problem['hint']}", problem
+    return view
+
+
+def other_key(lab: Lab) -> Path:
+    """Let the server accept another key only; return where that key is."""
+    key = lab.files.root / "other-key"
+    keygen(key)
+    shutil.copy(key.with_suffix(".pub"), lab.files.authorized_keys)
+    return key
+
+
+def use_key(lab: Lab, key: Path) -> None:
+    """Put the key where the laptop's user has theirs, as `mv` would."""
+    for suffix in (".pub", ""):
+        fresh = lab.files.ssh / f"fresh{suffix}"
+        shutil.copy(key.with_name(key.name + suffix), fresh)
+        fresh.chmod(0o600)
+        fresh.replace(lab.files.key.with_name(lab.files.key.name + suffix))
+
+
+def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    """Poll until it is true."""
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
+    """Check that it is true all the time: an absence has no event to wait for."""
+    limit = time.monotonic() + for_s
+    while time.monotonic() < limit:
+        assert condition(), f"no longer: {what}"
+        time.sleep(0.1)
+
+
+def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: Lab, agent: Agent) -> None:
+    """One login, `needs-sign-in`, and connected as soon as the key file is another one; no restart."""
+    sshd = server(lab)
+    key = other_key(lab)
+    agent.start(CONFIG)
+    view = in_trouble(agent, "needs-sign-in", "auth-denied", "web01")
+    assert view["next_retry"] is None
+    stays("one login", lambda: asked(sshd) == 1)
+    use_key(lab, key)
+    agent.wait_state("web01", "connected")
+    assert asked(sshd) == 2
+    assert agent.host("web01")["problem"] is None  # type: ignore[index]  # it was there just now
+
+
+def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, agent: Agent) -> None:
+    """However often the network changes, a refused login is no reason to ask again."""
+    sshd = server(lab)
+    other_key(lab)
+    agent.start(CONFIG)
+    in_trouble(agent, "needs-sign-in", "auth-denied")
+    for number in range(5):
+        lab.switch(*(("home", "cafe") if number % 2 == 0 else ("cafe", "home")))
+        time.sleep(0.4)  # so that each is a change of its own
+    stays("at most 2 logins", lambda: refusals(sshd) <= 2)
+    assert refusals(sshd) == 1
+    in_trouble(agent, "needs-sign-in", "auth-denied")
+
+
+def test_keys_that_change_all_the_time_make_no_third_login(lab: Lab, agent: Agent) -> None:
+    """Each changed key re-arms, and still no more than 2 logins are refused within ten minutes."""
+    sshd = server(lab)
+    other_key(lab)
+    agent.start(CONFIG)
+    in_trouble(agent, "needs-sign-in", "auth-denied")
+    for number in range(4):
+        key = lab.files.root / f"wrong-{number}"
+        keygen(key)
+        use_key(lab, key)
+        until("the second login", lambda: refusals(sshd) == 2)
+        time.sleep(0.3)  # so that each is a change of its own
+    stays("at most 2 logins", lambda: refusals(sshd) <= 2)
+
+
+def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab, agent: Agent) -> None:
+    """After a change of network the stale master is killed though no new one could log in, after one login."""
+    sshd = server(lab)
+    agent.start(CONFIG)
+    pid = agent.wait_state("web01", "connected")["pid"]
+    events = agent.events()
+    key = other_key(lab)
+    lab.switch("home", "cafe")
+    events.wait("master-stale", "web01")
+    events.wait("master-killed", "web01")
+    view = in_trouble(agent, "needs-sign-in", "auth-denied")
+    assert view["pid"] is None
+    until("the stale master is gone", lambda: not Path(f"/proc/{pid}").exists())
+    stays("one login", lambda: refusals(sshd) == 1)
+    for number in range(4):
+        lab.switch(*(("cafe", "home") if number % 2 == 0 else ("home", "cafe")))
+        time.sleep(0.4)  # so that each is a change of its own
+    stays("at most 2 logins", lambda: refusals(sshd) <= 2)
+    use_key(lab, key)
+    agent.wait_state("web01", "connected")
+
+
+def test_an_unknown_host_key_waits_for_known_hosts(lab: Lab, agent: Agent) -> None:
+    """One connection, `needs-sign-in`, and connected when known_hosts has the key."""
+    sshd = server(lab)
+    known = lab.files.known_hosts.read_text()
+    lab.files.known_hosts.write_text("")
+    agent.start(CONFIG)
+    in_trouble(agent, "needs-sign-in", "host-key-unknown", "ssh web01")
+    stays("one connection", lambda: asked(sshd) == 1)
+    lab.files.known_hosts.write_text(known)
+    agent.wait_state("web01", "connected")
+    assert asked(sshd) == 2
+
+
+def test_a_changed_host_key_fails_until_known_hosts_is_mended(lab: Lab, agent: Agent) -> None:
+    """A server that comes back with another key, where it was reached before: `failed`, one connection."""
+    sshd = server(lab)
+    agent.start(CONFIG)
+    agent.wait_state("web01", "connected")
+    before = asked(sshd)
+    sshd.stop(sessions=True)
+    sshd.new_host_key()
+    sshd.start()
+    in_trouble(agent, "failed", "host-key-changed", "web01")
+    after = asked(sshd)
+    assert after - before == 1
+    stays("one connection", lambda: asked(sshd) == after)
+    known = lab.files.known_hosts
+    fresh = known.with_suffix(".new")
+    fresh.write_text(f"{sshd.known_as} {sshd.host_key}\n")
+    fresh.replace(known)
+    agent.wait_state("web01", "connected")
+
+
+def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: Lab, agent: Agent) -> None:
+    """`waiting` with the time of the next attempt; no event tells that a server is back, its retry does."""
+    sshd = server(lab)
+    sshd.stop()
+    agent.start(CONFIG)
+    view = in_trouble(agent, "waiting", "refused", "web01", "22")
+    assert view["next_retry"] is not None
+    assert view["attempt"] >= 1
+    sshd.start()
+    agent.wait_state("web01", "connected", deadline_s=20.0)
+
+
+def test_a_name_that_is_not_found_is_looked_up_again(lab: Lab, agent: Agent) -> None:
+    """`waiting`, code name-not-found, and connected once the name leads somewhere."""
+    server(lab)
+    lab.ssh_config({"web01": {**SERVER, "HostName": "web01.example", "HostKeyAlias": "203.0.113.10"}})
+    agent.start(CONFIG)
+    view = in_trouble(agent, "waiting", "name-not-found", "web01.example")
+    assert view["next_retry"] is not None
+    with (lab.files.root / "etc" / "hosts").open("a") as hosts:
+        hosts.write("203.0.113.10 web01.example\n")
+    agent.wait_state("web01", "connected", deadline_s=20.0)
+
+
+@contextmanager
+def held_connection(lab: Lab) -> Iterator[None]:
+    """Hold a connection on which nobody logs in."""
+    hold = (
+        "import socket, sys; held = socket.create_connection(('203.0.113.10', 22)); held.recv(9);"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    child = lab.server.popen(["python3", "-c", hold], stdin=pipe, stdout=pipe)
+    assert child.stdin
+    assert child.stdout
+    try:
+        assert child.stdout.readline() == "held\n"
+        yield
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+        child.wait(5)
+
+
+def test_a_server_that_drops_us_is_left_in_peace_and_then_asked_again(lab: Lab, agent: Agent) -> None:
+    """Full up by MaxStartups: 20 s and more until the next attempt, whatever the network does; then connected."""
+    sshd = server(lab, "MaxStartups 1")
+    with held_connection(lab):
+        agent.start(CONFIG)
+        in_trouble(agent, "waiting", "refused", "busy")
+        began = time.monotonic()
+        count = sshd.said().count("past MaxStartups") + sshd.said().count("drop connection")
+        lab.switch("home", "cafe")
+        stays("no attempt", lambda: agent.host("web01")["state"] == "waiting")  # type: ignore[index]  # listed
+        assert sshd.said().count("past MaxStartups") + sshd.said().count("drop connection") == count
+    agent.wait_state("web01", "connected", deadline_s=40.0)
+    assert time.monotonic() - began > 15.0
+    assert sshd.logins() == 1
+
+
+def sessions(sshd: Sshd) -> int:
+    """Return how many sessions were opened."""
+    return len(re.findall(r"^Starting session: ", sshd.said(), re.MULTILINE))
+
+
+def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: Agent) -> None:
+    """No marker line comes from a forced command: one session ever, probes go by forward, and that is kept."""
+    sshd = server(lab, "ForceCommand /bin/echo this account is for forwards only")
+    agent.start(CONFIG)
+    pid = agent.wait_state("web01", "connected")["pid"]
+
+    def remembered() -> bool:
+        kept = json.loads((agent.state_dir / "agent.json").read_text())
+        return kept["hosts"].get("web01", {}).get("sentinel") is False
+
+    until("it is remembered", remembered, deadline_s=4.0)  # the end of its output tells, no time-out
+    assert sessions(sshd) == 1
+    events = agent.events()
+    lab.join("home", interface="eth0", metric=50)  # the source differs, the old connection lives
+    assert events.wait("master-kept", "web01")["pid"] == pid
+    agent.stop()
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    assert agent.cli("reconnect", "web01").returncode == 0
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+    stays("no other session", lambda: sessions(sshd) == 1)
+    lab.leave("home")
+    lab.join("cafe")
+    agent.wait_state("web01", "connected")
+    assert remembered()
+
+
+def test_where_forwarding_is_forbidden_the_master_is_up_and_probed_all_the_same(
+    lab: Lab, agent: Agent
+) -> None:
+    """AllowTcpForwarding no: connected, -R `failed` with its reason, and a change of network is recovered."""
+    sshd = server(lab, "AllowTcpForwarding no")
+    agent.start('[hosts.web01]\nremote = ["22221:localhost:22"]\n')
+    pid = agent.wait_state("web01", "connected")["pid"]
+    (forward,) = agent.wait_forwards("web01", {"remote": "failed"})
+    assert "22221" in forward["error"]
+    events = agent.events()
+    lab.join("home", interface="eth0", metric=50)
+    assert events.wait("master-kept", "web01")["pid"] == pid
+    lab.leave("home")
+    lab.join("cafe")
+    events.wait("connected", "web01")
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+    assert sshd.logins() == 2
+
+
+def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
+    """A cipher that the server lacks: `failed`, one connection, connected after the edit."""
+    sshd = server(lab, "Ciphers aes128-ctr")
+    lab.ssh_config({"web01": {**SERVER, "Ciphers": "aes256-ctr"}})
+    agent.start(CONFIG)
+    in_trouble(agent, "failed", "no-common-algorithm", "cipher")
+    stays("one connection", lambda: asked(sshd) == 1)
+    lab.ssh_config({"web01": {**SERVER, "Ciphers": "aes128-ctr"}})
+    agent.wait_state("web01", "connected")
