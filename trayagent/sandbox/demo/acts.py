@@ -59,14 +59,14 @@ def prologue(stage: Stage, screen: Screen, begin: float) -> float:
     def row(text: str) -> None:
         screen.row(f"{time.monotonic() - begin:.1f} s", text)
 
-    screen.heading("trayagent demo", dim=" · two networks, a server and a laptop inside this machine")
+    screen.heading("A laptop, two networks and a server, inside this machine")
     version = stage.start_server()
     row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")
-    row(f"{HOST}: a real sshd ({version}) on {plan.SERVER}, a service behind it")
+    row(f"{HOST} is a real sshd, {version}, on {plan.SERVER}")
     stage.start_agent()
     row(f"trayagent run: connected, -L {FORWARD} carries data")
     cold_s = stage.start_plain()
-    row(f"plain ssh -N -L {PLAIN_FORWARD} beside it: so does this")
+    row(f"beside it, a plain ssh -N -L {PLAIN_FORWARD} does too")
     return cold_s
 
 

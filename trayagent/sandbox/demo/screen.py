@@ -13,7 +13,7 @@ from rich.text import Text
 COLUMNS = 80
 LABEL_COLUMNS = 9
 # Without UTF-8 the shapes are poorer, and say the same.
-PLAIN = str.maketrans({"━": "=", "▶": ">", "é": "e", "·": "-"})
+PLAIN = str.maketrans({"━": "=", "▶": ">", "é": "e"})
 
 
 def for_stdout() -> Screen:
@@ -34,10 +34,10 @@ class Screen:
         self._utf8 = console.encoding.startswith("utf")
         self.columns = min(console.width, COLUMNS)
 
-    def heading(self, text: str, *, dim: str = "") -> None:
+    def heading(self, text: str) -> None:
         """Print a line that begins a part, with an empty one before it."""
         self._print(Text())
-        self._print(Text(text, style="bold").append(dim, style="not bold dim"))
+        self._print(Text(text, style="bold"))
 
     def row(self, label: str, text: str, style: str = "") -> None:
         """Print when something was, and what."""

@@ -65,8 +65,9 @@ class Stage:
         self.lab.sshd()
         self.lab.echo(SERVICE_PORT)
         self.lab.ssh_config({HOST: {"HostName": plan.SERVER}})
-        said = subprocess.run([tool("ssh"), "-V"], capture_output=True, text=True, check=False).stderr
-        found = re.match(r"[\w.]+", said)
+        # Before 9.3 it does not know the option, and names its version when it says so.
+        said = subprocess.run([tool("sshd"), "-V"], capture_output=True, text=True, check=False).stderr
+        found = re.search(r"OpenSSH_[\w.]+", said)
         return found.group() if found else "OpenSSH"
 
     def start_agent(self) -> float:

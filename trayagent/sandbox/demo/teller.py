@@ -38,11 +38,11 @@ class Teller:
         fresh, self._read = every[self._read :], len(every)
         for event in fresh:
             self.seen.add(event["event"])
-            if event["event"] == "network-changed":
+            if event["event"] != "network-changed":
+                self.network()
+                self._row(event)
+            elif words.of_change(event["reason"]):
                 self._network = event
-                continue
-            self.network()
-            self._row(event)
 
     def network(self, note: str = "", label: str = "") -> None:
         """Show the last change of the network, if it was not shown yet."""

@@ -40,7 +40,7 @@ def of_event(event: Mapping[str, Any]) -> str:
 
 
 def of_change(reason: str) -> str:
-    """Return what changed, of an event's `+address -address up=interface …`; the rest is derived from it."""
+    """Return what changed, of an event's `+address -address up=interface …`, "" if only what follows from it."""
     said = []
     for word in reason.split():
         if word[0] in "+-":
@@ -48,7 +48,7 @@ def of_change(reason: str) -> str:
         elif word.startswith(("up=", "down=")):
             state, _, name = word.partition("=")
             said.append(f"{name} is {state}")
-    return ", ".join(said) or "the network changed"
+    return ", ".join(said)
 
 
 def moment(event: Mapping[str, Any], wall_offset_s: float) -> float:

@@ -1,0 +1,111 @@
+"""Play `trayagent demo` and keep its real output as a picture: assets/demo.svg.
+
+Usage: python assets/make_demo_picture.py [FILE]
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.demo import play
+from trayagent.sandbox.demo.screen import COLUMNS, Screen
+
+PICTURE = Path(__file__).parent / "demo.svg"
+RTT_MS = 50.0
+
+# Background, foreground, then black, red, green, yellow, blue, magenta, cyan, white. Each colour
+# has a contrast of at least 4.5 to the background, dimmed too.
+THEME = TerminalTheme(
+    (22, 27, 34),
+    (222, 228, 234),
+    [
+        (72, 79, 88),
+        (255, 123, 114),
+        (86, 211, 100),
+        (227, 179, 65),
+        (121, 192, 255),
+        (210, 168, 255),
+        (118, 208, 220),
+        (222, 228, 234),
+    ],
+)
+
+# rich's own frame loads a font from elsewhere; a picture in a README must be whole by itself.
+# Every text says how wide it is, so that any monospaced font fits.
+FRAME = """\
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">
+  <title>The output of trayagent demo</title>
+  <style>
+    .{unique_id}-matrix, .{unique_id}-command {{
+      font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+      font-size: {char_height}px;
+      line-height: {line_height}px;
+      white-space: pre;
+    }}
+    {styles}
+  </style>
+  <defs>
+    <clipPath id="{unique_id}-clip-terminal">
+      <rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+    </clipPath>
+    {lines}
+  </defs>
+  <rect width="{width}" height="{height}" rx="10" fill="#161b22"/>
+  <text class="{unique_id}-command" x="{terminal_x}" y="34" fill="#76d0dc">$ trayagent demo</text>
+  <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+    {backgrounds}
+    <g class="{unique_id}-matrix">
+    {matrix}
+    </g>
+  </g>
+</svg>
+"""
+
+
+# Some programs trim what a text begins with: instead of being indented by spaces it begins further right.
+INDENTED = re.compile(
+    r'x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" textLength="(?P<length>[\d.]+)"(?P<rest>[^>]*)>(?P<spaces>(?:&#160;)+)'
+)
+CHARACTER_WIDTH = 20 * 0.61  # rich's own
+
+
+def unindent(found: re.Match[str]) -> str:
+    """Return the beginning of a text without its spaces, in the same place."""
+    indent = found["spaces"].count(";") * CHARACTER_WIDTH
+    x, length = float(found["x"]) + indent, float(found["length"]) - indent
+    return f'x="{x:.1f}" y="{found["y"]}" textLength="{length:.1f}"{found["rest"]}>'
+
+
+def main() -> int:
+    """Play, and write the picture only if the recovery was seen."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    console = Console(
+        record=True,
+        file=io.StringIO(),
+        width=COLUMNS,
+        force_terminal=True,
+        color_system="standard",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    try:
+        status = play(RTT_MS, Screen(console, moving=False))
+    except TrayagentError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if status == 0:
+        picture = console.export_svg(theme=THEME, code_format=FRAME, unique_id="demo")
+        target.write_text(INDENTED.sub(unindent, picture), encoding="utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
