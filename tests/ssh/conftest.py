@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -92,7 +92,7 @@ class Sshd:
     def __init__(self, folder: Path, keys: Keys) -> None:
         self.folder = folder
         self.keys = keys
-        self.user = getpass.getuser()
+        self.user = pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be stale
         self.port = free_port()
         self._log = folder / "sshd.log"
         self._process: subprocess.Popen[bytes] | None = None

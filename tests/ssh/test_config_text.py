@@ -80,6 +80,15 @@ def test_includes_are_found_as_ssh_finds_them(root: Path) -> None:
     assert config_files(other) == expected
 
 
+def test_the_systems_file_includes_from_its_own_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What /etc/ssh/ssh_config includes stands in /etc/ssh, not in the user's folder."""
+    system = root.parent.parent / "etc"
+    monkeypatch.setattr(config_text, "SYSTEM", system)
+    system.mkdir()
+    (system / "ssh_config").write_text("Include more\n")
+    assert config_files(system / "ssh_config") == (system / "ssh_config", system / "more")
+
+
 def test_an_absent_file_is_named_so_that_it_can_be_watched(root: Path) -> None:
     """A file that does not exist yet may appear."""
     root.write_text("Include absent\n")
