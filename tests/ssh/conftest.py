@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 DEADLINE_S = 20.0
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 TOOLS = ("ssh", "sshd", "ssh-keygen")
 PATH = (
     os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -29,6 +33,24 @@ def poll(condition: Callable[[], object], what: str, deadline_s: float = DEADLIN
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
         time.sleep(0.005)
+
+
+def spawn(words: list[str], stderr: BinaryIO, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, that dies with the tests however they end."""
+    return subprocess.Popen(
+        words,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509  # the tests start their children from one thread
+    )
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def free_port() -> int:
@@ -99,6 +121,7 @@ class Sshd:
 
     def start(self, *options: str) -> None:
         """Start it; `options` are lines of sshd_config that win over the ones here."""
+        assert self._process is None, "it runs: use restart"
         lines = (
             *options,
             f"Port {self.port}",
@@ -120,9 +143,7 @@ class Sshd:
         begin = len(self.log())
         with self._log.open("ab") as log:
             words = [program, "-D", "-e", "-f", str(config)]
-            self._process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-            )
+            self._process = spawn(words, log)
         process = self._process
         poll(lambda: "Server listening" in self.log()[begin:] or process.poll() is not None, "sshd starts")
         assert process.poll() is None, self.log()
@@ -225,9 +246,11 @@ def short_folder() -> Iterator[Path]:
 def sshd(ssh_keys: Keys, short_folder: Path) -> Iterator[Sshd]:
     """Start a real sshd."""
     server = Sshd(short_folder, ssh_keys)
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -260,10 +283,7 @@ def start_master(ssh_config: SshConfig) -> Iterator[StartMaster]:
             "-o", "ForkAfterAuthentication=no", "-o", "ClearAllForwardings=yes", host,
         )  # fmt: skip
         with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                words, env=ssh_config.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
-                start_new_session=True,
-            )  # fmt: skip
+            process = spawn(words, stderr, ssh_config.env)
         master = Master(path, process, errors)
         started.append(master)
         poll(lambda: path.exists() or process.poll() is not None, "the master listens")
