@@ -36,7 +36,7 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
         return Gate(way, "vpn-down", f"vpn={vpn} interface=down")
     if way is None:
         learned = host.learned_vpn
-        if learned is not None and not _reached_directly_here(host, state):
+        if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
             return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Gate(None, "unreachable", "route=none")
     if by_user:
@@ -63,6 +63,12 @@ def here(state: State) -> Place | None:
         if interface is not None and interface.kind != "vpn":
             return place_of(state.network, route)
     return None
+
+
+def _stands(tunnel: str, state: State) -> bool:
+    """Report whether a tunnel's device is up; with no way out under it, not the VPN is what is missing."""
+    interface = state.network.interface(tunnel)
+    return interface is not None and interface.up
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:

@@ -1,0 +1,166 @@
+"""What the tests of the network matrix share: a host that is up, and how kept is told from replaced."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import Events
+from trayagent.sandbox.plan import SERVER
+
+HOST = "web01"
+OPTIONS: Mapping[str, str | int | list[str]] = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}
+# Each of them means that a living master was not left alone.
+HARM = {"master-stale", "master-killed", "disconnected", "connected", "connect-failed"}
+
+
+def alive(pid: int) -> bool:
+    """Report whether a process exists (a zombie does not count)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    """Poll until the condition holds; fail with `what` after the deadline."""
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.02)
+
+
+def listener(lab: Lab, host: str = HOST) -> int | None:
+    """Return the pid of the master that answers on the host's control path now, as ssh itself sees it."""
+    said = lab.laptop.run(["ssh", "-O", "check", host]).stderr
+    found = re.search(r"Master running \(pid=(\d+)\)", said)
+    return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A host as it was before anything happened, and a reader of everything that happened since."""
+
+    lab: Lab
+    agent: Agent
+    events: Events
+    before: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return str(self.before["name"])
+
+    @property
+    def pid(self) -> int:
+        """The master's process id."""
+        return int(self.before["pid"])
+
+    def about(self, quiet_s: float = 0.5) -> list[dict[str, Any]]:
+        """Return the events about this host so far, once nothing came for a while."""
+        return [e for e in self.events.drain(quiet_s) if e["host"] == self.name]
+
+    def assert_kept(self, *, proven: bool, quiet_s: float = 0.5, deadline_s: float = 10.0) -> None:
+        """The same process still carries sessions, and nothing was done to it.
+
+        `proven`: its life was in doubt and a sign of life ended that; otherwise nobody even asked.
+        """
+        if proven:
+            kept = self.events.wait("master-kept", self.name, deadline_s=deadline_s)
+            assert kept["pid"] == self.pid
+        told = [e["event"] for e in self.about(quiet_s)]
+        assert not HARM & set(told), told
+        assert proven == ("master-kept" in told), told
+        assert listener(self.lab, self.name) == self.pid
+        done = self.lab.laptop.run(["ssh", "-o", "ControlMaster=no", self.name, "true"])
+        assert done.returncode == 0, done.stderr
+        assert self.agent.wait_state(self.name, "connected")["pid"] == self.pid
+
+
+def bring_up(
+    lab: Lab, agent: Agent, config: str = f"[hosts.{HOST}]\n", host: str = HOST, **options: str
+) -> Up:
+    """Join home, connect the host, and return it with its forwards open."""
+    lab.join("home")
+    if not lab.servers:
+        lab.sshd()
+    if host == HOST:
+        lab.ssh_config({HOST: {**OPTIONS, **options}})
+    agent.start(config)
+    agent.wait_state(host, "connected")
+    until("the sentinel stands", lambda: _has_session(lab))
+    view = agent.wait_state(host, "connected")
+    return Up(lab, agent, agent.events(), view)
+
+
+def _has_session(lab: Lab) -> bool:
+    """Report whether the server runs a command for the laptop: the sentinel's `cat` is the last thing of a start."""
+    return any("cat" in _words(pid) for server in lab.servers for pid in server.sessions())
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+@contextmanager
+def logged(agent: Agent) -> Iterator[None]:
+    """Add the agent's log to whatever fails, for agents that are no fixture."""
+    try:
+        yield
+    except BaseException as error:
+        log = agent.state_dir / "agent.log"
+        error.add_note(log.read_text()[-20_000:] if log.exists() else "the agent logged nothing")
+        raise
+
+
+SOCKS = """
+import socket, struct, sys, time
+def take(sock, size):
+    got = b""
+    while len(got) < size:
+        more = sock.recv(size - len(got))
+        if not more:
+            raise OSError("closed")
+        got += more
+    return got
+proxy, target, limit = int(sys.argv[1]), int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
+while True:
+    try:
+        with socket.create_connection(("127.0.0.1", proxy), timeout=1) as sock:
+            sock.sendall(bytes((5, 1, 0)))
+            take(sock, 2)
+            sock.sendall(bytes((5, 1, 0, 1, 127, 0, 0, 1)) + struct.pack(">H", target))
+            assert take(sock, 10)[1] == 0
+            sock.sendall(b"hello")
+            assert take(sock, 5) == b"hello"
+            break
+    except OSError as error:
+        if time.monotonic() > limit:
+            sys.exit(str(error))
+        time.sleep(0.02)
+"""
+
+
+def through_socks(lab: Lab, proxy: int, target: int, deadline_s: float = 10.0) -> None:
+    """Reach an echo service of the server through a dynamic forward."""
+    lab.laptop.check([sys.executable, "-I", "-c", SOCKS, str(proxy), str(target), str(deadline_s)])
+
+
+def typed(lab: Lab, t0: float, *, steps: int = 21, every_s: float = 0.05) -> list[subprocess.Popen[str]]:
+    """Start `ssh HOST true` at t0 and every 50 ms after, as a user at any of these moments would."""
+    children = []
+    for step in range(steps):
+        time.sleep(max(0.0, t0 + step * every_s - time.monotonic()))  # the moments are what is tested
+        children.append(lab.laptop.popen(["ssh", HOST, "true"], stderr=subprocess.PIPE))
+    return children
