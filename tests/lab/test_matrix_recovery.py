@@ -1,0 +1,87 @@
+"""Each change of network that kills a connection: the old master dies, everything is back on the same path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.matrix import HOST, alive, bring_up, listener, through_socks, typed
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.plan import SERVER
+
+CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:8000"]\ndynamic = ["1080"]\n'
+BACK_S = 10.0  # it takes about one; a machine that also runs twenty-one logins takes its time
+TYPED_S = 20.0
+
+
+def vpn_takes_the_route(lab: Lab) -> float:
+    """A VPN takes over the route to the host, and drops what comes from an address that is not its own."""
+    return lab.vpn_up(routes=[f"{SERVER}/32"])[1]
+
+
+def cable_elsewhere(lab: Lab) -> float:
+    """A cable to another LAN, better than the Wi-Fi: the old packets leave through a stranger's gateway."""
+    return lab.join("cafe", interface="eth0")
+
+
+def cable_to_a_strict_gateway(lab: Lab) -> float:
+    """The same, and the gateway drops silently what it does not know."""
+    lab.set_gateway("cafe", nat=True, silent=True)
+    return lab.join("cafe", interface="eth0")
+
+
+def same_address_elsewhere(lab: Lab) -> float:
+    """Another network with the same private address: its translating gateway lets the server's RST through."""
+    return lab.switch("home", "office")
+
+
+def same_address_silent(lab: Lab) -> float:
+    """Another network with the same private address, whose router drops what it does not know."""
+    lab.set_gateway("office", nat=True, silent=True)
+    return lab.switch("home", "office")
+
+
+@pytest.mark.parametrize("control_master", ["no", "auto"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        vpn_takes_the_route,
+        cable_elsewhere,
+        cable_to_a_strict_gateway,
+        same_address_elsewhere,
+        same_address_silent,
+    ],
+)
+def test_what_kills_a_connection_brings_a_new_one_and_no_ssh_typed_meanwhile_fails(
+    lab: Lab, agent: Agent, change: Callable[[Lab], float], control_master: str
+) -> None:
+    """The old master dies, -L and -D work on the same path, and `ssh HOST true` succeeds at any moment.
+
+    Typed 0 to 1,000 ms after the change, every 50 ms, with and without `ControlMaster auto`.
+    """
+    # One person types one of them; all moments at once are more logins than MaxStartups lets in.
+    lab.sshd(config=["MaxStartups 100"])
+    lab.echo(8000)
+    up = bring_up(lab, agent, CONFIG, ControlMaster=control_master)
+    agent.wait_forwards(HOST, {"local": "open", "dynamic": "open"})
+    with lab.probe(9000) as probe:
+        t0 = change(lab)
+        probe.release()
+        children = typed(lab, t0)
+        local_at = probe.result(deadline_s=BACK_S)
+    through_socks(lab, 1080, 8000, deadline_s=BACK_S)
+    took = f"{(local_at - t0) * 1e3:.0f} ms"
+    print(f"{change.__name__}, ControlMaster {control_master}: {took}")  # noqa: T201  # a figure for who asks: -s
+
+    failed = {}
+    for step, child in enumerate(children):
+        _, said = child.communicate(timeout=TYPED_S)
+        if child.returncode:
+            failed[step * 50] = said.strip()
+    assert not failed, f"typed so many ms after the change: {failed}"
+    after = agent.wait_state(HOST, "connected")
+    assert after["pid"] != up.pid
+    assert not alive(up.pid)
+    assert after["control_path"] == up.before["control_path"]
+    assert listener(lab) == after["pid"]
