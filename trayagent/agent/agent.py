@@ -21,6 +21,7 @@ from trayagent.agent.files import Files
 from trayagent.agent.forwarding import Forwarding
 from trayagent.agent.handler import AgentHandler
 from trayagent.agent.noticing import Noticing
+from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.probing import Probing
 from trayagent.agent.records import Records, places_of
 from trayagent.agent.resolving import Resolver
@@ -70,6 +71,7 @@ class Agent:
         self._views = Views(self._shell, facts, self._story.tell)
         post = self._shell.post
         self._discovery = Discovery(places, self._resolver, self._records, post)
+        self._obstacles = Obstacles(post)
         self._dialling = Dialling(
             places,
             post,
@@ -78,6 +80,7 @@ class Agent:
             self._discovery,
             self._environment.current,
             lambda: self._shell.state,
+            self._obstacles,
         )
         self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
         self._masters = MasterWatch(
@@ -119,7 +122,7 @@ class Agent:
         files = Files(self._file_changed)
         self._noticing = Noticing(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
-            resolve_all=self._resolve_all, found_socket=self._socket_appeared,
+            resolve_all=self._resolve_all, found_socket=self._socket_appeared, machine_changed=self._machine_changed,
         )  # fmt: skip
         try:
             await self._first_look()
@@ -134,6 +137,7 @@ class Agent:
         files.close()
         await self._server.close()
         self._masters.close()
+        self._obstacles.close()
         self._probing.close()
         self._story.close()
         await self._tasks.close()
@@ -211,6 +215,10 @@ class Agent:
         self._scan()
         for later_s in _LOOK_LATER_S:
             asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
+
+    def _machine_changed(self, path: Path) -> None:
+        hosts = self._shell.state.hosts.values()
+        self._obstacles.changed(path, hosts, self._discovery.control_path)
 
     def _scan_if_unknown(self, path: Path) -> None:
         masters = [h.master for h in self._shell.state.hosts.values() if h.master is not None]

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import random
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from trayagent.agent.discovery import Discovery, describe
+from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -59,6 +61,7 @@ class Dialling:
         discovery: Discovery,
         environment: Callable[[], Mapping[str, str]],
         state: Callable[[], State],
+        obstacles: Obstacles,
     ) -> None:
         self._places = places
         self._post = post
@@ -67,6 +70,7 @@ class Dialling:
         self._discovery = discovery
         self._environment = environment
         self._state = state
+        self._obstacles = obstacles
         self._launched: dict[int, Launched] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:
@@ -185,11 +189,12 @@ class Dialling:
         if folder == self._places.runtime_dir / "cm":
             folder.mkdir(mode=0o700, exist_ok=True)
         if not folder.is_dir():
-            hint = f"Make it: mkdir -m 700 {folder}"
+            hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
             raise _Failed(Failure(problem, "control-path"))
         holder = await self._discovery.holder(path)
         if holder is not None and not holder.is_ssh:
+            self._obstacles.held(host.name, holder.pid)
             raise _Failed(_taken(path, holder.words))
         if holder is not None and host.master is None:
             await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
@@ -229,6 +234,7 @@ class Dialling:
         holder = await self._discovery.holder(path)
         if holder is not None and not holder.is_ssh:
             await end(new)
+            self._obstacles.held(host.name, holder.pid)
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, _taken(path, holder.words))
             )

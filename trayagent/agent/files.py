@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -21,11 +23,18 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 log = logging.getLogger(__name__)
 
 # Not opened, not read: our own looks would wake us. Closed after writing, not each write: half a file is none.
-_EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent]
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileClosedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+]
 
 
 class Files(FileSystemEventHandler):
-    """Watches folders, and calls `changed(path)` in the event loop for each file in them that changes."""
+    """Watches folders, and calls `changed(path)` in the event loop for each file that changes and each new folder."""
 
     def __init__(self, changed: Callable[[Path], None]) -> None:
         self._changed = changed

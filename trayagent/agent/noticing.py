@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.files import Files
+from trayagent.agent.obstacles import nearest
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
@@ -27,7 +28,7 @@ _SETTLE_S = 0.05  # editors write, rename and touch in one breath
 class Noticing:
     """Knows which files matter, and what a change of each means."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # it stands between all files and all that they mean
         self,
         places: Places,
         configuring: Configuring,
@@ -38,6 +39,7 @@ class Noticing:
         *,
         resolve_all: Callable[[], None],
         found_socket: Callable[[Path], None],
+        machine_changed: Callable[[Path], None],
     ) -> None:
         self._places = places
         self._configuring = configuring
@@ -47,7 +49,9 @@ class Noticing:
         self._files = files
         self._resolve_all = resolve_all
         self._found_socket = found_socket
+        self._machine_changed = machine_changed
         self._ssh_files: frozenset[Path] = frozenset()
+        self._missing: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
         story.subscribe(self._happened)
 
@@ -58,12 +62,20 @@ class Noticing:
             for host in state.hosts.values()
             if host.resolved is not None and host.resolved.control_path is not None
         ]
-        sockets = {Path(p).parent for p in paths}
-        sockets |= {*self._resolver.control_path_folders(), self._places.ansible_cp}
+        sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
         self._ssh_files = frozenset(self._resolver.files)
         keys = {f.parent for f in self._credential_files(state)}
         config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
-        self._files.follow(sockets | keys | config)
+        self._follow(sockets | config, keys | {self._places.ansible_cp})
+
+    def _follow(self, awaited: set[Path], others: set[Path]) -> None:
+        """Watch these folders; where an awaited one is missing, the one in which it would appear."""
+        while True:
+            found = set(map(nearest, awaited))
+            self._files.follow(found | others)
+            if found == set(map(nearest, awaited)):  # else one was made before its parent was watched
+                break
+        self._missing = frozenset(awaited - found)
 
     def file_changed(self, path: Path) -> None:
         """Say what a changed file means."""
@@ -77,6 +89,17 @@ class Noticing:
             self._soon("credentials", self._credentials_changed)
         elif path.is_socket():
             self._found_socket(path)
+        elif not path.exists():
+            self._machine_changed(path)
+        elif any(folder.is_relative_to(path) for folder in self._missing):
+            self._folder_made(path)
+
+    def _folder_made(self, path: Path) -> None:
+        """A folder that was missed is there, or one on the way to it."""
+        self.follow_folders(self._shell.state)
+        self._machine_changed(path)
+        if self._configuring.path.is_relative_to(path):
+            self._soon("configuration", self._reload)
 
     def _happened(self, event: dict[str, object]) -> None:
         """At a new place the answers of `ssh -G` may be others, where the configuration looks at the place."""

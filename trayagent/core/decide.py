@@ -48,6 +48,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.AttemptEstablished: on_attempts.attempt_established,
     e.AttemptReady: on_attempts.attempt_ready,
     e.AttemptFailed: on_attempts.attempt_failed,
+    e.ObstacleGone: on_attempts.obstacle_gone,
     e.TookOver: on_attempts.took_over,
     e.TakeOverFailed: on_attempts.take_over_failed,
     e.UserReconnect: on_user.reconnect,

@@ -230,3 +230,10 @@ class CredentialsChanged(Event):
     """A key, certificate, agent or known_hosts file changed; no names: of any host."""
 
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObstacleGone(Event):
+    """What stood in the host's way on this machine is gone: a program on its control path, a missing folder."""
+
+    name: str

@@ -9,6 +9,7 @@ from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
     AttemptReady,
+    ObstacleGone,
     TakeOverFailed,
     TookOver,
 )
@@ -17,7 +18,7 @@ from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import foreign_proxy
 from trayagent.core.on_masters import install
 from trayagent.core.problems import Problem
-from trayagent.core.retry import VANISHED_KINDS, with_failure
+from trayagent.core.retry import LOCAL_KINDS, VANISHED_KINDS, with_failure
 from trayagent.core.servers import dropped, ended, server_of
 from trayagent.core.texts import not_here, person_needed
 from trayagent.core.turn import Turn
@@ -142,6 +143,15 @@ def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
     host = with_failure(host, attempt, event.failure, turn.now, 1.0)
     turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
     turn.tell("connect-failed", host.name, problem.title, code=problem.code)
+
+
+def obstacle_gone(turn: Turn, event: ObstacleGone) -> None:
+    """What failed on this machine's account is tried again at once; no server was bothered by it."""
+    host = turn.get(event.name)
+    if host is None or host.retry.kind not in LOCAL_KINDS:
+        return
+    turn.put(host, retry=replace(host.retry, at=turn.now))
+    turn.because(host.name, 0, "re-arm", "obstacle=gone")
 
 
 def _find(turn: Turn, name: str, number: int) -> tuple[Host | None, Attempt | None]:

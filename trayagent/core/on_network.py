@@ -14,7 +14,7 @@ from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
 from trayagent.core.logins import foreign_proxy
 from trayagent.core.network import Touched
 from trayagent.core.paths import Way, is_private, way_for
-from trayagent.core.retry import STOP_KINDS, rearmed, with_new_credentials
+from trayagent.core.retry import LOCAL_KINDS, STOP_KINDS, rearmed, with_new_credentials
 from trayagent.core.turn import Turn
 
 _PLACES_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
@@ -220,21 +220,30 @@ def remembered(turn: Turn, event: Remembered) -> None:
 
 
 def host_resolved(turn: Turn, event: HostResolved) -> None:
-    """Take over what `ssh -G` says; a changed answer gives refused and misconfigured hosts another chance."""
+    """Take over what `ssh -G` says; a changed answer gives a host that waits another chance."""
     host = turn.get(event.name)
     if host is None:
         return
     old = host.resolved
     changed = old is not None and old != event.resolved
-    retry = host.retry
-    if retry.at is None and (changed or retry.kind in STOP_KINDS):
-        retry = with_new_credentials(host, turn.now)
+    retry = _after_answer(turn, host) if changed or host.retry.kind in STOP_KINDS else host.retry
     problem = host.problem
     if problem is not None and problem.code == "config-error":
         problem = None
     host = turn.put(host, resolved=event.resolved, hop=event.hop, retry=retry, problem=problem)
     if old is not None and old.forwards != event.resolved.forwards:
         turn.put(host, forwards_at=turn.now)
+
+
+def _after_answer(turn: Turn, host: Host) -> Retry:
+    """Return the retry of a host whose configuration is another one: what it failed by may be mended."""
+    retry = host.retry
+    if retry.at is None:
+        return with_new_credentials(host, turn.now)
+    if retry.kind in LOCAL_KINDS:
+        return replace(retry, at=turn.now)
+    # Where the answers depend on the place, a flapping network changes them too.
+    return rearmed(retry, turn.now) if _waits(retry, turn.now) else retry
 
 
 def resolve_failed(turn: Turn, event: ResolveFailed) -> None:

@@ -1,0 +1,236 @@
+"""Masters and control paths in states that nobody planned: stopped, wedged, taken, stale, missing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
+CONFIG = "[hosts.web01]\n"
+LISTENER = (
+    "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
+    "print('listens', flush=True); sys.stdin.read(); '-' in sys.argv or os.unlink(sys.argv[1])"
+)
+
+
+def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    """Poll until it is true."""
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    """Report whether a process exists (a zombie does not count)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def pid_of(agent: Agent, host: str = "web01") -> int:
+    """Wait until the host is connected; return its master's pid."""
+    return int(agent.wait_state(host, "connected")["pid"])
+
+
+def test_a_stopped_master_is_replaced_and_holds_nobody_up(lab: Lab, agent: Agent) -> None:
+    """After a change of network the stopped one and its neighbour both get new masters; the agent never hangs."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER, "web02": SERVER})
+    agent.start(
+        '[hosts.web01]\nlocal = ["9000:127.0.0.1:22"]\n[hosts.web02]\nlocal = ["9001:127.0.0.1:22"]\n'
+    )
+    stopped, other = pid_of(agent), pid_of(agent, "web02")
+    os.kill(stopped, signal.SIGSTOP)
+    events = agent.events()
+    switched = lab.switch("home", "cafe")
+    events.wait("connected", "web02", deadline_s=5.0)
+    assert time.monotonic() - switched < 4.0
+    until("the stopped one is gone", lambda: not runs(stopped))
+    assert not runs(other)
+    assert pid_of(agent) != stopped
+    for host in ("web01", "web02"):
+        agent.wait_forwards(host, {"local": "open"})
+    asked = time.monotonic()
+    agent.status()
+    assert time.monotonic() - asked < 2.0
+
+
+def test_a_master_that_is_stopped_without_any_event_disturbs_no_look(lab: Lab, agent: Agent) -> None:
+    """`status`, `reconnect` and a new forward of another host work beside it."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER, "web02": SERVER})
+    agent.start("[hosts.web01]\n[hosts.web02]\n")
+    stopped, other = pid_of(agent), pid_of(agent, "web02")
+    os.kill(stopped, signal.SIGSTOP)
+    agent.configure(
+        '[hosts.web01]\nlocal = ["9000:127.0.0.1:22"]\n[hosts.web02]\nlocal = ["9001:127.0.0.1:22"]\n'
+    )
+    agent.wait_forwards("web02", {"local": "open"}, deadline_s=5.0)
+    assert agent.cli("reconnect", "web01", deadline_s=10.0).returncode == 0
+    assert pid_of(agent) != stopped
+    until("the stopped one is gone", lambda: not runs(stopped))
+    assert pid_of(agent, "web02") == other
+
+
+def wedge(lab: Lab, agent: Agent, host: str) -> subprocess.Popen[str]:
+    """Open a session, blackhole the way, and upload until nothing more goes in."""
+    words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-o", "ControlMaster=no", host]
+    pipe = subprocess.PIPE
+    child = lab.laptop.popen([*words, "echo ready; exec cat > /dev/null"], stdin=pipe, stdout=pipe)
+    assert child.stdin
+    assert child.stdout
+    assert child.stdout.readline() == "ready\n"
+    lab.blackhole(True)
+    os.set_blocking(child.stdin.fileno(), False)
+    took_at = time.monotonic()
+    while time.monotonic() - took_at < 0.5:
+        try:
+            os.write(child.stdin.fileno(), bytes(65536))
+            took_at = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.02)
+    return child
+
+
+@pytest.mark.parametrize("way", ["direct", "jump"])
+def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
+    lab: Lab, agent: Agent, way: str
+) -> None:
+    """Its send buffer is full, so neither TERMINATE nor SIGTERM would end it; nor would its `ssh -W` child go."""
+    lab.join("home")
+    lab.sshd()
+    lab.sshd("203.0.113.11")
+    jump = {"ProxyJump": "jump"} if way == "jump" else {}
+    lab.ssh_config({"web01": {**SERVER, **jump}, "jump": {"HostName": "203.0.113.11"}})
+    agent.start(CONFIG)
+    pid = pid_of(agent)
+    family = [pid, *children(pid)]
+    assert len(family) == (2 if way == "jump" else 1)
+    upload = wedge(lab, agent, "web01")
+    try:
+        lab.blackhole(False, "cafe")
+        events = agent.events()
+        lab.switch("home", "cafe")
+        events.wait("connected", "web01")
+        until("master and carrier are gone", lambda: not any(map(runs, family)))
+        assert pid_of(agent) != pid
+    finally:
+        upload.kill()
+        upload.communicate()
+
+
+def control_path(lab: Lab) -> Path:
+    """Return where web01's master listens."""
+    return lab.files.ssh / "cm-web01"
+
+
+def ready(lab: Lab, **options: str) -> None:
+    """Go home, with a server, and web01 in ssh_config."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {**SERVER, **options}})
+
+
+@contextmanager
+def listener(lab: Lab, path: Path, *, leaves: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Run another program that listens on the path until its input ends, and unlinks it then or not."""
+    pipe = subprocess.PIPE
+    words = ["python3", "-c", LISTENER, str(path), *(["-"] if leaves else [])]
+    child = lab.laptop.popen(words, stdin=pipe, stdout=pipe)
+    try:
+        assert child.stdout
+        assert child.stdout.readline() == "listens\n"
+        yield child
+    finally:
+        child.communicate()
+
+
+def test_a_stale_socket_file_is_no_obstacle(lab: Lab, agent: Agent) -> None:
+    """Nobody listens on what lies there: the new master takes its place."""
+    ready(lab)
+    with listener(lab, control_path(lab), leaves=True):
+        pass
+    assert control_path(lab).is_socket()
+    agent.start(CONFIG)
+    assert agent.wait_state("web01", "connected")["control_path"] == str(control_path(lab))
+    done = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "check", "web01"])
+    assert done.stderr.startswith("Master running"), done.stderr
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["unlinks", "leaves"])
+def test_a_control_path_of_another_program_is_left_alone_until_that_ends(
+    lab: Lab, agent: Agent, leaves: bool
+) -> None:
+    """`failed`, `control-path-taken`, its words in the hint, no login; connected when it has ended."""
+    ready(lab)
+    with listener(lab, control_path(lab), leaves=leaves) as other:
+        inode = control_path(lab).stat().st_ino
+        agent.start(CONFIG)
+        problem = agent.wait_state("web01", "failed")["problem"]
+        assert problem["code"] == "control-path-taken"
+        assert str(control_path(lab)) in problem["title"]
+        assert "python3" in problem["hint"]
+        assert agent.cli("reconnect", "web01").returncode == 1
+        assert agent.wait_state("web01", "failed")["problem"] == problem
+        assert runs(other.pid)
+        assert control_path(lab).stat().st_ino == inode
+        assert lab.servers[0].logins() == 0
+    agent.wait_state("web01", "connected", deadline_s=5.0)
+
+
+def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agent: Agent) -> None:
+    """Another program took the path of a living master: the new master does not push it aside, and waits."""
+    ready(lab)
+    agent.start(CONFIG)
+    pid_of(agent)
+    control_path(lab).unlink()
+    with listener(lab, control_path(lab)) as other:
+        inode = control_path(lab).stat().st_ino
+        lab.switch("home", "cafe")
+        assert agent.wait_state("web01", "failed")["problem"]["code"] == "control-path-taken"
+        assert runs(other.pid)
+        assert control_path(lab).stat().st_ino == inode
+    agent.wait_state("web01", "connected", deadline_s=5.0)
+
+
+def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
+    """`control-path-too-long` with what would be short enough, and no login meanwhile."""
+    ready(lab, ControlPath=f"~/.ssh/{'x' * 90}")
+    agent.start(CONFIG)
+    problem = agent.wait_state("web01", "failed")["problem"]
+    assert problem["code"] == "control-path-too-long"
+    assert "~/.ssh/cm-%C" in problem["hint"]
+    assert lab.servers[0].logins() == 0
+    lab.ssh_config({"web01": SERVER})
+    agent.wait_state("web01", "connected", deadline_s=5.0)
+
+
+@pytest.mark.parametrize("folders", ["sockets", "a/b/sockets"])
+def test_a_folder_that_does_not_exist_is_named_with_its_remedy(lab: Lab, agent: Agent, folders: str) -> None:
+    """The hint is a command that helps: connected once it has been run."""
+    ready(lab, ControlPath=f"~/.ssh/{folders}/%C")
+    agent.start(CONFIG)
+    problem = agent.wait_state("web01", "failed")["problem"]
+    assert str(lab.files.ssh / folders) in problem["title"]
+    command = problem["hint"].partition(": ")[2]
+    assert lab.laptop.run(shlex.split(command)).returncode == 0, command
+    agent.wait_state("web01", "connected", deadline_s=5.0)
