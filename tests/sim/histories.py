@@ -1,0 +1,238 @@
+"""What can happen to a laptop, as words that hypothesis draws and a world carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from tests.sim.cast import CAST
+from tests.sim.net import SPOTS, Net
+from tests.sim.tcp import Machine
+from tests.sim.world import World
+from trayagent.core import events as e
+from trayagent.core.network import Touched
+
+Step = tuple[float, str, str]
+History = tuple[tuple[str, ...], tuple[Step, ...]]
+
+FLICKERS = {
+    "address": Touched(addresses=frozenset({"192.168.10.2", "10.20.0.7"})),
+    "carrier": Touched(links=frozenset({"wlan0"})),
+    "route": Touched(routes=frozenset({"wlan0", "eth0"})),
+    "lost": Touched(lost=True),
+}
+
+# What happens, and to which of these it may happen.
+WORDS: dict[str, tuple[str, ...]] = {
+    "plug": tuple(SPOTS),
+    "unplug": ("wlan0", "eth0"),
+    "carrier lost": ("wlan0", "eth0"),
+    "carrier back": ("wlan0", "eth0"),
+    "flicker": tuple(FLICKERS),
+    "router advertisement": ("",),
+    "docker": ("",),
+    "vpn up": ("split", "everything"),
+    "vpn down": ("",),
+    "vpn new address": ("split", "everything"),
+    "hole": ("home", "cafe", "office"),
+    "hole over": ("",),
+    "sleep": ("", *SPOTS),
+    "reboot": ("web", "home", "internal"),
+    "nologin": ("web", "home", "internal"),
+    "credentials expired": ("web", "home", "internal"),
+    "credentials renewed": ("",),
+    "files touched": ("",),
+    "dropping": ("web", "home"),
+    "dropping over": ("",),
+    "busy": ("web", "home"),
+    "connect": tuple(CAST),
+    "exit": tuple(CAST),
+    "-O exit": tuple(CAST),
+    "disconnect": tuple(CAST),
+    "reconnect": tuple(CAST),
+    "pause": ("", *CAST),
+    "resume": ("", *CAST),
+    "look": ("",),
+    "agent restarts": ("",),
+}
+
+_STEPS = st.sampled_from(sorted(WORDS)).flatmap(
+    lambda word: st.tuples(
+        st.sampled_from((0.0, 0.0005, 0.02, 0.1, 0.17, 0.3, 0.6, 1.5, 4.0, 20.0, 90.0, 700.0)),
+        st.just(word),
+        st.sampled_from(WORDS[word]),
+    )
+)
+
+
+def histories(longest: int) -> st.SearchStrategy[History]:
+    """Return a strategy for a cast and what happens to it, each step after a pause in seconds."""
+    names = st.lists(st.sampled_from(sorted(CAST)), min_size=1, max_size=4, unique=True)
+    casts = names.map(lambda chosen: tuple(dict.fromkeys([*chosen, *_jumps(chosen)])))
+    return st.tuples(casts, st.lists(_STEPS, max_size=longest).map(tuple))
+
+
+def _jumps(chosen: list[str]) -> list[str]:
+    return [jump for name in chosen if (jump := CAST[name].jump) is not None]
+
+
+def play(history: History) -> World:
+    """Let a history happen, then let the world be well and quiet, and return it."""
+    names, steps = history
+    world = World(names)
+    world.plug("home")
+    world.clock.run_until(world.clock.now + 5)
+    for name in names:
+        if CAST[name].wish is None or CAST[name].strict == "no":
+            world.connect_by_hand(name)
+    world.clock.run_until(world.clock.now + 5)
+    for pause, word, which in steps:
+        world.clock.run_until(world.clock.now + pause)
+        world.log.append((world.clock.now, f"{word} {which}"))
+        happen(world, word, which)
+    heal(world)
+    return world
+
+
+def happen(world: World, word: str, which: str) -> None:
+    """Carry one word out."""
+    for group in (_network, _server, _user):
+        if group(world, word, which):
+            return
+    raise KeyError(word)
+
+
+def _network(world: World, word: str, which: str) -> bool:
+    match word:
+        case "plug":
+            world.plug(which)
+        case "unplug":
+            world.unplug(which)
+        case "flicker":
+            world.change_network(lambda _net: None, FLICKERS[which])
+        case "sleep":
+            spot = SPOTS.get(which)
+            world.sleep(lambda net: net.spots.update({spot.interface: spot} if spot is not None else {}))
+        case "hole":
+            world.net.holes.add(which)
+        case "hole over":
+            world.net.holes.clear()
+        case _:
+            if word not in _CHANGES:
+                return False
+            world.change_network(lambda net: _CHANGES[word](net, which))
+    return True
+
+
+def _carrier_lost(net: Net, which: str) -> None:
+    if which in net.spots:
+        net.dark.add(which)
+
+
+def _advertised(net: Net, _which: str) -> None:
+    net.extra += 1
+
+
+def _docker(net: Net, _which: str) -> None:
+    net.docker = not net.docker
+
+
+def _vpn_up(net: Net, which: str) -> None:
+    if net.tunnel_number is None:
+        net.tunnel_up(everything=which == "everything")
+
+
+def _vpn_down(net: Net, _which: str) -> None:
+    net.tunnel_number = None
+
+
+_CHANGES: dict[str, Callable[[Net, str], None]] = {
+    "carrier lost": _carrier_lost,
+    "carrier back": lambda net, which: net.dark.discard(which),
+    "router advertisement": _advertised,
+    "docker": _docker,
+    "vpn up": _vpn_up,
+    "vpn down": _vpn_down,
+    "vpn new address": lambda net, which: net.tunnel_up(everything=which == "everything"),
+}
+
+
+_OF_SERVERS = {
+    "reboot",
+    "nologin",
+    "credentials expired",
+    "credentials renewed",
+    "files touched",
+    "dropping",
+    "dropping over",
+    "busy",
+}
+
+
+def _server(world: World, word: str, which: str) -> bool:
+    if word not in _OF_SERVERS:
+        return False
+    machine: Machine = getattr(world.machines, which or "web")
+    match word:
+        case "reboot":
+            world.reboot(which, 0.0)
+        case "nologin":
+            world.reboot(which, 90.0)
+        case "credentials expired":
+            machine.accepts_login = False
+        case "credentials renewed":
+            renew(world)
+        case "files touched":
+            world.post(e.CredentialsChanged(0))
+        case "dropping":
+            machine.dropping = True
+        case "dropping over":
+            world.machines.web.dropping = world.machines.home.dropping = False
+        case "busy":
+            machine.busy = not machine.busy
+    return True
+
+
+def _user(world: World, word: str, which: str) -> bool:
+    known = which in world.roles
+    match word:
+        case "connect" if known:
+            world.connect_by_hand(which)
+        case "exit" | "-O exit" if known:
+            world.leave(which, by_request=word == "-O exit")
+        case "disconnect" if known:
+            world.command(e.UserDisconnect(0, (which,)))
+        case "reconnect" if known and world.roles[which].alias:
+            world.command(e.UserReconnect(0, (which,)))
+        case "pause" if known or not which:
+            world.command(e.UserPause(0, (which,) if which else (), 300.0))
+        case "resume" if known or not which:
+            world.command(e.UserResume(0, (which,) if which else ()))
+        case "look":
+            world.post(e.UserLooked(0))
+        case "agent restarts":
+            world.start_agent()
+    return True
+
+
+def renew(world: World) -> None:
+    """Let every login work again, and the files say so."""
+    for machine in (world.machines.web, world.machines.home, world.machines.internal):
+        machine.accepts_login = True
+    world.post(e.CredentialsChanged(0))
+
+
+def heal(world: World) -> None:
+    """Make the world well: at home, the VPN up, servers up, logins valid; then let an hour pass, quietly."""
+    world.net.holes.clear()
+    for machine in (world.machines.web, world.machines.home, world.machines.internal):
+        machine.dropping = machine.busy = False
+    world.unplug("eth0")
+    world.plug("home")
+    world.change_network(lambda net: net.tunnel_up(everything=False))
+    world.clock.run_until(world.clock.now + 1000)  # servers that reboot are up, their nologin is over
+    renew(world)
+    world.log.append((world.clock.now, "from here on all is well"))
+    world.clock.run_until(world.clock.now + 3600)
+    world.rules.at_rest()

@@ -1,0 +1,204 @@
+"""The true network of the simulation: which cables and radios lead where, and what of it the kernel shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
+from trayagent.core.network import Lookup, Touched
+
+PUBLIC, INTERNAL, HOME_ONLY = "203.0.113.10", "10.99.0.10", "192.168.10.50"
+TUN = "tun0"
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One place to plug in or to associate: `segment` is the wire that it truly leads to.
+
+    `resets`: its router answers strange packets with RST instead of silence.
+    """
+
+    segment: str
+    interface: str
+    address: str
+    gateway: str
+    mac: str
+    address6: str | None = None
+    resets: bool = False
+
+    def scene(self) -> Scene:
+        """Return what the kernel shows of it."""
+        metric = 100 if self.interface == "eth0" else 600
+        four = lan(
+            self.segment, self.interface, self.address, gateway=self.gateway, mac=self.mac, metric=metric
+        )
+        if self.address6 is None:
+            return four
+        six = lan("", self.interface, self.address6, gateway="fe80::1", mac=self.mac, metric=metric)
+        both = (*four.interfaces[0].addresses, *six.interfaces[0].addresses)
+        face = type(four.interfaces[0])(four.interfaces[0].index, self.interface, "physical", True, both)
+        return Scene(self.segment, (face,), four.routes + six.routes, four.macs + six.macs)
+
+
+SPOTS = {
+    "home": Spot("home", "wlan0", "192.168.10.2/24", "192.168.10.1", "aa:01", "2001:db8:10::2/64"),
+    "cable": Spot("home", "eth0", "192.168.10.3/24", "192.168.10.1", "aa:01"),
+    "cafe": Spot("cafe", "wlan0", "10.20.0.7/24", "10.20.0.1", "cc:01"),
+    # The same addresses as at home, another wire: with a foreign sshd where the home's machine would be.
+    "twin": Spot("twin", "wlan0", "192.168.10.2/24", "192.168.10.1", "bb:01"),
+    "twin_nat": Spot("twin_nat", "wlan0", "192.168.10.2/24", "192.168.10.1", "bb:02", resets=True),
+    "office": Spot("office", "eth0", "172.20.0.5/24", "172.20.0.1", "dd:01"),
+}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What a TCP connection was made with: it lives only as long as that stays."""
+
+    local: str
+    peer: str
+    segment: str
+    tunnel: int | None = None
+
+
+@dataclass
+class Net:
+    """What is plugged in now; `holes` are segments that swallow everything without any event."""
+
+    spots: dict[str, Spot] = field(default_factory=dict)
+    dark: set[str] = field(
+        default_factory=set
+    )  # interfaces without carrier, addresses and routes still there
+    holes: set[str] = field(default_factory=set)
+    tunnel_number: int | None = None
+    tunnel_segment: str = ""
+    tunnel_everything: bool = False
+    docker: bool = False
+    extra: int = 0  # privacy addresses that router advertisements brought
+    _tunnels: int = 0
+    _scene: Scene | None = None
+
+    def changed(self, old: Scene) -> Touched:
+        """Forget the picture, and return what the kernel's messages say about the way from the old one."""
+        self._scene = None
+        new = self.scene()
+        mine = {a.ip for i in new.interfaces for a in i.addresses}
+        gone = {a.ip for i in old.interfaces for a in i.addresses} - mine
+        up = {i.name: i.up for i in new.interfaces}
+        links = {i.name for i in old.interfaces if up.get(i.name) != i.up}
+        links |= up.keys() - {i.name for i in old.interfaces}
+        lost = {r.interface for r in old.routes} - {r.interface for r in new.routes}
+        return Touched(frozenset(links), frozenset(gone), frozenset(lost))
+
+    def tunnel_up(self, *, everything: bool) -> None:
+        """Let the VPN come up over the best way out, with a new address."""
+        segment = self._segment_of(self._default())
+        if segment is not None:
+            self._tunnels += 1
+            self.tunnel_number, self.tunnel_segment, self.tunnel_everything = (
+                self._tunnels,
+                segment,
+                everything,
+            )
+
+    def scene(self) -> Scene:
+        """Return what the kernel shows."""
+        if self._scene is None:
+            self._scene = self._picture()
+        return self._scene
+
+    def _picture(self) -> Scene:
+        scene = LO
+        for spot in self.spots.values():
+            scene += spot.scene()
+        for name in self.dark:
+            scene = scene.down(name)
+        if self.extra and "wlan0" in self.spots:
+            scene = scene.with_address("wlan0", f"2001:db8:10::{self.extra + 100:x}/64")
+        if self.docker:
+            scene += DOCKER
+        if self.tunnel_number is not None:
+            prefixes = ("10.99.0.0/24", "0.0.0.0/1", "128.0.0.0/1")[: 3 if self.tunnel_everything else 1]
+            scene += tunnel("vpn", TUN, f"10.8.0.{self.tunnel_number % 200 + 2}/24", *prefixes)
+        return scene
+
+    def way(self, peer: str) -> Flow | None:
+        """Return the flow of a new connection, None without a route."""
+        lookup = Lookup(peer)
+        route = self.scene().snapshot([lookup]).matched[lookup]
+        if route is None or route.source is None or not self._up(route.interface):
+            return None
+        if route.interface == TUN:
+            return Flow(route.source, peer, TUN, self.tunnel_number)
+        return Flow(route.source, peer, self._segment_of(route.interface) or "")
+
+    def carries(self, flow: Flow) -> bool:
+        """Report whether packets of this flow get to where it once led, and back."""
+        lookup = Lookup(flow.peer, flow.local)
+        route = self.scene().snapshot([lookup]).matched[lookup]
+        if route is None or not self._up(route.interface):
+            return False
+        if route.interface == TUN:
+            return flow.tunnel == self.tunnel_number and self._tunnel_stands()
+        # Routers drop what comes from a foreign source, and nobody else owns the address of the answer.
+        segment, bearer = self._segment_of(route.interface), self._bearer(flow.local)
+        at_home = (
+            self._segment_of(bearer) == segment == flow.segment and bearer is not None and self._up(bearer)
+        )
+        return at_home and flow.tunnel is None and segment not in self.holes
+
+    def resets(self, flow: Flow) -> bool:
+        """Report whether a packet of this flow would be answered by a RST where it goes now."""
+        bearer = self._bearer(flow.local)
+        spot = self.spots.get(bearer) if bearer is not None else None
+        return spot is not None and spot.resets and spot.segment != flow.segment and self._up(spot.interface)
+
+    def signature(self, flow: Flow) -> object:
+        """Return what must not change for a master on this flow to be beyond doubt, as the world sees it."""
+        lookup = Lookup(flow.peer, flow.local)
+        route = self.scene().snapshot([lookup]).matched[lookup]
+        if self._bearer(flow.local) is None:
+            return "absent"
+        if route is None:
+            return "no route"
+        under = (self.tunnel_number, self._segment_of(self._default())) if route.interface == TUN else None
+        return (
+            route.interface,
+            self._up(route.interface),
+            route.prefix,
+            self._segment_of(route.interface),
+            under,
+        )
+
+    def has(self, ip: str) -> bool:
+        """Report whether the machine bears the address."""
+        return self._bearer(ip) is not None
+
+    def online(self) -> bool:
+        """Report whether there is any usable way out."""
+        return self._default() is not None
+
+    def place(self, flow: Flow) -> str:
+        """Return where a new flow leaves: its segment by its interface, or the tunnel."""
+        return TUN if flow.tunnel is not None else f"{self._bearer(flow.local)}@{flow.segment}"
+
+    def _tunnel_stands(self) -> bool:
+        return (
+            self._segment_of(self._default()) == self.tunnel_segment and self.tunnel_segment not in self.holes
+        )
+
+    def _default(self) -> str | None:
+        return next((n for n in ("eth0", "wlan0") if n in self.spots and n not in self.dark), None)
+
+    def _segment_of(self, interface: str | None) -> str | None:
+        spot = self.spots.get(interface) if interface is not None else None
+        return spot.segment if spot is not None else None
+
+    def _up(self, interface: str) -> bool:
+        return interface not in self.dark
+
+    def _bearer(self, ip: str) -> str | None:
+        for face in self.scene().interfaces:
+            if any(a.ip == ip for a in face.addresses):
+                return face.name
+        return None
