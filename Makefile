@@ -10,7 +10,7 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # What the laboratory cannot do without, and what its tests use besides.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
-TEST_TOOLS := $(LAB_TOOLS) tmux screen
+TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl NetworkManager nmcli nm-openvpn-service openvpn
 
 # Tools that were only unpacked, see installers/lab-tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
