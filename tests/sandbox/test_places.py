@@ -177,6 +177,19 @@ def test_ipv6_reaches_the_server(lab: Lab) -> None:
         wait_until(lambda: six.laptop.run(["ssh", "-oConnectTimeout=2", "six", "true"]).returncode == 0)
 
 
+def test_ipv6_moves_too(lab: Lab) -> None:
+    """A switch, and a way out and back, leave one IPv6 default route: the new network's."""
+    lab.close()
+    with Lab(ipv6=True) as six:
+        six.join("home")
+        six.switch("home", "cafe")
+        assert [r["gateway"] for r in ip_json(six, "-6", "route", "show", "default")] == ["2001:db8:2::1"]
+        six.leave("cafe")
+        assert ip_json(six, "-6", "route", "show", "default") == []
+        six.join("home")
+        assert [r["gateway"] for r in ip_json(six, "-6", "route", "show", "default")] == ["2001:db8:1::1"]
+
+
 def test_suspend_stops_the_laptop_and_resume_lets_it_go_on(lab: Lab) -> None:
     """A suspended process says nothing until it is resumed."""
     talker = lab.laptop.popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

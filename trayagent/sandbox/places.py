@@ -39,7 +39,7 @@ class Places:
             known = ", ".join(plan.NETWORKS)
             raise TrayagentError(f"no network {network!r}", code="sandbox-usage", hint=f"Known: {known}")
         stay = Stay(place, address or place.laptop)
-        lines = [f"addr flush dev {interface} scope global"] if interface in self.stays else []
+        lines = self._flushed(interface, self.stays.get(interface))
         self._air.ip(
             f"link set air-{interface} down",
             f"link set air-{interface} master br-{network}",
@@ -62,9 +62,19 @@ class Places:
 
     def leave(self, interface: str) -> float:
         """Take carrier, addresses and routes away; return the monotonic time when they were gone."""
-        self.stays.pop(interface, None)
+        stay = self.stays.pop(interface, None)
         self._air.ip(f"link set air-{interface} down", f"link set air-{interface} nomaster")
-        return self._laptop.ip(f"addr flush dev {interface} scope global", f"route flush dev {interface}")
+        return self._laptop.ip(*self._flushed(interface, stay), f"route flush dev {interface}")
+
+    def _flushed(self, interface: str, stay: Stay | None) -> list[str]:
+        """Return the commands that take a stay's addresses away, and with them its routes."""
+        if stay is None:
+            return []
+        lines = [f"addr flush dev {interface} scope global"]
+        if self._ipv6:
+            # An IPv6 route asks for no source address, so it outlives all of them.
+            lines.append(f"route del default via {stay.network.subnet_6}1 dev {interface}")
+        return lines
 
     def carrier(self, interface: str, *, on: bool) -> float:
         """Take the carrier away or give it back; addresses stay as they are; return the monotonic time."""
