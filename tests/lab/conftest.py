@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 
 import pytest
 
-from trayagent.errors import TrayagentError
-from trayagent.sandbox import UNAVAILABLE, Agent, Lab
+from tests.lab.matrix import laboratory
+from trayagent.sandbox import Agent, Lab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,15 +30,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    """Build a laboratory with a round trip of 50 ms; skip where the machine has none, but not in CI."""
-    try:
-        made = Lab(rtt_ms=50)
-    except TrayagentError as error:
-        if error.code in UNAVAILABLE and not os.environ.get("CI"):
-            pytest.skip(str(error))
-        raise
-    with made:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Build a laboratory with a round trip of 50 ms; options come by `parametrize(…, indirect=True)`."""
+    with laboratory(**getattr(request, "param", {})) as made:
         yield made
 
 

@@ -75,7 +75,6 @@ def test_a_name_that_leads_elsewhere_by_now_keeps_the_connection_that_lives(lab:
     hosts = lab.files.root / "etc" / "hosts"
     written = hosts.read_text()
     hosts.write_text(f"{written}{SERVER} moving\n")  # in place: the laptop sees this very file
-    lab.sshd()
     up = bring_up(lab, agent, HostName="moving", HostKeyAlias=SERVER)
     hosts.write_text(f"{written}{OTHER} moving\n")
     assert lab.laptop.check(["getent", "hosts", "moving"]).split()[0] == OTHER

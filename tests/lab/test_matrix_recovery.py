@@ -62,6 +62,7 @@ def test_what_kills_a_connection_brings_a_new_one_and_no_ssh_typed_meanwhile_fai
     """
     # One person types one of them; all moments at once are more logins than MaxStartups lets in.
     lab.sshd(config=["MaxStartups 100"])
+    lab.join("home")
     lab.echo(8000)
     up = bring_up(lab, agent, CONFIG, ControlMaster=control_master)
     agent.wait_forwards(HOST, {"local": "open", "dynamic": "open"})
