@@ -70,24 +70,22 @@ class Stage:
         found = re.search(r"OpenSSH_[\w.]+", said)
         return found.group() if found else "OpenSSH"
 
-    def start_agent(self) -> float:
-        """Start the agent; return the seconds until the forward that it keeps gave its first byte."""
-        begin = time.monotonic()
+    def start_agent(self) -> None:
+        """Start the agent, and return when the forward that it keeps carries data."""
         with self.stopwatch(AGENT_PORT) as watch:
             watch.release()
             self.agent = self._ends.enter_context(Agent(self.lab))
             self.agent.start(CONFIG)
-            took = self.wait(watch) - begin
+            self.wait(watch)
         self.agent.wait_state(HOST, "connected", self.deadline_s)
         self.events: Events = self.agent.events()
-        return took
 
     def start_plain(self) -> float:
         """Start the plain ssh; return the seconds until its forward gave its first byte."""
         words = [tool("ssh"), "-M", "-S", str(self._control_path), "-N", "-L", PLAIN_FORWARD, HOST]
         with self.stopwatch(PLAIN_PORT) as watch:
             begin = time.monotonic()
-            self._plain = self.lab.laptop.popen(words)
+            self.lab.laptop.popen(words)
             watch.release()
             return self.wait(watch) - begin
 
@@ -113,9 +111,9 @@ class Stage:
         return at
 
     def failure(self, title: str) -> TrayagentError:
-        """Return an error with the agent's last words."""
-        log = self.agent.log.read_text() if hasattr(self, "agent") else ""
-        return TrayagentError(title, code="sandbox-broken", hint=" | ".join(log.splitlines()[-3:]))
+        """Return an error with what the agent decided last."""
+        why = self.agent.cli("why", HOST).stdout.splitlines()
+        return TrayagentError(title, code="sandbox-broken", hint=f"trayagent why: {' | '.join(why[-3:])}")
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from trayagent.config.model import EVENTS
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Lab
+from trayagent.sandbox.demo import acts, stage, words
+from trayagent.sandbox.demo.lanes import Lane
+from trayagent.sandbox.demo.screen import Screen, for_stdout
+from trayagent.sandbox.demo.stopwatch import Stopwatch
+
+DEMO = [sys.executable, "-m", "trayagent", "demo"]
+WITHIN_S = 60.0  # for a whole demo on a busy machine
+COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9]")
+
+
+@pytest.fixture
+def env() -> dict[str, str]:
+    """Return an environment that tells nothing of the terminal in which the tests run."""
+    dropped = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+    kept = {k: v for k, v in os.environ.items() if k not in dropped}
+    return kept | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+
+
+@pytest.fixture
+def possible(lab: Lab) -> None:
+    """Skip where the machine has no laboratory."""
+    lab.close()
+
+
+def screen() -> tuple[Screen, io.StringIO]:
+    """Return a screen that does not move, and what is written to it."""
+    out = io.StringIO()
+    return Screen(Console(file=out, width=80, highlight=False, markup=False), moving=False), out
+
+
+def folder_of(pid: int) -> Path | None:
+    """Return the folder of the laboratory that a process has built, None if it has none."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            argv = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            if any(word.endswith("holder.py") for word in argv):
+                return Path(argv[-2])
+    return None
+
+
+@contextlib.contextmanager
+def on_a_terminal(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the demo on a terminal of its own; end both afterwards."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        DEMO, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    try:
+        yield child, ours
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+
+
+def read(descriptor: int, until: bytes | None) -> bytes:
+    """Read a terminal until these bytes came, or to its end."""
+    seen, limit = b"", time.monotonic() + WITHIN_S
+    while until is None or until not in seen:
+        assert select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0], seen
+        try:
+            seen += os.read(descriptor, 65536)
+        except OSError as error:  # how a terminal ends
+            assert error.errno == errno.EIO
+            break
+    return seen
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("possible")
+def test_the_demo_shows_a_recovery_beside_a_plain_ssh_that_hangs(env: dict[str, str]) -> None:
+    """Status 0; both acts, in order, in 80 columns of plain text; the numbers agree with each other."""
+    done = subprocess.run(
+        [*DEMO, "--rtt", "5"], env=env, capture_output=True, encoding="utf-8", timeout=WITHIN_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    story = r"""does too(.|\n)*From home to the café(.|\n)*10\.20\.0\.2 is here(.|\n)*
+ +\d+ ms  the login works, master (?P<old>\d+) is cut off: proven stale
+(.|\n)*master (?P=old) is killed
+(.|\n)*master (?P<new>\d+) has taken its place(.|\n)*is open again
+ +(?P<took>\d+) ms  first byte through the forward
+(.|\n)*plain ssh  ━+▶ (?P<silent>[\d.]+) s, not a byte
+(.|\n)*-3 s  the kernel says: wlan0 is down: no probe, no kill
+(.|\n)*the connection answers: master (?P=new) is kept(.|\n)*
+The forward was back (?P<again>\d+) ms after(.|\n)*Master running"""
+    told = re.search(story, done.stdout)
+    assert told, done.stdout
+    assert told["took"] == told["again"]
+    assert float(told["silent"]) >= 6
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("possible")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_and_says_nothing(
+    env: dict[str, str], number: signal.Signals
+) -> None:
+    """In the middle of an act: gone at once with everything, the cursor back, no traceback, no colour if unwanted."""
+    with on_a_terminal(env | {"NO_COLOR": "1"}) as (child, terminal):
+        seen = read(terminal, b"not a byte")
+        assert b"\x1b[?25l" in seen
+        folder = folder_of(child.pid)
+        assert folder
+        assert folder.exists()
+        begin = time.monotonic()
+        child.send_signal(number)
+        seen += read(terminal, None)
+        assert child.wait(WITHIN_S) == 128 + number
+        assert time.monotonic() - begin < 10
+        assert not folder.exists()
+    assert seen.endswith(b"\x1b[?25h") or b"\x1b[?25h" in seen[-200:]
+    assert b"Traceback" not in seen
+    assert not COLOUR.search(seen)
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("possible")
+def test_a_recovery_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the café leads nowhere the demo fails, and tells what the agent decided."""
+    real = Lab.switch
+
+    def to_nowhere(lab: Lab, *places: str) -> float:
+        t0 = real(lab, *places)
+        lab.blackhole(True)
+        return t0
+
+    monkeypatch.setattr(Lab, "switch", to_nowhere)
+    monkeypatch.setattr(acts, "WATCH_S", 0.5)
+    paper, out = screen()
+    with pytest.raises(TrayagentError, match="did not come back") as caught, _hurried(monkeypatch):
+        acts.play(0.0, paper)
+    assert caught.value.hint.count("|") == 2
+    assert "first byte" not in out.getvalue()
+
+
+@contextlib.contextmanager
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the demo's patience end soon, once everything is set up."""
+    real = stage.Stage.start_plain
+
+    def start_plain(one: stage.Stage) -> float:
+        took = real(one)
+        one.deadline_s = 2.0
+        return took
+
+    monkeypatch.setattr(stage.Stage, "start_plain", start_plain)
+    yield
+
+
+@pytest.mark.lab
+def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
+    """A forward that is not there is silence; a stopwatch that died is an error, and not silence."""
+    with Stopwatch(lab.laptop, 9) as watch:
+        assert watch.answered() is None
+        watch.release()
+        assert watch.answered(0.05) is None
+        os.kill(watch._program.pid, signal.SIGKILL)
+        limit = time.monotonic() + 10
+        with pytest.raises(TrayagentError, match="probe ended"):
+            while time.monotonic() < limit:  # its end may be seen a moment after its last word
+                assert watch.answered(0.05) is None
+
+
+def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the packages that bring it."""
+    real = shutil.which
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path: None if name in {"sshd", "ip"} else real(name, path=path)
+    )
+    with pytest.raises(TrayagentError, match="needs `sshd`, `ip`, which") as caught:
+        stage.check_machine()
+    assert caught.value.code == "tool-missing"
+    assert "apt-get install iproute2 openssh-server." in caught.value.hint
+
+
+def test_another_system_is_told_that_it_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not which Debian packages it lacks."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(TrayagentError, match="Linux only"):
+        stage.check_machine()
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_event_has_words(name: str) -> None:
+    """Foreseen or not, nothing is passed over in silence."""
+    event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pid": 7, "forward": "80:x:80"}
+    said = words.of_event(event)
+    assert said
+    assert len(said) <= 80 - 11
+
+
+def test_a_change_is_told_without_what_follows_from_it() -> None:
+    """Addresses and links; nothing when there was neither."""
+    assert words.of_change("+10.20.0.2 -192.168.10.2 down=eth0 default=changed") == (
+        "10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down"
+    )
+    assert words.of_change("default=changed flicker=changed") == ""
+
+
+def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:
+    """The command that makes the change ends a few milliseconds after the kernel has told it."""
+    assert words.milliseconds(10.0, 9.996) == "0 ms"
+    assert words.milliseconds(10.0, 10.8564) == "856 ms"
+
+
+def test_the_ending_says_only_what_was_seen() -> None:
+    """No recovery without another master, no word about keeping one that was replaced, no silence after an answer."""
+    good = " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
+    assert "900 ms" in good
+    assert "1.12 times" in good
+    assert "after 100 ms" in good
+    assert "not seen" in " ".join(words.summary(0.9, 0.8, 0.1, recovered=False, kept=True))
+    assert "should have been kept" in " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=False))
+    assert "answered again 3.0 s" in words.about_plain(3.0, True, "")
+    assert words.about_plain(9.0, False, "Master running").endswith("Master running")
+
+
+@pytest.mark.parametrize(("silent_s", "answered"), [(0.0, False), (0.9, True), (3.0, False), (99.0, False)])
+def test_a_lane_never_leaves_its_columns(silent_s: float, answered: bool) -> None:
+    """From the first moment to far beyond the scale, in a wide and in a narrow terminal."""
+    lane = Lane("trayagent", silent_s, answered)
+    for columns in (80, 60):
+        assert lane.line(6.0, columns).cell_len <= columns
+    assert lane.line(6.0, 80).plain.count("━") <= lane.line(6.0, 80).cell_len
+
+
+def test_lanes_share_one_scale() -> None:
+    """Twice the silence is twice the bar."""
+    shapes = [Lane("x", s, answered=True).line(6.0, 80).plain.count("━") for s in (1.5, 3.0, 6.0)]
+    assert shapes[1] == pytest.approx(2 * shapes[0], abs=1)
+    assert shapes[2] == pytest.approx(2 * shapes[1], abs=1)
+
+
+def test_colours_in_a_file_do_not_make_it_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who forces colours gets them, but nothing is painted over."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    paper = for_stdout()
+    assert paper._live is None
+    assert paper._console.is_terminal
+
+
+def test_without_utf8_the_shapes_are_plain() -> None:
+    """No character is lost or turned into a question mark."""
+    raw = io.BytesIO()
+    paper = Screen(Console(file=io.TextIOWrapper(raw, "ascii"), width=80), moving=False)
+    paper.heading("From home to the café")
+    paper.lines([Text("━━▶ 3.0 s")])
+    paper._console.file.flush()
+    assert raw.getvalue().decode().split("\n")[1:4] == ["From home to the cafe", "", "==> 3.0 s"]
