@@ -108,7 +108,7 @@ def test_the_demo_shows_a_recovery_beside_a_plain_ssh_that_hangs(env: dict[str, 
 (.|\n)*master (?P<new>\d+) has taken its place(.|\n)*is open again
  +(?P<took>\d+) ms  first byte through the forward
 (.|\n)*plain ssh  ━+▶ (?P<silent>[\d.]+) s, not a byte
-(.|\n)*-3 s  the kernel says: wlan0 is down: no probe, no kill
+(.|\n)*-3 s  the kernel says: wlan0 is down; it waits, and kills nothing
 (.|\n)*the connection answers: master (?P=new) is kept(.|\n)*
 The forward was back (?P<again>\d+) ms after(.|\n)*Master running"""
     told = re.search(story, done.stdout)

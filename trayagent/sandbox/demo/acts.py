@@ -101,7 +101,7 @@ def away_and_back(stage: Stage, screen: Screen, plain: Stopwatch, since: float) 
     teller = Teller(stage.events, screen, lost)
     while time.monotonic() - lost < AWAY_S:
         teller.tell()
-        teller.network(note=": no probe, no kill", label=f"-{AWAY_S:g} s")
+        teller.network(note="; it waits, and kills nothing", label=f"-{AWAY_S:g} s")
         screen.moving(lanes())
     with stage.stopwatch(AGENT_PORT) as ours:
         back = stage.lab.link_up()
