@@ -497,6 +497,15 @@ def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
     assert len(story.did(SendProbe)) == 2
 
 
+def test_a_late_answer_to_an_old_question_is_life(story: Story) -> None:
+    """Asked in a hole, thrown into doubt, answered seconds later by a retransmission: it lives."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.1).network(HOME + OFFICE + VPN_ALL)
+    story.after(2).answered("web")
+    assert not story.host("web").suspect
+
+
 def test_a_host_behind_another_vpn_is_not_asked_when_a_vpn_comes_up(story: Story) -> None:
     """Routes that lead elsewhere are no part of its path."""
     story.connected(scene=HOME)

@@ -81,7 +81,10 @@ def _end(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -
 
 def _probe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
     turn.do(SendProbe(host.name, master))
-    turn.put(host, probe=Probe(turn.now), observed=None)
+    control = host.attempt
+    if control is not None:  # a new question has a time of its own to be answered in
+        control = replace(control, grace_until=None)
+    turn.put(host, probe=Probe(turn.now), observed=None, attempt=control)
     return True, None
 
 

@@ -13,7 +13,7 @@ from trayagent.core.hosts import NEVER, Host, Master, Observation
 from trayagent.core.on_network import note_reached
 from trayagent.core.paths import master_lookup
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
-from trayagent.core.timing import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
+from trayagent.core.timing import CROSSED_S, FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.turn import Turn
 
 
@@ -160,8 +160,9 @@ def probe_answered(turn: Turn, event: ProbeAnswered) -> None:
     host = _judged(turn, event.name, event.pid)
     if host is None or host.probe is None:
         return
-    if host.gone_at is not None or host.probe.sent_at < host.doubt_at:
-        # It was asked before, and may have been answered before, what threw it into doubt: ask again.
+    asked_before = host.probe.sent_at < host.doubt_at and turn.now - host.doubt_at < CROSSED_S
+    if host.gone_at is not None or asked_before:
+        # It may have been answered before what threw the master into doubt, and only read after: ask again.
         turn.put(host, probe=None, observed=None)
         return
     _alive(turn, host, "probe=answered")

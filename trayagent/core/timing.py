@@ -15,6 +15,9 @@ RTT_BOUNDS_S = (0.001, 3.0)
 # An address may flicker (DHCP renewal, a supplicant's restart): gone for good only after this.
 ADDRESS_GONE_S = 0.250
 
+# An answer to an older question may be read this long after it came, and so after the change that it seems to survive.
+CROSSED_S = 0.100
+
 # After a wake the network is not what the snapshot says for a while.
 WOKEN_S = 30.0
 END_AFTER_WAKE_S = 60.0  # no master is ended by the offline timer sooner after a wake
