@@ -45,6 +45,7 @@ class World:
         self.folder = folder
         self._children: list[subprocess.Popen[str]] = []
         self._networks: set[tuple[int, int]] = set()
+        self._pins: list[int] = []
         self._holder = subprocess.Popen(
             script("holder", str(folder)),
             stdin=subprocess.PIPE,
@@ -62,7 +63,10 @@ class World:
             )
             if "error" in self._held:
                 raise forbidden(self._held.get("errno") or 0, self._held["error"])
-            self._networks = {holder.identity(self._path(fd)) for fd in self._held["net"].values()}
+            # Held open as long as we may kill by them: the number of a namespace that is gone is given
+            # to the next one at once, and that may be another laboratory's.
+            self._pins = [os.open(self._path(fd), os.O_RDONLY) for fd in self._held["net"].values()]
+            self._networks = {holder.identity(f"/proc/self/fd/{pin}") for pin in self._pins}
         except BaseException:
             self.close()
             raise
@@ -124,6 +128,10 @@ class World:
             self._holder.wait()
         self._holder.stdout.close()
         holder.end_processes(self._networks)  # nothing, unless somebody killed the holder
+        self._networks = set()
+        for pin in self._pins:
+            os.close(pin)
+        self._pins = []
         for child in self._children:
             child.wait()
             close_streams(child)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.ssh.credentials import agent_keys, passphrase_needed, wants_passphrase
+
+
+def key(path: Path, passphrase: str, *options: str) -> Path:
+    """Make a key pair."""
+    words = ["ssh-keygen", "-q", "-N", passphrase, "-f", str(path), *(options or ("-t", "ed25519"))]
+    subprocess.run(words, check=True)
+    return path
+
+
+@pytest.fixture
+def auth_sock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a real ssh-agent."""
+    path = tmp_path_factory.mktemp("a") / "s"
+    child = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()  # it says where it listens once it does
+    yield str(path)
+    child.send_signal(signal.SIGTERM)
+    child.wait()
+    child.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "options", [("-t", "ed25519"), ("-t", "rsa", "-b", "2048", "-m", "PEM"), ("-t", "ecdsa", "-m", "PKCS8")]
+)
+@pytest.mark.parametrize("passphrase", ["", "secret"])
+def test_an_encrypted_key_file_is_told_from_a_plain_one(
+    tmp_path: Path, passphrase: str, options: tuple[str, ...]
+) -> None:
+    """In each format that ssh-keygen writes."""
+    assert wants_passphrase(key(tmp_path / "k", passphrase, *options)) is bool(passphrase)
+
+
+def test_what_is_no_key_asks_for_no_passphrase(tmp_path: Path) -> None:
+    """Rubbish, an empty file and a missing one are not encrypted keys."""
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_bytes(os.urandom(300))
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert not any(map(wants_passphrase, (rubbish, empty, tmp_path / "missing")))
+
+
+def test_an_agent_says_how_many_keys_it_offers(auth_sock: str, tmp_path: Path) -> None:
+    """None, then one; none again once it is locked; and nothing where there is no agent."""
+    assert agent_keys(auth_sock) == 0
+    env = {**os.environ, "SSH_AUTH_SOCK": auth_sock}
+    subprocess.run(["ssh-add", "-q", str(key(tmp_path / "k", ""))], env=env, check=True)
+    assert agent_keys(auth_sock) == 1
+    assert agent_keys(str(tmp_path / "nothing")) is None
+    assert agent_keys(None) is None
+
+
+def test_a_passphrase_is_needed_only_where_no_other_key_was_there(auth_sock: str, tmp_path: Path) -> None:
+    """An empty agent and an encrypted key need the user; a plain key or a loaded agent was simply refused."""
+    encrypted, plain = key(tmp_path / "e", "secret"), key(tmp_path / "p", "")
+    assert passphrase_needed(auth_sock, [str(encrypted)]) == encrypted
+    assert passphrase_needed(None, [str(encrypted), str(tmp_path / "missing")]) == encrypted
+    assert passphrase_needed(auth_sock, [str(encrypted), str(plain)]) is None
+    assert passphrase_needed(None, []) is None
+    subprocess.run(["ssh-add", "-q", str(plain)], env={**os.environ, "SSH_AUTH_SOCK": auth_sock}, check=True)
+    assert passphrase_needed(auth_sock, [str(encrypted)]) is None
