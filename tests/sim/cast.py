@@ -61,5 +61,6 @@ CAST = {
         Role("behind", PUBLIC, "web", _listed(), jump="web", by_name=True),
         Role("adhoc", PUBLIC, "web", None),
         Role("stranger", PUBLIC, "web", None, alias=False),
+        Role("deploy", HOME_ONLY, "home", None, strict="no", alias=False),
     )
 }

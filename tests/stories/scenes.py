@@ -33,6 +33,10 @@ class Scene:
         """Return the same under another label."""
         return replace(self, label=label)
 
+    def named(self, name: str | None) -> Scene:
+        """Return the same with a name that something knows."""
+        return replace(self, name=name)
+
     def without_mac(self) -> Scene:
         """Return the same before the gateway's link-layer address is resolved."""
         return replace(self, macs=(), label=f"{self.label}, gateway unresolved")

@@ -93,10 +93,17 @@ class Story:
         self.post(self._read(touched or Touched()), f"network: {scene.label}{_flicker(touched)}")
 
     def configured(
-        self, *, keep_while_offline_s: float = 600.0, vpns: tuple[e.Vpn, ...] = (), **wishes: Wish
+        self,
+        *,
+        wishes: dict[str, Wish] | None = None,
+        keep_while_offline_s: float = 600.0,
+        vpns: tuple[e.Vpn, ...] = (),
+        adopt: bool = True,
+        **more: Wish,
     ) -> None:
         """Let the configuration be read."""
-        self.post(e.Configured(self.t, wishes, vpns, True, keep_while_offline_s), "configured")
+        every = {**(wishes or {}), **more}
+        self.post(e.Configured(self.t, every, vpns, adopt, keep_while_offline_s), "configured")
 
     def resolved(
         self,

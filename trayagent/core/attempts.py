@@ -64,17 +64,17 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     return False, None
 
 
-def control_possible(host: Host) -> bool:
-    """Report whether a control of this host's living master can be made at all.
+def control_possible(host: Host, way: Gate) -> bool:
+    """Report whether a control of this host's living master can be made from here at all.
 
     Row 11: a bare one not through a ProxyCommand; at a private-use address only where the host was reached before.
     """
     if not needs_bare_control(host):
-        return True
+        return host.resolved is not None  # else `ssh -G` has not answered yet
     master = host.master
     if master is None or master.peer is None or not master.direct:
         return False
-    return not is_private(master.peer) or host.was_reached_at(host.place)
+    return not is_private(master.peer) or host.was_reached_at(way.way.place if way.way is not None else None)
 
 
 def holds(turn: Turn, attempt: Attempt, way: Gate) -> bool:

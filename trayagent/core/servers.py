@@ -83,6 +83,8 @@ def ended(servers: Servers, attempt: int, now: float, *, success: bool, aborted:
 def dropped(servers: Servers, key: str, now: float, jitter: float) -> Servers:
     """Note that the server dropped us: everyone behind our address waits, longer each time."""
     server = servers.get(key, Server())
+    if now < server.quiet_until:
+        return servers  # one more of those that were on their way when it began
     pause = doubling(DROPPED_FIRST_S, server.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
     return {**servers, key: replace(server, drops=server.drops + 1, quiet_until=now + pause)}
 

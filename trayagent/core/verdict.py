@@ -57,15 +57,15 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
     control = host.attempt
     if host.wary_at > host.proof_at and (control is None or control.established_at is None):
         settled_at = host.wary_at + WOKEN_S
-        if control_possible(host):
-            return _start_or_await(host, 3, "woken_or_underlay=changed", now)
+        if control_possible(host, way):
+            return _start_or_await(host, way, 3, "woken_or_underlay=changed", now)
         if now < settled_at:
             return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
     if host.gone_at is not None:
-        return _address_gone(host, host.gone_at, now)
+        return _address_gone(host, way, host.gone_at, now)
     if host.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
-    return _silent(host, host.probe.sent_at, master, now)
+    return _silent(host, way, host.probe.sent_at, master, now)
 
 
 def _carrier(master: Master, state: State, now: float) -> Host | None:
@@ -96,7 +96,7 @@ def _offline(host: Host, state: State, way: Gate, now: float) -> Verdict:
     return Verdict(2, "offline", way.evidence, look_at=end_at)
 
 
-def _address_gone(host: Host, gone_at: float, now: float) -> Verdict:
+def _address_gone(host: Host, way: Gate, gone_at: float, now: float) -> Verdict:
     evidence = (
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
@@ -105,10 +105,10 @@ def _address_gone(host: Host, gone_at: float, now: float) -> Verdict:
         if now - gone_at < ADDRESS_GONE_S:
             return Verdict(4, "wait", evidence, look_at=gone_at + ADDRESS_GONE_S)
         return _ninth(control, evidence)
-    return _start_or_await(host, 4, evidence, now)
+    return _start_or_await(host, way, 4, evidence, now)
 
 
-def _silent(host: Host, sent_at: float, master: Master, now: float) -> Verdict:
+def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -> Verdict:
     """Rows 6 to 9: a probe is on its way and not answered."""
     asked_at = max(sent_at, host.doubt_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
@@ -119,7 +119,7 @@ def _silent(host: Host, sent_at: float, master: Master, now: float) -> Verdict:
             return Verdict(5, "wait", evidence, look_at=silent_at)
         if not _observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
-        return _start_or_await(host, 7, evidence, now)
+        return _start_or_await(host, way, 7, evidence, now)
     positive_at = control.positive_at or now
     if control.grace_until is None:
         if not _observed_since(host, positive_at):
@@ -152,10 +152,10 @@ def _ninth(control: Attempt, evidence: str) -> Verdict:
     return Verdict(9, "wait", f"{evidence} control=positive")
 
 
-def _start_or_await(host: Host, row: int, evidence: str, now: float) -> Verdict:
+def _start_or_await(host: Host, way: Gate, row: int, evidence: str, now: float) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
-    if not control_possible(host):
+    if not control_possible(host, way):
         return Verdict(11, "wait", f"{evidence} control=impossible")
     due = (host.knock if needs_bare_control(host) else host.retry).at
     if due is None or due > now:

@@ -1,0 +1,61 @@
+"""Masters found after the network that they were made in; and what waits for this machine, not for a server."""
+
+from __future__ import annotations
+
+from tests.stories.scenes import CAFE, HOME
+from tests.stories.teller import Story
+from trayagent.core import events as e
+from trayagent.core.actions import Dial
+from trayagent.core.hosts import Wish
+
+
+def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) -> None:
+    """An agent that was restarted in between believes no start time, also where the kernel was asked before."""
+    story.configured(web=Wish(listed=True, connect="always"))
+    story.resolved("web")
+    story.network(CAFE)
+    story.started()
+    story.found("web", local="192.168.10.2")
+    story.found("other", local="192.168.10.2")  # the same question to the kernel: its answer is known
+    assert story.host("web").suspect
+    assert story.host("other").suspect
+    story.resolved("other")
+    assert story.did(Dial, "other")
+
+
+def test_no_control_of_a_host_before_ssh_has_told_how(story: Story) -> None:
+    """A master found before `ssh -G` answered for its host is controlled when it has, not failed."""
+    story.network(CAFE)
+    story.started()
+    story.found("web", local="192.168.10.2")
+    assert not story.did(Dial)
+    story.resolved("web")
+    assert story.did(Dial)
+
+
+def test_what_this_machine_stood_in_the_way_of_goes_on_the_moment_it_does_not(story: Story) -> None:
+    """A taken control path waits for its holder's end; a server that is away is not asked sooner for that."""
+    story.configured(web=Wish(listed=True, connect="always"), away=Wish(listed=True, connect="always"))
+    for name in ("web", "away"):
+        story.resolved(name)
+    story.network(HOME)
+    story.started()
+    story.fails("web", "control-path")
+    story.fails("away", "refused")
+    for name in ("web", "away"):
+        story.forget()
+        story.after(0.1).post(e.ObstacleGone(story.t, name))
+        assert bool(story.did(Dial, name)) == (name == "web")
+
+
+def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
+    """Whoever mends a name or a control path in ssh_config does not wait for a back-off."""
+    story.configured(web=Wish(listed=True, connect="always"))
+    story.resolved("web", server="198.51.100.1")
+    story.network(HOME)
+    story.started()
+    for kind in ("control-path", "dns"):
+        story.fails("web", kind)  # type: ignore[arg-type]  # a literal in a loop
+        story.forget()
+        story.after(0.1).resolved("web", server="198.51.100.2" if kind == "dns" else "198.51.100.3")
+        assert story.did(Dial)

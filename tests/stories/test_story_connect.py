@@ -1,0 +1,467 @@
+"""When a connection is made: back-off, refusals, places, VPNs, jump hosts, server by server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN
+from tests.stories.teller import ALWAYS, Story
+from trayagent.core import events as e
+from trayagent.core.actions import Dial, DialBare
+from trayagent.core.failure import FailureKind
+from trayagent.core.forward_spec import parse
+from trayagent.core.hosts import ForwardState, Hop, Wish
+
+INTERNAL = "10.99.0.10"
+NAS = "192.168.10.50"
+
+
+def begun(story: Story, name: str = "web", wish: Wish = ALWAYS) -> None:
+    """Begin at home with a host that is not connected yet."""
+    story.network(HOME)
+    story.configured(wishes={name: wish})
+    story.resolved(name)
+    story.started()
+    story.forget()
+
+
+def dialled(story: Story, name: str = "web") -> int:
+    """Return how many logins were begun."""
+    return len(story.did(Dial, name))
+
+
+def test_a_world_that_is_down_is_asked_ever_more_rarely(story: Story) -> None:
+    """1 s, 2 s, 4 s … to five minutes, and never given up."""
+    begun(story)
+    pauses = []
+    for _ in range(12):
+        story.fails("web", "refused")
+        failed_at = story.t
+        while story.host("web").attempt is None:
+            story.after(0.5)
+        pauses.append(story.t - failed_at)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+def test_a_new_place_re_arms_a_back_off(story: Story) -> None:
+    """What was earned at home is not served in the café."""
+    begun(story)
+    for _ in range(8):
+        story.fails("web", "refused")
+        story.after(300)
+    story.fails("web", "refused")
+    story.forget()
+    story.network(CAFE)
+    story.expect("""
+        2400.000 network: café
+                web: row 1 dial
+            dial web #10 connect
+    """)
+
+
+def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story) -> None:
+    """Sixty changes of place in half a minute: two logins for them, the second one late but not lost."""
+    begun(story)
+    for _ in range(6):
+        story.fails("web", "timed-out")
+        story.after(300)
+    story.fails("web", "timed-out")
+    before = dialled(story)
+    for _ in range(30):
+        for place in (CAFE, HOME):
+            story.network(place)
+            if story.host("web").attempt is not None:
+                story.fails("web", "timed-out")
+            story.after(0.5)
+    assert dialled(story) - before <= 5
+
+
+def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> None:
+    """MaxStartups or a penalty: 20 s for all hosts on it, however many were dropped; then 40 s."""
+    begun(story)
+    story.configured(web=ALWAYS, twin=ALWAYS)
+    story.resolved("twin")
+    story.fails("web", "dropped")
+    story.fails("twin", "dropped")
+    story.after(19.9)
+    assert (dialled(story), dialled(story, "twin")) == (1, 1)
+    story.after(0.2)
+    assert (dialled(story), dialled(story, "twin")) == (2, 2)
+    story.fails("web", "dropped")
+    story.fails("twin", "dropped")
+    story.after(39)
+    assert (dialled(story), dialled(story, "twin")) == (2, 2)
+    story.after(2)
+    assert (dialled(story), dialled(story, "twin")) == (3, 3)
+
+
+def test_a_refused_login_is_not_repeated(story: Story) -> None:
+    """Accounts get locked: not at a new place, not after a wake, not after a day."""
+    begun(story)
+    story.fails("web", "auth", positive=True)
+    story.after(60).network(CAFE)
+    story.after(60).post(e.Woke(story.t), "woke")
+    story.after(86400)
+    assert dialled(story) == 1
+    assert story.shown("web") == "needs-sign-in"
+
+
+def test_a_new_key_lets_a_refused_login_try_again(story: Story) -> None:
+    """But however often files change, no third refused login within ten minutes."""
+    begun(story)
+    story.fails("web", "auth", positive=True)
+    for _ in range(20):
+        story.after(20).post(e.CredentialsChanged(story.t), "a key changed")
+        if story.host("web").attempt is not None:
+            story.fails("web", "auth", positive=True)
+    assert dialled(story) == 2
+
+
+def test_a_changed_configuration_is_bounded_like_a_changed_key(story: Story) -> None:
+    """`ssh -G` says something else each time: still two refused logins in ten minutes."""
+    begun(story)
+    story.fails("web", "auth", positive=True)
+    for number in range(20):
+        story.after(20).resolved("web", command=None, strict="yes" if number % 2 else "ask")
+        story.after(0)
+        if story.host("web").attempt is not None:
+            story.fails("web", "auth", positive=True)
+    assert dialled(story) == 2
+
+
+def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
+    """The login worked today and the server had just gone: again after 2 and after 15 minutes, no more."""
+    begun(story)
+    story.reconnected()
+    story.after(60).ended("web", kind="died")
+    story.fails("web", "auth", positive=True)
+    story.forget()
+    story.after(119)
+    story.after(2).fails("web", "auth", positive=True)
+    story.after(899)
+    story.after(2).fails("web", "auth", positive=True)
+    story.after(7200)
+    story.expect("""
+        180.000 the time came for web
+                web: row 1 dial
+            dial web #3 connect
+        181.000 attempt of web failed: auth positive
+                web: row 0 failed
+        1081.000 the time came for web
+                web: row 1 dial
+            dial web #4 connect
+        1082.000 attempt of web failed: auth positive
+                web: row 0 failed
+    """)
+
+
+def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
+    """Refused, away, refused, away: the count of refusals is not begun again in between."""
+    begun(story)
+    story.reconnected()
+    story.after(60).ended("web", kind="died")
+    story.fails("web", "auth", positive=True)
+    refusals = [story.t]
+    kinds: list[FailureKind] = ["timed-out", "auth"] * 4
+    for kind in kinds:
+        for _ in range(600):
+            if story.host("web").attempt is None:
+                story.after(1)
+        if story.host("web").attempt is None:
+            break
+        story.fails("web", kind, positive=kind == "auth")
+        refusals += [story.t] if kind == "auth" else []
+    assert all(later - first >= 600 for first, later in zip(refusals, refusals[2:], strict=False))
+
+
+def test_a_server_that_is_booting_up_is_asked_in_twenty_seconds(story: Story) -> None:
+    """It says so itself, and it is no refusal."""
+    begun(story)
+    story.fails("web", "booting", positive=True)
+    story.forget()
+    story.after(21)
+    story.expect("""
+        20.000 the time came for web
+                web: row 1 dial
+            dial web #2 connect
+    """)
+
+
+def test_at_most_six_attempts_on_a_server_in_a_minute(story: Story) -> None:
+    """Ten aliases of one machine that refuses all of them, for ten minutes."""
+    names = [f"h{n}" for n in range(10)]
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(names, ALWAYS))
+    for name in names:
+        story.resolved(name)
+    story.started()
+    begun_at: list[float] = []
+    for _ in range(1200):
+        known = len(begun_at)
+        total = sum(dialled(story, n) for n in names)
+        begun_at += [story.t] * (total - known)
+        for name in names:
+            if story.host(name).attempt is not None:
+                story.fails(name, "refused")
+        story.after(0.5)
+    worst = max(sum(1 for t in begun_at if at <= t < at + 60) for at in begun_at)
+    assert worst <= 6
+
+
+def test_the_jump_host_goes_first(story: Story) -> None:
+    """A host behind one waits until that is connected, and then goes through it."""
+    story.network(HOME)
+    story.configured(inner=ALWAYS, jump=ALWAYS)
+    story.resolved("inner", server=INTERNAL, jump="me@jump:22", hop=Hop("203.0.113.10", 22))
+    story.resolved("jump")
+    story.started()
+    assert dialled(story, "inner") == 0
+    story.ready("jump")
+    story.took_over("jump")
+    assert dialled(story, "inner") == 1
+
+
+def test_a_paused_jump_host_is_not_waited_for(story: Story) -> None:
+    """It will not be dialled, so waiting for it would never end."""
+    story.network(HOME)
+    story.configured(inner=ALWAYS, jump=ALWAYS)
+    story.resolved("inner", server=INTERNAL, jump="jump", hop=Hop("203.0.113.10", 22))
+    story.resolved("jump")
+    story.post(e.UserPause(story.t, ("jump",)), "pause jump")
+    story.started()
+    assert dialled(story, "inner") == 1
+
+
+def test_a_carried_master_waits_for_its_carrier(story: Story) -> None:
+    """Both run over one TCP connection: that is judged once, and the other follows."""
+    carrier = story.connected("jump", scene=HOME)
+    story.connected("inner", carrier=carrier.pid, direct=False)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.05).answered("jump")
+    story.expect("""
+        60.000 network: home + office
+                jump: row 0 suspect
+                inner: row 0 suspect
+                jump: row 5 probe
+            probe jump pid=101
+        60.050 probe of jump answered
+                jump: row 6 keep
+                inner: row 5 probe
+            probe inner pid=102
+    """)
+
+
+def test_an_interactive_host_is_never_dialled_by_itself(story: Story) -> None:
+    """A touch is asked at every login: only the user begins one."""
+    begun(story, wish=Wish(listed=True, connect="always", interactive=True))
+    story.after(3600)
+    assert dialled(story) == 0
+    assert story.shown("web") == "needs-sign-in"
+    assert story.problem("web") == "auth-denied"
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    assert dialled(story) == 1
+
+
+def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story) -> None:
+    """A bare control proves the way; the old one is dead, and the person is needed."""
+    story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
+    story.after(60).network(CAFE)
+    story.after(0.1).ready("web", bare=True)
+    story.after(0.2)
+    story.ended("web")
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 knock
+            knock web #1 203.0.113.10:22
+        60.100 attempt of web answered
+                web: row 4 wait
+        60.250 the time came for web
+                web: row 9 kill
+            kill web pid=101
+        60.300 ended web pid=101
+    """)
+    assert story.shown("web") == "needs-sign-in"
+
+
+def test_a_foreign_proxy_command_gets_one_attempt_in_each_place(story: Story) -> None:
+    """It may open a browser: once here, once there, and then the person is asked for."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command="cloudflared access ssh --hostname %h")
+    story.started()
+    story.fails("web", "proxy-command")
+    story.after(3600)
+    assert dialled(story) == 1
+    assert story.shown("web") == "needs-sign-in"
+    story.network(CAFE)
+    assert dialled(story) == 2
+
+
+@pytest.mark.parametrize("command", ["ssh -W %h:%p jump", "/usr/bin/nc %h %p", "exec nc -x proxy %h %p"])
+def test_ssh_and_nc_ask_nobody(story: Story, command: str) -> None:
+    """These ProxyCommands are as quiet as a direct connection."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command=command)
+    story.started()
+    story.fails("web", "timed-out")
+    story.after(1.5)
+    assert dialled(story) == 2
+
+
+def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
+    """No look-up, no packet while the VPN of its table is down; connected the moment that it is up."""
+    story.network(HOME)
+    story.configured(vpns=(e.Vpn("corp", "tun*"),), db=Wish(listed=True, connect="always", vpn="corp"))
+    story.resolved("db", server="db.corp", hop=Hop("db.corp", 22))
+    story.started()
+    story.after(60)
+    assert story.shown("db") == "needs-vpn"
+    assert story.problem("db") == "vpn-down"
+    story.forget()
+    story.network(HOME + VPN)
+    story.expect("""
+        60.000 network: home + VPN
+                db: row 1 dial
+            dial db #1 connect
+    """)
+    assert story.problem("db") is None
+
+
+def test_a_vpn_is_learned(story: Story) -> None:
+    """Reached through tun0 by a narrow route: without it, away from home, it is not even looked up."""
+    story.connected("db", scene=HOME + VPN, server=INTERNAL, local="10.8.0.6")
+    assert story.host("db").learned_vpn == "tun0"
+    story.after(60).network(CAFE)
+    story.after(60)
+    assert dialled(story, "db") == 0
+    assert story.shown("db") == "needs-vpn"
+
+
+def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: Story) -> None:
+    """In the office no VPN is needed."""
+    story.connected("db", scene=OFFICE, server=INTERNAL)
+    story.after(60).network(HOME + VPN)
+    story.after(1).ready("db", local="10.8.0.6", peer=INTERNAL)
+    story.took_over("db")
+    assert story.host("db").learned_vpn == "tun0"
+    story.after(60).network(OFFICE)
+    assert dialled(story, "db") == 2
+
+
+@pytest.mark.parametrize(
+    ("networks", "name", "allowed"),
+    [
+        (("Office*",), "Office 5G", True),
+        (("Office*",), "Airport WiFi", False),
+        (("Office*",), None, False),
+        (("!Airport WiFi",), "Airport WiFi", False),
+        (("!Airport WiFi",), "Home", True),
+        (("!Airport WiFi",), None, True),
+        (("Office*", "!Office Guests"), "Office Guests", False),
+    ],
+)
+def test_networks_allow_and_deny(
+    story: Story, networks: tuple[str, ...], name: str | None, allowed: bool
+) -> None:
+    """An unknown name passes only a list of denials."""
+    story.network(HOME.named(name))
+    story.configured(web=Wish(listed=True, connect="always", networks=networks))
+    story.resolved("web")
+    story.started()
+    assert dialled(story) == (1 if allowed else 0)
+    assert story.problem("web") == (None if allowed else "network-not-allowed")
+
+
+def test_without_strict_checking_a_private_address_is_tried_only_at_known_places(story: Story) -> None:
+    """Some machine in a café would learn the user's name, and more."""
+    story.connected("nas", scene=HOME, server=NAS, strict="no")
+    story.after(60).network(CAFE)
+    story.after(60).network(HOME)
+    story.expect("""
+        60.000 network: café
+                nas: row 0 suspect
+                nas: row 2 offline
+        120.000 network: home
+                nas: row 0 suspect
+                nas: row 5 probe
+            probe nas pid=101
+    """)
+    assert dialled(story, "nas") == 0
+
+
+def test_the_users_own_word_goes_anywhere(story: Story) -> None:
+    """They know where they are."""
+    story.connected("nas", scene=HOME, server=NAS, strict="no")
+    story.after(60).network(CAFE)
+    story.post(e.UserReconnect(story.t, ("nas",)), "reconnect")
+    assert dialled(story, "nas") == 1
+
+
+def test_another_machines_key_is_asked_again_at_the_next_place(story: Story) -> None:
+    """Not here, but perhaps there; and a limit that bites makes it late, not never."""
+    story.connected("nas", scene=HOME, server=NAS)
+    story.after(60).network(CAFE)
+    story.after(0.3).fails("nas", "host-key-changed")
+    story.after(1).network(CAFE_2)
+    story.after(0.3).fails("nas", "host-key-changed")
+    story.after(1).network(CAFE)
+    story.after(0.3)
+    assert dialled(story, "nas") == 2
+    story.after(60)
+    assert dialled(story, "nas") == 3
+
+
+def test_a_strangers_private_server_is_not_knocked_at_in_a_cafe(story: Story) -> None:
+    """The address means another machine there."""
+    story.connected(scene=HOME)
+    story.found("ansible@nas:22", stranger=True, peer=NAS)
+    story.after(60).network(CAFE)
+    story.after(3600)
+    assert not story.did(DialBare, "ansible@nas:22")
+
+
+def test_an_attempt_from_an_address_that_is_gone_is_made_again(story: Story) -> None:
+    """It would hang for its whole deadline."""
+    begun(story)
+    story.after(0.2).network(CAFE)
+    story.expect("""
+        0.200 network: café
+                web: row 1 dial
+            abort web #1
+            dial web #2 connect
+    """)
+
+
+def test_a_forward_that_failed_is_asked_again(story: Story) -> None:
+    """After a second, then two: the port may be free by then."""
+    story.connected(scene=HOME)
+    failed = ForwardState(parse("local", "8080:localhost:80"), "failed", None, "in use")
+    story.post(e.ForwardsChanged(story.t, "web", (failed,)), "a forward failed")
+    story.after(1).post(e.ForwardsChanged(story.t, "web", (failed,)), "it failed again")
+    story.after(2)
+    story.expect("""
+        0.000 a forward failed
+        1.000 the time came for web
+            ensure forwards web
+        1.000 it failed again
+        3.000 the time came for web
+            ensure forwards web
+    """)
+
+
+def test_no_network_no_attempt(story: Story) -> None:
+    """Nothing is even tried, so nothing is earned that would have to be waited for."""
+    begun(story)
+    story.fails("web", "refused")
+    story.network(NOTHING)
+    story.after(3600)
+    story.forget()
+    story.network(HOME)
+    story.expect("""
+        3600.000 network: home
+                web: row 1 dial
+            dial web #2 connect
+    """)
