@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from trayagent.agent.records import Records, places_of
+from trayagent.core.hosts import Host, Master, Place
+
+MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
+
+
+def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
+    """The next agent knows it; a recycled pid is nobody's."""
+    Records(tmp_path / "r.json").add_master(MASTER, "web01", ["local 1:a:2"])
+    later = Records(tmp_path / "r.json")
+    assert later.is_ours(42, 7)
+    assert later.host_of(42, 7) == "web01"
+    assert later.opened(42, 7) == ["local 1:a:2"]
+    assert not later.is_ours(42, 8)
+    assert later.host_of(43, 7) is None
+
+
+def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
+    """Held, places, addresses and the learned VPN come back as they were."""
+    host = Host("web01", held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
+    host = replace(host, reached=frozenset({Place("wlan0", "aa:bb", "Home"), Place("eth0", "cc:dd")}))
+    Records(tmp_path / "r.json").remember(host, time.monotonic())
+    kept = Records(tmp_path / "r.json").hosts()["web01"]
+    assert kept["held"] is True
+    assert kept["learned_vpn"] == "tun0"
+    assert places_of(kept) == host.reached
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """It tells where the user has been: 0600."""
+    Records(tmp_path / "r.json").add_master(MASTER, "web01", [])
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o600
+
+
+def test_a_damaged_file_is_put_aside_and_nothing_stops(tmp_path: Path) -> None:
+    """Half a file, another version, another shape: the agent starts without, and keeps the old one beside."""
+    for text in (
+        '{"version": 1, "masters"',
+        '{"version": 99, "masters": {}, "hosts": {}}',
+        "[]",
+        '{"version": 1, "masters": [], "hosts": {}}',
+    ):
+        path = tmp_path / "r.json"
+        path.write_text(text)
+        records = Records(path)
+        assert records.hosts() == {}
+        assert (tmp_path / "r.json.bad").read_text() == text
+        records.add_master(MASTER, "web01", [])
+        assert Records(path).is_ours(42, 7)

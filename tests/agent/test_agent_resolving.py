@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from trayagent.agent.resolving import Resolver
+from trayagent.core.hosts import Hop
+
+
+def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
+    """Return where the first TCP connection of a host goes, by the real `ssh -G`."""
+    path = tmp_path / "config"
+    path.write_text(config)
+    return asyncio.run(Resolver("ssh", path, (path,)).ask(name)).hop
+
+
+@pytest.mark.parametrize(
+    ("jump", "hop"),
+    [
+        ("gate", Hop("192.0.2.1", 2222)),
+        ("me@gate", Hop("192.0.2.1", 2222)),
+        ("gate:99", Hop("192.0.2.1", 99)),
+        ("outer,gate", Hop("192.0.2.9", 22)),
+        ("[2001:db8::1]:99", Hop("2001:db8::1", 99)),
+    ],
+)
+def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str, hop: Hop) -> None:
+    """The first jump host of the list is where TCP goes, with its own port unless one is given."""
+    config = (
+        f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
+        "Host gate\n HostName 192.0.2.1\n Port 2222\nHost outer\n HostName 192.0.2.9\n"
+    )
+    assert ask(tmp_path, config, "target") == hop
+
+
+def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
+    """A ProxyCommand goes where it wants."""
+    assert ask(tmp_path, "Host target\n ProxyCommand nc %h %p\n", "target") is None
+
+
+def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
+    """The socket of a master tells which alias it was started for; a stranger's tells none."""
+    path = tmp_path / "config"
+    path.write_text("Host a b c\n ControlPath /run/cm-%n\nHost c\n User me\n")
+    resolver = Resolver("ssh", path, (path,))
+    found = asyncio.run(resolver.alias_of("/run/cm-c"))
+    assert found is not None
+    assert found[0] == "c"
+    assert asyncio.run(Resolver("ssh", path, (path,)).alias_of("/run/other")) is None

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from trayagent.agent.shell import Shell
+from trayagent.core.actions import Action, Dial, SendProbe
+from trayagent.core.events import Configured, HostResolved, MasterFound, Started
+from trayagent.core.hosts import Hop, Master, Wish
+from trayagent.core.network import Address, Interface, Lookup, Route, Snapshot, Touched
+from trayagent.core.resolved import Resolved
+from trayagent.core.turn import Why
+
+WLAN = Interface(2, "wlan0", "physical", True, (Address("192.168.1.2", 24),))
+DEFAULT = Route("0.0.0.0/0", "wlan0", "192.168.1.1", "192.168.1.2")
+
+
+class Recorder:
+    """Notes what is to be done, and does nothing."""
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.settlings = 0
+
+    def carry_out(self, action: Action) -> None:
+        """Note it."""
+        self.actions.append(action)
+
+    def decided(self, whys: tuple[Why, ...]) -> None:
+        """Take no notice."""
+
+    def settled(self) -> None:
+        """Count it."""
+        self.settlings += 1
+
+
+class Network:
+    """A network that is always the same, and counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.asked: list[frozenset[Lookup]] = []
+
+    def __call__(self, lookups: Iterable[Lookup]) -> Snapshot:
+        """Answer everything with the default route."""
+        wanted = frozenset(lookups)
+        self.asked.append(wanted)
+        assert ip_network(DEFAULT.prefix).prefixlen == 0
+        return Snapshot((WLAN,), (DEFAULT,), dict.fromkeys(wanted, DEFAULT))
+
+
+def drained(*posts: object, touches: int = 1) -> tuple[Recorder, Network]:
+    """Post events, let them be decided on, and return what came of it."""
+    network, recorder = Network(), Recorder()
+
+    async def body() -> None:
+        shell = Shell(network)
+        for post in posts:
+            shell.post(post)  # type: ignore[arg-type]  # events all
+        for _ in range(touches):
+            shell.touch(Touched())
+        shell.start(recorder)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(body())
+    return recorder, network
+
+
+NOW = time.monotonic()
+LISTED = Configured(NOW, {"web01": Wish(listed=True, connect="always")})
+RESOLVED = HostResolved(NOW, "web01", Resolved("web01", "203.0.113.10"), Hop("203.0.113.10", 22))
+
+
+def test_a_burst_of_hints_is_one_reading_of_the_network() -> None:
+    """Nineteen datagrams of a VPN that comes up are read once, after all of them."""
+    _, network = drained(touches=19)
+    assert len(network.asked) == 1
+
+
+def test_nothing_is_dialled_before_the_first_look_is_over() -> None:
+    """Without it a host with a living master would get a second one."""
+    recorder, _ = drained(LISTED, RESOLVED)
+    assert not [a for a in recorder.actions if isinstance(a, Dial)]
+    recorder, _ = drained(LISTED, RESOLVED, Started(NOW))
+    assert [type(a) for a in recorder.actions if isinstance(a, Dial)] == [Dial]
+
+
+def test_what_a_new_master_asks_of_the_network_is_read_at_once() -> None:
+    """Its own look-ups were in no snapshot before."""
+    master = Master(9, 1, "/cm", local="192.168.1.2", local_port=5, peer="203.0.113.10", peer_port=22)
+    recorder, network = drained(LISTED, RESOLVED, MasterFound(NOW, "web01", master), Started(NOW))
+    assert Lookup("203.0.113.10", "192.168.1.2") in network.asked[-1]
+    assert any(isinstance(a, SendProbe) for a in recorder.actions)
+    assert recorder.settlings == 1
