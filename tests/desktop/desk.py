@@ -1,0 +1,274 @@
+"""A real desktop for a test: Xvfb, a session bus, xfce4-panel, notification daemons; mouse and keys.
+
+Nothing of the person's own desktop is used: another HOME, another bus, another display.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from PIL import Image, ImageChops, ImageGrab
+
+DEADLINE_S = 20.0
+PANEL_HEIGHT = 34
+"""Rows that the panel may cover; a menu is below them."""
+
+# Programs that are started by other programs, and so are not on PATH.
+ELSEWHERE = {
+    "xfconfd": "lib/*/xfce4/xfconf/xfconfd",
+    "xfce4-notifyd": "lib/*/xfce4/notifyd/xfce4-notifyd",
+}
+# A program that is useless without these.
+WANTS = {"xfce4-panel": "lib/*/xfce4/panel/plugins/libsystray.so"}
+
+PANEL_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<channel name="xfce4-panel" version="1.0">
+  <property name="configver" type="int" value="2"/>
+  <property name="panels" type="array"><value type="int" value="1"/>
+    <property name="panel-1" type="empty">
+      <property name="position" type="string" value="p=6;x=0;y=0"/>
+      <property name="position-locked" type="bool" value="true"/>
+      <property name="length" type="uint" value="100"/>
+      <property name="size" type="uint" value="32"/>
+      <property name="icon-size" type="uint" value="22"/>
+      <property name="plugin-ids" type="array"><value type="int" value="1"/></property>
+    </property>
+  </property>
+  <property name="plugins" type="empty">
+    <property name="plugin-1" type="string" value="systray">
+      <property name="icon-size" type="int" value="22"/>
+      <property name="square-icons" type="bool" value="true"/>
+    </property>
+  </property>
+</channel>
+"""
+
+
+def tool(name: str) -> str:
+    """Return the path of a program; without it a test is skipped on a laptop and fails in CI."""
+    found = shutil.which(name)
+    if found is None and name in ELSEWHERE:
+        found = next((str(p) for p in Path("/usr").glob(ELSEWHERE[name])), None)
+    if found is not None and name in WANTS and not any(Path("/usr").glob(WANTS[name])):
+        found = None
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is missing; `make test` gets it")
+        pytest.skip(f"{name} is missing; `make test` gets it")
+    return found
+
+
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Poll until the condition holds, and return what it gave."""
+    end = time.monotonic() + deadline_s
+    while not (found := condition()):
+        assert time.monotonic() < end, what
+        await asyncio.sleep(0.01)
+    return found
+
+
+def run(body: Awaitable[None]) -> None:
+    """Run one test's coroutine with a limit."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(3 * DEADLINE_S):
+            await body
+
+    asyncio.run(limited())
+
+
+class Desk:
+    """A private desktop; each part is started when it is asked for, and ended by `close`."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ta-desk-"))
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k not in _OF_THE_PERSON},
+            "XDG_CURRENT_DESKTOP": "XFCE",
+            "NO_AT_BRIDGE": "1",
+            "GDK_BACKEND": "x11",
+            "GSETTINGS_BACKEND": "memory",
+        }
+        for variable, name in _FOLDERS.items():
+            (self.folder / name).mkdir(mode=0o700)
+            self.environment[variable] = str(self.folder / name)
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._log: IO[bytes] = (self.folder / "log").open("ab")
+        self._screen: Any = None
+
+    def close(self) -> None:
+        """End everything that was started, the last first, and remove its files."""
+        if self._screen is not None:
+            self._screen.close()
+        for child in reversed(self._children):
+            self.end(child)
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def words(self) -> str:
+        """Return what the programs said."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a program in this desktop, as the leader of its own process group."""
+        child = subprocess.Popen(
+            words,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            process_group=0,
+            cwd=self.folder,
+        )
+        self._children.append(child)
+        return child
+
+    def end(self, child: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+        """End a program and what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        child.wait(DEADLINE_S)
+
+    def screen(self, size: str = "800x400x24") -> str:
+        """Start the display and return its name."""
+        words = [tool("Xvfb"), "-screen", "0", size, "-nolisten", "tcp", "-noreset", "-displayfd"]
+        self.environment["DISPLAY"] = f":{self._saying(words)}"
+        return self.environment["DISPLAY"]
+
+    def bus(self, address: str | None = None) -> str:
+        """Start the session bus and return its address."""
+        words = [tool("dbus-daemon"), "--session", "--nofork", "--nopidfile"]
+        words += [f"--address={address}"] if address else []
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = found = self._saying([*words, "--print-address"], "=")
+        return found
+
+    def panel(self) -> subprocess.Popen[bytes]:
+        """Start xfce4-panel; it is ready when the bus has a StatusNotifierWatcher."""
+        program, store = tool("xfce4-panel"), tool("xfconfd")
+        channel = self.folder / "config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml"
+        if not channel.exists():
+            channel.parent.mkdir(parents=True)
+            channel.write_text(PANEL_XML)
+            self.start(store)
+        return self.start(program, "--disable-wm-check")
+
+    def _saying(self, words: Sequence[str], joint: str = " ") -> str:
+        """Start a program that writes one line to the descriptor that its last option names."""
+        ours, its = os.pipe()
+        os.set_inheritable(its, True)
+        last = [f"{words[-1]}={its}"] if joint == "=" else [words[-1], str(its)]
+        with open(ours, "rb") as line:
+            try:
+                child = subprocess.Popen(
+                    [*words[:-1], *last],
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    process_group=0,
+                    pass_fds=[its],
+                )
+            finally:
+                os.close(its)
+            self._children.append(child)
+            said = line.readline().decode().strip()  # up to the newline: closing earlier kills Xvfb
+        assert said, f"{words[0]} said nothing: {self.words()}"
+        return said
+
+    def picture(self) -> Image.Image:
+        """Return what is on the screen."""
+        return ImageGrab.grab(xdisplay=self.environment["DISPLAY"]).convert("RGB")
+
+    def save(self, name: str) -> None:
+        """Keep a picture where TRAYAGENT_PICTURES names a folder, for a person to look at."""
+        if folder := os.environ.get("TRAYAGENT_PICTURES"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.picture().save(Path(folder) / f"{name}.png")
+
+    def find(self, colour: tuple[int, int, int], top: int = 0, bottom: int = PANEL_HEIGHT) -> Any:
+        """Return the centre of the pixels of a colour between two rows, or None for fewer than 30."""
+        picture = self.picture()
+        part = picture.crop((0, top, picture.width, min(bottom, picture.height)))
+        plain = Image.new("RGB", part.size, colour)
+        r, g, b = ImageChops.difference(part, plain).point(lambda v: 255 if v < 40 else 0).split()
+        mask = ImageChops.multiply(ImageChops.multiply(r, g), b)
+        box = mask.getbbox()
+        if box is None or mask.histogram()[255] < 30:
+            return None
+        return (box[0] + box[2]) // 2, top + (box[1] + box[3]) // 2
+
+    def below(self) -> bytes:
+        """Return the pixels below the panel, where menus are."""
+        picture = self.picture()
+        return picture.crop((0, PANEL_HEIGHT, picture.width, picture.height)).tobytes()
+
+    @property
+    def x(self) -> Any:
+        """Return a connection to the display, for mouse and keys."""
+        if self._screen is None:
+            from Xlib import display
+
+            self._screen = display.Display(self.environment["DISPLAY"])
+        return self._screen
+
+    async def click(self, x: int, y: int, button: int = 1) -> None:
+        """Move there and click; 1 is the left button, 3 the right."""
+        from Xlib import X
+
+        await self._fake(X.MotionNotify, x=x, y=y)
+        await self._fake(X.ButtonPress, button)
+        await self._fake(X.ButtonRelease, button)
+
+    async def keys(self, *names: str) -> None:
+        """Press and release each key; names are X keysyms such as Down, Right, Return, Escape."""
+        from Xlib import XK, X
+
+        for name in names:
+            code = self.x.keysym_to_keycode(XK.string_to_keysym(name))
+            await self._fake(X.KeyPress, code)
+            await self._fake(X.KeyRelease, code)
+
+    async def _fake(self, kind: int, detail: int = 0, **where: int) -> None:
+        from Xlib.ext import xtest
+
+        xtest.fake_input(self.x, kind, detail, **where)
+        self.x.sync()
+        await asyncio.sleep(0.05)  # a person is no faster, and GTK takes two events at once for a drag
+
+
+_OF_THE_PERSON = {
+    "WAYLAND_DISPLAY",
+    "SESSION_MANAGER",
+    "DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XAUTHORITY",
+    "XDG_SESSION_ID",
+}
+_FOLDERS = {
+    "HOME": "home",
+    "XDG_RUNTIME_DIR": "run",
+    "XDG_CONFIG_HOME": "config",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_DATA_HOME": "data",
+}
+
+
+@contextlib.contextmanager
+def desk() -> Iterator[Desk]:
+    """Make a desktop with nothing on it yet."""
+    made = Desk()
+    try:
+        yield made
+    finally:
+        made.close()

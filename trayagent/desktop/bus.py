@@ -1,0 +1,159 @@
+"""One connection to the session bus for the tray and the notifications, made again when the bus dies.
+
+Source: the D-Bus Specification, sections *Message Bus Messages* and *Well-known Message Bus Instances*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from trayagent.desktop.connection import CALL_TIMEOUT_S, BusCallError, Connection
+
+if TYPE_CHECKING:
+    from dbus_fast.aio import MessageBus
+
+log = logging.getLogger(__name__)
+
+# A bus that dies is being restarted or the person has left; ask again soon, then rarely.
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
+
+
+class BusUser(Protocol):
+    """What lives on the bus; it is told of each new connection and of its end."""
+
+    async def on_bus(self, connection: Connection) -> None:
+        """Use this connection from now on; BusCallError is logged and costs nobody else anything."""
+
+    def off_bus(self, reason: str) -> None:
+        """Forget the connection: it is gone."""
+
+
+def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return where the session bus listens, or None where nothing says so.
+
+    A systemd user unit may have no DBUS_SESSION_BUS_ADDRESS; the user's bus is at a known place then.
+    """
+    if address := environment.get("DBUS_SESSION_BUS_ADDRESS"):
+        return address
+    folder = environment.get("XDG_RUNTIME_DIR")
+    if folder and (path := Path(folder, "bus")).exists():
+        return f"unix:path={path}"
+    return None
+
+
+class SessionBus:
+    """Keeps one connection to the session bus; `problem` says why there is none.
+
+    A bus that was there and died is connected again, with a back-off. One that never was costs no
+    wake-up: it is asked for again at `nudge`.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[BusUser],
+        *,
+        address: Callable[[], str | None] = session_bus_address,
+        first_retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        self.problem: str | None = "the session bus was not asked yet"
+        self.connection: Connection | None = None
+        self._users, self._address, self._first_retry_s = users, address, first_retry_s
+        self._nudged = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect on the running loop; never raises."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name="session bus")
+            self._task.add_done_callback(self._ended)
+
+    def nudge(self) -> None:
+        """Try at once, for instance after a login: a bus that was never there may be there now."""
+        self._nudged.set()
+
+    async def close(self) -> None:
+        """Leave the bus and wait until that is done."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"the session bus failed: {error!r}"
+            log.error("the session bus failed", exc_info=error)
+
+    async def _keep(self) -> None:
+        was_there, retry_s = False, self._first_retry_s
+        while True:
+            self._nudged.clear()
+            try:
+                connection = await self._connect()
+                was_there, retry_s = True, self._first_retry_s
+                self.problem = await self._use(connection)
+            except _errors() as e:
+                self.problem = f"no session bus: {e}"
+            log.info("%s", self.problem)
+            for user in self._users:
+                user.off_bus(self.problem)
+            await self._pause(retry_s if was_there else None)
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    async def _pause(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        except TimeoutError:
+            return
+
+    async def _connect(self) -> MessageBus:
+        from dbus_fast.aio import MessageBus
+
+        address = self._address()
+        if address is None:
+            raise FileNotFoundError("DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus is missing")
+        bus = MessageBus(address)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await bus.connect()
+        except BaseException:
+            bus.disconnect()
+            raise
+
+    async def _use(self, bus: MessageBus) -> str:
+        """Serve the users until the bus dies; return why it did."""
+        self.connection = connection = Connection(bus)
+        self.problem = None
+        users = [asyncio.create_task(self._tell(u, connection), name=f"bus: {u!r}") for u in self._users]
+        try:
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
+        except (OSError, EOFError) as e:
+            return f"the session bus went away ({e!r})"
+        finally:
+            self.connection = None
+            for task in users:
+                task.cancel()
+            await asyncio.gather(*users, return_exceptions=True)
+            connection.close()
+            bus.disconnect()
+        return "the session bus went away"
+
+    async def _tell(self, user: BusUser, connection: Connection) -> None:
+        try:
+            await user.on_bus(connection)
+        except BusCallError as e:
+            log.warning("%r on the session bus: %s", user, e)
+        except Exception:  # one user's bug must not take the others' connection
+            log.exception("%r on the session bus", user)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what dbus-fast may raise while it connects."""
+    from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+    return (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError)

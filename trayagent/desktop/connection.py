@@ -1,0 +1,197 @@
+"""What the tray and the notifications ask of a bus: calls with a limit, signals of one name, its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
+
+# A living service answers in milliseconds; one that starts by activation takes a second or two.
+CALL_TIMEOUT_S = 5.0
+_BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+
+
+class BusCallError(Exception):
+    """A call that was refused, was not answered in time, or was answered with what it should not be."""
+
+    def __init__(self, text: str, *, name: str = "") -> None:
+        super().__init__(text)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method of a service: where it is and what it is called."""
+
+    destination: str
+    path: str
+    interface: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    name: str
+    interface: str
+    member: str
+    signature: str
+    heard: Callable[[list[Any]], None]
+
+
+class _Watch:
+    """Tells an owner once, however many messages say it."""
+
+    def __init__(self, changed: Callable[[str | None], None]) -> None:
+        self._changed = changed
+        self._told: tuple[str | None] | None = None
+
+    def tell(self, owner: str | None) -> None:
+        if self._told != (owner,):
+            self._told = (owner,)
+            self._changed(owner)
+
+
+class Connection:
+    """A connected bus; when it dies, calls raise BusCallError and nothing is heard any more."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self.bus = bus
+        self._listeners: list[_Listener] = []
+        self._owners: dict[str, str] = {}
+        self._watches: dict[str, list[_Watch]] = {}
+        bus.add_message_handler(self._message)
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._listeners.clear()
+        self._watches.clear()
+        self.bus.remove_message_handler(self._message)
+
+    async def call(
+        self,
+        call: Call,
+        signature: str = "",
+        body: Sequence[object] = (),
+        *,
+        answer: str = "",
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> list[Any]:
+        """Call a method and return its answer, whose D-Bus signature has to be `answer`.
+
+        Raises BusCallError.
+        """
+        from dbus_fast import Message, MessageType
+
+        try:
+            message = Message(
+                call.destination,
+                call.path,
+                call.interface,
+                call.member,
+                signature=signature,
+                body=list(body),
+            )
+            async with asyncio.timeout(timeout_s):
+                reply = await self.bus.call(message)
+        except TimeoutError as e:
+            raise BusCallError(f"{call.member} was not answered in {timeout_s:g} s") from e
+        except (OSError, EOFError, AttributeError) as e:  # dbus-fast: a bus that ended has no writer
+            raise BusCallError(f"{call.member}: the bus is gone") from e
+        if reply is None:
+            raise BusCallError(f"{call.member}: the bus is gone")
+        if reply.message_type is MessageType.ERROR:
+            said = reply.body[0] if reply.signature.startswith("s") else reply.error_name
+            raise BusCallError(f"{call.member}: {said}", name=reply.error_name or "")
+        if reply.signature != answer:
+            raise BusCallError(f"{call.member} answered {reply.signature!r}, not {answer!r}")
+        return list(reply.body)
+
+    async def watch_name(self, name: str, changed: Callable[[str | None], None]) -> None:
+        """Tell who owns a name, now and whenever that changes (None: nobody). Raises BusCallError."""
+        watch = _Watch(changed)
+        self._watches.setdefault(name, []).append(watch)
+        if name not in self._owners:
+            await self._match(
+                f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{name}'"
+            )
+            owner = await self._owner(name)
+            # A change that was heard meanwhile is younger than the answer.
+            self._owners.setdefault(name, owner)
+        watch.tell(self._owners[name] or None)
+
+    async def listen(
+        self, name: str, interface: str, member: str, signature: str, heard: Callable[[list[Any]], None]
+    ) -> None:
+        """Hear a signal of the owner of a watched name; one with another signature is not for us.
+
+        Raises BusCallError.
+        """
+        self._listeners.append(_Listener(name, interface, member, signature, heard))
+        await self._match(f"type='signal',sender='{name}',interface='{interface}',member='{member}'")
+
+    async def own_name(self, name: str) -> bool:
+        """Report whether the name is ours now. Raises BusCallError."""
+        do_not_queue, owner, already = 4, 1, 4
+        (result,) = await self.call(self._ask("RequestName"), "su", [name, do_not_queue], answer="u")
+        return result in {owner, already}
+
+    def release_name(self, name: str) -> None:
+        """Give a name back, if the bus lives, without waiting for the answer."""
+        if self.bus.connected:
+            from dbus_fast import Message, MessageFlag
+
+            ask = self._ask("ReleaseName")
+            self.bus.send(
+                Message(
+                    ask.destination,
+                    ask.path,
+                    ask.interface,
+                    ask.member,
+                    flags=MessageFlag.NO_REPLY_EXPECTED,
+                    signature="s",
+                    body=[name],
+                )
+            )
+
+    async def _match(self, rule: str) -> None:
+        await self.call(self._ask("AddMatch"), "s", [rule])
+
+    def _ask(self, member: str) -> Call:
+        return Call(_BUS, _BUS_PATH, _BUS, member)
+
+    async def _owner(self, name: str) -> str:
+        try:
+            (owner,) = await self.call(self._ask("GetNameOwner"), "s", [name], answer="s")
+        except BusCallError as e:
+            if e.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
+                return ""
+            raise
+        return str(owner)
+
+    def _owner_is(self, name: str, owner: str) -> None:
+        if name in self._watches:
+            self._owners[name] = owner
+            for watch in list(self._watches[name]):
+                watch.tell(owner or None)
+
+    def _message(self, message: Message) -> None:
+        from dbus_fast import MessageType
+
+        if message.message_type is not MessageType.SIGNAL:
+            return
+        if message.sender == _BUS:
+            if message.member == "NameOwnerChanged" and message.signature == "sss":
+                self._owner_is(message.body[0], message.body[2])
+            return
+        for listener in list(self._listeners):
+            if (listener.interface, listener.member, listener.signature) == (
+                message.interface,
+                message.member,
+                message.signature,
+            ) and self._owners.get(listener.name) == message.sender:
+                listener.heard(list(message.body))

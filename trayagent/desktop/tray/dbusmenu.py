@@ -1,0 +1,158 @@
+"""com.canonical.dbusmenu: the menu as the panel reads it.
+
+Source: libdbusmenu's dbus-menu.xml. A panel that asks for an item that is gone gets InvalidArgs.
+The annotations are read by dbus-fast when the class is made: no postponed evaluation here.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from dbus_fast import PropertyAccess, Variant
+from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, DBusUInt32, DBusVariant
+from dbus_fast.errors import DBusError
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+from trayagent.desktop.tray.layout import ROOT, Change, Layouts, Node, Value
+
+log = logging.getLogger(__name__)
+
+NAME = "com.canonical.dbusmenu"
+PATH = "/MenuBar"
+_INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
+
+Ids = Annotated[list[int], DBusSignature("ai")]
+Names = Annotated[list[str], DBusSignature("as")]
+Layout = Annotated[tuple[int, list[Any]], DBusSignature("u(ia{sv}av)")]
+Properties = Annotated[list[list[Any]], DBusSignature("a(ia{sv})")]
+Events = Annotated[list[list[Any]], DBusSignature("a(isvu)")]
+TwoIdLists = Annotated[tuple[list[int], list[int]], DBusSignature("aiai")]
+Updates = Annotated[tuple[list[Any], list[Any]], DBusSignature("a(ia{sv})a(ias)")]
+Revision = Annotated[tuple[int, int], DBusSignature("ui")]
+
+_SIGNATURES = {bool: "b", int: "i", str: "s"}
+
+
+class DBusMenu(ServiceInterface):
+    """One connection's menu.
+
+    `chosen` is called with an item's number, `opening` when the person opens the menu: whatever it
+    changes is seen at once.
+    """
+
+    def __init__(self, layouts: Layouts, chosen: Callable[[int], None], opening: Callable[[], None]) -> None:
+        super().__init__(NAME)
+        self._layouts, self._chosen, self._opening = layouts, chosen, opening
+        self._revision = 1
+
+    def tell(self, change: Change) -> None:
+        """Emit what the panel has to know."""
+        if change.updated or change.removed:
+            self.ItemsPropertiesUpdated(change)
+        if change.parent is not None:
+            self._revision += 1
+            self.LayoutUpdated(change.parent)
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Version(self) -> DBusUInt32:  # noqa: D102, N802  # the specification's name
+        return 3
+
+    @dbus_property(access=PropertyAccess.READ)
+    def TextDirection(self) -> DBusStr:  # noqa: D102, N802  # the specification's name
+        return "ltr"
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Status(self) -> DBusStr:  # noqa: D102, N802  # the specification's name
+        return "normal"
+
+    @dbus_property(access=PropertyAccess.READ)
+    def IconThemePath(self) -> Names:  # noqa: D102, N802  # the specification's name
+        return []
+
+    @dbus_method()
+    def GetLayout(self, parent: DBusInt32, depth: DBusInt32, names: Names) -> Layout:  # noqa: D102, N802
+        return self._revision, _as_struct(self._node(parent), depth, names)
+
+    @dbus_method()
+    def GetGroupProperties(self, ids: Ids, names: Names) -> Properties:  # noqa: D102, N802
+        nodes = self._layouts.nodes
+        wanted = [nodes[i] for i in ids if i in nodes] if ids else list(nodes.values())
+        return [[node.id, _as_dict(node.props, names)] for node in wanted]
+
+    @dbus_method()
+    def GetProperty(self, number: DBusInt32, name: DBusStr) -> DBusVariant:  # noqa: D102, N802
+        props = self._node(number).props
+        if name not in props:
+            raise DBusError(_INVALID, f"item {number} has no property {name}")
+        return _variant(props[name])
+
+    @dbus_method()
+    def Event(self, number: DBusInt32, kind: DBusStr, data: DBusVariant, at: DBusUInt32) -> None:  # noqa: ARG002, D102, N802
+        self._node(number)
+        self._event(number, kind)
+
+    @dbus_method()
+    def EventGroup(self, events: Events) -> Ids:  # noqa: D102, N802
+        unknown = [number for number, *_ in events if number not in self._layouts.nodes]
+        if events and len(unknown) == len(events):
+            raise DBusError(_INVALID, "none of these items is there")
+        for number, kind, *_ in events:
+            self._event(number, kind)
+        return unknown
+
+    @dbus_method()
+    def AboutToShow(self, number: DBusInt32) -> DBusBool:  # noqa: D102, N802
+        self._node(number)
+        return self._about_to_show([number])
+
+    @dbus_method()
+    def AboutToShowGroup(self, ids: Ids) -> TwoIdLists:  # noqa: D102, N802
+        unknown = [i for i in ids if i not in self._layouts.nodes]
+        known = [i for i in ids if i in self._layouts.nodes]
+        return (known if self._about_to_show(known) else []), unknown
+
+    @dbus_signal()
+    def ItemsPropertiesUpdated(self, change: Change) -> Updates:  # noqa: D102, N802
+        updated = [[number, _as_dict(props, ())] for number, props in change.updated]
+        return updated, [[number, list(names)] for number, names in change.removed]
+
+    @dbus_signal()
+    def LayoutUpdated(self, parent: int) -> Revision:  # noqa: D102, N802
+        return self._revision, parent
+
+    def _node(self, number: int) -> Node:
+        if number not in self._layouts.nodes:
+            raise DBusError(_INVALID, f"there is no item {number}")
+        return self._layouts.nodes[number]
+
+    def _event(self, number: int, kind: str) -> None:
+        """Hear of an item; the agent's trouble with a click is not the panel's."""
+        try:
+            if kind == "clicked":
+                self._chosen(number)
+            elif kind == "opened" and number == ROOT:
+                self._opening()
+        except Exception:
+            log.exception("the menu's item %d", number)
+
+    def _about_to_show(self, ids: Sequence[int]) -> bool:
+        """Let the menu be brought up to date; report whether its structure changed."""
+        before = self._revision
+        if ROOT in ids:
+            self._event(ROOT, "opened")
+        return self._revision != before
+
+
+def _as_struct(node: Node, depth: int, names: Sequence[str]) -> list[Any]:
+    """Return (ia{sv}av) for a node, `depth` levels down (-1: all)."""
+    children = node.children if depth != 0 else ()
+    below = [Variant("(ia{sv}av)", _as_struct(child, depth - 1, names)) for child in children]
+    return [node.id, _as_dict(node.props, names), below]
+
+
+def _as_dict(props: Any, names: Sequence[str]) -> dict[str, Variant]:
+    return {name: _variant(value) for name, value in props.items() if not names or name in names}
+
+
+def _variant(value: Value) -> Variant:
+    return Variant(_SIGNATURES[type(value)], value)

@@ -1,0 +1,48 @@
+"""The icon and its menu on one connection; imported when there is one, for it brings dbus-fast along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trayagent.desktop.connection import Connection
+from trayagent.desktop.tray import dbusmenu, item
+from trayagent.desktop.tray.layout import Change, Layouts
+from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.watcher import Registration
+
+
+class Exported:
+    """The two objects that a panel reads. Made anew for each connection: dbus-fast keeps dead ones' handlers."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        registration: Registration,
+        *,
+        program: str,
+        look: Look,
+        layouts: Layouts,
+        chosen: Callable[[int], None],
+        opening: Callable[[], None],
+    ) -> None:
+        self.registration, self._bus = registration, connection.bus
+        self._item = item.StatusNotifierItem(program, look, opening)
+        self._menu = dbusmenu.DBusMenu(layouts, chosen, opening)
+        self._bus.export(item.PATH, self._item)
+        self._bus.export(dbusmenu.PATH, self._menu)
+
+    def tell(self, look: Look, change: Change) -> None:
+        """Emit what a panel has to know to show this."""
+        if self._bus.connected:
+            self._item.tell(look)
+            self._menu.tell(change)
+
+    def close(self) -> None:
+        """Take the objects off the bus, so that the icon is gone while the connection stays."""
+        self.registration.close()
+        self._bus.unexport(item.PATH, self._item)
+        self._bus.unexport(dbusmenu.PATH, self._menu)
+
+    def lost(self) -> None:
+        """The connection is gone, and the objects with it."""
+        self.registration.stop()

@@ -1,0 +1,155 @@
+"""org.kde.StatusNotifierItem: the icon as the panel reads it; every property, or hosts log errors.
+
+Source: the StatusNotifierItem specification at freedesktop.org, and what xfce4-panel, lxqt-panel
+and GNOME's extension ask for. The annotations are read by dbus-fast when the class is made: no
+postponed evaluation here.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from dbus_fast import PropertyAccess
+from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSignature, DBusStr
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+from trayagent.desktop.tray import dbusmenu
+from trayagent.desktop.tray.look import Look
+
+NAME = "org.kde.StatusNotifierItem"
+PATH = "/StatusNotifierItem"
+
+Pixmaps = Annotated[list[list[Any]], DBusSignature("a(iiay)")]
+ToolTipStruct = Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]
+
+
+class StatusNotifierItem(ServiceInterface):
+    """One connection's icon; `clicked` is called where a panel tells a click instead of opening the menu."""
+
+    def __init__(self, program: str, look: Look, clicked: Callable[[], None]) -> None:
+        super().__init__(NAME)
+        self._program, self._look, self._clicked = program, look, clicked
+
+    def tell(self, look: Look) -> None:
+        """Show this look, and emit what differs from the one before."""
+        before, self._look = self._look, look
+        if look.pixmaps != before.pixmaps:
+            self.NewIcon()
+            self.NewAttentionIcon()
+        if look.title != before.title:
+            self.NewTitle()
+        if (look.title, look.tooltip) != (before.title, before.tooltip):
+            self.NewToolTip()
+        if look.attention != before.attention:
+            self.NewStatus()
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, as all below
+        return "Communications"
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Id(self) -> DBusStr:  # noqa: D102, N802
+        return self._program
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Title(self) -> DBusStr:  # noqa: D102, N802
+        return self._look.title
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Status(self) -> DBusStr:  # noqa: D102, N802
+        return "NeedsAttention" if self._look.attention else "Active"
+
+    @dbus_property(access=PropertyAccess.READ)
+    def WindowId(self) -> DBusInt32:  # noqa: D102, N802
+        return 0
+
+    @dbus_property(access=PropertyAccess.READ)
+    def IconThemePath(self) -> DBusStr:  # noqa: D102, N802
+        return ""
+
+    @dbus_property(access=PropertyAccess.READ)
+    def IconName(self) -> DBusStr:  # noqa: D102, N802
+        return ""
+
+    @dbus_property(access=PropertyAccess.READ)
+    def IconPixmap(self) -> Pixmaps:  # noqa: D102, N802
+        return [[p.size, p.size, p.argb] for p in self._look.pixmaps]
+
+    @dbus_property(access=PropertyAccess.READ)
+    def IconAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
+        return self._look.title
+
+    @dbus_property(access=PropertyAccess.READ)
+    def OverlayIconName(self) -> DBusStr:  # noqa: D102, N802
+        return ""
+
+    @dbus_property(access=PropertyAccess.READ)
+    def OverlayIconPixmap(self) -> Pixmaps:  # noqa: D102, N802
+        return []
+
+    @dbus_property(access=PropertyAccess.READ)
+    def AttentionIconName(self) -> DBusStr:  # noqa: D102, N802
+        return ""
+
+    @dbus_property(access=PropertyAccess.READ)
+    def AttentionIconPixmap(self) -> Pixmaps:  # noqa: D102, N802
+        return [[p.size, p.size, p.argb] for p in self._look.pixmaps]
+
+    @dbus_property(access=PropertyAccess.READ)
+    def AttentionAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
+        return self._look.title
+
+    @dbus_property(access=PropertyAccess.READ)
+    def AttentionMovieName(self) -> DBusStr:  # noqa: D102, N802
+        return ""
+
+    @dbus_property(access=PropertyAccess.READ)
+    def ToolTip(self) -> ToolTipStruct:  # noqa: D102, N802
+        return ["", [], self._look.title, self._look.tooltip]
+
+    @dbus_property(access=PropertyAccess.READ)
+    def ItemIsMenu(self) -> DBusBool:  # noqa: D102, N802
+        return True  # both buttons open the menu: there is nothing that a plain click would do instead
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Menu(self) -> DBusObjectPath:  # noqa: D102, N802
+        return dbusmenu.PATH
+
+    @dbus_method()
+    def Activate(self, x: DBusInt32, y: DBusInt32) -> None:  # noqa: ARG002, D102, N802
+        self._clicked()
+
+    @dbus_method()
+    def SecondaryActivate(self, x: DBusInt32, y: DBusInt32) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_method()
+    def ContextMenu(self, x: DBusInt32, y: DBusInt32) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_method()
+    def Scroll(self, delta: DBusInt32, orientation: DBusStr) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_method()
+    def ProvideXdgActivationToken(self, token: DBusStr) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def NewIcon(self) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def NewAttentionIcon(self) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def NewTitle(self) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def NewToolTip(self) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def NewStatus(self) -> DBusStr:  # noqa: D102, N802
+        return "NeedsAttention" if self._look.attention else "Active"

@@ -1,0 +1,132 @@
+"""A menu as dbusmenu tells it: items with numbers that are never used again, and what changed; pure.
+
+Source: com.canonical.dbusmenu, the interface description in libdbusmenu's dbus-menu.xml.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trayagent.desktop.tray.look import Item, Kind
+
+Value = str | bool | int
+
+# A kind that changes is another item: panels take the kind of an item only once.
+_Name = tuple[Hashable, Kind, int]
+
+ROOT = 0
+# The most that a panel shows without scrolling away; a longer label widens the whole menu.
+LONGEST_LABEL = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An item as the panel sees it; properties that have their default value are left out."""
+
+    id: int
+    props: Mapping[str, Value]
+    children: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What separates two layouts: the parent to lay out again (None: none), and changed properties.
+
+    `updated` has (id, properties), `removed` (id, names that are at their default again).
+    """
+
+    parent: int | None
+    updated: tuple[tuple[int, dict[str, Value]], ...] = ()
+    removed: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+EMPTY = Node(ROOT, {"children-display": "submenu"})
+
+
+@dataclass(slots=True)
+class Layouts:
+    """Makes layouts of one menu over time, and remembers which number means which key.
+
+    A click may race a change of the menu: a number that could come to mean another host would
+    hit the wrong one. So a key keeps its number, and a key that went away takes it along.
+    """
+
+    root: Node = EMPTY
+    keys: dict[int, Hashable] = field(default_factory=dict)
+    """The key of each number that can be chosen now."""
+    nodes: dict[int, Node] = field(default_factory=lambda: {ROOT: EMPTY})
+    _ids: dict[_Name, int] = field(default_factory=dict)
+    _fresh: Iterator[int] = field(default_factory=lambda: itertools.count(ROOT + 1))
+
+    def lay_out(self, menu: Sequence[Item]) -> Change:
+        """Take the menu as it is now, and return what changed since the last one."""
+        before = self.nodes
+        ids: dict[_Name, int] = {}
+        keys: dict[int, Hashable] = {}
+        self.root = Node(ROOT, EMPTY.props, tuple(self._node(item, ids, keys) for item in menu))
+        self.nodes = {node.id: node for node in walk(self.root)}
+        self.keys, self._ids = keys, ids
+        return difference(before, self.nodes)
+
+    def _node(self, item: Item, ids: dict[_Name, int], keys: dict[int, Hashable]) -> Node:
+        name = (item.key, item.kind, 0)
+        while name in ids:  # a key that is there twice is told apart by its place
+            name = (item.key, item.kind, name[2] + 1)
+        number = ids[name] = self._ids[name] if name in self._ids else next(self._fresh)
+        if item.kind in {"action", "checkbox", "radio"} and item.enabled:
+            keys[number] = item.key
+        children = item.children if item.kind == "submenu" else ()
+        return Node(number, properties(item), tuple(self._node(child, ids, keys) for child in children))
+
+
+def properties(item: Item) -> dict[str, Value]:
+    """Return the properties of an item that differ from dbusmenu's defaults."""
+    if item.kind == "separator":
+        return {"type": "separator"}
+    found: dict[str, Value] = {"label": label(item.label)}
+    if not item.enabled or item.kind == "label":
+        found["enabled"] = False
+    if item.kind in {"checkbox", "radio"}:
+        found["toggle-type"] = "checkmark" if item.kind == "checkbox" else "radio"
+        found["toggle-state"] = int(item.checked)
+    if item.kind == "submenu":
+        found["children-display"] = "submenu"
+    return found
+
+
+def label(text: str) -> str:
+    """Return a text as a label: one line, of bearable length, its underscores no accelerators."""
+    flat = " ".join(text.split())
+    if len(flat) > LONGEST_LABEL:
+        flat = flat[: LONGEST_LABEL - 1] + "…"
+    return flat.replace("_", "__")
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Yield a node and all below it, parents first."""
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
+    """Return what a panel that knows `before` has to be told; new items come with their parent."""
+    moved = [n for n in after.values() if n.id in before and _ids(n) != _ids(before[n.id])]
+    updated: list[tuple[int, dict[str, Value]]] = []
+    removed: list[tuple[int, tuple[str, ...]]] = []
+    for node in after.values():
+        if node.id not in before or before[node.id].props == node.props:
+            continue
+        old = before[node.id].props
+        if new := {name: value for name, value in node.props.items() if old.get(name) != value}:
+            updated.append((node.id, new))
+        if gone := tuple(name for name in old if name not in node.props):
+            removed.append((node.id, gone))
+    parent = None if not moved else moved[0].id if len(moved) == 1 else ROOT
+    return Change(parent, tuple(updated), tuple(removed))
+
+
+def _ids(node: Node) -> list[int]:
+    return [child.id for child in node.children]

@@ -1,0 +1,114 @@
+"""The tray on Linux: a StatusNotifierItem with a dbusmenu, on the session bus, in the agent's loop.
+
+Needs no DISPLAY, no GTK and no thread. Nothing here is fatal: without a bus or a panel the icon is
+not seen, `problem` says why, and it appears when there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+from trayagent.desktop.connection import Connection
+from trayagent.desktop.tray.layout import Layouts
+from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.pace import INTERVAL_S, Pace
+from trayagent.desktop.tray.watcher import FIRST_RETRY_S, Registration
+
+if TYPE_CHECKING:
+    from trayagent.desktop.tray.exported import Exported
+
+log = logging.getLogger(__name__)
+
+
+class StatusNotifierTray:
+    """A TrayBackend and a BusUser.
+
+    `activated` is called with the key of the item that the person chose; `opening` each time the
+    menu is about to be seen, so that "5 minutes ago" can be told anew by calling `show`.
+    """
+
+    def __init__(
+        self,
+        activated: Callable[[Hashable], None],
+        *,
+        program: str = "trayagent",
+        opening: Callable[[], None] = lambda: None,
+        interval_s: float = INTERVAL_S,
+        first_retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        self._activated, self._opening = activated, opening
+        self._program, self._first_retry_s = program, first_retry_s
+        self._layouts = Layouts()
+        self._wanted: Look | None = None
+        self._shown: Look | None = None
+        self._looked = asyncio.Event()
+        self._pace = Pace(self._apply, interval_s)
+        self._on: Exported | None = None
+        self._off = "the session bus was not reached yet"
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no icon, None when there is one."""
+        if self._on is None:
+            return self._off
+        return self._on.registration.problem if self._looked.is_set() else "nothing is shown yet"
+
+    def show(self, look: Look) -> None:
+        """Show this from now on, within a quarter of a second; the same look again costs nothing."""
+        self._wanted = look
+        self._looked.set()
+        if look != self._shown:
+            self._pace.ask()
+
+    def close(self) -> None:
+        """Take the icon away, also where the connection stays."""
+        self._pace.stop()
+        if self._on is not None:
+            self._on.close()
+        self.off_bus("the icon was taken away")
+
+    async def on_bus(self, connection: Connection) -> None:
+        """Export the icon on a new connection, and register it. Raises BusCallError."""
+        from trayagent.desktop.tray.exported import Exported
+
+        await self._looked.wait()
+        self._pace.now()
+        if self._shown is None:
+            return
+        registration = Registration(connection, first_retry_s=self._first_retry_s)
+        self._on = Exported(
+            connection,
+            registration,
+            program=self._program,
+            look=self._shown,
+            layouts=self._layouts,
+            chosen=self._chosen,
+            opening=self._about_to_open,
+        )
+        await registration.start()
+
+    def off_bus(self, reason: str) -> None:
+        """Forget a connection that is gone."""
+        on, self._on, self._off = self._on, None, reason
+        if on is not None:
+            on.lost()
+
+    def _apply(self) -> None:
+        look, self._shown = self._wanted, self._wanted
+        if look is None:
+            return
+        change = self._layouts.lay_out(look.menu)
+        if self._on is not None:
+            self._on.tell(look, change)
+
+    def _chosen(self, number: int) -> None:
+        if number in self._layouts.keys:
+            self._activated(self._layouts.keys[number])
+
+    def _about_to_open(self) -> None:
+        self._opening()
+        if self._wanted != self._shown:
+            self._pace.now()
