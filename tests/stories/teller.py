@@ -196,6 +196,7 @@ class Story:
         master = self.master(name, **{"ours": True, "peer": server, **facts})
         self._quiet(e.MasterFound(self.t, name, master, fresh=True))
         self._quiet(e.Started(self.t))
+        self.actions.clear()
         return master
 
     def reconnected(self, name: str = "web", **facts: object) -> Master:
@@ -227,8 +228,9 @@ class Story:
         assert want == got, f"\n{diff}"
 
     def forget(self) -> None:
-        """Start a new page without looking at the old one."""
+        """Start a new page without looking at the old one; what was done on it is not asked for again."""
         self._lines = []
+        self.actions.clear()
         self._last.clear()
 
     def host(self, name: str) -> Host:

@@ -216,6 +216,26 @@ def test_row_6_an_acknowledgement_is_life_too(story: Story) -> None:
     """)
 
 
+def test_row_6_what_arrived_before_the_doubt_is_asked_again(story: Story) -> None:
+    """The server is busy: it acknowledged before the change and answers much later, so new bytes must be sent."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.1).network(HOME)
+    story.acked["web"] = True
+    story.after(0.6)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.100 network: home
+                web: row 0 suspect
+        60.600 the time came for web
+                web: row 5 probe
+            probe web pid=101
+    """)
+
+
 def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> None:
     """Cut handshakes are punished by servers: the sixth is left to finish, and its master is not used."""
     story.connected(scene=HOME, wish=ALWAYS)

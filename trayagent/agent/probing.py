@@ -56,9 +56,12 @@ class Probing:
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.ask():
             return
-        task = f"probe {master.pid}"
-        if not self._tasks.running(task):  # one in flight; a late answer of that one counts
-            self._tasks.start(task, self._forward_probe(name, master))
+        # One in flight, as a late answer of that one counts; a second where the first arrived before the doubt
+        # and its answer is what is late. Each costs the master three descriptors until it is answered.
+        for task in _tasks_of(master.pid):
+            if not self._tasks.running(task):
+                self._tasks.start(task, self._forward_probe(name, master))
+                return
 
     def observe(self, name: str, master: Master) -> None:
         """Say what the kernel knows: was anything acknowledged since the probe, when is the next retransmission."""
@@ -78,7 +81,8 @@ class Probing:
         for pid in [*self._watched]:
             if pid not in living:
                 del self._watched[pid]
-                self._tasks.cancel(f"probe {pid}")
+                for task in _tasks_of(pid):
+                    self._tasks.cancel(task)
                 self._tasks.cancel(f"sentinel {pid}")
         for host in state.hosts.values():
             master = host.master
@@ -145,3 +149,7 @@ class Probing:
 
     def _sentinel_ended(self, pid: int) -> None:
         self._sentinels.pop(pid, None)
+
+
+def _tasks_of(pid: int) -> tuple[str, str]:
+    return f"probe {pid}", f"second probe {pid}"

@@ -47,6 +47,8 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
         turn.because(host.name, row, "wait", f"{evidence} server={host.server} busy=yes")
         return False, at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
+    if not bare and host.resolved is None:
+        return False, None  # `ssh -G` has not answered yet
     number = turn.state.next_attempt
     place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
     attempt = Attempt(number, purpose, now, bare=bare, place=place, source=source)

@@ -226,7 +226,7 @@ class Host:
     @property
     def suspect(self) -> bool:
         """Whether the master's life is in doubt: something changed since the last proof."""
-        return self.master is not None and self.doubt_at > self.proof_at
+        return self.master is not None and self.doubt_at >= self.proof_at
 
     @property
     def doubt_at(self) -> float:

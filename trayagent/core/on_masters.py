@@ -85,11 +85,14 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
     path = current_path(host, turn.state.network) if asked else None
     host = replace(host, path=path)
     if path is not None:
+        absent = not path.present and bool(turn.state.network.interfaces)
         host = replace(
             host,
             place=master_place(host, path, turn.state.network),
             gone_at=None if path.present else now,
-            changed_at=host.changed_at if path.present or not turn.state.network.interfaces else now,
+            changed_at=now if absent else host.changed_at,
+            # However lately it was started: another network came between its start and our look.
+            proof_at=NEVER if absent else host.proof_at,
         )
     turn.put(host)
     return note_reached(turn, host) if proven else host
@@ -177,8 +180,13 @@ def observed(turn: Turn, event: Observed) -> None:
     before = host.observed
     host = turn.put(host, observed=Observation(turn.now, event.acked, due))
     direct = host.master is not None and host.master.direct
-    if event.acked and direct and host.suspect and host.gone_at is None and _since_doubt(host, before):
+    if not event.acked or not host.suspect or host.gone_at is not None or host.probe is None:
+        return
+    if direct and _since_doubt(host, before):
         _alive(turn, host, "tcp=acknowledged")
+    elif host.probe.sent_at < host.doubt_at:
+        # Acknowledged, perhaps before the doubt began: nothing is on the way that could still tell of life.
+        turn.put(host, probe=None)
 
 
 def _since_doubt(host: Host, before: Observation | None) -> bool:

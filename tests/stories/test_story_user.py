@@ -1,0 +1,377 @@
+"""What the user says, and what somebody else's masters mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
+from tests.stories.teller import ALWAYS, ON_USE, Story, failure
+from trayagent.core import events as e
+from trayagent.core.actions import Dial, EnsureForwards, Kill, Remember, SendProbe, TakeOver
+from trayagent.core.forward_spec import parse
+from trayagent.core.hosts import Wish
+
+
+def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:
+    """And then replaces it, healthy or not: that was asked for."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.8).ready("web")
+    story.took_over("web")
+    story.expect("""
+        60.000 reconnect
+                web: row 0 user
+                web: row 0 dial
+            dial web #1 user
+        60.800 attempt of web ready pid=102
+                web: row 0 replace
+            take over web #1 pid=102 old=101
+        60.800 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+    """)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_reconnect_that_fails_keeps_the_old_one(story: Story, positive: bool) -> None:
+    """Refused or timed out: the old connection lives on, and the question is answered."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "auth" if positive else "timed-out", positive=positive)
+    assert story.shown("web") == "connected"
+    assert not story.did(Kill)
+    assert story.host("web").attempt is None
+    assert not story.host("web").asked
+
+
+def test_a_reconnect_without_a_way_is_answered_at_once(story: Story) -> None:
+    """Nobody waits for a network at a prompt."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    assert not story.host("web").asked
+    assert story.problem("web") == "unreachable"
+
+
+def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
+    """The new connection that is on its way is the one that was asked for."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.3).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.ready("web", local="172.20.0.5")
+    assert len(story.did(Dial)) == 1
+    assert len(story.did(TakeOver)) == 1
+
+
+def test_disconnect_holds_across_a_restart(story: Story) -> None:
+    """Down until asked for, also for the next agent; and remembered before it happens."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.ended("web", 101)
+    story.expect("""
+        60.000 disconnect
+                web: row 0 user
+            kill web pid=101 gently
+        60.000 ended web pid=101
+    """)
+    assert story.did(Remember)
+    later = Story()
+    later.network(HOME)
+    later.configured(web=ALWAYS)
+    later.post(e.Remembered(later.t, "web", held=True), "remembered: held")
+    later.resolved("web")
+    later.started()
+    later.after(3600)
+    assert not later.did(Dial)
+    assert later.shown("web") == "idle"
+
+
+def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:
+    """The new master is in place a moment later, and goes again."""
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE)
+    story.after(0.8).ready("web")
+    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.took_over("web")
+    assert [kill for kill in story.did(Kill) if kill.master.pid == 102]  # type: ignore[attr-defined]
+    story.ended("web")
+    story.after(60)
+    assert story.shown("web") == "idle"
+
+
+def test_the_users_own_ssh_ends_a_disconnect(story: Story) -> None:
+    """`ssh web` by hand is their newer word."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.ended("web", 101)
+    story.after(60).found("web")
+    assert not story.host("web").held
+    assert story.shown("web") == "connected"
+
+
+def test_ssh_o_exit_is_remembered(story: Story) -> None:
+    """It holds for the next agent, as a disconnect does."""
+    story.connected(scene=HOME)
+    story.after(60)
+    story.actions.clear()
+    story.ended("web", by_request=True)
+    assert story.did(Remember)
+
+
+def test_nothing_paused_is_touched(story: Story) -> None:
+    """No probe, no login, no kill, no forward, whatever happens."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
+    story.actions.clear()
+    story.network(CAFE)
+    story.after(60).post(e.Woke(story.t), "woke")
+    story.configured(web=Wish(listed=True, connect="always", forwards=(parse("local", "8080:localhost:80"),)))
+    story.after(3600).ended("web")
+    story.after(3600)
+    touching = (Dial, Kill, SendProbe, TakeOver, EnsureForwards)
+    assert not [x for x in story.actions if isinstance(x, touching)]
+    assert story.shown("web") == "paused"
+    story.forget()
+    story.post(e.UserResume(story.t, ("web",)), "resume")
+    story.expect("""
+        7320.000 resume
+                web: row 1 dial
+            dial web #1 connect
+    """)
+
+
+def test_a_pause_ends_by_itself(story: Story) -> None:
+    """Thirty minutes were asked for."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserPause(story.t, (), 1800.0), "pause all")
+    story.network(CAFE)
+    story.after(1799)
+    story.forget()
+    story.after(2)
+    story.expect("""
+        1860.000 the time came for web
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+    """)
+
+
+def test_a_pause_ends_what_is_on_its_way(story: Story) -> None:
+    """A connection that was being made is given up, also one that the user asked for."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).post(e.UserPause(story.t, ()), "pause all")
+    story.expect("""
+        60.000 reconnect
+                web: row 0 user
+                web: row 0 dial
+            dial web #1 user
+        60.100 pause all
+            abort web #1
+    """)
+    assert story.state.paused_until == inf
+
+
+def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
+    """It names the host, and is the newer word; the pause stays for the rest."""
+    story.connected(scene=HOME)
+    story.connected("db")
+    story.after(60).post(e.UserPause(story.t, ()), "pause all")
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    assert len(story.did(Dial)) == 1
+    assert not story.did(Dial, "db")
+
+
+def test_only_what_changed_in_the_configuration_is_done(story: Story) -> None:
+    """A forward more on one host: its forwards are asked for, and no other host hears of it."""
+    story.connected(scene=HOME)
+    story.connected("db")
+    story.after(60)
+    story.forget()
+    wish = replace(ALWAYS, forwards=(parse("local", "8080:localhost:80"),))
+    story.configured(web=wish, db=ALWAYS)
+    story.expect("""
+        60.000 configured
+            ensure forwards web
+    """)
+
+
+def test_a_host_that_left_the_configuration_keeps_its_master(story: Story) -> None:
+    """It is looked after like any other master that was found; without one it is forgotten."""
+    story.connected(scene=HOME)
+    story.configured()
+    assert not story.did(Kill)
+    assert not story.host("web").wish.listed
+    story.after(60).ended("web")
+    assert "web" not in story.state.hosts
+
+
+def test_adopt_false_looks_after_the_listed_only(story: Story) -> None:
+    """What was found before is left alone from now on."""
+    story.connected(scene=HOME)
+    story.found("other")
+    story.configured(web=ALWAYS, adopt=False)
+    assert list(story.state.hosts) == ["web"]
+
+
+def test_never_means_never(story: Story) -> None:
+    """A listed host that is left alone: not when it is stale, not when it ended."""
+    story.connected(scene=HOME, wish=Wish(listed=True, connect="never"))
+    story.actions.clear()
+    story.after(60).network(CAFE)
+    story.after(3600).ended("web")
+    story.after(3600)
+    assert not [x for x in story.actions if isinstance(x, (Dial, Kill, SendProbe))]
+
+
+def test_a_fresh_master_is_beyond_doubt(story: Story) -> None:
+    """It has only just logged in."""
+    story.connected(scene=HOME)
+    story.forget()
+    story.found("other", fresh=True)
+    story.expect("""
+        0.000 found other pid=102 fresh
+                other: row 0 adopt
+    """)
+
+
+def test_an_old_master_is_asked_once(story: Story) -> None:
+    """Found at the agent's start, it may have been dead for hours."""
+    story.connected(scene=HOME)
+    story.forget()
+    story.found("other", fresh=False)
+    story.after(0.05).answered("other")
+    story.expect("""
+        0.000 found other pid=102 old
+                other: row 0 adopt
+                other: row 5 probe
+            probe other pid=102
+        0.050 probe of other answered
+                other: row 6 keep
+    """)
+
+
+def test_an_old_master_from_another_network_is_replaced(story: Story) -> None:
+    """The agent was started in the café: the address of the master is gone."""
+    story.network(CAFE)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.found("web", fresh=False, local="192.168.10.2")
+    story.started()
+    story.after(0.8).ready("web")
+    story.took_over("web")
+    story.expect("""
+        0.000 network: café
+        0.000 configured
+        0.000 found web pid=101 old
+                web: row 0 adopt
+                web: row 0 suspect
+        0.000 started
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        0.800 attempt of web ready pid=102
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        0.800 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+    """)
+
+
+def test_the_users_own_ssh_may_win_the_race(story: Story) -> None:
+    """A master is found while ours is on its way: theirs stays, ours is given up."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.forget()
+    story.after(0.3).found("web")
+    story.expect("""
+        0.300 found web pid=101 fresh
+                web: row 0 adopt
+            abort web #1
+            ensure forwards web
+    """)
+
+
+def test_an_on_use_host_that_the_network_took_is_recovered_and_then_its_own_again(story: Story) -> None:
+    """Recovered once, in the background; when its ControlPersist runs out after that, it is idle."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(60).network(CAFE)
+    story.after(0.8).ready("web")
+    story.took_over("web")
+    story.after(600).ended("web")
+    story.after(3600)
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control background
+        60.800 attempt of web ready pid=102
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        60.800 took over web pid=102
+                web: row 0 connected
+            ensure forwards web
+        660.800 ended web pid=102
+                web: row 1 ended
+    """)
+    assert story.shown("web") == "idle"
+
+
+def test_what_the_timer_ended_is_not_started(story: Story) -> None:
+    """On-use, ten minutes offline: ended, and nobody asked for it back."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(60).network(NOTHING)
+    story.after(601).ended("web", 101)
+    story.after(60).network(HOME)
+    story.after(3600)
+    assert not story.did(Dial)
+
+
+def test_an_always_host_that_the_timer_ended_comes_back_with_the_network(story: Story) -> None:
+    """Its connection was given up, not the wish."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(601).ended("web", 101)
+    story.after(60).network(HOME)
+    assert len(story.did(Dial)) == 1
+
+
+def test_a_killed_master_is_not_judged_again(story: Story) -> None:
+    """Between the kill and its end there may be other events: one kill, no probe, no control."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(601)
+    for _ in range(5):
+        story.post(e.UserLooked(story.t), "the user looks")
+    assert len(story.did(Kill)) == 1
+
+
+def test_a_master_that_ends_while_its_bare_control_runs_is_not_waited_for(story: Story) -> None:
+    """An interactive host: nothing becomes of the knock, and the user's word must be free to go."""
+    story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
+    story.after(60).network(CAFE)
+    story.after(0.01).ended("web")
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    assert len(story.did(Dial)) == 1
+
+
+def test_a_path_that_could_not_be_had_is_asked_for_again(story: Story) -> None:
+    """Somebody listened on the control path: no event tells when they have gone."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.post(
+        e.AttemptFailed(story.t, "web", story.host("web").attempt.id, failure("control-path")),  # type: ignore[union-attr]
+        "the path is taken",
+    )
+    assert story.shown("web") == "failed"
+    story.after(301)
+    assert len(story.did(Dial)) == 2
