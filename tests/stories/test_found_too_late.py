@@ -11,16 +11,13 @@ from trayagent.core.hosts import Wish
 
 def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) -> None:
     """An agent that was restarted in between believes no start time, also where the kernel was asked before."""
-    story.configured(web=Wish(listed=True, connect="always"))
-    story.resolved("web")
     story.network(CAFE)
     story.started()
-    story.found("web", local="192.168.10.2")
-    story.found("other", local="192.168.10.2")  # the same question to the kernel: its answer is known
-    assert story.host("web").suspect
-    assert story.host("other").suspect
-    story.resolved("other")
-    assert story.did(Dial, "other")
+    for name in ("web", "other"):  # the second one's question to the kernel is answered already
+        story.found(name, local="192.168.10.2")
+        assert story.host(name).suspect
+        story.resolved(name)
+        assert story.did(Dial, name)
 
 
 def test_no_control_of_a_host_before_ssh_has_told_how(story: Story) -> None:
@@ -36,16 +33,17 @@ def test_no_control_of_a_host_before_ssh_has_told_how(story: Story) -> None:
 def test_what_this_machine_stood_in_the_way_of_goes_on_the_moment_it_does_not(story: Story) -> None:
     """A taken control path waits for its holder's end; a server that is away is not asked sooner for that."""
     story.configured(web=Wish(listed=True, connect="always"), away=Wish(listed=True, connect="always"))
-    for name in ("web", "away"):
-        story.resolved(name)
+    story.resolved("web")
+    story.resolved("away", server="198.51.100.7")
     story.network(HOME)
     story.started()
     story.fails("web", "control-path")
     story.fails("away", "refused")
+    story.forget()
     for name in ("web", "away"):
-        story.forget()
-        story.after(0.1).post(e.ObstacleGone(story.t, name))
-        assert bool(story.did(Dial, name)) == (name == "web")
+        story.post(e.ObstacleGone(story.t, name))
+    assert story.did(Dial, "web")
+    assert not story.did(Dial, "away")
 
 
 def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
@@ -55,7 +53,7 @@ def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
     story.network(HOME)
     story.started()
     for kind in ("control-path", "dns"):
-        story.fails("web", kind)  # type: ignore[arg-type]  # a literal in a loop
+        story.fails("web", kind)
         story.forget()
         story.after(0.1).resolved("web", server="198.51.100.2" if kind == "dns" else "198.51.100.3")
         assert story.did(Dial)

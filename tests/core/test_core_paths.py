@@ -1,0 +1,131 @@
+"""Usable ways, places and paths, straight from a snapshot."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING, VPN, Scene, tunnel
+from trayagent.core.changes import compare
+from trayagent.core.hosts import Hop, Host, Master, Place
+from trayagent.core.network import Lookup, Touched
+from trayagent.core.paths import is_private, lookups, path_of, underlay, usable_interface, way_for
+
+PUBLIC = "203.0.113.10"
+MASTER = Master(1, 1, "/cm/web", local="192.168.10.2", local_port=50000, peer=PUBLIC, peer_port=22)
+
+
+def host(name: str = PUBLIC, *addresses: str, through: frozenset[str] = frozenset()) -> Host:
+    """Return a host that is reached at a name or an address."""
+    return Host("web", hop=Hop(name, 22), addresses=addresses, reached_through=through)
+
+
+def way(h: Host, scene: Scene) -> str | None:
+    """Return the interface of the host's next connection."""
+    found = way_for(h, scene.snapshot(lookups([h])))
+    return found.interface if found is not None else None
+
+
+@pytest.mark.parametrize(
+    ("ip", "private"),
+    [
+        ("10.1.2.3", True),
+        ("172.31.0.1", True),
+        ("192.168.1.1", True),
+        ("100.64.0.1", True),
+        ("169.254.1.1", True),
+        ("fe80::1%eth0", True),
+        ("fd00::1", True),
+        ("172.32.0.1", False),
+        ("203.0.113.10", False),  # documentation, and public all the same
+        ("198.18.0.1", False),
+        ("2001:db8::1", False),
+        ("127.0.0.1", False),
+    ],
+)
+def test_private_use_is_what_the_rfcs_say(ip: str, private: bool) -> None:
+    """RFC 1918, 4193, 6598 and link-local: addresses that are another machine elsewhere."""
+    assert is_private(ip) is private
+
+
+def test_a_default_route_is_a_way_to_any_name() -> None:
+    """A name may have other addresses than those that are known."""
+    assert way(host("web.example.net"), HOME) == "wlan0"
+    assert way(host("web.example.net", "2001:db8:99::1"), HOME) == "wlan0"
+
+
+def test_an_address_needs_a_route_of_its_own() -> None:
+    """A literal IPv6 address is not reached by an IPv4 default route."""
+    assert way(host("2001:db8:99::1"), HOME) is None
+    assert way(host("2001:db8:99::1"), HOME + HOME_6) == "wlan0"
+
+
+def test_without_carrier_there_is_no_way() -> None:
+    """The route stays in the table when the carrier is lost; it is no way all the same."""
+    assert way(host(), HOME.down("wlan0")) is None
+    assert way(host(), NOTHING) is None
+
+
+def test_a_tunnel_needs_something_under_it() -> None:
+    """Its own route and address stay when the Wi-Fi is gone."""
+    internal = host("10.99.0.10")
+    assert way(internal, HOME + VPN) == "tun0"
+    assert way(internal, LO + VPN) is None
+    assert way(internal, HOME.down("wlan0") + VPN) is None
+
+
+def test_a_container_bridge_is_a_way_only_for_what_was_reached_through_it() -> None:
+    """docker0 leads to containers, not out."""
+    scene = HOME + DOCKER
+    snapshot = scene.snapshot([])
+    assert not usable_interface(snapshot, "docker0")
+    assert usable_interface(snapshot, "docker0", {"docker0"})
+    assert way(host("172.17.0.2"), scene) is None
+    assert way(host("172.17.0.2", through=frozenset({"docker0"})), scene) == "docker0"
+
+
+def test_the_underlay_is_the_best_way_that_is_no_tunnel() -> None:
+    """A VPN that takes every route stands on the cable all the same."""
+    everything = tunnel("vpn", "tun0", "10.8.0.6/24", "0.0.0.0/0")
+    assert underlay((CABLE + HOME + everything).snapshot([])) == ("eth0", "192.168.10.1", "192.168.10.3")
+    assert underlay((LO + everything).snapshot([])) is None
+
+
+def path(scene: Scene, master: Master = MASTER) -> object:
+    """Return the master's path in a scene."""
+    return path_of(master, scene.snapshot([Lookup(PUBLIC, master.local), Lookup(PUBLIC)]))
+
+
+def test_a_deprecated_address_is_present_and_makes_no_source_differ() -> None:
+    """It is still ours to send from; only newer connections avoid it."""
+    scene = HOME.with_address("wlan0", "192.168.10.2/24", deprecated=True)
+    assert path(scene) == path(HOME)
+
+
+def test_an_address_on_any_interface_is_present() -> None:
+    """Linux keeps the connection alive wherever the address is."""
+    moved = path(CAFE.with_address("wlan0", "192.168.10.2/32"))
+    assert getattr(moved, "present", None) is True
+    assert getattr(moved, "source_differs", None) is True
+
+
+def test_flags_and_other_interfaces_are_no_part_of_a_path() -> None:
+    """A container starts, a privacy address comes: the same path."""
+    assert path(HOME + DOCKER) == path(HOME.with_address("wlan0", "192.168.10.9/24")) == path(HOME)
+
+
+def test_places_that_cannot_be_compared_are_neither_same_nor_different() -> None:
+    """One is known by its gateway, the other by its name only."""
+    by_gateway, by_name = Place("wlan0", "aa:01"), Place("wlan0", "", "Home")
+    assert not by_gateway.matches(by_name)
+    assert not by_gateway.differs(by_name)
+    assert by_gateway.matches(Place("wlan0", "aa:01", "Home"))
+    assert by_gateway.differs(Place("eth0", "aa:01"))
+    assert by_name.differs(Place("wlan0", "", "Café"))
+
+
+def test_a_delta_has_its_reasons() -> None:
+    """What history and `events` show of a change of network."""
+    delta = compare(HOME.snapshot([]), CAFE.snapshot([]), Touched())
+    assert delta.reason == "+10.20.0.7 -192.168.10.2 default=changed underlay=changed"
+    assert not compare(HOME.snapshot([]), HOME.snapshot([]), Touched())
+    assert compare(HOME.snapshot([]), HOME.snapshot([]), Touched(lost=True)).flickered
