@@ -26,6 +26,15 @@ OPTIONS: Mapping[str, str | int | list[str]] = {"HostName": SERVER, "ControlPath
 HARM = {"master-stale", "master-killed", "disconnected", "connected", "connect-failed"}
 
 
+def need(present: object, what: str) -> None:
+    """Skip on a desktop, fail in CI, when something is missing."""
+    if present:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
 def laboratory(*, ipv6: bool = False) -> Lab:
     """Build a laboratory with a round trip of 50 ms; skip where the machine has none, but not in CI."""
     try:
