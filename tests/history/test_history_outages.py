@@ -61,3 +61,14 @@ def test_a_clock_set_back_makes_no_negative_outage() -> None:
     """Wall clocks jump; durations do not go below zero."""
     (outage,) = outages([event(9, "disconnected"), event(2, "connected")])
     assert outage.duration_ms == 0.0
+
+
+def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
+    """Stale is proven only when the new login works: the outage began before that was said."""
+    found = outages(
+        [
+            {"at": "2026-01-01T08:00:01.000Z", "event": "master-stale", "host": "web01", "reason": "gone"},
+            {"at": "2026-01-01T08:00:01.020Z", "event": "connected", "host": "web01", "took_ms": 620.0},
+        ]
+    )
+    assert [(o.began, o.duration_ms) for o in found] == [("2026-01-01T08:00:00.400Z", 620.0)]

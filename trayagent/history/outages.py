@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
@@ -68,15 +68,23 @@ def _wished(event: dict[str, Any]) -> bool:
 
 
 def _outage(begin: dict[str, Any], end: dict[str, Any] | None) -> Outage:
-    duration_ms = None
+    began, duration_ms = begin["at"], None
     if end is not None:
-        lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(begin["at"])
+        lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(began)
         duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may be set back
+        took_ms = end.get("took_ms") or 0.0
+        if took_ms > duration_ms:  # the first sign came late: nothing is called stale before it is proven
+            duration_ms = took_ms
+            began = _text(datetime.fromisoformat(end["at"]) - timedelta(milliseconds=took_ms))
     return Outage(
         host=begin["host"],
-        began=begin["at"],
+        began=began,
         ended=end["at"] if end else None,
         duration_ms=duration_ms,
         took_ms=end.get("took_ms") if end else None,
         reason=str(begin.get("reason") or begin["event"]),
     )
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
