@@ -74,8 +74,8 @@ def test_a_drop_doubles_once_for_all_that_were_on_their_way() -> None:
     for at in range(1000, 11_000, 1000):
         servers = dropped(servers, WEB, float(at), 1.0)
     assert free_at(servers, WEB, 10_000.0) == 10_600.0
-    servers = ended(started(servers, WEB, 9), 9, 9999.0, success=True)
-    assert free_at(dropped(servers, WEB, 9999.0, 1.0), WEB, 9999.0) == 9999.0 + 20.0
+    servers = ended(started(servers, WEB, 9), 9, 20_000.0, success=True)
+    assert free_at(dropped(servers, WEB, 20_000.0, 1.0), WEB, 20_000.0) == 20_020.0
 
 
 def test_a_re_arm_that_comes_too_soon_is_late_and_not_lost() -> None:
