@@ -20,6 +20,7 @@ from trayagent.agent.environment import Environment
 from trayagent.agent.files import Files
 from trayagent.agent.forwarding import Forwarding
 from trayagent.agent.handler import AgentHandler
+from trayagent.agent.leftovers import Leftovers
 from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.probing import Probing
@@ -82,6 +83,7 @@ class Agent:
             lambda: self._shell.state,
             self._obstacles,
         )
+        self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
         self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
         self._masters = MasterWatch(
             post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap
@@ -159,6 +161,7 @@ class Agent:
         await self._tasks_done(f"resolve {name}" for name in names)
         if self._noticing is not None:  # before the look: what appears after it is seen
             self._noticing.follow_folders(self._shell.state)
+        await self._leftovers.clear()
         await self._discovery.scan(lambda: self._shell.state)
         self._shell.post(Started(time.monotonic()))
         await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.obstacles import Obstacles
-from trayagent.agent.records import Records
+from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
 from trayagent.core import actions as a
@@ -125,7 +125,6 @@ class Dialling:
         path = self.control_path(host)
         await self._check_path(path, host)
         fresh = names.fresh_beside(path)
-        self._discovery.ignore(fresh)
         words = master_command(
             host.name,
             resolved,
@@ -135,6 +134,18 @@ class Dialling:
             config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
         )
         starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
+        try:
+            return await self._launched_master(action, host, words, fresh, starting)
+        except BaseException:
+            starting.unlink(missing_ok=True)
+            Path(fresh).unlink(missing_ok=True)
+            self._records.end_attempt(fresh)
+            raise
+
+    async def _launched_master(
+        self, action: a.Dial, host: Host, words: list[str], fresh: str, starting: Path
+    ) -> Master:
         environment = {k: v for k, v in self._environment().items() if k not in NO_WINDOWS}
 
         def established(pid: int) -> bool:
@@ -153,16 +164,11 @@ class Dialling:
                 established=established if action.purpose == "control" else None,
             )
         except LaunchFailedError as failed:
-            starting.unlink(missing_ok=True)
             raise _Failed(classify(failed.said, host=host.name, exit_status=failed.status)) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"
             raise _Failed(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
-        except asyncio.CancelledError:
-            starting.unlink(missing_ok=True)
-            Path(fresh).unlink(missing_ok=True)
-            raise
         return await self._described(action, host, launched, fresh)
 
     async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
@@ -228,6 +234,10 @@ class Dialling:
     # Putting in place.
 
     async def _take_over(self, action: a.TakeOver, host: Host) -> None:
+        await self._put_in_place(action, host)
+        self._records.end_attempt(action.master.control_path)
+
+    async def _put_in_place(self, action: a.TakeOver, host: Host) -> None:
         path, new, old = self.control_path(host), action.master, action.old
         if old is not None:
             path = old.control_path
@@ -275,6 +285,7 @@ class Dialling:
     async def _end(self, master: Master) -> None:
         await end(master)
         self._records.drop_master(master.pid)
+        self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_stale(master.control_path)
 

@@ -15,9 +15,9 @@ from trayagent.config.places import Places
 from trayagent.core.events import Event, HostResolved, MasterFound
 from trayagent.core.hosts import Host, Master
 from trayagent.core.state import State
-from trayagent.ssh import control_path as names
+from trayagent.errors import TrayagentError
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
-from trayagent.ssh.ending import end, remove_stale
+from trayagent.ssh.ending import end
 from trayagent.ssh.flows import flow_of, tcp_facts
 from trayagent.ssh.naming import stranger_name
 from trayagent.ssh.process import age_s, read
@@ -69,11 +69,6 @@ class Discovery:
         self._resolver = resolver
         self._records = records
         self._post = post
-        self._ignored: set[str] = set()
-
-    def ignore(self, path: str) -> None:
-        """Take no notice of this path: an attempt of ours will listen there."""
-        self._ignored.add(path)
 
     def control_path(self, host: Host) -> str:
         """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
@@ -104,19 +99,32 @@ class Discovery:
         """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
+        present = {s.path: s.pid for s in sockets if s.present}
         for socket in sockets:
-            if socket.pid not in _known_pids(state()):
+            if socket.pid in _known_pids(state()):
+                continue
+            if not socket.present and socket.path in present:
+                await self._pushed_aside(socket, present[socket.path])
+            else:
                 await self._found(socket, state())
 
+    async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
+        """Another master has its path: nobody reaches it there any more. Ours by ours: a take-over cut short."""
+        processes = [read(pid) for pid in (socket.pid, successor)]
+        if not all(p is not None and self._records.is_ours(p.pid, p.start_ticks) for p in processes):
+            return
+        master = describe(socket.pid, socket.path, ours=True)
+        if master is not None:
+            await end(master, ask=False)
+            self._records.drop_master(master.pid)
+
     async def _found(self, socket: ControlSocket, state: State) -> None:
-        if socket.path in self._ignored:
+        if self._records.is_begun(socket.path):
             return
         process = read(socket.pid)
         if process is None:
             return
         ours = self._records.is_ours(socket.pid, process.start_ticks)
-        if ours and await self._left_half_way(socket, state):
-            return
         master = describe(socket.pid, socket.path, ours=ours)
         if master is None:
             return
@@ -128,25 +136,6 @@ class Discovery:
         if answer is not None:
             self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
 
-    async def _left_half_way(self, socket: ControlSocket, state: State) -> bool:
-        """Deal with a master that an agent started and did not live to put in place; true when that was it."""
-        for host in state.hosts.values():
-            path = self.control_path(host)
-            if not names.is_fresh_name(socket.path, path):
-                continue
-            master = describe(socket.pid, socket.path, ours=True)
-            if await self.holder(path) is None and master is not None:
-                Path(socket.path).rename(path)
-                found = describe(socket.pid, path, ours=True)
-                if found is not None:
-                    self._records.add_master(found, host.name, [])
-                    self._post(MasterFound(time.monotonic(), host.name, found))
-            elif master is not None:
-                await end(master)
-                remove_stale(socket.path)
-            return True
-        return False
-
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
         """Return the host's name, and what ssh says of it where that was asked just now."""
         path = master.control_path
@@ -155,11 +144,21 @@ class Discovery:
                 return host.name, None
         recorded = self._records.host_of(master.pid, master.start_ticks)
         if recorded is not None:
-            return recorded, None
+            return recorded, await self._answer(recorded, state)
         alias = await self._resolver.alias_of(path)
         if alias is not None:
             return alias
         return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+
+    async def _answer(self, name: str, state: State) -> Answer | None:
+        """Return what ssh says of a host that no configuration lists; nobody else would ask."""
+        host = state.hosts.get(name)
+        if host is not None and (host.wish.listed or host.resolved is not None):
+            return None
+        try:
+            return await self._resolver.ask(name)
+        except TrayagentError:
+            return None
 
 
 def _short_name(name: str) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,24 @@ def boot_id() -> str:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt on its way: for which host, the control path that it is meant for, and where it logs."""
+
+    host: str
+    target: str
+    log: str
+
+
 class Records:
     """The file and what is in it. A damaged file is put aside: the agent must start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._boot = boot_id()
-        self._data: dict[str, Any] = {"version": VERSION, "masters": {}, "hosts": {}, "paused_until": None}
+        self._data: dict[str, Any] = {
+            "version": VERSION, "masters": {}, "attempts": {}, "hosts": {}, "paused_until": None,
+        }  # fmt: skip
         self._read()
 
     # Masters.
@@ -83,6 +95,30 @@ class Records:
         if masters != self._data["masters"]:
             self._data["masters"] = masters
             self._write()
+
+    # Attempts.
+
+    def begin_attempt(self, path: str, begun: Begun) -> None:
+        """Keep that an ssh of ours is about to listen on this fresh path."""
+        self._data["attempts"][path] = {**asdict(begun), "boot": self._boot}
+        self._write()
+
+    def end_attempt(self, path: str) -> None:
+        """Forget it: its master is in place, or gone."""
+        if self._data["attempts"].pop(path, None) is not None:
+            self._write()
+
+    def is_begun(self, path: str) -> bool:
+        """Report whether this is the path of an attempt."""
+        return path in self._data["attempts"]
+
+    def begun(self) -> dict[str, Begun]:
+        """Return the attempts of this boot, by path."""
+        return {
+            path: Begun(known["host"], known["target"], known["log"])
+            for path, known in self._data["attempts"].items()
+            if known["boot"] == self._boot
+        }
 
     # Hosts.
 

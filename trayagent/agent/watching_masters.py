@@ -43,8 +43,7 @@ class MasterWatch:
         for pid in [*self._watches]:
             if pid not in living:
                 self._watches.pop(pid)[2].close()
-                self._reap(pid)
-                self._log_of(pid).unlink(missing_ok=True)
+                self._forget(pid)
         for pid, (name, master) in living.items():
             if pid not in self._watches:
                 self._watches[pid] = (name, master, PidWatch(pid, partial(self._ended, pid)))
@@ -55,19 +54,25 @@ class MasterWatch:
             watch.close()
         self._watches.clear()
 
+    def _forget(self, pid: int) -> None:
+        self._reap(pid)
+        self._log_of(pid).unlink(missing_ok=True)
+
     def _ended(self, pid: int) -> None:
         name, master, watch = self._watches.pop(pid)
         watch.close()
+        self._records.drop_master(pid)
         heir = self._heir(master)
         if heir is not None:
             # A master with ControlPersist goes to the background by forking: the same master, another pid.
+            # Or a take-over has just put a new one there, and is about to say so.
+            self._forget(pid)
             self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
         status = self._reap(pid)
         log = self._log_of(pid)
         words = said(log)
-        log.unlink(missing_ok=True)
-        self._records.drop_master(pid)
+        self._forget(pid)
         polite = _POLITE_END in words and status in {None, _EXIT_STATUS_OF_EXIT}
         failure = None
         if words:

@@ -29,14 +29,6 @@ def fresh_beside(path: str) -> str:
             return candidate
 
 
-def is_fresh_name(bind_path: str, path: str) -> bool:
-    """Report whether `bind_path` is a name that `fresh_beside(path)` could have given."""
-    stem, _, suffix = bind_path.rpartition(".")
-    if not 1 <= len(suffix) <= 3 or set(suffix) - set(_DIGITS):
-        return False
-    return stem == path or stem == str(Path(path).parent) + "/"
-
-
 def _base36(number: int) -> str:
     digits = ""
     while number or not digits:

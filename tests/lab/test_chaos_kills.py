@@ -1,0 +1,72 @@
+"""The agent dies in the middle of a recovery, at any moment of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
+BY_HAND = {**SERVER, "ControlMaster": "auto", "ControlPersist": "5m"}
+
+
+def ssh_pids(lab: Lab) -> dict[int, str]:
+    """Return the ssh processes of the laptop, with their words."""
+    found = {}
+    for pid in lab.laptop.pids():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if Path(f"/proc/{pid}/comm").read_text() == "ssh\n" and state != "Z":
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def settled(lab: Lab, agent: Agent) -> str:
+    """Return what is still wrong: hosts not connected, masters besides theirs, sockets besides theirs."""
+    hosts = {h["name"]: h for h in agent.status()["hosts"]}
+    states = {name: host["state"] for name, host in hosts.items()}
+    if states != {"web01": "connected", "hand": "connected"}:
+        return f"{states}"
+    others = {
+        pid: words for pid, words in ssh_pids(lab).items() if pid not in {h["pid"] for h in hosts.values()}
+    }
+    if others:
+        return f"besides the masters there run {others}"
+    sockets = sorted(p.name for p in lab.files.ssh.iterdir() if p.is_socket())
+    if sockets != ["cm-hand", "cm-web01"]:
+        return f"sockets: {sockets}"
+    logs = {p.name for p in agent.runtime_dir.glob("*.log")}
+    foreign = logs - {f"master-{h['pid']}.log" for h in hosts.values()}
+    return f"logs: {foreign}" if foreign else ""
+
+
+@pytest.mark.parametrize("first_ms", [0, 50])
+def test_an_agent_killed_at_any_moment_of_a_recovery_leaves_nothing_and_is_followed_by_another(
+    lab: Lab, agent: Agent, first_ms: int
+) -> None:
+    """Killed every 100 ms after t0: its masters are adopted or replaced, one per path, without any leftover."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER, "hand": BY_HAND})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    ssh = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "hand", "true"]
+    assert lab.laptop.run(ssh).returncode == 0
+    here, there = "home", "cafe"
+    for moment_ms in range(first_ms, 1000, 200):
+        agent.wait_state("hand", "connected")
+        t0 = lab.switch(here, there)
+        time.sleep(max(0.0, t0 + moment_ms / 1e3 - time.monotonic()))  # the moment is what is tested
+        agent.kill9()
+        time.sleep(0.3)  # what it left running goes on without it
+        agent.start()
+        limit = time.monotonic() + 20.0
+        while complaint := settled(lab, agent):
+            assert time.monotonic() < limit, f"killed {moment_ms} ms after the change: {complaint}"
+            time.sleep(0.1)
+        here, there = there, here

@@ -1,0 +1,91 @@
+"""What an agent that died in the middle of something left behind: cleared away before anything is decided.
+
+An attempt is written down before its ssh is started, with the fresh path on which it will listen, and struck
+out when its master is in place or gone. Whatever still stands there belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.discovery import describe
+from trayagent.agent.records import Begun, Records
+from trayagent.core.hosts import Master
+from trayagent.ssh.command import escaped
+from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.ending import end, remove_stale
+from trayagent.ssh.process import Process, alive, kill_checked, ssh_processes
+
+_POLITE_S = 0.1  # ssh closes its connection on SIGTERM, so that the server keeps no ghost of it
+_POLL_S = 0.002
+
+
+class Leftovers:
+    """Ends attempts that nobody waits for, and puts a master that was ready where it belongs."""
+
+    def __init__(self, runtime_dir: Path, records: Records, log_of: Callable[[int], Path]) -> None:
+        self._runtime_dir = runtime_dir
+        self._records = records
+        self._log_of = log_of
+
+    async def clear(self) -> None:
+        """Leave no process, socket or log of an earlier agent's attempts; the caller holds the agent's lock."""
+        begun = self._records.begun()
+        if begun:
+            sockets = listening(os.getuid())
+            await asyncio.gather(*(self._settle(path, what, sockets) for path, what in begun.items()))
+        self._remove_logs()
+
+    async def _settle(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
+        ready = next((s for s in sockets if s.path == path), None)
+        if ready is not None:
+            await self._place(ready.pid, path, begun)
+        listeners = {
+            s.pid for s in sockets
+        }  # one that was renamed into place keeps its first words, and stays
+        option = f"ControlPath={escaped(path)}"
+        for process in ssh_processes(os.getuid()):
+            if option in process.argv and process.pid not in listeners:
+                await _cut(process, path)
+        if owner_of(path) is None:
+            remove_stale(path)
+        self._records.end_attempt(path)
+
+    async def _place(self, pid: int, path: str, begun: Begun) -> None:
+        """Finish what was begun where the control path is free; else the master there is judged, and this one ends."""
+        master = describe(pid, path, ours=True)
+        if master is None:
+            return
+        if owner_of(begun.target) is not None:
+            await end(master)
+            self._records.drop_master(pid)
+            return
+        Path(path).rename(begun.target)
+        placed = describe(pid, begun.target, ours=True)
+        if placed is not None:
+            self._records.add_master(placed, begun.host, [])
+        with contextlib.suppress(FileNotFoundError):
+            Path(begun.log).rename(self._log_of(pid))
+
+    def _remove_logs(self) -> None:
+        for log in self._runtime_dir.glob("attempt-*.log"):
+            log.unlink(missing_ok=True)
+        for log in self._runtime_dir.glob("master-*.log"):
+            pid = log.stem.removeprefix("master-")
+            if not Path("/proc", pid).exists():
+                log.unlink(missing_ok=True)
+
+
+async def _cut(process: Process, path: str) -> None:
+    """End an ssh that has not logged in yet, and what carries it."""
+    kill_checked(process.pid, process.start_ticks, {"ssh"}, signal.SIGTERM)
+    until = time.monotonic() + _POLITE_S
+    while alive(process.pid, process.start_ticks) and time.monotonic() < until:  # noqa: ASYNC110  # no child of ours
+        await asyncio.sleep(_POLL_S)
+    await end(Master(process.pid, process.start_ticks, path), ask=False)
