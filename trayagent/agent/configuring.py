@@ -39,7 +39,9 @@ class Configuring:
             )
             for name, host in config.hosts.items()
         }
-        vpns = tuple(Vpn(name, vpn.interface) for name, vpn in config.vpns.items())
+        vpns = tuple(
+            Vpn(name, vpn.interface, vpn.networkmanager, vpn.grace_s) for name, vpn in config.vpns.items()
+        )
         return Configured(
             time.monotonic(), wishes, vpns, config.agent.adopt, config.agent.keep_while_offline_s
         )

@@ -11,7 +11,8 @@ from trayagent.agent import wall
 from trayagent.agent.shell import Shell
 from trayagent.core.actions import Tell
 from trayagent.core.shown import shown_state
-from trayagent.core.view import AgentFacts, view, vpn_names, vpn_up
+from trayagent.core.view import AgentFacts, view, vpn_names
+from trayagent.core.vpn_state import shown_vpn
 
 PACE_S = 0.1  # faster changes than a person can read come as one
 
@@ -68,7 +69,7 @@ class Views:
         """Note when a shown state began; a VPN's change is an event of its own."""
         state, now = self._shell.state, time.monotonic()
         shown = {f"host {h.name}": shown_state(h, state, now) for h in state.hosts.values()}
-        vpns = {f"vpn {n}": "down" if vpn_up(state, n) is None else "up" for n in vpn_names(state)}
+        vpns = {f"vpn {n}": shown_vpn(state, n, now) for n in vpn_names(state)}
         for key, word in {**shown, **vpns}.items():
             known = self._shown.get(key)
             if known is not None and known[0] == word:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.core import events as e
-from trayagent.core import on_attempts, on_masters, on_network, on_user
+from trayagent.core import on_attempts, on_masters, on_network, on_user, on_vpns
 from trayagent.core.actions import Action
 from trayagent.core.settle import settle
 from trayagent.core.state import State
@@ -37,6 +37,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.Woke: on_network.woke,
     e.Configured: on_network.configured,
     e.Started: lambda turn, _event: turn.change(started=True),
+    e.ManagerSaid: on_vpns.manager_said,
     e.Remembered: on_network.remembered,
     e.HostResolved: on_network.host_resolved,
     e.ResolveFailed: on_network.resolve_failed,
@@ -71,7 +72,11 @@ def decide(state: State, event: e.Event) -> Decision:
     """
     turn = Turn(state, event.at)
     HANDLERS[type(event)](turn, event)
-    names = (event.name,) if isinstance(event, _OF_ONE_HOST) else turn.names
+    if isinstance(event, _OF_ONE_HOST) and event.name in state.hosts:
+        names: tuple[str, ...] = (event.name,)
+    else:
+        on_vpns.settle_vpns(turn)
+        names = turn.names
     for name in names:
         settle(turn, name)
     if turn.freed:  # by giving up its attempt one host made room at a server for those settled before it

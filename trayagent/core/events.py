@@ -9,6 +9,7 @@ from trayagent.core.failure import Failure
 from trayagent.core.hosts import ForwardState, Hop, Master, Place, Wish
 from trayagent.core.network import Snapshot, Touched
 from trayagent.core.resolved import Resolved
+from trayagent.core.vpns import ManagerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ class Woke(Event):
 
 @dataclass(frozen=True, slots=True)
 class Vpn:
-    """A VPN as configured; `interface` is a glob, None where only another source can tell."""
+    """A VPN as configured; `interface` is a glob, None where only the network manager can tell."""
 
     name: str
     interface: str | None
+    networkmanager: str | None = None
+    grace_s: float = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,13 @@ class Configured(Event):
 @dataclass(frozen=True, slots=True)
 class Started(Event):
     """The first look at the machine is over: living masters are known, so new ones may be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerSaid(Event):
+    """The network manager's picture of VPNs, names and the way to the internet is another one."""
+
+    facts: ManagerFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from trayagent.core.hosts import Host, Place
 from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, way_for
 from trayagent.core.problems import Code
 from trayagent.core.state import State
+from trayagent.core.vpn_state import usable_vpn
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,9 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
     """
     way = way_for(host, state.network)
     vpn = host.wish.vpn
-    if vpn is not None and state.vpn_interface(vpn) is None:
-        return Gate(way, "vpn-down", f"vpn={vpn} interface=down")
+    if vpn is not None and not usable_vpn(state, vpn):
+        asks = vpn in state.sign_ins
+        return Gate(way, "vpn-needs-sign-in" if asks else "vpn-down", f"vpn={vpn} up=no sign_in={asks}")
     if way is None:
         learned = host.learned_vpn
         if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
@@ -41,6 +43,8 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
         return Gate(None, "unreachable", "route=none")
     if by_user:
         return Gate(way)
+    if state.manager.connectivity == "portal":
+        return Gate(way, "captive-portal", "connectivity=portal")
     if (
         host.learned_vpn is not None
         and not _through_tunnel(way, state)

@@ -11,6 +11,15 @@ from trayagent.core.hosts import NEVER, Host
 from trayagent.core.network import Interface, Snapshot
 from trayagent.core.servers import Servers
 from trayagent.core.timing import WOKEN_S
+from trayagent.core.vpns import ManagerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class VpnLife:
+    """What was seen of a VPN: whether it was up, and since when it is missed (down, on a network that is well)."""
+
+    was_up: bool = False
+    missed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,10 @@ class State:
     started: bool = False
     network: Snapshot = field(default_factory=Snapshot)
     vpns: tuple[Vpn, ...] = ()
+    manager: ManagerFacts = field(default_factory=ManagerFacts)
+    vpn_lives: Mapping[str, VpnLife] = field(default_factory=dict)
+    sign_ins: frozenset[str] = frozenset()
+    """The VPNs that only the user can bring up again."""
     servers: Servers = field(default_factory=dict)
     adopt: bool = True
     keep_while_offline_s: float = 600.0

@@ -13,6 +13,13 @@ def gate_problem(host: Host, way: Gate) -> Problem:
         case "vpn-down":
             vpn = host.wish.vpn or host.learned_vpn
             return Problem("vpn-down", f"VPN {vpn} is down", f"{host.name} comes back when {vpn} is up")
+        case "vpn-needs-sign-in":
+            vpn = host.wish.vpn
+            return Problem(
+                "vpn-needs-sign-in",
+                f"VPN {vpn} asks you to sign in",
+                f"{host.name} comes back when {vpn} is up",
+            )
         case "network-not-allowed":
             hint = f"[hosts.{host.name}] networks decides; `trayagent reconnect {host.name}` goes anyway"
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
@@ -35,4 +42,13 @@ def person_needed(host: Host) -> Problem:
     """Return the problem of a host that asks a person at every login."""
     return Problem(
         "auth-denied", f"{host.name} asks for you at every login", f"Log in: trayagent reconnect {host.name}"
+    )
+
+
+def vpn_problem(name: str) -> Problem:
+    """Return the problem of a VPN that only the user can bring up again."""
+    return Problem(
+        "vpn-needs-sign-in",
+        f"VPN {name} asks you to sign in",
+        "Sign in to it; its hosts follow by themselves",
     )

@@ -11,6 +11,8 @@ from trayagent.core.hosts import ForwardState, Host
 from trayagent.core.paths import default_routes
 from trayagent.core.shown import Shown, shown_problem, shown_state
 from trayagent.core.state import State
+from trayagent.core.texts import vpn_problem
+from trayagent.core.vpn_state import shown_vpn, vpn_interface_up
 
 SCHEMA = 1
 
@@ -43,7 +45,7 @@ def view(
             "paused_until": _wall(until, wall),
         },
         "network": _network(state),
-        "vpns": [_vpn(state, name, since, wall) for name in vpn_names(state)],
+        "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],
         "hosts": [_host(state, host, since, wall, now) for host in state.hosts.values()],
     }
 
@@ -54,12 +56,6 @@ def vpn_names(state: State) -> tuple[str, ...]:
     known = {i.name for v in state.vpns if (i := state.vpn_interface(v.name)) is not None}
     learned = {h.learned_vpn for h in state.hosts.values() if h.learned_vpn is not None}
     return (*configured, *sorted(learned - known - set(configured)))
-
-
-def vpn_up(state: State, name: str) -> str | None:
-    """Return the interface of a VPN that is up, or None."""
-    interface = state.vpn_interface(name) or state.network.interface(name)
-    return interface.name if interface is not None and interface.up and interface.addresses else None
 
 
 def _network(state: State) -> dict[str, Any]:
@@ -87,20 +83,20 @@ def _network(state: State) -> dict[str, Any]:
     }
 
 
-def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall) -> dict[str, Any]:
-    interface = vpn_up(state, name)
-    hosts = [
+def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
+    shown = shown_vpn(state, name, now)
+    behind = [
         h.name
         for h in state.hosts.values()
         if h.wish.vpn == name or (h.wish.vpn is None and h.learned_vpn == name)
     ]
     return {
         "name": name,
-        "state": "up" if interface is not None else "down",
-        "interface": interface,
+        "state": shown,
+        "interface": vpn_interface_up(state, name),
         "since": _wall(since.get(f"vpn {name}"), wall),
-        "hosts": hosts,
-        "problem": None,
+        "hosts": behind,
+        "problem": vpn_problem(name).as_json() if shown == "needs-sign-in" else None,
     }
 
 

@@ -1,0 +1,26 @@
+"""VPNs came, went, or want the user; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.actions import LookAt
+from trayagent.core.events import ManagerSaid
+from trayagent.core.turn import Turn
+from trayagent.core.vpn_state import lives, shown_vpn, sign_in_due
+
+
+def manager_said(turn: Turn, event: ManagerSaid) -> None:
+    """The network manager speaks of VPNs and portals; what follows is seen when the VPNs are settled."""
+    turn.change(manager=event.facts)
+
+
+def settle_vpns(turn: Turn) -> None:
+    """Note which VPNs are up, missed, or want the user; and say so when that begins."""
+    if not turn.state.vpns:
+        return
+    turn.change(vpn_lives=lives(turn.state, turn.now))
+    asking = {v.name for v in turn.state.vpns if shown_vpn(turn.state, v.name, turn.now) == "needs-sign-in"}
+    for name in sorted(asking - turn.state.sign_ins):
+        turn.tell("sign-in-needed", reason=f"vpn={name}", vpn=name)
+    turn.change(sign_ins=frozenset(asking))
+    dues = [sign_in_due(turn.state, v.name) for v in turn.state.vpns]
+    turn.do(LookAt("", min((d for d in dues if d is not None and d > turn.now), default=None)))

@@ -1,0 +1,107 @@
+"""What state a configured VPN is in, from its interface, a network manager's word and its hosts; pure.
+
+A tunnel that stands proves nothing: its server may be gone while interface, address and
+routes stay. That is why the hosts behind it are asked, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from trayagent.core.failure import FailureKind
+from trayagent.core.hosts import Host
+from trayagent.core.paths import underlay
+from trayagent.core.state import State, VpnLife
+from trayagent.core.vpns import VpnConnection
+
+VpnShown = Literal["up", "down", "connecting", "needs-sign-in"]
+
+_NO_ANSWER: frozenset[FailureKind] = frozenset({"timed-out", "unreachable"})
+
+
+def shown_vpn(state: State, name: str, now: float) -> VpnShown:
+    """Return the state that status, menu and notifications show."""
+    said = manager_says(state, name)
+    if vpn_interface_up(state, name) is not None or (said is not None and said.state == "up"):
+        return "needs-sign-in" if silent_behind(state, name) else "up"
+    if said is not None and said.state == "connecting":
+        return "connecting"
+    if said is not None and said.by_user:
+        return "down"
+    if said is not None and said.state == "needs-sign-in":
+        return "needs-sign-in"
+    due = sign_in_due(state, name)
+    return "needs-sign-in" if due is not None and due <= now else "down"
+
+
+def vpn_interface_up(state: State, name: str) -> str | None:
+    """Return the interface of a VPN that is up, configured or learned, or None."""
+    said = manager_says(state, name)
+    named = said.interface if said is not None and said.state == "up" else None
+    interface = state.vpn_interface(name) or state.network.interface(named or name)
+    return interface.name if interface is not None and interface.up and interface.addresses else None
+
+
+def usable_vpn(state: State, name: str) -> bool:
+    """Report whether connections through this configured VPN may be tried."""
+    vpn = next((v for v in state.vpns if v.name == name), None)
+    if vpn is not None and vpn.interface is None:
+        said = manager_says(state, name)
+        return said is not None and said.state == "up"
+    return state.vpn_interface(name) is not None
+
+
+def manager_says(state: State, name: str) -> VpnConnection | None:
+    """Return what the network manager says of a configured VPN, None where it says nothing."""
+    vpn = next((v for v in state.vpns if v.name == name), None)
+    if vpn is None or vpn.networkmanager is None or not state.manager.running:
+        return None
+    return state.manager.vpn(vpn.networkmanager)
+
+
+def lives(state: State, now: float) -> dict[str, VpnLife]:
+    """Return what is known of each VPN after this moment."""
+    found: dict[str, VpnLife] = {}
+    well = underlay(state.network) is not None and state.manager.connectivity != "portal"
+    for vpn in state.vpns:
+        life = state.vpn_lives.get(vpn.name, VpnLife())
+        said = manager_says(state, vpn.name)
+        if usable_vpn(state, vpn.name):
+            found[vpn.name] = VpnLife(was_up=True)
+        elif said is not None and said.by_user:
+            found[vpn.name] = VpnLife()  # whoever took it down knows
+        elif not well:
+            found[vpn.name] = VpnLife(life.was_up)
+        else:
+            found[vpn.name] = VpnLife(life.was_up, life.missed_at if life.missed_at is not None else now)
+    return found
+
+
+def sign_in_due(state: State, name: str) -> float | None:
+    """Return when a missing VPN has had its time to come back by itself; None: it is not missed."""
+    vpn = next((v for v in state.vpns if v.name == name), None)
+    life = state.vpn_lives.get(name)
+    if vpn is None or life is None or life.missed_at is None:
+        return None
+    said = manager_says(state, name)
+    failed = said is not None and said.state == "failed"
+    return life.missed_at + vpn.grace_s if life.was_up or failed else None
+
+
+def silent_behind(state: State, name: str) -> bool:
+    """Report whether a VPN stands and carries nothing: no host behind it answers while the world does."""
+    behind = [h for h in _behind(state, name) if h.master is not None or h.retry.kind is not None]
+    if not behind or not all(_unanswered(h) for h in behind):
+        return False
+    others = (h for h in state.hosts.values() if name not in {h.wish.vpn, h.learned_vpn})
+    return state.manager.connectivity == "full" or any(h.master is not None and not h.suspect for h in others)
+
+
+def _behind(state: State, name: str) -> Iterator[Host]:
+    return (h for h in state.hosts.values() if h.wish.vpn == name and not h.held)
+
+
+def _unanswered(host: Host) -> bool:
+    """Report whether the last attempt to this host got no answer at all, and nothing better is known."""
+    return (host.master is None or host.suspect) and host.retry.kind in _NO_ANSWER and host.retry.count > 0
