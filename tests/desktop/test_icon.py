@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+from trayagent.desktop import icon, summary
+from trayagent.desktop.icon.design import COLOURS, WHITE, Colour
+from trayagent.desktop.summary import OVERALLS, Overall
+
+ROOT = Path(__file__).parents[2]
+PANELS: tuple[Colour, ...] = ((255, 255, 255), (242, 242, 242), (43, 43, 43), (30, 30, 30))
+BOTH = [(overall, size) for overall in OVERALLS for size in icon.SIZES]
+
+
+def luminance(colour: Colour) -> float:
+    """Return the relative luminance, as WCAG 2 defines it."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (c / 255 for c in colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """Return the contrast ratio, as WCAG 2 defines it."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def grey_on(overall: Overall, size: int, panel: Colour) -> Image.Image:
+    """Return the icon as somebody sees it who sees no colours: body and sign in one grey each."""
+    picture = Image.new("L", (size, size), round(255 * luminance(panel)))
+    pixels = icon.image(overall, size)
+    red, _, blue, alpha = pixels.split()
+    white = ImageChops.darker(red, blue).point(lambda value: 255 if value > 180 else 128)
+    picture.paste(white, mask=alpha)
+    return picture
+
+
+def apart(one: Image.Image, other: Image.Image) -> float:
+    """Return the share of the pixels that clearly differ."""
+    histogram = ImageChops.difference(one, other).histogram()
+    return sum(histogram[60:]) / (one.width * one.height)
+
+
+def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -> dict[str, Any]:
+    """Return as much of a view as the summary reads; a state may name its problem: offline/captive-portal."""
+    hosts = []
+    for number, state in enumerate(states):
+        word, _, code = state.partition("/")
+        problem = {"code": code, "title": "", "hint": ""} if code else None
+        hosts.append({"name": f"h{number}", "state": word, "problem": problem})
+    default = {"interface": "wlan0", "address": "192.168.10.2", "gateway": "192.168.10.1"}
+    network = {"online": online, "name": None, "default": default if online else None}
+    agent = {"paused": paused, "paused_until": None}
+    return {"agent": agent, "network": network, "vpns": [], "hosts": hosts} | more
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (view("connected", "connected"), "all-connected"),
+        (view("connected", "idle", "paused"), "all-connected"),
+        (view("connected", "waiting"), "some-connected"),
+        (view("connected", "needs-vpn"), "some-connected"),
+        (view("connected", "offline"), "some-connected"),
+        (view("connected", "checking"), "working"),
+        (view("connecting", "offline"), "working"),
+        (view("waiting"), "working"),
+        (view("offline", "needs-vpn"), "offline"),
+        (view("offline", online=False), "offline"),
+        (view("failed", online=False), "offline"),
+        (view("connected", online=False), "all-connected"),
+        (view("connected", "needs-sign-in"), "needs-you"),
+        (view("connected", "failed", online=False), "needs-you"),
+        (view("connecting", "failed"), "needs-you"),
+        (view("offline/captive-portal"), "needs-you"),
+        (view("idle/captive-portal"), "nothing-to-do"),
+        (view("connected", "failed", paused=True), "paused"),
+        (view(paused=True), "paused"),
+        (view("paused", "idle"), "paused"),
+        (view("idle"), "nothing-to-do"),
+        (view(), "nothing-to-do"),
+        (view("idle", online=False), "nothing-to-do"),
+    ],
+)
+def test_the_most_urgent_truth_is_what_the_icon_says(given: dict[str, Any], expected: Overall) -> None:
+    """Hosts that nobody waits for count for nothing, and without a network nobody is called."""
+    assert summary.overall(given) == expected
+
+
+@pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "nothing-to-do")])
+def test_a_vpn_that_wants_a_sign_in_calls_you_only_when_a_host_waits(waits: str, expected: Overall) -> None:
+    """A VPN behind which nothing is wanted interrupts nobody."""
+    vpn = {"name": "corp", "state": "needs-sign-in", "hosts": ["h0"]}
+    assert summary.overall(view(waits, vpns=[vpn])) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (view("connected", "waiting", "idle"), "1 of 2 connected · wlan0"),
+        (view("connected", "paused"), "1 of 1 connected · 1 paused · wlan0"),
+        (view("offline", online=False), "0 of 1 connected · no network"),
+        (view("paused", paused=True), "paused · wlan0"),
+        (view("idle"), "Nothing to connect · wlan0"),
+        (view(), "No hosts yet · wlan0"),
+        (
+            view("connected", network={"online": True, "name": "Café", "default": None}),
+            "1 of 1 connected · Café",
+        ),
+    ],
+)
+def test_the_headline_agrees_with_the_icon(given: dict[str, Any], expected: str) -> None:
+    """It counts the same hosts, and names the network."""
+    assert summary.headline(given) == expected
+
+
+@pytest.mark.parametrize("overall", OVERALLS)
+@pytest.mark.parametrize("panel", PANELS)
+def test_each_colour_is_seen_on_light_and_dark_panels(overall: Overall, panel: Colour) -> None:
+    """A contrast of at least 3 (WCAG 2, 1.4.11) of the body to the panel, and of the sign to the body."""
+    assert contrast(COLOURS[overall], panel) >= 3
+    assert contrast(COLOURS[overall], WHITE) >= 3
+
+
+@pytest.mark.parametrize("size", icon.SIZES)
+@pytest.mark.parametrize("panel", [PANELS[1], PANELS[2]])
+def test_states_are_told_apart_without_colour(size: int, panel: Colour) -> None:
+    """In shades of grey, at least one pixel in fourteen clearly differs between any two."""
+    for one, other in itertools.combinations(OVERALLS, 2):
+        assert apart(grey_on(one, size, panel), grey_on(other, size, panel)) > 0.07, (one, other)
+
+
+@pytest.mark.parametrize(("overall", "size"), BOTH)
+def test_the_icon_fills_its_square_and_no_faint_seam_surrounds_it(overall: Overall, size: int) -> None:
+    """It is RGBA of the size asked for, and centred from left to right within a pixel."""
+    picture = icon.image(overall, size)
+    assert (picture.mode, picture.size) == ("RGBA", (size, size))
+    left, top, right, bottom = picture.getchannel("A").getbbox() or (0, 0, 0, 0)
+    assert abs(left - (size - right)) <= 1
+    assert min(right - left, bottom - top) >= 0.8 * size
+    alpha = picture.getchannel("A")
+    if overall not in {"needs-you", "offline"}:  # a tile's edges lie on whole pixels
+        assert alpha.getpixel((left, size // 2)) == alpha.getpixel((size // 2, bottom - 1)) == 255
+
+
+@pytest.mark.parametrize(("overall", "size"), BOTH)
+def test_argb_is_alpha_first_row_by_row(overall: Overall, size: int) -> None:
+    """As StatusNotifierItem's IconPixmap wants it: four bytes a pixel, in network byte order."""
+    data, picture = icon.argb(overall, size), icon.image(overall, size)
+    assert len(data) == 4 * size * size
+    for x, y in ((0, 0), (size // 2, size // 2), (size - 2, size // 3), (size // 4, size - 2)):
+        at = 4 * (y * size + x)
+        alpha, *colour = data[at : at + 4]
+        assert (*colour, alpha) == picture.getpixel((x, y))
+
+
+def test_each_icon_is_painted_once() -> None:
+    """The second question gets the same objects."""
+    assert icon.image("paused", 22) is icon.image("paused", 22)
+    assert icon.argb("paused", 22) is icon.argb("paused", 22)
+
+
+def test_pillow_is_not_imported_before_an_icon_is_asked_for() -> None:
+    """Nor by the summary: the command line never pays for it."""
+    code = "import sys; from trayagent.desktop import icon, summary; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def make_icons() -> ModuleType:
+    """Return assets/make_icons.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_icons", ROOT / "assets" / "make_icons.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_files_in_assets_are_of_this_design() -> None:
+    """They are what the script writes today; the sheet in the documentation shows every state."""
+    made = make_icons()
+    for path, text in made.svg_files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python assets/make_icons.py"
+    with Image.open(made.SHEET) as kept:
+        new = made.sheet()
+        below_words = (0, made.LABEL, new.width, new.height)  # letters differ between builds of Pillow
+        same = ImageChops.difference(kept.convert("RGB").crop(below_words), new.crop(below_words))
+    assert same.getbbox() is None, "docs/icons.png: run python assets/make_icons.py"

@@ -1,0 +1,104 @@
+"""The whole view in one word, for the icon, and in one line, for the menu's head and the tooltip; pure.
+
+The view is the dict of `status --json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+Overall = Literal[
+    "all-connected",
+    "some-connected",
+    "working",
+    "offline",
+    "needs-you",
+    "paused",
+    "nothing-to-do",
+]
+OVERALLS: tuple[Overall, ...] = get_args(Overall)
+
+View = Mapping[str, Any]
+
+NOT_WANTED = frozenset({"idle", "paused"})
+"""States of hosts that nobody waits for: they count neither as connected nor as missing."""
+NEEDS_YOU = frozenset({"needs-sign-in", "failed"})
+WORKING = frozenset({"checking", "connecting"})
+
+
+def overall(view: View) -> Overall:
+    """Return what the icon is to say; the most urgent thing that is true wins."""
+    wanted = [host["state"] for host in wanted_hosts(view)]
+    if view["agent"]["paused"]:
+        return "paused"
+    if not wanted:
+        return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
+    connected = wanted.count("connected")
+    if not view["network"]["online"] and not connected:
+        return "offline"  # first the network; before that, nobody can do anything
+    if needs_you(view):
+        return "needs-you"
+    if WORKING.intersection(wanted):
+        return "working"
+    if connected:
+        return "all-connected" if connected == len(wanted) else "some-connected"
+    return "working" if "waiting" in wanted else "offline"
+
+
+def headline(view: View) -> str:
+    """Return for example "3 of 4 connected · wlan0"."""
+    return " · ".join(_parts(view))
+
+
+def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
+    """Return the hosts that are to be connected."""
+    return [host for host in view["hosts"] if host["state"] not in NOT_WANTED]
+
+
+def needs_you(view: View) -> bool:
+    """Report whether something waits that only the user can do."""
+    return any(host_needs_you(host) for host in view["hosts"]) or bool(vpns_to_sign_in(view))
+
+
+def host_needs_you(host: Mapping[str, Any]) -> bool:
+    """Report whether this host waits for the user: a login, a decision, or a captive portal's page."""
+    if host["state"] in NEEDS_YOU:
+        return True
+    problem = host["problem"]
+    return problem is not None and problem["code"] == "captive-portal" and host["state"] not in NOT_WANTED
+
+
+def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
+    """Return the VPNs that want the user, where a host waits behind them."""
+    wanted = {host["name"] for host in wanted_hosts(view)}
+    return [v for v in view["vpns"] if v["state"] == "needs-sign-in" and wanted.intersection(v["hosts"])]
+
+
+def _any_paused(view: View) -> bool:
+    return any(host["state"] == "paused" for host in view["hosts"])
+
+
+def _parts(view: View) -> Iterator[str]:
+    wanted = wanted_hosts(view)
+    if wanted:
+        connected = sum(host["state"] == "connected" for host in wanted)
+        yield f"{connected} of {len(wanted)} connected"
+    elif not view["hosts"]:
+        yield "No hosts yet"
+    elif not view["agent"]["paused"]:
+        yield "Nothing to connect"
+    if view["agent"]["paused"]:
+        yield "paused"
+    elif paused := sum(host["state"] == "paused" for host in view["hosts"]):
+        yield f"{paused} paused"
+    yield _network(view["network"])
+
+
+def _network(network: Mapping[str, Any]) -> str:
+    if not network["online"]:
+        return "no network"
+    default = network["default"]
+    interface = default["interface"] if default else None
+    name = network["name"]
+    return f"{name} ({interface})" if name and interface else name or interface or "online"
