@@ -1,0 +1,73 @@
+"""Outages that last, side by side in three laboratories: nothing is killed by waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from tests.lab.matrix import HOST, Up, bring_up, laboratory, logged
+from trayagent.sandbox import Agent, Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+# None of them asks the agent anything meanwhile: a look of the user is a question to the far end.
+Outage = Callable[[Up], None]
+
+
+def link_down_20_s(up: Up) -> None:
+    """The carrier is away for 20 s."""
+    up.lab.link_down()
+    up.agent.wait_state(HOST, "offline")
+    time.sleep(20.0)  # the length of the outage is what is tested
+    up.lab.link_up()
+    up.assert_kept(proven=True)
+
+
+def blackhole_45_s(up: Up) -> None:
+    """Nothing comes through for 45 s, and nothing in the laptop says so."""
+    up.lab.blackhole(True)
+    time.sleep(45.0)  # the length of the outage is what is tested
+    up.lab.blackhole(False)
+    up.assert_kept(proven=False)
+
+
+def suspended_10_s(up: Up) -> None:
+    """Everything in the laptop stands still for 10 s, and nobody announces it; then again, without a link."""
+    up.lab.suspend()
+    time.sleep(10.0)  # the length of the sleep is what is tested
+    up.lab.resume()
+    up.assert_kept(proven=False)
+    up.lab.suspend()
+    up.lab.link_down()
+    time.sleep(10.0)  # the same
+    up.lab.link_up()
+    up.lab.resume()
+    up.assert_kept(proven=True)
+
+
+def through(lab: Lab, outage: Outage) -> None:
+    """Bring a host up in a laboratory of its own, and let it go through the outage."""
+    with Agent(lab) as agent, logged(agent):
+        outage(bring_up(lab, agent))
+
+
+@pytest.fixture(scope="module")
+def outages() -> Iterator[dict[Outage, Future[None]]]:
+    """Start every outage at once; each test waits for its own."""
+    todo = (link_down_20_s, suspended_10_s, blackhole_45_s)
+    with ExitStack() as stack:
+        labs = {outage: stack.enter_context(laboratory()) for outage in todo}
+        pool = stack.enter_context(ThreadPoolExecutor(len(todo)))  # left first: it waits for all of them
+        yield {outage: pool.submit(through, lab, outage) for outage, lab in labs.items()}
+
+
+@pytest.mark.parametrize("outage", [link_down_20_s, suspended_10_s, blackhole_45_s])
+def test_a_long_outage_at_the_same_place_keeps_the_master(
+    outages: dict[Outage, Future[None]], outage: Outage
+) -> None:
+    """A link away, a sleep, a hole: the same process carries sessions afterwards, and nothing was killed."""
+    outages[outage].result(timeout=120.0)

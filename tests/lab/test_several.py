@@ -1,0 +1,144 @@
+"""Several masters at once, each carried in another way: a change of network touches those that it concerns."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.lab.matrix import HARM, OPTIONS, alive, listener, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import Events
+from trayagent.sandbox.plan import INTERNAL, JUMP, OTHER, SERVER
+
+LISTED = ("db", "web", "inner", "carried")
+CONFIG = "".join(f"[hosts.{name}]\n" for name in LISTED)
+HOSTS: dict[str, Mapping[str, str | int | list[str]]] = {
+    "db": {**OPTIONS, "HostName": INTERNAL},
+    "web": {**OPTIONS, "ControlPath": "~/.ssh/cm-web"},
+    "jump": {"HostName": JUMP},
+    "inner": {**OPTIONS, "HostName": OTHER, "ProxyJump": "jump"},
+    "hand": {
+        "HostName": JUMP,
+        "ControlPath": "~/.ssh/hand-%C",
+        "ControlMaster": "auto",
+        "ControlPersist": "10m",
+    },
+    "carried": {
+        **OPTIONS,
+        "HostName": OTHER,
+        "ProxyCommand": "ssh -S ~/.ssh/cm-web -W [%h]:%p web",
+    },
+}
+STRANGER = f"@{OTHER}:22"
+
+
+@dataclass(slots=True)
+class Several:
+    """The masters of a laptop, by name, and what happened to them since."""
+
+    lab: Lab
+    agent: Agent
+    events: Events
+    stranger: str
+    pids: dict[str, int]
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        """Return the view by host."""
+        return {host["name"]: host for host in self.agent.status()["hosts"]}
+
+    def harmed(self) -> dict[str, set[str]]:
+        """Return what was done to each host since the last time, once nothing came for a while."""
+        told: dict[str, set[str]] = {}
+        for event in self.events.drain(quiet_s=1.5):
+            if event["event"] in HARM:
+                told.setdefault(event["host"], set()).add(event["event"])
+        self.events.seen.clear()
+        return told
+
+    def carries(self, name: str) -> bool:
+        """Report whether a session through this host's own socket works."""
+        words = ["ssh", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", name, "true"]
+        return self.lab.laptop.run(words).returncode == 0
+
+
+@pytest.fixture
+def several(lab: Lab, agent: Agent) -> Several:
+    """Bring up one master of each kind: over the VPN, over Wi-Fi, jumped, carried, by hand, a stranger's."""
+    lab.join("home")
+    for address in (SERVER, JUMP, OTHER, INTERNAL):
+        lab.sshd(address)
+    lab.ssh_config(HOSTS)
+    lab.vpn_up()
+    agent.start(CONFIG)
+    events = agent.events()
+    for words in (
+        ["ssh", "hand", "true"],
+        ["ssh", "-M", "-N", "-f", "-o", "ControlPath=~/.ssh/nobodys", f"{lab.files.user}@{OTHER}"],
+    ):
+        done = lab.laptop.run(words)
+        assert done.returncode == 0, done.stderr
+    names = [*LISTED, "hand", f"{lab.files.user}{STRANGER}"]
+    pids = {name: int(agent.wait_state(name, "connected")["pid"]) for name in names}
+    made = Several(lab, agent, events, names[-1], pids)
+    until("each of them carries sessions", lambda: all(map(made.carries, names[:-1])))
+    made.harmed()
+    return made
+
+
+def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: Several) -> None:
+    """The one over the VPN is replaced once the tunnel is back; five others keep their pids, unasked."""
+    lab, agent = several.lab, several.agent
+    lab.vpn_down()
+    agent.wait_state("db", "needs-vpn")
+    assert several.harmed() == {}, "with its VPN down nothing is proven"
+    lab.vpn_up()
+    t0 = time.monotonic()
+    several.events.wait("connected", "db")
+    print(f"over the VPN: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
+    agent.wait_state("db", "connected")
+    assert set(several.harmed()) <= {"db"}
+    now = {name: host["pid"] for name, host in several.hosts().items() if name in several.pids}
+    assert now.pop("db") != several.pids["db"]
+    assert not alive(several.pids.pop("db"))
+    assert now == several.pids
+    assert all(map(several.carries, [*LISTED, "hand"]))
+
+
+def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(several: Several) -> None:
+    """Over Wi-Fi, jumped, carried and by hand: all back on their paths; over the tunnel, that roams: kept.
+
+    The stranger's options are unknown: proven stale it is killed, and never started again.
+    """
+    lab, agent = several.lab, several.agent
+    before = several.hosts()
+    t0 = lab.switch("home", "cafe")
+    moved = ["web", "inner", "carried", "hand"]
+    for name in moved:
+        until(f"{name} is replaced", lambda name=name: _replaced(several, name), deadline_s=20.0)  # type: ignore[misc]  # a default binds it
+    print(f"all four: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
+    until("the stranger is dead", lambda: not alive(several.pids[several.stranger]), deadline_s=20.0)
+
+    harmed = several.harmed()
+    assert "db" not in harmed, harmed
+    assert harmed[several.stranger] >= {"master-stale", "master-killed"}
+    assert "connected" not in harmed[several.stranger]
+    assert agent.wait_state("db", "connected")["pid"] == several.pids["db"]
+    for name in moved:
+        host = agent.wait_state(name, "connected")
+        assert not alive(several.pids[name])
+        assert host["control_path"] == before[name]["control_path"]
+        assert listener(lab, name) == host["pid"]
+        assert several.carries(name)
+    assert re.fullmatch(r"10\.20\.0\.\d+:\d+", agent.wait_state("web", "connected")["local"])
+    assert several.stranger not in several.hosts()
+    assert not (lab.files.ssh / "nobodys").is_socket(), "its socket file is gone with it"
+
+
+def _replaced(several: Several, name: str) -> bool:
+    host = several.hosts().get(name)
+    return host is not None and host["state"] == "connected" and host["pid"] != several.pids[name]
