@@ -19,6 +19,8 @@ class Gate:
     way: Way | None
     code: Code | None = None
     evidence: str = ""
+    asks: bool = False
+    """The VPN that is down comes up again only when the user signs in."""
 
     @property
     def open(self) -> bool:
@@ -35,7 +37,7 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
     vpn = host.wish.vpn
     if vpn is not None and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
-        return Gate(way, "vpn-needs-sign-in" if asks else "vpn-down", f"vpn={vpn} up=no sign_in={asks}")
+        return Gate(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
     if way is None:
         learned = host.learned_vpn
         if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):

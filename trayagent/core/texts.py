@@ -12,14 +12,8 @@ def gate_problem(host: Host, way: Gate) -> Problem:
     match way.code:
         case "vpn-down":
             vpn = host.wish.vpn or host.learned_vpn
-            return Problem("vpn-down", f"VPN {vpn} is down", f"{host.name} comes back when {vpn} is up")
-        case "vpn-needs-sign-in":
-            vpn = host.wish.vpn
-            return Problem(
-                "vpn-needs-sign-in",
-                f"VPN {vpn} asks you to sign in",
-                f"{host.name} comes back when {vpn} is up",
-            )
+            title = f"VPN {vpn} asks you to sign in" if way.asks else f"VPN {vpn} is down"
+            return Problem("vpn-down", title, f"{host.name} comes back when {vpn} is up")
         case "network-not-allowed":
             hint = f"[hosts.{host.name}] networks decides; `trayagent reconnect {host.name}` goes anyway"
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)

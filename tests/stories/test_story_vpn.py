@@ -1,0 +1,154 @@
+"""A VPN that wants the user, and one that is merely down."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
+from tests.stories.teller import ALWAYS, Story
+from trayagent.core import events as e
+from trayagent.core.actions import Dial
+from trayagent.core.hosts import Wish
+from trayagent.core.vpn_state import shown_vpn
+from trayagent.core.vpns import Connectivity, ManagerFacts, VpnConnection, VpnState
+
+CORP = e.Vpn("corp", "tun*", "Corp VPN", grace_s=8.0)
+DB = Wish(listed=True, connect="always", vpn="corp")
+INSIDE = "10.99.0.10"
+
+
+def behind(story: Story, *names: str) -> None:
+    """Begin at home with hosts that are connected through the VPN."""
+    story.scene = HOME + VPN
+    story.configured(vpns=(CORP,), wishes=dict.fromkeys(names, DB))
+    for name in names:
+        story.resolved(name, server=INSIDE)
+    story.network(HOME + VPN)
+    for name in names:
+        story.found(name, ours=True, peer=INSIDE, local="10.8.0.6")
+    story.started()
+    story.forget()
+
+
+def says(
+    story: Story, state: VpnState, *, by_user: bool = False, connectivity: Connectivity = "full"
+) -> None:
+    """Let NetworkManager speak of the VPN."""
+    vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user)
+    facts = ManagerFacts(running=True, connectivity=connectivity, vpns=(vpn,))
+    story.post(e.ManagerSaid(story.t, facts), f"NetworkManager: {state}")
+
+
+def shown(story: Story) -> str:
+    """Return the state of the VPN that status shows."""
+    return shown_vpn(story.state, "corp", story.t)
+
+
+def test_a_vpn_that_does_not_come_back_wants_the_user_after_its_grace(story: Story) -> None:
+    """One message, eight seconds after it went, for three hosts; they wait quietly."""
+    behind(story, "db1", "db2", "db3")
+    story.network(HOME)
+    assert shown(story) == "down"
+    story.after(7.9)
+    assert shown(story) == "down"
+    story.after(0.2)
+    assert shown(story) == "needs-sign-in"
+    assert [t.details["vpn"] for t in story.told("sign-in-needed")] == ["corp"]
+    assert {story.shown(n) for n in ("db1", "db2", "db3")} == {"needs-vpn"}
+    assert not story.did(Dial)
+
+
+def test_flapping_asks_nobody(story: Story) -> None:
+    """Ten times away and back within its grace: no message."""
+    behind(story, "db")
+    for _ in range(10):
+        story.after(3).network(HOME)
+        story.after(3).network(HOME + VPN)
+    assert shown(story) == "up"
+    assert not story.told("sign-in-needed")
+
+
+def test_without_a_network_the_grace_does_not_run(story: Story) -> None:
+    """The user knows that the network is away; the VPN gets its time once it is back."""
+    behind(story, "db")
+    story.network(NOTHING)
+    story.after(3600).network(CAFE)
+    assert shown(story) == "down"
+    story.after(8.1)
+    assert shown(story) == "needs-sign-in"
+
+
+def test_a_vpn_taken_down_by_the_user_is_down_without_a_message(story: Story) -> None:
+    """NetworkManager's reason 2."""
+    behind(story, "db")
+    says(story, "down", by_user=True)
+    story.network(HOME)
+    story.after(600)
+    assert shown(story) == "down"
+    assert not story.told("sign-in-needed")
+
+
+def test_a_refused_login_of_the_vpn_wants_the_user_at_once(story: Story) -> None:
+    """NetworkManager says so itself: reasons 9 and 10, or the plug-in's Failure 0."""
+    behind(story, "db")
+    says(story, "needs-sign-in")
+    story.network(HOME)
+    assert shown(story) == "needs-sign-in"
+    assert len(story.told("sign-in-needed")) == 1
+
+
+def test_a_vpn_that_is_coming_up_is_given_time(story: Story) -> None:
+    """While NetworkManager connects it nobody is asked; and its hosts go on the moment it is up."""
+    behind(story, "db")
+    story.network(HOME)
+    says(story, "connecting")
+    story.after(30)
+    assert shown(story) == "connecting"
+    says(story, "up")
+    story.network(HOME + VPN)
+    assert shown(story) == "up"
+
+
+def test_a_vpn_that_was_never_up_is_not_asked_for(story: Story) -> None:
+    """At login, in the office: nobody misses what was not there."""
+    story.scene = HOME
+    story.configured(vpns=(CORP,), db=DB)
+    story.resolved("db", server=INSIDE)
+    story.network(HOME)
+    story.started()
+    story.after(600)
+    assert shown(story) == "down"
+    assert story.shown("db") == "needs-vpn"
+    assert not story.told("sign-in-needed")
+
+
+def test_a_tunnel_that_stands_and_carries_nothing_wants_the_user(story: Story) -> None:
+    """NetworkManager still calls it activated, nobody behind it answers, the others do."""
+    behind(story, "db")
+    story.connected("web", ALWAYS, HOME + VPN)
+    story.configured(vpns=(CORP,), web=ALWAYS, db=DB)
+    says(story, "up")
+    assert shown(story) == "up"
+    story.ended("db", kind="died")
+    story.fails("db", "timed-out")
+    assert shown(story) == "needs-sign-in"
+    story.after(2)
+    story.reconnected("db")
+    assert shown(story) == "up"
+
+
+@pytest.mark.parametrize("by_user", [False, True])
+def test_behind_a_captive_portal_nothing_is_tried_but_by_the_user(story: Story, by_user: bool) -> None:
+    """No attempt while the network wants to be signed in to; the user's own word goes anywhere."""
+    story.connected(scene=HOME)
+    says(story, "down", connectivity="portal")
+    story.ended("web", kind="died")
+    assert story.shown("web") == "offline"
+    assert story.problem("web") == "captive-portal"
+    story.after(60)
+    assert not story.did(Dial)
+    if by_user:
+        story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    else:
+        says(story, "down", connectivity="full")
+    assert story.did(Dial)
