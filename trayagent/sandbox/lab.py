@@ -108,6 +108,10 @@ class Lab:
         """
         return self._places.join(network, interface, address=address, metric=metric)
 
+    def plug(self, network: str, *, interface: str = "wlan0") -> None:
+        """Plug into a network as `join` does, without address or route: for a laptop that asks for its own."""
+        self._places.plug(network, interface)
+
     def leave(self, network: str) -> float:
         """Leave a network with every interface that is in it; return when addresses and routes were gone."""
         for interface in self._places.interfaces_in(network):

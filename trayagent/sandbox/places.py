@@ -40,11 +40,7 @@ class Places:
             raise TrayagentError(f"no network {network!r}", code="sandbox-usage", hint=f"Known: {known}")
         stay = Stay(place, address or place.laptop)
         lines = self._flushed(interface, self.stays.get(interface))
-        self._air.ip(
-            f"link set air-{interface} down",
-            f"link set air-{interface} master br-{network}",
-            f"link set air-{interface} up",
-        )
+        self.plug(network, interface)
         self.stays[interface] = stay
         metric = plan.METRICS.get(interface, 100) if metric is None else metric
         lines += [
@@ -59,6 +55,14 @@ class Places:
                 f"route add default via {place.subnet_6}1 dev {interface} metric {metric}",
             ]
         return self._laptop.ip(*lines)
+
+    def plug(self, network: str, interface: str) -> None:
+        """Plug in without address or route: something in the laptop gives those."""
+        self._air.ip(
+            f"link set air-{interface} down",
+            f"link set air-{interface} master br-{network}",
+            f"link set air-{interface} up",
+        )
 
     def leave(self, interface: str) -> float:
         """Take carrier, addresses and routes away; return the monotonic time when they were gone."""
