@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trayagent.core.network import Touched
+from trayagent.core.vpns import ManagerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,17 @@ class Woke:
     asleep_s: float | None
 
 
-Hint = NetworkTouched | AboutToSleep | Woke
+@dataclass(frozen=True, slots=True)
+class NetworkManagerSaid:
+    """NetworkManager's whole picture is another one than before.
+
+    The one hint that carries facts: they come in signals, and some (why a VPN ended) cannot be read later.
+    """
+
+    facts: ManagerFacts
+
+
+Hint = NetworkTouched | AboutToSleep | Woke | NetworkManagerSaid
 
 
 class HintSource(Protocol):

@@ -1,0 +1,227 @@
+"""NetworkManager over the system bus: its VPNs, the network's name, and whether there is an internet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trayagent.core.vpns import ManagerFacts
+from trayagent.net.hints import Hint, NetworkManagerSaid
+from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn.networkmanager_activate import activate, vpn_profiles
+from trayagent.net.vpn.networkmanager_bus import Bus
+from trayagent.net.vpn.networkmanager_load import answer, load
+from trayagent.net.vpn.networkmanager_picture import Picture
+from trayagent.net.vpn.networkmanager_signals import Plugins, apply
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+
+log = logging.getLogger(__name__)
+
+# A bus that dies is being upgraded or the machine is going down; ask again soon, then rarely.
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+# The first news is told at once, what follows in a burst (a VPN's start is a dozen signals) as one more.
+BURST_S = 0.05
+# How long news waits for the answer that names the interface; it comes in 2 to 5 ms.
+ANSWER_S = 0.03
+
+
+class NetworkManager:
+    """Watches NetworkManager; quiet where there is no bus or no NetworkManager, and `problem` says why.
+
+    A bus that died is connected again, with a back-off; one that never was is let be. A
+    NetworkManager that ends is told as facts with `running` False, and read again when it is back.
+    """
+
+    def __init__(self, bus_address: str | None = None, *, first_retry_s: float = FIRST_RETRY_S) -> None:
+        self.problem: str | None = None
+        self.listening = asyncio.Event()
+        """Set while signals would be heard."""
+        self.facts = ManagerFacts()
+        """What was told last."""
+        self._address, self._first_retry_s = bus_address, first_retry_s
+        self._hint: Callable[[Hint], None] = lambda _: None
+        self._watching: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._told_at_s = 0.0
+        self._bus: Bus | None = None
+        self._owner: str | None = None
+        self._loaded = False
+        self._picture: Picture | None = None
+        self._plugins = Plugins()
+        self._complaints: set[str] = set()
+
+    def start(self, hint: Callable[[Hint], None]) -> None:
+        """Begin to watch on the running loop; never raises, the bus is reached later."""
+        self._hint = hint
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="NetworkManager watch")
+        self._watching.add_done_callback(self._ended)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._hint = lambda _: None
+        for task in (self._watching, self._asking):
+            if task is not None:
+                task.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
+        self._watching = self._asking = self._telling = None
+
+    async def activate(self, name: str) -> None:
+        """Ask NetworkManager to bring up the VPN connection of that name or UUID; nothing else is changed.
+
+        Returns when NetworkManager has begun; how it ends comes as a hint. The user's own secret
+        agent is asked where a secret is missing.
+        Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
+        """
+        await activate(self._bus if self._owner is not None else None, name)
+
+    async def vpn_names(self) -> tuple[str, ...]:
+        """Return the names of all VPN connections that this user may see.
+
+        Raises TrayagentError: networkmanager-missing.
+        """
+        profiles = await vpn_profiles(self._bus if self._owner is not None else None)
+        return tuple(sorted(profile.name for profile in profiles))
+
+    # -- the bus ------------------------------------------------------------------------------------
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"{task.get_name()} failed: {error!r}"
+            log.error("%s", self.problem)
+
+    async def _watch(self) -> None:
+        from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+        was_there, retry_s = False, self._first_retry_s
+        while True:
+            try:
+                self._bus = await Bus.open(self._address, self._hear)
+                was_there, retry_s = True, self._first_retry_s
+                self.problem = None
+                self._owned_by(await self._bus.owner(words.NAME))
+                self.listening.set()
+                await self._bus.died()
+                self.problem = "the system bus went away"
+            except (OSError, EOFError, AuthError, DBusError, InvalidAddressError, TimeoutError) as e:
+                self.problem = f"no system bus: {e}" if not was_there else f"the system bus went away: {e}"
+            finally:
+                self._disconnected()
+            if not was_there:
+                return
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    def _disconnected(self) -> None:
+        self.listening.clear()
+        if self._bus is not None:
+            self._bus.close()
+            self._bus = None
+        self._forget()
+
+    def _owned_by(self, owner: str | None) -> None:
+        """Begin a new picture with a NetworkManager that has just come, or end with one that went."""
+        if owner == self._owner and owner is not None:
+            return
+        self._forget()
+        self._owner = owner
+        if owner is None:
+            self.problem = "NetworkManager is not running"
+            return
+        self.problem = None
+        self._picture = Picture(self._complain)
+        self._ask()
+
+    def _forget(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._owner = self._picture = self._asking = None
+        self._loaded = False
+        self._plugins = Plugins()
+        self._news()
+
+    # -- what it says -------------------------------------------------------------------------------
+
+    def _hear(self, message: Message) -> None:
+        from dbus_fast import MessageType
+        from dbus_fast.unpack import unpack_variants
+
+        if message.message_type is not MessageType.SIGNAL:
+            return
+        body = unpack_variants(message.body)
+        if message.member == "NameOwnerChanged":
+            if message.sender == "org.freedesktop.DBus" and message.signature == "sss":
+                self._owner_changed(*body)
+            return
+        # Anybody may send a signal straight to us: only NetworkManager itself and its plug-ins are heard.
+        of_plugin = message.interface == words.PLUGIN
+        known = self._plugins.knows(message.sender) if of_plugin else message.sender == self._owner
+        if known and self._picture is not None and apply(message, body, self._picture, self._plugins):
+            self._ask()
+            self._news()
+
+    def _owner_changed(self, name: str, old: str, new: str) -> None:
+        if name == words.NAME:
+            self._owned_by(new or None)
+        else:
+            self._plugins.owner_changed(name, old, new)
+
+    def _ask(self) -> None:
+        """Ask what the signals do not tell, unless that is under way."""
+        picture, bus = self._picture, self._bus
+        if self._asking is not None or picture is None or bus is None:
+            return
+        if self._loaded and not picture.open_questions():
+            return
+        asking = self._answers(bus, picture)
+        self._asking = asyncio.get_running_loop().create_task(asking, name="NetworkManager answers")
+        self._asking.add_done_callback(self._answered)
+
+    async def _answers(self, bus: Bus, picture: Picture) -> None:
+        if not self._loaded:
+            await load(bus, picture, self._plugins)
+            self._loaded = True
+        while questions := picture.open_questions():
+            for question in questions:
+                await answer(bus, picture, question)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        if task is not self._asking:
+            return  # of a NetworkManager that is gone
+        self._asking = None
+        self._ended(task)
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        self._ask()
+        self._news()
+
+    def _complain(self, what: str) -> None:
+        """Log what is wrong with NetworkManager's answers, once."""
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.warning("NetworkManager: %s", what)
+
+    # -- what we say --------------------------------------------------------------------------------
+
+    def _news(self) -> None:
+        """See to it that the facts are told, at once or at the end of a burst."""
+        if self._telling is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = max(self._told_at_s + BURST_S - loop.time(), ANSWER_S if self._asking is not None else 0.0)
+        self._telling = loop.call_later(max(0.0, wait_s), self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        if self._picture is not None and not self._loaded:
+            return  # a new one has come meanwhile: told when it is read
+        facts = ManagerFacts() if self._picture is None else self._picture.facts()
+        if facts != self.facts:
+            self.facts, self._told_at_s = facts, asyncio.get_running_loop().time()
+            self._hint(NetworkManagerSaid(facts))

@@ -1,0 +1,88 @@
+"""Bring up a VPN connection, as a user's click does: the one thing that is ever changed in NetworkManager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.errors import TrayagentError
+from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn.networkmanager_bus import Bus
+
+_ERROR = f"{words.NAME}."
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A VPN connection as it is saved."""
+
+    path: str
+    name: str
+    uuid: str
+
+
+async def vpn_profiles(bus: Bus | None) -> list[Profile]:
+    """Return the VPN connections that this user may see; raises TrayagentError (networkmanager-missing)."""
+    from dbus_fast.errors import DBusError
+
+    if bus is None:
+        raise _missing("NetworkManager is not running")
+    try:
+        (paths,) = await bus.ask(words.SETTINGS, f"{words.NAME}.Settings", "ListConnections")
+    except (DBusError, TimeoutError, EOFError, OSError, ValueError) as e:
+        raise _missing(f"NetworkManager does not list its connections: {e}") from e
+    found = [await _profile(bus, path) for path in paths]
+    return [profile for profile in found if profile is not None]
+
+
+async def activate(bus: Bus | None, name: str) -> None:
+    """Activate the VPN connection of that name or UUID.
+
+    Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
+    """
+    from dbus_fast.errors import DBusError
+
+    profiles = await vpn_profiles(bus)
+    profile = next((p for p in profiles if name in (p.name, p.uuid)), None)
+    if bus is None or profile is None:
+        known = ", ".join(sorted(f'"{p.name}"' for p in profiles)) or "none"
+        what = f'NetworkManager has no VPN connection "{name}"'
+        raise TrayagentError(what, code="vpn-unknown", hint=f"It has: {known}")
+    try:
+        # No device and no object: NetworkManager chooses the network below it.
+        await bus.ask(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
+    except DBusError as e:
+        raise _refused(profile.name, e.type.removeprefix(_ERROR), e.text) from e
+    except (TimeoutError, EOFError, OSError) as e:
+        raise _missing(f"NetworkManager does not answer: {e}") from e
+
+
+async def _profile(bus: Bus, path: str) -> Profile | None:
+    """Return a saved connection if it is a VPN; one that vanished meanwhile is none."""
+    from dbus_fast.errors import DBusError
+
+    try:
+        (settings,) = await bus.ask(path, f"{words.NAME}.Settings.Connection", "GetSettings")
+    except (DBusError, TimeoutError, ValueError):
+        return None
+    table: Any = settings.get("connection", {}) if isinstance(settings, dict) else {}
+    name, uuid, kind = (table.get(key) for key in ("id", "uuid", "type"))
+    if kind not in words.VPN_TYPES or not isinstance(name, str) or not isinstance(uuid, str):
+        return None
+    return Profile(path, name, uuid)
+
+
+def _missing(what: str) -> TrayagentError:
+    hint = "Start it: sudo systemctl start NetworkManager. Or give the VPN's table `interface` and `sign_in`."
+    return TrayagentError(what, code="networkmanager-missing", hint=hint)
+
+
+def _refused(name: str, kind: str, text: str) -> TrayagentError:
+    if kind == "ConnectionAlreadyActive":
+        # A session that died at the server is active to NetworkManager still.
+        hint = f'If nothing behind it answers: nmcli connection down "{name}", then sign in again.'
+        return TrayagentError(f'VPN connection "{name}" is up already', code="vpn-active", hint=hint)
+    what = f'NetworkManager does not bring up "{name}": {text or kind}'
+    return TrayagentError(
+        what, code="vpn-refused", hint=f'Try it by hand: nmcli --ask connection up "{name}"'
+    )

@@ -1,0 +1,86 @@
+"""Ask NetworkManager for what its signals do not tell: the beginning, and where a connection is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn.networkmanager_bus import Bus
+from trayagent.net.vpn.networkmanager_picture import NO_PATH, Picture, Question
+from trayagent.net.vpn.networkmanager_signals import Plugins
+
+# One that has just taken its name has no objects for some 200 ms (seen with 1.42); one that hangs may come to.
+FIRST_RETRY_S, COMPLAIN_AT_S, LAST_RETRY_S = 0.05, 1.0, 60.0
+
+
+async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
+    """Read manager, active connections and plug-ins, again and again until it answers; never raises.
+
+    Signals may be laid over the same picture meanwhile: what one sender says comes in its order.
+    """
+    retry_s = FIRST_RETRY_S
+    await _find_plugins(bus, plugins)
+    while not (root := await _properties(bus, words.ROOT, words.NAME)):
+        if retry_s >= COMPLAIN_AT_S:
+            picture.complain("it does not answer")
+        await asyncio.sleep(retry_s)
+        retry_s = min(retry_s * 2, LAST_RETRY_S)
+    picture.root_changed(root)
+    for path in picture.active_paths():
+        for interface in (words.ACTIVE, words.VPN):
+            if properties := await _properties(bus, path, interface):
+                picture.active_changed(path, properties)
+
+
+async def answer(bus: Bus, picture: Picture, question: Question) -> None:
+    """Answer where an active connection is, as far as it can be told; never raises."""
+    interface = ssid = None
+    if question.configs:
+        interface = await _device_with(bus, picture.devices(), set(question.configs))
+    elif question.devices:
+        device = await _properties(bus, question.devices[0], words.DEVICE)
+        interface = _name_of(device)
+    if question.access_point not in NO_PATH:
+        ssid = picture.read.octets(await _properties(bus, question.access_point, words.ACCESS_POINT), "Ssid")
+    picture.answer(question, interface, ssid or None)
+
+
+async def _device_with(bus: Bus, devices: tuple[str, ...], configs: set[str]) -> str | None:
+    """Return the interface of the device that has one of the configurations."""
+    for path in reversed(devices):  # a tunnel's is the youngest
+        device = await _properties(bus, path, words.DEVICE)
+        if configs & {device.get("Ip4Config"), device.get("Ip6Config")}:
+            return _name_of(device)
+    return None
+
+
+def _name_of(device: dict[str, Any]) -> str | None:
+    """Return the interface that carries a device's packets (a modem's differs from its control port)."""
+    for key in ("IpInterface", "Interface"):
+        if isinstance(name := device.get(key), str) and name:
+            return name
+    return None
+
+
+async def _properties(bus: Bus, path: str, interface: str) -> dict[str, Any]:
+    """Return an object's properties, {} where it is gone by now or nothing answers."""
+    from dbus_fast.errors import DBusError, InvalidObjectPathError
+
+    try:
+        return await bus.properties(path, interface)
+    except (DBusError, TimeoutError, InvalidObjectPathError):
+        return {}
+
+
+async def _find_plugins(bus: Bus, plugins: Plugins) -> None:
+    """Note the plug-ins that run already."""
+    from dbus_fast.errors import DBusError
+
+    try:
+        (names,) = await bus.ask_bus("ListNames")
+    except (DBusError, TimeoutError, ValueError):
+        return
+    for name in names:
+        if name.startswith(f"{words.NAME}.") and (owner := await bus.owner(name)):
+            plugins.owner_changed(name, "", owner)

@@ -1,0 +1,55 @@
+"""NetworkManager's numbers and names on D-Bus, and what they mean here; pure.
+
+Source: NetworkManager's D-Bus API reference, "D-Bus Types" (NMActiveConnectionState,
+NMActiveConnectionStateReason, NMVpnConnectionState, NMConnectivityState, NMVpnPluginFailure).
+"""
+
+from __future__ import annotations
+
+from trayagent.core.vpns import Connectivity, VpnState
+
+NAME = "org.freedesktop.NetworkManager"
+ROOT = "/org/freedesktop/NetworkManager"
+SETTINGS = f"{ROOT}/Settings"
+ACTIVE_PATHS = f"{ROOT}/ActiveConnection/"
+# Objects of all kinds appear and vanish below this one.
+OBJECTS = "/org/freedesktop"
+
+ACTIVE = f"{NAME}.Connection.Active"
+VPN = f"{NAME}.VPN.Connection"
+DEVICE = f"{NAME}.Device"
+ACCESS_POINT = f"{NAME}.AccessPoint"
+PLUGIN = f"{NAME}.VPN.Plugin"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
+
+# The connection types that are VPNs; WireGuard is a device to NetworkManager, not a VPN plug-in.
+VPN_TYPES = frozenset({"vpn", "wireguard"})
+WIFI = "802-11-wireless"
+
+ACTIVATING, ACTIVATED, DEACTIVATING, DEACTIVATED = 1, 2, 3, 4
+NEED_AUTH = 2  # of a VPN's own state
+UNKNOWN, USER_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 4, 9, 10
+PLUGIN_LOGIN_FAILED = 0
+
+# Not the VPN's doing: it, its network or its device was taken away (device disconnected,
+# connection removed, dependency failed, device removed), or it went without giving a reason (1).
+_TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, 3, 11, 12, 14})
+
+_CONNECTIVITY: dict[int, Connectivity] = {1: "none", 2: "portal", 3: "limited", 4: "full"}
+
+
+def connectivity(number: int | None) -> Connectivity:
+    """Return the word for NMConnectivityState."""
+    return _CONNECTIVITY.get(number or 0, "unknown")
+
+
+def how_it_ended(reason: int, *, login_failed: bool) -> VpnState:
+    """Return the state of a VPN that ended for that reason.
+
+    `login_failed`: its plug-in said that the server refused the login. A password that a
+    secret agent gave is refused with UNKNOWN, and only the plug-in says why (measured with 1.42).
+    """
+    if reason in {NO_SECRETS, LOGIN_FAILED} or (reason == UNKNOWN and login_failed):
+        return "needs-sign-in"
+    return "down" if reason in _TAKEN_AWAY else "failed"
