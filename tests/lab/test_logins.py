@@ -301,3 +301,16 @@ def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Ag
     stays("one connection", lambda: asked(sshd) == 1)
     lab.ssh_config({"web01": {**SERVER, "Ciphers": "aes128-ctr"}})
     agent.wait_state("web01", "connected")
+
+
+def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Agent) -> None:
+    """An encrypted key and no ssh-agent: `passphrase-needed`, with the command that unlocks it; one attempt."""
+    lab.join("home")
+    server = lab.sshd()
+    lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
+    lab.ssh_config({"web01": {**SERVER, "IdentityAgent": "none"}})
+    agent.start("[hosts.web01]\n")
+    view = agent.wait_state("web01", "needs-sign-in")
+    assert view["problem"]["code"] == "passphrase-needed"
+    assert "ssh-add" in view["problem"]["hint"]
+    assert server.logins() == []

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trayagent.agent.discovery import Discovery, describe
+from trayagent.agent.explaining import explained
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
@@ -164,7 +165,8 @@ class Dialling:
                 established=established if action.purpose == "control" else None,
             )
         except LaunchFailedError as failed:
-            raise _Failed(classify(failed.said, host=host.name, exit_status=failed.status)) from failed
+            failure = classify(failed.said, host=host.name, exit_status=failed.status)
+            raise _Failed(explained(failure, host.resolved, environment)) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"

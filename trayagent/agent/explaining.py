@@ -11,9 +11,9 @@ from trayagent.core.resolved import Resolved
 from trayagent.ssh.credentials import passphrase_needed
 
 
-def explained(failure: Failure, resolved: Resolved, environment: Mapping[str, str]) -> Failure:
+def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[str, str]) -> Failure:
     """Return the failure, told more exactly where a look at keys and agent says more than ssh did."""
-    if failure.kind != "auth":
+    if failure.kind != "auth" or resolved is None:
         return failure
     key = passphrase_needed(_auth_sock(resolved, environment), resolved.identity_files)
     if key is None:
