@@ -306,7 +306,7 @@ def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Ag
 def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Agent) -> None:
     """An encrypted key and no ssh-agent: `passphrase-needed`, with the command that unlocks it; one attempt."""
     lab.join("home")
-    server = lab.sshd()
+    server = lab.sshd(config=["LogLevel VERBOSE"])
     lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
     lab.ssh_config({"web01": {**SERVER, "IdentityAgent": "none"}})
     agent.start("[hosts.web01]\n")
