@@ -168,7 +168,7 @@ class Desk:
         ours, its = os.pipe()
         os.set_inheritable(its, True)
         last = [f"{words[-1]}={its}"] if joint == "=" else [words[-1], str(its)]
-        with open(ours, "rb") as line:
+        with os.fdopen(ours, "rb") as line:
             try:
                 child = subprocess.Popen(
                     [*words[:-1], *last],

@@ -79,11 +79,11 @@ class Connection:
         body: Sequence[object] = (),
         *,
         answer: str = "",
-        timeout_s: float = CALL_TIMEOUT_S,
+        timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> list[Any]:
         """Call a method and return its answer, whose D-Bus signature has to be `answer`.
 
-        Raises BusCallError.
+        `timeout_s` None waits as long as the bus lives. Raises BusCallError.
         """
         from dbus_fast import Message, MessageType
 
@@ -99,7 +99,7 @@ class Connection:
             async with asyncio.timeout(timeout_s):
                 reply = await self.bus.call(message)
         except TimeoutError as e:
-            raise BusCallError(f"{call.member} was not answered in {timeout_s:g} s") from e
+            raise BusCallError(f"{call.member} was not answered in {timeout_s} s") from e
         except (OSError, EOFError, AttributeError) as e:  # dbus-fast: a bus that ended has no writer
             raise BusCallError(f"{call.member}: the bus is gone") from e
         if reply is None:

@@ -1,0 +1,235 @@
+"""What the person is told, as transcripts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.desktop.views import Desk, host, vpn
+from trayagent.core.problems import CODES
+from trayagent.core.shown import STATE_OF
+from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+
+HOUR_S = 3600.0
+
+
+def test_a_lid_closed_for_an_hour_and_opened_in_a_cafe_is_no_message() -> None:
+    """The network goes, comes back elsewhere, the hosts are there two seconds later: nothing to tell."""
+    desk = Desk().sees(host("web"), host("db"))
+    desk.after(60).sees(host("web", "offline"), host("db", "offline"), online=False)
+    desk.after(5).sees(host("web", "checking"), host("db", "connecting"))  # asleep in between: time stood
+    desk.after(2).sees(host("web", recoveries=1), host("db", recoveries=1)).after(HOUR_S)
+    desk.expect("")
+
+
+def test_a_vpn_with_a_one_time_password_after_moving_is_one_message() -> None:
+    """It is told once with all who wait, changes its words in place, and goes when the VPN is up."""
+    desk = Desk().sees(vpn("corp", "up", "db", "git"), host("db"), host("git"), host("web"))
+    desk.after(60).sees(vpn("corp", "down", "db", "git"), host("db", "offline"), online=False)
+    waits = [host("db", "needs-vpn", "vpn-needs-sign-in"), host("git", "needs-vpn", "vpn-needs-sign-in")]
+    desk.after(20).sees(vpn("corp", "connecting", "db", "git"), *waits, host("web"))
+    desk.after(8).sees(vpn("corp", "needs-sign-in", "db", "git"), *waits, host("web")).after(600)
+    desk.sees(vpn("corp", "needs-sign-in", "db", "git", hint="wrong password"), *waits, host("web"))
+    desk.after(30).sees(vpn("corp", "up", "db", "git"), host("db"), host("git"), host("web")).after(600)
+    desk.expect("""
+        93 + vpn-needs-sign-in corp: Sign in to VPN corp | db and git: connected as soon as it is up.
+        688 + vpn-needs-sign-in corp: Sign in to VPN corp | db and git: connected as soon as it is up.
+        wrong password
+        718 - vpn-needs-sign-in corp
+    """)
+
+
+def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
+    """What heals before its time is not told, however often; nor are the hosts behind it."""
+    desk = Desk().sees(vpn("corp", "up", "db"), host("db"))
+    for _ in range(10):
+        desk.after(3).sees(vpn("corp", "needs-sign-in", "db"), host("db", "needs-vpn", "vpn-needs-sign-in"))
+        desk.after(3).sees(vpn("corp", "up", "db"), host("db"))
+    desk.after(HOUR_S).expect("")
+
+
+def test_three_hosts_behind_one_expired_vpn_are_one_message() -> None:
+    """Their own time-outs and refusals have the VPN as their cause."""
+    desk = Desk().sees(vpn("corp", "up", "a", "b", "c"), host("a"), host("b"), host("c"))
+    desk.after(60).sees(
+        vpn("corp", "needs-sign-in", "a", "b", "c"),
+        host("a", "waiting", "timed-out"),
+        host("b", "needs-vpn", "vpn-needs-sign-in"),
+        host("c", "needs-sign-in", "auth-denied"),
+    )
+    desk.after(HOUR_S).expect("""
+        65 + vpn-needs-sign-in corp: Sign in to VPN corp | a, b and c: connected as soon as it is up.
+    """)
+
+
+def test_a_vpn_that_nobody_waits_for_or_that_the_user_took_down_is_no_message() -> None:
+    """Only who would be connected needs it; `down` is somebody's wish."""
+    desk = Desk().sees(
+        vpn("corp", "needs-sign-in"), vpn("lab", "down", "a"), host("a", "needs-vpn", "vpn-down")
+    )
+    desk.after(HOUR_S).expect("")
+
+
+def test_a_revoked_key_is_one_message_until_the_user_has_helped() -> None:
+    """Each new view says the same; the person is told once."""
+    desk = Desk().sees(host("web"))
+    refused = host("web", "needs-sign-in", "auth-denied", title="web refused the key", hint="Add another")
+    for _ in range(50):
+        desk.after(10).sees(refused)
+    desk.sees(host("web", "connecting")).after(1).sees(host("web"))
+    desk.expect("""
+        13 + auth-denied: web: sign-in needed | web refused the key. Add another
+        500 - auth-denied
+    """)
+
+
+def test_a_loss_is_told_after_half_a_minute_and_its_end_too() -> None:
+    """Hosts that are lost share a message, which loses the names that are back."""
+    desk = Desk().sees(host("a"), host("b"), host("new", "waiting", "timed-out"))
+    down = [host("a", "waiting", "timed-out"), host("b", "connecting")]
+    desk.after(60).sees(*down, host("new", "waiting", "timed-out")).after(60)
+    desk.sees(host("a"), host("b", "connecting"), host("new", "waiting", "timed-out")).after(5)
+    desk.sees(host("a"), host("b"), host("new", "waiting", "timed-out")).after(HOUR_S)
+    desk.expect("""
+        90 + lost: a and b: connection lost | timed-out
+        120 + lost: b: connection lost
+        120 + back: a: connected again
+        125 - lost
+        125 + back: b: connected again
+    """)
+
+
+def test_a_short_loss_and_its_end_are_no_message() -> None:
+    """Nobody missed it."""
+    desk = (
+        Desk().sees(host("a")).after(9).sees(host("a", "connecting")).after(29).sees(host("a", recoveries=1))
+    )
+    desk.after(HOUR_S).expect("")
+
+
+def test_a_line_that_flaps_slowly_is_told_once_in_ten_minutes() -> None:
+    """Forty seconds down, forty up, for eight minutes: one loss and one return."""
+    desk = Desk().sees(host("a"))
+    for _ in range(6):
+        desk.after(40).sees(host("a", "connecting")).after(40).sees(host("a"))
+    desk.expect("""
+        70 + lost: a: connection lost
+        80 - lost
+        80 + back: a: connected again
+    """)
+
+
+def test_nothing_is_told_while_the_network_is_away() -> None:
+    """What was told goes too; the loss is remembered, and its end told."""
+    desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "refused")).after(60)
+    desk.sees(host("a", "offline"), online=False).after(HOUR_S)
+    desk.sees(host("a", "connecting")).after(1).sees(host("a"))
+    desk.expect("""
+        31 + lost: a: connection lost | refused
+        61 - lost
+        3662 + back: a: connected again
+    """)
+
+
+def test_a_captive_portal_is_one_message_for_all() -> None:
+    """It is the cause of everything else here."""
+    desk = Desk().sees(host("a"), host("b"), vpn("corp", "up", "b"))
+    portal = [host("a", "offline", "captive-portal"), host("b", "needs-vpn", "vpn-needs-sign-in")]
+    desk.after(1).sees(*portal, vpn("corp", "needs-sign-in", "b")).after(HOUR_S)
+    desk.expect("""
+        4 + captive-portal: This network wants you to sign in | Open a web page to do so; ssh follows by itself.
+    """)
+
+
+def test_hosts_behind_a_jump_host_in_trouble_are_not_told_of() -> None:
+    """The jump host's own trouble is the cause."""
+    desk = Desk().sees(host("jump"), host("inner"))
+    desk.after(1).sees(
+        host("jump", "needs-sign-in", "auth-denied"), host("inner", "waiting", "jump-host-failed")
+    )
+    desk.after(HOUR_S).expect("4 + auth-denied: jump: sign-in needed | auth-denied")
+
+
+def test_a_locked_agent_is_one_message_for_its_hosts() -> None:
+    """One key is locked, five hosts need it."""
+    desk = Desk().sees(*(host(n, "needs-sign-in", "passphrase-needed", title="Unlock it") for n in "abcde"))
+    desk.after(9).expect("3 + passphrase-needed: a, b, c and 2 more: a key is locked | Unlock it")
+
+
+def test_a_changed_host_key_is_a_message_for_each_host() -> None:
+    """Each is a decision of its own."""
+    desk = Desk().sees(host("a", "failed", "host-key-changed"), host("b", "failed", "host-key-changed"))
+    desk.after(9).expect("""
+        3 + host-key-changed a: a: the host key changed | host-key-changed
+        3 + host-key-changed b: b: the host key changed | host-key-changed
+    """)
+
+
+def test_a_forward_that_stays_closed_is_told() -> None:
+    """A port that frees within seconds is not."""
+    forwards = [
+        {"state": "failed", "spec": "8080:localhost:80", "error": "address in use"},
+        {"state": "open"},
+    ]
+    desk = Desk().sees(host("a", forwards=forwards)).after(10).sees(host("a")).after(60)
+    desk.sees(host("a", forwards=forwards)).after(HOUR_S)
+    desk.expect("90 + forward-failed: a: a forward is not open | 8080:localhost:80: address in use")
+
+
+def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
+    """The same cause is told again afterwards, a new one at once."""
+    refused = host("web", "needs-sign-in", "auth-denied")
+    desk = Desk().sees(refused).after(10).snoozes("auth-denied").after(2 * HOUR_S)
+    desk.snoozes("auth-denied").after(60).sees(host("web")).after(60).sees(refused).after(60)
+    desk.expect("""
+        3 + auth-denied: web: sign-in needed | auth-denied
+        10 - auth-denied
+        3610 + auth-denied: web: sign-in needed | auth-denied
+        7210 - auth-denied
+        7333 + auth-denied: web: sign-in needed | auth-denied
+    """)
+
+
+def test_a_closed_message_comes_back_only_with_news() -> None:
+    """Another host, or for who must act another word; not the same again, not a name less."""
+    refused = [host(n, "needs-sign-in", "auth-denied", title=f"{n} refused") for n in "abc"]
+    desk = Desk().sees(*refused[:2]).after(9).closes("auth-denied")
+    desk.after(9).sees(refused[0]).after(9).sees(*refused[:2]).after(9)
+    desk.expect("3 + auth-denied: a and b: sign-in needed | a: a refused\nb: b refused")
+    desk.sees(*refused).after(9)
+    desk.expect("39 + auth-denied: a, b and c: sign-in needed | a: a refused\nb: b refused\nc: c refused")
+    desk.closes("auth-denied").sees(host("a", "needs-sign-in", "auth-denied", title="card missing"))
+    desk.expect("45 + auth-denied: a: sign-in needed | card missing")
+
+
+def test_nothing_is_told_while_paused_or_about_what_the_user_ended() -> None:
+    """Paused hosts, a paused agent and a disconnected host are the user's own doing."""
+    desk = Desk().sees(host("a"), host("b"))
+    desk.after(1).sees(host("a", "paused"), host("b", "idle")).after(HOUR_S)
+    desk.sees(host("a", "failed", "host-key-changed"), paused=True).after(HOUR_S)
+    desk.expect("")
+
+
+@pytest.mark.parametrize(
+    ("notify", "told"), [("none", ""), ("problems", ""), ("all", "6 + back: a: connected again")]
+)
+def test_every_recovery_is_told_only_to_who_wants_all(notify: str, told: str) -> None:
+    """`[agent] notify` decides."""
+    desk = Desk(notify).sees(host("a", recoveries=3))  # type: ignore[arg-type]  # mypy does not narrow it
+    desk.after(5).sees(host("a", "connecting", recoveries=3)).after(1).sees(host("a", recoveries=4))
+    desk.expect(told)
+
+
+def test_none_is_none() -> None:
+    """With notify = "none" the gravest problem is told by the icon alone; what was told goes at once."""
+    desk = Desk().sees(host("a", "failed", "host-key-changed")).after(9)
+    desk.notify = "none"
+    desk.sees(host("a", "failed", "host-key-changed")).after(HOUR_S)
+    desk.expect("3 + host-key-changed a: a: the host key changed | host-key-changed\n9 - host-key-changed a")
+
+
+def test_every_code_that_needs_a_person_has_a_row() -> None:
+    """A problem that only the user can solve is never silent, and each row's buttons have words."""
+    needing = {c for c in CODES if STATE_OF.get(c) in {"needs-sign-in", "failed"}}
+    assert needing <= WARNINGS.keys()
+    assert {a for row in WARNINGS.values() for a in row.actions} == set(ACTIONS)
+    assert {d for row in WARNINGS.values() for d in row.depends_on} <= WARNINGS.keys()

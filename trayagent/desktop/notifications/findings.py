@@ -1,0 +1,88 @@
+"""What is wrong now, by subject, read from the view that `status --json` gives; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.desktop.notifications.warnings import WARNINGS
+
+View = Mapping[str, Any]
+
+# A host in one of these should be up, can be, and is not.
+_DOWN = {"checking", "connecting", "waiting"}
+_NEEDS_PERSON = {"needs-sign-in", "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem of one subject: a host's name, a VPN's, or "" for the network."""
+
+    code: str
+    subject: str
+    words: str = ""
+    """What the host's own problem says."""
+    hosts: tuple[str, ...] = ()
+
+
+def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
+    """Return what is wrong, causes only; a host that was never up is not lost. Nothing is while all is paused."""
+    if view["agent"]["paused"]:
+        return []
+    hosts = view["hosts"]
+    found = [] if view["network"]["online"] else [Finding("offline", "")]
+    if any(_code(host) == "captive-portal" for host in hosts):
+        found.append(Finding("captive-portal", ""))
+    found += [f for vpn in view["vpns"] if (f := _of_vpn(vpn)) is not None]
+    found += [f for host in hosts if (f := _of_host(host, was_up)) is not None]
+    return _without_jumpers([f for f in found if not any(_causes(g, f) for g in found)], hosts)
+
+
+def _causes(cause: Finding, effect: Finding) -> bool:
+    """Report whether one finding explains the other: it is of the network, or of the same hosts."""
+    same = not cause.subject or set(effect.hosts) <= set(cause.hosts)
+    return same and cause.code in WARNINGS[effect.code].depends_on
+
+
+def _of_vpn(vpn: Mapping[str, Any]) -> Finding | None:
+    if vpn["state"] != "needs-sign-in" or not vpn["hosts"]:
+        return None  # nobody waits for it
+    # The title says what the message's own title says; the hint may have a failed sign-in's last words.
+    hint = vpn["problem"]["hint"] if vpn["problem"] else ""
+    return Finding("vpn-needs-sign-in", vpn["name"], hint, tuple(vpn["hosts"]))
+
+
+def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | None:
+    name, code, state = host["name"], _code(host), host["state"]
+    if state in _NEEDS_PERSON and code in WARNINGS and code != "vpn-needs-sign-in":
+        return Finding(code, name, _words(host), (name,))
+    if state == "connected":
+        broken = any(f["state"] == "failed" for f in host["forwards"])
+        return Finding("forward-failed", name, _forward_words(host), (name,)) if broken else None
+    if state in _DOWN and name in was_up:
+        return Finding("lost", name, _words(host), (name,))
+    return None
+
+
+def _without_jumpers(found: list[Finding], hosts: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Leave out who only waits for a jump host, while some other host has a trouble that may be the cause."""
+    through = {h["name"] for h in hosts if _code(h) == "jump-host-failed"}
+    others = [f for f in found if f.subject not in through and f.code != "vpn-needs-sign-in"]
+    return [f for f in found if f.subject not in through or f.code != "lost"] if others else found
+
+
+def _code(host: Mapping[str, Any]) -> str:
+    problem = host["problem"]
+    return problem["code"] if problem else ""
+
+
+def _words(subject: Mapping[str, Any]) -> str:
+    problem = subject["problem"]
+    return ". ".join(part for part in (problem["title"], problem["hint"]) if part) if problem else ""
+
+
+def _forward_words(host: Mapping[str, Any]) -> str:
+    failed = [f for f in host["forwards"] if f["state"] == "failed"]
+    return "; ".join(f"{f['spec']}: {f['error']}" if f["error"] else f["spec"] for f in failed)

@@ -1,0 +1,82 @@
+"""The notification server as it is asked: four methods and two signals.
+
+Source: Desktop Notifications Specification 1.2.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.notifications.message import Message
+
+SERVER = "org.freedesktop.Notifications"
+_PATH = "/org/freedesktop/Notifications"
+
+# The specification's bytes.
+_URGENCY = {"low": 0, "normal": 1, "critical": 2}
+
+_SERVER_DECIDES, _NEVER = -1, 0
+
+
+class Server:
+    """The server behind a connection, whichever program it is."""
+
+    def __init__(self, connection: Connection, program: str) -> None:
+        self._connection, self._program = connection, program
+        self._can: frozenset[str] | None = None
+
+    async def listen(self, heard: Callable[[int, str | None], None]) -> None:
+        """Hear of buttons (their id) and of messages that left the screen (None). Raises BusCallError."""
+        await self._connection.listen(SERVER, SERVER, "ActionInvoked", "us", lambda b: heard(b[0], b[1]))
+        await self._connection.listen(SERVER, SERVER, "NotificationClosed", "uu", lambda b: heard(b[0], None))
+
+    def restarted(self) -> None:
+        """Ask again what it can: it may be another program."""
+        self._can = None
+
+    async def notify(self, message: Message, replaces: int) -> int:
+        """Show a message, in place of another unless that is 0; return its number. Raises BusCallError.
+
+        Waits as long as the server takes: a call that was given up would be shown later and could
+        not be withdrawn.
+        """
+        from dbus_fast import Variant
+
+        can = await self._capabilities()
+        body: list[Any] = [
+            self._program,
+            replaces,
+            message.icon,
+            message.title,
+            html.escape(message.text, quote=False) if "body-markup" in can else message.text,
+            [word for action in message.actions for word in action] if "actions" in can else [],
+            {
+                "urgency": Variant("y", _URGENCY[message.urgency]),
+                "desktop-entry": Variant("s", self._program),
+                "category": Variant("s", "network"),
+            },
+            _NEVER if message.stays else _SERVER_DECIDES,
+        ]
+        (number,) = await self._call("Notify", "susssasa{sv}i", body, answer="u")
+        return int(number)
+
+    async def close(self, number: int) -> None:
+        """Take a message away; one that the server does not know is away already."""
+        try:
+            await self._call("CloseNotification", "u", [number])
+        except BusCallError as e:
+            if not e.name:
+                raise
+
+    async def _capabilities(self) -> frozenset[str]:
+        if self._can is None:
+            (can,) = await self._call("GetCapabilities", "", [], answer="as")
+            self._can = frozenset(can)
+        return self._can
+
+    async def _call(self, member: str, signature: str, body: list[Any], *, answer: str = "") -> list[Any]:
+        call = Call(SERVER, _PATH, SERVER, member)
+        return await self._connection.call(call, signature, body, answer=answer, timeout_s=None)

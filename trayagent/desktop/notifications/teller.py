@@ -1,0 +1,83 @@
+"""The registry on a running loop: each view is looked at, what lasts is told, buttons come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from trayagent.desktop.notifications import registry
+from trayagent.desktop.notifications.findings import View
+from trayagent.desktop.notifications.message import Message, Notifications
+
+
+class Teller:
+    """Shows through `notifications` what the view is worth.
+
+    `asked(action, message)` is called for a button: "sign-in", "terminal" or "why"; "snooze" stays here.
+    Hand `invoked` and `closed` to the Notifier.
+    """
+
+    def __init__(
+        self,
+        notifications: Callable[[], Notifications],
+        asked: Callable[[str, Message], None],
+        *,
+        notify: registry.Notify = "problems",
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._notifications, self._asked, self._notify = notifications, asked, notify
+        self._clock = clock
+        self._memory = registry.Memory()
+        self._view: View | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self, view: View) -> None:
+        """Take the view as it is now."""
+        self._view = view
+        self._step()
+
+    def set_notify(self, notify: registry.Notify) -> None:
+        """Obey a changed `[agent] notify`."""
+        self._notify = notify
+        self._step()
+
+    def invoked(self, key: str, action: str) -> None:
+        """A button of a message was pressed."""
+        message = self._memory.shown.get(key)
+        if message is None:
+            return
+        if action == "snooze":
+            self._memory = registry.snooze(self._memory, key, self._now())
+            self._step()
+        else:
+            self._asked(action, message)
+
+    def closed(self, key: str) -> None:
+        """A message left the screen."""
+        self._memory = registry.closed(self._memory, key)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._view = None
+        self._set_timer(None)
+
+    def _now(self) -> float:
+        # The loop's clock stands still while the machine sleeps: a night is no outage.
+        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+
+    def _step(self) -> None:
+        if self._view is None:
+            return
+        done = registry.step(self._memory, self._view, self._now(), self._notify)
+        self._memory = done.memory
+        for key in done.withdraw:
+            self._notifications().withdraw(key)
+        for message in done.show:
+            self._notifications().show(message)
+        self._set_timer(done.ask_at)
+
+    def _set_timer(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = None if at is None else max(0.0, at - self._now())
+        self._timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._step)

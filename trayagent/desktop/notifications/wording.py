@@ -1,0 +1,72 @@
+"""Findings as messages: those with one cause share one; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trayagent.desktop.notifications.findings import Finding
+from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+
+BACK = "back"
+"""The key of "connected again"."""
+
+# More names than this make a message unreadable.
+_NAMES = 3
+
+
+def key_of(finding: Finding) -> str:
+    """Return the key of the message that tells it: its code, and the subject where each has its own."""
+    return f"{finding.code} {finding.subject}" if WARNINGS[finding.code].per_subject else finding.code
+
+
+def messages(told: Iterable[Finding]) -> dict[str, Message]:
+    """Return the messages that tell these findings, by key."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in told:
+        groups.setdefault(key_of(finding), []).append(finding)
+    return {key: _message(key, group) for key, group in groups.items()}
+
+
+def back_again(hosts: Sequence[str]) -> Message:
+    """Return the message that closes a loss."""
+    title = f"{_names(hosts)}: connected again"
+    return Message(BACK, title, "", "low", passing=True, hosts=tuple(hosts), icon="network-transmit-receive")
+
+
+def _message(key: str, group: Sequence[Finding]) -> Message:
+    warning = WARNINGS[group[0].code]
+    hosts = tuple(dict.fromkeys(name for finding in group for name in finding.hosts))
+    words = {
+        "names": _names(hosts),
+        "vpn": group[0].subject,
+        "problem": _problem(group),
+    }
+    return Message(
+        key,
+        warning.title.format_map(words),
+        warning.text.format_map(words).strip(),
+        warning.urgency,
+        tuple((name, ACTIONS[name]) for name in warning.actions),
+        stays=warning.stays,
+        hosts=hosts,
+        vpn=group[0].subject if warning.code == "vpn-needs-sign-in" else None,
+        about=frozenset((f.subject, f.words) for f in group),
+        icon=warning.icon,
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = list(names[:_NAMES])
+    if len(names) > _NAMES:
+        return f"{', '.join(shown)} and {len(names) - _NAMES} more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+def _problem(group: Sequence[Finding]) -> str:
+    """Return what the hosts say themselves; each once, and by name where they differ."""
+    different = dict.fromkeys(f.words for f in group if f.words)
+    if len(different) <= 1:
+        return next(iter(different), "")
+    lines = [f"{f.subject}: {f.words}" for f in group if f.words]
+    return "\n".join(lines[:_NAMES] + (["…"] if len(lines) > _NAMES else []))
