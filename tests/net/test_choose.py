@@ -18,7 +18,7 @@ from trayagent.netlink.errors import NetlinkError
     [
         (
             Environment("linux", netlink=True, logind=True),
-            ("linux_netlink", "linux_clock", "linux_logind"),
+            ("linux_netlink", "linux_clock", "linux_logind", "networkmanager"),
             "linux_snapshot",
         ),
         (

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,15 @@ from trayagent.agent.tasks import Tasks
 from trayagent.agent.views import Views
 from trayagent.agent.watching_masters import MasterWatch
 from trayagent.config.places import Places
-from trayagent.core.events import CredentialsChanged, HostResolved, Remembered, ResolveFailed, Started, Woke
+from trayagent.core.events import (
+    CredentialsChanged,
+    HostResolved,
+    ManagerSaid,
+    Remembered,
+    ResolveFailed,
+    Started,
+    Woke,
+)
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host
 from trayagent.core.network import Touched
@@ -61,6 +70,7 @@ class Agent:
         self._tasks = Tasks()
         self._watch: Watch | None = None
         self._woke_at = float("-inf")
+        self._network_name: str | None = None
         self._scan_again = False
         self._environment = Environment()
         self._records = Records(places.state_dir / "agent.json")
@@ -184,13 +194,18 @@ class Agent:
                     self._woke_at = now
                     self._shell.post(Woke(now, asleep_s))
                 self._shell.touch(Touched())
+            case hints.NetworkManagerSaid(facts):
+                self._network_name = str(facts.network) if facts.network is not None else None
+                self._shell.post(ManagerSaid(time.monotonic(), facts))
+                self._shell.touch(Touched())
             case hints.AboutToSleep():
                 log.info("about to sleep")
 
     def _read_network(self, lookups: Iterable[Any]) -> Any:
         if self._watch is None:
             raise RuntimeError("the network is read before its readers were chosen")
-        return self._watch.read(lookups)
+        snapshot = self._watch.read(lookups)
+        return replace(snapshot, name=self._network_name) if self._network_name is not None else snapshot
 
     def _file_changed(self, path: Path) -> None:
         if self._noticing is not None:

@@ -12,7 +12,7 @@ from trayagent.core.network import Lookup, Snapshot
 from trayagent.net.hints import Hint, HintSource
 from trayagent.netlink.errors import NetlinkError
 
-SourceName = Literal["linux_netlink", "linux_logind", "linux_clock", "polling"]
+SourceName = Literal["linux_netlink", "linux_logind", "linux_clock", "networkmanager", "polling"]
 ReaderName = Literal["linux_snapshot", "polling"]
 
 
@@ -75,7 +75,9 @@ def choose(env: Environment) -> Choice:
     why.append("clock=yes: a wake shows in the kernel's clocks")
     if env.logind:
         sources.append("linux_logind")
+        sources.append("networkmanager")
         why.append("logind=yes: it tells before a suspend, too")
+        why.append("networkmanager=asked: on the same bus, if it runs")
     else:
         why.append("logind=no: no system bus, a suspend shows only after it")
     return Choice(tuple(sources), "linux_snapshot" if env.netlink else "polling", tuple(why))
@@ -132,6 +134,10 @@ def _source(name: SourceName) -> HintSource:
             from trayagent.net.linux_clock import LinuxClock
 
             return LinuxClock()
+        case "networkmanager":
+            from trayagent.net.vpn.networkmanager import NetworkManager
+
+            return NetworkManager()
         case "polling":
             from trayagent.net.polling import Polling
 
