@@ -9,6 +9,7 @@ SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
 CONNECT_TIMEOUT_S = 10
 PERSIST_UNSET = {"no", "false", ""}
 PERSIST_DEFAULT = "10m"
+_SPLITS = frozenset(" \t'\"\\#")
 
 
 def master_command(
@@ -49,6 +50,11 @@ def master_command(
 
 
 def escaped(path: str) -> str:
-    """Return a path so that ssh takes it literally: % begins a token, a space ends a word without quotes."""
-    path = path.replace("%", "%%")
-    return f'"{path}"' if " " in path else path
+    r"""Return a path so that ssh takes it literally: % begins a token; quotes keep spaces, ' and # in one word.
+
+    Within quotes \" and \\ stand for themselves (misc.c, argv_split, OpenSSH 8.7 and later).
+    """
+    plain = path.replace("%", "%%")
+    if not _SPLITS.intersection(plain):
+        return plain
+    return '"' + plain.replace("\\", r"\\").replace('"', r"\"") + '"'

@@ -1,0 +1,357 @@
+"""What comes from outside and is wrong, hostile or half there: the agent says so, and goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.tools import tool
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+GOOD = '[hosts.web01]\nlocal = ["9000:127.0.0.1:22"]\n'
+NEXT = '[hosts.web01]\nlocal = ["9000:127.0.0.1:22", "9001:127.0.0.1:22"]\n'
+GROWTH_MAX_KB = 5 * 1024
+NOBODY = 65534
+
+BAD = {
+    "unknown key": ("[hosts.web01]\nforwards = []\n", ("hosts.web01.forwards", '"local"')),
+    "unknown table": ("[host.web01]\n", ("host", '"hosts"')),
+    "wrong type": ('[hosts.web01]\ninteractive = "yes"\n', ("hosts.web01.interactive", "true or false")),
+    "impossible forward": ("[hosts.web01]\nlocal = ['99999:localhost:80']\n", ("hosts.web01.local", "99999")),
+    "no forward": ("[hosts.web01]\nlocal = ['$(reboot)']\n", ("hosts.web01.local",)),
+    "option as host": ('[hosts."-oProxyCommand=reboot"]\n', ("-oProxyCommand=reboot", "option")),
+    "shell as host": ('[hosts."$(reboot)"]\n', ("$(reboot)",)),
+    "two words as host": ('[hosts."web01; reboot"]\n', ("web01; reboot",)),
+    "hook that is no program": ('[hooks]\nconnected = ["HOOK-PLAIN"]\n', ("hooks.connected", "executable")),
+    "hook of everybody": ('[hooks]\nconnected = ["HOOK-OPEN"]\n', ("hooks.connected", "written by other users")),
+    "hook that is not there": ('[hooks]\nconnected = ["/nonexistent"]\n', ("hooks.connected", "/nonexistent")),
+    "cut in the middle": ('[hosts.web01]\nlocal = ["9000:127.0.', ("line 2",)),
+    "not text": ("\udcff\udcfe", ("UTF-8",)),
+}  # fmt: skip
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step, whatever its text."""
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(text.encode(errors="surrogateescape"))
+    fresh.replace(path)
+
+
+def with_hooks(agent: Agent, text: str) -> str:
+    """Return the text with the names of two files that may not be run as hooks."""
+    for name, mode in (("HOOK-PLAIN", 0o600), ("HOOK-OPEN", 0o777)):
+        file = agent.state_dir / name.lower()
+        file.write_text("#!/bin/sh\n")
+        file.chmod(mode)
+        text = text.replace(name, str(file))
+    return text
+
+
+def until(what: str, condition: Callable[[], object], deadline_s: float = 5.0) -> None:
+    """Poll until it is true."""
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def listens(lab: Lab, port: int) -> bool:
+    """Report whether something in the laptop listens on the port."""
+    return bool(lab.laptop.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.strip())
+
+
+def connected(lab: Lab, agent: Agent) -> int:
+    """Bring web01 up at home; return its pid."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start(GOOD)
+    agent.wait_forwards("web01", {"local": "open"})
+    return int(agent.wait_state("web01", "connected")["pid"])
+
+
+def test_every_bad_configuration_at_start_is_named_and_status_2(agent: Agent) -> None:
+    """File, key, what is wrong and what would be right; no traceback, and no agent runs."""
+    for case, (text, said) in BAD.items():
+        write(agent.config, with_hooks(agent, text))
+        done = agent.cli("run", "--no-tray")
+        assert done.returncode == 2, (case, done)
+        for word in (str(agent.config), *said):
+            assert word in done.stderr, (case, done.stderr)
+        assert "Traceback" not in done.stderr, (case, done.stderr)
+    agent.config.unlink()
+    agent.config.mkdir()
+    done = agent.cli("run", "--no-tray")
+    assert done.returncode == 2
+    assert str(agent.config) in done.stderr
+    agent.config.rmdir()
+    os.mkfifo(agent.config)
+    assert agent.cli("run", "--no-tray", deadline_s=5.0).returncode == 2
+
+
+def test_every_bad_configuration_at_reload_is_said_and_changes_nothing(lab: Lab, agent: Agent) -> None:
+    """A rejection that names the key each time; the master, its forward and the next good file work."""
+    pid = connected(lab, agent)
+    events = agent.events()
+    for case, (text, said) in BAD.items():
+        write(agent.config, with_hooks(agent, text))
+        reason = events.wait("configuration-rejected")["reason"]
+        for word in (str(agent.config), said[0]):
+            assert word in reason, (case, reason)
+    agent.config.unlink()
+    agent.config.mkdir()
+    events.wait("configuration-rejected")
+    agent.config.rmdir()
+    assert listens(lab, 9000)
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    agent.configure(NEXT)
+    until("9001 listens", lambda: listens(lab, 9001))
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+
+@pytest.mark.parametrize("opened", ["once", "twice"])
+def test_a_file_that_is_saved_in_two_halves_ends_in_force(lab: Lab, agent: Agent, opened: str) -> None:
+    """Written in place, 300 ms in between, without a rename: the master stays, the last word is taken."""
+    pid = connected(lab, agent)
+    events = agent.events()
+    half = len(NEXT) - 10
+    with agent.config.open("w") as file:
+        file.write(NEXT[:half])
+        file.flush()
+        if opened == "once":
+            time.sleep(0.3)  # the time that a slow writer takes
+            file.write(NEXT[half:])
+    if opened == "twice":
+        time.sleep(0.3)  # as above
+        with agent.config.open("a") as file:
+            file.write(NEXT[half:])
+    until("9001 listens", lambda: listens(lab, 9001))
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    told = [e["event"] for e in events.drain() if e["event"].startswith("configuration-")]
+    assert told[-1] == "configuration-changed", told
+
+
+def test_a_configuration_in_a_folder_that_is_made_later_is_read(lab: Lab, agent: Agent) -> None:
+    """The agent runs before there is any configuration; the first one is taken when it is written."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.config.parent.chmod(0o700)
+    agent.config = agent.config.parent / "later" / "deeper" / "config.toml"
+    agent.env["TRAYAGENT_CONFIG"] = str(agent.config)
+    agent.start()
+    agent.config.parent.mkdir(parents=True, mode=0o700)
+    write(agent.config, GOOD)
+    agent.wait_state("web01", "connected")
+
+
+# -- the IPC socket ---------------------------------------------------------------------------------
+
+
+def rss_kb(agent: Agent) -> int:
+    """Return the agent's resident memory in KiB."""
+    found = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{agent.pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+@contextlib.contextmanager
+def client(agent: Agent) -> Iterator[socket.socket]:
+    """Connect to the agent as any program of this user can."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(5.0)
+        sock.connect(str(next(agent.runtime_dir.glob("*.sock"))))
+        yield sock
+
+
+def goes_on(agent: Agent, before_kb: int) -> None:
+    """Check that the agent answers in time and has not grown."""
+    began = time.monotonic()
+    agent.status()
+    assert time.monotonic() - began < 2.0
+    grown_kb = rss_kb(agent) - before_kb
+    assert grown_kb < GROWTH_MAX_KB, grown_kb
+
+
+def end_of(sock: socket.socket) -> bytes:
+    """Read until the agent closes."""
+    said = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := sock.recv(65536):
+            said += data
+    return said
+
+
+def test_garbage_half_lines_and_endless_lines_harm_nobody(agent: Agent) -> None:
+    """Each is refused in words or dropped; `status` answers beside it, and memory stays."""
+    agent.start("")
+    agent.status()
+    before_kb = rss_kb(agent)
+    with client(agent) as half:
+        half.sendall(b'{"op": "sta')
+        for garbage in (
+            b"\0\xff\xfe\n",
+            b"[]\n",
+            b"{}\n",
+            b'{"op": "format"}\n',
+            b"\n" * 1000 + b"x\n",
+            b"[" * 60000 + b"\n",
+        ):
+            with client(agent) as sock:
+                sock.sendall(garbage)
+                sock.shutdown(socket.SHUT_WR)
+                assert b'"error"' in end_of(sock) or not garbage.strip(), garbage[:40]
+        with client(agent) as sock:
+            chunk, sent = b"a" * 65536, 0
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                while sent < 10 << 20:
+                    sent += sock.send(chunk)
+            assert sent < 10 << 20, "ten megabytes without a line's end were taken"
+        goes_on(agent, before_kb)
+
+
+def test_five_hundred_idle_clients_lock_nobody_out(agent: Agent) -> None:
+    """They cost little, the longest idle ones make room, and a request among them is answered."""
+    agent.start("")
+    agent.status()
+    before_kb = rss_kb(agent)
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            stack.enter_context(client(agent))
+        goes_on(agent, before_kb)
+    goes_on(agent, before_kb)
+
+
+def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab, agent: Agent) -> None:
+    """`events` that nobody reads wait in a bounded queue; another reader gets each one in time."""
+    lab.join("home")
+    agent.start("")
+    events = agent.events()
+    agent.status()
+    before_kb = rss_kb(agent)
+    with client(agent) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.sendall(json.dumps({"v": 1, "op": "events", "args": {}}).encode() + b"\n")
+        ip = lab.laptop.popen([tool("ip"), "-batch", "-"], admin=True, stdin=subprocess.PIPE)
+        assert ip.stdin
+        for number in range(1000):
+            word = "add" if number % 2 == 0 else "del"
+            ip.stdin.write(f"addr {word} 10.77.0.{number // 2 % 200 + 1}/32 dev eth0\n")
+            ip.stdin.flush()
+            time.sleep(0.003)  # so that each is an event of its own
+        ip.communicate()
+        goes_on(agent, before_kb)
+        lab.join("cafe")
+
+        def heard() -> bool:
+            changes = [e["reason"] for e in events.drain(0.1) if e["event"] == "network-changed"]
+            return len(changes) > 100 and "+10.20.0.2" in " ".join(changes[-5:])
+
+        until("another reader has heard of the last change", heard)
+
+
+KNOCK = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sock = socket.socket(socket.AF_UNIX)
+try:
+    sock.connect(sys.argv[1])
+    sock.sendall(b'{"v": 1, "op": "status", "args": {"hosts": []}}\\n')
+    print("heard", sock.recv(65536))
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user for once")
+def test_another_user_cannot_speak_to_the_agent(lab: Lab, agent: Agent) -> None:
+    """The folder keeps others out; and where somebody opened it, the agent asks the kernel who is there."""
+    agent.start("")
+    (path,) = agent.runtime_dir.glob("*.sock")
+    for folder in (lab.files.root, lab.files.runtime):
+        folder.chmod(0o711)
+    assert lab.laptop.run(["python3", "-c", KNOCK, str(path)]).stdout == "PermissionError\n"
+    agent.runtime_dir.chmod(0o711)
+    assert lab.laptop.run(["python3", "-c", KNOCK, str(path)]).stdout == "PermissionError\n"
+    path.chmod(0o666)
+    assert lab.laptop.run(["python3", "-c", KNOCK, str(path)]).stdout in {
+        "heard b''\n",
+        "ConnectionResetError\n",
+        "BrokenPipeError\n",
+    }
+    agent.status()
+
+
+# -- words that are not what they seem ----------------------------------------------------------------
+
+
+STRANGE = (
+    "a b",
+    "$(touch marker);touch marker",
+    "it's",
+    'say "it"',
+    r"back\slash",
+    "per%%cent #1",
+    "-oProxyCommand=touch marker",
+    "`touch marker`",
+    "ünï",
+)
+
+
+def test_a_control_path_of_strange_signs_is_only_a_path(lab: Lab, agent: Agent) -> None:
+    """Quotes, spaces and what a shell would run: a master on exactly that path, also after a recovery."""
+    lab.join("home")
+    lab.sshd()
+    paths, options = {}, {}
+    for number, name in enumerate(STRANGE):
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        options[f"web{number}"] = {"HostName": "203.0.113.10", "ControlPath": f'"~/.ssh/{quoted}"'}
+        paths[f"web{number}"] = lab.files.ssh / name.replace("%%", "%")
+    lab.ssh_config(options)
+    agent.start("".join(f"[hosts.{host}]\n" for host in paths))
+    for host, path in paths.items():
+        assert agent.wait_state(host, "connected")["control_path"] == str(path)
+        assert path.is_socket()
+    lab.switch("home", "cafe")
+    until("all recovered", lambda: {h["recoveries"] for h in agent.status()["hosts"]} == {1}, 20.0)
+    for host, path in paths.items():
+        assert agent.wait_state(host, "connected")["control_path"] == str(path)
+        check = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "check", host]
+        assert lab.laptop.run(check).stderr.startswith("Master running"), path
+    assert {p for p in lab.files.ssh.iterdir() if p.is_socket()} == {*paths.values()}
+    assert not list(lab.files.root.rglob("marker*"))
+
+
+def test_a_forward_of_strange_signs_is_only_a_forward(lab: Lab, agent: Agent) -> None:
+    """What stands in a forward reaches the master as it is: no shell, no option, no other file."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    listen = f"{lab.files.home}/a b;$(touch marker).sock"
+    agent.start(
+        "[hosts.web01]\n"
+        f"local = [{json.dumps(listen + ':/tmp/x')}, '9000:$(touch marker):22', '9001:-oProxyCommand=x:22']\n"
+    )
+    agent.wait_state("web01", "connected")
+    until("it listens", Path(listen).is_socket)
+    for port in (9000, 9001):
+        until(f"{port} listens", lambda port=port: listens(lab, port))  # type: ignore[misc]  # bound at once
+        with contextlib.suppress(TrayagentError), lab.probe(port) as probe:
+            probe.release()
+            probe.result(deadline_s=0.3)
+    assert not list(lab.files.root.rglob("marker*"))
+    assert agent.wait_state("web01", "connected")["pid"]
