@@ -1,0 +1,335 @@
+"""The icon and its menu as a panel asks for them, over a private bus, with a fake watcher."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.desktop.actors import BLUE, GREEN, RED, FakeWatcher, Panel, look, menu, pixmaps
+from tests.desktop.desk import Desk, run, until
+from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+
+
+@asynccontextmanager
+async def on_the_bus(desk: Desk, **of_tray: Any) -> AsyncIterator[tuple[StatusNotifierTray, list[Any]]]:
+    """Run a tray on a private bus; yield it and what was chosen in its menu."""
+    if "DBUS_SESSION_BUS_ADDRESS" not in desk.environment:
+        desk.bus()
+    chosen: list[Any] = []
+    tray = StatusNotifierTray(chosen.append, **of_tray)
+    bus = SessionBus([tray], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"], first_retry_s=0.02)
+    bus.start()
+    try:
+        yield tray, chosen
+    finally:
+        tray.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def with_panel(
+    desk: Desk, **of_tray: Any
+) -> AsyncIterator[tuple[StatusNotifierTray, list[Any], Panel]]:
+    """Run a tray that is registered with a fake watcher, and the panel's end of it."""
+    address = desk.bus()
+    watcher = await FakeWatcher().take(address)
+    async with on_the_bus(desk, **of_tray) as (tray, chosen):
+        tray.show(look())
+        await until(lambda: watcher.registered, "registered")
+        panel = await Panel.on(address, watcher.registered[0])
+        try:
+            yield tray, chosen, panel
+        finally:
+            panel.close()
+            watcher.leave()
+
+
+def test_every_property_is_there_and_well_formed(desk: Desk) -> None:
+    """A panel that asks for all properties gets each that the specification names, of its own type."""
+
+    async def body() -> None:
+        async with with_panel(desk) as (_, _, panel):
+            icon = await panel.properties("org.kde.StatusNotifierItem")
+            assert set(icon) == {
+                "Category", "Id", "Title", "Status", "WindowId", "IconThemePath", "IconName", "IconPixmap",
+                "IconAccessibleDesc", "OverlayIconName", "OverlayIconPixmap", "AttentionIconName",
+                "AttentionIconPixmap", "AttentionAccessibleDesc", "AttentionMovieName", "ToolTip",
+                "ItemIsMenu", "Menu",
+            }  # fmt: skip
+            assert [p[0] for p in icon["IconPixmap"]] == [16, 22, 24, 32, 48]
+            assert icon["IconPixmap"][0] == (16, 16, bytes([255, *RED]) * 256)
+            assert icon["ToolTip"] == ("", [], "trayagent", "2 of 2")
+            assert (icon["Id"], icon["Status"], icon["Menu"]) == ("trayagent", "Active", "/MenuBar")
+            of_menu = await panel.properties("com.canonical.dbusmenu")
+            assert of_menu == {"Version": 3, "TextDirection": "ltr", "Status": "normal", "IconThemePath": []}
+            assert panel.service.startswith("org.kde.StatusNotifierItem-")
+
+    run(body())
+
+
+def test_the_menu_is_told_as_the_panel_asks(desk: Desk) -> None:
+    """Layout, depth, chosen properties, single properties; what is not there is an error, not a crash."""
+
+    async def body() -> None:
+        async with with_panel(desk) as (_, _, panel):
+            items = await panel.items()
+            assert items["web__01: connected"][1]["children-display"] == "submenu"
+            assert items["2 hosts connected"][1]["enabled"] is False
+            assert items["Start at login"][1] == {
+                "label": "Start at login", "toggle-type": "checkmark", "toggle-state": 1,
+            }  # fmt: skip
+            assert items["1 hour"][1]["toggle-type"] == "radio"
+            _, shallow = await panel.ask("GetLayout", "iias", 0, 1, ["label"])
+            assert all(not child.value[2] for child in shallow[2])
+            number = items["Quit (masters stay)"][0]
+            (group,) = await panel.ask("GetGroupProperties", "aias", [number, 9999], ["label"])
+            assert group[0] == number
+            assert group[1]["label"].value == "Quit (masters stay)"
+            assert len(await panel.ask("GetGroupProperties", "aias", [], [])) == 17
+            assert (await panel.ask("GetProperty", "is", number, "label")).value == "Quit (masters stay)"
+            wrong = "org.freedesktop.DBus.Error.InvalidArgs"
+            assert await panel.ask("GetProperty", "is", number, "colour") == wrong
+            assert await panel.ask("GetLayout", "iias", 9999, -1, []) == wrong
+            assert await panel.ask("AboutToShow", "i", 9999) == wrong
+            assert await panel.ask("AboutToShowGroup", "ai", [0, 9999]) == [[], [9999]]
+
+    run(body())
+
+
+def test_a_click_reaches_the_key_and_a_stale_one_nobody(desk: Desk) -> None:
+    """Numbers are never used again: a click on a host that went away does not hit its successor."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, chosen, panel):
+            items = await panel.items()
+            old = (await panel.ask("GetLayout", "iias", items["db: connected"][0], -1, []))[1][2][0].value[0]
+            await click(panel, items["Reconnect all"][0])
+            assert chosen == ["reconnect"]
+            await click(panel, items["2 hosts connected"][0])
+            tray.show(look(hosts=("web_01", "mail")))
+            assert await click(panel, old) == "org.freedesktop.DBus.Error.InvalidArgs"
+            tray.show(look(hosts=("web_01", "db")))
+            again = await panel.items()
+            assert again["web__01: connected"][0] == items["web__01: connected"][0]
+            assert again["db: connected"][0] not in {number for number, _ in items.values()}
+            assert chosen == ["reconnect"]
+            quit_ = again["Quit (masters stay)"][0]
+            group = [[quit_, "clicked", variant(), 0], [9999, "clicked", variant(), 0]]
+            assert await panel.ask("EventGroup", "a(isvu)", group) == [9999]
+            assert chosen == ["reconnect", "quit"]
+
+    run(body())
+
+
+def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: Desk) -> None:
+    """An open menu survives what is told as properties; a layout is told with its nearest parent."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, _, panel):
+            items = await panel.items()
+            tray.show(look(state="offline", chosen="1 hour"))
+            await until(lambda: len(panel.signals) == 1, "one signal")
+            name, (updated, removed) = panel.signals.pop()
+            assert (name, removed) == ("ItemsPropertiesUpdated", [])
+            changed = {number: {k: v.value for k, v in props.items()} for number, props in updated}
+            assert changed[items["1 hour"][0]] == {"toggle-state": 1}
+            assert changed[items["db: connected"][0]] == {"label": "db: offline"}
+            tray.show(look(state="offline", chosen="1 hour", hosts=("web_01",)))
+            await until(lambda: panel.signals, "a signal")
+            assert [(name, body[1]) for name, body in panel.signals] == [("LayoutUpdated", 0)]
+
+    run(body())
+
+
+def test_the_icon_tells_only_what_changed(desk: Desk) -> None:
+    """The same look costs no message; a tooltip does not make the panel fetch pictures."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, _, panel):
+            tray.show(look())
+            tray.show(look(tooltip="1 of 2"))
+            await until(lambda: panel.signals, "a signal")
+            assert [name for name, _ in panel.signals] == ["NewToolTip"]
+            panel.signals.clear()
+            tray.show(Look(pixmaps(GREEN), "trayagent", "1 of 2", menu(), attention=True))
+            await until(lambda: len(panel.signals) == 3, "the signals")
+            assert [s[0] for s in panel.signals] == ["NewIcon", "NewAttentionIcon", "NewStatus"]
+            assert panel.signals[-1][1] == ["NeedsAttention"]
+
+    run(body())
+
+
+def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> None:
+    """The first at once, the last for certain, and not more than four a second between."""
+
+    async def body() -> None:
+        async with with_panel(desk) as (tray, _, panel):
+            await asyncio.sleep(0.3)  # the first look's own quarter of a second
+            loop = asyncio.get_running_loop()
+            begin = loop.time()
+            for i in range(200):
+                tray.show(look((GREEN, BLUE)[i % 2], tooltip=str(i), state=f"at {i}"))
+                await asyncio.sleep(max(0, begin + (i + 1) * 0.005 - loop.time()))
+            sent = [name for name, _ in panel.signals].count("NewToolTip")
+            assert 1 <= sent <= 1 + (loop.time() - begin) * 4
+            await until(
+                lambda: tray._shown == look(BLUE, tooltip="199", state="at 199"), "the last one is seen"
+            )
+            icon = await panel.properties("org.kde.StatusNotifierItem")
+            assert icon["ToolTip"][3] == "199"
+
+    run(body())
+
+
+def test_what_is_told_at_opening_is_seen_at_once(desk: Desk) -> None:
+    """How long ago something was is told anew when the menu opens, before the panel draws it."""
+
+    async def body() -> None:
+        times: list[str] = []
+
+        def opening() -> None:
+            times.append("opened")
+            tray.show(look(state=f"opened {len(times)}", hosts=("web_01", "db", "mail")))
+
+        async with with_panel(desk, interval_s=60, opening=opening) as (tray, _, panel):
+            assert await panel.ask("AboutToShow", "i", 0) is True
+            assert "mail: opened 1" in await panel.items()
+            assert await panel.ask("AboutToShow", "i", 0) is False
+            assert times == ["opened", "opened"]
+
+    run(body())
+
+
+def test_a_panel_that_comes_late_or_again_gets_the_icon(desk: Desk) -> None:
+    """No watcher is no error; each that appears is told, and `problem` follows."""
+
+    async def body() -> None:
+        address = desk.bus()
+        async with on_the_bus(desk) as (tray, _):
+            tray.show(look())
+            await until(lambda: "no panel" in (tray.problem or ""), "the lack is told")
+            for _ in range(3):
+                watcher = await FakeWatcher().take(address)
+                await until(lambda w=watcher: w.registered, "registered")  # type: ignore[misc]  # mypy: a lambda's default
+                await until(lambda: tray.problem is None, "no problem left")
+                watcher.leave()
+                await until(lambda: tray.problem is not None, "its end is seen")
+
+    run(body())
+
+
+def test_a_watcher_that_refuses_is_asked_again_and_logged_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may only be starting; after its refusals the icon is there."""
+
+    async def body() -> None:
+        watcher = await FakeWatcher(refuses=4).take(desk.bus())
+        async with on_the_bus(desk, first_retry_s=0.01) as (tray, _):
+            tray.show(look())
+            await until(lambda: "not now" in (tray.problem or ""), "the refusal is told")
+            await until(lambda: tray.problem is None, "it is registered after all")
+            assert watcher.asked == 5
+            watcher.leave()
+
+    with caplog.at_level(logging.WARNING):
+        run(body())
+    assert [r.message for r in caplog.records].count(
+        "the panel's tray refuses the icon: RegisterStatusNotifierItem: not now"
+    ) == 1
+
+
+@pytest.mark.parametrize(("said", "problem"), [(True, None), (False, "shows nothing yet")])
+def test_a_watcher_without_a_panel_is_a_problem_until_one_comes(
+    desk: Desk, said: bool, problem: str | None
+) -> None:
+    """KDE's watcher lives without a panel; when one registers, the problem goes."""
+
+    async def body() -> None:
+        watcher = await FakeWatcher(host=said).take(desk.bus())
+        async with on_the_bus(desk) as (tray, _):
+            tray.show(look())
+            await until(lambda: watcher.registered, "registered")
+            await until(
+                lambda: (problem in (tray.problem or "?")) if problem else tray.problem is None, "told"
+            )
+            watcher.StatusNotifierHostRegistered()
+            await until(lambda: tray.problem is None, "the problem goes")
+            watcher.leave()
+
+    run(body())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
+    """It cannot say whether it shows icons; the icon is registered all the same."""
+
+    async def body() -> None:
+        watcher = await FakeWatcher(host="perhaps").take(desk.bus())
+        async with on_the_bus(desk) as (tray, _):
+            tray.show(look())
+            await until(lambda: watcher.registered and tray.problem is None, "registered")
+            watcher.leave()
+
+    run(body())
+
+
+def test_an_icon_that_is_taken_away_is_gone_while_the_bus_stays(desk: Desk) -> None:
+    """The name is given back and the objects are gone."""
+
+    async def body() -> None:
+        async with with_panel(desk) as (tray, _, panel):
+            tray.close()
+            name = panel.service
+
+            async def has_owner() -> bool:
+                return bool(await panel.ask("NameHasOwner", "s", name, on="org.freedesktop.DBus"))
+
+            end = asyncio.get_running_loop().time() + 10
+            while await has_owner():
+                assert asyncio.get_running_loop().time() < end
+                await asyncio.sleep(0.01)
+
+    run(body())
+
+
+def test_5000_updates_leave_nothing_behind(desk: Desk) -> None:
+    """Memory after 5,000 changes of labels and of structure is what it was after 500."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, _, panel):
+
+            async def change(times: int) -> int:
+                for i in range(times):
+                    tray.show(look((GREEN, BLUE)[i % 2], state=f"at {i}", hosts=("web_01", f"host {i}")))
+                    if i % 20 == 0:
+                        await panel.items()
+                    panel.signals.clear()
+                gc.collect()
+                return len(gc.get_objects())
+
+            before = await change(500)
+            assert await change(5000) - before < 300
+            assert len(tray._layouts._ids) == len(tray._layouts.nodes) - 1
+
+    run(body())
+
+
+async def click(panel: Panel, number: int) -> Any:
+    """Send what a panel sends for a click."""
+    return await panel.ask("Event", "isvu", number, "clicked", variant(), 0)
+
+
+def variant() -> Any:
+    """Return the empty data that panels send along."""
+    from dbus_fast import Variant
+
+    return Variant("i", 0)
