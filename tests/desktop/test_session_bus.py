@@ -1,0 +1,150 @@
+"""The connection to the session bus: found without DISPLAY, made again, harmless where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.desktop.actors import look
+from tests.desktop.desk import Desk, run, until
+from trayagent.desktop.bus import SessionBus, session_bus_address
+from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+
+
+class User:
+    """Remembers what it was told."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.connections, self.ends, self.trouble = list[Connection](), list[str](), trouble
+
+    async def on_bus(self, connection: Connection) -> None:
+        """Take the connection, or fail."""
+        self.connections.append(connection)
+        if self.trouble is not None:
+            raise self.trouble
+
+    def off_bus(self, reason: str) -> None:
+        """Remember why."""
+        self.ends.append(reason)
+
+
+def test_the_bus_is_found_as_a_systemd_unit_sees_it(tmp_path: Path) -> None:
+    """The variable first, else the socket in the runtime folder; DISPLAY is never asked."""
+    assert (
+        session_bus_address({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/a", "XDG_RUNTIME_DIR": "/b"})
+        == "unix:path=/a"
+    )
+    assert session_bus_address({"XDG_RUNTIME_DIR": str(tmp_path), "DISPLAY": ":0"}) is None
+    (tmp_path / "bus").touch()
+    assert session_bus_address({"XDG_RUNTIME_DIR": str(tmp_path)}) == f"unix:path={tmp_path}/bus"
+    assert session_bus_address({}) is None
+
+
+def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> None:
+    """Its users hear of the end and of the new connection."""
+
+    async def body() -> None:
+        address = f"unix:path={desk.folder}/bus"
+        desk.bus(address)
+        user, tray = User(), StatusNotifierTray(lambda _: None)
+        bus = SessionBus([user, tray], address=lambda: address, first_retry_s=0.02)
+        tray.show(look())
+        bus.start()
+        for count in (1, 2, 3):
+            await until(lambda n=count: len(user.connections) == n, "connected")  # type: ignore[misc]  # a lambda's default
+            await until(lambda: "no panel" in (tray.problem or ""), "the tray is on the bus")
+            assert bus.problem is None
+            desk.end(desk._children[-1])
+            await until(lambda: bus.problem is not None, "its end is seen")
+            await until(lambda: "bus" in (tray.problem or ""), "the tray says so")
+            if count < 3:
+                desk.bus(address)
+        await bus.close()
+
+    run(body())
+
+
+def test_a_bus_that_never_was_costs_nothing_until_somebody_nudges(desk: Desk) -> None:
+    """No timer runs; a nudge finds the bus that a login has brought."""
+
+    async def body() -> None:
+        user = User()
+        bus = SessionBus(
+            [user], address=lambda: desk.environment.get("DBUS_SESSION_BUS_ADDRESS"), first_retry_s=0.01
+        )
+        bus.start()
+        await until(lambda: user.ends, "the lack is told")
+        assert "DBUS_SESSION_BUS_ADDRESS is not set" in (bus.problem or "")
+        await asyncio.sleep(0.1)
+        assert len(user.ends) == 1
+        desk.bus()
+        bus.nudge()
+        await until(lambda: user.connections, "connected")
+        await bus.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "carrier-pigeon:to=home", ""])
+def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
+    """Whatever the variable holds, the agent works on."""
+
+    async def body() -> None:
+        user = User()
+        bus = SessionBus([user], address=lambda: address or None)
+        bus.start()
+        await until(lambda: user.ends, "told")
+        assert "no session bus" in (bus.problem or "")
+        await bus.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("trouble", [BusCallError("not today"), ValueError("a bug")])
+def test_one_users_trouble_is_not_the_others(
+    desk: Desk, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the connection stays for the others."""
+
+    async def body() -> None:
+        first, second = User(trouble), User()
+        address = desk.bus()
+        bus = SessionBus([first, second], address=lambda: address)
+        bus.start()
+        await until(lambda: second.connections, "the other one is told")
+        await until(lambda: caplog.records, "it is logged")
+        (answer,) = await second.connections[0].call(
+            Call("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ListNames"), answer="as"
+        )
+        assert "org.freedesktop.DBus" in answer
+        await bus.close()
+
+    with caplog.at_level(logging.WARNING, "trayagent.desktop.bus"):
+        run(body())
+
+
+def test_calls_say_what_went_wrong(desk: Desk) -> None:
+    """A refusal, an answer of another shape and a bus that ended are one kind of error."""
+
+    async def body() -> None:
+        user, address = User(), desk.bus()
+        bus = SessionBus([user], address=lambda: address)
+        bus.start()
+        await until(lambda: user.connections, "connected")
+        connection = user.connections[0]
+        there = ("org.freedesktop.DBus", "/", "org.freedesktop.DBus")
+        with pytest.raises(BusCallError, match="does not understand"):
+            await connection.call(Call(*there, "NoSuchThing"))
+        with pytest.raises(BusCallError, match="answered 'as', not 's'"):
+            await connection.call(Call(*there, "ListNames"), answer="s")
+        desk.end(desk._children[-1])
+        await until(lambda: user.ends, "its end is seen")
+        with pytest.raises(BusCallError, match="gone"):
+            await connection.call(Call(*there, "ListNames"), answer="as")
+        await bus.close()
+
+    run(body())
