@@ -14,6 +14,7 @@ from typing import Any
 
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.files import keygen
+from trayagent.sandbox.tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = "[hosts.web01]\n"
@@ -314,3 +315,29 @@ def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Age
     assert view["problem"]["code"] == "passphrase-needed"
     assert "ssh-add" in view["problem"]["hint"]
     assert (asked(server), server.logins()) == (1, 0)
+
+
+def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_mended(lab: Lab, agent: Agent) -> None:
+    """`config-error` with ssh's own words, also after `reconnect`, which does not hang; connected after the edit."""
+    server(lab)
+    lab.ssh_config({"web01": {**SERVER, "BogusOption": "yes"}})
+    agent.start(CONFIG)
+    in_trouble(agent, "failed", "config-error", "bogusoption")
+    done = agent.cli("reconnect", "web01", deadline_s=10.0)
+    assert done.returncode == 1, done
+    assert "bogusoption" in done.stderr, done
+    in_trouble(agent, "failed", "config-error", "bogusoption")
+    lab.ssh_config({"web01": SERVER})
+    agent.wait_state("web01", "connected")
+
+
+def test_an_ssh_that_is_missing_is_said_and_found_by_reconnect(lab: Lab, agent: Agent) -> None:
+    """`ssh-missing` names the program; `reconnect` finds it once it is installed, without a restart."""
+    server(lab)
+    program = lab.files.root / "ssh"
+    agent.env["TRAYAGENT_SSH"] = str(program)
+    agent.start(CONFIG)
+    in_trouble(agent, "failed", "ssh-missing", str(program))
+    program.symlink_to(tool("ssh"))
+    assert agent.cli("reconnect", "web01", deadline_s=10.0).returncode == 0
+    agent.wait_state("web01", "connected")

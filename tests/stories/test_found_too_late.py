@@ -5,8 +5,10 @@ from __future__ import annotations
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import Story
 from trayagent.core import events as e
-from trayagent.core.actions import Dial
+from trayagent.core.actions import Dial, Resolve
+from trayagent.core.failure import Failure
 from trayagent.core.hosts import Wish
+from trayagent.core.problems import Problem
 
 
 def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) -> None:
@@ -57,3 +59,20 @@ def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
         story.forget()
         story.after(0.1).resolved("web", server="198.51.100.2" if kind == "dns" else "198.51.100.3")
         assert story.did(Dial)
+
+
+def test_ssh_is_asked_again_in_time_where_it_gave_no_answer(story: Story) -> None:
+    """A Match exec that was too slow at login is no reason to fail for ever; nor is it asked all the time."""
+    story.configured(web=Wish(listed=True, connect="always"))
+    story.network(HOME)
+    story.started()
+    no_answer = Failure(Problem("config-error", "ssh -G web took longer than 2 s"), "config")
+    story.post(e.ResolveFailed(story.t, "web", no_answer))
+    assert story.shown("web") == "failed"
+    story.forget()
+    story.after(299)
+    assert not story.did(Resolve)
+    story.after(2)
+    assert len(story.did(Resolve)) == 1
+    story.resolved("web")
+    assert story.did(Dial)

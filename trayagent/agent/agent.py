@@ -261,12 +261,17 @@ class Agent:
         try:
             answer = await self._resolver.ask(name)
         except TrayagentError as error:
-            failure = Failure(Problem("config-error", error.title, error.hint), "config")
-            self._shell.post(ResolveFailed(time.monotonic(), name, failure))
+            self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error)))
         else:
             self._shell.post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
         if self._noticing is not None:
             self._noticing.follow_folders(self._shell.state)
+
+
+def _unresolved(error: TrayagentError) -> Failure:
+    if error.code == "ssh-missing":
+        return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
+    return Failure(Problem("config-error", error.title, error.hint), "config")
 
 
 def _remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:

@@ -116,6 +116,12 @@ class Dialling:
             self._failed(action, Failure(Problem("config-error", error.title, error.hint), "config"))
         except _Failed as failed:
             self._failed(action, failed.failure)
+        except OSError as error:
+            title = f"ssh could not be started for {host.name}: {error.strerror or error}"
+            self._failed(action, Failure(Problem("unknown", title, "It is tried again"), "unknown"))
+        except Exception:
+            self._failed(action, _bug(host))
+            raise
         else:
             self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master))
 
@@ -236,8 +242,14 @@ class Dialling:
     # Putting in place.
 
     async def _take_over(self, action: a.TakeOver, host: Host) -> None:
-        await self._put_in_place(action, host)
-        self._records.end_attempt(action.master.control_path)
+        try:
+            await self._put_in_place(action, host)
+        except Exception:
+            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, _bug(host)))
+            await end(action.master)
+            raise
+        finally:
+            self._records.end_attempt(action.master.control_path)
 
     async def _put_in_place(self, action: a.TakeOver, host: Host) -> None:
         path, new, old = self.control_path(host), action.master, action.old
@@ -308,6 +320,12 @@ class _Failed(Exception):  # noqa: N818  # it carries a failure
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.problem.title)
         self.failure = failure
+
+
+def _bug(host: Host) -> Failure:
+    """Return the failure of an attempt that ended as nobody foresaw: the host must not wait for it for ever."""
+    hint = "It is tried again; the agent's log says more"
+    return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")
 
 
 def _taken(path: str, by: str) -> Failure:

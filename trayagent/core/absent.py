@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.actions import Resolve
 from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, wanted
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
@@ -21,12 +22,24 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
         return False, None
     if host.attempt is not None:
         return _await(turn, host, host.attempt, way)
-    if host.resolved is None or (host.wish.interactive and not host.asked):
-        return False, None  # `ssh -G` has not answered yet, or a person must begin it
+    if host.resolved is None:
+        return _await_answer(turn, host)
+    if host.wish.interactive and not host.asked:
+        return False, None  # a person must begin it
     due = host.retry.at
     if not host.asked and (due is None or due > turn.now):
         return False, due
     return start(turn, host, way, "user" if host.asked else "connect", 1, "master=none")
+
+
+def _await_answer(turn: Turn, host: Host) -> Step:
+    """`ssh -G` has not answered yet; where it failed (a slow Match exec, no ssh), it is asked again in time."""
+    due = host.retry.at
+    if host.retry.kind is None or due is None or due > turn.now:
+        return False, due if host.retry.kind is not None else None
+    turn.do(Resolve(host.name))
+    turn.put(host, retry=replace(host.retry, at=None))
+    return False, None
 
 
 def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:

@@ -22,7 +22,7 @@ def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
     host = _without_dead_attempt(turn, host, way)
     if host.asked and not way.open:
         host = turn.put(host, asked=False)
-    if host.asked and host.attempt is None:
+    if host.asked and host.attempt is None and host.resolved is not None:
         return start(turn, host, way, "user", 0, "user=reconnect")
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
         return put_in_place(turn, host, host.attempt, 0, "user=reconnect")

@@ -14,9 +14,12 @@ from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
 from trayagent.core.logins import foreign_proxy
 from trayagent.core.network import Touched
 from trayagent.core.paths import Way, is_private, way_for
+from trayagent.core.problems import Code
 from trayagent.core.retry import LOCAL_KINDS, STOP_KINDS, rearmed, with_new_credentials
+from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
 
+_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
 _PLACES_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
 _WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"dropped", "booting", "auth"})
 
@@ -226,9 +229,11 @@ def host_resolved(turn: Turn, event: HostResolved) -> None:
         return
     old = host.resolved
     changed = old is not None and old != event.resolved
-    retry = _after_answer(turn, host) if changed or host.retry.kind in STOP_KINDS else host.retry
+    unanswered = old is None and host.retry.kind is not None
+    again = changed or unanswered or host.retry.kind in STOP_KINDS
+    retry = _after_answer(turn, host) if again else host.retry
     problem = host.problem
-    if problem is not None and problem.code == "config-error":
+    if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
         problem = None
     host = turn.put(host, resolved=event.resolved, hop=event.hop, retry=retry, problem=problem)
     if old is not None and old.forwards != event.resolved.forwards:
@@ -240,7 +245,7 @@ def _after_answer(turn: Turn, host: Host) -> Retry:
     retry = host.retry
     if retry.at is None:
         return with_new_credentials(host, turn.now)
-    if retry.kind in LOCAL_KINDS:
+    if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=turn.now)
     # Where the answers depend on the place, a flapping network changes them too.
     return rearmed(retry, turn.now) if _waits(retry, turn.now) else retry
@@ -251,8 +256,13 @@ def resolve_failed(turn: Turn, event: ResolveFailed) -> None:
     host = turn.get(event.name)
     if host is None:
         return
-    retry = host.retry if host.resolved is not None else replace(host.retry, at=None, kind=event.failure.kind)
-    turn.put(host, problem=event.failure.problem, retry=retry)
+    problem = event.failure.problem
+    if host.resolved is None:
+        if problem != host.problem:
+            turn.tell("connect-failed", host.name, problem.title, code=problem.code)
+        retry = replace(host.retry, at=turn.now + RETRY_MAX_S, kind=event.failure.kind)
+        host = turn.put(host, asked=False, retry=retry)
+    turn.put(host, problem=problem)
     turn.because(
         host.name, 0, "resolve-failed", f"kind={event.failure.kind} kept={host.resolved is not None}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from trayagent.core.actions import Kill, Remember, SendProbe
+from trayagent.core.actions import Kill, Remember, Resolve, SendProbe
 from trayagent.core.attempts import give_up_attempt
 from trayagent.core.events import (
     CredentialsChanged,
@@ -38,6 +38,8 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
         elif attempt is not None and not attempt.taking_over:
             host = turn.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
         turn.change(servers=forgiven(turn.state.servers, host.server))
+        if host.resolved is None:
+            turn.do(Resolve(name))  # it failed, or nobody asked: what stood in the way may be gone
         turn.because(name, 0, "user", "asked=reconnect")
         if remembered:
             turn.do(Remember(name))
