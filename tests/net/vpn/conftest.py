@@ -1,0 +1,94 @@
+"""A private bus that stands for the system's, and a watch on the NetworkManager that is on it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.net.conftest import need
+from tests.net.test_linux_logind import Bus, until
+from tests.net.vpn.fake_networkmanager import FakeNetworkManager
+from trayagent.core.vpns import ManagerFacts, VpnConnection
+from trayagent.net.hints import Hint, NetworkManagerSaid
+from trayagent.net.vpn.networkmanager import NetworkManager
+
+SOON_S = 0.01
+
+
+@pytest.fixture
+def bus() -> Iterator[Bus]:
+    """Start a private bus."""
+    need(shutil.which("dbus-daemon"), "dbus-daemon")
+    folder = Path(tempfile.mkdtemp(prefix="ta-bus-"))
+    made = Bus(folder)
+    made.start()
+    yield made
+    made.stop()
+    shutil.rmtree(folder)
+
+
+class Watched:
+    """A watch, and everything that it told."""
+
+    def __init__(self, address: str) -> None:
+        self.source = NetworkManager(address, first_retry_s=SOON_S)
+        self.told: list[ManagerFacts] = []
+
+    def hear(self, hint: Hint) -> None:
+        """Take a hint."""
+        assert isinstance(hint, NetworkManagerSaid)
+        self.told.append(hint.facts)
+
+    @property
+    def facts(self) -> ManagerFacts:
+        """The last that was told."""
+        return self.told[-1] if self.told else ManagerFacts()
+
+    def vpn(self, name: str = "Corp VPN") -> VpnConnection:
+        """Return a VPN, down where nothing was told of it."""
+        return self.facts.vpn(name) or VpnConnection(name, "", "down")
+
+    async def until_vpn(self, state: str, name: str = "Corp VPN") -> VpnConnection:
+        """Wait until a VPN has that state."""
+        await until(lambda: self.vpn(name).state == state, f"{name} is {state}; told: {self.told[-3:]}")
+        return self.vpn(name)
+
+    def states(self, name: str = "Corp VPN") -> list[str]:
+        """Return the states of a VPN in the order in which they were told, each once."""
+        found: list[str] = []
+        for facts in self.told:
+            vpn = facts.vpn(name)
+            if vpn is not None and found[-1:] != [vpn.state]:
+                found.append(vpn.state)
+        return found
+
+
+@asynccontextmanager
+async def scene(bus: Bus) -> AsyncIterator[tuple[FakeNetworkManager, Watched]]:
+    """A NetworkManager with a Wi-Fi and without a VPN, and a watch that has read it."""
+    manager = await FakeNetworkManager.on(bus.address)
+    try:
+        async with watching(bus.address) as watched:
+            await until(lambda: watched.facts.running, "it is read")
+            yield manager, watched
+    finally:
+        manager.leave()
+
+
+@asynccontextmanager
+async def watching(address: str) -> AsyncIterator[Watched]:
+    """Watch the NetworkManager of a bus; the watch is closed afterwards, and its tasks must have ended."""
+    watched = Watched(address)
+    watched.source.start(watched.hear)
+    task = watched.source._watching
+    assert task is not None
+    try:
+        yield watched
+    finally:
+        watched.source.close()
+        await until(task.done, "the watch ends")

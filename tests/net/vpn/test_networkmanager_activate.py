@@ -1,0 +1,85 @@
+"""Bringing a VPN up through NetworkManager, and each way in which it may refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.net.test_linux_logind import Bus, run
+from tests.net.vpn.conftest import scene, watching
+from tests.net.vpn.fake_networkmanager import CORP, FakeNetworkManager
+from trayagent.errors import TrayagentError
+from trayagent.net.vpn import networkmanager_words as words
+
+HOME, VPN, WG = (f"{words.SETTINGS}/{n}" for n in (1, 2, 3))
+
+
+def fill(manager: FakeNetworkManager) -> None:
+    """Save a Wi-Fi, a VPN and a WireGuard connection; one vanished since it was listed."""
+    manager.profiles = {
+        HOME: {"id": "Corp VPN", "uuid": "1", "type": words.WIFI},
+        VPN: {"id": "Corp VPN", "uuid": CORP, "type": "vpn"},
+        WG: {"id": "Guard", "uuid": "3", "type": "wireguard"},
+        f"{words.SETTINGS}/4": {"id": "Nonsense"},
+    }
+
+
+@pytest.mark.parametrize(("name", "path"), [("Corp VPN", VPN), (CORP, VPN), ("Guard", WG)])
+def test_a_vpn_is_activated_by_name_or_uuid(bus: Bus, name: str, path: str) -> None:
+    """Exactly that VPN connection, never a Wi-Fi of the same name, on the network that NetworkManager chooses."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            await watched.source.activate(name)
+            assert manager.activated == [[path, "/", "/"]]
+
+    run(body())
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(bus: Bus) -> None:
+    """The error lists what there is, and NetworkManager is not asked to do anything."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            with pytest.raises(TrayagentError) as caught:
+                await watched.source.activate("Crop VPN")
+            assert caught.value.code == "vpn-unknown"
+            assert '"Corp VPN", "Guard"' in caught.value.hint
+            assert manager.activated == []
+            assert await watched.source.vpn_names() == ("Corp VPN", "Guard")
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("ConnectionAlreadyActive", "vpn-active"), ("PermissionDenied", "vpn-refused"),
+     ("UnknownConnection", "vpn-refused")],
+)  # fmt: skip
+def test_a_refusal_says_why_and_what_to_do(bus: Bus, kind: str, code: str) -> None:
+    """NetworkManager's own words, and the command that does the same by hand."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            manager.refusal = (f"{words.NAME}.{kind}", "no, thank you")
+            with pytest.raises(TrayagentError) as caught:
+                await watched.source.activate("Corp VPN")
+            assert caught.value.code == code
+            assert code == "vpn-active" or "no, thank you" in caught.value.title
+            assert "nmcli" in caught.value.hint
+
+    run(body())
+
+
+def test_without_networkmanager_it_is_named_as_missing(bus: Bus) -> None:
+    """No NetworkManager on the bus, and none that was there before."""
+
+    async def body() -> None:
+        async with watching(bus.address) as watched:
+            with pytest.raises(TrayagentError) as caught:
+                await watched.source.activate("Corp VPN")
+            assert caught.value.code == "networkmanager-missing"
+
+    run(body())

@@ -1,0 +1,194 @@
+"""What becomes of a VPN, told by a NetworkManager that a test plays."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.net.test_linux_logind import Bus, run, until
+from tests.net.vpn.conftest import scene, watching
+from tests.net.vpn.fake_networkmanager import CONFIG, CORP, FakeNetworkManager, FakePlugin
+from trayagent.net.vpn import networkmanager_words as words
+
+
+def test_a_vpn_is_told_from_its_beginning_to_its_end(bus: Bus) -> None:
+    """Connecting, up with its interface, and down because the user said so."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            assert not (await watched.until_vpn("connecting")).asking
+            await manager.activated_as(path)
+            up = await watched.until_vpn("up")
+            assert (up.interface, up.uuid, up.reason) == ("tun0", CORP, None)
+            await manager.end(path, 2)
+            down = await watched.until_vpn("down")
+            assert (down.by_user, down.reason, down.interface) == (True, 2, None)
+            assert watched.states() == ["connecting", "up", "down"]
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [(9, "needs-sign-in"), (10, "needs-sign-in"), (0, "failed"), (6, "failed"), (8, "failed"),
+     (4, "failed"), (2, "down"), (3, "down"), (11, "down"), (12, "down"), (14, "down")],
+)  # fmt: skip
+def test_why_it_ended_decides_its_state(bus: Bus, reason: int, state: str) -> None:
+    """No secrets and a refused login need the user; what was taken away is down; the rest failed."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await watched.until_vpn("connecting")
+            await manager.end(path, reason)
+            ended = await watched.until_vpn(state)
+            assert (ended.reason, ended.by_user) == (reason, reason == 2)
+
+    run(body())
+
+
+@pytest.mark.parametrize("first", ["plug-in", "manager"])
+def test_a_login_that_only_the_plugin_calls_refused_needs_sign_in(bus: Bus, first: str) -> None:
+    """Reason 0 and the plug-in's Failure 0, in either order; another VPN's failure is its own."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            plugin = await FakePlugin.on(bus.address, f"{words.NAME}.openvpn.Connection_3")
+            path = await manager.connect(3)
+            other = await manager.connect(4, "Other VPN", "4")
+            await watched.until_vpn("connecting", "Other VPN")
+            if first == "plug-in":
+                await plugin.fail(0)
+                await until(lambda: watched.source._plugins._path_of, "the plug-in is known")
+            await manager.end(path, 0)
+            if first == "manager":
+                await watched.until_vpn("failed")
+                await plugin.fail(0)
+            await watched.until_vpn("needs-sign-in")
+            await manager.end(other, 0)
+            await watched.until_vpn("failed", "Other VPN")
+            plugin.leave()
+
+    run(body())
+
+
+@pytest.mark.parametrize("failure", [1, 2])
+def test_another_failure_of_the_plugin_is_no_refused_login(bus: Bus, failure: int) -> None:
+    """Connect failed and bad IP configuration are not the user's business."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            plugin = await FakePlugin.on(bus.address, f"{words.NAME}.openvpn.Connection_3")
+            path = await manager.connect(3)
+            await watched.until_vpn("connecting")
+            await plugin.fail(failure)
+            plugin.leave()
+            await until(lambda: not watched.source._plugins._path_of, "the plug-in was heard to the end")
+            await manager.end(path, 0)
+            await watched.until_vpn("failed")
+
+    run(body())
+
+
+def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bus) -> None:
+    """An older plug-in's name has no number; the VPN that is up is not meant. It may be older than the watch."""
+
+    async def body() -> None:
+        plugin = await FakePlugin.on(bus.address, f"{words.NAME}.vpnc")
+        async with scene(bus) as (manager, watched):
+            other = await manager.connect(4, "Other VPN", "4")
+            await manager.activated_as(other)
+            await watched.until_vpn("up", "Other VPN")
+            path = await manager.connect(3)
+            await watched.until_vpn("connecting")
+            await plugin.fail(0)
+            plugin.leave()
+            await until(lambda: not watched.source._plugins._path_of, "the plug-in was heard to the end")
+            await manager.end(path, 0)
+            await watched.until_vpn("needs-sign-in")
+            await manager.end(other, 0)
+            await watched.until_vpn("failed", "Other VPN")
+
+    run(body())
+
+
+def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
+    """After a refusal a good password: connecting, up; its end without a word is down, without the old reason."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            await manager.end(await manager.connect(3), 9)
+            await watched.until_vpn("needs-sign-in")
+            path = await manager.connect(4)
+            await watched.until_vpn("connecting")
+            await manager.activated_as(path)
+            await watched.until_vpn("up")
+            manager.forget(path)
+            gone = [path, [words.ACTIVE, words.VPN]]
+            await manager.signal(words.OBJECTS, words.OBJECT_MANAGER, "InterfacesRemoved", "oas", gone)
+            assert (await watched.until_vpn("down")).reason is None
+
+    run(body())
+
+
+def test_a_wait_for_a_secret_is_told(bus: Bus) -> None:
+    """While NetworkManager asks somebody for the password, the VPN is connecting and asking."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.change(path, words.VPN, VpnState=2)
+            await until(lambda: watched.vpn().asking, "it asks")
+            assert watched.vpn().state == "connecting"
+            await manager.change(path, words.VPN, VpnState=3)
+            await until(lambda: not watched.vpn().asking, "it was told")
+
+    run(body())
+
+
+def test_wireguard_has_its_own_device(bus: Bus) -> None:
+    """A WireGuard connection is a VPN too, and its interface is that of its device."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3, kind="wireguard")
+            await watched.until_vpn("connecting")
+            await manager.activated_as(path, "wg0")
+            assert (await watched.until_vpn("up")).interface == "wg0"
+            await manager.state(path, 3, 2)
+            assert (await watched.until_vpn("down")).by_user
+
+    run(body())
+
+
+def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
+    """An agent that starts later reads state and interface; the manager need not say anything."""
+
+    async def body() -> None:
+        manager = await FakeNetworkManager.on(bus.address)
+        path = await manager.connect(3)
+        await manager.activated_as(path)
+        manager.objects[words.ROOT, words.NAME]["ActiveConnections"].append(path)
+        async with watching(bus.address) as watched:
+            assert (await watched.until_vpn("up")).interface == "tun0"
+            assert len(watched.told) == 1
+        manager.leave()
+
+    run(body())
+
+
+def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus) -> None:
+    """IPsec has none: no device shares its configuration, and it is not asked for again and again."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.change(path, words.ACTIVE, Ip4Config=CONFIG)
+            await manager.state(path, 2, 1)
+            assert (await watched.until_vpn("up")).interface is None
+            asked = manager.asked
+            await manager.change(words.ROOT, words.NAME, Connectivity=2)
+            await until(lambda: watched.facts.connectivity == "portal", "the next news")
+            assert manager.asked == asked
+
+    run(body())

@@ -1,0 +1,290 @@
+"""The network's name and portal; a NetworkManager that restarts or talks nonsense, a bus that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from tests.net.test_linux_logind import Bus, run, until
+from tests.net.vpn.conftest import scene, watching
+from tests.net.vpn.fake_networkmanager import CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
+from trayagent.core.vpns import ManagerFacts, NetworkName
+from trayagent.net.vpn import networkmanager_words as words
+
+
+def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:
+    """Both names of the connection with the default route, and its interface, in the first hint."""
+
+    async def body() -> None:
+        async with scene(bus) as (_, watched):
+            assert watched.told[0].network == NetworkName("Cafe profile", "Café", "wlan0")
+            assert str(watched.told[0].network) == "Café"
+            assert watched.told[0].connectivity == "full"
+
+    run(body())
+
+
+def test_another_network_is_told_by_its_name(bus: Bus) -> None:
+    """A cable takes the default route: its connection's name, no SSID; then none at all."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            cable = f"{words.ACTIVE_PATHS}2"
+            told = {"Id": "Cable", "Uuid": "9", "Type": "802-3-ethernet", "State": 2, "Devices": [TUNNEL]}
+            manager.objects[TUNNEL, words.DEVICE] = {"Interface": "eth0"}
+            await manager.change(cable, words.ACTIVE, **told)
+            await manager.change(words.ROOT, words.NAME, PrimaryConnection=cable)
+            await until(lambda: watched.facts.network == NetworkName("Cable", None, "eth0"), "the cable")
+            await manager.change(words.ROOT, words.NAME, PrimaryConnection="/", Connectivity=1)
+            await until(lambda: watched.facts.network is None, "no network")
+            assert watched.facts.connectivity == "none"
+
+    run(body())
+
+
+def test_below_a_vpn_with_the_default_route_the_network_keeps_its_name(bus: Bus) -> None:
+    """A VPN that is the primary connection is no network: the one that carries it is."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.activated_as(path)
+            await manager.change(words.ROOT, words.NAME, PrimaryConnection=path)
+            await watched.until_vpn("up")
+            assert str(watched.facts.network) == "Café"
+
+    run(body())
+
+
+def test_a_portal_comes_and_goes(bus: Bus) -> None:
+    """Each value of NMConnectivityState has its word; an unknown one is unknown."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            for number, word in ((2, "portal"), (3, "limited"), (1, "none"), (4, "full"), (77, "unknown")):
+                await manager.change(words.ROOT, words.NAME, Connectivity=number)
+                await until(lambda word=word: watched.facts.connectivity == word, word)  # type: ignore[misc]
+
+    run(body())
+
+
+def test_a_restarted_networkmanager_is_read_again(bus: Bus) -> None:
+    """When it ends, nothing is known; the next one's picture is new, also when its objects come late."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            await manager.activated_as(await manager.connect(3))
+            await watched.until_vpn("up")
+            manager.leave()
+            await until(lambda: watched.facts == ManagerFacts(running=False), "it is gone")
+            assert watched.source.problem == "NetworkManager is not running"
+            later = await FakeNetworkManager.on(bus.address, named=False)
+            root = later.objects.pop((words.ROOT, words.NAME))
+            await later.take_name()
+            await until(lambda: later.asked > 1, "it was asked twice")
+            later.objects[words.ROOT, words.NAME] = root
+            await until(lambda: watched.facts.running, "the next one is read")
+            assert watched.facts.vpns == ()
+            assert watched.source.problem is None
+            later.leave()
+            await until(lambda: not watched.facts.running, "it is gone too")
+
+    run(body())
+
+
+def test_no_networkmanager_is_quiet_until_one_comes(bus: Bus) -> None:
+    """Nothing is told, `problem` says why, and one that comes later is read."""
+
+    async def body() -> None:
+        async with watching(bus.address) as watched:
+            await asyncio.wait_for(watched.source.listening.wait(), 10)
+            assert watched.source.problem == "NetworkManager is not running"
+            assert watched.told == []
+            manager = await FakeNetworkManager.on(bus.address)
+            await until(lambda: watched.facts.running, "it is read")
+            assert watched.source.problem is None
+            manager.leave()
+
+    run(body())
+
+
+def test_without_a_system_bus_the_watch_rests(tmp_path: Path) -> None:
+    """A machine without a bus is not asked again and again."""
+
+    async def body() -> None:
+        async with watching(f"unix:path={tmp_path}/none") as watched:
+            task = watched.source._watching
+            assert task is not None
+            await asyncio.wait_for(task, 10)
+            assert "no system bus" in (watched.source.problem or "")
+            assert watched.told == []
+
+    run(body())
+
+
+def test_a_bus_that_died_is_found_again(bus: Bus) -> None:
+    """Bus and NetworkManager die; facts are unknown, then there again over the new bus."""
+
+    async def body() -> None:
+        async with scene(bus) as (_, watched):
+            bus.stop()
+            await until(lambda: not watched.facts.running, "the end of the bus is told")
+            assert "went away" in (watched.source.problem or "")
+            bus.start()
+            manager = await FakeNetworkManager.on(bus.address)
+            await until(lambda: watched.facts.running, "it is read again")
+            assert watched.source.problem is None
+            manager.leave()
+
+    run(body())
+
+
+NONSENSE: list[dict[str, Any]] = [
+    {"Id": Variant("u", 3)},
+    {"Devices": Variant("s", "none")},
+    {"Devices": Variant("as", ["not a path"])},
+    {"State": Variant("s", "up")},
+    {"Type": Variant("ao", [])},
+    {"VpnState": Variant("d", 1.5)},
+    {"SpecificObject": Variant("b", False)},
+    {"Ip4Config": Variant("a{sv}", {})},
+]
+
+
+@pytest.mark.parametrize("wrong", NONSENSE, ids=",".join)
+def test_malformed_properties_are_logged_once_and_not_fatal(
+    bus: Bus, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever an active connection says of itself, the other one is told rightly."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            bad = await manager.connect(3, "Bad VPN", "3")
+            for _ in range(3):
+                await manager.change(bad, words.ACTIVE, **wrong)
+                await manager.change(bad, words.VPN, **wrong)
+            await manager.activated_as(await manager.connect(4))
+            assert (await watched.until_vpn("up")).interface == "tun0"
+
+    with caplog.at_level(logging.WARNING):
+        run(body())
+    named = [record.getMessage() for record in caplog.records]
+    assert len(named) <= 1, named
+    assert all(next(iter(wrong)) in line for line in named)
+
+
+def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """Properties of the manager itself that are something else: unknown, and told once they are right."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            wrong = {"Connectivity": Variant("s", "good"), "PrimaryConnection": Variant("u", 1)}
+            await manager.change(words.ROOT, words.NAME, **wrong, Devices=Variant("s", "x"))
+            await until(lambda: watched.facts == ManagerFacts(running=True), "nothing is known")
+            await manager.change(words.ROOT, words.NAME, Connectivity=4, PrimaryConnection=LAN)
+            await until(lambda: str(watched.facts.network) == "Café", "it is well again")
+
+    with caplog.at_level(logging.WARNING):
+        run(body())
+    assert len(caplog.records) == 2
+
+
+def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:
+    """Wrong signatures, unknown objects and interfaces: the watch goes on."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await watched.until_vpn("connecting")
+            for signature, values in (("s", ["x"]), ("ss", ["x", "y"]), ("", [])):
+                await manager.signal(path, words.ACTIVE, "StateChanged", signature, values)
+                await manager.signal(path, words.PROPERTIES, "PropertiesChanged", signature, values)
+                arguments = [*values] if signature else []
+                await manager.signal(
+                    words.OBJECTS, words.OBJECT_MANAGER, "InterfacesAdded", signature, arguments
+                )
+            await manager.signal(f"{words.ACTIVE_PATHS}77", words.ACTIVE, "StateChanged", "uu", [4, 9])
+            await manager.activated_as(path)
+            await watched.until_vpn("up")
+            assert watched.states() == ["connecting", "up"]
+
+    run(body())
+
+
+def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
+    """Signals that another process sends straight to the watch change nothing."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            await manager.activated_as(await manager.connect(3))
+            await watched.until_vpn("up")
+            stranger = await FakeNetworkManager.on(bus.address, named=False)
+            own = watched.source._bus
+            assert own is not None
+            for path, body in ((words.ROOT, {"Connectivity": 2}), (f"{words.ACTIVE_PATHS}3", {"State": 4})):
+                await stranger.signal_to(own._bus.unique_name, path, body)
+            await stranger.bus.request_name(f"{words.NAME}.stranger")
+            await until(lambda: watched.source._plugins._path_of, "the stranger's last word was heard")
+            await manager.change(words.ROOT, words.NAME, Connectivity=3)
+            await until(lambda: watched.facts.connectivity == "limited", "the next news")
+            assert watched.states()[-1] == "up"
+            assert "portal" not in {facts.connectivity for facts in watched.told}
+            stranger.leave()
+
+    run(body())
+
+
+def test_a_burst_is_told_at_its_beginning_and_its_end(bus: Bus) -> None:
+    """200 changes within a moment: the first at once, the last state for certain, and few in between."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            await asyncio.sleep(0.06)  # the burst that was the start is over
+            before, began = len(watched.told), time.monotonic()
+            for number in [2, 3] * 100:
+                await manager.change(words.ROOT, words.NAME, Connectivity=number)
+            await manager.change(words.ROOT, words.NAME, Connectivity=1)
+            await until(lambda: watched.facts.connectivity == "none", "the last")
+            took_s = time.monotonic() - began
+            assert len(watched.told) - before <= 2 + took_s / 0.05
+
+    run(body())
+
+
+def test_what_changes_nothing_is_not_told(bus: Bus) -> None:
+    """A scan, a strength, another client's connection: no hint."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            before = len(watched.told)
+            await manager.change(POINT, words.ACCESS_POINT, Ssid=b"Other")
+            await manager.change(DEVICE, words.DEVICE, Interface="wlan9")
+            await manager.change(LAN, words.ACTIVE, Id="Cafe profile")
+            await manager.change(words.ROOT, words.NAME, Connectivity=2)
+            await until(lambda: len(watched.told) > before, "the next news")
+            assert watched.told[before:] == [watched.facts]
+            assert watched.facts.network == NetworkName("Cafe profile", "Café", "wlan0")
+
+    run(body())
+
+
+def test_a_facts_name_finds_the_most_useful_of_two(bus: Bus) -> None:
+    """Two connections with one name: the one that is up speaks; a UUID means one of them."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            await manager.end(await manager.connect(3, uuid="0"), 9)
+            await watched.until_vpn("needs-sign-in")
+            await manager.activated_as(await manager.connect(4))
+            assert (await watched.until_vpn("up")).uuid == CORP
+            other = watched.facts.vpn("0")
+            assert other is not None
+            assert other.state == "needs-sign-in"
+
+    run(body())
