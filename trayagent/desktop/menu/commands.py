@@ -1,0 +1,124 @@
+"""What a line of the menu does when it is chosen; pure data, carried out by whoever shows the menu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Literal
+
+Span = Literal["30-minutes", "1-hour", "tomorrow", "until-resumed"]
+
+SPAN_S: dict[Span, float] = {"30-minutes": 1800.0, "1-hour": 3600.0}
+MORNING = time(6)
+"""When tomorrow begins: before most people sit down at their desk."""
+NIGHT_ENDS = timedelta(hours=4)
+"""Until 4:00 somebody who is still awake means the coming morning when saying tomorrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """One of the agent's own operations; `reconnect` without hosts is all that are wanted up."""
+
+    op: Literal["reconnect", "disconnect", "resume"]
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Pause for a while, counted from the moment it is chosen (see `seconds`); no hosts: everything."""
+
+    span: Span
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Let the person log in at a terminal: a password, a code, a passphrase, a new host key."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTerminal:
+    """Open a terminal on the host."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowWhy:
+    """Show the last decisions about the host."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Start signing in to the VPN."""
+
+    vpn: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUrl:
+    """Open an address in the browser."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Put a text on the clipboard."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditConfiguration:
+    """Open the configuration in the person's editor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowLog:
+    """Show the agent's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartAtLogin:
+    """Start at login from now on, or no longer."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End the agent; the masters stay."""
+
+
+Command = (
+    Do
+    | Pause
+    | LogIn
+    | OpenTerminal
+    | ShowWhy
+    | SignIn
+    | OpenUrl
+    | Copy
+    | EditConfiguration
+    | ShowLog
+    | StartAtLogin
+    | Quit
+)
+
+
+def seconds(span: Span, now: datetime) -> float | None:
+    """Return how long a pause chosen now lasts, in seconds; None: until it is ended. `now` is aware."""
+    if span == "until-resumed":
+        return None
+    return SPAN_S[span] if span in SPAN_S else (tomorrow(now) - now).total_seconds()
+
+
+def tomorrow(now: datetime) -> datetime:
+    """Return the moment, in the person's time zone, that "until tomorrow" means now."""
+    day = (now.astimezone() - NIGHT_ENDS).date() + timedelta(days=1)
+    return datetime.combine(day, MORNING).astimezone()

@@ -1,0 +1,84 @@
+"""A forward in its host's submenu: its state, and the near end to open or to copy; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trayagent.core.forward_spec import parse
+from trayagent.core.forwards import End, Forward
+from trayagent.desktop.menu import words
+from trayagent.desktop.menu.commands import Copy, OpenUrl
+from trayagent.desktop.menu.items import Item, Key, action, label, submenu
+
+HTTPS = frozenset({443, 8443, 9443})
+ALL_INTERFACES = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
+LOOPBACK = frozenset({"", "127.0.0.1", "::1", "localhost"})
+
+
+def forward_item(host: str, given: Mapping[str, Any]) -> Item:
+    """Return a forward's line; a near end that is open can be opened or copied beneath it."""
+    key = ("host", host, "forward", given["kind"], given["spec"])
+    forward = _parsed(given)
+    text = f"{words.sign(given['state'])} {_text(forward, given)}"
+    if given["state"] == "failed" and given["error"]:
+        return label(key, f"{text}: {_reason(given['error'])}")
+    children = tuple(_near_end(key, forward)) if forward and given["state"] == "open" else ()
+    return submenu(key, text, children) if children else label(key, text)
+
+
+def _parsed(given: Mapping[str, Any]) -> Forward | None:
+    try:
+        return parse(given["kind"], given["spec"])
+    except (ValueError, KeyError):
+        return None
+
+
+def _text(forward: Forward | None, given: Mapping[str, Any]) -> str:
+    if forward is None:
+        return words.short(f"{given['kind']} {given['spec']}")
+    here = _end(forward.listen)
+    what = f"{here} → {_end(forward.target)}" if forward.target else f"SOCKS {here}"
+    return words.short(f"there: {what}" if forward.kind == "remote" else what, words.LINE)
+
+
+def _end(end: End) -> str:
+    if end.path is not None:
+        return end.path
+    host = f"[{end.host}]" if ":" in end.host else end.host
+    return f"{host}:{end.port}" if host else str(end.port)
+
+
+def _reason(error: Any) -> str:
+    """Return a forward's error, which may be a problem or plain words."""
+    return words.short(str(error["title"] if isinstance(error, Mapping) else error), words.LINE)
+
+
+def _near_end(key: Key, forward: Forward) -> Iterator[Item]:
+    """Yield what can be done at the near end; a remote forward's near end is none of this machine's."""
+    listen, target = forward.listen, forward.target
+    if forward.kind == "remote":
+        return
+    if listen.path is not None:
+        yield _copy(key, listen.path)
+        return
+    address = _address(listen)
+    if target is None:
+        yield _copy(key, f"socks5h://{address}")
+        return
+    if target.path is None:
+        scheme = "https" if HTTPS & {target.port, listen.port} else "http"
+        url = f"{scheme}://{address}"
+        yield action((*key, "open"), f"Open {url}", OpenUrl(url))
+    yield _copy(key, address)
+
+
+def _copy(key: Key, text: str) -> Item:
+    return action((*key, "copy"), f"Copy {words.short(text, words.LINE)}", Copy(text))
+
+
+def _address(listen: End) -> str:
+    """Return what a program on this machine connects to; names in certificates and cookies like localhost."""
+    if listen.host in LOOPBACK or listen.host in ALL_INTERFACES:
+        return f"localhost:{listen.port}"
+    return _end(listen)

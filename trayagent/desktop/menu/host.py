@@ -1,0 +1,80 @@
+"""One host: its line and its submenu; pure."""
+
+from __future__ import annotations
+
+from trayagent.desktop.menu import words
+from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
+from trayagent.desktop.menu.forwards import forward_item
+from trayagent.desktop.menu.items import Item, action, label, sections, submenu
+from trayagent.desktop.menu.scene import Host, Scene
+
+LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
+"""Problems that are gone once the person has logged in at a terminal."""
+
+
+def host_item(host: Host, scene: Scene) -> Item:
+    """Return the host's line, with all that can be done about it beneath."""
+    name, state = host["name"], host["state"]
+    text = f"{words.sign(state)} {words.short(name)} · {words.state(state)}{words.since(host['since'], scene.now)}"
+    parts = (
+        _news(host, scene),
+        [*_remedies(host, scene), *_connection(host, scene)],
+        [forward_item(name, forward) for forward in host["forwards"]],
+        _tools(host),
+    )
+    return submenu(("host", name), text, sections(("host", name), parts))
+
+
+def _news(host: Host, scene: Scene) -> list[Item]:
+    """Return where it is connected to, what is wrong, and when it goes on."""
+    key, problem = ("host", host["name"]), host["problem"]
+    found = []
+    if host["state"] == "connected" and host["peer"]:
+        over = f" over {words.clean(host['interface'])}" if host["interface"] else ""
+        found.append(label((*key, "peer"), f"{words.clean(host['peer'])}{over}"))
+    if problem is not None:
+        told = [*words.lines(problem["title"]), *words.lines(problem["hint"])]
+        found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
+    if host["next_retry"]:
+        due = words.clock(host["next_retry"], scene.now, exact=True)
+        found.append(label((*key, "retry"), f"Next try at {due}"))
+    return found
+
+
+def _remedies(host: Host, scene: Scene) -> list[Item]:
+    """Return what helps this host now, and only the person can do."""
+    name, problem = host["name"], host["problem"]
+    code = problem["code"] if problem is not None else None
+    found = []
+    if host["state"] in {"needs-vpn", "needs-sign-in"}:
+        for vpn in scene.sign_ins:
+            if name in vpn["hosts"]:
+                text = f"Sign in to {words.short(vpn['name'])}…"
+                found.append(action(("host", name, "sign-in", vpn["name"]), text, SignIn(vpn["name"])))
+    if host["state"] == "needs-sign-in" and code in LOGIN_HELPS:
+        found.append(action(("host", name, "log-in"), "Log in…", LogIn(name)))
+    return found
+
+
+def _connection(host: Host, scene: Scene) -> list[Item]:
+    """Return Connect, or Reconnect and Disconnect, and Pause."""
+    name, state, all_paused = host["name"], host["state"], scene.view["agent"]["paused"]
+    found = []
+    if state == "idle":
+        found.append(action(("host", name, "connect"), "Connect", Do("reconnect", (name,))))
+    else:
+        found.append(action(("host", name, "reconnect"), "Reconnect", Do("reconnect", (name,))))
+        if state != "paused" or host["pid"] is not None:
+            found.append(action(("host", name, "disconnect"), "Disconnect", Do("disconnect", (name,))))
+    paused = state == "paused"
+    turned = Do("resume", (name,)) if paused else Pause("until-resumed", (name,))
+    # While everything is paused, nothing tells which hosts are paused besides.
+    return [*found, Item(("host", name, "pause"), "checkbox", "Pause", turned, not all_paused, paused)]
+
+
+def _tools(host: Host) -> list[Item]:
+    name = host["name"]
+    found = [action(("host", name, "terminal"), "Open terminal", OpenTerminal(name))]
+    if host["problem"] is not None:
+        found.append(action(("host", name, "why"), "Show why", ShowWhy(name)))
+    return found

@@ -1,0 +1,99 @@
+"""All hosts in an order and number that one can read: what needs you first, what is well folded away; pure.
+
+A few hosts stand each on a line of its own. Of many, those that are well (or wanted by nobody)
+stand in a submenu, and so do others that are too many for one cause, as when the network is away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trayagent.desktop.menu import words
+from trayagent.desktop.menu.host import host_item
+from trayagent.desktop.menu.items import Item, submenu
+from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.desktop.summary import host_needs_you
+
+FEW = 10
+"""Hosts that need no folding: with the other lines, the menu still fits a small screen."""
+PAGE = 25
+"""Lines of a submenu that fit a small screen without scrolling."""
+_DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hosts of which the same is to be said; more than `lines` of them are folded into a submenu."""
+
+    name: str
+    title: str
+    sign: str
+    states: frozenset[str]
+    lines: int
+
+
+# In the order of the menu. The first is filled by host_needs_you, not by states alone.
+GROUPS = (
+    Group("needs-you", "More need you", "needs-sign-in", frozenset({"needs-sign-in", "failed"}), 8),
+    Group("working", "Connecting", "connecting", frozenset({"checking", "connecting", "waiting"}), 6),
+    Group("away", "Out of reach", "offline", frozenset({"offline", "needs-vpn"}), 4),
+    Group("connected", "Connected", "connected", frozenset({"connected"}), 3),
+    Group("paused", "Paused", "paused", frozenset({"paused"}), 3),
+    Group("idle", "Not in use", "idle", frozenset({"idle"}), 3),
+)
+_GROUP_OF = {state: group for group in GROUPS for state in group.states}
+_UNKNOWN_STATE = GROUPS[1]  # of a newer agent: something goes on
+
+
+def host_items(scene: Scene) -> list[Item]:
+    """Return the hosts' lines."""
+    grouped: dict[Group, list[Host]] = {group: [] for group in GROUPS}
+    for host in scene.view["hosts"]:
+        grouped[_group(host)].append(host)
+    few = len(scene.view["hosts"]) <= FEW
+    return [
+        item
+        for group, hosts in grouped.items()
+        for item in (_lines(hosts, scene) if few else _folded(group, hosts, scene))
+    ]
+
+
+def _group(host: Host) -> Group:
+    return GROUPS[0] if host_needs_you(host) else _GROUP_OF.get(host["state"], _UNKNOWN_STATE)
+
+
+def _lines(hosts: Sequence[Host], scene: Scene) -> list[Item]:
+    return [host_item(host, scene) for host in hosts]
+
+
+def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
+    """Return the group's lines, or the one line that holds them; of those that need you some stand outside."""
+    if len(hosts) <= group.lines:
+        return _lines(hosts, scene)
+    outside = hosts[: group.lines] if group is GROUPS[0] else ()
+    inside = sorted(hosts[len(outside) :], key=_by_name)
+    title = f"{words.sign(group.sign)} {group.title} ({len(inside)})"
+    return [*_lines(outside, scene), submenu(("fold", group.name), title, _pages(group, inside, scene))]
+
+
+def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
+    """Yield the lines, or a submenu for each page: "db01 to web12"."""
+    if len(hosts) <= PAGE:
+        yield from _lines(hosts, scene)
+        return
+    for start in range(0, len(hosts), PAGE):
+        page = hosts[start : start + PAGE]
+        first, last = (words.short(host["name"], 24) for host in (page[0], page[-1]))
+        title = f"{first} to {last}" if len(page) > 1 else first
+        yield submenu(("fold", group.name, str(start // PAGE)), title, _lines(page, scene))
+
+
+def _by_name(host: Host) -> list[tuple[int, int, str]]:
+    """Sort web2 before web10."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in _DIGITS.split(host["name"].casefold())
+        if part
+    ]

@@ -1,0 +1,30 @@
+"""What the panel shows while the pointer rests on the icon; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from trayagent.desktop import summary
+from trayagent.desktop.menu import words
+
+MOST = 5
+"""Hosts that are named; more would cover the screen."""
+
+
+def tooltip(view: Mapping[str, Any], now: datetime) -> str:
+    """Return the headline, and a line for each host that is wanted and not connected, those that need you first."""
+    missing = [host for host in summary.wanted_hosts(view) if host["state"] != "connected"]
+    missing.sort(key=lambda host: not summary.host_needs_you(host))
+    lines = [words.clean(summary.headline(view))]
+    lines += [_line(host, now) for host in missing[:MOST]]
+    if len(missing) > MOST:
+        lines.append(f"and {len(missing) - MOST} more")
+    return "\n".join(lines)
+
+
+def _line(host: Mapping[str, Any], now: datetime) -> str:
+    problem = host["problem"]
+    told = problem["title"] if problem else words.state(host["state"]) + words.since(host["since"], now)
+    return f"{words.sign(host['state'])} {words.short(host['name'])}: {words.short(told, words.LINE)}"

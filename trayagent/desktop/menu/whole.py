@@ -1,0 +1,117 @@
+"""The whole menu from the view: headline, hosts, what concerns all of them, the program itself; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from trayagent.desktop import summary
+from trayagent.desktop.menu import words
+from trayagent.desktop.menu.commands import (
+    SPAN_S,
+    Do,
+    EditConfiguration,
+    Pause,
+    Quit,
+    ShowLog,
+    SignIn,
+    Span,
+    StartAtLogin,
+    tomorrow,
+)
+from trayagent.desktop.menu.hosts import host_items
+from trayagent.desktop.menu.items import Item, Menu, action, label, sections, submenu
+from trayagent.desktop.menu.scene import Options, View, see
+
+SPANS: Mapping[Span, str] = {
+    "30-minutes": "For 30 minutes",
+    "1-hour": "For 1 hour",
+    "tomorrow": "Until tomorrow",
+    "until-resumed": "Until I resume",
+}
+SLACK = timedelta(seconds=60)
+"""Between choosing a pause and the agent's view of it."""
+PLAIN = Options()
+
+
+def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
+    """Return the menu of a view (`status --json`); `now` is aware, and only tells today from other days."""
+    scene = see(view, now, options)
+    urgent = summary.vpns_to_sign_in(view)
+    head = [label(("headline",), words.short(summary.headline(view), words.LINE))]
+    head += [_urgent(vpn, able=vpn in scene.sign_ins) for vpn in urgent]
+    everything = [
+        _reconnect_all(view),
+        _pause(view["agent"], now, options.pause),
+        *_other_sign_ins([vpn for vpn in scene.sign_ins if vpn not in urgent]),
+    ]
+    parts = (head, host_items(scene), everything, _program(view, now, options))
+    return Menu(sections((), parts))
+
+
+def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
+    before = words.sign("needs-sign-in")
+    if able:
+        return _sign_in(vpn, f"{before} ")
+    return label(("vpn", vpn["name"], "waits"), f"{before} {words.short(vpn['name'])} wants you to sign in")
+
+
+def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
+    text = f"{before}Sign in to {words.short(vpn['name'])}…"
+    return action(("vpn", vpn["name"], "sign-in"), text, SignIn(vpn["name"]))
+
+
+def _other_sign_ins(vpns: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """Return the VPNs that one may want to bring up, though nothing waits for it."""
+    if len(vpns) < 2:
+        return [_sign_in(vpn) for vpn in vpns]
+    return [submenu(("vpns",), "Sign in to VPN", [_sign_in(vpn) for vpn in vpns])]
+
+
+def _reconnect_all(view: View) -> Item:
+    wanted = any(host["listed"] for host in summary.wanted_hosts(view))
+    return action(("reconnect-all",), "Reconnect all", Do("reconnect"), enabled=wanted)
+
+
+def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
+    """Return the pauses to choose from; the one that lasts is marked, and can be ended."""
+    paused, until = agent["paused"], agent["paused_until"]
+    lasting = _lasting(until, now, asked) if paused else None
+    choices = [
+        Item(("pause", span), "radio", text, Pause(span), checked=span == lasting)
+        for span, text in SPANS.items()
+    ]
+    end = action(("resume",), "Resume", Do("resume"), enabled=paused)
+    shown = f"Paused until {words.clock(until, now)}" if until else "Paused" if paused else "Pause"
+    return submenu(("pause",), shown, sections(("pause",), (choices, [end])))
+
+
+def _lasting(until: str | None, now: datetime, asked: Span | None) -> Span | None:
+    """Return which pause it is that ends then; None where it was none of these, as `pause --for 2h`."""
+    if until is None:
+        return "until-resumed"
+    end = datetime.fromisoformat(until)
+    if asked in SPAN_S and end - now <= timedelta(seconds=SPAN_S[asked]) + SLACK:
+        return asked
+    return "tomorrow" if abs(end - tomorrow(now)) <= SLACK else None
+
+
+def _program(view: View, now: datetime, options: Options) -> list[Item]:
+    agent, on = view["agent"], options.start_at_login
+    about = [
+        label(("about", "version"), f"trayagent {words.clean(agent['version'])}"),
+        label(("about", "process"), f"Process {agent['pid']}, running{words.since(agent['started'], now)}"),
+    ]
+    found = [
+        action(("configuration",), "Edit configuration", EditConfiguration()),
+        action(("log",), "Show log", ShowLog()),
+    ]
+    if on is not None:
+        command = StartAtLogin(not on)
+        found.append(Item(("start-at-login",), "checkbox", "Start at login", command, checked=on))
+    return [
+        *found,
+        submenu(("about",), "About", about),
+        action(("quit",), "Quit (connections stay)", Quit()),
+    ]
