@@ -92,12 +92,20 @@ def test_a_new_address_beside_a_deprecated_one_asks_nothing(lab: Lab, agent: Age
     assert up.before["local"] == agent.wait_state(HOST, "connected")["local"]
 
 
-def test_the_same_address_back_and_still_tentative_keeps_the_master(lab: Lab, agent: Agent) -> None:
-    """After a lost carrier the kernel tests its addresses again: tentative is present."""
+def test_a_link_that_returns_keeps_the_master_over_ipv6(lab: Lab, agent: Agent) -> None:
+    """Carrier away and back: the addresses stayed, and the old connection answers."""
     up = up_over_ipv6(lab, agent)
     lab.link_down()
     agent.wait_state(HOST, "offline")
     lab.link_up()
+    up.assert_kept(proven=True)
+
+
+def test_the_same_address_given_again_and_still_tentative_keeps_the_master(lab: Lab, agent: Agent) -> None:
+    """While the kernel looks for duplicates nothing new may use the address; the connection has it already."""
+    up = up_over_ipv6(lab, agent)
+    lab.laptop.ip(f"addr del {OWN}/64 dev wlan0", f"addr add {OWN}/64 dev wlan0")
+    assert addresses(lab)[OWN].get("tentative"), "it is tested for a second"
     up.assert_kept(proven=True)
 
 

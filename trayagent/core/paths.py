@@ -108,7 +108,9 @@ def way_for(host: Host, snapshot: Snapshot) -> Way | None:
     """
     for lookup in next_lookups(host):
         route = snapshot.matched.get(lookup)
-        if route is not None and usable_interface(snapshot, route.interface, host.reached_through):
+        if route is None or not _in_scope(lookup.peer, route.source):
+            continue
+        if usable_interface(snapshot, route.interface, host.reached_through):
             return _way(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
@@ -117,6 +119,20 @@ def way_for(host: Host, snapshot: Snapshot) -> Way | None:
         if usable_interface(snapshot, route.interface, host.reached_through):
             return _way(snapshot, route)
     return None
+
+
+def _in_scope(peer: str, source: str | None) -> bool:
+    """Report whether answers to that source can come back.
+
+    While an interface's global IPv6 addresses are tentative the kernel sends from its link-local
+    one, and routers pass no such packet on (RFC 4291, 2.5.6).
+    """
+    return source is None or not _is_link_local_6(source) or _is_link_local_6(peer)
+
+
+def _is_link_local_6(ip: str) -> bool:
+    address = ip_address(ip.partition("%")[0])
+    return address.version == 6 and address.is_link_local
 
 
 def _way(snapshot: Snapshot, route: Route) -> Way:
