@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trayagent.core.forward_spec import parse
-from trayagent.core.forwards import End, Forward
+from trayagent.core.forwards import End, Forward, ForwardKind
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
@@ -19,7 +20,7 @@ LOOPBACK = frozenset({"", "127.0.0.1", "::1", "localhost"})
 def forward_item(host: str, given: Mapping[str, Any]) -> Item:
     """Return a forward's line; a near end that is open can be opened or copied beneath it."""
     key = ("host", host, "forward", given["kind"], given["spec"])
-    forward = _parsed(given)
+    forward = _parsed(given["kind"], given["spec"])
     text = f"{words.sign(given['state'])} {_text(forward, given)}"
     if given["state"] == "failed" and given["error"]:
         return label(key, f"{text}: {_reason(given['error'])}")
@@ -27,9 +28,10 @@ def forward_item(host: str, given: Mapping[str, Any]) -> Item:
     return submenu(key, text, children) if children else label(key, text)
 
 
-def _parsed(given: Mapping[str, Any]) -> Forward | None:
+@lru_cache(maxsize=1024)  # half of what a whole menu costs is reading the same few specs again
+def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
     try:
-        return parse(given["kind"], given["spec"])
+        return parse(kind, spec)
     except (ValueError, KeyError):
         return None
 
