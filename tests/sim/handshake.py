@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.sim.net import HOME_ONLY, INTERNAL, PUBLIC, TUN, Flow, Net
-from tests.sim.tcp import RTT_S, Clock, Connection, Machine
+from tests.sim.tcp import BUSY_S, Clock, Connection, Machine
 from trayagent.core.failure import FailureKind
 
 CONNECT_S, LOGIN_S = 10.0, 30.0
@@ -65,7 +65,7 @@ class Handshake:
         if self.flow is None:
             clock.after(0.005, lambda: self._fail("unreachable"))
         else:
-            clock.after(RTT_S, self._connect)
+            clock.after(net.rtt_s, self._connect)
 
     def _connect(self) -> None:
         flow, machine = self.flow, self._machine
@@ -80,7 +80,9 @@ class Handshake:
         self._pause = 0.5
         self._established()
         self._connection = Connection(self.clock, self.net, flow, machine)
-        self.clock.after(RTT_S * (BANNER_RTTS if self._bare else HANDSHAKE_RTTS), self._log_in)
+        late = BUSY_S if machine.busy else 0.0
+        rtts = BANNER_RTTS if self._bare else HANDSHAKE_RTTS
+        self.clock.after(self.net.rtt_s * rtts + late, self._log_in)
 
     def _log_in(self) -> None:
         if self.cut:

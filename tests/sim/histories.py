@@ -14,8 +14,9 @@ from trayagent.core import events as e
 from trayagent.core.network import Touched
 
 Step = tuple[float, str, str]
-History = tuple[tuple[str, ...], tuple[Step, ...]]
+History = tuple[tuple[str, ...], float, tuple[Step, ...]]
 
+RTTS_S = (0.040, 0.004, 0.300)
 FLICKERS = {
     "address": Touched(addresses=frozenset({"192.168.10.2", "10.20.0.7"})),
     "carrier": Touched(links=frozenset({"wlan0"})),
@@ -30,6 +31,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "carrier lost": ("wlan0", "eth0"),
     "carrier back": ("wlan0", "eth0"),
     "flicker": tuple(FLICKERS),
+    "flapping": ("cafe", "twin"),
+    "blink": ("home", "cafe"),
     "router advertisement": ("",),
     "docker": ("",),
     "vpn up": ("split", "everything"),
@@ -70,7 +73,7 @@ def histories(longest: int) -> st.SearchStrategy[History]:
     """Return a strategy for a cast and what happens to it, each step after a pause in seconds."""
     names = st.lists(st.sampled_from(sorted(CAST)), min_size=1, max_size=4, unique=True)
     casts = names.map(lambda chosen: tuple(dict.fromkeys([*chosen, *_jumps(chosen)])))
-    return st.tuples(casts, st.lists(_STEPS, max_size=longest).map(tuple))
+    return st.tuples(casts, st.sampled_from(RTTS_S), st.lists(_STEPS, max_size=longest).map(tuple))
 
 
 def _jumps(chosen: list[str]) -> list[str]:
@@ -79,8 +82,8 @@ def _jumps(chosen: list[str]) -> list[str]:
 
 def play(history: History) -> World:
     """Let a history happen, then let the world be well and quiet, and return it."""
-    names, steps = history
-    world = World(names)
+    names, rtt_s, steps = history
+    world = World(names, rtt_s)
     world.plug("home")
     world.clock.run_until(world.clock.now + 5)
     for name in names:
@@ -97,7 +100,7 @@ def play(history: History) -> World:
 
 def happen(world: World, word: str, which: str) -> None:
     """Carry one word out."""
-    for group in (_network, _server, _user):
+    for group in (_network, _hole, _server, _user):
         if group(world, word, which):
             return
     raise KeyError(word)
@@ -111,18 +114,28 @@ def _network(world: World, word: str, which: str) -> bool:
             world.unplug(which)
         case "flicker":
             world.change_network(lambda _net: None, FLICKERS[which])
+        case "flapping" | "blink":
+            _flap(world, word, which)
         case "sleep":
-            spot = SPOTS.get(which)
-            world.sleep(lambda net: net.spots.update({spot.interface: spot} if spot is not None else {}))
-        case "hole":
-            world.net.holes.add(which)
-        case "hole over":
-            world.net.holes.clear()
+            world.sleep({SPOTS[which].interface: SPOTS[which]} if which else {})
         case _:
             if word not in _CHANGES:
                 return False
             world.change_network(lambda net: _CHANGES[word](net, which))
     return True
+
+
+def _flap(world: World, word: str, which: str) -> None:
+    """Change places faster than connections can be made, or lose the network for a moment."""
+    if word == "blink":
+        world.unplug("wlan0")
+        world.clock.run_until(world.clock.now + 0.05)
+        world.plug(which)
+        return
+    for _ in range(6):
+        for name in (which, "home"):
+            world.plug(name)
+            world.clock.run_until(world.clock.now + 0.7)
 
 
 def _carrier_lost(net: Net, which: str) -> None:
@@ -156,6 +169,17 @@ _CHANGES: dict[str, Callable[[Net, str], None]] = {
     "vpn down": _vpn_down,
     "vpn new address": lambda net, which: net.tunnel_up(everything=which == "everything"),
 }
+
+
+def _hole(world: World, word: str, which: str) -> bool:
+    match word:
+        case "hole":
+            world.net.holes.add(which)
+        case "hole over":
+            world.net.holes.clear()
+        case _:
+            return False
+    return True
 
 
 _OF_SERVERS = {

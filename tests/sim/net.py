@@ -74,6 +74,7 @@ class Net:
     tunnel_segment: str = ""
     tunnel_everything: bool = False
     docker: bool = False
+    rtt_s: float = 0.040
     extra: int = 0  # privacy addresses that router advertisements brought
     _tunnels: int = 0
     _scene: Scene | None = None

@@ -175,7 +175,9 @@ class Rules:
             behind = (role.wish is not None and role.wish.vpn is not None) or name in self.needs_tunnel
             if behind:
                 assert through_tunnel, self._says(name, f"{what} while its VPN is down")
-            if role.strict == "no" and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
+            # A stranger's options are unknown: its own connection may be asked, its address not knocked at.
+            loose = role.strict == "no" and (role.alias or what == "attempt")
+            if loose and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
                 place = self._here(flow)
                 assert place in self.reached_at[name], self._says(
                     name, f"{what} at {place}, never reached there"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.sim.net import Flow, Net
 
-RTT_S = 0.040
+BUSY_S = 1.5
 RTO_MIN_S = 0.200
 RTO_MAX_S = 120.0
 
@@ -48,7 +48,7 @@ class Machine:
     nologin_until: float = -1.0
     dropping: bool = False
     accepts_login: bool = True
-    busy: bool = False  # acknowledges at once, answers late
+    busy: bool = False  # acknowledges at once, answers and logs in late
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Connection:
     def send(self) -> None:
         """Send a byte; behind what waits for its retransmission, if something does."""
         if self.due is None:
-            self._rto = RTO_MIN_S
+            self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
             self._transmit()
 
     def _transmit(self) -> None:
@@ -107,9 +107,9 @@ class Connection:
         self.clock.at(self.due, lambda: self._retransmit(serial))
         reborn = self.machine.up and self.machine.boot != self.boot and self.net.carries(self.flow)
         if self.carries:
-            self.clock.after(RTT_S, self._acknowledged)
+            self.clock.after(self.net.rtt_s, self._acknowledged)
         elif reborn or self.net.resets(self.flow):
-            self.clock.after(RTT_S, self._reset)
+            self.clock.after(self.net.rtt_s, self._reset)
 
     def _retransmit(self, serial: int) -> None:
         if self._serial == serial and self.due is not None:
@@ -119,9 +119,8 @@ class Connection:
         if not self.carries:
             return
         self.due = None
-        self._rto = RTO_MIN_S
         self.acked_at = self.clock.now
-        self.clock.after(1.5 if self.machine.busy else 0.0, self._answered)
+        self.clock.after(BUSY_S if self.machine.busy else 0.0, self._answered)
 
     def _answered(self) -> None:
         if self.carries:

@@ -8,9 +8,9 @@ from math import inf
 
 from tests.sim.cast import CAST, VPNS, Role
 from tests.sim.handshake import Handshake, Machines
-from tests.sim.net import SPOTS, Net
+from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
-from tests.sim.tcp import RTT_S, Clock, Connection
+from tests.sim.tcp import Clock, Connection
 from trayagent.core import actions as a
 from trayagent.core import events as e
 from trayagent.core.decide import decide
@@ -47,9 +47,9 @@ class Living:
 class World:
     """The machine, its networks, the servers and the user; `t` is `clock.now`."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], rtt_s: float) -> None:
         self.clock = Clock()
-        self.net = Net()
+        self.net = Net(rtt_s=rtt_s)
         self.machines = Machines()
         self.rules = Rules(self)
         self.roles = {name: CAST[name] for name in CAST if name in names}
@@ -195,10 +195,10 @@ class World:
                     self._paused.pop(name, None)
         self.post(event)
 
-    def sleep(self, change: Callable[[Net], None]) -> None:
-        """Let the machine sleep, and wake in a world that may have changed; its own clock stood still."""
+    def sleep(self, wakes_at: dict[str, Spot]) -> None:
+        """Let the machine sleep, and wake elsewhere or not; its own clock stood still."""
         self.rules.woke_at = self.clock.now
-        self.change_network(change)
+        self.change_network(lambda net: net.spots.update(wakes_at))
         self.post(e.Woke(0, 3600.0))
 
     def paused_by_user(self, name: str) -> bool:
@@ -338,7 +338,8 @@ class World:
         flow = connection.flow
         master = Master(
             pid, 7, path, ours=ours, local=flow.local, local_port=pid, peer=flow.peer, peer_port=22,
-            direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None, min_rtt_s=RTT_S,
+            direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
+            min_rtt_s=self.net.rtt_s,
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier)
         connection.on_answer = lambda: self._answered(living)
