@@ -1,0 +1,50 @@
+"""Run a command in this terminal as if it were alone there, and write down how it ended.
+
+A terminal emulator tells nobody what became of the command that it ran, so "Sign in" puts
+this between them. Usage: python -m trayagent.desktop.recorded REPORT WORD…
+The report is one JSON object: `status` (as a shell counts) and `last`, its last line of output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+
+_KEPT = 4096  # the last line is in there
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
+
+
+def run(report: Path, words: list[str]) -> int:
+    """Run the words at this terminal; return their status, which is in the report too."""
+    tail = bytearray()
+
+    def read(fd: int) -> bytes:
+        data = os.read(fd, 1024)
+        tail.extend(data)
+        del tail[:-_KEPT]
+        return data
+
+    try:
+        status = os.waitstatus_to_exitcode(pty.spawn(words, read))
+    except OSError as error:
+        status, tail = 127, bytearray(f"{words[0]}: {error.strerror}".encode())
+    status = status if status >= 0 else 128 - status
+    fresh = report.with_name(report.name + ".new")
+    fresh.write_text(json.dumps({"status": status, "last": last_line(bytes(tail))}))
+    fresh.replace(report)
+    return status
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line that says something, without what only steers a terminal."""
+    text = _ESCAPES.sub("", output.decode(errors="replace"))
+    lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,51 @@
+"""Start what signs the user in to a VPN: at a terminal if there is one, since it may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from trayagent.desktop.recorded import last_line
+from trayagent.errors import TrayagentError
+
+OpenTerminal = Callable[[Sequence[str]], Awaitable[int]]
+"""Runs words in a new terminal window; returns when that was closed."""
+
+
+async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None) -> None:
+    """Run the words and wait for their end; raises TrayagentError with their last line when they failed."""
+    status, last = await (_without_terminal(words) if terminal is None else _at_terminal(words, terminal))
+    if status:
+        said = f": {last}" if last else f", with status {status}"
+        hint = f"Try it in a terminal: {' '.join(words)}"
+        raise TrayagentError(f"Signing in to {vpn} failed{said}", code="sign-in-failed", hint=hint)
+
+
+async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[int, str]:
+    with tempfile.TemporaryDirectory(prefix="trayagent-") as folder:
+        report = Path(folder) / "report"
+        await terminal([sys.executable, "-m", "trayagent.desktop.recorded", str(report), *words])
+        try:
+            told = json.loads(report.read_text())
+        except (OSError, ValueError):
+            return 1, "the terminal was closed before it ended"
+        return int(told["status"]), str(told["last"])
+
+
+async def _without_terminal(words: Sequence[str]) -> tuple[int, str]:
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return 127, f"{words[0]}: {error.strerror}"
+    output, _ = await child.communicate()
+    return child.returncode or 0, last_line(output)
