@@ -1,0 +1,140 @@
+"""The user's terminal emulator, with a command running in it; never through a shell.
+
+Which one: $TERMINAL, then what the desktop says (the proposed xdg-terminal-exec, Debian's
+x-terminal-emulator), then the usual ones. How each takes a list of words is told by its manual;
+the ones that only take a shell's line (tilix, lxterminal) are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from trayagent.errors import TrayagentError
+
+AT_ONCE_S = 0.5
+"""A terminal that cannot start (no display, say) ends within this; one that runs is left alone."""
+
+# What stands between the program and the words. In the order in which they are tried.
+BEFORE_WORDS: Mapping[str, tuple[str, ...]] = {
+    "xdg-terminal-exec": (),
+    "x-terminal-emulator": ("-e",),  # Debian Policy 11.8.3: all that follows is the command
+    "gnome-terminal": ("--",),
+    "ptyxis": ("--",),
+    "kgx": ("--",),
+    "konsole": ("-e",),
+    "xfce4-terminal": ("-x",),
+    "mate-terminal": ("-x",),
+    "qterminal": ("-e",),
+    "terminator": ("-x",),
+    "alacritty": ("-e",),
+    "kitty": ("--",),
+    "foot": (),
+    "ghostty": ("-e",),
+    "wezterm": ("start", "--"),
+    "urxvt": ("-e",),
+    "st": ("-e",),
+    "xterm": ("-e",),
+}
+FOOT_FAILED = 230
+AS_XTERM = ("-e",)
+"""How an unknown $TERMINAL is asked: most that ever replaced xterm understand it."""
+
+
+def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
+    """Yield the command lines that open a terminal running `words`, the best first; those that exist on PATH.
+
+    Raises ValueError for words that a terminal could take for an option of its own.
+    """
+    if not words or words[0].startswith("-"):
+        raise ValueError(f"no program to run in a terminal: {words!r}")
+    for chosen in _candidates(env):
+        program = shutil.which(chosen[0], path=env.get("PATH", os.defpath))
+        if program is not None:
+            name = Path(program).name
+            yield [program, *chosen[1:], *BEFORE_WORDS.get(name, AS_XTERM), *words]
+
+
+async def open_terminal(
+    words: Sequence[str], env: Mapping[str, str] = os.environ, at_once_s: float = AT_ONCE_S
+) -> str:
+    """Open a terminal that runs `words` and return the terminal's path; it outlives this process.
+
+    `env` tells the display, and which terminal. Raises TrayagentError when none could be opened.
+    """
+    failed: list[str] = []
+    for line in command_lines(words, env):
+        why = await _start(line, env, at_once_s)
+        if why is None:
+            return line[0]
+        failed.append(f"{Path(line[0]).name}: {why}")
+    raise _no_terminal(env, failed)
+
+
+def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
+    """Yield programs with their options; $TERMINAL may have some."""
+    try:
+        chosen = shlex.split(env.get("TERMINAL", ""))
+    except ValueError:  # an open quote
+        chosen = []
+    if chosen:
+        yield chosen
+    yield from ([name] for name in BEFORE_WORDS)
+
+
+async def _start(line: Sequence[str], env: Mapping[str, str], at_once_s: float) -> str | None:
+    """Start it and return None, or why it did not come up."""
+    null = subprocess.DEVNULL
+    try:
+        # Not asyncio's: that kills a child which is still there when the interpreter ends.
+        process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
+            line, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
+        )
+    except OSError as error:
+        return error.strerror or str(error)
+    try:
+        code = await asyncio.wait_for(_reaped(process), at_once_s)
+    except TimeoutError:
+        return None
+    # Some only hand the wish to a running one, and end with 0.
+    return None if code == 0 or _ran(line[0], code) else f"it ended with status {code}"
+
+
+def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """Return the exit status to come; a thread waits for it, whenever that is, so that no zombie stays."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def tell(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    def wait() -> None:
+        code = process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(tell, code)
+
+    threading.Thread(target=wait, name=f"terminal {process.pid}", daemon=True).start()
+    return ended
+
+
+def _ran(program: str, code: int) -> bool:
+    """Report whether the status is the command's and not the terminal's own: foot(1), EXIT STATUS."""
+    return Path(program).name == "foot" and code != FOOT_FAILED
+
+
+def _no_terminal(env: Mapping[str, str], failed: Sequence[str]) -> TrayagentError:
+    if failed:
+        hint = f"Tried {'; '.join(failed)}. Set TERMINAL to one that works here."
+        return TrayagentError("No terminal could be opened.", code="no-terminal", hint=hint)
+    named = env.get("TERMINAL")
+    title = "No terminal emulator was found" + (f" ($TERMINAL is {named})." if named else ".")
+    hint = "Install one, for example xterm, or set TERMINAL to yours."
+    return TrayagentError(title, code="no-terminal", hint=hint)
