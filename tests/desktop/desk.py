@@ -32,6 +32,13 @@ ELSEWHERE = {
 # A program that is useless without these.
 WANTS = {"xfce4-panel": "lib/*/xfce4/panel/plugins/libsystray.so"}
 
+# Nothing is started by the bus itself: what this machine has installed is not part of a test.
+BUS_XML = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:path={place}</listen>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+<allow own="*"/></policy></busconfig>"""
+
 PANEL_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <channel name="xfce4-panel" version="1.0">
   <property name="configver" type="int" value="2"/>
@@ -146,11 +153,13 @@ class Desk:
         self.environment["DISPLAY"] = f":{self._saying(words)}"
         return self.environment["DISPLAY"]
 
-    def bus(self, address: str | None = None) -> str:
-        """Start the session bus and return its address."""
-        words = [tool("dbus-daemon"), "--session", "--nofork", "--nopidfile"]
-        words += [f"--address={address}"] if address else []
-        self.environment["DBUS_SESSION_BUS_ADDRESS"] = found = self._saying([*words, "--print-address"], "=")
+    def bus(self) -> str:
+        """Start the session bus, always at the same place, and return its address."""
+        place, config = self.folder / "bus", self.folder / "bus.conf"
+        place.unlink(missing_ok=True)
+        config.write_text(BUS_XML.format(place=place))
+        words = [tool("dbus-daemon"), f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = found = self._saying(words, "=")
         return found
 
     def panel(self) -> subprocess.Popen[bytes]:
@@ -212,6 +221,16 @@ class Desk:
         """Return the pixels below the panel, where menus are."""
         picture = self.picture()
         return picture.crop((0, PANEL_HEIGHT, picture.width, picture.height)).tobytes()
+
+    async def still(self) -> bytes:
+        """Wait until the screen below the panel no longer changes, and return it."""
+        last = now = self.below()
+        for _ in range(100):
+            await asyncio.sleep(0.15)
+            last, now = now, self.below()
+            if last == now:
+                break
+        return now
 
     @property
     def x(self) -> Any:

@@ -36,18 +36,8 @@ class Stage:
         at, empty = await self.icon(), self.desk.below()
         await self.desk.click(*at, button=button)
         await until(lambda: self.desk.below() != empty, "no menu")
-        await self.still()
+        await self.desk.still()
         return empty
-
-    async def still(self) -> bytes:
-        """Wait until the screen below the panel no longer changes, and return it."""
-        last = now = self.desk.below()
-        for _ in range(100):
-            await asyncio.sleep(0.15)
-            last, now = now, self.desk.below()
-            if last == now:
-                break
-        return now
 
 
 @asynccontextmanager
@@ -92,14 +82,14 @@ def test_either_button_opens_the_menu_and_the_keyboard_chooses(desk: Desk) -> No
             desk.save("menu")
             await desk.keys("Down", "Right", "Down", "Return")  # the headline cannot be chosen
             await until(lambda: at.chosen == [("web_01", "Disconnect")], f"an action: {at.chosen}")
-            await at.still()
+            await at.desk.still()
             await at.open_menu(button=3)
             await desk.keys("Down", "Down", "Down", "Down", "Right", "Down")
-            await at.still()
+            await at.desk.still()
             desk.save("radio")
             await desk.keys("Return")
             await until(lambda: at.chosen[1:] == [("pause", "1 hour")], f"a radio item: {at.chosen}")
-            await at.still()
+            await at.desk.still()
             await at.open_menu()
             await desk.keys("Up", "Up", "Return")
             await until(lambda: at.chosen[2:] == ["login"], f"a checkbox: {at.chosen}")
@@ -114,16 +104,16 @@ def test_an_update_changes_an_open_menu_and_leaves_it_open(desk: Desk) -> None:
         async with stage(desk) as at:
             desk.panel()
             empty = await at.open_menu()
-            before = await at.still()
+            before = await at.desk.still()
             at.tray.show(look(GREEN, state="offline", chosen="1 hour"))
             await at.icon(GREEN)
             await until(lambda: desk.below() not in (empty, before), "the open menu shows the new labels")
-            relabelled = await at.still()
+            relabelled = await at.desk.still()
             assert relabelled != empty
             desk.save("updated")
             at.tray.show(look(BLUE, state="offline", hosts=("web_01", "db", "mail")))
             await until(lambda: desk.below() not in (empty, relabelled), "the open menu shows the new host")
-            assert await at.still() != empty
+            assert await at.desk.still() != empty
             desk.save("grown")
             await desk.keys("Down", "Down", "Down", "Right", "Return")
             await until(lambda: at.chosen == [("mail", "Reconnect")], f"the new host's action: {at.chosen}")

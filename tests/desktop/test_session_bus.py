@@ -48,8 +48,7 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
     """Its users hear of the end and of the new connection."""
 
     async def body() -> None:
-        address = f"unix:path={desk.folder}/bus"
-        desk.bus(address)
+        address = desk.bus()
         user, tray = User(), StatusNotifierTray(lambda _: None)
         bus = SessionBus([user, tray], address=lambda: address, first_retry_s=0.02)
         tray.show(look())
@@ -62,7 +61,7 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
             await until(lambda: bus.problem is not None, "its end is seen")
             await until(lambda: "bus" in (tray.problem or ""), "the tray says so")
             if count < 3:
-                desk.bus(address)
+                desk.bus()
         await bus.close()
 
     run(body())

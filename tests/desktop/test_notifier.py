@@ -1,0 +1,235 @@
+"""Messages over the bus, with a fake server that can be slow, poor, dead or born anew."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.desktop.actors import FakeServer
+from tests.desktop.desk import Desk, run, until
+from tests.desktop.views import host, view
+from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.notifier import Notifier
+from trayagent.desktop.notifications.teller import Teller
+
+SIGN_IN = Message(
+    "vpn corp", "Sign in to VPN corp", "db waits", actions=(("sign-in", "Sign in"),), stays=True
+)
+
+
+@asynccontextmanager
+async def notifier(desk: Desk, **options: Any) -> AsyncIterator[tuple[Notifier, list[Any]]]:
+    """Run a notifier on the desk's bus; yield it and what it heard."""
+    heard: list[Any] = []
+    made = Notifier(lambda key, action: heard.append((key, action)), heard.append, **options)
+    if "DBUS_SESSION_BUS_ADDRESS" not in desk.environment:
+        desk.bus()
+    bus = SessionBus([made], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+    bus.start()
+    try:
+        yield made, heard
+    finally:
+        await bus.close()
+
+
+def test_a_message_is_shown_replaced_and_withdrawn(desk: Desk) -> None:
+    """The same again is not told again; another text has the same number; withdrawing closes it."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, heard):
+            shows.show(SIGN_IN)
+            shows.show(SIGN_IN)
+            await until(lambda: server.shown and not shows._tasks, "shown")
+            told = ["trayagent", "Sign in to VPN corp", "db waits", ["sign-in", "Sign in"], 1, 0]
+            assert server.shown == [(1, told)]
+            shows.show(Message("vpn corp", "Sign in to VPN corp", "db and git wait", "critical"))
+            await until(lambda: len(server.shown) == 2, "replaced")
+            told = ["trayagent", "Sign in to VPN corp", "db and git wait", [], 2, -1]
+            assert server.shown[1] == (1, told)
+            shows.withdraw("vpn corp")
+            shows.withdraw("vpn corp")
+            shows.withdraw("never shown")
+            await until(lambda: server.closed == [1] and not shows._tasks, "withdrawn")
+            shows.show(SIGN_IN)
+            await until(lambda: len(server.shown) == 3, "shown anew")
+            assert server.shown[2][0] == 2
+            assert heard == []
+            assert shows.problem is None
+        server.leave()
+
+    run(body())
+
+
+def test_buttons_and_closing_are_heard_for_what_is_on_the_screen(desk: Desk) -> None:
+    """Another program's message, an unknown button and a second closing are nobody's."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, heard):
+            shows.show(SIGN_IN)
+            await until(lambda: shows._ids, "shown")
+            server.ActionInvoked(99, "sign-in")
+            server.ActionInvoked(1, "format-disk")
+            server.NotificationClosed(99, 2)
+            server.ActionInvoked(1, "sign-in")
+            server.NotificationClosed(1, 2)
+            server.NotificationClosed(1, 2)
+            await until(lambda: len(heard) >= 2, "heard")
+            assert heard == [("vpn corp", "sign-in"), "vpn corp"]
+            shows.withdraw("vpn corp")
+            shows.show(SIGN_IN)
+            await until(lambda: len(server.shown) == 2, "the next time it is told again")
+            assert server.closed == []
+        server.leave()
+
+    run(body())
+
+
+def test_a_server_without_buttons_gets_none_and_markup_is_escaped_where_it_counts(desk: Desk) -> None:
+    """What a server can do decides what it is sent."""
+
+    async def body() -> None:
+        server = await FakeServer(can=["body", "body-markup"]).take(desk.bus())
+        async with notifier(desk) as (shows, _):
+            shows.show(Message("k", "a <b>", "x < y & z", actions=(("why", "Show why"),)))
+            await until(lambda: server.shown, "shown")
+            assert server.shown[0][1][1:4] == ["a <b>", "x &lt; y &amp; z", []]
+        server.leave()
+
+    run(body())
+
+
+def test_a_server_that_never_answers_blocks_nobody(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a problem, logged once; what was wished for meanwhile is sent when it wakes, and only the last."""
+
+    async def body() -> None:
+        server = await FakeServer(answers=False).take(desk.bus())
+        async with notifier(desk, late_s=0.02) as (shows, _):
+            shows.show(SIGN_IN)
+            shows.show(Message("other", "Other", ""))
+            await until(lambda: "does not answer" in (shows.problem or ""), "told")
+            for i in range(100):
+                shows.show(Message("vpn corp", f"Sign in, {i}", ""))
+            shows.withdraw("other")
+            assert len(shows._tasks) == 2
+            server.answers.set()
+            await until(lambda: not shows._tasks, "the screen is as wished")
+            assert [told[1] for _, told in server.shown] == ["Sign in to VPN corp", "Other", "Sign in, 99"]
+            assert len(server.closed) == 1
+            assert shows.problem is None
+        server.leave()
+
+    with caplog.at_level(logging.WARNING, "trayagent"):
+        run(body())
+    assert [r.message for r in caplog.records] == ["the notification server does not answer"]
+
+
+def test_a_server_that_died_is_told_again_when_it_is_back(desk: Desk) -> None:
+    """What still counts comes back once; what was closed by the person or is over does not."""
+
+    async def body() -> None:
+        address = desk.bus()
+        server = await FakeServer().take(address)
+        async with notifier(desk) as (shows, _):
+            for message in (SIGN_IN, Message("done", "Done", ""), Message("over", "Over", "", passing=True)):
+                shows.show(message)
+            await until(lambda: len(shows._ids) == 3, "shown")
+            server.NotificationClosed(shows._ids["done"], 2)
+            await until(lambda: "done" not in shows._ids, "closed")
+            server.leave()
+            await until(lambda: "went away" in (shows.problem or ""), "its end is seen")
+            again = await FakeServer().take(address)
+            await until(lambda: again.shown, "told again")
+            await until(lambda: not shows._tasks, "all told")
+            assert [told[1] for _, told in again.shown] == ["Sign in to VPN corp"]
+            again.leave()
+
+    run(body())
+
+
+def test_no_server_at_all_is_a_problem_and_a_later_one_shows_it(desk: Desk) -> None:
+    """On a bare window manager nothing breaks, and nothing is lost."""
+
+    async def body() -> None:
+        address = desk.bus()
+        async with notifier(desk) as (shows, _):
+            shows.show(SIGN_IN)
+            await until(lambda: "was not shown" in (shows.problem or ""), "told")
+            server = await FakeServer().take(address)
+            await until(lambda: server.shown, "shown")
+            assert shows.problem is None
+            server.leave()
+
+    run(body())
+
+
+def test_the_teller_shows_what_lasts_and_obeys_its_buttons(desk: Desk) -> None:
+    """From view to screen and back: "Open terminal" is asked of the agent, "Snooze" quiets."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        asked: list[Any] = []
+        now = [100.0]
+        teller = Teller(
+            lambda: shows, lambda action, m: asked.append((action, m.hosts)), clock=lambda: now[0]
+        )
+        shows = Notifier(teller.invoked, teller.closed)
+        bus = SessionBus([shows], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+        bus.start()
+        refused = view(host("web", "needs-sign-in", "auth-denied"))
+        teller.look(refused)
+        now[0] += 3
+        teller.look(refused)
+        await until(lambda: shows._ids, "shown")
+        assert server.shown[0][1][3] == ["terminal", "Open terminal", "why", "Show why", "snooze", "Snooze"]
+        server.ActionInvoked(1, "terminal")
+        await until(lambda: asked == [("terminal", ("web",))], "asked")
+        server.ActionInvoked(1, "snooze")
+        await until(lambda: server.closed == [1], "withdrawn")
+        teller.look(refused)
+        await asyncio.sleep(0)
+        assert shows._tasks == {}
+        teller.close()
+        await bus.close()
+        server.leave()
+
+    run(body())
+
+
+def test_the_teller_comes_back_when_something_is_due() -> None:
+    """A problem that lasts is told though no further view comes."""
+
+    class Screen:
+        problem: str | None = None
+
+        def __init__(self) -> None:
+            self.shown: list[str] = []
+
+        def show(self, message: Message) -> None:
+            self.shown.append(message.key)
+
+        def withdraw(self, key: str) -> None:
+            self.shown.remove(key)
+
+    async def body() -> None:
+        screen, skipped = Screen(), [0.0]
+        loop = asyncio.get_running_loop()
+        teller = Teller(lambda: screen, lambda *_: None, clock=lambda: loop.time() + skipped[0])
+        teller.look(view(host("web", "failed", "host-key-changed")))
+        assert teller._timer is not None
+        assert 2.5 < teller._timer.when() - loop.time() <= 3.0
+        skipped[0] = 3.0
+        teller._step()
+        assert screen.shown == ["host-key-changed web"]
+        teller.set_notify("none")
+        assert screen.shown == []
+        teller.close()
+
+    run(body())

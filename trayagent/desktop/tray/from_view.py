@@ -1,0 +1,25 @@
+"""The look of a view: icon, tooltip and menu in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from trayagent.desktop import icon, menu, summary
+from trayagent.desktop.tray.look import Look, Pixmap
+
+TITLE = "trayagent"
+
+
+def look_and_menu(view: Mapping[str, Any], now: datetime, options: menu.Options) -> tuple[Look, menu.Menu]:
+    """Return what the panel is to show, and the menu that knows what choosing each key does; `now` is aware."""
+    built, overall = menu.build(view, now, options), summary.overall(view)
+    tooltip = menu.tooltip(view, now)
+    return Look(_pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you"), built
+
+
+@cache
+def _pixmaps(overall: summary.Overall) -> tuple[Pixmap, ...]:
+    return tuple(Pixmap(size, icon.argb(overall, size)) for size in icon.SIZES)
