@@ -84,7 +84,7 @@ def test_terminal_comes_first_then_the_desktops_then_the_usual_ones(
         ["xterm", "-e", "ssh", "web"],
     ]
     assert order("") == usual
-    assert order("konsole") == [usual[1], *usual]
+    assert order("konsole") == [usual[1], usual[0], *usual[2:]]
     assert order("mine --wide 'a b'") == [["mine", "--wide", "a b", "-e", "ssh", "web"], *usual]
     assert order("/nowhere/at-all") == usual
     assert order("open 'quote") == usual

@@ -55,11 +55,15 @@ def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> 
     """
     if not words or words[0].startswith("-"):
         raise ValueError(f"no program to run in a terminal: {words!r}")
+    first: list[str] = []
     for chosen in _candidates(env):
         program = shutil.which(chosen[0], path=env.get("PATH", os.defpath))
-        if program is not None:
-            name = Path(program).name
-            yield [program, *chosen[1:], *BEFORE_WORDS.get(name, AS_XTERM), *words]
+        if program is None:
+            continue
+        line = [program, *chosen[1:], *BEFORE_WORDS.get(Path(program).name, AS_XTERM), *words]
+        if line != first:  # $TERMINAL is mostly one of the known ones, whose turn comes again
+            first = first or line
+            yield line
 
 
 async def open_terminal(
