@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pty
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -60,15 +57,19 @@ def test_what_cannot_be_started_is_told(terminal: None) -> None:
         asyncio.run(sign_in("corp", ["/nowhere/vpn", "up"], terminal))
 
 
-def test_a_terminal_that_is_closed_is_no_success(tmp_path: Path) -> None:
-    """Nothing was written down, so nothing is known to have worked."""
+def test_a_terminal_that_is_closed_is_no_success() -> None:
+    """The window's end is the command's end, and is told as that."""
 
     async def closed(words: Sequence[str]) -> int:
-        assert json.dumps(list(words))
-        return 0
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execvp(words[0], list(words))  # noqa: S606  # words, not a shell
+        os.read(fd, 1)  # it runs
+        os.close(fd)
+        return os.waitpid(pid, 0)[1]  # noqa: ASYNC222  # nothing else is to happen meanwhile
 
     with pytest.raises(TrayagentError, match="closed before it ended"):
-        asyncio.run(sign_in("corp", [sys.executable, str(tmp_path)], closed))
+        asyncio.run(sign_in("corp", ["sh", "-c", "echo waiting; sleep 60"], closed))
 
 
 def test_the_last_line_says_something() -> None:

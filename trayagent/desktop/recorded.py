@@ -11,7 +11,9 @@ import json
 import os
 import pty
 import re
+import signal
 import sys
+import termios
 from pathlib import Path
 
 _KEPT = 4096  # the last line is in there
@@ -28,15 +30,28 @@ def run(report: Path, words: list[str]) -> int:
         del tail[:-_KEPT]
         return data
 
+    signal.signal(signal.SIGHUP, _closed)
     try:
         status = os.waitstatus_to_exitcode(pty.spawn(words, read))
-    except OSError as error:
-        status, tail = 127, bytearray(f"{words[0]}: {error.strerror}".encode())
+    except (OSError, termios.error, _ClosedError) as error:
+        # The terminal's own settings cannot be put back once it is gone, so any of these may come of it.
+        closed = isinstance(error, _ClosedError) or isinstance(error.__context__, _ClosedError)
+        status, tail = 127, bytearray(f"{words[0]}: {error}".encode())
+        if closed:
+            status, tail = 128 + signal.SIGHUP, bytearray(b"the terminal was closed before it ended")
     status = status if status >= 0 else 128 - status
     fresh = report.with_name(report.name + ".new")
     fresh.write_text(json.dumps({"status": status, "last": last_line(bytes(tail))}))
     fresh.replace(report)
     return status
+
+
+class _ClosedError(Exception):
+    pass
+
+
+def _closed(*_: object) -> None:
+    raise _ClosedError
 
 
 def last_line(output: bytes) -> str:

@@ -6,14 +6,19 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from trayagent.desktop.recorded import last_line
 from trayagent.errors import TrayagentError
 
-OpenTerminal = Callable[[Sequence[str]], Awaitable[int]]
-"""Runs words in a new terminal window; returns when that was closed."""
+OpenTerminal = Callable[[Sequence[str]], Awaitable[object]]
+"""Runs words in a new terminal window; returns once it is open. Raises TrayagentError."""
+
+PATIENCE_S = 900.0
+"""A person may look for a token; a window that was killed with its command writes no report at all."""
+_POLL_S = 0.2
 
 
 async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None) -> None:
@@ -29,10 +34,12 @@ async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[in
     with tempfile.TemporaryDirectory(prefix="trayagent-") as folder:
         report = Path(folder) / "report"
         await terminal([sys.executable, "-m", "trayagent.desktop.recorded", str(report), *words])
-        try:
-            told = json.loads(report.read_text())
-        except (OSError, ValueError):
-            return 1, "the terminal was closed before it ended"
+        until = time.monotonic() + PATIENCE_S
+        while not report.exists():  # a terminal tells nobody when its command ends
+            if time.monotonic() > until:
+                return 1, "nothing came of it for 15 minutes"
+            await asyncio.sleep(_POLL_S)
+        told = json.loads(report.read_text())
         return int(told["status"]), str(told["last"])
 
 

@@ -1,0 +1,138 @@
+"""Carries out what the person chose in the menu or on a message."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trayagent.desktop.menu import commands as c
+from trayagent.desktop.sign_in import sign_in
+from trayagent.desktop.terminal import open_terminal
+from trayagent.errors import TrayagentError
+
+Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""One of the agent's operations, as the command line asks for them; raises TrayagentError."""
+
+# What puts a text on the clipboard, with the text on its input; the first that is there and works.
+_CLIPBOARDS = (["wl-copy"], ["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"])
+_CLIPBOARD_S = 2.0
+_NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
+
+
+class Choices:
+    """Knows how each command of the menu is carried out; `carry_out` raises TrayagentError."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        quit_: Callable[[], None],
+        configuration: Path,
+        log: Path,
+        ssh: Sequence[str],
+        sign_in_words: Callable[[str], Sequence[str] | None],
+        activate: Callable[[str], Awaitable[None]],
+        start_at_login: Callable[[bool], None],
+    ) -> None:
+        self._request = request
+        self._quit = quit_
+        self._configuration = configuration
+        self._log = log
+        self._ssh = list(ssh)
+        self._sign_in_words = sign_in_words
+        self._activate = activate
+        self._start_at_login = start_at_login
+
+    async def carry_out(self, command: c.Command) -> None:
+        """Do what was chosen; returns when it is done or has begun."""
+        match command:
+            case c.Do(op, hosts):
+                await self._do(op, hosts)
+            case c.Pause(span, hosts):
+                for_s = c.seconds(span, datetime.now(UTC))
+                await self._request("pause", {"hosts": list(hosts), "for_s": for_s})
+            case c.SignIn(vpn):
+                await self._sign_in(vpn)
+            case c.StartAtLogin(on):
+                self._start_at_login(on)
+            case c.Quit():
+                self._quit()
+            case _:
+                await self._show(command)
+
+    async def _show(self, command: c.Command) -> None:
+        match command:
+            case c.OpenTerminal(host) | c.LogIn(host):
+                await open_terminal([*self._ssh, "--", host])
+            case c.ShowWhy(host):
+                why = [sys.executable, "-m", "trayagent", "why", "--", host]
+                await open_terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
+            case c.ShowLog():
+                await open_terminal(["less", "+G", str(self._log)])
+            case c.EditConfiguration():
+                await self._edit()
+            case c.OpenUrl(url):
+                await _open(url)
+            case c.Copy(text):
+                await _copy(text)
+
+    async def _do(self, op: str, hosts: Sequence[str]) -> None:
+        done = await self._request(op, {"hosts": list(hosts)})
+        failed = [h for h in done.get("hosts", []) if h["state"] != "connected" and h["problem"]]
+        if op == "reconnect" and failed:
+            problem = failed[0]["problem"]
+            raise TrayagentError(f"{failed[0]['name']}: {problem['title']}", hint=problem["hint"])
+
+    async def _sign_in(self, vpn: str) -> None:
+        words = self._sign_in_words(vpn)
+        if words is None:
+            await self._activate(vpn)
+            return
+        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        await sign_in(vpn, words, open_terminal if display else None)
+
+    async def _edit(self) -> None:
+        if not self._configuration.exists():
+            self._configuration.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._configuration.touch(mode=0o600)
+            self._configuration.write_text(_NEW_CONFIGURATION)
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        if editor is not None and shutil.which(editor):
+            await open_terminal([editor, str(self._configuration)])
+            return
+        await _open(str(self._configuration))
+
+
+async def _open(what: str) -> None:
+    """Let the desktop open an address or a file."""
+    opener = shutil.which("xdg-open") or shutil.which("open")
+    if opener is None:
+        raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
+    null = asyncio.subprocess.DEVNULL
+    await asyncio.create_subprocess_exec(
+        opener, what, stdin=null, stdout=null, stderr=null, start_new_session=True
+    )
+
+
+async def _copy(text: str) -> None:
+    null = asyncio.subprocess.DEVNULL
+    for words in _CLIPBOARDS:
+        if shutil.which(words[0]) is None:
+            continue
+        child = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.PIPE, stdout=null, stderr=null, start_new_session=True
+        )
+        try:
+            await asyncio.wait_for(child.communicate(text.encode()), _CLIPBOARD_S)
+        except TimeoutError:
+            child.kill()
+            continue
+        if child.returncode == 0:
+            return
+    raise TrayagentError("Nothing here puts it on the clipboard.", hint=f"It is: {text}")

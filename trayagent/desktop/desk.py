@@ -1,0 +1,162 @@
+"""The desk: icon, menu and messages, fed by the agent's view, and what the person chooses there.
+
+A client of the agent like the command line: it gets the whole view at each change, and asks
+for the same operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.choices import Choices
+from trayagent.desktop.menu import Menu, Options
+from trayagent.desktop.menu.commands import Command, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
+from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.notifier import Notifier
+from trayagent.desktop.notifications.registry import Notify
+from trayagent.desktop.notifications.teller import Teller
+from trayagent.desktop.tray.from_view import look_and_menu
+from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+from trayagent.errors import TrayagentError
+
+log = logging.getLogger(__name__)
+
+View = dict[str, Any]
+
+
+class Door(Protocol):
+    """What the desk asks of the agent."""
+
+    def watch(self, push: Callable[[View], None]) -> Callable[[], None]:
+        """Push the view now and at each change; returns how to end that."""
+
+    def sign_ins(self) -> frozenset[str]:
+        """Return the VPNs that can be signed in to from here."""
+
+    def notify(self) -> Notify:
+        """Return which messages the person wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """Why something is not shown, None where it is."""
+
+    tray: str | None
+    notifications: str | None
+
+
+class Desk:
+    """Icon, menu and messages on the session bus; quiet where there is none."""
+
+    def __init__(self, door: Door, choices: Choices, *, start_at_login: Callable[[], bool | None]) -> None:
+        self._door = door
+        self._choices = choices
+        self._start_at_login = start_at_login
+        self._view: View | None = None
+        self._menu: Menu | None = None
+        self._pause: Pause | None = None
+        self._end: Callable[[], None] = lambda: None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tray = StatusNotifierTray(self._activated, opening=self._show)
+        self._notifier = Notifier(self._invoked, self._closed)
+        self._teller = Teller(lambda: self._notifier, self._asked, notify=door.notify())
+        self._bus = SessionBus([self._tray, self._notifier])
+
+    @property
+    def state(self) -> DeskState:
+        """Why there is no icon or no message, for `status` and `doctor`."""
+        return DeskState(self._bus.problem or self._tray.problem, self._bus.problem or self._notifier.problem)
+
+    def start(self) -> None:
+        """Begin to show; never raises."""
+        self._bus.start()
+        self._end = self._door.watch(self._seen)
+
+    async def close(self) -> None:
+        """Take everything away."""
+        self._end()
+        self._teller.close()
+        self._tray.close()
+        self._notifier.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._bus.close()
+
+    def settings_changed(self) -> None:
+        """Obey a changed configuration."""
+        self._teller.set_notify(self._door.notify())
+        self._show()
+
+    def nudge(self) -> None:
+        """Try the session bus again: somebody may have logged in."""
+        self._bus.nudge()
+
+    # The view, shown.
+
+    def _seen(self, view: View) -> None:
+        self._view = view
+        self._teller.look(view)
+        self._show()
+
+    def _show(self) -> None:
+        if self._view is None:
+            return
+        options = Options(
+            self._start_at_login(),
+            self._pause.span if self._pause is not None else None,
+            self._door.sign_ins(),
+        )
+        look, self._menu = look_and_menu(self._view, datetime.now(UTC), options)
+        self._tray.show(look)
+
+    # What the person chose.
+
+    def _activated(self, key: Hashable) -> None:
+        command = self._menu.command(key) if self._menu is not None and isinstance(key, tuple) else None
+        if command is not None:
+            self._carry_out(command)
+
+    def _asked(self, action: str, message: Message) -> None:
+        host = message.hosts[0] if message.hosts else None
+        if action == "sign-in" and message.vpn is not None:
+            self._carry_out(SignIn(message.vpn))
+        elif action == "terminal" and host is not None:
+            self._carry_out(LogIn(host) if message.stays else OpenTerminal(host))
+        elif action == "why" and host is not None:
+            self._carry_out(ShowWhy(host))
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Pause) and not command.hosts:
+            self._pause = command
+        self._start(self._tried(command))
+
+    async def _tried(self, command: Command) -> None:
+        try:
+            await self._choices.carry_out(command)
+        except TrayagentError as error:
+            log.info("%s: %s", command, error)
+            self._notifier.show(Message(f"failed {command}", error.title, error.hint, passing=True))
+        self._show()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="a choice in the menu")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a choice in the menu failed", exc_info=error)
+
+    def _invoked(self, key: str, action: str) -> None:
+        self._teller.invoked(key, action)
+
+    def _closed(self, key: str) -> None:
+        self._teller.closed(key)
