@@ -68,7 +68,7 @@ NOT_SAVED = 2  # NM_SETTING_SECRET_FLAG_NOT_SAVED: a secret agent is asked each 
 class NetworkManager:
     """NetworkManager with a system bus of its own, in a laboratory's laptop.
 
-    `join` a network through it instead of through the laboratory. It ends with the laboratory, or with `close`.
+    `join` a network through it instead of through the laboratory. It ends with the laboratory.
     Raises TrayagentError: tool-missing; sandbox-forbidden where the mounts that it needs are not allowed;
     sandbox-broken.
     """
@@ -87,7 +87,6 @@ class NetworkManager:
         words = [str(self.folder), *([unpacked] if (unpacked := _unpacked()) else [])]
         self._program = Program(lab.laptop, "networkmanager", *words, admin=True)
         if "error" in self._program.first:
-            self.close()
             raise TrayagentError(
                 f"NetworkManager cannot have folders of its own: {self._program.first['error']}",
                 code="sandbox-forbidden",
@@ -174,10 +173,6 @@ class NetworkManager:
         """Return what the daemon said."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
-
-    def close(self) -> None:
-        """End daemon and bus."""
-        self._program.end()
 
     def _add(self, name: str, profile: str) -> None:
         path = self._profiles / f"{name}.nmconnection"

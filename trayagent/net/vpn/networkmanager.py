@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 # The first news is told at once, what follows in a burst (a VPN's start is a dozen signals) as one more.
 BURST_S = 0.05
-# How long news waits for the answer that names the interface; it comes in 2 to 5 ms.
-ANSWER_S = 0.03
+# How long news waits for the answer that names the interface; it comes in 2 to 5 ms on an idle machine.
+ANSWER_S = 0.1
 
 
 class NetworkManager:

@@ -1,0 +1,58 @@
+"""A user's secret agent (the dialog that asks for a VPN's password), without a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbus_fast import Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
+
+NM = "org.freedesktop.NetworkManager"
+AGENT = f"{NM}.SecretAgent"
+# Knows VPN hints: may be asked again while a VPN connects, as GNOME's and KDE's dialogs may.
+VPN_HINTS = 1
+
+
+class SecretAgent:
+    """Answers each question with the next of its passwords; when there is none left, the user cancelled."""
+
+    def __init__(self, bus: MessageBus, passwords: list[str]) -> None:
+        self._bus, self._passwords = bus, passwords
+        self.asked: list[str] = []
+
+    @classmethod
+    async def on(cls, address: str, *passwords: str, capabilities: int) -> SecretAgent:
+        """Register with the NetworkManager of that bus."""
+        bus = await MessageBus(address, auth=AuthExternal(UID_NOT_SPECIFIED)).connect()
+        made = cls(bus, list(passwords))
+        bus.add_message_handler(made._answer)
+        reply = await bus.call(
+            Message(
+                destination=NM,
+                path="/org/freedesktop/NetworkManager/AgentManager",
+                interface=f"{NM}.AgentManager",
+                member="RegisterWithCapabilities",
+                signature="su",
+                body=["lab", capabilities],
+            )
+        )
+        assert reply is not None
+        assert reply.message_type is MessageType.METHOD_RETURN, reply.body
+        return made
+
+    def _answer(self, message: Message) -> Message | bool:
+        if message.message_type is not MessageType.METHOD_CALL or message.interface != AGENT:
+            return False
+        if message.member != "GetSecrets":
+            return Message.new_method_return(message)
+        connection: dict[str, Any] = message.body[0]
+        self.asked.append(connection["connection"]["id"].value)
+        if not self._passwords:
+            return Message.new_error(message, f"{AGENT}.UserCanceled", "the dialog was closed")
+        secrets = {"vpn": {"secrets": Variant("a{ss}", {"password": self._passwords.pop(0)})}}
+        return Message.new_method_return(message, "a{sa{sv}}", [secrets])
+
+    def leave(self) -> None:
+        """End."""
+        self._bus.disconnect()

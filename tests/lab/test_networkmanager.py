@@ -1,0 +1,243 @@
+"""The real NetworkManager with a real OpenVPN server: what is told of each thing that may happen to a VPN."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.lab.secret_agent import VPN_HINTS, SecretAgent
+from tests.net.test_linux_logind import until
+from tests.net.vpn.conftest import Watched, watching
+from trayagent.core.vpns import ManagerFacts, NetworkName
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import UNAVAILABLE, Lab
+from trayagent.sandbox.inside import holder
+from trayagent.sandbox.networkmanager import NetworkManager
+from trayagent.sandbox.openvpn import OpenVpn
+from trayagent.sandbox.plan import INTERNAL, SERVER
+
+SAVED, ASKED = "Saved VPN", "Asked VPN"
+LIMIT_S = 60.0
+
+
+def watch(manager: NetworkManager, body: Callable[[Watched], Awaitable[None]]) -> None:
+    """Run a test's coroutine beside a watch that has read NetworkManager."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(LIMIT_S), watching(manager.bus_address) as watched:
+            await until(lambda: watched.facts.running, "NetworkManager is read")
+            await body(watched)
+
+    asyncio.run(limited())
+
+
+@dataclass(slots=True)
+class Desk:
+    """A laptop at home whose network is NetworkManager's, and a VPN server that takes the password `right`."""
+
+    lab: Lab
+    manager: NetworkManager
+    server: OpenVpn
+
+    def run(self, body: Callable[[Watched], Awaitable[None]]) -> None:
+        """Run a test's coroutine beside a watch."""
+        watch(self.manager, body)
+
+
+@contextmanager
+def skipping() -> Iterator[None]:
+    """Skip where the machine cannot have such a thing, but not in CI."""
+    try:
+        yield
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture
+def desk(lab: Lab) -> Desk:
+    """Build the desk."""
+    with skipping():
+        manager = NetworkManager(lab)
+        manager.join("home")
+        server = OpenVpn(lab, password="right")  # noqa: S106 - of this laboratory
+        manager.add_vpn(SAVED, server, password="right")  # noqa: S106 - of this laboratory
+        manager.add_vpn(ASKED, server, password=None)
+    return Desk(lab, manager, server)
+
+
+@asynccontextmanager
+async def dialog(desk: Desk, *passwords: str, capabilities: int = VPN_HINTS) -> AsyncIterator[SecretAgent]:
+    """A user who types those passwords, one after the other, and then cancels."""
+    agent = await SecretAgent.on(desk.manager.bus_address, *passwords, capabilities=capabilities)
+    try:
+        yield agent
+    finally:
+        agent.leave()
+
+
+def test_the_networks_name_is_told(lab: Lab) -> None:
+    """At home and, after a switch, in the café: the connection's name and interface."""
+    with skipping():
+        manager = NetworkManager(lab)
+    manager.join("home")
+
+    async def body(watched: Watched) -> None:
+        home = NetworkName("home network", None, "wlan0")
+        await until(lambda: watched.facts.network == home, "home's name")
+        await asyncio.to_thread(manager.join, "cafe")
+        await until(lambda: str(watched.facts.network) == "cafe network", "the café's name")
+
+    watch(manager, body)
+
+
+def test_a_captive_portal_is_told(lab: Lab) -> None:
+    """A page that is not the expected one is a portal; no page at all is no internet."""
+    page = lab.echo(8000, SERVER)
+    with skipping():
+        manager = NetworkManager(lab, portal_url=f"http://{SERVER}:8000/")
+    manager.join("home")
+
+    async def body(watched: Watched) -> None:
+        await until(lambda: watched.facts.connectivity == "portal", "the portal")
+        page.end()
+        await asyncio.to_thread(manager.check, "networking", "connectivity", "check")
+        await until(lambda: watched.facts.connectivity == "limited", "no internet")
+
+    watch(manager, body)
+
+
+def test_a_good_password_brings_the_vpn_up(desk: Desk) -> None:
+    """Connecting, then up with its interface, and what is behind it answers; down again by the user."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+        await until(lambda: watched.vpn(SAVED).interface == "tun0", "its interface is told")
+        assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
+        await asyncio.to_thread(desk.manager.down, SAVED)
+        down = await watched.until_vpn("down", SAVED)
+        assert down.by_user
+        assert watched.states(SAVED) == ["connecting", "up", "down"]
+
+    desk.run(body)
+
+
+def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
+    """The server's refusal becomes reason 9 where nobody can be asked; a new password brings it up."""
+
+    async def body(watched: Watched) -> None:
+        desk.server.set_password("new")
+        await watched.source.activate(SAVED)
+        assert (await watched.until_vpn("needs-sign-in", SAVED)).reason == 9
+        desk.server.set_password("right")
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+
+    desk.run(body)
+
+
+def test_nobody_to_ask_needs_sign_in(desk: Desk) -> None:
+    """A password that is not saved, and no secret agent: reason 9, and the server was not troubled."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(ASKED)
+        assert (await watched.until_vpn("needs-sign-in", ASKED)).reason == 9
+        assert "peer info" not in desk.server.log()
+
+    desk.run(body)
+
+
+def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
+    """An agent without hints: the reason is 0, and the plug-in's own word makes it a refused login."""
+
+    async def body(watched: Watched) -> None:
+        async with dialog(desk, "wrong", capabilities=0) as agent:
+            await watched.source.activate(ASKED)
+            assert (await watched.until_vpn("needs-sign-in", ASKED)).reason == 0
+            assert agent.asked == [ASKED]
+
+    desk.run(body)
+
+
+def test_a_dialog_that_is_asked_again_and_cancelled_needs_sign_in(desk: Desk) -> None:
+    """An agent with hints is asked again after a refusal; the user cancels: reason 9."""
+
+    async def body(watched: Watched) -> None:
+        async with dialog(desk, "wrong") as agent:
+            await watched.source.activate(ASKED)
+            assert (await watched.until_vpn("needs-sign-in", ASKED)).reason == 9
+            assert agent.asked == [ASKED, ASKED]
+
+    desk.run(body)
+
+
+def test_signing_in_again_brings_it_up(desk: Desk) -> None:
+    """After a refusal, activating it asks the dialog; the right password is needed only once."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(ASKED)
+        await watched.until_vpn("needs-sign-in", ASKED)
+        async with dialog(desk, "wrong", "right") as agent:
+            await watched.source.activate(ASKED)
+            await watched.until_vpn("up", ASKED)
+            assert len(agent.asked) == 2
+        with pytest.raises(TrayagentError) as caught:
+            await watched.source.activate(ASKED)
+        assert caught.value.code == "vpn-active"
+
+    desk.run(body)
+
+
+def test_a_killed_server_is_not_told(desk: Desk) -> None:
+    """NetworkManager goes on saying up; only asking what lies behind it shows the truth."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(SAVED)
+        await until(lambda: watched.vpn(SAVED).interface, "it is up, and all was told")
+        assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
+        told = len(watched.told)
+        desk.server.kill()
+        assert await asyncio.to_thread(lambda: desk.lab.laptop.ping(INTERNAL, count=3)) == [None] * 3
+        assert watched.told[told:] == []
+
+    desk.run(body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restarted_networkmanager_is_read_again(desk: Desk, number: signal.Signals) -> None:
+    """Stopped or killed: nothing is known; started again: the network's name, and no VPN."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+        await asyncio.to_thread(desk.manager.stop, number)
+        await until(lambda: watched.facts == ManagerFacts(running=False), "it is gone")
+        await asyncio.to_thread(desk.manager.start)
+        await until(lambda: watched.facts.running, "it is back")
+        assert watched.facts.vpn(SAVED) is None
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+
+    desk.run(body)
+
+
+def test_nothing_is_left(desk: Desk) -> None:
+    """With the VPN up the laboratory ends: no process, no folder."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+
+    desk.run(body)
+    networks, folder = set(desk.lab.networks), desk.lab.files.root
+    desk.lab.close()
+    assert holder.processes_in(networks) == []
+    assert not folder.exists()
