@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trayagent import __version__
 from trayagent.agent import lean, wall
 from trayagent.agent.configuring import Configuring
+from trayagent.agent.desk_door import DeskDoor, make_desk
 from trayagent.agent.dialling import Dialling
 from trayagent.agent.discovery import Discovery
 from trayagent.agent.effects import AgentEffects
@@ -53,6 +54,9 @@ from trayagent.ipc.server import Server
 from trayagent.net import hints
 from trayagent.net.choose import Watch, choose, look, start_sources
 
+if TYPE_CHECKING:
+    from trayagent.desktop.desk import Desk
+
 log = logging.getLogger(__name__)
 
 _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
@@ -62,7 +66,7 @@ _ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
 class Agent:
     """One running agent. `run` returns when it was told to stop; the masters stay."""
 
-    def __init__(self, places: Places, configuring: Configuring) -> None:
+    def __init__(self, places: Places, configuring: Configuring, *, tray: bool) -> None:
         self._places = places
         self._configuring = configuring
         self._stopping = asyncio.Event()
@@ -78,8 +82,8 @@ class Agent:
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
         self._story = Story(self._history, lambda: configuring.config)
-        facts = AgentFacts(__version__, os.getpid(), wall.now_text())
-        self._views = Views(self._shell, facts, self._story.tell)
+        self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
+        self._views = Views(self._shell, self._who, self._story.tell)
         post = self._shell.post
         self._discovery = Discovery(places, self._resolver, self._records, post)
         self._obstacles = Obstacles(post)
@@ -122,6 +126,11 @@ class Agent:
             ready=self._ready,
         )
         self._server = Server(places.ipc_socket, handler)
+        self._desk: Desk | None = None
+        if tray:
+            door = DeskDoor(handler, configuring, lambda: self._watch)
+            self._desk = make_desk(door, handler, configuring, places, self.stop)
+            self._story.subscribe(self._desk_heard)
         self._noticing: Noticing | None = None
 
     def stop(self) -> None:
@@ -138,6 +147,8 @@ class Agent:
         )  # fmt: skip
         try:
             await self._first_look()
+            if self._desk is not None:
+                self._desk.start()
             self._history.prune(self._configuring.config.agent.history_s)
             await self._stopping.wait()
         finally:
@@ -146,6 +157,8 @@ class Agent:
     async def _close(self, files: Files) -> None:
         if self._watch is not None:
             self._watch.close()
+        if self._desk is not None:
+            await self._desk.close()
         files.close()
         await self._server.close()
         self._masters.close()
@@ -181,6 +194,17 @@ class Agent:
     async def _tasks_done(self, names: Iterable[str]) -> None:
         await asyncio.sleep(0)  # the queue is drained in a call of the loop's own
         await self._tasks.finished(names)
+
+    def _desk_heard(self, event: dict[str, Any]) -> None:
+        if event["event"] == "configuration-changed" and self._desk is not None:
+            self._desk.settings_changed()
+
+    def _who(self) -> AgentFacts:
+        """Return who is speaking, with why there is no icon or message."""
+        if self._desk is None:
+            return replace(self._facts, no_tray="--no-tray", no_notifications="--no-tray")
+        state = self._desk.state
+        return replace(self._facts, no_tray=state.tray, no_notifications=state.notifications)
 
     # What happens around us.
 

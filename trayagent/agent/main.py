@@ -35,16 +35,14 @@ def run(places: Places, config_path: Path, tray: bool) -> int:
     lock.acquire()
     try:
         _log_to(places.log_file)
-        if tray:
-            print("There is no tray icon yet; everything else works.", file=sys.stderr)  # noqa: T201  # for the person who started it
-        asyncio.run(_run(places, configuring))
+        asyncio.run(_run(places, configuring, tray))
     finally:
         lock.release()
     return 0
 
 
-async def _run(places: Places, configuring: Configuring) -> None:
-    agent = Agent(places, configuring)
+async def _run(places: Places, configuring: Configuring, tray: bool) -> None:
+    agent = Agent(places, configuring, tray=tray)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -20,7 +20,7 @@ PACE_S = 0.1  # faster changes than a person can read come as one
 class Views:
     """Keeps since when each shown state lasts, and pushes the view to watchers when something changed."""
 
-    def __init__(self, shell: Shell, agent: AgentFacts, tell: Callable[[Tell], None]) -> None:
+    def __init__(self, shell: Shell, agent: Callable[[], AgentFacts], tell: Callable[[Tell], None]) -> None:
         self._shell = shell
         self._agent = agent
         self._tell = tell
@@ -57,7 +57,7 @@ class Views:
 
     def _whole(self) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
-        return view(self._shell.state, self._agent, since, wall.wall_of, time.monotonic())
+        return view(self._shell.state, self._agent(), since, wall.wall_of, time.monotonic())
 
     def _push(self) -> None:
         self._due = None

@@ -19,11 +19,13 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """Who is speaking: `started` is RFC 3339 UTC."""
+    """Who is speaking: `started` is RFC 3339 UTC; the `no_…` say why there is no icon or message."""
 
     version: str
     pid: int
     started: str
+    no_tray: str | None = None
+    no_notifications: str | None = None
 
 
 # Turns monotonic seconds into RFC 3339 UTC; the only way that wall-clock time comes in.
@@ -43,6 +45,8 @@ def view(
             "started": agent.started,
             "paused": until is not None,
             "paused_until": _wall(until, wall),
+            "no_tray": agent.no_tray,
+            "no_notifications": agent.no_notifications,
         },
         "network": _network(state),
         "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],
