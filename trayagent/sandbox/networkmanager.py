@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -84,7 +85,9 @@ class NetworkManager:
         self._profiles.mkdir(parents=True, mode=0o700)
         check = f"uri={portal_url}\nresponse=online\ninterval=5" if portal_url else "enabled=false"
         (self.folder / "NetworkManager" / "NetworkManager.conf").write_text(CONFIG.format(connectivity=check))
-        words = [str(self.folder), *([unpacked] if (unpacked := _unpacked()) else [])]
+        unpacked = _unpacked()
+        self._describe_plugins(Path(f"{unpacked or ''}{INSTALLED_PLUGINS}/VPN"))
+        words = [str(self.folder), *([unpacked] if unpacked else [])]
         self._program = Program(lab.laptop, "networkmanager", *words, admin=True)
         if "error" in self._program.first:
             raise TrayagentError(
@@ -173,6 +176,14 @@ class NetworkManager:
         """Return what the daemon said."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def _describe_plugins(self, described: Path) -> None:
+        """Copy what tells NetworkManager of its VPN plug-ins, if there are any.
+
+        It believes only files of root's, and an ordinary user is root of its own files only.
+        """
+        if described.is_dir():
+            shutil.copytree(described, self.folder / "NetworkManager" / "VPN")
 
     def _add(self, name: str, profile: str) -> None:
         path = self._profiles / f"{name}.nmconnection"
