@@ -171,6 +171,13 @@ class Net:
             under,
         )
 
+    def touches(self, flow: Flow, seen: Touched) -> bool:
+        """Report whether what flickered is part of a flow's path."""
+        lookup = Lookup(flow.peer, flow.local)
+        route = self.scene().snapshot([lookup]).matched[lookup]
+        egress = route.interface if route is not None else ""
+        return seen.lost or flow.local in seen.addresses or egress in seen.links | seen.routes
+
     def has(self, ip: str) -> bool:
         """Report whether the machine bears the address."""
         return self._bearer(ip) is not None

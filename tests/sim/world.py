@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from tests.sim.cast import CAST, VPNS, Role
+from tests.sim.hands import Hands
 from tests.sim.handshake import Handshake, Machines
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
@@ -18,18 +19,11 @@ from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.hosts import Master
 from trayagent.core.network import Touched
 from trayagent.core.paths import lookups
-from trayagent.core.problems import Code, Problem
+from trayagent.core.problems import Problem
 from trayagent.core.shown import shown_state
 from trayagent.core.state import State
 from trayagent.core.turn import Why
 
-_CODES: dict[FailureKind, Code] = {
-    "auth": "auth-denied",
-    "timed-out": "timed-out",
-    "unreachable": "unreachable",
-    "host-key-changed": "host-key-changed",
-    "died": "unknown",
-}
 _KEEP_ALIVE_S = 60.0
 
 
@@ -52,16 +46,15 @@ class World:
         self.net = Net(rtt_s=rtt_s)
         self.machines = Machines()
         self.rules = Rules(self)
+        self.hands = Hands(self)
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
         self.living: dict[int, Living] = {}
-        self.attempts: dict[int, Handshake] = {}
         self.log: list[tuple[float, object]] = []  # what happened; made into text only where it is read
         self._paused: dict[str, float] = {}
-        self._kept: dict[str, e.Remembered] = {}
-        self._timers: dict[str, int] = {}
+        self.kept: dict[str, e.Remembered] = {}
         self._pid = 100
-        self._agent = 0  # which agent: what an earlier one asked for comes to nobody
+        self.agent = 0  # which agent: what an earlier one asked for comes to nobody
         self._queue: list[e.Event] = []
         self._deciding = False
         self.start_agent()
@@ -91,7 +84,7 @@ class World:
             if not isinstance(action, (a.LookAt, a.Tell, a.Remember)):
                 self.log.append((self.clock.now, action))
             self.rules.before(action, before)
-            self._carry_out(action)
+            self.hands.carry_out(action)
 
     def change_network(self, change: Callable[[Net], None], seen: Touched | None = None) -> None:
         """Change the true network; the kernel tells at once."""
@@ -100,7 +93,7 @@ class World:
         touched = self.net.changed(old) | (seen or Touched())
         for living in self.living.values():
             living.connection.look()
-            if seen:
+            if seen and self.net.touches(living.connection.flow, seen):
                 living.connection.changed_at = self.clock.now
         self.log.append((self.clock.now, f"network: {self.net.scene().label}"))
         self.post(self._read(touched))
@@ -113,23 +106,21 @@ class World:
 
     def start_agent(self) -> None:
         """Start the agent (again): it knows what was remembered, and finds what lives."""
-        self._agent += 1
-        for handshake in self.attempts.values():
-            handshake.cut = True
-        self.attempts.clear()
-        self._timers.clear()
+        self.agent += 1
+        self.hands.cut()
+        self.hands = Hands(self)
         self.state = State()
         self.rules.restarted()
         self._paused.pop("", None)
         for living in [x for x in self.living.values() if x.master.control_path.endswith(".new")]:
-            self._die(living)
+            self.die(living)
         wishes = {r.name: r.wish for r in self.roles.values() if r.wish is not None}
         self.post(self._read(Touched()))
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
             self.post(e.HostResolved(0, name, self.roles[name].resolved(), self.roles[name].hop()))
-            if name in self._kept:
-                self.post(self._kept[name])
+            if name in self.kept:
+                self.post(self.kept[name])
         for living in list(self.living.values()):
             self._found(living, fresh=False)
         self.post(e.Started(0))
@@ -139,14 +130,14 @@ class World:
     def connect_by_hand(self, name: str) -> None:
         """Let the user's own ssh make a master, where none listens and the way is there."""
         role = self.roles[name]
-        through = self._jump(role)
+        through = self.jump(role)
         if self.listening(name) is not None or (role.jump and through is None):
             return
         expects = getattr(self.machines, role.machine)
 
         def ready(connection: Connection) -> None:
             if self.listening(name) is None:
-                self._found(self._born(role, connection, ours=False, path=f"/cm/{name}"), fresh=True)
+                self._found(self.born(role, connection, ours=False, path=f"/cm/{name}"), fresh=True)
 
         Handshake(
             self.clock, self.net, self.machines, role.peer, bare=False, through=through,
@@ -158,7 +149,7 @@ class World:
         living = self.listening(name)
         if living is not None:
             self.rules.left(living, by_request=by_request)
-            self._die(living, by_request=by_request)
+            self.die(living, by_request=by_request)
 
     def listening(self, name: str) -> Living | None:
         """Return the master on a host's control path."""
@@ -213,125 +204,15 @@ class World:
         """Return the state that status shows."""
         return shown_state(self.state.hosts[name], self.state, self.clock.now)
 
-    # Actions out.
-
-    def _carry_out(self, action: a.Action) -> None:
-        match action:
-            case a.LookAt():
-                self._look_at(action)
-            case a.SendProbe():
-                self._probe(action.master)
-            case a.Observe():
-                self._observe(action)
-            case a.Dial() | a.DialBare():
-                self._dial(action)
-            case a.Abort():
-                self.attempts.pop(action.attempt).cut = True
-            case a.TakeOver():
-                agent = self._agent
-                self.clock.after(0.002, lambda: self._take_over(action) if agent == self._agent else None)
-            case a.Kill() | a.Discard():
-                self.clock.after(0.005, lambda: self._die(self.living.get(action.master.pid)))
-            case a.Remember():
-                self._remember(action.name)
-
-    def _look_at(self, action: a.LookAt) -> None:
-        number = self._timers.get(action.name, 0) + 1
-        self._timers[action.name] = number
-        agent = self._agent
-        if action.at is not None and action.at != inf:
-            self.clock.at(action.at, lambda: self._time_came(action.name, number, agent))
-
-    def _time_came(self, name: str, number: int, agent: int) -> None:
-        if agent == self._agent and self._timers.get(name) == number:
-            self.post(e.TimeCame(self.clock.now, name))
-
-    def _probe(self, master: Master) -> None:
-        living = self.living.get(master.pid)
-        if living is not None:
-            living.connection.acked_at = -1.0
-            living.connection.send()
-
-    def _observe(self, action: a.Observe) -> None:
-        living = self.living.get(action.master.pid)
-        if living is None:
-            return
-        connection = living.connection
-        due = None if connection.due is None else max(connection.due - self.clock.now, 0.0)
-        acked = connection.acked_at >= 0 and action.master.direct
-        self.post(e.Observed(0, action.name, action.master.pid, acked, due))
-
-    def _dial(self, action: a.Dial | a.DialBare) -> None:
-        role, agent = self.roles[action.name], self._agent
-        bare = isinstance(action, a.DialBare)
-        through = None if bare else self._jump(role)
-        number = action.attempt
-
-        def mine(event: e.Event) -> None:
-            if agent == self._agent:
-                self.post(event)
-
-        def ready(connection: Connection) -> None:
-            self.attempts.pop(number, None)
-            if agent != self._agent:
-                return
-            self.rules.positive(action.name, number)
-            born = (
-                None
-                if bare
-                else self._born(role, connection, ours=True, path=f"/cm/{role.name}.{number}.new")
-            )
-            mine(e.AttemptReady(0, action.name, number, born.master if born is not None else None))
-
-        def failed(kind: FailureKind, positive: bool) -> None:
-            self.attempts.pop(number, None)
-            if positive:
-                self.rules.positive(action.name, number)
-            self.rules.failed(action.name, number, kind)
-            failure = Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive)
-            mine(e.AttemptFailed(0, action.name, number, failure, 1.1))
-
-        self.attempts[number] = Handshake(
-            self.clock, self.net, self.machines, action.peer if isinstance(action, a.DialBare) else role.peer,
-            bare=bare, through=through,
-            established=lambda: mine(e.AttemptEstablished(0, action.name, number)),
-            ready=ready, failed=failed, expects=getattr(self.machines, role.machine),
-        )  # fmt: skip
-
-    def _take_over(self, action: a.TakeOver) -> None:
-        new = self.living.get(action.master.pid)
-        holder = self.listening(action.name)
-        if new is None:
-            failure = Failure(Problem("control-path-taken", "gone"), "unknown")
-            self.post(e.TakeOverFailed(0, action.name, action.attempt, failure))
-            return
-        if holder is not None and (action.old is None or holder.master.pid != action.old.pid):
-            self._die(new)
-            self.post(e.TookOver(0, action.name, action.attempt, holder.master, adopted=True))
-            return
-        if action.old is not None:
-            self._die(self.living.get(action.old.pid))
-        new.master = replace(new.master, control_path=f"/cm/{action.name}")
-        self.post(e.TookOver(0, action.name, action.attempt, new.master))
-
-    def _remember(self, name: str) -> None:
-        host = self.state.hosts.get(name)
-        if host is None:
-            return
-        paused = None if host.paused_until is None else host.paused_until - self.clock.now
-        worked = self.clock.now - host.worked_at if host.worked_at > 0 else None
-        self._kept[name] = e.Remembered(
-            0, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked
-        )
-
     # Processes.
 
-    def _jump(self, role: Role) -> Connection | None:
+    def jump(self, role: Role) -> Connection | None:
         """Return the connection of the jump host's master; without one, ssh makes a way of its own."""
         living = self.listening(role.jump) if role.jump is not None else None
         return living.connection if living is not None else None
 
-    def _born(self, role: Role, connection: Connection, *, ours: bool, path: str) -> Living:
+    def born(self, role: Role, connection: Connection, *, ours: bool, path: str) -> Living:
+        """Let a master be, on this path."""
         self._pid += 1
         pid = self._pid
         carrier = self.listening(role.jump) if role.jump is not None else None
@@ -343,7 +224,7 @@ class World:
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier)
         connection.on_answer = lambda: self._answered(living)
-        connection.on_reset = lambda: self._die(living, "died")
+        connection.on_reset = lambda: self.die(living, "died")
         connection.look()
         self.living[pid] = living
         self.rules.reached(living)
@@ -367,22 +248,23 @@ class World:
         if living.master.pid not in self.living:
             return
         if living.unanswered >= 2:
-            self._die(living, "died")
+            self.die(living, "died")
             return
         living.unanswered += 1
         living.connection.send()
         self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
 
-    def _die(
+    def die(
         self, living: Living | None, kind: FailureKind | None = None, *, by_request: bool = False
     ) -> None:
+        """End a master, and with it those that it carries; what has ended already stays so."""
         if living is None or self.living.pop(living.master.pid, None) is None:
             return
         living.connection.closed = True
         said = Failure(Problem("unknown", kind), kind) if kind is not None else None
         self.post(e.MasterEnded(0, living.host, living.master.pid, said, by_request))
         for other in [x for x in self.living.values() if x.carrier is living]:
-            self.clock.after(0.003, lambda other=other: self._die(other, "died"))  # type: ignore[misc]
+            self.clock.after(0.003, lambda other=other: self.die(other, "died"))  # type: ignore[misc]
 
     # Places to be.
 
