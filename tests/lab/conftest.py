@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.lab.matrix import laboratory
+from trayagent.errors import TrayagentError
 from trayagent.sandbox import Agent, Lab
 
 
@@ -15,6 +18,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")
+
+
+@contextmanager
+def _tunnels_or_skip() -> Iterator[None]:
+    """Skip what needs the VPN where an ordinary user may not open /dev/net/tun; root always may."""
+    try:
+        yield
+    except TrayagentError as error:
+        if error.code == "tun-missing" and os.getuid() != 0:
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """A fixture may need the VPN."""
+    del item
+    with _tunnels_or_skip():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A test may need the VPN."""
+    del item
+    with _tunnels_or_skip():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)
