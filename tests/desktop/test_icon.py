@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image, ImageChops
 
 from trayagent.desktop import icon, summary
 from trayagent.desktop.icon.design import COLOURS, WHITE, Colour
+from trayagent.desktop.icon.painted import FILE, paint_all, painted
 from trayagent.desktop.summary import OVERALLS, Overall
 
 ROOT = Path(__file__).parents[2]
@@ -195,3 +197,15 @@ def test_the_files_in_assets_are_of_this_design() -> None:
         below_words = (0, made.LABEL, new.width, new.height)  # letters differ between builds of Pillow
         same = ImageChops.difference(kept.convert("RGB").crop(below_words), new.crop(below_words))
     assert same.getbbox() is None, "docs/icons.png: run python assets/make_icons.py"
+
+
+def test_what_was_painted_beforehand_is_what_would_be_painted_now() -> None:
+    """The agent shows the file's pixels and never loads Pillow; after a change of the design, paint it again."""
+    assert zlib.decompress(FILE.read_bytes()) == zlib.decompress(paint_all())
+    words = [
+        sys.executable,
+        "-c",
+        "import sys; from trayagent.desktop import icon; icon.argb('offline', 22); print('PIL' in sys.modules)",
+    ]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "False\n"
+    assert painted("offline", 22, (22,)) is None, "another set of sizes is another file"

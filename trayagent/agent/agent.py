@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
+_PAINTED_S = 2.0
 _ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
 
 
@@ -149,6 +150,8 @@ class Agent:
             await self._first_look()
             if self._desk is not None:
                 self._desk.start()
+                # The icon has been painted by then, with room for eight times its pixels.
+                asyncio.get_running_loop().call_later(_PAINTED_S, lean.give_back)
             self._history.prune(self._configuring.config.agent.history_s)
             await self._stopping.wait()
         finally:

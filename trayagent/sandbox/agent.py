@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,10 +72,13 @@ class Events:
 class Agent:
     """`trayagent run --no-tray` in the laptop; a context manager that stops it.
 
+    With `desktop`, the variables of a desktop session (its bus, its display), it has a tray.
     `log` is what it printed. Raises TrayagentError (sandbox-broken).
     """
 
-    def __init__(self, lab: Lab, *, node: Node | None = None) -> None:
+    def __init__(
+        self, lab: Lab, *, node: Node | None = None, desktop: Mapping[str, str] | None = None
+    ) -> None:
         self._node = node or lab.laptop
         self._child: subprocess.Popen[str] | None = None
         self._readers: list[Events] = []
@@ -87,7 +91,9 @@ class Agent:
         self.log = folder / "output"
         for place in (self.runtime_dir, self.state_dir):
             place.mkdir(mode=0o700, exist_ok=True)
+        self._tray = desktop is not None
         self.env = {
+            **(desktop or {}),
             "TRAYAGENT_CONFIG": str(self.config),
             "TRAYAGENT_RUNTIME_DIR": str(self.runtime_dir),
             "TRAYAGENT_STATE_DIR": str(self.state_dir),
@@ -120,7 +126,7 @@ class Agent:
         if config_toml is not None:
             self.configure(config_toml)
         with self.log.open("a") as log:
-            words = self.command("run", "--no-tray")
+            words = self.command("run", *([] if self._tray else ["--no-tray"]))
             self._child = self._node.popen(words, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         limit = time.monotonic() + deadline_s
         while self.cli("status", "--json").returncode != 0:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from trayagent.desktop.icon.design import Point, Stroke, strokes
+from trayagent.desktop.icon.painted import painted
 from trayagent.desktop.summary import Overall
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def image(overall: Overall, size: int) -> Image:
 @cache
 def argb(overall: Overall, size: int) -> bytes:
     """Return the pixels as StatusNotifierItem's IconPixmap wants them: rows of ARGB32, big-endian."""
+    return painted(overall, size, SIZES) or paint(overall, size)
+
+
+def paint(overall: Overall, size: int) -> bytes:
+    """Return the same pixels, painted now."""
     red, green, blue, alpha = image(overall, size).split()
     from PIL import Image
 
@@ -79,4 +85,4 @@ def _band(start: Point, end: Point, reach: float) -> list[Point]:
     ]
 
 
-__all__ = ["SIZES", "argb", "image"]
+__all__ = ["SIZES", "argb", "image", "paint"]

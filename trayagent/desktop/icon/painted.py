@@ -1,0 +1,46 @@
+"""The icon's pixels as painted beforehand: a running agent need not load a painting library for them.
+
+`pixmaps.bin` holds, compressed, the ARGB32 pixels of each state in each size, in the order of
+OVERALLS and SIZES. `python -m trayagent.desktop.icon.painted` paints it again; a test says when to.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from pathlib import Path
+
+from trayagent.desktop.summary import OVERALLS, Overall
+
+FILE = Path(__file__).with_name("pixmaps.bin")
+_PIXEL_BYTES = 4
+
+
+def painted(overall: Overall, size: int, sizes: tuple[int, ...]) -> bytes | None:
+    """Return the pixels of a state in one of these sizes, None where the file is missing or another."""
+    pixels = _all()
+    lengths = [_PIXEL_BYTES * s * s for s in sizes]
+    if size not in sizes or len(pixels) != sum(lengths) * len(OVERALLS):
+        return None
+    start = sum(lengths) * OVERALLS.index(overall) + sum(lengths[: sizes.index(size)])
+    return pixels[start : start + lengths[sizes.index(size)]]
+
+
+@cache
+def _all() -> bytes:
+    try:
+        return zlib.decompress(FILE.read_bytes())
+    except (OSError, zlib.error):
+        return b""
+
+
+def paint_all() -> bytes:
+    """Return what stands in the file, painted anew."""
+    from trayagent.desktop.icon import SIZES, paint
+
+    pixels = b"".join(paint(overall, size) for overall in OVERALLS for size in SIZES)
+    return zlib.compress(pixels, 9)
+
+
+if __name__ == "__main__":
+    FILE.write_bytes(paint_all())
