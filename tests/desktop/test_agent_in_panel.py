@@ -1,0 +1,107 @@
+"""The whole of it: the real agent with a real master, in a real panel, used by mouse and keyboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.desktop.desk import PANEL_HEIGHT, Desk, run, until
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import UNAVAILABLE, Agent, Lab
+
+SESSION = ("DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+
+
+@contextmanager
+def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
+    """Run an agent with one host up, on a desktop with a panel."""
+    try:
+        lab = Lab(rtt_ms=20)
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+    desk.screen()
+    desk.bus()
+    desk.panel()
+    with lab, Agent(lab, desktop={name: desk.environment[name] for name in SESSION}) as agent:
+        lab.join("home")
+        lab.sshd()
+        lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
+        agent.start("[hosts.web01]\n")
+        agent.wait_state("web01", "connected")
+        yield lab, agent
+
+
+def icon(desk: Desk) -> bytes:
+    """Return the pixels of the panel's beginning, where the only icon is; b"" while there is none."""
+    picture = desk.picture()
+    row = picture.crop((0, 0, 40, PANEL_HEIGHT - 2))
+    return row.tobytes() if len(row.getcolors(1 << 16) or ()) > 3 else b""
+
+
+async def open_menu(desk: Desk) -> None:
+    """Click on the icon until its menu is there."""
+    empty = desk.below()
+    await desk.click(16, 16, button=3)
+    await until(lambda: desk.below() != empty, "no menu")
+    await desk.still()
+
+
+def test_the_menu_of_the_real_agent_does_what_it_says(desk: Desk) -> None:
+    """Reconnect all makes a new master, Pause for 30 minutes pauses; the icon tells each state."""
+
+    async def body() -> None:
+        with connected(desk) as (lab, agent):
+            await until(lambda: icon(desk), "no icon")
+            assert agent.status()["agent"]["no_tray"] is None
+            before = (agent.host("web01") or {})["pid"]
+            await open_menu(desk)
+            desk.save("agent-menu")
+            await desk.keys("Down", "Down", "Return")  # web01, Reconnect all
+            await until(lambda: (agent.host("web01") or {})["pid"] != before, "no new master")
+            agent.wait_state("web01", "connected")
+            await desk.still()
+            up = await until(lambda: icon(desk), "no icon")
+
+            await open_menu(desk)
+            await desk.keys("Down", "Down", "Down", "Right", "Return")  # Pause, For 30 minutes
+            await until(lambda: agent.status()["agent"]["paused"], "not paused")
+            left = datetime.fromisoformat(agent.status()["agent"]["paused_until"]) - datetime.now(UTC)
+            assert timedelta(minutes=29) < left <= timedelta(minutes=30)
+            await until(lambda: icon(desk) not in {up, b""}, "the icon does not tell that it is paused")
+            agent.cli("resume")
+            await until(lambda: icon(desk) == up, "the icon does not tell that it goes on")
+
+            lab.leave("home")
+            await until(
+                lambda: icon(desk) not in {up, b""}, "the icon does not tell that there is no network"
+            )
+            lab.join("home")
+            await until(lambda: icon(desk) == up, "the icon does not tell that it is back")
+
+    run(body())
+
+
+def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Desk) -> None:
+    """And without a bus; `status --json` has the reason."""
+
+    async def body() -> None:
+        desk.bus()
+        desk.environment["DISPLAY"] = ""
+        with Lab() as lab:
+            for address, said in (
+                (desk.environment["DBUS_SESSION_BUS_ADDRESS"], "tray"),
+                ("unix:path=/nowhere", "bus"),
+            ):
+                session = {**{n: desk.environment[n] for n in SESSION}, "DBUS_SESSION_BUS_ADDRESS": address}
+                with Agent(lab, desktop=session) as agent:
+                    agent.start("")
+                    why = await until(lambda: agent.status()["agent"]["no_tray"], "no reason")
+                    assert said in why, why
+
+    run(body())
