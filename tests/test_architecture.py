@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
+    ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
     ("cli/history.py", "history"): "`history` reads the log without an agent",
 }
 

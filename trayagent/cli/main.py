@@ -29,6 +29,8 @@ MODULES = {
     "why": "why",
     "events": "events",
     "history": "history",
+    "install": "install",
+    "uninstall": "install",
     "stop": "control",
     "demo": "demo",
 }

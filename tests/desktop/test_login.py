@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import os
+import plistlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.desktop import login
+from trayagent.desktop.login import files, linux_autostart, linux_systemd, macos_launchd, start
+from trayagent.errors import TrayagentError
+
+WITHIN_S = 20.0
+COMMAND = ("/opt/trayagent/bin/trayagent", "run")
+ODD = [
+    "run",
+    "a b",
+    "",
+    "$HOME",
+    "%h",
+    "50%",
+    "c;d",
+    "back\\slash",
+    "'one'",
+    '"two"',
+    "`tick`",
+    "é",
+    "#x",
+    "{x}",
+]
+"""Words that one quoting or another would get wrong."""
+
+
+def needs(tool: str) -> str:
+    """Return the tool's path; without it the test is skipped, but fails in continuous integration."""
+    path = shutil.which(tool)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{tool} is missing")
+        pytest.skip(f"{tool} is missing")
+    return path
+
+
+@pytest.fixture
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return an environment with folders of its own; systemctl is a stand-in that notes what it is asked."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    asked, sees = tmp_path / "asked", tmp_path / "sees"
+    sees.touch()
+    (tools / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {asked}\ntest -e {sees}\n')
+    (tools / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    (tmp_path / "run").mkdir(mode=0o700)
+    return {
+        "HOME": str(tmp_path / "home"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+    }
+
+
+@pytest.fixture
+def manager(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a user manager listen where systemd's does."""
+    folder = Path(env["XDG_RUNTIME_DIR"]) / "systemd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("private")
+        yield
+
+
+def unit_of(env: dict[str, str]) -> Path:
+    return Path(env["XDG_CONFIG_HOME"]) / "systemd" / "user" / "trayagent.service"
+
+
+def entry_of(env: dict[str, str]) -> Path:
+    return Path(env["XDG_CONFIG_HOME"]) / "autostart" / "trayagent.desktop"
+
+
+def asked(tmp_path: Path) -> list[str]:
+    note = tmp_path / "asked"
+    return note.read_text().splitlines() if note.exists() else []
+
+
+def everything_in(folder: str) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.usefixtures("manager")
+def test_with_a_user_manager_it_is_a_unit_that_the_manager_is_told_of(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    """The file, the link of `systemctl enable`, and one reload."""
+    assert not login.enabled(env)
+    outcome = login.enable(COMMAND, env)
+    assert (outcome.paths, outcome.changed) == ((unit_of(env),), True)
+    assert login.enabled(env)
+    link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
+    assert link.readlink() == unit_of(env)
+    assert asked(tmp_path) == ["--user daemon-reload", "--user is-enabled trayagent.service"]
+    assert not entry_of(env).exists()
+    assert any("loginctl enable-linger" in note for note in outcome.notes)
+
+
+def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: dict[str, str]) -> None:
+    """Nobody is asked anything."""
+    outcome = login.enable(COMMAND, env)
+    assert (outcome.paths, outcome.changed) == ((entry_of(env),), True)
+    assert login.enabled(env)
+    assert not unit_of(env).exists()
+    assert asked(tmp_path) == []
+
+
+@pytest.mark.parametrize("with_manager", [True, False])
+def test_twice_is_as_good_as_once(
+    env: dict[str, str], request: pytest.FixtureRequest, with_manager: bool
+) -> None:
+    """The second time nothing changes, and it is told so; turning it off leaves no file."""
+    if with_manager:
+        request.getfixturevalue("manager")
+    assert login.enable(COMMAND, env).changed
+    before = everything_in(env["XDG_CONFIG_HOME"])
+    assert not login.enable(COMMAND, env).changed
+    assert everything_in(env["XDG_CONFIG_HOME"]) == before
+    assert login.disable(env).changed
+    assert not login.enabled(env)
+    assert login.disable(env) == login.Outcome((), False)
+    assert everything_in(env["XDG_CONFIG_HOME"]) == {}
+
+
+def test_a_program_that_moved_is_written_anew(env: dict[str, str]) -> None:
+    """Else the old path would be started."""
+    login.enable(COMMAND, env)
+    assert login.enable(("/new/trayagent", "run"), env).changed
+    assert "/new/trayagent run" in entry_of(env).read_text()
+
+
+def test_it_is_started_in_one_way_only(env: dict[str, str], request: pytest.FixtureRequest) -> None:
+    """An entry from before there was a user manager makes room for the unit, and both go when it is turned off."""
+    login.enable(COMMAND, env)
+    entry = entry_of(env).read_bytes()
+    request.getfixturevalue("manager")
+    login.enable(COMMAND, env)
+    assert unit_of(env).exists()
+    assert not entry_of(env).exists()
+    entry_of(env).write_bytes(entry)
+    assert set(login.disable(env).paths) == {unit_of(env), entry_of(env)}
+
+
+@pytest.mark.usefixtures("manager")
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_file_that_somebody_else_wrote_is_left_alone(env: dict[str, str], masked: bool) -> None:
+    """A unit of the person's own, or one that is masked: an error that names it, and no change."""
+    unit_of(env).parent.mkdir(parents=True)
+    if masked:
+        unit_of(env).symlink_to("/dev/null")
+    else:
+        unit_of(env).write_text("[Service]\nExecStart=/mine\n")
+    with pytest.raises(TrayagentError, match="was not written by trayagent") as raised:
+        login.enable(COMMAND, env)
+    assert raised.value.code == "not-ours"
+    assert not login.enabled(env)
+    assert not login.disable(env).changed
+    assert unit_of(env).is_symlink() if masked else "/mine" in unit_of(env).read_text()
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_link_that_leads_nowhere_is_cleared_away(env: dict[str, str]) -> None:
+    """Somebody removed the unit by hand."""
+    login.enable(COMMAND, env)
+    unit_of(env).unlink()
+    assert not login.enabled(env)
+    assert login.disable(env).changed
+    assert [*(unit_of(env).parent / "default.target.wants").iterdir()] == []
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_unit_switched_off_with_systemctl_is_not_enabled(env: dict[str, str]) -> None:
+    """The link is what counts; turning it on puts it back."""
+    login.enable(COMMAND, env)
+    (unit_of(env).parent / "default.target.wants" / "trayagent.service").unlink()
+    assert not login.enabled(env)
+    assert login.enable(COMMAND, env).changed
+    assert login.enabled(env)
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_manager_that_looks_elsewhere_is_told_of(tmp_path: Path, env: dict[str, str]) -> None:
+    """It reloads, and does not see the unit: better said now than found out at the next login."""
+    (tmp_path / "bin" / "systemctl").write_text('#!/bin/sh\ntest "$2" = daemon-reload\n')
+    with pytest.raises(TrayagentError, match="does not see") as raised:
+        login.enable(COMMAND, env)
+    assert "XDG_CONFIG_HOME" in raised.value.hint
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_manager_that_cannot_be_asked_does_not_matter(tmp_path: Path, env: dict[str, str]) -> None:
+    """The next one reads the file at login."""
+    (tmp_path / "sees").unlink()
+    assert login.enable(COMMAND, env).changed
+    assert login.enabled(env)
+
+
+@pytest.mark.parametrize("line", ["Hidden=true", "X-GNOME-Autostart-enabled=false"])
+def test_an_entry_switched_off_in_the_desktops_settings_is_not_enabled(
+    env: dict[str, str], line: str
+) -> None:
+    """And turning it on again removes that switch."""
+    login.enable(COMMAND, env)
+    entry_of(env).write_text(f"{entry_of(env).read_text()}{line}\n")
+    assert not login.enabled(env)
+    assert login.enable(COMMAND, env).changed
+    assert login.enabled(env)
+
+
+def test_a_folder_that_cannot_be_written_is_named(env: dict[str, str]) -> None:
+    """With what stands in the way, and nothing half-written is left."""
+    Path(env["XDG_CONFIG_HOME"]).write_text("a file where a folder should be")
+    with pytest.raises(TrayagentError, match=re.escape(str(entry_of(env)))):
+        login.enable(COMMAND, env)
+
+
+def test_a_relative_config_home_counts_for_nothing(env: dict[str, str]) -> None:
+    """The specification says so: it would be another folder at login."""
+    outcome = login.enable(COMMAND, env | {"XDG_CONFIG_HOME": "here"})
+    assert outcome.paths == (Path(env["HOME"]) / ".config" / "autostart" / "trayagent.desktop",)
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """Systemd's own verdict on the file, with words that are hard to quote."""
+    analyze = needs("systemd-analyze")
+    program = tmp_path / "a $b%h" / "trayagent"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / "trayagent.service"
+    unit.write_text(linux_systemd.unit([str(program), *ODD]))
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    done = subprocess.run(
+        [analyze, "verify", "--user", "--man=no", "--recursive-errors=no", str(unit)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["/usr/bin/trayagent", "run"], "/usr/bin/trayagent run"),
+        (["/a b/$x/t", "run", "--config", "/$HOME/%h"], '"/a b/$x/t" run --config "/$$HOME/%%h"'),
+        (["/t", "", 'q"', "b\\", "n\n"], '/t "" "q\\"" "b\\\\" "n\\n"'),
+        (["/odd's/t", "run"], '/usr/bin/env "/odd\'s/t" run'),
+    ],
+)
+def test_words_are_quoted_as_systemd_reads_them(command: list[str], line: str) -> None:
+    """systemd.service(5), *Command lines*; tried with a real user manager of systemd 252."""
+    assert linux_systemd.command_line(command) == line
+
+
+def test_the_unit_leaves_the_masters_alone_and_restarts_only_what_a_restart_helps() -> None:
+    """Ending the agent ends no master, and a wrong configuration is not tried again and again."""
+    lines = linux_systemd.unit(COMMAND).splitlines()
+    assert {"KillMode=process", "Restart=on-failure", "RestartPreventExitStatus=2"} <= set(lines)
+    assert "WantedBy=default.target" in lines
+
+
+def test_a_desktop_starts_the_entry_with_these_very_words(tmp_path: Path) -> None:
+    """GLib, which GNOME, Xfce and others start entries with, reads them back as they were."""
+    gio = needs("gio")
+    program, told = tmp_path / 'a $b%h "c"' / "trayagent", tmp_path / "told"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {told}.part\nmv {told}.part {told}\n")
+    program.chmod(0o755)
+    entry = tmp_path / "trayagent.desktop"
+    entry.write_text(linux_autostart.entry([str(program), *ODD]), encoding="utf-8")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    subprocess.run([gio, "launch", str(entry)], env=env, check=True, capture_output=True, timeout=WITHIN_S)
+    deadline = time.monotonic() + WITHIN_S
+    while not told.exists():
+        assert time.monotonic() < deadline, "it was not started"
+        time.sleep(0.01)
+    assert told.read_text(encoding="utf-8").split("\n")[:-1] == ODD
+
+
+def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
+    """Started at login, again after a crash, and the masters outlive it; turned on and off as often as one likes."""
+    agent = macos_launchd.LaunchAgent(tmp_path)
+    assert agent.enable(COMMAND)
+    assert not agent.enable(COMMAND)
+    assert agent.enabled()
+    assert agent.path == tmp_path / "Library" / "LaunchAgents" / "trayagent.plist"
+    told = plistlib.loads(agent.path.read_bytes())
+    assert told["Label"] == agent.path.stem
+    assert told["ProgramArguments"] == [*COMMAND]
+    assert told["RunAtLoad"] is True
+    assert told["KeepAlive"] == {"SuccessfulExit": False}
+    assert told["AbandonProcessGroup"] is True
+    assert agent.disable()
+    assert not agent.disable()
+    assert not agent.enabled()
+    assert [type(way) for way in start._ways({"HOME": str(tmp_path)}, "darwin")] == [
+        macos_launchd.LaunchAgent
+    ]
+
+
+def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that an update moves stays right; without a program of that name, the interpreter starts the package."""
+    real, link = tmp_path / "v1" / "trayagent", tmp_path / "bin" / "trayagent"
+    for folder in (real.parent, link.parent):
+        folder.mkdir()
+    real.write_text("#!/bin/sh\n")
+    real.chmod(0o755)
+    link.symlink_to(real)
+    monkeypatch.chdir(tmp_path)
+    assert login.own_command(argv0="bin/trayagent") == (str(link), "run")
+    named = login.own_command(Path("c.toml"), argv0=str(link))
+    assert named == (str(link), "run", "--config", str(tmp_path / "c.toml"))
+    module = (sys.executable, "-P", "-m", "trayagent", "run")
+    assert login.own_command(argv0=str(tmp_path / "trayagent" / "__main__.py")) == module
+    assert login.own_command(argv0=str(tmp_path / "nowhere" / "trayagent")) == module
+
+
+def test_our_files_can_be_told_from_others(tmp_path: Path) -> None:
+    """Each way's file has the mark by which it is known again."""
+    for text in (
+        linux_systemd.unit(COMMAND),
+        linux_autostart.entry(COMMAND),
+        macos_launchd.plist(COMMAND).decode(),
+    ):
+        path = tmp_path / "file"
+        path.write_text(text)
+        assert files.is_ours(path)
+    path.write_text("something else")
+    assert not files.is_ours(path)
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, env: dict[str, str]) -> Cli:
+    """Return a function that runs the real command."""
+
+    def cli(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
+        return subprocess.run(
+            [sys.executable, "-m", "trayagent", *words],
+            env=plain | env | {"LC_ALL": "C.UTF-8"} | more,
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=WITHIN_S,
+            check=False,
+        )
+
+    return cli
+
+
+def test_install_and_uninstall_say_what_they_did(cli: Cli, env: dict[str, str]) -> None:
+    """In one line, and how to undo it; doing it again is no failure. No agent is needed."""
+    path = entry_of(env)
+    note = "  It starts with your next desktop session.\n"
+    for already in ("", " already"):
+        done = cli("install")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"Starts at login{already}: {path} (undo: trayagent uninstall)\n{note}"
+    assert path.exists()
+    for said in (f"Starts at login no longer: removed {path}\n", "Did not start at login.\n"):
+        done = cli("uninstall")
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_an_unusual_configuration_is_used_at_login_too(cli: Cli, env: dict[str, str], tmp_path: Path) -> None:
+    """At login nobody sets the variable, or gives the option."""
+    for words, more in (
+        (["install", "--config", "c.toml"], {}),
+        (["--config", "c.toml", "install"], {}),
+        (["install"], {"TRAYAGENT_CONFIG": str(tmp_path / "c.toml")}),
+    ):
+        assert cli(*words, **more).returncode == 0
+        assert f"trayagent run --config {tmp_path / 'c.toml'}\n" in entry_of(env).read_text()
+    usual = f"{env['XDG_CONFIG_HOME']}/trayagent/config.toml"
+    assert cli("install", "--config", usual).returncode == 0
+    assert "--config" not in entry_of(env).read_text()
+
+
+def test_install_fails_with_1_and_a_reason(cli: Cli, env: dict[str, str]) -> None:
+    """A file of somebody else's stands in the way."""
+    entry_of(env).parent.mkdir(parents=True)
+    entry_of(env).write_text("[Desktop Entry]\n")
+    done = cli("install")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"trayagent: {entry_of(env)} was not written by trayagent")

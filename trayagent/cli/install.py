@@ -1,0 +1,66 @@
+"""`install` and `uninstall`: start at login, or no longer."""
+
+from __future__ import annotations
+
+import argparse
+
+from trayagent.cli.out import clean, say
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    on = commands.add_parser(
+        "install",
+        help="start at login",
+        description="Lets the agent start at each login: by a systemd user unit, where there is none by "
+        "the desktop's autostart folder, on macOS by a LaunchAgent. It may be repeated.",
+    )
+    on.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="let it read this configuration file"
+    )
+    on.set_defaults(carry_out=install)
+    off = commands.add_parser(
+        "uninstall",
+        help="start at login no longer",
+        description="Removes what `install` wrote. A running agent goes on, and so do the masters.",
+    )
+    off.set_defaults(carry_out=uninstall)
+
+
+def install(args: argparse.Namespace) -> int:
+    """Start at login; say what was written, and how to undo it."""
+    from trayagent.desktop import login
+
+    outcome = login.enable(login.own_command(_unusual_config(args.config)))
+    written = ", ".join(clean(str(path)) for path in outcome.paths)
+    already = "" if outcome.changed else " already"
+    say(f"Starts at login{already}: {written} (undo: trayagent uninstall)")
+    for note in outcome.notes:
+        say(f"  {clean(note)}")
+    return 0
+
+
+def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command is given its arguments
+    """Start at login no longer."""
+    from trayagent.desktop import login
+
+    outcome = login.disable()
+    removed = ", ".join(clean(str(path)) for path in outcome.paths)
+    say(f"Starts at login no longer: removed {removed}" if removed else "Did not start at login.")
+    return 0
+
+
+def _unusual_config(given: str | None) -> Path | None:
+    """Return the configuration file where the agent would not find it by itself at login."""
+    import os
+
+    from trayagent.config import places
+
+    at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
+    found = places.find(given).config_file
+    return found if found != places.find(env=at_login).config_file else None

@@ -1,0 +1,25 @@
+"""The words with which this very program is started again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+PROGRAM = "trayagent"
+
+
+def own_command(
+    config: Path | None = None, argv0: str | None = None, python: str | None = None
+) -> tuple[str, ...]:
+    """Return the command that runs the agent, every path absolute; `config` where it is not the usual one.
+
+    The program is named as it was called, links and all: a link that an update moves stays right.
+    """
+    called = Path(sys.argv[0] if argv0 is None else argv0).absolute()
+    if called.name == PROGRAM and called.is_file() and os.access(called, os.X_OK):
+        program = [str(called)]
+    else:
+        # -P: a folder of this name where the session starts is not this program.
+        program = [python or sys.executable, "-P", "-m", PROGRAM]
+    return (*program, "run", *(("--config", str(config.absolute())) if config is not None else ()))
