@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trayagent.core.hosts import Host, Place
-from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, way_for
+from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, underlay, way_for
 from trayagent.core.problems import Code
 from trayagent.core.state import State
 from trayagent.core.vpn_state import usable_vpn
@@ -35,6 +35,8 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
     """
     way = way_for(host, state.network)
     vpn = host.wish.vpn
+    if way is None and underlay(state.network) is None:
+        return Gate(None, "unreachable", "network=none")
     if vpn is not None and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
         return Gate(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
