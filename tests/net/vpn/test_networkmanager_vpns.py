@@ -6,7 +6,7 @@ import pytest
 
 from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
-from tests.net.vpn.fake_networkmanager import CONFIG, CORP, FakeNetworkManager, FakePlugin
+from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, TUNNEL, FakeNetworkManager, FakePlugin
 from trayagent.net.vpn import networkmanager_words as words
 
 
@@ -177,18 +177,41 @@ def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
     run(body())
 
 
-def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus) -> None:
+@pytest.mark.parametrize("config", [CONFIG, "/"])
+def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) -> None:
     """IPsec has none: no device shares its configuration, and it is not asked for again and again."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
             path = await manager.connect(3)
-            await manager.change(path, words.ACTIVE, Ip4Config=CONFIG)
+            await manager.change(path, words.ACTIVE, Ip4Config=config)
             await manager.state(path, 2, 1)
             assert (await watched.until_vpn("up")).interface is None
             asked = manager.asked
             await manager.change(words.ROOT, words.NAME, Connectivity=2)
             await until(lambda: watched.facts.connectivity == "portal", "the next news")
             assert manager.asked == asked
+
+    run(body())
+
+
+def test_a_found_interface_is_not_looked_for_again(bus: Bus) -> None:
+    """Containers bring devices and take them away; only a new IP configuration moves a VPN to another one."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.activated_as(path)
+            assert (await watched.until_vpn("up")).interface == "tun0"
+            asked, late = manager.asked, f"{words.ROOT}/Devices/9"
+            await manager.change(words.ROOT, words.NAME, Devices=[DEVICE, TUNNEL, late], Connectivity=2)
+            await until(lambda: watched.facts.connectivity == "portal", "the next news")
+            assert manager.asked == asked
+            other = f"{words.ROOT}/IP4Config/9"
+            manager.objects[late, words.DEVICE] = {"Interface": "tun1", "Ip4Config": other}
+            manager.objects[TUNNEL, words.DEVICE]["Ip4Config"] = "/"
+            await manager.change(path, words.ACTIVE, Ip4Config=other)
+            await until(lambda: watched.vpn().interface == "tun1", "its other interface")
+            assert watched.states()[-1] == "up"
 
     run(body())

@@ -13,7 +13,7 @@ from dbus_fast import Variant
 
 from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
-from tests.net.vpn.fake_networkmanager import CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
+from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
 from trayagent.core.vpns import ManagerFacts, NetworkName
 from trayagent.net.vpn import networkmanager_words as words
 
@@ -193,6 +193,22 @@ def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         run(body())
     assert len(caplog.records) == 2
+
+
+def test_devices_that_are_no_paths_leave_a_vpn_without_its_interface(bus: Bus) -> None:
+    """They are passed over when the interface is looked for, and asked for again once there are others."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.change(words.ROOT, words.NAME, Devices=Variant("as", ["not a path"]))
+            await manager.change(path, words.ACTIVE, Ip4Config=CONFIG)
+            await manager.state(path, 2, 1)
+            assert (await watched.until_vpn("up")).interface is None
+            await manager.activated_as(path)
+            await until(lambda: watched.vpn().interface == "tun0", "its interface")
+
+    run(body())
 
 
 def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:

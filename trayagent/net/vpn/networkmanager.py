@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_load import answer, load
 from trayagent.net.vpn.networkmanager_picture import Picture
 from trayagent.net.vpn.networkmanager_signals import Plugins, apply
+from trayagent.net.vpn.networkmanager_teller import Teller
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -23,10 +25,6 @@ log = logging.getLogger(__name__)
 
 # A bus that dies is being upgraded or the machine is going down; ask again soon, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-# The first news is told at once, what follows in a burst (a VPN's start is a dozen signals) as one more.
-BURST_S = 0.05
-# How long news waits for the answer that names the interface; it comes in 2 to 5 ms on an idle machine.
-ANSWER_S = 0.1
 
 
 class NetworkManager:
@@ -40,14 +38,11 @@ class NetworkManager:
         self.problem: str | None = None
         self.listening = asyncio.Event()
         """Set while signals would be heard."""
-        self.facts = ManagerFacts()
-        """What was told last."""
         self._address, self._first_retry_s = bus_address, first_retry_s
         self._hint: Callable[[Hint], None] = lambda _: None
         self._watching: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._telling: asyncio.TimerHandle | None = None
-        self._told_at_s = 0.0
+        self._teller = Teller(self._facts, lambda facts: self._hint(NetworkManagerSaid(facts)))
         self._bus: Bus | None = None
         self._owner: str | None = None
         self._loaded = False
@@ -67,9 +62,8 @@ class NetworkManager:
         for task in (self._watching, self._asking):
             if task is not None:
                 task.cancel()
-        if self._telling is not None:
-            self._telling.cancel()
-        self._watching = self._asking = self._telling = None
+        self._teller.put_off()
+        self._watching = self._asking = None
 
     async def activate(self, name: str) -> None:
         """Ask NetworkManager to bring up the VPN connection of that name or UUID; nothing else is changed.
@@ -143,7 +137,7 @@ class NetworkManager:
         self._owner = self._picture = self._asking = None
         self._loaded = False
         self._plugins = Plugins()
-        self._news()
+        self._teller.news()
 
     # -- what it says -------------------------------------------------------------------------------
 
@@ -163,7 +157,7 @@ class NetworkManager:
         known = self._plugins.knows(message.sender) if of_plugin else message.sender == self._owner
         if known and self._picture is not None and apply(message, body, self._picture, self._plugins):
             self._ask()
-            self._news()
+            self._teller.news()
 
     def _owner_changed(self, name: str, old: str, new: str) -> None:
         if name == words.NAME:
@@ -181,47 +175,33 @@ class NetworkManager:
         asking = self._answers(bus, picture)
         self._asking = asyncio.get_running_loop().create_task(asking, name="NetworkManager answers")
         self._asking.add_done_callback(self._answered)
+        self._teller.put_off()  # what is about to be told waits for the answer
+        self._teller.news(awaiting_answer=True)
 
     async def _answers(self, bus: Bus, picture: Picture) -> None:
-        if not self._loaded:
-            await load(bus, picture, self._plugins)
-            self._loaded = True
-        while questions := picture.open_questions():
-            for question in questions:
-                await answer(bus, picture, question)
+        with contextlib.suppress(EOFError, OSError):  # the bus died: the watch sees it too
+            if not self._loaded:
+                await load(bus, picture, self._plugins)
+                self._loaded = True
+            while questions := picture.open_questions():
+                for question in questions:
+                    await answer(bus, picture, question)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
+        self._ended(task)
         if task is not self._asking:
             return  # of a NetworkManager that is gone
         self._asking = None
-        self._ended(task)
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
-        self._ask()
-        self._news()
+        self._teller.put_off()
+        self._teller.news()
+
+    def _facts(self) -> ManagerFacts | None:
+        if self._picture is None:
+            return ManagerFacts(running=False)
+        return self._picture.facts() if self._loaded else None
 
     def _complain(self, what: str) -> None:
         """Log what is wrong with NetworkManager's answers, once."""
         if what not in self._complaints:
             self._complaints.add(what)
             log.warning("NetworkManager: %s", what)
-
-    # -- what we say --------------------------------------------------------------------------------
-
-    def _news(self) -> None:
-        """See to it that the facts are told, at once or at the end of a burst."""
-        if self._telling is not None:
-            return
-        loop = asyncio.get_running_loop()
-        wait_s = max(self._told_at_s + BURST_S - loop.time(), ANSWER_S if self._asking is not None else 0.0)
-        self._telling = loop.call_later(max(0.0, wait_s), self._tell)
-
-    def _tell(self) -> None:
-        self._telling = None
-        if self._picture is not None and not self._loaded:
-            return  # a new one has come meanwhile: told when it is read
-        facts = ManagerFacts() if self._picture is None else self._picture.facts()
-        if facts != self.facts:
-            self.facts, self._told_at_s = facts, asyncio.get_running_loop().time()
-            self._hint(NetworkManagerSaid(facts))

@@ -36,19 +36,18 @@ async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
 async def answer(bus: Bus, picture: Picture, question: Question) -> None:
     """Answer where an active connection is, as far as it can be told; never raises."""
     interface = ssid = None
-    if question.configs:
-        interface = await _device_with(bus, picture.devices(), set(question.configs))
+    if question.configs is not None:
+        interface = await _device_with(bus, question.devices, question.configs)
     elif question.devices:
-        device = await _properties(bus, question.devices[0], words.DEVICE)
-        interface = _name_of(device)
+        interface = _name_of(await _properties(bus, question.devices[0], words.DEVICE))
     if question.access_point not in NO_PATH:
         ssid = picture.read.octets(await _properties(bus, question.access_point, words.ACCESS_POINT), "Ssid")
     picture.answer(question, interface, ssid or None)
 
 
-async def _device_with(bus: Bus, devices: tuple[str, ...], configs: set[str]) -> str | None:
+async def _device_with(bus: Bus, devices: tuple[str, ...], configs: frozenset[str]) -> str | None:
     """Return the interface of the device that has one of the configurations."""
-    for path in reversed(devices):  # a tunnel's is the youngest
+    for path in reversed(devices if configs else ()):  # a tunnel's is the youngest
         device = await _properties(bus, path, words.DEVICE)
         if configs & {device.get("Ip4Config"), device.get("Ip6Config")}:
             return _name_of(device)

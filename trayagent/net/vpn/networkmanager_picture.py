@@ -20,13 +20,14 @@ NO_PATH = ("", "/")
 class Question:
     """What must be asked to know where an active connection is: its interface and, of a Wi-Fi, its SSID.
 
-    It is asked anew when it differs from the one that was answered.
+    It is asked anew when it differs from the one that was answered. `configs` is None where the
+    first of `devices` is meant, else the one among them that has one of these IP configurations.
     """
 
     path: str
     devices: tuple[str, ...]
-    configs: tuple[str, ...]
-    access_point: str
+    configs: frozenset[str] | None = None
+    access_point: str = ""
 
 
 @dataclass(slots=True)
@@ -112,10 +113,6 @@ class Picture:
         """Return the paths of all active connections."""
         return self.read.texts(self._root, "ActiveConnections")
 
-    def devices(self) -> tuple[str, ...]:
-        """Return the paths of all devices."""
-        return self.read.texts(self._root, "Devices")
-
     def open_questions(self) -> list[Question]:
         """Return what should be asked now."""
         found = []
@@ -176,16 +173,16 @@ class Picture:
         return NetworkName(name, active.ssid, active.interface) if active and name else None
 
     def _question(self, path: str, active: _Active) -> Question:
-        told, wifi = active.told, self.read.text(active.told, "Type") == words.WIFI
-        configs = tuple(self.read.text(told, key) for key in ("Ip4Config", "Ip6Config"))
-        plugin = self.read.text(told, "Type") == "vpn"
-        return Question(
-            path,
-            # A plug-in's tunnel is not among its devices (that is the underlay); they share a configuration.
-            devices=() if plugin else self.read.texts(told, "Devices"),
-            configs=tuple(c for c in configs if c not in NO_PATH) if plugin else (),
-            access_point=self.read.text(told, "SpecificObject") if wifi else "",
-        )
+        told, kind = active.told, self.read.text(active.told, "Type")
+        if kind != "vpn":
+            point = self.read.text(told, "SpecificObject") if kind == words.WIFI else ""
+            return Question(path, self.read.texts(told, "Devices"), access_point=point)
+        # A plug-in's tunnel is none of the connection's devices (that is the underlay): it is the one
+        # of all devices that has the connection's IP configuration. Once found, others may come and go.
+        configs = {self.read.text(told, key) for key in ("Ip4Config", "Ip6Config")}
+        found = active.answered if active.interface is not None else None
+        devices = self.read.texts(self._root, "Devices") if found is None else found.devices
+        return Question(path, devices, frozenset(configs.difference(NO_PATH)))
 
     def _is_vpn(self, active: _Active) -> bool:
         return self.read.text(active.told, "Type") in words.VPN_TYPES
