@@ -16,6 +16,9 @@ PACKAGES = {
     "ip": "iproute2",
     "nft": "nftables",
     "nsenter": "util-linux",
+    "NetworkManager": "network-manager",
+    "nmcli": "network-manager",
+    "nm-openvpn-service": "network-manager-openvpn",
 }
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 REQUIRED = ("ssh", "ssh-keygen", "sshd", "ip", "nsenter")
