@@ -85,6 +85,7 @@ def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -
         (view("connecting", "failed"), "needs-you"),
         (view("offline/captive-portal"), "needs-you"),
         (view("idle/captive-portal"), "nothing-to-do"),
+        (view("connected", "idle/captive-portal"), "all-connected"),
         (view("connected", "failed", paused=True), "paused"),
         (view(paused=True), "paused"),
         (view("paused", "idle"), "paused"),
@@ -98,11 +99,11 @@ def test_the_most_urgent_truth_is_what_the_icon_says(given: dict[str, Any], expe
     assert summary.overall(given) == expected
 
 
-@pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "nothing-to-do")])
+@pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "all-connected")])
 def test_a_vpn_that_wants_a_sign_in_calls_you_only_when_a_host_waits(waits: str, expected: Overall) -> None:
     """A VPN behind which nothing is wanted interrupts nobody."""
     vpn = {"name": "corp", "state": "needs-sign-in", "hosts": ["h0"]}
-    assert summary.overall(view(waits, vpns=[vpn])) == expected
+    assert summary.overall(view(waits, "connected", vpns=[vpn])) == expected
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ ODD = [
     "50%",
     "c;d",
     "back\\slash",
+    "two\\\\",
     "'one'",
     '"two"',
     "`tick`",

@@ -299,6 +299,14 @@ def test_a_hundred_hosts_in_one_state_still_make_a_usable_menu(state: str) -> No
     assert sum(item.key[:1] == ("host",) and len(item.key) == 2 for item in whole.walk()) == 100
 
 
+def test_of_many_that_need_you_the_first_stand_in_sight() -> None:
+    """Eight lines to act on at once, and how many more there are."""
+    whole = built(view(*[host(f"h{n}", "failed" if n < 20 else "connected") for n in range(60)]))
+    lines = [item for item in whole.items if item.key[0] in {"host", "fold"}]
+    assert [item.key[1] for item in lines[:8]] == [f"h{n}" for n in range(8)]
+    assert [item.label for item in lines[8:]] == ["▲ More need you (12)", "● Connected (40)"]
+
+
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:
     """20 ms are promised; the bound here is for a busy machine."""
     forwards = [forward("local", "8080:localhost:80"), forward("remote", "2222:localhost:22")]
