@@ -113,7 +113,7 @@ def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bu
 
 
 def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
-    """After a refusal a good password: connecting, up; its end without a word is down, without the old reason."""
+    """After a refusal a good password: connecting, up; after an end without a word nothing is known of it."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -126,7 +126,7 @@ def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
             manager.forget(path)
             gone = [path, [words.ACTIVE, words.VPN]]
             await manager.signal(words.OBJECTS, words.OBJECT_MANAGER, "InterfacesRemoved", "oas", gone)
-            assert (await watched.until_vpn("down")).reason is None
+            await until(lambda: watched.facts.vpn("Corp VPN") is None, "nothing is known of it")
 
     run(body())
 

@@ -62,6 +62,19 @@ def test_below_a_vpn_with_the_default_route_the_network_keeps_its_name(bus: Bus)
     run(body())
 
 
+def test_a_vpn_that_stands_on_itself_is_no_network(bus: Bus) -> None:
+    """Malformed: the chain from the primary connection down to the network goes round in a circle."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3)
+            await manager.change(path, words.ACTIVE, SpecificObject=path)
+            await manager.change(words.ROOT, words.NAME, PrimaryConnection=path)
+            await until(lambda: watched.facts.network is None, "no network is known")
+
+    run(body())
+
+
 def test_a_portal_comes_and_goes(bus: Bus) -> None:
     """Each value of NMConnectivityState has its word; an unknown one is unknown."""
 

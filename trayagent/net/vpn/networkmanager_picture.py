@@ -36,7 +36,7 @@ class _Ending:
 
     path: str
     name: str
-    reason: int | None
+    reason: int
     login_failed: bool
 
 
@@ -44,7 +44,6 @@ class _Ending:
 class _Active:
     told: dict[str, Any] = field(default_factory=dict)
     login_failed: bool = False
-    ended: bool = False
     answered: Question | None = None
     interface: str | None = None
     ssid: str | None = None
@@ -83,10 +82,8 @@ class Picture:
             self._endings.pop(uuid, None)
 
     def active_removed(self, path: str) -> None:
-        """Note that an active connection's object is gone."""
-        active = self._active.pop(path, None)
-        if active is not None and not active.ended:
-            self._end(path, active, None)
+        """Note that an active connection's object is gone; one that did not say why is down, and no more is known."""
+        self._active.pop(path, None)
 
     def login_failed(self, path: str | None) -> None:
         """Note that the plug-in of that active connection was refused by its server.
@@ -142,7 +139,7 @@ class Picture:
         """Return a VPN that is up or on its way, None for one that has ended."""
         state, uuid = self._state(active), self.read.text(active.told, "Uuid")
         name = self.read.text(active.told, "Id")
-        if not uuid or active.ended or state not in {words.ACTIVATING, words.ACTIVATED}:
+        if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
             return None
         if state == words.ACTIVATED:
             return VpnConnection(name, uuid, "up", active.interface)
@@ -150,8 +147,6 @@ class Picture:
         return VpnConnection(name, uuid, "connecting", asking=asking)
 
     def _ended(self, uuid: str, end: _Ending) -> VpnConnection:
-        if end.reason is None:
-            return VpnConnection(end.name, uuid, "down")
         state = words.how_it_ended(end.reason, login_failed=end.login_failed)
         by_user = end.reason == words.USER_DISCONNECTED
         return VpnConnection(end.name, uuid, state, reason=end.reason, by_user=by_user)
@@ -190,9 +185,8 @@ class Picture:
     def _state(self, active: _Active) -> int:
         return self.read.number(active.told, "State")
 
-    def _end(self, path: str, active: _Active, reason: int | None) -> None:
-        """Keep how a VPN ended; a later signal about the same end (deactivating, deactivated) replaces it."""
-        active.ended = True
+    def _end(self, path: str, active: _Active, reason: int) -> None:
+        """Keep how a VPN ended; of two signals about one end (deactivating, deactivated) the last counts."""
         uuid = self.read.text(active.told, "Uuid")
         if uuid and self._is_vpn(active):
             name = self.read.text(active.told, "Id")
