@@ -11,7 +11,7 @@ _COMMON = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
     "print_blob": True,
 }
-settings.register_profile("brief", max_examples=300, derandomize=True, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("brief", max_examples=350, derandomize=True, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile(
     "long",
     max_examples=int(os.environ.get("TRAYAGENT_HISTORIES", "0")) or 20_000,

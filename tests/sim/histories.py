@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "flicker": tuple(FLICKERS),
     "flapping": ("cafe", "twin"),
     "blink": ("home", "cafe"),
+    "swallowed": ("0.3", "1.1", "3.2", "12.0"),
     "router advertisement": ("",),
     "docker": ("",),
     "vpn up": ("split", "everything"),
@@ -114,7 +115,7 @@ def _network(world: World, word: str, which: str) -> bool:
             world.unplug(which)
         case "flicker":
             world.change_network(lambda _net: None, FLICKERS[which])
-        case "flapping" | "blink":
+        case "flapping" | "blink" | "swallowed":
             _flap(world, word, which)
         case "sleep":
             world.sleep({SPOTS[which].interface: SPOTS[which]} if which else {})
@@ -131,6 +132,13 @@ def _flap(world: World, word: str, which: str) -> None:
         world.unplug("wlan0")
         world.clock.run_until(world.clock.now + 0.05)
         world.plug(which)
+        return
+    if word == "swallowed":  # a question lost in a hole: its retransmission is due some time after
+        holes = {spot.segment for spot in world.net.spots.values()}
+        world.net.holes |= holes
+        world.change_network(lambda _net: None, FLICKERS["lost"])
+        world.clock.run_until(world.clock.now + float(which))
+        world.net.holes -= holes
         return
     for _ in range(6):
         for name in (which, "home"):
