@@ -14,7 +14,7 @@ from trayagent.sandbox import plan
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.openvpn import OpenVpn
 from trayagent.sandbox.program import Program
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.tools import search_path, tool
 
 OPENVPN_PLUGIN = "nm-openvpn-service"
 INSTALLED_PLUGINS = Path("/usr/lib/NetworkManager")
@@ -85,9 +85,9 @@ class NetworkManager:
         self._profiles.mkdir(parents=True, mode=0o700)
         check = f"uri={portal_url}\nresponse=online\ninterval=5" if portal_url else "enabled=false"
         (self.folder / "NetworkManager" / "NetworkManager.conf").write_text(CONFIG.format(connectivity=check))
-        unpacked = _unpacked()
-        self._describe_plugins(Path(f"{unpacked or ''}{INSTALLED_PLUGINS}/VPN"))
-        words = [str(self.folder), *([unpacked] if unpacked else [])]
+        unpacked = [folder] if (folder := _unpacked()) else []
+        self._describe_plugins(*(Path(f"{root}{INSTALLED_PLUGINS}/VPN") for root in ("", *unpacked)))
+        words = [str(self.folder), *unpacked]
         self._program = Program(lab.laptop, "networkmanager", *words, admin=True)
         if "error" in self._program.first:
             raise TrayagentError(
@@ -134,8 +134,7 @@ class NetworkManager:
 
     def add_vpn(self, name: str, server: OpenVpn, *, password: str | None) -> str:
         """Add a VPN connection, with a saved password or (None) one that is asked for; return its uuid."""
-        tool_of_plugin = INSTALLED_PLUGINS / OPENVPN_PLUGIN
-        if not tool_of_plugin.exists():
+        if not (INSTALLED_PLUGINS / OPENVPN_PLUGIN).exists():
             tool(OPENVPN_PLUGIN)
         made = str(uuid.uuid4())
         secrets = "" if password is None else f"[vpn-secrets]\npassword={password}\n"
@@ -177,13 +176,14 @@ class NetworkManager:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _describe_plugins(self, described: Path) -> None:
+    def _describe_plugins(self, *folders: Path) -> None:
         """Copy what tells NetworkManager of its VPN plug-ins, if there are any.
 
         It believes only files of root's, and an ordinary user is root of its own files only.
         """
-        if described.is_dir():
-            shutil.copytree(described, self.folder / "NetworkManager" / "VPN")
+        for folder in folders:
+            if folder.is_dir():
+                shutil.copytree(folder, self.folder / "NetworkManager" / "VPN", dirs_exist_ok=True)
 
     def _add(self, name: str, profile: str) -> None:
         path = self._profiles / f"{name}.nmconnection"
@@ -201,7 +201,9 @@ class NetworkManager:
 
 
 def _unpacked() -> str | None:
-    """Return the folder into which the programs were only unpacked, or None where they are installed."""
-    if INSTALLED_PLUGINS.is_dir():
-        return None
-    return str(Path(tool("NetworkManager")).parent.parent)
+    """Return the folder into which programs were only unpacked, or None where all are installed."""
+    for name in ("NetworkManager", OPENVPN_PLUGIN):
+        found = shutil.which(name, path=search_path())
+        if found is not None and not found.startswith("/usr/"):
+            return str(Path(found).parent.parent)
+    return None
