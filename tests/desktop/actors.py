@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from dbus_fast import Message, PropertyAccess, Variant
+from dbus_fast import Message, NameFlag, PropertyAccess, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, DBusUInt32
 from dbus_fast.errors import DBusError
@@ -109,13 +109,14 @@ class FakeServer(ServiceInterface):
         self.answers = asyncio.Event()
         if answers:
             self.answers.set()
-        self.last = 0
+        self.last, self.hasty = 0, ""
+        """`hasty`: the button that is pressed before the answer to Notify is out."""
 
     async def take(self, address: str) -> "FakeServer":
-        """Connect and own the server's name."""
+        """Connect and own the server's name, taking it from another one."""
         self.bus = await MessageBus(address).connect()
         self.bus.export("/org/freedesktop/Notifications", self)
-        await self.bus.request_name(self.NAME)
+        await self.bus.request_name(self.NAME, NameFlag.ALLOW_REPLACEMENT | NameFlag.REPLACE_EXISTING)
         return self
 
     def leave(self) -> None:
@@ -141,10 +142,14 @@ class FakeServer(ServiceInterface):
         await self.answers.wait()
         self.last = replaces or self.last + 1
         self.shown.append((self.last, [app, summary, body, actions, hints["urgency"].value, expire]))
+        if self.hasty:
+            self.ActionInvoked(self.last, self.hasty)
         return self.last
 
     @dbus_method()
     def CloseNotification(self, number: DBusUInt32) -> None:  # noqa: D102, N802
+        if number not in {n for n, _ in self.shown}:
+            raise DBusError("org.example.Unknown", "no such message")
         self.closed.append(number)
         self.NotificationClosed(number, 3)
 

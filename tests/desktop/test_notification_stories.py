@@ -201,6 +201,24 @@ def test_a_closed_message_comes_back_only_with_news() -> None:
     desk.expect("45 + auth-denied: a: sign-in needed | card missing")
 
 
+def test_a_closed_loss_is_not_told_again_for_another_reason() -> None:
+    """Each retry may fail in its own way; nobody has to act on that."""
+    desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "timed-out")).after(40).closes("lost")
+    desk.sees(host("a", "waiting", "name-not-found")).after(HOUR_S)
+    desk.expect("31 + lost: a: connection lost | timed-out")
+
+
+def test_an_expired_vpn_hides_only_who_is_behind_it() -> None:
+    """A refused key elsewhere is a trouble of its own."""
+    desk = Desk().sees(
+        vpn("corp", "needs-sign-in", "a"), host("a", "needs-vpn"), host("b", "needs-sign-in", "auth-denied")
+    )
+    desk.after(9).expect("""
+        3 + auth-denied: b: sign-in needed | auth-denied
+        5 + vpn-needs-sign-in corp: Sign in to VPN corp | a: connected as soon as it is up.
+    """)
+
+
 def test_nothing_is_told_while_paused_or_about_what_the_user_ended() -> None:
     """Paused hosts, a paused agent and a disconnected host are the user's own doing."""
     desk = Desk().sees(host("a"), host("b"))

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from dbus_fast import Message as BusMessage
+from dbus_fast.aio import MessageBus
 
 from tests.desktop.actors import FakeServer
 from tests.desktop.desk import Desk, run, until
@@ -18,6 +20,7 @@ from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.notifier import Notifier
 from trayagent.desktop.notifications.teller import Teller
 
+SERVER_PATH = "/org/freedesktop/Notifications"
 SIGN_IN = Message(
     "vpn corp", "Sign in to VPN corp", "db waits", actions=(("sign-in", "Sign in"),), stays=True
 )
@@ -49,6 +52,8 @@ def test_a_message_is_shown_replaced_and_withdrawn(desk: Desk) -> None:
             await until(lambda: server.shown and not shows._tasks, "shown")
             told = ["trayagent", "Sign in to VPN corp", "db waits", ["sign-in", "Sign in"], 1, 0]
             assert server.shown == [(1, told)]
+            shows.show(SIGN_IN)
+            assert shows._tasks == {}
             shows.show(Message("vpn corp", "Sign in to VPN corp", "db and git wait", "critical"))
             await until(lambda: len(server.shown) == 2, "replaced")
             told = ["trayagent", "Sign in to VPN corp", "db and git wait", [], 2, -1]
@@ -87,6 +92,29 @@ def test_buttons_and_closing_are_heard_for_what_is_on_the_screen(desk: Desk) -> 
             shows.show(SIGN_IN)
             await until(lambda: len(server.shown) == 2, "the next time it is told again")
             assert server.closed == []
+        server.leave()
+
+    run(body())
+
+
+def test_a_button_that_another_program_claims_is_nobodys(desk: Desk) -> None:
+    """Only the server itself can say what the person pressed."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, heard):
+            shows.show(SIGN_IN)
+            await until(lambda: shows._ids, "shown")
+            other = await MessageBus(desk.environment["DBUS_SESSION_BUS_ADDRESS"]).connect()
+            claim = BusMessage.new_signal(SERVER_PATH, FakeServer.NAME, "ActionInvoked", "us", [1, "sign-in"])
+            assert shows._server is not None
+            claim.destination = shows._server._connection.bus.unique_name
+            await other.send(claim)
+            await other.call(BusMessage(FakeServer.NAME, SERVER_PATH, FakeServer.NAME, "GetCapabilities"))
+            server.NotificationClosed(1, 2)  # by then the claim was read
+            await until(lambda: heard, "heard")
+            assert heard == ["vpn corp"]
+            other.disconnect()
         server.leave()
 
     run(body())
@@ -145,11 +173,48 @@ def test_a_server_that_died_is_told_again_when_it_is_back(desk: Desk) -> None:
             await until(lambda: "done" not in shows._ids, "closed")
             server.leave()
             await until(lambda: "went away" in (shows.problem or ""), "its end is seen")
+            assert shows._ids == {}
             again = await FakeServer().take(address)
             await until(lambda: again.shown, "told again")
             await until(lambda: not shows._tasks, "all told")
             assert [told[1] for _, told in again.shown] == ["Sign in to VPN corp"]
             again.leave()
+
+    run(body())
+
+
+def test_a_server_that_takes_over_is_told_everything(desk: Desk) -> None:
+    """Another program may replace the first without a gap; it knows nothing of its messages."""
+
+    async def body() -> None:
+        address = desk.bus()
+        first = await FakeServer(can=["actions"]).take(address)
+        async with notifier(desk) as (shows, _):
+            shows.show(SIGN_IN)
+            await until(lambda: shows._ids, "shown")
+            second = await FakeServer(can=[]).take(address)
+            await until(lambda: second.shown, "told again")
+            assert second.shown[0][1][3] == []
+            second.leave()
+        first.leave()
+
+    run(body())
+
+
+def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fine(desk: Desk) -> None:
+    """Signals may overtake the answer; closing what the server has forgotten is no problem."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        server.hasty = "sign-in"
+        async with notifier(desk) as (shows, heard):
+            shows.show(SIGN_IN)
+            await until(lambda: heard == [("vpn corp", "sign-in")], "heard")
+            server.shown.clear()
+            shows.withdraw("vpn corp")
+            await until(lambda: not shows._tasks, "withdrawn")
+            assert shows.problem is None
+        server.leave()
 
     run(body())
 

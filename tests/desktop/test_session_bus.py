@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dbus_fast import Message
 
 from tests.desktop.actors import look
 from tests.desktop.desk import Desk, run, until
@@ -145,5 +147,34 @@ def test_calls_say_what_went_wrong(desk: Desk) -> None:
         with pytest.raises(BusCallError, match="gone"):
             await connection.call(Call(*there, "ListNames"), answer="as")
         await bus.close()
+
+    run(body())
+
+
+def test_an_owner_that_changes_while_it_is_asked_for_is_told_once() -> None:
+    """The signal is younger than the answer, which may be read after it."""
+
+    class Bus:
+        def __init__(self) -> None:
+            self.hear: Callable[[Message], None] = lambda _: None
+
+        def add_message_handler(self, handler: Callable[[Message], None]) -> None:
+            self.hear = handler
+
+        async def call(self, message: Message) -> Message:
+            message.serial = 1
+            if message.member != "GetNameOwner":
+                return Message.new_method_return(message)
+            there = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged")
+            changed = Message.new_signal(*there, "sss", ["a.name", ":1.5", ":1.9"])
+            changed.sender = "org.freedesktop.DBus"
+            self.hear(changed)
+            return Message.new_method_return(message, "s", [":1.5"])
+
+    async def body() -> None:
+        owners: list[str | None] = []
+        connection = Connection(Bus())  # type: ignore[arg-type]  # just enough of one
+        await connection.watch_name("a.name", owners.append)
+        assert owners == [":1.9"]
 
     run(body())

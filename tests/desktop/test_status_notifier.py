@@ -167,6 +167,19 @@ def test_the_icon_tells_only_what_changed(desk: Desk) -> None:
     run(body())
 
 
+def test_the_same_look_again_costs_nothing(desk: Desk) -> None:
+    """Not even a timer."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=60) as (tray, _, _):
+            tray.show(look())
+            assert tray._pace._timer is None
+            tray.show(look(GREEN))
+            assert tray._pace._timer is not None
+
+    run(body())
+
+
 def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> None:
     """The first at once, the last for certain, and not more than four a second between."""
 

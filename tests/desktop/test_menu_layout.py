@@ -1,0 +1,94 @@
+"""A menu as the panel is told of it: numbers, properties, and the least that has to be told."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.desktop.tray.layout import ROOT, Change, Layouts, label
+from trayagent.desktop.tray.look import Entry
+
+
+def entries(*keys: str) -> tuple[Entry, ...]:
+    """Return actions that bear their key as label."""
+    return tuple(Entry(key, key) for key in keys)
+
+
+def number(layouts: Layouts, text: str) -> int:
+    """Return the number of the item with this label."""
+    return next(n.id for n in layouts.nodes.values() if n.props.get("label") == text)
+
+
+def test_what_cannot_be_chosen_has_no_key() -> None:
+    """A label, a submenu, a separator and a disabled action do nothing when a panel says they were clicked."""
+    layouts = Layouts()
+    layouts.lay_out(
+        [
+            Entry("a", "a"),
+            Entry("b", "b", enabled=False),
+            Entry("c", "c", "label"),
+            Entry("d", "d", "submenu", children=entries("e")),
+            Entry("f", kind="separator"),
+        ]
+    )
+    assert set(layouts.keys.values()) == {"a", "e"}
+
+
+def test_a_key_that_is_there_twice_is_two_items() -> None:
+    """Neither is lost, and both mean the same."""
+    layouts = Layouts()
+    layouts.lay_out(entries("a", "a"))
+    assert len(layouts.nodes) == 3
+    assert list(layouts.keys.values()) == ["a", "a"]
+    assert layouts.lay_out(entries("a", "a")) == Change(None)
+
+
+def test_only_the_parent_whose_children_changed_is_laid_out_again() -> None:
+    """Two of them are told as the root."""
+    layouts = Layouts()
+
+    def lay_out(one: str, two: str) -> int | None:
+        menu = [Entry(k, k, "submenu", children=entries(*v)) for k, v in (("one", one), ("two", two))]
+        return layouts.lay_out(menu).parent
+
+    assert lay_out("ab", "cd") == ROOT
+    assert lay_out("ab", "cd") is None
+    assert lay_out("ab", "dc") == number(layouts, "two")
+    assert lay_out("b", "d") == ROOT
+
+
+def test_a_property_at_its_default_again_is_told_as_removed() -> None:
+    """An action that can be chosen again loses `enabled`, and is told so."""
+    layouts = Layouts()
+    layouts.lay_out([Entry("a", "a", enabled=False)])
+    at = number(layouts, "a")
+    assert layouts.lay_out([Entry("a", "b")]) == Change(None, ((at, {"label": "b"}),), ((at, ("enabled",)),))
+
+
+def test_an_item_of_another_kind_is_another_item() -> None:
+    """Panels take the kind of an item only once."""
+    layouts = Layouts()
+    layouts.lay_out([Entry("a", "a")])
+    before = number(layouts, "a")
+    assert layouts.lay_out([Entry("a", "a", "checkbox")]).parent == ROOT
+    assert number(layouts, "a") != before
+
+
+def test_a_label_is_one_bearable_line_without_accelerators() -> None:
+    """Whatever a host's name or a problem's words hold."""
+    assert label("a_b\n c\t") == "a__b c"
+    assert len(label("x" * 500)) == 120
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=12))
+def test_a_number_never_means_two_keys(menus: list[list[str]]) -> None:
+    """Over any history of menus, and a key that stays keeps its number."""
+    layouts, meant = Layouts(), dict[int, object]()
+    last: dict[object, int] = {}
+    for keys in menus:
+        layouts.lay_out(entries(*keys))
+        for at, key in layouts.keys.items():
+            assert meant.setdefault(at, key) == key
+        now = {key: at for at, key in layouts.keys.items()}
+        assert all(now[key] == last[key] for key in now.keys() & last.keys())
+        last = now
