@@ -26,6 +26,7 @@ from trayagent.agent.leftovers import Leftovers
 from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.probing import Probing
+from trayagent.agent.readiness import Readiness
 from trayagent.agent.records import Records, places_of
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
@@ -140,6 +141,7 @@ class Agent:
 
     async def run(self) -> None:
         """Look at the machine, then live from event to event until `stop`."""
+        readiness = Readiness()
         await self._server.start()
         files = Files(self._file_changed)
         self._noticing = Noticing(
@@ -148,6 +150,7 @@ class Agent:
         )  # fmt: skip
         try:
             await self._first_look()
+            readiness.ready()
             if self._desk is not None:
                 self._desk.start()
                 # The icon has been painted by then, with room for eight times its pixels.
@@ -155,6 +158,7 @@ class Agent:
             self._history.prune(self._configuring.config.agent.history_s)
             await self._stopping.wait()
         finally:
+            readiness.stopping()
             await self._close(files)
 
     async def _close(self, files: Files) -> None:

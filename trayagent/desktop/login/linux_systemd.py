@@ -34,7 +34,7 @@ StartLimitIntervalSec=60
 StartLimitBurst=5
 
 [Service]
-Type=exec
+Type=notify
 ExecStart={command}
 Restart=on-failure
 RestartSec=2
