@@ -155,6 +155,32 @@ def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
     """)
 
 
+def test_a_master_that_we_ended_is_no_reboot(story: Story) -> None:
+    """Home to café with a login that is refused: the old one is killed, and the refusal stands."""
+    begun(story)
+    story.reconnected()
+    story.after(60).network(CAFE)
+    story.fails("web", "auth", positive=True)
+    story.after(0.3).ended("web", kind=None)
+    story.after(7200)
+    assert dialled(story) == 1
+
+
+def test_a_success_in_between_buys_no_more_refusals(story: Story) -> None:
+    """Refused, let in, and refused by a server that reboots: the third one is late enough."""
+    begun(story)
+    story.fails("web", "auth", positive=True)
+    story.after(10).post(e.CredentialsChanged(story.t), "a key changed")
+    story.reconnected()
+    story.after(10).ended("web", kind="died")
+    story.fails("web", "auth", positive=True)
+    story.forget()
+    story.after(599 - story.t)
+    assert dialled(story) == 0
+    story.after(2)
+    assert dialled(story) == 1
+
+
 def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
     """Refused, away, refused, away: the count of refusals is not begun again in between."""
     begun(story)

@@ -213,7 +213,7 @@ class Host:
     learned_vpn: str | None = None
     worked_at: float = NEVER  # the login, last
     vanished_at: float = NEVER  # the server closed or was unreachable, last
-    refused: tuple[float, ...] = ()  # logins, since the last one that worked
+    refused: tuple[float, ...] = ()  # logins, the last few
     dialled: tuple[float, ...] = ()
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0

@@ -50,7 +50,7 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
     if event.master is None:
         turn.put(host, attempt=attempt)
     else:
-        turn.put(host, attempt=attempt, worked_at=now, refused=())
+        turn.put(host, attempt=attempt, worked_at=now)
 
 
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:

@@ -74,7 +74,6 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         path=None,
         retry=after_success(host.retry, now),
         knock=after_success(host.knock, now),
-        refused=() if proven else host.refused,
         forwards_tried=0,
         forwards_at=now,
         addresses=_with_peer(host.addresses, master),
@@ -125,7 +124,8 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         gone_at=None,
         forwards=tuple(replace(f, state="closed") for f in host.forwards),
         forwards_at=None,
-        vanished_at=turn.now if died or doubtful else host.vanished_at,
+        # That we ended it says nothing of the server.
+        vanished_at=turn.now if died or (doubtful and not ours_to_end) else host.vanished_at,
     )
     if not ours_to_end:
         said = event.failure.kind if event.failure else None

@@ -69,8 +69,7 @@ def with_new_credentials(host: Host, now: float) -> Retry:
 
     Refused logins stay bounded, however often something changes.
     """
-    recent = [t for t in host.refused if now - t < REFUSED_WINDOW_S]
-    at = now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
+    at = _refusable_at(host, now)
     due = host.retry.at
     return replace(host.retry, at=at if due is None else min(at, due))
 
@@ -93,9 +92,17 @@ def _away(retry: Retry, now: float, jitter: float) -> float:
 
 
 def _after_refusal(host: Host, now: float) -> float | None:
-    count = len(host.refused)
+    count = sum(1 for at in host.refused if at > host.worked_at)
     reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
-    return now + REBOOT_RETRIES_S[count - 1] if reboots and count <= len(REBOOT_RETRIES_S) else None
+    if not reboots or count > len(REBOOT_RETRIES_S):
+        return None
+    return max(now + REBOOT_RETRIES_S[count - 1], _refusable_at(host, now))
+
+
+def _refusable_at(host: Host, now: float) -> float:
+    """Return when one more refused login would be no more than a server's account locks bear."""
+    recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
+    return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
 
 
 def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: float | None) -> Retry:
