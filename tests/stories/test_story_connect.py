@@ -156,14 +156,17 @@ def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
 
 
 def test_a_master_that_we_ended_is_no_reboot(story: Story) -> None:
-    """Home to café with a login that is refused: the old one is killed, and the refusal stands."""
+    """The old one was killed for a refused login; a new key is refused too, and that stands."""
     begun(story)
     story.reconnected()
     story.after(60).network(CAFE)
     story.fails("web", "auth", positive=True)
-    story.after(0.3).ended("web", kind=None)
+    story.after(0.3).ended("web")
+    story.after(10).post(e.CredentialsChanged(story.t), "a key changed")
+    story.fails("web", "auth", positive=True)
+    story.forget()
     story.after(7200)
-    assert dialled(story) == 1
+    assert dialled(story) == 0
 
 
 def test_a_success_in_between_buys_no_more_refusals(story: Story) -> None:
