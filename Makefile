@@ -14,6 +14,9 @@ TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl NetworkManager nmcli 
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
 
+# Tests at once: most of them wait for a network, a panel or an sshd, not for a processor.
+AT_ONCE := 3
+
 # Tools that were only unpacked, see installers/lab-tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -42,7 +45,7 @@ bench: .venv/.for-use
 # Without a tool its tests are skipped on a desktop; with CI set that is a failure.
 test: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
-	@$(PYTHON_OF_VENV) -m pytest $(ARGS)
+	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
