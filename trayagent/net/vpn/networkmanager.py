@@ -200,8 +200,8 @@ class NetworkManager:
             return ManagerFacts(running=False)
         return self._picture.facts() if self._loaded else None
 
-    def _complain(self, what: str) -> None:
-        """Log what is wrong with NetworkManager's answers, once."""
-        if what not in self._complaints:
-            self._complaints.add(what)
+    def _complain(self, about: str, what: str) -> None:
+        """Log what is wrong with NetworkManager's answers, once for each thing that it is about."""
+        if about not in self._complaints:
+            self._complaints.add(about)
             log.warning("NetworkManager: %s", what)

@@ -23,7 +23,7 @@ async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
     await _find_plugins(bus, plugins)
     while not (root := await _properties(bus, words.ROOT, words.NAME)):
         if retry_s >= COMPLAIN_AT_S:
-            picture.complain("it does not answer")
+            picture.complain("silence", "it does not answer")
         await asyncio.sleep(retry_s)
         retry_s = min(retry_s * 2, LAST_RETRY_S)
     picture.root_changed(root)
@@ -47,7 +47,7 @@ async def answer(bus: Bus, picture: Picture, question: Question) -> None:
 
 async def _device_with(bus: Bus, devices: tuple[str, ...], configs: frozenset[str]) -> str | None:
     """Return the interface of the device that has one of the configurations."""
-    for path in reversed(devices if configs else ()):  # a tunnel's is the youngest
+    for path in reversed(devices):  # a tunnel's is the youngest
         device = await _properties(bus, path, words.DEVICE)
         if configs & {device.get("Ip4Config"), device.get("Ip6Config")}:
             return _name_of(device)

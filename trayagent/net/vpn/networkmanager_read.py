@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Complain = Callable[[str], None]
+Complain = Callable[[str, str], None]
+"""Takes what a complaint is about, so that it is made once, and its words."""
 Properties = Mapping[str, Any]
 """Property names to values, variants already unpacked."""
 
 
 class Reader:
-    """Reads properties, and complains once per property about a value of another type."""
+    """Reads properties, and complains about a value of another type."""
 
     def __init__(self, complain: Complain) -> None:
         self._complain = complain
-        self._said: set[str] = set()
 
     def text(self, properties: Properties, key: str) -> str:
         """Return a string or object path, "" where it is missing or something else."""
@@ -44,7 +44,5 @@ class Reader:
         return self._wrong(key, value, "")
 
     def _wrong(self, key: str, value: object, instead: T) -> T:
-        if key not in self._said:
-            self._said.add(key)
-            self._complain(f"malformed property {key}={value!r:.80}")
+        self._complain(key, f"malformed property {key}={value!r:.80}")
         return instead
