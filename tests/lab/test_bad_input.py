@@ -260,6 +260,7 @@ def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab,
             return len(changes) > 100 and "+10.20.0.2" in " ".join(changes[-5:])
 
         until("another reader has heard of the last change", heard)
+        assert deaf.recv(100).startswith(b'{"ok":true'), "it was no reader of events at all"
 
 
 KNOCK = """

@@ -138,6 +138,25 @@ def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
         upload.communicate()
 
 
+@pytest.mark.parametrize("end", ["disconnect", "stop"])
+def test_an_attempt_that_is_given_up_leaves_no_carrier(lab: Lab, agent: Agent, end: str) -> None:
+    """An `ssh -W` that still connects in a hole would wait there for minutes, read by nobody."""
+    lab.join("home")
+    lab.ssh_config({"web01": {**SERVER, "ProxyJump": "jump"}, "jump": {"HostName": "203.0.113.11"}})
+    lab.blackhole(True)
+    agent.start(CONFIG)
+
+    def ssh_pids() -> list[int]:
+        return [p for p in lab.laptop.pids() if Path(f"/proc/{p}/comm").read_text() == "ssh\n" and runs(p)]
+
+    until("ssh and its carrier run", lambda: len(ssh_pids()) == 2)
+    if end == "stop":
+        assert agent.stop() < 1.0
+    else:
+        assert agent.cli("disconnect", "web01").returncode == 0
+    until("both are gone", lambda: not ssh_pids(), deadline_s=3.0)
+
+
 def control_path(lab: Lab) -> Path:
     """Return where web01's master listens."""
     return lab.files.ssh / "cm-web01"

@@ -193,6 +193,7 @@ class Agent:
             self._noticing.follow_folders(self._shell.state)
         await self._leftovers.clear()
         await self._discovery.scan(lambda: self._shell.state)
+        self._leftovers.remove_logs()
         self._shell.post(Started(time.monotonic()))
         await asyncio.sleep(0)
         self._ready.set()

@@ -9,21 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.agent.discovery import describe
 from trayagent.agent.records import Begun, Records
-from trayagent.core.hosts import Master
 from trayagent.ssh.command import escaped
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
-from trayagent.ssh.ending import end, remove_stale
-from trayagent.ssh.process import Process, alive, kill_checked, ssh_processes
-
-_POLITE_S = 0.1  # ssh closes its connection on SIGTERM, so that the server keeps no ghost of it
-_POLL_S = 0.002
+from trayagent.ssh.ending import abandon, end, remove_stale
+from trayagent.ssh.process import read, ssh_processes
 
 
 class Leftovers:
@@ -35,12 +29,11 @@ class Leftovers:
         self._log_of = log_of
 
     async def clear(self) -> None:
-        """Leave no process, socket or log of an earlier agent's attempts; the caller holds the agent's lock."""
+        """Leave no process or socket of an earlier agent's attempts; the caller holds the agent's lock."""
         begun = self._records.begun()
         if begun:
             sockets = listening(os.getuid())
             await asyncio.gather(*(self._settle(path, what, sockets) for path, what in begun.items()))
-        self._remove_logs()
 
     async def _settle(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
         ready = next((s for s in sockets if s.path == path), None)
@@ -52,7 +45,7 @@ class Leftovers:
         option = f"ControlPath={escaped(path)}"
         for process in ssh_processes(os.getuid()):
             if option in process.argv and process.pid not in listeners:
-                await _cut(process, path)
+                await abandon(process)
         if owner_of(path) is None:
             remove_stale(path)
         self._records.end_attempt(path)
@@ -73,19 +66,11 @@ class Leftovers:
         with contextlib.suppress(FileNotFoundError):
             Path(begun.log).rename(self._log_of(pid))
 
-    def _remove_logs(self) -> None:
+    def remove_logs(self) -> None:
+        """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
         for log in self._runtime_dir.glob("attempt-*.log"):
             log.unlink(missing_ok=True)
         for log in self._runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
-            if not Path("/proc", pid).exists():
+            if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
                 log.unlink(missing_ok=True)
-
-
-async def _cut(process: Process, path: str) -> None:
-    """End an ssh that has not logged in yet, and what carries it."""
-    kill_checked(process.pid, process.start_ticks, {"ssh"}, signal.SIGTERM)
-    until = time.monotonic() + _POLITE_S
-    while alive(process.pid, process.start_ticks) and time.monotonic() < until:  # noqa: ASYNC110  # no child of ours
-        await asyncio.sleep(_POLL_S)
-    await end(Master(process.pid, process.start_ticks, path), ask=False)

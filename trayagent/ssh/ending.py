@@ -34,6 +34,23 @@ async def end(master: Master, *, ask: bool = True) -> None:
     await _gone(master, _KILLED_S)
 
 
+async def abandon(process: Process) -> None:
+    """End an ssh that has not logged in, and what carries it; returns when all are gone.
+
+    SIGTERM lets each close its connection, so that no server keeps a ghost of it. An `ssh -W` that is
+    still connecting in a blackhole would not notice for minutes that nobody reads it any more.
+    """
+    family = [process, *descendants(process.pid)]
+    for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
+        for one in family:
+            kill_checked(one.pid, one.start_ticks, {one.comm, process.comm, "ssh"}, sig)
+        until = time.monotonic() + within_s
+        while (  # noqa: ASYNC110  # the end of a process that is no child of ours has no event
+            any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
+        ):
+            await asyncio.sleep(_POLL_S)
+
+
 def remove_stale(path: str) -> None:
     """Unlink the socket file of a master of ours that is gone; whoever listens there now keeps it."""
     with contextlib.suppress(OSError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from trayagent.ssh.ending import abandon
+from trayagent.ssh.process import read
 
 _POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
 _ESTABLISHED_POLL_S = 0.030  # looking for its TCP connection costs a millisecond
@@ -100,26 +102,8 @@ def _spawn(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> s
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
-    """End an attempt: SIGTERM lets ssh close its connection, so that the server keeps no ghost of it."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    until = time.monotonic() + 0.1
-    while process.poll() is None:
-        if time.monotonic() > until:
-            _kill_session(process)
-            process.wait()
-            return
-        await _uncancelled_pause()
-
-
-async def _uncancelled_pause() -> None:
-    await asyncio.shield(asyncio.sleep(0.002))
-
-
-def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    # The child leads its own group, and its ProxyJump or ProxyCommand child is in it.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        process.kill()
+    """End an attempt that nobody waits for any more, and leave no zombie."""
+    running = read(process.pid)
+    if running is not None:
+        await asyncio.shield(abandon(running))
+    process.poll()
