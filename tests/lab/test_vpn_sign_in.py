@@ -36,7 +36,7 @@ class Scene:
         self.server = OpenVpn(lab, password="right")  # noqa: S106 - of this laboratory
         lab.sshd()
         lab.sshd(INTERNAL)
-        path = {"ControlPath": "~/.ssh/cm-%C", "ConnectTimeout": 3}
+        path: dict[str, str | int] = {"ControlPath": "~/.ssh/cm-%C", "ConnectTimeout": 3}
         lab.ssh_config({"web": {"HostName": "203.0.113.10", **path}, "db": {"HostName": INTERNAL, **path}})
         agent.env["DBUS_SYSTEM_BUS_ADDRESS"] = self.manager.bus_address
 
