@@ -16,6 +16,7 @@ from tests.desktop.actors import FakeServer
 from tests.desktop.desk import Desk, run, until
 from tests.desktop.views import host, view
 from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.connection import BusCallError
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.notifier import Notifier
 from trayagent.desktop.notifications.teller import Teller
@@ -214,6 +215,77 @@ def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fin
             shows.withdraw("vpn corp")
             await until(lambda: not shows._tasks, "withdrawn")
             assert shows.problem is None
+        server.leave()
+
+    run(body())
+
+
+def test_a_wish_at_the_moment_when_the_last_is_done_is_not_lost() -> None:
+    """Between a task's last step and its end there is a gap in which others run."""
+
+    class Quick:
+        def __init__(self) -> None:
+            self.closed: list[int] = []
+
+        async def notify(self, *_: Any) -> int:
+            return 7
+
+        async def close(self, number: int) -> None:
+            self.closed.append(number)
+
+    async def body() -> None:
+        shows, server = Notifier(lambda *_: None), Quick()
+        shows._server = server  # type: ignore[assignment]  # just enough of one
+        shows.show(SIGN_IN)
+        task = shows._tasks[SIGN_IN.key]
+        await asyncio.sleep(0)
+        assert task.done()
+        shows.withdraw(SIGN_IN.key)
+        await until(lambda: server.closed == [7], "withdrawn")
+
+    run(body())
+
+
+def test_a_wish_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """The error is the earlier one's; a wish that failed is not tried again by itself."""
+
+    class Refusing:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        async def notify(self, message: Message, _: int) -> int:
+            self.told.append(message.title)
+            if len(self.told) == 1:
+                shows.show(SIGN_IN)
+            if len(self.told) != 2:
+                raise BusCallError("not today")
+            return 7
+
+    async def body() -> None:
+        server = Refusing()
+        shows._server = server  # type: ignore[assignment]  # just enough of one
+        shows.show(Message(SIGN_IN.key, "first", ""))
+        await until(lambda: not shows._tasks, "done")
+        assert (server.told, shows.problem) == (["first", SIGN_IN.title], None)
+        shows.show(Message(SIGN_IN.key, "last", ""))
+        await until(lambda: not shows._tasks, "given up")
+        assert server.told[2:] == ["last"]
+        assert "not today" in (shows.problem or "")
+
+    shows = Notifier(lambda *_: None)
+    with caplog.at_level(logging.ERROR):
+        run(body())
+
+
+def test_words_that_no_bus_can_carry_are_told_without_them(desk: Desk) -> None:
+    """A message may quote what a program said."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, _):
+            shows.show(Message("k", "a\0b", "c\udc80d"))
+            await until(lambda: server.shown, "shown")
+            assert server.shown[0][1][1:3] == ["ab", "c?d"]
         server.leave()
 
     run(body())

@@ -75,6 +75,19 @@ def test_every_property_is_there_and_well_formed(desk: Desk) -> None:
     run(body())
 
 
+def test_words_that_no_bus_can_carry_do_not_empty_the_menu(desk: Desk) -> None:
+    """A tooltip or a label may quote what a program said."""
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, _, panel):
+            tray.show(look(tooltip="a\0\udc80\nb", hosts=("we\0b\udc80",)))
+            assert "we b : connected" in await panel.items()
+            icon = await panel.properties("org.kde.StatusNotifierItem")
+            assert icon["ToolTip"][3] == "a?\nb"
+
+    run(body())
+
+
 def test_the_menu_is_told_as_the_panel_asks(desk: Desk) -> None:
     """Layout, depth, chosen properties, single properties; what is not there is an error, not a crash."""
 

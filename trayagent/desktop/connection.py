@@ -24,6 +24,11 @@ class BusCallError(Exception):
         self.name = name
 
 
+def bus_text(text: str) -> str:
+    """Return a text as the bus takes it: no NUL and nothing that UTF-8 cannot say, which would end the call."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A method of a service: where it is and what it is called."""

@@ -103,34 +103,40 @@ class Notifier:
             return
         work = self._bring_about(self._server, key)
         self._tasks[key] = task = asyncio.get_running_loop().create_task(work, name=f"message: {key}")
-        task.add_done_callback(lambda done: self._tended(key, done))
+        task.add_done_callback(self._tended)
 
-    def _tended(self, key: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
-        if not self._tasks:
-            self._early.clear()
+    def _tended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._complain(f"the message {key!r} failed: {error!r}")
+            self._complain(f"{task.get_name()} failed: {error!r}")
 
     async def _bring_about(self, server: Server, key: str) -> None:
-        """Make the screen show what is wanted under the key; give up on an error until the next wish."""
+        """Make the screen show what is wanted under the key; a wish that fails is given up, a later one tried."""
         loop = asyncio.get_running_loop()
         late = loop.call_later(self._late_s, self._complain, "the notification server does not answer")
         try:
             while (message := self._wanted.get(key)) != self._told.get(key):
-                if message is None:
-                    await self._take_away(server, key)
-                else:
-                    number = await server.notify(message, self._ids.get(key, 0))
-                    self._told[key], self._ids[key] = message, number
-                    self._catch_up(number)
-        except BusCallError as e:
-            self._complain(f"a message was not shown: {e}")
-        else:
-            self.problem = None
+                try:
+                    await self._tell(server, key, message)
+                    self.problem = None
+                except BusCallError as e:
+                    self._complain(f"a message was not shown: {e}")
+                    if self._wanted.get(key) is message:
+                        return
         finally:
             late.cancel()
+            # Here and not in a callback: a wish between the last look and that would be nobody's.
+            if self._tasks.get(key) is asyncio.current_task():
+                del self._tasks[key]
+            if not self._tasks:
+                self._early.clear()
+
+    async def _tell(self, server: Server, key: str, message: Message | None) -> None:
+        if message is None:
+            await self._take_away(server, key)
+            return
+        number = await server.notify(message, self._ids.get(key, 0))
+        self._told[key], self._ids[key] = message, number
+        self._catch_up(number)
 
     async def _take_away(self, server: Server, key: str) -> None:
         del self._told[key]

@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.connection import BusCallError, Call, Connection, bus_text
 from trayagent.desktop.notifications.message import Message
 
 SERVER = "org.freedesktop.Notifications"
@@ -45,13 +45,13 @@ class Server:
         """
         from dbus_fast import Variant
 
-        can = await self._capabilities()
+        can, text = await self._capabilities(), bus_text(message.text)
         body: list[Any] = [
             self._program,
             replaces,
             message.icon,
-            message.title,
-            html.escape(message.text, quote=False) if "body-markup" in can else message.text,
+            bus_text(message.title),
+            html.escape(text, quote=False) if "body-markup" in can else text,
             [word for action in message.actions for word in action] if "actions" in can else [],
             {
                 "urgency": Variant("y", _URGENCY[message.urgency]),

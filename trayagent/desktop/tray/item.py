@@ -12,6 +12,7 @@ from dbus_fast import PropertyAccess
 from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSignature, DBusStr
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
+from trayagent.desktop.connection import bus_text
 from trayagent.desktop.tray import dbusmenu
 from trayagent.desktop.tray.look import Look
 
@@ -52,7 +53,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def Title(self) -> DBusStr:  # noqa: D102, N802
-        return self._look.title
+        return bus_text(self._look.title)
 
     @dbus_property(access=PropertyAccess.READ)
     def Status(self) -> DBusStr:  # noqa: D102, N802
@@ -76,7 +77,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def IconAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
-        return self._look.title
+        return bus_text(self._look.title)
 
     @dbus_property(access=PropertyAccess.READ)
     def OverlayIconName(self) -> DBusStr:  # noqa: D102, N802
@@ -96,7 +97,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
-        return self._look.title
+        return bus_text(self._look.title)
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionMovieName(self) -> DBusStr:  # noqa: D102, N802
@@ -104,7 +105,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def ToolTip(self) -> ToolTipStruct:  # noqa: D102, N802
-        return ["", [], self._look.title, self._look.tooltip]
+        return ["", [], bus_text(self._look.title), bus_text(self._look.tooltip)]
 
     @dbus_property(access=PropertyAccess.READ)
     def ItemIsMenu(self) -> DBusBool:  # noqa: D102, N802

@@ -98,7 +98,7 @@ def properties(item: Item) -> dict[str, Value]:
 
 def label(text: str) -> str:
     """Return a text as a label: one line, of bearable length, its underscores no accelerators."""
-    flat = " ".join(text.split())
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
     return flat.replace("_", "__")
