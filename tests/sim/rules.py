@@ -158,6 +158,10 @@ class Rules:
         name = living.host
         self.wished_down.discard(name)
         self.reached_at[name].add(self._here(flow))
+        # What it sends may leave through another interface by now, and the answer came all the same.
+        way = self.world.net.way(self.world.roles[name].peer)
+        if way is not None and way.segment != TUN:
+            self.reached_at[name].add(self._here(way))
         if flow.tunnel is None:
             self.needs_tunnel.discard(name)
         elif flow.peer == INTERNAL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, VPN, VPN_ALL
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
-from trayagent.core.actions import Dial, Kill, SendProbe
+from trayagent.core.actions import Dial, Kill, SendProbe, TakeOver
 
 
 def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:
@@ -341,6 +341,21 @@ def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> 
                 web: row 6 keep
             discard web pid=102
     """)
+
+
+def test_row_8_a_retransmission_that_has_come_near_is_waited_for_once(story: Story) -> None:
+    """Too far when the control came through, near when its grace is over: it gets its chance, one."""
+    story.connected(scene=HOME, min_rtt_s=0.5)  # patience: 4 round trips, until 62.0
+    story.after(60).network(HOME + OFFICE)
+    story.due["web"] = 64.2
+    story.after(1.1).ready("web", local="172.20.0.5")  # 3.1 s before the retransmission
+    story.after(0.95)
+    assert not story.did(TakeOver)
+    story.due["web"] = 66.0  # it went unanswered, and the next one is near, too
+    story.after(64.2 + 1.0 - story.t - 0.01)
+    assert not story.did(TakeOver)
+    story.after(0.02)
+    assert story.did(TakeOver)
 
 
 def test_row_9_still_silent_the_new_one_takes_over(story: Story) -> None:

@@ -152,6 +152,7 @@ class Attempt:
     taking_over: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
+    waited: bool = False  # the grace covers a retransmission of the old one
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
 from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
-from trayagent.core.verdict import Do, Verdict, grace_until, is_timely, judge, patience_s
+from trayagent.core.verdict import Do, Verdict, grace_until, is_timely, judge, patience_s, retransmission_near
 
 
 def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
@@ -83,7 +83,7 @@ def _probe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict
     turn.do(SendProbe(host.name, master))
     control = host.attempt
     if control is not None:  # a new question has a time of its own to be answered in
-        control = replace(control, grace_until=None)
+        control = replace(control, grace_until=None, waited=False)
     turn.put(host, probe=Probe(turn.now), observed=None, attempt=control)
     return True, None
 
@@ -99,7 +99,8 @@ def _control(turn: Turn, host: Host, _master: Master, way: Gate, verdict: Verdic
 
 def _grace(turn: Turn, host: Host, _master: Master, _way: Gate, _verdict: Verdict) -> Step:
     if host.attempt is not None:
-        turn.put(host, attempt=replace(host.attempt, grace_until=grace_until(host, turn.now)))
+        until, near = grace_until(host, turn.now), retransmission_near(host, turn.now)
+        turn.put(host, attempt=replace(host.attempt, grace_until=until, waited=near))
     return True, None
 
 

@@ -129,6 +129,8 @@ def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -
         return Verdict(8, "wait", evidence, look_at=control.grace_until)
     if not _observed_since(host, control.grace_until):
         return Verdict(8, "observe", evidence)
+    if not control.waited and retransmission_near(host, now):
+        return Verdict(8, "grace", evidence)  # too far to be waited for at first, near by now
     return _ninth(control, evidence)
 
 
@@ -139,9 +141,15 @@ def grace_until(host: Host, now: float) -> float:
         return now
     until = max(probe.sent_at, host.doubt_at) + patience_s(master)
     due = host.observed.retransmit_at if host.observed is not None else None
-    if due is not None and due - now < RETRANSMISSION_NEAR_S:
+    if due is not None and retransmission_near(host, now):
         until = max(until, due + RETRANSMISSION_RTTS * master.rtt_s)
     return until
+
+
+def retransmission_near(host: Host, now: float) -> bool:
+    """Report whether the old connection will speak up by itself so soon that it is worth the wait."""
+    due = host.observed.retransmit_at if host.observed is not None else None
+    return due is not None and due - now < RETRANSMISSION_NEAR_S
 
 
 def _ninth(control: Attempt, evidence: str) -> Verdict:
