@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trayagent.agent.configuring import Configuring
+from trayagent.agent.environment import session
 from trayagent.agent.handler import AgentHandler
 from trayagent.config.places import Places
 from trayagent.errors import TrayagentError
@@ -85,5 +86,6 @@ def make_desk(
         sign_in_words=door.sign_in_words,
         activate=door.activate,
         start_at_login=start_at_login,
+        environment=session,
     )
     return Desk(door, choices, start_at_login=enabled)

@@ -13,7 +13,7 @@ class Environment:
     """Holds SSH_AUTH_SOCK as the agent's own environment, the user manager and the CLI clients say."""
 
     def __init__(self) -> None:
-        self._auth_sock = os.environ.get("SSH_AUTH_SOCK") or _of_user_manager()
+        self._auth_sock = os.environ.get("SSH_AUTH_SOCK") or user_manager().get("SSH_AUTH_SOCK")
 
     def current(self) -> Mapping[str, str]:
         """Return the environment for a new ssh."""
@@ -31,8 +31,18 @@ class Environment:
         return True
 
 
-def _of_user_manager() -> str | None:
-    """Ask systemd's user manager, which a unit started at login is older than the desktop's ssh-agent in."""
+def session() -> Mapping[str, str]:
+    """Return the environment for a program with a window: a unit started at login is older than the display.
+
+    What the user manager has been told since then is taken from there; it takes a subprocess to ask.
+    """
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return dict(os.environ)
+    return {**user_manager(), **os.environ}
+
+
+def user_manager() -> dict[str, str]:
+    """Return the environment of systemd's user manager, {} where there is none (systemctl(1))."""
     try:
         answer = subprocess.run(
             ["systemctl", "--user", "show-environment"],
@@ -42,9 +52,6 @@ def _of_user_manager() -> str | None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    for line in answer.stdout.splitlines():
-        key, _, value = line.partition("=")
-        if key == "SSH_AUTH_SOCK":
-            return value.strip("'\"$") or None
-    return None
+        return {}
+    pairs = (line.partition("=") for line in answer.stdout.splitlines())
+    return {key: value.strip("'\"") for key, _, value in pairs if value and not value.startswith("$")}

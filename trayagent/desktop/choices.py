@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ _NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
 class Choices:
     """Knows how each command of the menu is carried out; `carry_out` raises TrayagentError."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one way for each kind of command
         self,
         request: Request,
         *,
@@ -39,6 +38,7 @@ class Choices:
         sign_in_words: Callable[[str], Sequence[str] | None],
         activate: Callable[[str], Awaitable[None]],
         start_at_login: Callable[[bool], None],
+        environment: Callable[[], Mapping[str, str]],
     ) -> None:
         self._request = request
         self._quit = quit_
@@ -48,6 +48,7 @@ class Choices:
         self._sign_in_words = sign_in_words
         self._activate = activate
         self._start_at_login = start_at_login
+        self._environment = environment
 
     async def carry_out(self, command: c.Command) -> None:
         """Do what was chosen; returns when it is done or has begun."""
@@ -60,7 +61,7 @@ class Choices:
             case c.SignIn(vpn):
                 await self._sign_in(vpn)
             case c.StartAtLogin(on):
-                self._start_at_login(on)
+                await asyncio.to_thread(self._start_at_login, on)  # it may wait for systemd
             case c.Quit():
                 self._quit()
             case _:
@@ -69,18 +70,18 @@ class Choices:
     async def _show(self, command: c.Command) -> None:
         match command:
             case c.OpenTerminal(host) | c.LogIn(host):
-                await open_terminal([*self._ssh, "--", host])
+                await self._terminal([*self._ssh, "--", host])
             case c.ShowWhy(host):
                 why = [sys.executable, "-m", "trayagent", "why", "--", host]
-                await open_terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
+                await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
             case c.ShowLog():
-                await open_terminal(["less", "+G", str(self._log)])
+                await self._terminal(["less", "+G", str(self._log)])
             case c.EditConfiguration():
                 await self._edit()
             case c.OpenUrl(url):
-                await _open(url)
+                await _open(url, await asyncio.to_thread(self._environment))
             case c.Copy(text):
-                await _copy(text)
+                await _copy(text, await asyncio.to_thread(self._environment))
 
     async def _do(self, op: str, hosts: Sequence[str]) -> None:
         done = await self._request(op, {"hosts": list(hosts)})
@@ -94,39 +95,49 @@ class Choices:
         if words is None:
             await self._activate(vpn)
             return
-        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        await sign_in(vpn, words, open_terminal if display else None)
+        env = await asyncio.to_thread(self._environment)
+        display = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
+        await sign_in(vpn, words, self._terminal if display else None)
+
+    async def _terminal(self, words: Sequence[str]) -> str:
+        return await open_terminal(words, await asyncio.to_thread(self._environment))
 
     async def _edit(self) -> None:
         if not self._configuration.exists():
             self._configuration.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._configuration.touch(mode=0o600)
             self._configuration.write_text(_NEW_CONFIGURATION)
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        env = await asyncio.to_thread(self._environment)
+        editor = env.get("VISUAL") or env.get("EDITOR")
         if editor is not None and shutil.which(editor):
-            await open_terminal([editor, str(self._configuration)])
+            await self._terminal([editor, str(self._configuration)])
             return
-        await _open(str(self._configuration))
+        await _open(str(self._configuration), await asyncio.to_thread(self._environment))
 
 
-async def _open(what: str) -> None:
+async def _open(what: str, env: Mapping[str, str]) -> None:
     """Let the desktop open an address or a file."""
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
         raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
     null = asyncio.subprocess.DEVNULL
     await asyncio.create_subprocess_exec(
-        opener, what, stdin=null, stdout=null, stderr=null, start_new_session=True
+        opener, what, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
 
 
-async def _copy(text: str) -> None:
+async def _copy(text: str, env: Mapping[str, str]) -> None:
     null = asyncio.subprocess.DEVNULL
     for words in _CLIPBOARDS:
         if shutil.which(words[0]) is None:
             continue
         child = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.PIPE, stdout=null, stderr=null, start_new_session=True
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=null,
+            stderr=null,
+            env=dict(env),
+            start_new_session=True,
         )
         try:
             await asyncio.wait_for(child.communicate(text.encode()), _CLIPBOARD_S)
