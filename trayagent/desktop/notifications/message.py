@@ -34,8 +34,9 @@ class Message:
 class Notifications(Protocol):
     """Shows messages; never raises and never waits for what the desktop lacks."""
 
-    problem: str | None
-    """Why messages are not shown, None when they are or nothing was told yet."""
+    @property
+    def problem(self) -> str | None:
+        """Why messages are not shown, None when they are or nothing was told yet."""
 
     def show(self, message: Message) -> None:
         """Show this under its key, in place of what was there."""

@@ -79,8 +79,9 @@ class Look:
 class TrayBackend(Protocol):
     """Shows a look in the desktop's panel; never raises for what the desktop lacks."""
 
-    problem: str | None
-    """Why there is no icon, None when there is one."""
+    @property
+    def problem(self) -> str | None:
+        """Why there is no icon, None when there is one."""
 
     def show(self, look: Look) -> None:
         """Show this from now on; the same look again costs nothing."""
