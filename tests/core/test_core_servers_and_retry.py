@@ -44,7 +44,16 @@ def test_failures_count_for_a_minute_and_successes_not() -> None:
     for n in range(6):
         servers = ended(started(servers, WEB, n), n, 2.0, success=False)
     assert free_at(servers, WEB, 2.0) == 62.0
-    assert free_at(forgiven(servers, WEB), WEB, 2.0) == 2.0
+
+
+def test_the_users_word_ends_a_pause_and_forgets_no_failure() -> None:
+    """Who asks for one host does not ask for the others on that server."""
+    servers = dropped({}, WEB, 0.0, 1.0)
+    assert free_at(servers, WEB, 1.0) == 20.0
+    assert free_at(forgiven(servers, WEB), WEB, 1.0) == 1.0
+    for n in range(6):
+        servers = ended(started(servers, WEB, n), n, 2.0, success=False)
+    assert free_at(forgiven(servers, WEB), WEB, 3.0) == 62.0
 
 
 def test_running_attempts_may_yet_fail() -> None:

@@ -234,6 +234,8 @@ class World:
 
     def _found(self, living: Living, *, fresh: bool) -> None:
         role = self.roles[living.host]
+        if role.wish is None and role.name in self.kept and role.name not in self.state.hosts:
+            self.post(self.kept[role.name])
         self.post(e.MasterFound(0, role.name, living.master, stranger=not role.alias, fresh=fresh))
         if role.alias and role.wish is None:
             self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))

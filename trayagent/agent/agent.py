@@ -27,7 +27,7 @@ from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.probing import Probing
 from trayagent.agent.readiness import Readiness
-from trayagent.agent.records import Records, places_of
+from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
@@ -39,7 +39,6 @@ from trayagent.core.events import (
     CredentialsChanged,
     HostResolved,
     ManagerSaid,
-    Remembered,
     ResolveFailed,
     Started,
     Woke,
@@ -186,7 +185,7 @@ class Agent:
         now = time.monotonic()
         for name, kept in self._records.hosts().items():
             if name in names:
-                self._shell.post(_remembered(name, kept, now))
+                self._shell.post(remembered(name, kept, now))
         self._shell.start(self._effects)
         await self._tasks_done(f"resolve {name}" for name in names)
         if self._noticing is not None:  # before the look: what appears after it is seen
@@ -304,24 +303,3 @@ def _unresolved(error: TrayagentError) -> Failure:
     if error.code == "ssh-missing":
         return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
     return Failure(Problem("config-error", error.title, error.hint), "config")
-
-
-def _remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
-    until = kept.get("paused_until")
-    wall_now = time.time()
-    paused: float | None = None
-    if until == "ever":
-        paused = float("inf")
-    elif isinstance(until, (int, float)) and until > wall_now:
-        paused = until - wall_now
-    worked = kept.get("worked_at")
-    return Remembered(
-        now,
-        name,
-        held=bool(kept.get("held")),
-        paused_for_s=paused,
-        reached=places_of(kept),
-        learned_vpn=kept.get("learned_vpn"),
-        addresses=tuple(kept.get("addresses", ())),
-        login_worked_ago_s=wall_now - worked if worked is not None else None,
-    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.agent.records import Records
+from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Answer, Resolver
 from trayagent.config.places import Places
 from trayagent.core.events import Event, HostResolved, MasterFound
@@ -132,6 +132,9 @@ class Discovery:
         host = state.hosts.get(name)
         known = answer is not None or ours or (host is not None and not host.stranger)
         fresh = age_s(process) < FRESH_S
+        kept = self._records.hosts().get(name) if host is None else None
+        if kept is not None:  # an adopted host has no table, but a past: a pause, its places
+            self._post(remembered(name, kept, time.monotonic()))
         self._post(MasterFound(time.monotonic(), name, master, stranger=not known, fresh=fresh))
         if answer is not None:
             self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trayagent.core.events import Remembered
 from trayagent.core.hosts import Host, Master, Place
 
 log = logging.getLogger(__name__)
@@ -183,3 +184,25 @@ class Records:
 def places_of(kept: dict[str, Any]) -> frozenset[Place]:
     """Return the places that a kept host was reached from."""
     return frozenset(Place(*words) for words in kept.get("reached", []))
+
+
+def remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
+    """Return what was kept of a host as the event that tells the core; `now` is monotonic."""
+    until = kept.get("paused_until")
+    wall_now = time.time()
+    paused: float | None = None
+    if until == "ever":
+        paused = float("inf")
+    elif isinstance(until, (int, float)) and until > wall_now:
+        paused = until - wall_now
+    worked = kept.get("worked_at")
+    return Remembered(
+        now,
+        name,
+        held=bool(kept.get("held")),
+        paused_for_s=paused,
+        reached=places_of(kept),
+        learned_vpn=kept.get("learned_vpn"),
+        addresses=tuple(kept.get("addresses", ())),
+        login_worked_ago_s=wall_now - worked if worked is not None else None,
+    )

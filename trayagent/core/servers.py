@@ -90,11 +90,11 @@ def dropped(servers: Servers, key: str, now: float, jitter: float) -> Servers:
 
 
 def forgiven(servers: Servers, key: str) -> Servers:
-    """The user's own word: the pause and the counts of this server are over."""
+    """The user's own word: the pause of this server is over; what others have tried there still counts."""
     server = servers.get(key)
     if server is None:
         return servers
-    return {**servers, key: replace(server, quiet_until=NEVER, unsuccessful=())}
+    return {**servers, key: replace(server, quiet_until=NEVER)}
 
 
 def _within(times: tuple[float, ...], now: float, window_s: float) -> tuple[float, ...]:
