@@ -144,18 +144,22 @@ class MuxClient:
     async def wait_exit(self, *, timeout_s: float | None = None) -> int | None:
         """Wait for the end of the session; return its status, None when the master told none.
 
-        The status may come before the last of the output: read that to its end.
+        The status may come before the last of the output; the master ends the connection after
+        both, and a client that leaves earlier cuts the rest off. Raises Timeout without a status.
         """
         status: int | None = None
-        async with _deadline(timeout_s, "say how the session ended"):
-            try:
-                while status is None:
+        try:
+            async with _deadline(timeout_s, "say how the session ended"):
+                while True:
                     event = await self._event()
                     if isinstance(event, answers.ExitMessage):
                         status = event.status
-            except Gone:
-                return None
-        return status
+        except Gone:
+            return status
+        except Timeout:
+            if status is None:
+                raise
+            return status
 
     def close(self) -> None:
         """Close the connection; a session on it ends, a forward does not."""
