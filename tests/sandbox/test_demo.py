@@ -275,3 +275,13 @@ def test_without_utf8_the_shapes_are_plain() -> None:
     paper.lines([Text("━━▶ 3.0 s")])
     paper._console.file.flush()
     assert raw.getvalue().decode().split("\n")[1:4] == ["From home to the cafe", "", "==> 3.0 s"]
+
+
+def test_what_some_other_laboratory_wants_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine with ssh, sshd, ip, nft and nsenter alone plays the demo: no NetworkManager, no OpenVPN."""
+    for name in ("ssh", "ssh-keygen", "sshd", "ip", "nft", "nsenter"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setattr("trayagent.sandbox.demo.stage.search_path", lambda: str(tmp_path))
+    stage.check_machine()

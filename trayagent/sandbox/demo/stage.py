@@ -15,7 +15,7 @@ from trayagent.sandbox import plan
 from trayagent.sandbox.agent import Agent, Events
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.lab import Lab
-from trayagent.sandbox.tools import PACKAGES, search_path, tool
+from trayagent.sandbox.tools import PACKAGES, REQUIRED, search_path, tool
 
 HOST = "server"
 SERVICE_PORT = 8000
@@ -34,7 +34,8 @@ def check_machine() -> None:
     if sys.platform != "linux":
         title = "the demo runs on Linux only: it builds network namespaces"
         raise TrayagentError(title, code="sandbox-forbidden")
-    missing = [name for name in PACKAGES if shutil.which(name, path=search_path()) is None]
+    # Not all that some laboratory may want: no NetworkManager plays here.
+    missing = [name for name in (*REQUIRED, "nft") if shutil.which(name, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
         raise TrayagentError(
