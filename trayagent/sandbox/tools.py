@@ -37,13 +37,7 @@ SWITCHES = (
 
 def search_path() -> str:
     """Return PATH with the folders of system tools: a user's PATH on Debian lacks them."""
-    words = [
-        *os.environ.get("PATH", os.defpath).split(":"),
-        "/usr/local/sbin",
-        "/usr/sbin",
-        "/sbin",
-        "/usr/bin",
-    ]
+    words = [*os.environ.get("PATH", os.defpath).split(":"), *SYSTEM_FOLDERS]
     return ":".join(dict.fromkeys(word for word in words if word))
 
 

@@ -11,7 +11,6 @@ import socketserver
 import sys
 
 PAGE = b"hello from the laboratory\n"
-HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
 
 
 class Handler(socketserver.BaseRequestHandler):
