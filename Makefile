@@ -11,6 +11,8 @@ PYTHON_OF_VENV := .venv/bin/python
 # What the laboratory cannot do without, and what its tests use besides.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
 TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl NetworkManager nmcli nm-openvpn-service openvpn
+# The login shells that a far side may have.
+TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from trayagent.ssh.farside.pipes import chunks
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 
@@ -100,22 +101,13 @@ class Sentinel:
 
 async def _marker(fd: int) -> int | None:
     """Read up to the marker line, past whatever a login prints first; None at the end or after too much."""
-    os.set_blocking(fd, False)
-    loop = asyncio.get_running_loop()
     seen = b""
-    while len(seen) < _NOISE_MAX:
-        readable = loop.create_future()
-        loop.add_reader(fd, readable.set_result, None)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(fd)
-        data = os.read(fd, 4096)
-        if not data:
-            return None
+    async for data in chunks(fd):
         seen += data
         for line in seen.split(b"\n")[:-1]:
             _, found, pid = line.partition(MARKER)
             if found and pid.strip().isdigit():
                 return int(pid)
+        if len(seen) > _NOISE_MAX:
+            return None
     return None

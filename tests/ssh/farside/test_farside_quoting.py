@@ -1,0 +1,46 @@
+"""A script reaches sh unchanged through every login shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.ssh.farside.quoting import command_line, quoted
+
+NASTY = """printf '%s\\n' "it's" 'a\\b' '!!' '$HOME' "%d %b" '`id`' 'ü → €' '  two  blanks ' "" '~' '*' #x
+case x in (x) echo "yes";; esac"""
+SAYS = ["it's", "a\\b", "!!", "$HOME", "%d %b", "`id`", "ü → €", "  two  blanks ", "", "~", "*", "yes"]
+SHELLS = ("sh", "dash", "bash", "zsh", "tcsh", "fish")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_script_with_everything_that_shells_mangle_runs_as_written(shell: str) -> None:
+    """Quotes, backslashes, `!`, newlines and what looks like an expansion come through a login shell as they are."""
+    if shutil.which(shell) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{shell} is missing")
+        pytest.skip(f"{shell} is missing")
+    done = subprocess.run(
+        [shell, "-c", command_line(NASTY)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.splitlines() == SAYS, done
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
+def test_any_word_is_quoted_and_none_ends_the_quotes_of_the_command_line(word: str) -> None:
+    """What travels has single quotes only around it, and neither newline nor `!` nor anything beyond ASCII."""
+    line = command_line(f"echo {quoted(word)}")
+    inner = line.removeprefix("exec sh -c '").removesuffix("'")
+    assert not set(inner) & set("'\n!")
+    assert line.isascii()
+
+
+def test_a_word_with_a_nul_is_refused() -> None:
+    """No program could be given such a word."""
+    with pytest.raises(ValueError, match="NUL"):
+        quoted("a\0b")

@@ -1,0 +1,74 @@
+"""One short sh script on the far side, through a living master: a session of its own, gone with its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from trayagent.ssh.farside.pipes import chunks
+from trayagent.ssh.farside.quoting import command_line
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, Timeout
+
+MARKER = "TRAY-BEGIN"
+DEADLINE_S = 10.0
+_OUTPUT_MAX = 64 * 1024  # what prints more than this was no short script, or no shell to talk to
+_EXIT_S = 2.0  # the exit status follows the end of the output
+
+
+async def run(
+    control_path: str, script: str, *, want_agent: bool = False, timeout_s: float = DEADLINE_S
+) -> list[str] | None:
+    """Return the lines that a script of POSIX sh prints, None where the far side runs none (a forced command).
+
+    Works with every login shell, past banners and rc files that print. Two round trips. The script has no
+    input, its stderr is dropped, and its exit status is not told: let it echo what you want to know.
+    `want_agent` asks for agent forwarding, which the master must have been started with.
+
+    Raises Timeout (nothing follows from it about the far side), Gone, Refused (MaxSessions is reached).
+    The master is unharmed by all of them; a script that hangs loses its output and goes on.
+    """
+    client = await MuxClient.connect(control_path)
+    near, far = os.pipe()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _begin(client, far, f"echo {MARKER}\n{script}", want_agent=want_agent, timeout_s=timeout_s)
+            output = await _whole(near)
+            if output is None:
+                return None
+            status = await client.wait_exit(timeout_s=_EXIT_S)
+    except TimeoutError as error:
+        raise Timeout("the far side's shell said nothing in time") from error
+    finally:
+        client.close()
+        os.close(near)
+    if status is None:
+        raise Gone("the connection ended before the far side had finished")
+    return _after_marker(output)
+
+
+async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, timeout_s: float) -> None:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        await client.new_session(
+            command_line(script), fds=(null, far, null), want_agent=want_agent, timeout_s=timeout_s
+        )
+    finally:  # the master has its own; with ours open the end of the output would never show
+        os.close(far)
+        os.close(null)
+
+
+async def _whole(fd: int) -> str | None:
+    """Return all that was printed, None when that is too much."""
+    seen = b""
+    async for data in chunks(fd):
+        seen += data
+        if len(seen) > _OUTPUT_MAX:
+            return None
+    return seen.decode(errors="replace")
+
+
+def _after_marker(output: str) -> list[str] | None:
+    """Return the lines after the marker, which may stand behind a banner that does not end its line."""
+    _, found, said = output.partition(f"{MARKER}\n")
+    return said.removesuffix("\n").split("\n") if said else [] if found else None
