@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.credentials import agent_keys, passphrase_needed, wants_passphrase
+from trayagent.core.resolved import Resolved
+from trayagent.ssh.credentials import agent_keys, agent_socket, passphrase_needed, wants_passphrase
 
 
 def key(path: Path, passphrase: str, *options: str) -> Path:
@@ -70,3 +71,13 @@ def test_a_passphrase_is_needed_only_where_no_other_key_was_there(auth_sock: str
     assert passphrase_needed(None, []) is None
     subprocess.run(["ssh-add", "-q", str(plain)], env={**os.environ, "SSH_AUTH_SOCK": auth_sock}, check=True)
     assert passphrase_needed(auth_sock, [str(encrypted)]) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"),
+    [(None, "/s"), ("SSH_AUTH_SOCK", "/s"), ("none", None), ("$OTHER", "/o"), ("/own", "/own")],
+)
+def test_the_agent_is_the_one_that_ssh_asks(named: str | None, asked: str | None) -> None:
+    """IdentityAgent decides; "none" asks nobody, whatever the environment says."""
+    resolved = Resolved("web", "web", identity_agent=named)
+    assert agent_socket(resolved, {"SSH_AUTH_SOCK": "/s", "OTHER": "/o"}) == asked

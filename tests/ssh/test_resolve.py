@@ -196,12 +196,11 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_not_set_or_none_is_none(tmp_path: Path) -> None:
-    """An empty configuration and one full of `none` say the same."""
+    """An empty configuration and one full of `none` say the same, but for the agent that is not to be asked."""
     plain = resolved(tmp_path, "")
-    none = resolved(
-        tmp_path, "ControlPath none\nProxyCommand none\nIdentityAgent none\nPKCS11Provider none\n"
-    )
+    none = resolved(tmp_path, "ControlPath none\nProxyCommand none\nPKCS11Provider none\n")
     assert none == plain
+    assert (plain.identity_agent, resolved(tmp_path, "IdentityAgent none\n").identity_agent) == (None, "none")
     assert (plain.control_path, plain.proxy_jump, plain.connect_timeout) == (None, None, None)
     assert (plain.control_master, plain.strict_host_key_checking) == ("no", "ask")
     assert len(plain.identity_files) > 3

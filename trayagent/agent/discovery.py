@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from trayagent.core.events import Event, HostResolved, MasterFound
 from trayagent.core.hosts import Host, Master
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import default_in
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
 from trayagent.ssh.ending import end
 from trayagent.ssh.flows import flow_of, tcp_facts
@@ -74,7 +74,7 @@ class Discovery:
         """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
-        return str(self._places.runtime_dir / "cm" / _short_name(host.name))
+        return default_in(self._places.runtime_dir, host.name)
 
     async def holder(self, path: str) -> Holder | None:
         """Return who listens on this very path now, whatever name it was bound to; None: nobody."""
@@ -162,12 +162,6 @@ class Discovery:
             return await self._resolver.ask(name)
         except TrayagentError:
             return None
-
-
-def _short_name(name: str) -> str:
-    """Return a short file name for a host, readable, and another for each host."""
-    readable = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:12]
-    return f"{readable}-{zlib.crc32(name.encode()):08x}"
 
 
 def _known_pids(state: State) -> frozenset[int]:

@@ -15,9 +15,10 @@ class Resolved:
     """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each.
 
     `host` is the name that was asked for, `hostname` the one that ssh connects to. What ssh prints as
-    "none" is None; "true" and "false" are "yes" and "no". `control_path` has its tokens expanded.
-    Paths of keys and known hosts are as ssh prints them, mostly with `~`. `connect_timeout` and
-    `server_alive_interval` are seconds, the latter 0 for never. `control_persist` is "no", "yes" or seconds.
+    "none" is None, but for `identity_agent`, where unset and none differ; "true" and "false" are "yes"
+    and "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them,
+    mostly with `~`. `connect_timeout` and `server_alive_interval` are seconds, the latter 0 for never.
+    `control_persist` is "no", "yes" or seconds.
     """
 
     host: str

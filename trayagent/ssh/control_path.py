@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import zlib
 from pathlib import Path
 
 # sun_path holds 108 bytes on Linux (104 on macOS); ssh adds a dot and 16 random characters before it binds.
@@ -16,6 +17,12 @@ _numbers = itertools.count(int.from_bytes(os.urandom(2), "big"))
 def fits(path: str) -> bool:
     """Report whether ssh can listen on this control path."""
     return len(os.fsencode(path)) <= LONGEST
+
+
+def default_in(runtime_dir: Path, name: str) -> str:
+    """Return the control path of a host whose ssh_config names none: short, readable, one for each host."""
+    readable = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:12]
+    return str(runtime_dir / "cm" / f"{readable}-{zlib.crc32(name.encode()):08x}")
 
 
 def fresh_beside(path: str) -> str:

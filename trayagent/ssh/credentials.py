@@ -10,14 +10,26 @@ import base64
 import binascii
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from trayagent.core.resolved import Resolved
 
 _ASK_S = 1.0
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-miller-ssh-agent, section 5
 _ANSWER_MAX = 256 * 1024  # what OpenSSH's agent client takes
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
 _KEY_MAX = 64 * 1024
+
+
+def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | None:
+    """Return where the ssh-agent listens that ssh asks for this host, None for none (IdentityAgent)."""
+    named = resolved.identity_agent
+    if named is None or named == "SSH_AUTH_SOCK":
+        return environment.get("SSH_AUTH_SOCK") or None
+    if named == "none":
+        return None
+    return environment.get(named[1:]) if named.startswith("$") else str(Path(named).expanduser())
 
 
 def agent_keys(auth_sock: str | None) -> int | None:

@@ -129,7 +129,7 @@ def _resolved(lines: Lines) -> Resolved:
         host_key_alias=_value(lines, "hostkeyalias"),
         user_known_hosts=_files(lines, "userknownhostsfile"),
         global_known_hosts=_files(lines, "globalknownhostsfile"),
-        identity_agent=_value(lines, "identityagent"),
+        identity_agent=lines.get("identityagent", [None])[0],
         identity_files=_all(lines, "identityfile"),
         certificate_files=_all(lines, "certificatefile"),
         identities_only=_yes(lines, "identitiesonly"),
