@@ -1,0 +1,85 @@
+"""An agent in the background, for commands that need one and find none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from trayagent.config import folders, places
+from trayagent.errors import TrayagentError
+from trayagent.ipc import client
+from trayagent.ipc.errors import NoAgent
+
+WITHIN_S = 15.0
+"""A cold start with two hundred hosts on a slow disk; a warm one takes half a second."""
+_POLL_S = 0.02  # a socket's appearance has no event of its own
+_PATHS = ("TRAYAGENT_CONFIG", "TRAYAGENT_RUNTIME_DIR", "TRAYAGENT_STATE_DIR", "TRAYAGENT_SSH_CONFIG")
+
+
+def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
+    """Start an agent unless one runs; return the file that it logs to, None where one ran already.
+
+    It outlives this process and its terminal, and has a tray icon where there is a desktop. Returns when it
+    knows its hosts. Raises TrayagentError with the agent's own last words.
+    """
+    if _answers(env):
+        return None
+    found = places.find(env=env)
+    places.prepare(found)
+    fd = os.open(found.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        begin = os.fstat(fd).st_size
+        child = _spawn(env, fd)
+    finally:
+        os.close(fd)
+    deadline = time.monotonic() + WITHIN_S
+    while not _answers(env):
+        ended = child.poll() is not None  # or it lost a race against another start, whose agent answers soon
+        if time.monotonic() > deadline or (ended and not _is_locked(found)):
+            said = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
+            raise TrayagentError(
+                f"No agent could be started: {said.splitlines()[0] if said else 'it does not answer'}",
+                code="no-agent",
+                hint="See why: trayagent run",
+            )
+        time.sleep(_POLL_S)
+    return str(found.log_file)
+
+
+def _answers(env: Mapping[str, str]) -> bool:
+    try:
+        client.call(folders.ipc_socket(env), "status", {"hosts": []}, WITHIN_S)
+    except NoAgent:
+        return False
+    return True
+
+
+def _is_locked(found: places.Places) -> bool:
+    """Report whether another agent holds the lock."""
+    from trayagent.ipc.errors import AlreadyRunning
+    from trayagent.ipc.lock import Lock
+
+    lock = Lock(found.lock_file)
+    try:
+        lock.acquire()
+    except AlreadyRunning:
+        return True
+    lock.release()
+    return False
+
+
+def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    # From the root folder, so that no file system is kept busy; relative places are meant from here.
+    absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
+    return subprocess.Popen(
+        [sys.executable, "-m", "trayagent", "run"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**env, **absolute},
+        start_new_session=True,
+        cwd="/",
+    )
