@@ -15,6 +15,8 @@ TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl NetworkManager nmcli 
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
+# For the completions and the installers.
+TEST_TOOLS += zsh fish shellcheck
 
 # Tests at once: most of them wait for a network, a panel or an sshd, not for a processor.
 AT_ONCE := 3

@@ -31,6 +31,7 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
+    ("cli/complete.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
     ("cli/history.py", "history"): "`history` reads the log without an agent",
 }
 

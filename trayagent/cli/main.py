@@ -34,6 +34,8 @@ MODULES = {
     "stop": "control",
     "demo": "demo",
 }
+# For programs: known by name only, in no help.
+HIDDEN = {"complete": "complete"}
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # and SIGPIPE
 
@@ -48,7 +50,8 @@ def parser(first: str | None = None) -> Parser:
     whole.add_argument("--version", action="version", version=f"trayagent {__version__}")
     whole.add_argument("--config", metavar="FILE", help="the configuration file for `run`")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, prog=whole.prog)
-    for module in dict.fromkeys([MODULES[first]] if first in MODULES else MODULES.values()):
+    one = MODULES.get(first or "") or HIDDEN.get(first or "")
+    for module in dict.fromkeys([one] if one else MODULES.values()):
         import_module(f"trayagent.cli.{module}").add(commands)
     return whole
 

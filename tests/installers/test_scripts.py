@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def shell_scripts() -> list[Path]:
+    """Return the files that a shell of the Bourne family reads."""
+    files = (
+        path for folder in ("installers", ".ci") for path in (ROOT / folder).rglob("*") if path.is_file()
+    )
+    return sorted(
+        path for path in files if path.read_bytes()[:20].split(b"\n")[0].endswith((b"/sh", b" bash"))
+    )
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    """About every script of the project, at its strictest."""
+    if shutil.which("shellcheck") is None:
+        assert not os.environ.get("CI"), "shellcheck is missing"
+        pytest.skip("shellcheck is not installed")
+    scripts = [*shell_scripts(), ROOT / "installers/completions/trayagent.bash"]
+    assert ROOT / "installers/lab-tools" in scripts
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", *scripts], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+def test_each_script_can_be_run(script: Path) -> None:
+    """It is executable."""
+    assert os.access(script, os.X_OK)

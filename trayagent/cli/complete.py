@@ -1,0 +1,168 @@
+"""`complete`: what could stand at the place of the last word; the shells' completions ask it.
+
+A line each: the word, a tab, what it is. The one line `:files` leaves it to the shell to offer files.
+What cannot be found out is left out, without a word: a completion must not disturb the line being typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from trayagent.cli import described
+from trayagent.cli.out import ask, clean, say
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from trayagent.config.model import Config
+
+    Offers = dict[str, str]
+
+ANSWER_WITHIN_S = 1.0
+FILES = {":files": ""}
+TIMES = {"10m": "", "30m": "", "2h": "", "1d": "", "7d": ""}
+# What runs on a host, a line each, the program first.
+SESSIONS = "tmux list-sessions -F 'tmux #S'; screen -ls | sed -n 's/^\t/screen &/p'"
+# Commands that can begin something with a host that nobody spoke of before.
+BEGINNERS = {"attach", "login", "reconnect"}
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser; it is for scripts, so the help does not name it."""
+    parser = commands.add_parser(
+        "complete", description="Prints what could stand at the place of the last word; for the shells."
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="what was typed after trayagent")
+    parser.set_defaults(carry_out=complete)
+
+
+def complete(args: argparse.Namespace) -> int:
+    """Print the offers that begin as the last word does."""
+    *before, current = args.words or [""]
+    try:
+        found = offers(before, current)
+    except Exception:  # no offer is the right answer to whatever went wrong
+        return 0
+    for word, what in found.items():
+        if word.startswith(current) or found is FILES:
+            say(f"{clean(word)}\t{clean(what)}" if what else clean(word))
+    return 0
+
+
+def offers(before: list[str], current: str) -> Offers:
+    """Return the words that could stand after `before`, each with what it is."""
+    at = _command_at(before)
+    if at is None:
+        if before and before[-1] == "--config":
+            return FILES
+        if current.startswith("-"):
+            return _options(described.global_options(), ())
+        return {command.name: command.help for command in described.commands()}
+    command = described.command(before[at])
+    return _within(command, before[at + 1 :], current) if command is not None else {}
+
+
+def _command_at(before: list[str]) -> int | None:
+    """Return where the command stands among the words, None if it is still to come."""
+    at = 0
+    while at < len(before):
+        if not before[at].startswith("-"):
+            return at
+        at += 2 if before[at] == "--config" else 1
+    return None
+
+
+def _within(command: described.Command, before: list[str], current: str) -> Offers:
+    """Return the offers for a word of a command."""
+    options = {flag: option for option in command.options for flag in option.flags}
+    wants, only_words, words = None, False, list[str]()
+    for word in before:
+        if wants is not None:
+            wants = None
+        elif only_words or not word.startswith("-") or word == "-":
+            words.append(word)
+        elif word == "--":
+            only_words = True
+        elif (option := options.get(word)) is not None and option.metavar:
+            wants = option
+    if wants is not None:
+        return _values(wants, command, words)
+    if current.startswith("-") and not only_words:
+        return _options(command.options, before)
+    left = len(words)
+    for positional in command.positionals:
+        if left < positional.most:
+            return _values(positional, command, words)
+        left -= positional.most
+    return {}
+
+
+def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Offers:
+    """Return the names of the options, those left out that stand there already."""
+    gone = set(used)
+    return {
+        flag: option.help
+        for option in options
+        if option.repeatable or not gone.intersection(option.flags)
+        for flag in option.flags
+    }
+
+
+def _values(argument: described.Argument, command: described.Command, words: list[str]) -> Offers:
+    if argument.choices:
+        return dict.fromkeys(argument.choices, "")
+    offer: Callable[[], Offers] | None = {
+        "FILE": lambda: FILES,
+        "TIME": lambda: TIMES,
+        "HOST": lambda: _hosts(command.name, words if argument.repeatable else ()),
+        "NAME": lambda: _sessions(words[0]) if words else {},
+    }.get(argument.metavar)
+    return offer() if offer is not None else {}
+
+
+def _hosts(command: str, given: Iterable[str]) -> Offers:
+    """Return the hosts that the agent knows or, without one, the configuration; not those `given`."""
+    found: Offers = {}
+    try:
+        found = {host["name"]: host["state"] for host in ask("status", ANSWER_WITHIN_S, hosts=[])["hosts"]}
+    except TrayagentError:  # no agent is running, or it is busy
+        found = dict.fromkeys(_configuration().hosts, "listed")
+    if command in BEGINNERS:
+        found |= {name: "in ssh_config" for name in _aliases() if name not in found}
+    return {name: state for name, state in found.items() if name not in set(given)}
+
+
+def _configuration() -> Config:
+    from trayagent.config import load, places
+
+    return load.load(places.find().config_file)
+
+
+def _aliases() -> tuple[str, ...]:
+    from trayagent.config import places
+    from trayagent.ssh import config_text
+
+    return tuple(alias for path in places.find().ssh_config_files for alias in config_text.aliases(path))
+
+
+def _sessions(host: str) -> Offers:
+    """Return the sessions that run on the host, seen through its living master; {} where none is up."""
+    import asyncio
+
+    from trayagent.ssh.farside import oneshot
+
+    [found] = ask("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
+    if found["state"] != "connected" or not found["control_path"]:
+        return {}
+    lines = asyncio.run(oneshot.run(found["control_path"], SESSIONS, timeout_s=ANSWER_WITHIN_S)) or []
+    running: Offers = {}
+    for line in lines:
+        program, _, name = line.partition(" ")
+        if program == "screen":  # its list: a tab, PID.NAME, a tab, and more
+            _, _, name = name.strip().partition("\t")[0].partition(".")
+        if name and program in {"tmux", "screen"}:
+            running[name] = f"{program} session"
+    return running
