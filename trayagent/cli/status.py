@@ -1,4 +1,4 @@
-"""`status`: the whole view, for people or as JSON, once or at each change."""
+"""`status`: the whole view, for people, as JSON, once or at each change, or as OpenMetrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 
 from trayagent.cli.out import ask, follow, say
+from trayagent.ipc.errors import AgentSilent, BadRequest, NoAgent
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -18,9 +19,17 @@ def add(commands: Any) -> None:
         "status",
         help="what is connected",
         description="Shows the network, the hosts, their forwards and what is wrong with them.",
+        epilog="For node_exporter's textfile collector: "
+        "trayagent status --prometheus > DIR/trayagent.tmp; mv DIR/trayagent.tmp DIR/trayagent.prom",
     )
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="without any: all hosts")
-    parser.add_argument("--json", action="store_true", help="one JSON object (with --watch: one per line)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object (with --watch: one per line)")
+    form.add_argument(
+        "--prometheus",
+        action="store_true",
+        help="OpenMetrics text, also with no agent: trayagent_up is 0 then, and the exit status 3",
+    )
     parser.add_argument(
         "--watch", action="store_true", help="show it again at each change, until interrupted"
     )
@@ -29,6 +38,8 @@ def add(commands: Any) -> None:
 
 def status(args: argparse.Namespace) -> int:
     """Print the view; rich is imported only where people read."""
+    if args.prometheus:
+        return _prometheus(args)
     if args.json and args.watch:
         for view in follow("watch", hosts=args.hosts):
             say(json.dumps(view))
@@ -42,4 +53,20 @@ def status(args: argparse.Namespace) -> int:
         from trayagent.cli import people
 
         people.show(ask("status", hosts=args.hosts))
+    return 0
+
+
+def _prometheus(args: argparse.Namespace) -> int:
+    """Print OpenMetrics, whole in any case: a monitor must see that there is no agent."""
+    from trayagent.cli import openmetrics
+
+    if args.watch:
+        hint = "Run it from a timer: trayagent status --prometheus"
+        raise BadRequest("--prometheus shows one moment, --watch each.", hint=hint)
+    try:
+        view = ask("status", hosts=args.hosts)
+    except (NoAgent, AgentSilent):
+        say(openmetrics.without_agent().rstrip("\n"))
+        raise
+    say(openmetrics.text(view).rstrip("\n"))
     return 0
