@@ -97,6 +97,10 @@ class FakeWatcher(ServiceInterface):
     def StatusNotifierHostRegistered(self) -> None:  # noqa: D102, N802
         pass
 
+    @dbus_signal()
+    def StatusNotifierItemUnregistered(self, item: str) -> DBusStr:  # noqa: D102, N802
+        return item
+
 
 class FakeServer(ServiceInterface):
     """A notification server that remembers; `answers` unset: it takes calls and says nothing."""

@@ -139,30 +139,6 @@ class Connection:
         self._listeners.append(_Listener(name, interface, member, signature, heard))
         await self._match(f"type='signal',sender='{name}',interface='{interface}',member='{member}'")
 
-    async def own_name(self, name: str) -> bool:
-        """Report whether the name is ours now. Raises BusCallError."""
-        do_not_queue, owner, already = 4, 1, 4
-        (result,) = await self.call(self._ask("RequestName"), "su", [name, do_not_queue], answer="u")
-        return result in {owner, already}
-
-    def release_name(self, name: str) -> None:
-        """Give a name back, if the bus lives, without waiting for the answer."""
-        if self.bus.connected:
-            from dbus_fast import Message, MessageFlag
-
-            ask = self._ask("ReleaseName")
-            self.bus.send(
-                Message(
-                    ask.destination,
-                    ask.path,
-                    ask.interface,
-                    ask.member,
-                    flags=MessageFlag.NO_REPLY_EXPECTED,
-                    signature="s",
-                    body=[name],
-                )
-            )
-
     async def _match(self, rule: str) -> None:
         await self.call(self._ask("AddMatch"), "s", [rule])
 

@@ -38,8 +38,8 @@ class Exported:
             self._menu.tell(change)
 
     def close(self) -> None:
-        """Take the objects off the bus, so that the icon is gone while the connection stays."""
-        self.registration.close()
+        """Take the objects off the bus; panels take the icon away when the connection ends."""
+        self.registration.stop()
         self._bus.unexport(item.PATH, self._item)
         self._bus.unexport(dbusmenu.PATH, self._menu)
 

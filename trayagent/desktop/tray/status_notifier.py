@@ -64,7 +64,7 @@ class StatusNotifierTray:
             self._pace.ask()
 
     def close(self) -> None:
-        """Take the icon away, also where the connection stays."""
+        """Offer nothing more; panels take the icon away when the connection ends."""
         self._pace.stop()
         if self._on is not None:
             self._on.close()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import re
 from functools import partial
+from typing import Any
 
 from trayagent.desktop.connection import BusCallError, Call, Connection
 
@@ -24,6 +25,7 @@ NO_WATCHER = (
     "no panel here shows tray icons; the icon appears as soon as one does "
     "(GNOME: enable the extension AppIndicator and KStatusNotifierItem Support)"
 )
+DROPPED = "the panel's tray dropped the icon; it is registered again"
 NO_HOST = "a panel's tray is registered, but shows nothing yet"
 
 
@@ -32,25 +34,21 @@ class Registration:
 
     def __init__(self, connection: Connection, *, first_retry_s: float = FIRST_RETRY_S) -> None:
         self.problem: str | None = NO_WATCHER
-        self._connection, self._first_retry_s = connection, first_retry_s
-        self._name = ""
+        self._connection, self._first_retry_s, self._retry_s = connection, first_retry_s, first_retry_s
+        # Not by a name of its own, as sandboxed KDE programs do too: AppIndicator's extension for GNOME watches
+        # such a name besides the connection, and where that is answered late it drops the icon (seen with 46-1).
+        self._name = connection.bus.unique_name or ""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Own the icon's name and register it with each watcher that comes. Raises BusCallError."""
-        self._name = await self._own_name()
+        """Register with each watcher that comes. Raises BusCallError."""
         for member, problem in (
             ("StatusNotifierHostRegistered", None),
             ("StatusNotifierHostUnregistered", NO_HOST),
         ):
             await self._connection.listen(WATCHER, WATCHER, member, "", partial(self._host_is, problem))
+        await self._connection.listen(WATCHER, WATCHER, "StatusNotifierItemUnregistered", "s", self._dropped)
         await self._connection.watch_name(WATCHER, self._watcher_is)
-
-    def close(self) -> None:
-        """Stop trying, and give the name back: panels take the icon away then."""
-        self.stop()
-        if self._name:
-            self._connection.release_name(self._name)
 
     def stop(self) -> None:
         """Stop trying."""
@@ -58,20 +56,23 @@ class Registration:
             self._task.cancel()
             self._task = None
 
-    async def _own_name(self) -> str:
-        """Own a name as the specification forms it; panels in other namespaces may use the same pid."""
-        for count in range(1, 10):
-            name = f"org.kde.StatusNotifierItem-{os.getpid()}-{count}"
-            if await self._connection.own_name(name):
-                return name
-        return self._connection.bus.unique_name or ""
-
     def _watcher_is(self, owner: str | None) -> None:
         self.stop()
         self.problem = NO_WATCHER
         if owner is not None:
-            self._task = asyncio.get_running_loop().create_task(self._register(), name="tray registration")
-            self._task.add_done_callback(self._ended)
+            self._retry_s = self._first_retry_s
+            self._begin(0.0)
+
+    def _begin(self, wait_s: float) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._register(wait_s), name="tray registration")
+        self._task.add_done_callback(self._ended)
+
+    def _dropped(self, body: list[Any]) -> None:
+        """Register again where the watcher lost the icon (it may name it with a path behind)."""
+        if self._task is not None and self._task.done() and re.split("[@/]", body[0])[0] == self._name:
+            log.warning("%s", DROPPED)
+            self.problem = DROPPED
+            self._begin(self._pause_s())
 
     def _host_is(self, problem: str | None, _: list[object]) -> None:
         if self._task is None or self._task.done():  # before that, the answer says it
@@ -82,8 +83,14 @@ class Registration:
             self.problem = f"the tray icon's registration failed: {error!r}"
             log.error("the tray icon's registration failed", exc_info=error)
 
-    async def _register(self) -> None:
-        retry_s, register = self._first_retry_s, Call(WATCHER, _PATH, WATCHER, "RegisterStatusNotifierItem")
+    def _pause_s(self) -> float:
+        """Return how long to wait before the next try with this watcher, longer each time."""
+        pause_s, self._retry_s = self._retry_s, min(self._retry_s * 2, LAST_RETRY_S)
+        return pause_s
+
+    async def _register(self, wait_s: float) -> None:
+        register = Call(WATCHER, _PATH, WATCHER, "RegisterStatusNotifierItem")
+        await asyncio.sleep(wait_s)
         while True:
             try:
                 await self._connection.call(register, "s", [self._name])
@@ -92,8 +99,7 @@ class Registration:
                 if problem != self.problem:
                     log.warning("%s", problem)
                 self.problem = problem
-                await asyncio.sleep(retry_s)
-                retry_s = min(retry_s * 2, LAST_RETRY_S)
+                await asyncio.sleep(self._pause_s())
             else:
                 self.problem = await self._why_unseen()
                 return
