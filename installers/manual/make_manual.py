@@ -1,0 +1,86 @@
+"""Write the manual page: trayagent.1.in, with the commands and options as the command line itself tells them.
+
+Usage: python installers/manual/make_manual.py [YYYY-MM-DD] > trayagent.1
+
+The date is that of the page, by default today's. The language is mdoc(7).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sys
+from pathlib import Path
+
+from trayagent import __version__
+from trayagent.cli import described
+from trayagent.config.model import EVENTS
+
+TEMPLATE = Path(__file__).with_name("trayagent.1.in")
+
+
+def manual(date: dt.date) -> str:
+    """Return the page, in mdoc."""
+    known = described.global_options()
+    parts = {
+        "DATE": f"{date:%B} {date.day}, {date.year}",
+        "VERSION": __version__,
+        "GLOBAL_SYNOPSIS": "\n".join(
+            f".Op {_option(option)}" for option in known if "-h" not in option.flags
+        ),
+        "GLOBAL_OPTIONS": _list(known),
+        "COMMANDS": "\n".join(_command(command) for command in described.commands()),
+        "EVENTS": ",\n".join("\\%" + event.replace("-", r"\-") for event in EVENTS),
+    }
+    return re.sub(r"@([A-Z_]+)@", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _command(command: described.Command) -> str:
+    """Return a command's paragraph: how it is called, what it does, and its options beneath."""
+    options = [option for option in command.options if "-h" not in option.flags]
+    words = [f"Ic {command.name}", *(_positional(argument) for argument in command.positionals)]
+    words += [f"Op {_option(option)}" for option in options]
+    lines = [f".It {' '.join(_nested(word) for word in words)}", *_text(command.description or command.help)]
+    shown = [argument for argument in command.positionals if argument.help] + options
+    if shown:
+        lines += [".Pp", ".Bl -tag -width Ds -compact", _list(shown), ".El"]
+    return "\n".join([*lines, *([".Pp", *_text(command.epilog)] if command.epilog else [])])
+
+
+def _nested(word: str) -> str:
+    """Return a macro within a line: an optional part is enclosed there by Oo and Oc."""
+    return f"Oo {word.removeprefix('Op ')} Oc" if word.startswith("Op ") else word
+
+
+def _positional(argument: described.Argument) -> str:
+    shown = f"Ar {argument.metavar}" + (" ..." if argument.repeatable else "")
+    return f"Op {shown}" if argument.optional else shown
+
+
+def _option(option: described.Argument) -> str:
+    """Return an option with its value, by its longest name."""
+    flag = max(option.flags, key=len)
+    return f"Fl {flag[1:]}" + (f" Ar {option.metavar}" if option.metavar else "")
+
+
+def _list(arguments: list[described.Argument]) -> str:
+    lines = []
+    for argument in arguments:
+        value = f" Ar {argument.metavar}" if argument.metavar else ""
+        names = " , ".join(f"Fl {flag[1:]}" for flag in argument.flags)
+        lines += [f".It {names}{value}" if names else f".It{value}", *_text(argument.help)]
+    return "\n".join(lines)
+
+
+def _text(text: str) -> list[str]:
+    """Return a text as lines of the page, a sentence each; `words` like these become bold."""
+    safe = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...").replace("`", "\0")
+    safe = re.sub(r"\0([^\0]+)\0", r"\\fB\1\\fP", safe).replace("\0", "`")
+    lines = re.split(r"(?<=[.:;]) (?=[A-Z])|\n+", safe)
+    # A line that begins with one of these would be an order to the formatter.
+    return [rf"\&{line}" if line[0] in ".'" else line for line in lines if line]
+
+
+if __name__ == "__main__":
+    day = dt.date.fromisoformat(sys.argv[1]) if sys.argv[1:] else dt.datetime.now().astimezone().date()
+    sys.stdout.write(manual(day))
