@@ -310,6 +310,7 @@ def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story
                 web: row 9 kill
             kill web pid=101
         60.300 ended web pid=101
+                web: row 0 sign-in-needed
     """)
     assert story.shown("web") == "needs-sign-in"
 

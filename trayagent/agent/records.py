@@ -134,6 +134,7 @@ class Records:
             "learned_vpn": host.learned_vpn,
             "addresses": list(host.addresses),
             "worked_at": wall + host.worked_at if host.worked_at > 0 else None,
+            "login": host.login,
             "sentinel": self.has_sentinel(host.name),
         }
         self._write()
@@ -205,4 +206,5 @@ def remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
         learned_vpn=kept.get("learned_vpn"),
         addresses=tuple(kept.get("addresses", ())),
         login_worked_ago_s=wall_now - worked if worked is not None else None,
+        login=kept.get("login", "quiet"),
     )

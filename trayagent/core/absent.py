@@ -8,6 +8,9 @@ from trayagent.core.actions import Resolve
 from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, wanted
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
+from trayagent.core.logins import waits_for_person
+from trayagent.core.shown import NEEDS_USER, STATE_OF
+from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
 
 
@@ -24,12 +27,24 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
         return _await(turn, host, host.attempt, way)
     if host.resolved is None:
         return _await_answer(turn, host)
-    if host.wish.interactive and not host.asked:
-        return False, None  # a person must begin it
+    if waits_for_person(host) and not host.asked:
+        return _await_person(turn, host)
     due = host.retry.at
     if not host.asked and (due is None or due > turn.now):
         return False, due
     return start(turn, host, way, "user" if host.asked else "connect", 1, "master=none")
+
+
+def _await_person(turn: Turn, host: Host) -> Step:
+    """A person must begin it; they are told once."""
+    if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
+        problem = person_needed(host)
+        turn.put(host, problem=problem)
+        turn.tell("sign-in-needed", host.name, problem.title)
+        turn.because(
+            host.name, 0, "sign-in-needed", f"login={host.login} interactive={host.wish.interactive}"
+        )
+    return False, None
 
 
 def _await_answer(turn: Turn, host: Host) -> Step:
@@ -44,12 +59,15 @@ def _await_answer(turn: Turn, host: Host) -> Step:
 
 def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
     """Leave an attempt alone as long as its own address still holds."""
+    if attempt.at_prompt:
+        return False, None
     if attempt.ready is not None:
         return put_in_place(turn, host, attempt, 1, "master=none control=ready")
     knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
     if knows_all or (not attempt.unwanted and not holds(turn, attempt, way)):
         host = give_up_attempt(turn, host)
-        turn.put(host, asked=host.asked or attempt.purpose == "user")
+        again = attempt.purpose == "user" and not attempt.at_terminal
+        turn.put(host, asked=host.asked or again)
         return host.attempt is None, None
     if attempt.unwanted and holds(turn, attempt, way):
         turn.put(host, attempt=replace(attempt, unwanted=False))  # its old master ended: it is wanted again

@@ -49,12 +49,10 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has not answered yet
-    number = turn.state.next_attempt
-    place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
-    attempt = Attempt(number, purpose, now, bare=bare, place=place, source=source)
-    turn.change(next_attempt=number + 1, servers=started(turn.state.servers, host.server, number))
-    recent = tuple(t for t in host.dialled if now - t < ATTEMPT_WINDOW_S)
-    turn.put(host, attempt=attempt, dialled=(*recent, now), asked=False)
+    if not bare and asks_person(host) and (other := _asking(turn, host)) is not None:
+        turn.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
+        return False, None
+    number = begin(turn, host, way, Attempt(turn.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
         turn.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
     else:
@@ -64,6 +62,29 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     done = "knock" if bare else "dial"
     turn.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
     return False, None
+
+
+def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:
+    """Put the attempt on its way from here, and count it."""
+    place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
+    attempt = replace(attempt, place=place, source=source)
+    servers = started(turn.state.servers, host.server, attempt.id)
+    turn.change(next_attempt=turn.state.next_attempt + 1, servers=servers)
+    recent = tuple(t for t in host.dialled if turn.now - t < ATTEMPT_WINDOW_S)
+    turn.put(host, attempt=attempt, dialled=(*recent, turn.now), asked=False)
+    return attempt
+
+
+def _asking(turn: Turn, host: Host) -> str | None:
+    """Return the host for which a person is being asked already: two windows or blinking keys at once confuse."""
+    for name in turn.names:
+        other = turn.get(name)
+        if other is None or other is host or other.attempt is None or not asks_person(other):
+            continue
+        attempt = other.attempt
+        if not attempt.bare and not attempt.at_terminal and attempt.positive_at is None:
+            return name
+    return None
 
 
 def control_possible(host: Host, way: Gate) -> bool:
@@ -117,7 +138,7 @@ def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
 def give_up_attempt(turn: Turn, host: Host) -> Host:
     """End a host's attempt politely, or let it finish where one more cut handshake would be punished."""
     attempt = host.attempt
-    if attempt is None or attempt.taking_over or attempt.unwanted:
+    if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
     if attempt.ready is not None:
         turn.do(Discard(host.name, attempt.ready))

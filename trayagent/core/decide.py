@@ -53,6 +53,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.TookOver: on_attempts.took_over,
     e.TakeOverFailed: on_attempts.take_over_failed,
     e.UserReconnect: on_user.reconnect,
+    e.LoginBegun: on_user.login_begun,
+    e.LoginGivenUp: on_attempts.login_given_up,
     e.UserDisconnect: on_user.disconnect,
     e.UserPause: on_user.pause,
     e.UserResume: on_user.resume,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trayagent.core.failure import Failure
-from trayagent.core.hosts import ForwardState, Hop, Master, Place, Wish
+from trayagent.core.hosts import ForwardState, Hop, LoginKind, Master, Place, Wish
 from trayagent.core.network import Snapshot, Touched
 from trayagent.core.resolved import Resolved
 from trayagent.core.vpns import ManagerFacts
@@ -77,6 +77,7 @@ class Remembered(Event):
     learned_vpn: str | None = None
     addresses: tuple[str, ...] = ()
     login_worked_ago_s: float | None = None
+    login: LoginKind = "quiet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class AttemptReady(Event):
     name: str
     attempt: int
     master: Master | None = None
+    login: LoginKind = "quiet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,23 @@ class UserReconnect(Event):
     """The user asked for a new connection."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginBegun(Event):
+    """A person begins to log in at a terminal; what ssh says of a host that nobody knows yet comes along."""
+
+    name: str
+    resolved: Resolved
+    hop: Hop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginGivenUp(Event):
+    """The person at the terminal went away without an outcome."""
+
+    name: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from trayagent.core.timing import RTT_BOUNDS_S, RTT_UNKNOWN_S
 NEVER = -inf
 Purpose = Literal["connect", "control", "user"]
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
+LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
+"""How a login went: by itself; with a password or code; with a key whose passphrase was typed; with a key that
+was touched or confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,8 @@ class Attempt:
     """A new connection on its way; a control for the old one as long as that one is in doubt.
 
     `bare`: TCP and banner only, no login. `refused`: the right server answered and let
-    nobody in. `unwanted`: the old one turned out to live; ended as soon as it may be.
+    nobody in. `unwanted`: the old one turned out to live; ended as soon as it may be. `at_terminal`: a person
+    makes it, with an ssh that is no child of ours.
     """
 
     id: int
@@ -150,9 +154,15 @@ class Attempt:
     refused: Problem | None = None
     unwanted: bool = False
     taking_over: bool = False
+    at_terminal: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
     waited: bool = False  # the grace covers a retransmission of the old one
+
+    @property
+    def at_prompt(self) -> bool:
+        """Whether a person is at it, and nobody but them may end it."""
+        return self.at_terminal and self.positive_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +223,7 @@ class Host:
     reached_through: frozenset[str] = frozenset()  # egress interfaces
     learned_vpn: str | None = None
     worked_at: float = NEVER  # the login, last
+    login: LoginKind = "quiet"  # how that went
     vanished_at: float = NEVER  # the server closed or was unreachable, last
     refused: tuple[float, ...] = ()  # logins, the last few
     dialled: tuple[float, ...] = ()

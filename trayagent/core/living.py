@@ -9,6 +9,7 @@ from trayagent.core.actions import EnsureForwards, Kill, Observe, SendProbe
 from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
+from trayagent.core.logins import waits_for_person
 from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
 from trayagent.core.verdict import Do, Verdict, grace_until, is_timely, judge, patience_s, retransmission_near
@@ -41,7 +42,7 @@ def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
 def _without_dead_attempt(turn: Turn, host: Host, way: Gate) -> Host:
     """Give up an attempt from an address that is gone, and a control that began before the last doubt."""
     attempt = host.attempt
-    if attempt is None or attempt.unwanted or attempt.taking_over:
+    if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
     user = attempt.purpose == "user"
     late = host.suspect and not user and not is_timely(attempt, host)
@@ -116,7 +117,7 @@ def _kill(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) 
     turn.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
     turn.do(Kill(host.name, master))
     problem = host.attempt.refused if host.attempt is not None else None
-    if problem is None and not host.stranger:
+    if problem is None and not host.stranger and not waits_for_person(host):  # those are told when it is gone
         problem = person_needed(host)
     killing = host.killing | {master.pid}
     turn.put(host, killing=killing, attempt=None, lost=not host.stranger, problem=problem, probe=None)

@@ -9,7 +9,12 @@ _QUIET_COMMANDS = {"ssh", "nc"}  # any other ProxyCommand may open a browser or 
 
 def asks_person(host: Host) -> bool:
     """Report whether a login of this host may ask a person for something."""
-    return host.wish.interactive or foreign_proxy(host)
+    return waits_for_person(host) or foreign_proxy(host)
+
+
+def waits_for_person(host: Host) -> bool:
+    """Report whether nobody but a person can log in, or may be disturbed by it: no login goes by itself."""
+    return host.wish.interactive or host.login != "quiet"
 
 
 def foreign_proxy(host: Host) -> bool:

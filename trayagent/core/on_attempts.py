@@ -9,16 +9,17 @@ from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
     AttemptReady,
+    LoginGivenUp,
     ObstacleGone,
     TakeOverFailed,
     TookOver,
 )
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Attempt, Host
-from trayagent.core.logins import foreign_proxy
-from trayagent.core.on_masters import install
+from trayagent.core.logins import foreign_proxy, waits_for_person
+from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
-from trayagent.core.retry import LOCAL_KINDS, VANISHED_KINDS, with_failure
+from trayagent.core.retry import CREDENTIAL_KINDS, LOCAL_KINDS, REFUSED_KINDS, VANISHED_KINDS, with_failure
 from trayagent.core.servers import dropped, ended, server_of
 from trayagent.core.texts import not_here, person_needed
 from trayagent.core.turn import Turn
@@ -50,7 +51,7 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
     if event.master is None:
         turn.put(host, attempt=attempt)
     else:
-        turn.put(host, attempt=attempt, worked_at=now)
+        turn.put(host, attempt=attempt, worked_at=now, login=event.login)
 
 
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
@@ -64,6 +65,10 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     if host is None or attempt is None:
         return
     problem = _problem(host, attempt, failure)
+    if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
+        host = _as_before(turn, host)
+        turn.tell("connect-failed", host.name, failure.problem.title, code=failure.problem.code)
+        return
     control = failure.positive and host.suspect and not attempt.unwanted
     host = with_failure(host, attempt, failure, now, event.jitter)
     host = turn.put(
@@ -76,7 +81,9 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
     turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host, now)}")
     if not attempt.bare:
-        _tell_failure(turn, host, problem)
+        _tell_failure(turn, host, problem, there=attempt.at_terminal)
+    if attempt.at_terminal and not worth_keeping(host):
+        turn.forget(host.name)
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
@@ -84,13 +91,32 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     key_changed = failure.kind == "host-key-changed" and bool(host.reached)
     if key_changed and not host.was_reached_at(attempt.place):
         return not_here(host)
-    return person_needed(host) if foreign_proxy(host) else failure.problem
+    refused = waits_for_person(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
+    return person_needed(host) if refused or foreign_proxy(host) else failure.problem
 
 
-def _tell_failure(turn: Turn, host: Host, problem: Problem) -> None:
+def login_given_up(turn: Turn, event: LoginGivenUp) -> None:
+    """Nothing is known but that nobody logged in."""
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, success=False))
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None and attempt.at_prompt:
+        _as_before(turn, host)
+
+
+def _as_before(turn: Turn, host: Host) -> Host:
+    """A login at a terminal came to nothing, and nothing follows from that: what was due stays due."""
+    host = turn.put(host, attempt=None)
+    turn.because(host.name, 0, "failed", "login=at_terminal")
+    if not worth_keeping(host):
+        turn.forget(host.name)
+    return host
+
+
+def _tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool) -> None:
+    """Let everybody know; whoever is `there`, at the terminal, need not be called."""
     retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
     turn.tell("connect-failed", host.name, problem.title, code=problem.code, retry_in_s=retry_in_s)
-    if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None:
+    if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
         turn.tell("sign-in-needed", host.name, problem.title)
 
 

@@ -136,11 +136,11 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         wished = left is None or not left.lost
         turn.tell("disconnected", host.name, evidence, wished=wished)
     current = turn.get(event.name)
-    if current is not None and not _worth_keeping(current):
+    if current is not None and not worth_keeping(current):
         turn.forget(current.name)
 
 
-def _worth_keeping(host: Host) -> bool:
+def worth_keeping(host: Host) -> bool:
     """Report whether a host without a master still means something: described, commanded, or lost."""
     commanded = host.held or host.asked or host.paused_until is not None
     return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.stranger)

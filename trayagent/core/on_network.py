@@ -219,6 +219,7 @@ def remembered(turn: Turn, event: Remembered) -> None:
         learned_vpn=event.learned_vpn,
         addresses=event.addresses,
         worked_at=worked,
+        login=event.login,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from trayagent.core.actions import Kill, Remember, Resolve, SendProbe
-from trayagent.core.attempts import give_up_attempt
+from trayagent.core.actions import Abort, Kill, Remember, Resolve, SendProbe
+from trayagent.core.attempts import begin, give_up_attempt
 from trayagent.core.events import (
     CredentialsChanged,
+    LoginBegun,
     UserDisconnect,
     UserLooked,
     UserPause,
@@ -16,9 +17,10 @@ from trayagent.core.events import (
     UserResume,
 )
 from trayagent.core.gate import gate
-from trayagent.core.hosts import Probe
+from trayagent.core.hosts import Attempt, Host, Probe
+from trayagent.core.paths import next_lookups, underlay
 from trayagent.core.retry import CREDENTIAL_KINDS, with_new_credentials
-from trayagent.core.servers import forgiven
+from trayagent.core.servers import ended, forgiven
 from trayagent.core.timing import LOOK_AGAIN_S
 from trayagent.core.turn import Turn
 
@@ -43,6 +45,39 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
         turn.because(name, 0, "user", "asked=reconnect")
         if remembered:
             turn.do(Remember(name))
+
+
+def login_begun(turn: Turn, event: LoginBegun) -> None:
+    """A person logs in at a terminal: their word, as `reconnect` is, and the attempt is theirs."""
+    host = turn.get(event.name) or Host(event.name)
+    if host.stranger or (host.attempt is not None and (host.attempt.taking_over or host.attempt.at_terminal)):
+        return
+    host = replace(host, resolved=event.resolved, hop=event.hop)
+    way = gate(host, turn.state, by_user=True)
+    network = turn.state.network
+    unasked = underlay(network) is not None and not network.matched.keys() >= set(next_lookups(host))
+    if not way.open and not (way.code == "unreachable" and unasked):
+        return
+    host = _without_attempt(turn, host)
+    remembered = host.held or host.paused_until is not None
+    host = turn.put(host, held=False, paused_until=None)
+    turn.change(servers=forgiven(turn.state.servers, host.server))
+    attempt = Attempt(turn.state.next_attempt, "user", turn.now, at_terminal=True)
+    attempt = begin(turn, host, way, attempt)
+    turn.because(event.name, 0, "user", f"asked=login attempt={attempt.id}")
+    turn.tell("connecting", event.name, "user=login", purpose="user")
+    if remembered:
+        turn.do(Remember(event.name))
+
+
+def _without_attempt(turn: Turn, host: Host) -> Host:
+    """End what runs by itself, also where one more cut handshake is impolite: the person is here now."""
+    host = give_up_attempt(turn, turn.put(host))
+    if host.attempt is None:
+        return host
+    turn.do(Abort(host.name, host.attempt.id))
+    turn.change(servers=ended(turn.state.servers, host.attempt.id, turn.now, success=False, aborted=True))
+    return turn.put(host, attempt=None)
 
 
 def disconnect(turn: Turn, event: UserDisconnect) -> None:
@@ -114,6 +149,8 @@ def credentials_changed(turn: Turn, event: CredentialsChanged) -> None:
     """A key, an agent or known_hosts changed: what waits for that may try again."""
     for name in event.names or turn.names:
         host = turn.get(name)
+        if host is not None and host.login == "unlocked":
+            host = turn.put(host, login="quiet")  # the ssh-agent may have the key by now
         if host is None or host.retry.kind not in CREDENTIAL_KINDS:
             continue
         turn.put(host, retry=with_new_credentials(host, turn.now))

@@ -7,6 +7,7 @@ from typing import Literal
 from trayagent.core.attempts import wanted
 from trayagent.core.gate import gate
 from trayagent.core.hosts import Host
+from trayagent.core.logins import waits_for_person
 from trayagent.core.problems import Code, Problem
 from trayagent.core.state import State
 from trayagent.core.texts import gate_problem, person_needed
@@ -43,6 +44,8 @@ STATE_OF: dict[Code, Shown] = {
     "not-here": "offline",
     "unreachable": "offline",
 }
+NEEDS_USER: frozenset[Shown | None] = frozenset({"needs-sign-in", "failed"})
+"""States that only the user, or what they change, can end."""
 
 
 def shown_state(host: Host, state: State, now: float) -> Shown:
@@ -58,8 +61,9 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
     shut = gate(host, state, by_user=host.by_user)
     if shut.code is not None:
         return STATE_OF.get(shut.code, "offline")
-    if host.wish.interactive:
-        return "needs-sign-in"
+    if waits_for_person(host):
+        failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
+        return "failed" if failed else "needs-sign-in"
     return _after_failure(host, now)
 
 
@@ -72,8 +76,9 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     shut = gate(host, state, by_user=host.by_user)
     if not shut.open:
         return gate_problem(host, shut)
-    waits_for_person = host.master is None and host.attempt is None and host.wish.interactive
-    return person_needed(host) if waits_for_person else host.problem
+    waits = host.master is None and host.attempt is None and waits_for_person(host)
+    told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
+    return person_needed(host) if waits and not told else host.problem
 
 
 def _with_master(host: Host, state: State) -> Shown:
@@ -93,7 +98,7 @@ def _unwanted(host: Host) -> Shown:
     if host.held or host.problem is None or host.wish.connect == "never":
         return "idle"
     shown = _state_of_problem(host)
-    return shown if shown in {"needs-sign-in", "failed"} else "idle"  # nothing is due for what is not wanted
+    return shown if shown in NEEDS_USER else "idle"  # nothing is due for what is not wanted
 
 
 def _after_failure(host: Host, now: float) -> Shown:

@@ -35,7 +35,7 @@ def not_here(host: Host) -> Problem:
 def person_needed(host: Host) -> Problem:
     """Return the problem of a host that asks a person at every login."""
     return Problem(
-        "auth-denied", f"{host.name} asks for you at every login", f"Log in: trayagent reconnect {host.name}"
+        "auth-denied", f"{host.name} asks for you at every login", f"Log in: trayagent login {host.name}"
     )
 
 
