@@ -22,7 +22,9 @@ from trayagent.agent.environment import Environment
 from trayagent.agent.files import Files
 from trayagent.agent.forwarding import Forwarding
 from trayagent.agent.handler import AgentHandler
+from trayagent.agent.keys import Keys
 from trayagent.agent.leftovers import Leftovers
+from trayagent.agent.linking import Linking
 from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.probing import Probing
@@ -32,6 +34,7 @@ from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
 from trayagent.agent.tasks import Tasks
+from trayagent.agent.trying import Trying
 from trayagent.agent.views import Views
 from trayagent.agent.watching_masters import MasterWatch
 from trayagent.config.places import Places
@@ -98,6 +101,10 @@ class Agent:
             lambda: self._shell.state,
             self._obstacles,
         )
+        self._keys = Keys(post, lambda: self._resolver.place_dependent)
+        self._linking = Linking(
+            post, self._tasks, self._records, lambda: self._shell.state, configuring.agent_socket
+        )
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
         self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
         self._masters = MasterWatch(
@@ -113,9 +120,11 @@ class Agent:
             masters=self._masters,
             records=self._records,
             story=self._story,
+            trying=Trying(places, post, self._tasks, self._environment.current),
+            linking=self._linking,
             resolve=self._resolve,
             wants_sentinel=self._wants_sentinel,
-            changed=self._views.note_change,
+            changed=self._decided,
         )
         handler = AgentHandler(
             self._shell,
@@ -124,6 +133,7 @@ class Agent:
             stop=self.stop,
             environment=self._client_environment,
             looked=self._scan,
+            attached=lambda name: self._linking.claim(name, now=True),
             ready=self._ready,
         )
         self._server = Server(places.ipc_socket, handler)
@@ -146,6 +156,7 @@ class Agent:
         self._noticing = Noticing(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
             resolve_all=self._resolve_all, found_socket=self._socket_appeared, machine_changed=self._machine_changed,
+            key_changed=self._keys.changed,
         )  # fmt: skip
         try:
             await self._first_look()
@@ -169,6 +180,7 @@ class Agent:
         await self._server.close()
         self._masters.close()
         self._obstacles.close()
+        self._keys.close()
         self._probing.close()
         self._story.close()
         await self._tasks.close()
@@ -246,6 +258,12 @@ class Agent:
         if self._environment.shown(env):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
+
+    def _decided(self) -> None:
+        """Let what is derived from the state follow it."""
+        if self._keys.follow(self._shell.state) and self._noticing is not None:
+            self._noticing.follow_folders(self._shell.state)
+        self._views.note_change()
 
     # What decisions ask for that belongs to no other part.
 

@@ -46,6 +46,11 @@ class Configuring:
             time.monotonic(), wishes, vpns, config.agent.adopt, config.agent.keep_while_offline_s
         )
 
+    def agent_socket(self, name: str) -> str | None:
+        """Return where a host's far side is to have its link to the agent socket, None: nowhere."""
+        host = self.config.hosts.get(name)
+        return host.agent_socket if host is not None else None
+
     def wants_session_probe(self, name: str) -> bool:
         """Report whether a host's own words allow the sentinel."""
         host = self.config.hosts.get(name)

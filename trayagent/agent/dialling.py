@@ -8,7 +8,7 @@ import os
 import random
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,9 +94,9 @@ class Dialling:
         """End a master that nobody needs."""
         self._tasks.start(f"discard {action.master.pid}", self._end(action.master))
 
-    def kill(self, action: a.Kill) -> None:
-        """End a stale or unwanted master."""
-        self._tasks.start(f"kill {action.master.pid}", self._end(action.master))
+    def kill(self, action: a.Kill, before: Callable[[str, Master], Awaitable[None]]) -> None:
+        """End a stale or unwanted master; one that lives still is left to `before` first."""
+        self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
 
     def log_of(self, pid: int) -> Path:
         """Return where a master of ours writes its stderr."""
@@ -295,6 +295,11 @@ class Dialling:
             )
             return
         self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
+
+    async def _kill(self, action: a.Kill, before: Callable[[str, Master], Awaitable[None]]) -> None:
+        if action.gently:
+            await before(action.name, action.master)
+        await self._end(action.master)
 
     async def _end(self, master: Master) -> None:
         await end(master)

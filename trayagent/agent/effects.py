@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 from trayagent.agent.dialling import Dialling
 from trayagent.agent.forwarding import Forwarding
+from trayagent.agent.linking import Linking
 from trayagent.agent.probing import Probing
 from trayagent.agent.records import Records
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
+from trayagent.agent.trying import Trying
 from trayagent.agent.watching_masters import MasterWatch
 from trayagent.core import actions as a
 from trayagent.core.events import TimeCame
@@ -32,6 +34,8 @@ class AgentEffects:
         masters: MasterWatch,
         records: Records,
         story: Story,
+        trying: Trying,
+        linking: Linking,
         resolve: Callable[[str], None],
         wants_sentinel: Callable[[Host], bool],
         changed: Callable[[], None],
@@ -43,6 +47,8 @@ class AgentEffects:
         self._masters = masters
         self._records = records
         self._story = story
+        self._trying = trying
+        self._linking = linking
         self._resolve = resolve
         self._wants_sentinel = wants_sentinel
         self._changed = changed
@@ -60,6 +66,8 @@ class AgentEffects:
                 self._probing.observe(action.name, action.master)
             case a.Dial() if host is not None:
                 self._dialling.dial(action, host)
+            case a.TryKeys() if host is not None:
+                self._trying.begin(action, host)
             case a.TakeOver() if host is not None:
                 self._dialling.take_over(action, host)
             case a.EnsureForwards():
@@ -68,13 +76,13 @@ class AgentEffects:
                 self._story.tell(action)
             case a.Remember() if host is not None:
                 self._records.remember(host, time.monotonic())
+            case _:
+                self._without_facts(action)
+
+    def _without_facts(self, action: a.Action) -> None:
+        match action:
             case a.Resolve():
                 self._resolve(action.name)
-            case _:
-                self._end_something(action)
-
-    def _end_something(self, action: a.Action) -> None:
-        match action:
             case a.DialBare():
                 self._dialling.knock(action)
             case a.Abort():
@@ -82,7 +90,7 @@ class AgentEffects:
             case a.Discard():
                 self._dialling.discard(action)
             case a.Kill():
-                self._dialling.kill(action)
+                self._dialling.kill(action, self._linking.release)
             case _:
                 pass  # the host is gone by now
 
@@ -94,6 +102,7 @@ class AgentEffects:
         """Make what runs alongside the masters follow the state."""
         self._masters.follow(self._shell.state)
         self._probing.keep_sentinels(self._shell.state, self._wants_sentinel)
+        self._linking.keep(self._shell.state)
         self._changed()
 
     def _look_at(self, action: a.LookAt) -> None:

@@ -30,6 +30,7 @@ class AgentHandler:
         stop: Callable[[], None],
         environment: Callable[[dict[str, str]], None],
         looked: Callable[[], None],
+        attached: Callable[[str], None],
         ready: asyncio.Event,
     ) -> None:
         self._shell = shell
@@ -38,6 +39,7 @@ class AgentHandler:
         self._stop = stop
         self._environment = environment
         self._looked = looked
+        self._attached = attached
         self._ready = ready
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
@@ -51,6 +53,10 @@ class AgentHandler:
             case "why":
                 self._known([args["host"]])
                 return {"host": args["host"], "decisions": self._story.decisions(args["host"])}
+            case "attached":
+                self._known([args["host"]])
+                self._attached(args["host"])
+                return {}
             case "reconnect":
                 return await self._reconnect(args["hosts"])
             case "stop":

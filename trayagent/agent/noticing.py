@@ -40,6 +40,7 @@ class Noticing:
         resolve_all: Callable[[], None],
         found_socket: Callable[[Path], None],
         machine_changed: Callable[[Path], None],
+        key_changed: Callable[[Path], None],
     ) -> None:
         self._places = places
         self._configuring = configuring
@@ -50,6 +51,7 @@ class Noticing:
         self._resolve_all = resolve_all
         self._found_socket = found_socket
         self._machine_changed = machine_changed
+        self._key_changed = key_changed
         self._ssh_files: frozenset[Path] = frozenset()
         self._missing: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
@@ -87,6 +89,7 @@ class Noticing:
             self._soon("ssh configuration", self._ssh_changed)
         elif path in self._credential_files(self._shell.state):
             self._soon("credentials", self._credentials_changed)
+            self._key_changed(path)
         elif path.is_socket():
             self._found_socket(path)
         elif not path.exists():

@@ -136,6 +136,7 @@ class Records:
             "worked_at": wall + host.worked_at if host.worked_at > 0 else None,
             "login": host.login,
             "sentinel": self.has_sentinel(host.name),
+            "agent_socket": self.agent_socket(host.name),
         }
         self._write()
 
@@ -151,6 +152,17 @@ class Records:
         """Keep that it cannot; it is never asked again."""
         self._data["hosts"].setdefault(name, {})["sentinel"] = False
         self._write()
+
+    def agent_socket(self, name: str) -> str | None:
+        """Return to which socket on the far side a connection of ours last made the host's link point."""
+        found = self._data["hosts"].get(name, {}).get("agent_socket")
+        return found if isinstance(found, str) else None
+
+    def set_agent_socket(self, name: str, path: str | None) -> None:
+        """Keep it."""
+        if self.agent_socket(name) != path:
+            self._data["hosts"].setdefault(name, {})["agent_socket"] = path
+            self._write()
 
     def _known(self, pid: int, start_ticks: int) -> dict[str, Any] | None:
         known = self._data["masters"].get(str(pid))

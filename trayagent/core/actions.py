@@ -86,6 +86,13 @@ class EnsureForwards(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class TryKeys(Action):
+    """Ask the server, beside the living master, whether it would still let us in; answered by TrialEnded."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve(Action):
     """Ask `ssh -G` again; answered by HostResolved."""
 

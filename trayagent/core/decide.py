@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.core import events as e
-from trayagent.core import on_attempts, on_masters, on_network, on_user, on_vpns
+from trayagent.core import on_attempts, on_masters, on_network, on_user, on_vpns, trials
 from trayagent.core.actions import Action
 from trayagent.core.settle import settle
 from trayagent.core.state import State
@@ -60,11 +60,14 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.UserResume: on_user.resume,
     e.UserLooked: on_user.looked,
     e.CredentialsChanged: on_user.credentials_changed,
+    e.KeysChanged: trials.keys_changed,
+    e.TrialEnded: trials.trial_ended,
+    e.AgentSocketTold: on_masters.agent_socket_told,
     e.TimeCame: lambda _turn, _event: None,
 }
 
 # Facts of one host that no other host's decision depends on.
-_OF_ONE_HOST = (e.ForwardsChanged, e.TimeCame, e.AttemptEstablished)
+_OF_ONE_HOST = (e.ForwardsChanged, e.TimeCame, e.AttemptEstablished, e.AgentSocketTold)
 
 
 def decide(state: State, event: e.Event) -> Decision:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import ForwardState, Hop, LoginKind, Master, Place, Wish
 from trayagent.core.network import Snapshot, Touched
+from trayagent.core.problems import Problem
 from trayagent.core.resolved import Resolved
 from trayagent.core.vpns import ManagerFacts
 
@@ -259,6 +261,41 @@ class CredentialsChanged(Event):
     """A key, certificate, agent or known_hosts file changed; no names: of any host."""
 
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged(Event):
+    """The keys or certificates of these hosts are others than they were: not touched, changed."""
+
+    names: tuple[str, ...]
+
+
+TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded(Event):
+    """A trial of a host's keys is over; `unknown` says nothing about them, `skipped` bothered no server.
+
+    `failure` is there unless it passed or was skipped, `jitter` a factor around 1 for a back-off.
+    """
+
+    name: str
+    attempt: int
+    verdict: TrialVerdict
+    evidence: str
+    failure: Failure | None = None
+    jitter: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSocketTold(Event):
+    """The far side's link to the agent socket was seen to; `problem`: it could not be made."""
+
+    name: str
+    pid: int
+    evidence: str
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

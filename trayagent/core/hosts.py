@@ -179,6 +179,19 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """Whether the keys still let us in, asked beside a living master because they changed.
+
+    `wanted_at`: when they did, None once that was answered. `running` is the number under which the
+    server's count of attempts knows it. `begun`: when the last few began.
+    """
+
+    wanted_at: float | None = None
+    running: int | None = None
+    begun: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardState:
     """One wanted forward and what became of it; `listen` is where it listens, once known."""
 
@@ -230,6 +243,8 @@ class Host:
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0
     forwards_at: float | None = None  # a failed forward is asked again
+    trial: Trial = field(default_factory=Trial)
+    agent_socket: Problem | None = None  # why the far side's link to it could not be made
 
     outage_at: float | None = None  # when the way became able to carry it again
     recoveries: int = 0

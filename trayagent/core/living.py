@@ -11,6 +11,7 @@ from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
 from trayagent.core.logins import waits_for_person
 from trayagent.core.texts import person_needed
+from trayagent.core.trials import try_keys
 from trayagent.core.turn import Turn
 from trayagent.core.verdict import Do, Verdict, grace_until, is_timely, judge, patience_s, retransmission_near
 
@@ -52,19 +53,21 @@ def _without_dead_attempt(turn: Turn, host: Host, way: Gate) -> Host:
     return turn.put(host, asked=host.asked or user)
 
 
-def _keep(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
-    """Row 6; and ask for the forwards, when it is time."""
+def _keep(turn: Turn, host: Host, master: Master, way: Gate, _verdict: Verdict) -> Step:
+    """Row 6; and try changed keys and ask for the forwards, when it is time."""
     attempt = host.attempt
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(turn, host)
+    trial_at = try_keys(turn, host, way)
+    host = turn.get(host.name) or host
     if host.forwards_at is None or host.forwards_at > turn.now:
-        return False, host.forwards_at
+        return False, min((at for at in (host.forwards_at, trial_at) if at is not None), default=None)
     host = turn.put(host, forwards_at=None)
     if (
         host.wish.listed or master.ours or host.forwards
     ):  # what the user's own ssh opened is none of our business
         turn.do(EnsureForwards(host.name, master))
-    return False, None
+    return False, trial_at
 
 
 def _offline(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:

@@ -22,6 +22,7 @@ from trayagent.core.problems import Problem
 from trayagent.core.retry import CREDENTIAL_KINDS, LOCAL_KINDS, REFUSED_KINDS, VANISHED_KINDS, with_failure
 from trayagent.core.servers import dropped, ended, server_of
 from trayagent.core.texts import not_here, person_needed
+from trayagent.core.trials import answered_by
 from trayagent.core.turn import Turn
 
 
@@ -133,6 +134,8 @@ def took_over(turn: Turn, event: TookOver) -> None:
     now = turn.now
     old = host.attempt.replaces if host.attempt is not None else None
     began = host.outage_at
+    if host.attempt is not None:
+        host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
     recovered = began is not None and not user and (old is not None or host.lost)
     host = replace(host, attempt=None, outage_at=None, asked=False)

@@ -8,7 +8,14 @@ from trayagent.core.actions import Kill, Remember
 from trayagent.core.attempts import give_up_attempt
 from trayagent.core.backoff import doubling
 from trayagent.core.changes import current_path, master_place
-from trayagent.core.events import ForwardsChanged, MasterEnded, MasterFound, Observed, ProbeAnswered
+from trayagent.core.events import (
+    AgentSocketTold,
+    ForwardsChanged,
+    MasterEnded,
+    MasterFound,
+    Observed,
+    ProbeAnswered,
+)
 from trayagent.core.hosts import NEVER, Host, Master, Observation
 from trayagent.core.on_network import note_reached
 from trayagent.core.paths import master_lookup
@@ -76,6 +83,7 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         knock=after_success(host.knock, now),
         forwards_tried=0,
         forwards_at=now,
+        agent_socket=None,
         addresses=_with_peer(host.addresses, master),
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
@@ -205,7 +213,7 @@ def _alive(turn: Turn, host: Host, evidence: str) -> None:
         host,
         proof_at=turn.now,
         probe=None,
-        problem=None,
+        problem=host.problem if refused else None,
         lost=False,
         retry=host.retry if refused else after_success(host.retry, turn.now),
         knock=after_success(host.knock, turn.now),
@@ -243,3 +251,12 @@ def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
         forwards_tried=tried,
         forwards_at=turn.now + pause if pause is not None else None,
     )
+
+
+def agent_socket_told(turn: Turn, event: AgentSocketTold) -> None:
+    """Keep why the far side's link to the agent socket could not be made."""
+    host = _judged(turn, event.name, event.pid)
+    if host is None:
+        return
+    turn.put(host, agent_socket=event.problem)
+    turn.because(host.name, 0, "agent-socket", event.evidence)

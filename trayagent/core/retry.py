@@ -69,9 +69,15 @@ def with_new_credentials(host: Host, now: float) -> Retry:
 
     Refused logins stay bounded, however often something changes.
     """
-    at = _refusable_at(host, now)
+    at = refusable_at(host, now)
     due = host.retry.at
     return replace(host.retry, at=at if due is None else min(at, due))
+
+
+def refusable_at(host: Host, now: float) -> float:
+    """Return when one more refused login would be no more than a server's account locks bear."""
+    recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
+    return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
 
 
 def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> float | None:
@@ -96,13 +102,7 @@ def _after_refusal(host: Host, now: float) -> float | None:
     reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
     if not reboots or count > len(REBOOT_RETRIES_S):
         return None
-    return max(now + REBOOT_RETRIES_S[count - 1], _refusable_at(host, now))
-
-
-def _refusable_at(host: Host, now: float) -> float:
-    """Return when one more refused login would be no more than a server's account locks bear."""
-    recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
-    return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
+    return max(now + REBOOT_RETRIES_S[count - 1], refusable_at(host, now))
 
 
 def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: float | None) -> Retry:

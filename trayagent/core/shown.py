@@ -72,7 +72,7 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     if shown_state(host, state, now) in {"idle", "paused"}:
         return None
     if host.master is not None and not host.suspect:
-        return host.problem
+        return host.problem or host.agent_socket
     shut = gate(host, state, by_user=host.by_user)
     if not shut.open:
         return gate_problem(host, shut)

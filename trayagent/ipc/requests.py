@@ -62,6 +62,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "pause": {"hosts": HOSTS, "for_s": FOR_S},
     "resume": {"hosts": HOSTS},
     "why": {"host": HOST},
+    "attached": {"host": HOST},
     "stop": {},
 }
 

@@ -73,20 +73,26 @@ class Agent:
     """`trayagent run --no-tray` in the laptop; a context manager that stops it.
 
     With `desktop`, the variables of a desktop session (its bus, its display), it has a tray.
+    `name` tells the files of a second one, on another `node`, from those of the first.
     `log` is what it printed. Raises TrayagentError (sandbox-broken).
     """
 
     def __init__(
-        self, lab: Lab, *, node: Node | None = None, desktop: Mapping[str, str] | None = None
+        self,
+        lab: Lab,
+        *,
+        node: Node | None = None,
+        desktop: Mapping[str, str] | None = None,
+        name: str = "agent",
     ) -> None:
         self._node = node or lab.laptop
         self._child: subprocess.Popen[str] | None = None
         self._readers: list[Events] = []
         files = lab.files
-        folder = files.home / "agent"
+        folder = files.home / name
         folder.mkdir(mode=0o700, exist_ok=True)
         self.config = folder / "config.toml"
-        self.runtime_dir = files.runtime / "trayagent"
+        self.runtime_dir = files.runtime / name.replace("agent", "trayagent", 1)
         self.state_dir = folder / "state"
         self.log = folder / "output"
         for place in (self.runtime_dir, self.state_dir):

@@ -1,0 +1,186 @@
+"""The far side's link to the agent socket: an old tmux window finds the agent of the connection that lives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.matrix import need, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.files import keygen
+from trayagent.sandbox.node import Node
+
+CONFIG = '[hosts.web01]\nagent_socket = "~/.ssh/agent.sock"\n'
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C", "ForwardAgent": "yes"}
+
+
+@contextmanager
+def ssh_agent(lab: Lab, name: str, node: Node | None = None) -> Iterator[Path]:
+    """Run an ssh-agent with one key, whose comment is the name; give its socket."""
+    node, socket = node or lab.laptop, lab.files.root / f"{name}.sock"
+    key = lab.files.root / f"key-of-{name}"
+    keygen(key)
+    node.check(["ssh-keygen", "-q", "-c", "-C", name, "-f", str(key)])
+    child = node.popen(["ssh-agent", "-D", "-a", str(socket)])
+    try:
+        until("the ssh-agent listens", socket.exists)
+        node.check(["env", f"SSH_AUTH_SOCK={socket}", "ssh-add", "-q", str(key)])
+        yield socket
+    finally:
+        child.terminate()
+        child.wait(5)
+
+
+def link(lab: Lab) -> Path:
+    """Return the far side's link."""
+    return lab.files.far_home / ".ssh" / "agent.sock"
+
+
+def target(lab: Lab) -> str | None:
+    """Return where the link points."""
+    return str(link(lab).readlink()) if link(lab).is_symlink() else None
+
+
+def heard(lab: Lab) -> str:
+    """Return what `ssh-add -l` says on the far side, asked through the link; a silent agent is a failure of its own."""
+    words = ["env", f"SSH_AUTH_SOCK={link(lab)}", "timeout", "3", "ssh-add", "-l"]
+    return lab.server.run(words).stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """A shell in tmux on the far side, with SSH_AUTH_SOCK set to the link once and for ever."""
+
+    lab: Lab
+
+    def start(self) -> None:
+        """Begin the session, and leave it running."""
+        self.lab.server.check(
+            ["env", f"SSH_AUTH_SOCK={link(self.lab)}", "tmux", "new-session", "-d", "-s", "main", "sh"]
+        )
+
+    def says(self, command: str) -> str:
+        """Type a command there, and return what it printed."""
+        out = self.lab.files.far_home / "said"
+        out.unlink(missing_ok=True)
+        typed = f"({command}) >{out}.new 2>&1; mv {out}.new {out}"
+        self.lab.server.check(["tmux", "send-keys", "-t", "main", typed, "Enter"])
+        until(f"{command} ends", out.exists)
+        return out.read_text()
+
+    def end(self) -> None:
+        """End tmux."""
+        self.lab.server.run(["tmux", "kill-server"])
+
+
+def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab: Lab, agent: Agent) -> None:
+    """Master killed, network changed: the same pane has an agent."""
+    need(shutil.which("tmux"), "tmux")
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    pane = Pane(lab)
+    with ssh_agent(lab, "mine") as socket:
+        agent.env["SSH_AUTH_SOCK"] = str(socket)
+        agent.start(CONFIG)
+        pid = agent.wait_state("web01", "connected")["pid"]
+        until("the link is there", lambda: target(lab))
+        before = target(lab)
+        pane.start()
+        assert "mine" in pane.says("ssh-add -l")
+
+        os.kill(pid, signal.SIGKILL)
+        lab.switch("home", "cafe")
+        until("the link points elsewhere", lambda: target(lab) != before)
+        assert "mine" in pane.says("timeout 5 ssh-add -l")
+        assert agent.wait_state("web01", "connected")["problem"] is None
+
+        assert agent.cli("disconnect", "web01").returncode == 0
+        assert target(lab) is None, "the link of a connection that has ended"
+        pane.end()
+
+
+@contextmanager
+def second_laptop(lab: Lab) -> Iterator[Agent]:
+    """Make a second laptop out of the office's gateway: networks, agent and control path of its own."""
+    node = Node("office", lab.laptop.world, "laptop", lab.laptop.env)
+    config = lab.files.ssh / "config-second"
+    config.write_text((lab.files.ssh / "config").read_text().replace("cm-%C", "second-%C"))
+    config.chmod(0o600)
+    with Agent(lab, node=node, name="agent-second") as agent:
+        agent.env["TRAYAGENT_SSH_CONFIG"] = str(config)
+        yield agent
+
+
+def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab: Lab, agent: Agent) -> None:
+    """Attaching takes the link; the other laptop's recovery does not steal it; who disconnects hands it on."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    with ssh_agent(lab, "first") as one, second_laptop(lab) as other, ssh_agent(lab, "second") as two:
+        agent.env["SSH_AUTH_SOCK"] = str(one)
+        other.env["SSH_AUTH_SOCK"] = str(two)
+        agent.start(CONFIG)
+        until("the first has it", lambda: "first" in heard(lab))
+        other.start(CONFIG)
+        other.wait_state("web01", "connected")
+        until("it was seen to", lambda: "agent-socket" in other.cli("why", "web01").stdout)
+        assert "first" in heard(lab), "a connection that nobody sits at took it"
+
+        attached(lab, other)
+        until("the second has it", lambda: "second" in heard(lab))
+        lab.switch("home", "cafe")
+        agent.wait_state("web01", "connected")
+        until(
+            "the first looked after its recovery",
+            lambda: agent.cli("why", "web01").stdout.count("=other") == 1,
+        )
+        assert "second" in heard(lab)
+        attached(lab, agent)
+        until("the first has it", lambda: "first" in heard(lab))
+        attached(lab, other)
+        until("the second has it", lambda: "second" in heard(lab))
+
+        assert other.cli("disconnect", "web01").returncode == 0
+        until("the first has it again", lambda: "first" in heard(lab))
+
+
+def attached(lab: Lab, agent: Agent) -> None:
+    """Say what `trayagent attach` says when the user has come to a host."""
+    ask = (
+        "import json, socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        's.sendall(b\'{"v":1,"op":"attached","args":{"host":"web01"}}\\n\'); sys.exit(b"true" not in s.recv(4096))'
+    )
+    path = str(agent.runtime_dir / "agent.sock")
+    lab.laptop.check(["python3", "-c", ask, path])
+
+
+@pytest.mark.parametrize("there", ["file", "link"])
+def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent: Agent, there: str) -> None:
+    """The user's own file or link stays as it is, the host is connected, and `status` says what is in the way."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    link(lab).parent.mkdir()
+    if there == "file":
+        link(lab).write_text("mine")
+    else:
+        link(lab).symlink_to("/run/user/0/keyring/ssh")
+    with ssh_agent(lab, "mine") as socket:
+        agent.env["SSH_AUTH_SOCK"] = str(socket)
+        agent.start(CONFIG)
+        agent.wait_state("web01", "connected")
+        until("it is said", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        problem = agent.wait_state("web01", "connected")["problem"]
+        assert problem["code"] == "forward-failed"
+        assert "~/.ssh/agent.sock" in problem["title"]
+        assert "reconnect" in problem["hint"]
+        assert "agent_socket" in agent.cli("why", "web01").stdout
+    assert link(lab).read_text() == "mine" if there == "file" else target(lab) == "/run/user/0/keyring/ssh"

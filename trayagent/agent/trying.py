@@ -1,0 +1,122 @@
+"""Tries changed keys beside a living master; what comes of it is an event."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from trayagent.agent.dialling import JITTER, NO_WINDOWS
+from trayagent.agent.tasks import Tasks
+from trayagent.config.places import Places
+from trayagent.core.actions import TryKeys
+from trayagent.core.events import Event, TrialEnded, TrialVerdict
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import Host
+from trayagent.core.problems import Problem
+from trayagent.core.retry import REFUSED_KINDS
+from trayagent.core.timing import ATTEMPT_DEADLINE_S
+from trayagent.ssh.credentials import agent_socket, identities, kind_of, wants_passphrase
+from trayagent.ssh.failures import classify
+from trayagent.ssh.offers import Offers, asks_whom, offers
+from trayagent.ssh.trial import Tried, log_in, trial_command
+
+log = logging.getLogger(__name__)
+
+
+class Trying:
+    """Asks a server whether it would still let us in."""
+
+    def __init__(
+        self,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        environment: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._environment = environment
+
+    def begin(self, action: TryKeys, host: Host) -> None:
+        """Begin a trial."""
+        self._tasks.start(f"trial {action.attempt}", self._try(action, host))
+
+    async def _try(self, action: TryKeys, host: Host) -> None:
+        verdict: TrialVerdict = "unknown"
+        evidence, failure = "ended=unexpectedly", None
+        try:
+            verdict, evidence, failure = await self._outcome(action, host)
+        finally:
+            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+            self._post(
+                TrialEnded(time.monotonic(), action.name, action.attempt, verdict, evidence, failure, jitter)
+            )
+
+    async def _outcome(self, action: TryKeys, host: Host) -> tuple[TrialVerdict, str, Failure | None]:
+        resolved = host.resolved
+        if resolved is None:
+            return "skipped", "resolved=no", None
+        environment = self._environment()
+        offered = offers(resolved, identities(agent_socket(resolved, environment)))
+        asks = asks_whom(resolved, offered)
+        if asks:
+            return "skipped", asks, None
+        with self._shown(action.attempt, offered.agent) as shown:
+            words = trial_command(
+                host.name,
+                resolved,
+                shown,
+                files=[str(path) for path in offered.files],
+                ssh=self._places.ssh,
+                config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+            )
+            # Neither the agent nor a window: a jump host's ssh must ask nobody either.
+            quiet = {k: v for k, v in environment.items() if k not in {*NO_WINDOWS, "SSH_AUTH_SOCK"}}
+            try:
+                tried = await log_in(words, quiet, deadline_s=ATTEMPT_DEADLINE_S)
+            except OSError as error:
+                return "unknown", f"ssh={error.strerror or error}", None
+        return judged(host.name, tried, shown, offered)
+
+    @contextmanager
+    def _shown(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
+        """Write public keys into files for ssh to show; gone afterwards."""
+        paths = [
+            self._places.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub" for n, _ in enumerate(keys)
+        ]
+        try:
+            for path, key in zip(paths, keys, strict=True):
+                path.touch(mode=0o600)  # ssh reads no key that others may
+                path.write_text(f"{kind_of(key)} {base64.b64encode(key).decode()}\n")
+            yield [str(path) for path in paths]
+        finally:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+
+def judged(
+    name: str, tried: Tried, shown: Sequence[str], offered: Offers
+) -> tuple[TrialVerdict, str, Failure | None]:
+    """Return what a trial proves, with its evidence."""
+    if tried.authenticated:
+        return "passed", "login=accepted", None
+    if tried.accepted.intersection(shown):
+        return "passed", "agent_key=accepted signed=no", None
+    locked = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
+    if locked is not None:
+        problem = Problem(
+            "passphrase-needed",
+            f"The key {locked.name} asks for its passphrase",
+            f"Unlock it: ssh-add {locked}",
+        )
+        return "refused", f"key={locked.name} accepted=yes locked=yes", Failure(problem, "passphrase", True)
+    failure = classify(tried.said, host=name, exit_status=tried.status)
+    evidence = f"kind={failure.kind} positive={failure.positive}"
+    proven = failure.positive and failure.kind in REFUSED_KINDS
+    return "refused" if proven else "unknown", evidence, failure

@@ -1,0 +1,135 @@
+"""Whether changed keys still let us in, asked beside a living master before it goes; pure.
+
+A trial is a login like any other: it is made only where one may be made, the server's limits hold for it,
+and what was refused to it is not asked again until something changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.actions import TryKeys
+from trayagent.core.events import KeysChanged, TrialEnded
+from trayagent.core.failure import Failure
+from trayagent.core.gate import Gate
+from trayagent.core.hosts import Attempt, Host
+from trayagent.core.logins import asks_person
+from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
+from trayagent.core.servers import dropped, ended, free_at, server_of, started
+from trayagent.core.texts import refused_next_time
+from trayagent.core.timing import HOUR_S, TRIAL_EVERY_S, TRIALS_PER_HOUR
+from trayagent.core.turn import Turn
+
+
+def keys_changed(turn: Turn, event: KeysChanged) -> None:
+    """Note whose living master hides whether the next login would still work."""
+    for name in event.names:
+        host = turn.get(name)
+        if host is None or host.master is None or not _ours_to_ask(host):
+            continue
+        turn.put(host, trial=replace(host.trial, wanted_at=turn.now))
+        turn.because(name, 0, "try-keys", "keys=changed")
+
+
+def _ours_to_ask(host: Host) -> bool:
+    """Report whether a login of ours would be made for this host, and nobody would be asked for it."""
+    logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
+    return logged_in_by_us and not host.stranger and host.wish.connect != "never" and not asks_person(host)
+
+
+def try_keys(turn: Turn, host: Host, way: Gate) -> float | None:
+    """Begin the trial that a healthy host waits for, or say when it may begin (None: an event will tell)."""
+    trial, now = host.trial, turn.now
+    if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
+        return None
+    if not way.open or host.held or host.resolved is None or not _ours_to_ask(host):
+        return None
+    if not _jump_is_up(turn, host):
+        turn.put(host, trial=replace(trial, wanted_at=None))
+        turn.because(host.name, 0, "keys-not-tried", "jump=not_connected")
+        return None
+    at = _allowed_at(turn, host)
+    if at is None or at > now:
+        return at
+    number = turn.state.next_attempt
+    turn.change(next_attempt=number + 1, servers=started(turn.state.servers, host.server, number))
+    begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
+    turn.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
+    turn.do(TryKeys(host.name, number))
+    return None
+
+
+def answered_by(host: Host, attempt: Attempt) -> Host:
+    """Return the host whose question a login that began after the change has answered."""
+    wanted = host.trial.wanted_at
+    if wanted is None or attempt.started_at < wanted:
+        return host
+    return replace(host, trial=replace(host.trial, wanted_at=None))
+
+
+def trial_ended(turn: Turn, event: TrialEnded) -> None:
+    """Say what the next login would come to; the living master stays as it is."""
+    now, failure = turn.now, event.failure
+    key = server_of(turn.state.servers, event.attempt)
+    heard = event.verdict in {"passed", "skipped"}
+    turn.change(servers=ended(turn.state.servers, event.attempt, now, success=heard))
+    if failure is not None and failure.kind == "dropped" and key is not None:
+        turn.change(servers=dropped(turn.state.servers, key, now, event.jitter))
+    host = turn.get(event.name)
+    if host is None or host.trial.running != event.attempt:
+        return
+    host = turn.put(host, trial=replace(host.trial, running=None))
+    turn.because(host.name, 0, _WORDS[event.verdict], event.evidence)
+    if event.verdict == "passed":
+        _passed(turn, host)
+    elif event.verdict == "refused" and failure is not None:
+        _refused(turn, host, event, failure)
+
+
+_WORDS = {
+    "passed": "keys-pass",
+    "refused": "keys-refused",
+    "unknown": "keys-unknown",
+    "skipped": "keys-not-tried",
+}
+
+
+def _passed(turn: Turn, host: Host) -> None:
+    """What an earlier login was refused for is over."""
+    if host.retry.kind in REFUSED_KINDS:
+        turn.put(host, retry=after_success(host.retry, turn.now), problem=None)
+
+
+def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> None:
+    """Warn while the old connection still lives, and make no second login of it by ourselves."""
+    asked = Attempt(event.attempt, "connect", turn.now)
+    host = with_failure(host, asked, failure, turn.now, event.jitter)
+    problem = refused_next_time(host, failure.problem) if host.master is not None else failure.problem
+    told = host.problem == problem
+    host = turn.put(host, problem=problem)
+    if not told:
+        turn.tell("sign-in-needed", host.name, problem.title, code=problem.code)
+
+
+def _jump_is_up(turn: Turn, host: Host) -> bool:
+    """Report whether the way through a jump host asks for no login there."""
+    jump = host.resolved.proxy_jump if host.resolved is not None else None
+    if jump is None:
+        return True
+    name = jump.split(",")[-1].removeprefix("ssh://").rpartition("@")[2]
+    other = turn.get(name) or turn.get(name.rpartition(":")[0])
+    return other is not None and other.master is not None and not other.suspect
+
+
+def _allowed_at(turn: Turn, host: Host) -> float | None:
+    """Return when a trial is within all limits; None when a running attempt must end first."""
+    now, begun = turn.now, host.trial.begun
+    free = free_at(turn.state.servers, host.server, now)
+    if free is None:
+        return None
+    at = max(free, refusable_at(host, now))
+    if begun:
+        at = max(at, begun[-1] + TRIAL_EVERY_S)
+    if len(begun) >= TRIALS_PER_HOUR:
+        at = max(at, begun[-TRIALS_PER_HOUR] + HOUR_S)
+    return at
