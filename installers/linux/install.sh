@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Install trayagent for this user, bring it up to date, or remove it. No root needed.
+#
+# Usage: installers/linux/install.sh [--no-login]    install, or upgrade
+#        installers/linux/install.sh --uninstall
+#
+# It may be repeated; what an interrupted run left is completed or cleared away by the next one.
+set -euo pipefail
+installers=$(cd "$(dirname "$0")/.." && pwd)
+
+case ${1-} in
+    -h | --help)
+        sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+esac
+if [ "$(uname -s)" != Linux ]; then
+    echo "install.sh: this is the installer for Linux; on a Mac run installers/macos/install.sh" >&2
+    exit 1
+fi
+if [ "${1-}" != --uninstall ] && ! command -v ssh >/dev/null; then
+    echo "install.sh: ssh is missing, and trayagent looks after nothing else." >&2
+    if command -v apt-get >/dev/null; then
+        echo "  Install it: sudo apt-get install openssh-client" >&2
+    else
+        echo "  Install OpenSSH's client with the system's package manager." >&2
+    fi
+    exit 1
+fi
+python=$("$installers/find-python" install.sh)
+exec "$python" "$installers/user_install.py" "$@"

@@ -1,0 +1,288 @@
+"""Install trayagent for one user, bring it up to date, or remove it; install.sh of each system calls this.
+
+Each version gets a virtual environment of its own, built beside the one in use. A link then moves to
+it in one step: whatever interrupts this, either the old or the new program is there, whole.
+Only the standard library: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "trayagent"
+SOURCE = Path(__file__).resolve().parents[1]
+DONE = "installed-whole"
+"""A file in an environment that is complete; one without it was interrupted."""
+MARK = b"trayagent"
+NO_AGENT = 3  # exit status of a command that found no agent
+PATIENCE_S = 30.0
+
+
+class InstallError(Exception):
+    """It cannot go on: the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything of one user goes; on macOS the same, where ~/Library/… has a space in its path."""
+
+    root: Path
+    command: Path
+    extras: Mapping[str, Path]
+
+    @property
+    def current(self) -> Path:
+        """The link to the environment in use."""
+        return self.root / "current"
+
+    @property
+    def program(self) -> Path:
+        """What the command is a link to."""
+        return self.current / "bin" / NAME
+
+    def environments(self) -> list[Path]:
+        """Return the environments that are there, whole or not."""
+        return sorted(self.root.glob("venv-*"))
+
+
+def places(env: Mapping[str, str] = os.environ) -> Places:
+    """Return the places of this user."""
+    home = Path(env.get("HOME") or Path.home())
+    chosen = Path(env.get("XDG_DATA_HOME", ""))
+    data = chosen if chosen.is_absolute() else home / ".local" / "share"
+    extras = {
+        "manual": data / "man" / "man1" / f"{NAME}.1",
+        "bash": data / "bash-completion" / "completions" / NAME,
+        "zsh": data / "zsh" / "site-functions" / f"_{NAME}",
+        "fish": data / "fish" / "vendor_completions.d" / f"{NAME}.fish",
+    }
+    return Places(data / NAME, home / ".local" / "bin" / NAME, extras)
+
+
+def install(to: Places, *, login: bool) -> None:
+    """Install or upgrade; raises InstallError."""
+    _refuse_strangers(to)
+    for path in to.environments():
+        if not (path / DONE).exists():
+            shutil.rmtree(path)  # an interrupted run's
+    before = _version(to.program)
+    fresh = to.root / f"venv-{_next_number(to)}"
+    try:
+        _build(fresh)
+        contents = _extras(fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    _link(to.current, Path(fresh.name))
+    _link(to.command, to.program)
+    for kind, path in to.extras.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[kind])
+    _say(f"{NAME} {_version(to.program)} is installed" + (f" in place of {before}." if before else "."))
+    _say(f"  command      {to.command}")
+    _say(f"  program      {fresh}, an environment of its own")
+    _say(f"  manual       man {NAME}")
+    _say("  completions  bash and fish in new shells; zsh with this in ~/.zshrc, before compinit:")
+    _say(f"               fpath=({to.extras['zsh'].parent} $fpath)")
+    _say(f"  undo         {_script()} --uninstall")
+    _start_at_login(to, login=login)
+    _renew_agent(to, fresh)
+    if str(to.command.parent) not in os.environ.get("PATH", "").split(os.pathsep):
+        _say(f"{to.command.parent} is not on your PATH. Log in again, or add it:")
+        _say(f'  export PATH="{to.command.parent}:$PATH"')
+
+
+def uninstall(to: Places) -> None:
+    """Remove what `install` made; configuration, history and running masters stay. Raises InstallError."""
+    if not os.path.lexists(to.root) and not _is_ours(to.command):
+        _say(f"{NAME} is not installed for this user.")
+        return
+    if to.program.exists():
+        _run(to.program, "uninstall")
+        if _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
+            _run(to.program, "stop")
+    removed = [path for path in to.extras.values() if path.is_file() and MARK in path.read_bytes()]
+    removed += [to.command] if _is_ours(to.command) else []
+    for path in removed:
+        path.unlink()
+    shutil.rmtree(to.root)
+    _say("Removed:")
+    for path in (to.root, *removed):
+        _say(f"  {path}")
+    _say("Your configuration (~/.config/trayagent) and history (~/.local/state/trayagent) stay.")
+
+
+def _refuse_strangers(to: Places) -> None:
+    if os.geteuid() == 0 and os.environ.get("SUDO_USER"):
+        raise InstallError("This installs for one user: run it as yourself, without sudo.")
+    if os.path.lexists(to.command) and not _is_ours(to.command):
+        raise InstallError(f"{to.command} was not made by this installer, and is left as it is.\n"
+                     "  Remove or rename it, if you do not need it.")  # fmt: skip
+
+
+def _is_ours(command: Path) -> bool:
+    """Report whether the command is a link into an environment of ours."""
+    return command.is_symlink() and command.readlink().parts[-4:] == (NAME, "current", "bin", NAME)
+
+
+def _next_number(to: Places) -> int:
+    return max((int(path.name.removeprefix("venv-")) for path in to.environments()), default=0) + 1
+
+
+def _build(fresh: Path) -> None:
+    """Make the environment, and see that the program in it starts."""
+    subprocess.run([sys.executable, "-m", "venv", str(fresh)], check=True)
+    python = fresh / "bin" / "python"
+    words = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", str(SOURCE)]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        last = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR")
+        ] or done.stderr.splitlines()
+        raise InstallError("pip could not install it; what was there before is untouched.\n  "
+                     + "\n  ".join(last[-3:])
+                     + "\n  It needs the package index once: try again when you are online.")  # fmt: skip
+    if _version(fresh / "bin" / NAME) is None:
+        raise InstallError(f"The new program does not start: {fresh / 'bin' / NAME} --version")
+    (fresh / DONE).touch()
+
+
+def _version(program: Path) -> str | None:
+    """Return the version of an installed program, None where there is none that works."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        words = [str(program), "--version"]
+        said = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
+        return said.split()[-1]
+    return None
+
+
+def _link(path: Path, target: Path) -> None:
+    """Let a link lead to the target, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(path)
+
+
+def _extras(fresh: Path) -> dict[str, bytes]:
+    """Return the manual page of the new program, and the completions."""
+    completions = SOURCE / "installers" / "completions"
+    python, maker = fresh / "bin" / "python", SOURCE / "installers" / "manual" / "make_manual.py"
+    page = subprocess.run([str(python), "-P", str(maker)], capture_output=True, check=True).stdout
+    return {
+        "manual": page,
+        "bash": (completions / f"{NAME}.bash").read_bytes(),
+        "zsh": (completions / f"_{NAME}").read_bytes(),
+        "fish": (completions / f"{NAME}.fish").read_bytes(),
+    }
+
+
+def _start_at_login(to: Places, *, login: bool) -> None:
+    """Do so at the first installation; an upgrade leaves it as the user has it now."""
+    settled = to.root / "login-is-settled"
+    if settled.exists():
+        return
+    if login and _run(to.command, "install"):
+        _say(f"It does not start at login yet; when that is mended: {NAME} install")
+    elif not login:
+        _say(f"It does not start at login; if it should: {NAME} install")
+    settled.touch()
+
+
+def _renew_agent(to: Places, fresh: Path) -> None:
+    """Let a running agent become the new one; the environment that it runs in stays as long as it may."""
+    old = [path for path in to.environments() if path != fresh]
+    if old and _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
+        if not _restart_unit():
+            _say(f"An agent of the old version is still running; to change over: {NAME} stop && {NAME} run")
+            return
+        _say("The agent was started again, in the new version; the masters stayed.")
+    for path in old:
+        shutil.rmtree(path)
+
+
+def _restart_unit() -> bool:
+    """Restart the agent by the service manager that started it; report whether one did."""
+    unit = f"{NAME}.service"
+    if sys.platform == "darwin":
+        steps = [["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/{NAME}"]]
+    else:
+        steps = [["systemctl", "--user", "is-active", unit], ["systemctl", "--user", "restart", unit]]
+    try:
+        return all(
+            subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
+            for words in steps
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _run(program: Path, *words: str, quiet: bool = False) -> int:
+    """Run a command of the installed program and return its exit status; what it says is shown."""
+    sys.stdout.flush()
+    aside = subprocess.DEVNULL if quiet else None
+    return subprocess.run([str(program), *words], stdout=aside, stderr=aside, check=False).returncode
+
+
+def _script() -> str:
+    return str(SOURCE / "installers" / ("macos" if sys.platform == "darwin" else "linux") / "install.sh")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keep other runs of this script out; raises InstallError when there is one."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with (root.parent / f".{NAME}-install.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InstallError("Another installation is going on; wait until it has ended.") from None
+        try:
+            yield
+        finally:
+            Path(lock.name).unlink()
+
+
+def main() -> int:
+    """Carry out the command line; 0 when done, 1 when it failed, 130 when it was interrupted."""
+    parser = argparse.ArgumentParser(prog="install.sh", allow_abbrev=False)
+    parser.add_argument("--uninstall", action="store_true", help="remove what was installed")
+    parser.add_argument("--no-login", action="store_true", help="do not start it at login")
+    args = parser.parse_args()
+    to = places()
+    try:
+        with _alone(to.root):
+            if args.uninstall:
+                uninstall(to)
+            else:
+                install(to, login=not args.no_login)
+    except InstallError as error:
+        sys.stderr.write(f"install.sh: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("install.sh: interrupted; run it again to complete it\n")
+        return 130
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.stderr.write(
+            f"install.sh: {error}\n  Mend this and run it again, which completes what is half done.\n"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

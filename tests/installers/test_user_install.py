@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from installers import user_install
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "installers" / "linux" / "install.sh"
+MAC_SCRIPT = ROOT / "installers" / "macos" / "install.sh"
+DEADLINE_S = 240.0
+
+Done = subprocess.CompletedProcess[str]
+
+
+class User:
+    """A user with a home of their own, who runs the scripts."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.command = home / ".local" / "bin" / "trayagent"
+        self.root = home / ".local" / "share" / "trayagent"
+        kept = ("PATH", "LANG", "CI")
+        passed = {k: v for k, v in os.environ.items() if k in kept or k.startswith(("PIP_", "SSL_"))}
+        # The interpreter below the one of the tests: no environment within an environment.
+        self.env = passed | {"HOME": str(home), "PYTHON": os.path.realpath(sys.executable)}
+        self.env["PATH"] = f"{self.command.parent}:{self.env['PATH']}"
+        self.env["XDG_RUNTIME_DIR"] = str(home / "run")  # no service manager of the machine listens there
+        (home / "run").mkdir(mode=0o700)
+
+    def run(self, *words: str | Path, **env: str) -> Done:
+        """Run a command as this user."""
+        return subprocess.run(
+            words, env=self.env | env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+
+    def install(self) -> Done:
+        """Run the script; skip where the package index cannot be reached, but not in CI."""
+        done = self.run(SCRIPT)
+        if done.returncode and "package index" in done.stderr and not os.environ.get("CI"):
+            pytest.skip("the package index cannot be reached")
+        return done
+
+    def environments(self) -> list[str]:
+        """Return the names of the environments that are there."""
+        return [path.name for path in sorted(self.root.glob("venv-*"))]
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    """Return a user in a fresh home; short, because a control path must fit."""
+    return User(tmp_path)
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    limit = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_the_life_of_an_installation(user: User) -> None:
+    """Interrupted, completed, used, brought up to date under a running agent, and removed without a trace."""
+    interrupted = subprocess.Popen(
+        [SCRIPT], env=user.env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until(lambda: (user.root / "venv-1" / "bin").exists() or interrupted.poll() is not None)
+    os.killpg(interrupted.pid, signal.SIGKILL)
+    interrupted.wait()
+    assert not user.command.exists()
+
+    done = user.install()
+    assert done.returncode == 0, done.stderr
+    assert user.environments() == ["venv-1"]
+    assert "is installed." in done.stdout
+    assert "--uninstall" in done.stdout
+    assert "not on your PATH" not in done.stdout
+    assert user.run(user.command, "--version").stdout.startswith("trayagent ")
+    entry = user.home / ".config" / "autostart" / "trayagent.desktop"
+    assert f"Exec={user.command} run" in entry.read_text()
+    _extras_are_found(user)
+
+    entry.unlink()  # the user's decision, which an upgrade respects
+    agent = subprocess.Popen([user.command, "run", "--no-tray"], env=user.env)
+    try:
+        until(lambda: user.run(user.command, "status").returncode == 0)
+        done = user.install()
+        assert done.returncode == 0, done.stderr
+        assert "in place of" in done.stdout
+        assert "trayagent stop && trayagent run" in done.stdout
+        assert user.environments() == ["venv-1", "venv-2"]
+        assert user.command.resolve().is_relative_to(user.root / "venv-2")
+        assert user.run(user.command, "status").returncode == 0
+        assert not entry.exists()
+    finally:
+        removed = user.run(SCRIPT, "--uninstall")
+        agent.terminate()
+        assert agent.wait(DEADLINE_S) == 0
+    assert removed.returncode == 0, removed.stderr
+    assert [path for path in user.home.rglob("*trayagent*") if path.is_file() or path.is_symlink()] == []
+    assert not user.root.exists()
+    assert "not installed" in user.run(SCRIPT, "--uninstall").stdout
+
+
+def _extras_are_found(user: User) -> None:
+    """The manual page and the completions lie where man and the shells look."""
+    if shutil.which("man"):
+        assert user.run("man", "--where", "trayagent").stdout.strip().endswith("man1/trayagent.1")
+    if shutil.which("fish"):
+        offers = user.run("fish", "-c", "complete -C 'trayagent unin'")
+        assert "uninstall\t" in offers.stdout
+    for kind in ("bash-completion/completions/trayagent", "zsh/site-functions/_trayagent"):
+        assert (user.root.parent / kind).is_file()
+
+
+@pytest.mark.slow
+def test_a_failed_upgrade_leaves_the_old_version(user: User) -> None:
+    """No package index: the new environment goes, and the reason is told."""
+    done = user.run(SCRIPT, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert done.returncode == 1
+    assert "package index" in done.stderr
+    assert user.environments() == []
+    assert "Traceback" not in done.stderr
+
+
+def without(tmp_path: Path, *missing: str) -> str:
+    """Return a PATH on which everything is but some programs."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in ("bash", "dirname", "uname", "sed", "ssh", "python3", "apt-get"):
+        found = shutil.which(name)
+        if found and name not in missing:
+            (folder / name).symlink_to(found)
+    return str(folder)
+
+
+def test_without_ssh_it_says_what_to_install(user: User, tmp_path: Path) -> None:
+    """And does nothing."""
+    done = user.run(SCRIPT, PATH=without(tmp_path, "ssh"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ssh is missing" in done.stderr
+    assert "openssh-client" in done.stderr or "OpenSSH's client" in done.stderr
+    assert not user.root.exists()
+
+
+def test_without_venv_it_names_the_package(user: User, tmp_path: Path) -> None:
+    """As Debian's python3 is without python3-venv."""
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = user.run(SCRIPT, PYTHON=str(python))
+    assert done.returncode == 1
+    assert f"python3.{sys.version_info.minor}-venv" in done.stderr or "package manager" in done.stderr
+
+
+def test_without_a_python_that_is_new_enough_it_says_which(user: User, tmp_path: Path) -> None:
+    """Nothing is installed."""
+    done = user.run(SCRIPT, PATH=without(tmp_path, "python3"), PYTHON="")
+    assert done.returncode == 1
+    assert "Python 3.11 or newer" in done.stderr
+
+
+def test_a_command_of_somebody_else_is_left_alone(user: User) -> None:
+    """A file of the same name that this installer did not make."""
+    user.command.parent.mkdir(parents=True)
+    user.command.write_text("mine")
+    done = user.run(SCRIPT)
+    assert done.returncode == 1
+    assert f"{user.command} was not made by this installer" in done.stderr
+    assert user.command.read_text() == "mine"
+    assert "not installed" in user.run(SCRIPT, "--uninstall").stdout
+    assert user.command.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have come by sudo")
+def test_sudo_is_refused(user: User) -> None:
+    """It would install for root."""
+    done = user.run(SCRIPT, SUDO_USER="somebody")
+    assert done.returncode == 1
+    assert "without sudo" in done.stderr
+
+
+def test_two_at_once_do_not_disturb_each_other(user: User) -> None:
+    """The second says that there is a first."""
+    to = user_install.places(user.env)
+    with user_install._alone(to.root):
+        done = user.run(SCRIPT)
+    assert done.returncode == 1
+    assert "Another installation" in done.stderr
+
+
+@pytest.mark.parametrize("script", [SCRIPT, MAC_SCRIPT])
+def test_help_tells_both_ways(user: User, script: Path) -> None:
+    """To install and to remove."""
+    done = user.run(script, "--help")
+    assert done.returncode == 0
+    assert "--uninstall" in done.stdout
+    assert "#" not in done.stdout
+
+
+def test_each_system_has_its_own_script(user: User) -> None:
+    """The other one is named."""
+    assert "installers/linux/install.sh" in user.run(MAC_SCRIPT).stderr
+
+
+def played_by(folder: Path, name: str, script: str) -> None:
+    """Let a script play a program."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_on_a_mac_the_same_installation_is_begun(user: User, tmp_path: Path) -> None:
+    """As far as Linux can tell: the script finds its Python and reaches the common part, which looks first."""
+    played_by(tmp_path / "mac", "uname", "echo Darwin")
+    user.command.parent.mkdir(parents=True)
+    user.command.write_text("mine")
+    path = f"{tmp_path / 'mac'}:{user.env['PATH']}"
+    assert "not made by this installer" in user.run(MAC_SCRIPT, PATH=path).stderr
+    assert "installers/macos/install.sh" in user.run(SCRIPT, PATH=path).stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "program", "asked"),
+    [
+        ("darwin", "launchctl", f"kickstart -k gui/{os.getuid()}/trayagent\n"),
+        ("linux", "systemctl", "--user is-active trayagent.service\n--user restart trayagent.service\n"),
+    ],
+)
+def test_an_agent_of_the_service_manager_is_restarted_by_it(
+    platform: str, program: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script in the manager's place notes what it is asked; a manager that is not there restarts nothing."""
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not user_install._restart_unit()
+    played_by(tmp_path, program, f'echo "$@" >>{tmp_path / "asked"}')
+    assert user_install._restart_unit()
+    assert (tmp_path / "asked").read_text() == asked
