@@ -14,7 +14,7 @@ from trayagent.core.shown import shown_state
 from trayagent.core.view import AgentFacts, view, vpn_names
 from trayagent.core.vpn_state import shown_vpn
 
-PACE_S = 0.1  # faster changes than a person can read come as one
+PACE_S = 0.1  # the first change is told at once; faster ones than a person can read come as one
 
 
 class Views:
@@ -28,6 +28,7 @@ class Views:
         self._watchers: dict[int, tuple[frozenset[str], Callable[[dict[str, Any]], None]]] = {}
         self._count = 0
         self._due: asyncio.TimerHandle | None = None
+        self._pushed_at = float("-inf")
         self._changed = asyncio.Event()
 
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
@@ -49,7 +50,8 @@ class Views:
         self._changed.set()
         self._changed = asyncio.Event()
         if self._watchers and self._due is None:
-            self._due = asyncio.get_running_loop().call_later(PACE_S, self._push)
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_at(max(loop.time(), self._pushed_at + PACE_S), self._push)
 
     async def changed(self) -> None:
         """Wait until something has been decided."""
@@ -61,6 +63,7 @@ class Views:
 
     def _push(self) -> None:
         self._due = None
+        self._pushed_at = asyncio.get_running_loop().time()
         whole = self._whole()
         for names, push in list(self._watchers.values()):
             push(_only(whole, names))

@@ -29,6 +29,7 @@ MODULES = {
     "why": "why",
     "events": "events",
     "history": "history",
+    "attach": "attach",
     "install": "install",
     "uninstall": "install",
     "stop": "control",

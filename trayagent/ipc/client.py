@@ -27,21 +27,22 @@ def call(
 
     Raises NoAgent, AgentSilent, or Refused with the agent's own words.
     """
-    with _connected(path) as sock:
+    with connected(path) as sock:
         lines = _ask(sock, op, args, timeout_s)
         return messages.read_reply(next(lines), "result")
 
 
 def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Ask for a stream and yield its items; raises as `call`, and NoAgent when the agent ends."""
-    with _connected(path) as sock:
+    with connected(path) as sock:
         lines = _ask(sock, op, args, None)
         messages.read_reply(next(lines), "result")
         for data in lines:
             yield messages.read_reply(data, "item")
 
 
-def _connected(path: str | os.PathLike[str]) -> socket.socket:
+def connected(path: str | os.PathLike[str]) -> socket.socket:
+    """Return a connection to this user's agent; raises NoAgent, AgentSilent."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _connect(sock, os.fspath(path))
@@ -80,14 +81,12 @@ def _connect(sock: socket.socket, path: str) -> None:
 
 def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | None) -> Iterator[bytes]:
     """Send the request and yield the agent's lines; ends only by an exception."""
-    env = {name: os.environ[name] for name in messages.PASSED_ENV if name in os.environ}
     sock.settimeout(timeout_s)
     buffer = bytearray()
     try:
-        with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
-            sock.sendall(messages.request(op, args, env))
+        send(sock, op, args)
         while True:
-            yield from _whole_lines(buffer)
+            yield from whole_lines(buffer)
             chunk = sock.recv(CHUNK)
             if not chunk:
                 raise NoAgent("The agent ended.", code="agent-ended")
@@ -100,7 +99,14 @@ def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | 
         raise NoAgent("The agent ended.", code="agent-ended") from error
 
 
-def _whole_lines(buffer: bytearray) -> Iterator[bytes]:
+def send(sock: socket.socket, op: str, args: dict[str, Any]) -> None:
+    """Send a request; raises OSError."""
+    env = {name: os.environ[name] for name in messages.PASSED_ENV if name in os.environ}
+    with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
+        sock.sendall(messages.request(op, args, env))
+
+
+def whole_lines(buffer: bytearray) -> Iterator[bytes]:
     """Take the whole lines from the front of the buffer."""
     while (end := buffer.find(b"\n")) >= 0:
         data = bytes(buffer[:end])

@@ -1,0 +1,107 @@
+"""What the agent says of one host, heard over one connection for as long as the person stays."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from trayagent.attach import status_line
+from trayagent.config import folders
+from trayagent.errors import TrayagentError
+from trayagent.ipc.errors import NoAgent, Refused
+from trayagent.ipc.heard import Heard
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from trayagent.attach.status_line import View
+
+_AGAIN_S, _AGAIN_MOST_S = 0.5, 30.0
+"""The IPC socket's appearance has no event here; a restart takes a second, and nobody waits for later ones."""
+
+
+class Link:
+    """Follows the agent's view; an agent that ended is looked for again, more and more rarely.
+
+    `view` is the newest, None while no agent runs; `interface` the one over which the host was last seen.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._heard: Heard | None = None
+        self._asked: Heard | None = None
+        self._again_at = 0.0
+        self._again_s = _AGAIN_S
+        self.view: View | None = None
+        self.interface: str | None = None
+
+    @property
+    def host(self) -> View | None:
+        """What the newest view says of the host, None for nothing."""
+        return status_line.of(self.view, self._host) if self.view is not None else None
+
+    @property
+    def sources(self) -> list[Heard]:
+        """What to select(2) on."""
+        return [heard for heard in (self._heard, self._asked) if heard is not None]
+
+    @property
+    def again_in_s(self) -> float | None:
+        """How long until the agent is looked for again, None while it is there."""
+        return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
+
+    def follow(self) -> None:
+        """Take what the agent has said; raises Refused (unknown-host), TrayagentError for an agent gone wrong."""
+        try:
+            if self._heard is None and time.monotonic() >= self._again_at:
+                self._heard = Heard(_path(), "watch", {"hosts": [self._host]})
+            if self._heard is not None:
+                for view in self._heard.take():
+                    self._seen(view)
+            if self._asked is not None and self._asked.take():
+                self._answered()
+        except NoAgent:
+            self.close()
+            self.view = None
+            self._again_at = time.monotonic() + self._again_s
+            self._again_s = min(self._again_s * 2, _AGAIN_MOST_S)
+        except Refused:
+            self.close()
+            raise
+
+    def reconnect(self) -> None:
+        """Ask for a connection; what comes of it is in the view."""
+        if self._asked is None:
+            try:
+                self._asked = Heard(_path(), "reconnect", {"hosts": [self._host]})
+            except TrayagentError:  # the next follow() sees it, too
+                return
+
+    def look(self) -> None:
+        """Have the agent ask the master for a sign of life, by looking anew."""
+        self.close()
+        self._again_at = 0.0
+
+    def close(self) -> None:
+        """Hang up; `follow` connects again."""
+        if self._heard is not None:
+            self._heard.close()
+            self._heard = None
+        self._answered()
+
+    def _answered(self) -> None:
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
+
+    def _seen(self, view: View) -> None:
+        self.view = view
+        self._again_s = _AGAIN_S
+        seen = self.host
+        if seen is not None and seen["interface"]:
+            self.interface = seen["interface"]
+        elif self.interface is None and view["network"]["default"]:
+            self.interface = view["network"]["default"]["interface"]
+
+
+def _path() -> str:
+    return folders.ipc_socket(os.environ)

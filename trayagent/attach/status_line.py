@@ -1,0 +1,85 @@
+"""The one line that a person sees while there is no session: what is so, since when, and what it waits for; pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    View = dict[str, Any]
+
+NO_AGENT = "no agent is running"
+WORDS = {
+    "connecting": "connecting",
+    "checking": "asking the connection",
+    "waiting": "no connection",
+    "offline": "offline",
+    "needs-vpn": "offline",
+    "needs-sign-in": "needs you",
+    "failed": "failed",
+    "paused": "paused",
+    "idle": "not connected",
+}
+# On these the person's Enter goes on, and only it.
+ENTER = {
+    "idle": "Enter connects",
+    "needs-sign-in": "Enter signs in",
+    "failed": "Enter tries again",
+    "waiting": "Enter tries now",
+}
+
+
+def line(host: str, view: View | None, waited_s: float, interface: str | None) -> str:
+    """Return the line; `view` is the newest of the agent's, None while none runs.
+
+    `interface` is the one over which the host was last seen.
+    """
+    return " · ".join(_plain(part) for part in _parts(host, view, waited_s, interface) if part)
+
+
+def _parts(host: str, view: View | None, waited_s: float, interface: str | None) -> list[str]:
+    since = lasted(waited_s)
+    if view is None:
+        return [f"{host}: {NO_AGENT}, {since}", "start it: trayagent run"]
+    seen = of(view, host)
+    if seen is None:
+        return [f"{host}: {WORDS['idle']} {since}", ENTER["idle"]]
+    state, problem = seen["state"], seen["problem"]
+    said = problem["title"] if problem else ""
+    if state == "offline" and (problem is None or problem["code"] == "unreachable"):
+        said = f"waiting for {interface or 'a network'}"
+    todo = f"go on: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
+    if state == "needs-sign-in" and not for_the_terminal(seen):
+        todo = ""
+    return [f"{host}: {WORDS.get(state, WORDS['connecting'])} {since}", said, todo]
+
+
+def of(view: View, host: str) -> View | None:
+    """Return what the view says of the host."""
+    found: list[View] = [h for h in view["hosts"] if h["name"] == host]
+    return found[0] if found else None
+
+
+def for_the_terminal(seen: View) -> bool:
+    """Report whether what the host needs can be given here: not where it is its VPN that asks."""
+    return seen["state"] == "needs-sign-in" and (seen["problem"] or {}).get("code") != "vpn-needs-sign-in"
+
+
+def lasted(seconds: float) -> str:
+    """Return a duration in its largest unit, as long as it is no shorter than a tick of `next_tick_s`."""
+    if seconds < 60:
+        return f"{int(seconds)} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60} min"
+
+
+def next_tick_s(seconds: float) -> float:
+    """Return how long `lasted` stays true."""
+    unit = 1 if seconds < 60 else 60
+    return unit - seconds % unit
+
+
+def _plain(text: str) -> str:
+    """Return the text without control characters: a server's words must not command a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

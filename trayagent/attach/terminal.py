@@ -1,0 +1,145 @@
+"""The person's terminal: how it was, how a dead session left it, and one line of ours while there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import termios
+
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+# What a full-screen program takes back when it ends, and cannot when its connection dies (xterm's
+# ctlseqs, and what tmux and screen send themselves). All of it does nothing where nothing was changed.
+RESET = "".join((
+    "\x1b\\",  # the end of a string: `tmux -CC` speaks in one
+    "\x1b7\x1b[r\x1b8",  # the whole screen scrolls; setting that moves the cursor
+    "\x1b7\x1b[?1049l",  # the first screen; where it is shown already, the cursor stays where it is
+    "\x1b[0m\x1b(B\x0f",  # colours, character set
+    "\x1b[?1l\x1b>\x1b[>4m",  # keys as usual
+    "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l",  # mouse
+    "\x1b[?1004l\x1b[?2004l\x1b[?2026l",  # focus events, bracketed paste, held output
+    "\x1b[4l\x1b[?7h",  # insert mode, wrapping
+    "\x1b[0 q\x1b[?12l\x1b[?25h",  # cursor
+))  # fmt: skip
+PUSH_TITLE, POP_TITLE = "\x1b[22;0t", "\x1b[23;0t"
+ERASE = "\r\x1b[K"
+UP = "\x1b[A"
+
+INTERRUPT, ENTER = b"\x03", re.compile(rb"[\r\n]")
+LEAVE = b"~."
+_LONGEST = 4096
+
+
+class Terminal:
+    """The controlling terminal on stdin and stdout.
+
+    Raises TrayagentError (no-terminal) where there is none.
+    """
+
+    def __init__(self) -> None:
+        if sys.stdin is None or sys.stdout is None or not (os.isatty(0) and os.isatty(1)):
+            hint = "For a single command: ssh HOST COMMAND"
+            raise TrayagentError("attach needs a terminal.", code="no-terminal", hint=hint)
+        self._saved = termios.tcgetattr(0)
+        self._dumb = os.environ.get("TERM", "dumb") in {"", "dumb"}
+        self._shown = ""
+        self._stay = True  # whether our line stands where the cursor was
+        self._typed = b""
+
+    # A session.
+
+    def lend(self) -> None:
+        """Give it to ssh, as it was at the beginning."""
+        self.clear()
+        termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+        self._escape(PUSH_TITLE)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether ssh reads it key by key, which it does once it has a session."""
+        lflag: int = termios.tcgetattr(0)[3]
+        return not lflag & termios.ICANON
+
+    def take_back(self, *, broken: bool, stay: bool = True) -> None:
+        """Take it back from ssh: as it was, after a session that was cut off (`broken`) with what that left undone.
+
+        `stay`: the cursor may stand behind somebody's last words, which are kept.
+        """
+        if broken:
+            self._escape(RESET)
+        self._escape(POP_TITLE)
+        termios.tcsetattr(0, termios.TCSAFLUSH if broken else termios.TCSADRAIN, self._saved)
+        self._stay = not (broken and stay)
+        self._typed = b""
+
+    # Waiting.
+
+    def watch_keys(self) -> None:
+        """Read keys one by one, unseen; Ctrl-C and the others are keys, too."""
+        mode: list[Any] = termios.tcgetattr(0)
+        mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+
+    def release_keys(self) -> None:
+        """Read lines again, and forget what was typed."""
+        termios.tcsetattr(0, termios.TCSAFLUSH, self._saved)
+
+    def keys(self) -> bytes:
+        """Return what was typed, b"" when the terminal is gone; the last sign is kept for `wants_to_leave`."""
+        try:
+            data = os.read(0, _LONGEST)
+        except OSError:
+            return b""
+        typed = self._typed + data
+        self._typed = LEAVE if LEAVE in typed else typed[-1:]
+        return data
+
+    @property
+    def wants_to_leave(self) -> bool:
+        """Whether `~.` was typed while waiting, as in ssh."""
+        return LEAVE in self._typed
+
+    def show(self, line: str) -> None:
+        """Show the line in place of the one before; without a terminal's abilities, each new one beneath."""
+        line = line[: max(self._columns() - 1, 1)]
+        if line == self._shown:
+            return
+        if self._dumb:
+            self._write(f"{line}\r\n")
+        else:
+            begin = "" if self._shown or self._stay else "\r\n"
+            self._write(f"{begin}{ERASE}{line}")
+        self._shown = line
+
+    def clear(self) -> None:
+        """Take the line away, and the one that was opened for it."""
+        if self._shown and not self._dumb:
+            self._write(ERASE if self._stay else ERASE + UP)
+        self._shown = ""
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self.clear()
+        self._write(f"{text}\r\n")
+
+    def _columns(self) -> int:
+        with contextlib.suppress(OSError):
+            return os.get_terminal_size(1).columns or 80
+        return 80
+
+    def _escape(self, text: str) -> None:
+        if not self._dumb:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # it was closed: there is nobody to tell
+            data = text.encode(sys.stdout.encoding or "utf-8", "replace")
+            while data:
+                data = data[os.write(1, data) :]

@@ -1,0 +1,144 @@
+"""Between two sessions: hear from the agent when the host can be reached again, and from the person meanwhile."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from trayagent.attach import status_line
+from trayagent.attach.terminal import ENTER, INTERRUPT
+from trayagent.errors import TrayagentError
+from trayagent.ipc.errors import Refused
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trayagent.attach.link import Link
+    from trayagent.attach.terminal import Terminal
+    from trayagent.ipc.heard import Heard
+
+_QUIET_S = 0.3
+"""What heals faster is not worth a line."""
+_AT_ONCE_S = 5.0
+"""An agent that was just there answers within a millisecond."""
+LEFT_BY_ESCAPE = 255  # as ssh ends at ~.
+
+
+class Left(Exception):  # noqa: N818  # it names what happened
+    """The person does not want to wait any longer; `status` is what the command ends with."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Waiting:
+    """Waits for one host, as often as it takes.
+
+    `log_in` lets the person log in at this terminal and returns 0 when the host is connected.
+    """
+
+    def __init__(self, host: str, terminal: Terminal, link: Link, log_in: Callable[[str], int]) -> None:
+        self._host = host
+        self._terminal = terminal
+        self._link = link
+        self._log_in = log_in
+        self._listening = False
+
+    def first(self) -> str:
+        """Return the control path for the first session; what the person wants is plain, and they are there.
+
+        An idle host is connected, one that needs them asks at once, and what cannot be is an error.
+        Raises Left, TrayagentError (unknown-host: the agent knows no such host).
+        """
+        self._link.follow()
+        if self._link.view is None and self._link.sources:
+            select.select(self._link.sources, [], [], _AT_ONCE_S)
+            self._link.follow()
+        seen = self._link.host
+        if seen is not None and seen["state"] == "failed":
+            problem = seen["problem"] or {
+                "title": f"{self._host} cannot be connected.",
+                "code": "",
+                "hint": "",
+            }
+            raise TrayagentError(problem["title"], code=problem["code"], hint=problem["hint"])
+        if seen is None or seen["state"] == "idle" or status_line.for_the_terminal(seen):
+            self._go_on()
+        return self.control_path(time.monotonic())
+
+    def control_path(self, since: float) -> str:
+        """Return the control path of the host's living master, as soon as the agent says that there is one.
+
+        `since` is the monotonic time in seconds when the last session could no longer be used. Raises Left.
+        """
+        try:
+            while True:
+                self._follow()
+                if (path := self._ready()) is not None:
+                    return path
+                waited = time.monotonic() - since
+                if waited >= _QUIET_S:
+                    self._listen()
+                    self._terminal.show(
+                        status_line.line(self._host, self._link.view, waited, self._link.interface)
+                    )
+                self._pause(waited)
+        finally:
+            self._terminal.clear()
+            self._listen_no_more()
+
+    def _follow(self) -> None:
+        try:
+            self._link.follow()
+        except Refused:  # it was taken out of the configuration; that may be undone
+            if self._link.view is not None:
+                self._link.view = {**self._link.view, "hosts": []}
+
+    def _ready(self) -> str | None:
+        """Return where a master listens that may be used; a paused host's may, what is doubted may not."""
+        seen = self._link.host
+        if seen is None or seen["pid"] is None or seen["state"] not in {"connected", "paused"}:
+            return None
+        path: str | None = seen["control_path"]
+        return path
+
+    def _go_on(self) -> None:
+        """Do what Enter is for."""
+        seen = self._link.host
+        if seen is not None and status_line.for_the_terminal(seen):
+            self._terminal.clear()
+            self._listen_no_more()
+            if self._log_in(self._host) != 0:
+                raise Left(LEFT_BY_ESCAPE)
+        elif seen is None or seen["state"] in status_line.ENTER:
+            self._link.reconnect()
+
+    # The person.
+
+    def _listen(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._terminal.watch_keys()
+
+    def _listen_no_more(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._terminal.release_keys()
+
+    def _pause(self, waited: float) -> None:
+        """Wait until the agent or the person says something, or what is shown is no longer true."""
+        sources: list[int | Heard] = [*self._link.sources, *([0] if self._listening else [])]
+        until = _QUIET_S - waited if waited < _QUIET_S else status_line.next_tick_s(waited)
+        again = self._link.again_in_s
+        readable, _, _ = select.select(sources, [], [], until if again is None else min(until, again))
+        if 0 not in readable:
+            return
+        keys = self._terminal.keys()
+        if INTERRUPT in keys:
+            raise KeyboardInterrupt
+        if not keys or self._terminal.wants_to_leave:
+            raise Left(LEFT_BY_ESCAPE)
+        if ENTER.search(keys) and self._link.view is not None:
+            self._go_on()

@@ -1,0 +1,71 @@
+"""A client that waits for other things besides the agent: what it says is taken when it comes, never waited for."""
+
+from __future__ import annotations
+
+from trayagent.ipc import client, messages
+from trayagent.ipc.errors import AgentSilent, NoAgent
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    import os
+    from typing import Any, Self
+
+
+class Heard:
+    """One request and what the agent says to it; `fileno` is for select(2). A context manager.
+
+    Making it connects and asks, and raises NoAgent or AgentSilent.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> None:
+        self._kind = "result"
+        self._streams = op in messages.STREAMS
+        self._buffer = bytearray()
+        self._sock = client.connected(path)
+        try:
+            client.send(self._sock, op, args)
+        except OSError as error:
+            self.close()
+            raise NoAgent("The agent ended.", code="agent-ended") from error
+        self._sock.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is something to take."""
+        return self._sock.fileno()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what has come: a stream's items, or the result of anything else; [] when nothing has.
+
+        Raises NoAgent when the agent ended, Refused with its words, AgentSilent for nonsense.
+        """
+        try:
+            chunk = self._sock.recv(client.CHUNK)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            raise NoAgent("The agent ended.", code="agent-ended")
+        self._buffer += chunk
+        if len(self._buffer) > messages.LONGEST_REPLY:
+            raise AgentSilent("The agent's answer has no end.", code="bad-reply")
+        return self._said()
+
+    def _said(self) -> list[dict[str, Any]]:
+        found = []
+        for line in client.whole_lines(self._buffer):
+            value = messages.read_reply(line, self._kind)
+            if self._kind == "item" or not self._streams:
+                found.append(value)
+            self._kind = "item" if self._streams else "result"
+        return found
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
