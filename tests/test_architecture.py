@@ -33,6 +33,7 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
     ("cli/complete.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",
+    ("cli/login.py", "attach"): "`login` runs ssh at the terminal",
     ("cli/history.py", "history"): "`history` reads the log without an agent",
 }
 

@@ -27,6 +27,7 @@ from trayagent.agent.leftovers import Leftovers
 from trayagent.agent.linking import Linking
 from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
+from trayagent.agent.person_logins import PersonLogins
 from trayagent.agent.probing import Probing
 from trayagent.agent.readiness import Readiness
 from trayagent.agent.records import Records, remembered
@@ -126,10 +127,22 @@ class Agent:
             wants_sentinel=self._wants_sentinel,
             changed=self._decided,
         )
+        self._logins = PersonLogins(
+            places=places,
+            post=post,
+            tasks=self._tasks,
+            records=self._records,
+            discovery=self._discovery,
+            resolver=self._resolver,
+            dialling=self._dialling,
+            environment=self._environment.current,
+            state=lambda: self._shell.state,
+        )
         handler = AgentHandler(
             self._shell,
             self._story,
             self._views,
+            logins=self._logins,
             stop=self.stop,
             environment=self._client_environment,
             looked=self._scan,
@@ -178,6 +191,7 @@ class Agent:
             await self._desk.close()
         files.close()
         await self._server.close()
+        self._logins.close()
         self._masters.close()
         self._obstacles.close()
         self._keys.close()

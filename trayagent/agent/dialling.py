@@ -28,7 +28,7 @@ from trayagent.core.events import (
     TookOver,
 )
 from trayagent.core.failure import Failure
-from trayagent.core.hosts import Host, Master
+from trayagent.core.hosts import Host, LoginKind, Master
 from trayagent.core.problems import Problem
 from trayagent.core.state import State
 from trayagent.core.timing import ATTEMPT_DEADLINE_S, BARE_CONTROL_DEADLINE_S
@@ -39,7 +39,8 @@ from trayagent.ssh.ending import end, remove_stale
 from trayagent.ssh.failures import classify
 from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
-from trayagent.ssh.launch import Launched, LaunchFailedError, launch
+from trayagent.ssh.launch import Launched, LaunchFailedError, launch, said
+from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.mux.client import MuxClient
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Dialling:
             master = await self._started(action, host)
         except TrayagentError as error:
             self._failed(action, Failure(Problem("config-error", error.title, error.hint), "config"))
-        except _Failed as failed:
+        except FailedError as failed:
             self._failed(action, failed.failure)
         except OSError as error:
             title = f"ssh could not be started for {host.name}: {error.strerror or error}"
@@ -123,14 +124,23 @@ class Dialling:
             self._failed(action, _bug(host))
             raise
         else:
-            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master))
+            kind = self._login_kind(master, host)
+            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind))
+
+    def _login_kind(self, master: Master, host: Host) -> LoginKind:
+        if host.resolved is None:
+            return "quiet"
+        words = said(self.log_of(master.pid))
+        return login_kind(words, host.resolved, self._environment(), at_terminal=False)
 
     async def _started(self, action: a.Dial, host: Host) -> Master:
         resolved = host.resolved
         if resolved is None:
-            raise _Failed(Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config"))
+            raise FailedError(
+                Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config")
+            )
         path = self.control_path(host)
-        await self._check_path(path, host)
+        await self.check_path(path, host)
         fresh = names.fresh_beside(path)
         words = master_command(
             host.name,
@@ -172,11 +182,11 @@ class Dialling:
             )
         except LaunchFailedError as failed:
             failure = classify(failed.said, host=host.name, exit_status=failed.status)
-            raise _Failed(explained(failure, host.resolved, environment)) from failed
+            raise FailedError(explained(failure, host.resolved, environment)) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"
-            raise _Failed(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
+            raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
         return await self._described(action, host, launched, fresh)
 
     async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
@@ -187,14 +197,17 @@ class Dialling:
         launched.log.rename(self.log_of(pid))
         master = describe(pid, fresh, ours=True)
         if master is None:
-            raise _Failed(Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died"))
+            raise FailedError(
+                Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died")
+            )
         self._records.add_master(master, host.name, [])
         return master
 
-    async def _check_path(self, path: str, host: Host) -> None:
+    async def check_path(self, path: str, host: Host) -> None:
+        """See that a new master could listen there; raises FailedError."""
         if not names.fits(path):
             hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
-            raise _Failed(
+            raise FailedError(
                 Failure(
                     Problem("control-path-too-long", f"ControlPath {path} is too long", hint), "control-path"
                 )
@@ -205,11 +218,11 @@ class Dialling:
         if not folder.is_dir():
             hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
-            raise _Failed(Failure(problem, "control-path"))
+            raise FailedError(Failure(problem, "control-path"))
         holder = await self._discovery.holder(path)
         if holder is not None and not holder.is_ssh:
             self._obstacles.held(host.name, holder.pid)
-            raise _Failed(_taken(path, holder.words))
+            raise FailedError(_taken(path, holder.words))
         if holder is not None and host.master is None:
             await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
 
@@ -321,7 +334,9 @@ async def _daemon_of(launched: Launched) -> int:
         client.close()
 
 
-class _Failed(Exception):  # noqa: N818  # it carries a failure
+class FailedError(Exception):
+    """An attempt came to nothing; carries the failure."""
+
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.problem.title)
         self.failure = failure

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from trayagent.agent.person_logins import PersonLogins
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
 from trayagent.agent.views import Views
@@ -21,12 +22,13 @@ from trayagent.errors import TrayagentError
 class AgentHandler:
     """Answers CLI, tray and attach; all calls come on the event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
         shell: Shell,
         story: Story,
         views: Views,
         *,
+        logins: PersonLogins,
         stop: Callable[[], None],
         environment: Callable[[dict[str, str]], None],
         looked: Callable[[], None],
@@ -36,6 +38,7 @@ class AgentHandler:
         self._shell = shell
         self._story = story
         self._views = views
+        self._logins = logins
         self._stop = stop
         self._environment = environment
         self._looked = looked
@@ -59,9 +62,15 @@ class AgentHandler:
                 return {}
             case "reconnect":
                 return await self._reconnect(args["hosts"])
+            case "login" | "logged-in":
+                return await self._log_in(op, args)
             case "stop":
                 self._stop()
                 return {}
+            case _:
+                return await self._change(op, args)
+
+    async def _change(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         names = tuple(args["hosts"])
         self._known(names)
         now = time.monotonic()
@@ -109,6 +118,15 @@ class AgentHandler:
         await self._until(lambda: not any(self._busy(n) for n in chosen))
         return {"hosts": [self._outcome(n, before.get(n)) for n in chosen]}
 
+    async def _log_in(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
+        name = args["host"]
+        if op == "login":
+            return await self._logins.begin(name, args["pid"])
+        await self._logins.end(args["attempt"], args["status"])
+        await asyncio.sleep(0)
+        await self._until(lambda: not self._busy(name))
+        return self._outcome(name, None)
+
     def _default_names(self) -> tuple[str, ...]:
         """Return the listed hosts that are wanted up and not paused, disconnected or refused."""
         now = time.monotonic()
@@ -121,6 +139,7 @@ class AgentHandler:
             and not h.held
             and not state.paused(h, now)
             and not (h.retry.at is None and h.retry.kind in CREDENTIAL_KINDS)
+            and h.login not in {"typed", "unlocked"}
         )
 
     def _busy(self, name: str) -> bool:
@@ -130,13 +149,14 @@ class AgentHandler:
     def _outcome(self, name: str, before: int | None) -> dict[str, Any]:
         host = self._host(name)
         if host is None:
-            return {"name": name, "state": "idle", "problem": None}
+            return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
         now = time.monotonic()
         state = shown_state(host, self._shell.state, now)
         wrong = shown_problem(host, self._shell.state, now)
         problem = wrong.as_json() if wrong is not None else None
         replaced = host.master is not None and host.master.pid != before
-        return {"name": name, "state": state, "problem": problem, "replaced": replaced}
+        pid = host.master.pid if host.master is not None else None
+        return {"name": name, "state": state, "problem": problem, "replaced": replaced, "pid": pid}
 
     def _up(self, name: str) -> bool:
         host = self._host(name)

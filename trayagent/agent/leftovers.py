@@ -17,7 +17,7 @@ from trayagent.agent.records import Begun, Records
 from trayagent.ssh.command import escaped
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
 from trayagent.ssh.ending import abandon, end, remove_stale
-from trayagent.ssh.process import read, ssh_processes
+from trayagent.ssh.process import Process, read, ssh_processes
 
 
 class Leftovers:
@@ -42,9 +42,8 @@ class Leftovers:
         listeners = {
             s.pid for s in sockets
         }  # one that was renamed into place keeps its first words, and stays
-        option = f"ControlPath={escaped(path)}"
-        for process in ssh_processes(os.getuid()):
-            if option in process.argv and process.pid not in listeners:
+        for process in processes_of(path):
+            if process.pid not in listeners:
                 await abandon(process)
         if owner_of(path) is None:
             remove_stale(path)
@@ -74,3 +73,9 @@ class Leftovers:
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
                 log.unlink(missing_ok=True)
+
+
+def processes_of(path: str) -> list[Process]:
+    """Return the ssh processes that were started to listen on this fresh path."""
+    option = f"ControlPath={escaped(path)}"
+    return [process for process in ssh_processes(os.getuid()) if option in process.argv]

@@ -24,6 +24,7 @@ MODULES = {
     "status": "status",
     "reconnect": "control",
     "disconnect": "control",
+    "login": "login",
     "pause": "control",
     "resume": "control",
     "why": "why",

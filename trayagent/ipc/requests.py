@@ -43,6 +43,14 @@ def _a_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _a_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def _a_status(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -128 < value < 256
+
+
 def _a_time(value: Any) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value is None or (number and 0 < value <= LONGEST_PAUSE_S)
@@ -51,6 +59,9 @@ def _a_time(value: Any) -> bool:
 HOSTS = Argument(_names, "a list of host names", list)
 SOME_HOSTS = Argument(_some_names, "a list of at least one host name")
 HOST = Argument(_a_name, "a host name")
+A_PID = Argument(_a_count, "a process id")
+AN_ATTEMPT = Argument(_a_count, "the number of an attempt")
+A_STATUS = Argument(_a_status, "an exit status")
 FOR_S = Argument(_a_time, "a number of seconds above 0, or null", lambda: None)
 
 OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
@@ -63,6 +74,8 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "resume": {"hosts": HOSTS},
     "why": {"host": HOST},
     "attached": {"host": HOST},
+    "login": {"host": HOST, "pid": A_PID},
+    "logged-in": {"host": HOST, "attempt": AN_ATTEMPT, "status": A_STATUS},
     "stop": {},
 }
 

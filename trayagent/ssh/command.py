@@ -20,20 +20,24 @@ def master_command(
     background: bool,
     ssh: str = "ssh",
     config: str | None = None,
+    at_terminal: str | None = None,
 ) -> list[str]:
     """Return the words that start a master for the host on this control path.
 
     In the background it lives as long as the user's ControlPersist says; in the foreground
     it is our child, with an exact pid, and its end is seen at once. VERBOSE logs the end in
     the child's stderr file, which tells `ssh -O exit` from a death.
+
+    `at_terminal` is the file to log to for a master that a person logs in to: it asks them there,
+    and goes to a session of its own (`-f`) once it listens. What it logs is all in the file.
     """
     persist = resolved.control_persist
     options = {
         "ControlPath": control_path,
         "ControlPersist": (PERSIST_DEFAULT if persist in PERSIST_UNSET else persist) if background else "no",
-        "ForkAfterAuthentication": "no",
+        "ForkAfterAuthentication": "no" if at_terminal is None else "yes",
         "ClearAllForwardings": "yes",
-        "BatchMode": "yes",
+        "BatchMode": "yes" if at_terminal is None else "no",
         "PermitLocalCommand": "no",
         "Tunnel": "no",
         "LogLevel": "VERBOSE",
@@ -44,6 +48,8 @@ def master_command(
     if resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
     words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
+    if at_terminal is not None:
+        words += ["-E", at_terminal]
     for key, value in options.items():
         words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
     return [*words, "--", name]

@@ -1,0 +1,30 @@
+"""`login`: connect with the person at the terminal."""
+
+from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "login",
+        help="log in with you at the terminal",
+        description="Connects a host that asks for a password, a code, a passphrase or a new host key. ssh asks here; "
+        "nothing of it is read or stored. The connection stays when this terminal is closed, and the agent "
+        "looks after it; it starts an agent if none runs. After a change of network the host waits for you again.",
+    )
+    parser.add_argument("host", metavar="HOST", help="any name that ssh understands")
+    parser.set_defaults(carry_out=login)
+
+
+def login(args: argparse.Namespace) -> int:
+    """Log in; 130 when given up with Ctrl-C."""
+    from trayagent.attach.login import log_in
+    from trayagent.cli.out import clean, say
+
+    return log_in(args.host, lambda text: say(clean(text)))
