@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ipc": {"core"},
     "netlink": set(),
     "history": {"core"},
+    "init": {"core", "config", "ssh"},
     "sandbox": set(),
     "cli": {"ipc", "config"},
     "attach": {"ipc", "config"},
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
+    ("cli/init.py", "init"): "`init` makes the first configuration, before there is an agent",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
     ("cli/complete.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",

@@ -31,6 +31,7 @@ MODULES = {
     "events": "events",
     "history": "history",
     "attach": "attach",
+    "init": "init",
     "install": "install",
     "uninstall": "install",
     "stop": "control",

@@ -8,11 +8,13 @@ floods of Includes are passed over, as a wrong guess here costs little.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_FILE = 1024 * 1024
@@ -26,9 +28,32 @@ SYSTEM = Path("/etc/ssh")
 
 Option = tuple[str, list[str]]
 
+_SPECIAL = frozenset("\"'\\#")
 _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
 # %l and %L are this machine's name, which DHCP may set.
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What stands under one Host or Match line: that line's words, and the options in their order."""
+
+    keyword: str
+    words: tuple[str, ...]
+    options: tuple[Option, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The literal names: of a Host line, or of a Match line that asks for nothing but the host."""
+        words = self.words
+        if self.keyword == "match":
+            criteria = [word.lower() for word in words[::2]]
+            words = (
+                tuple(words[1].split(","))
+                if criteria in (["host"], ["originalhost"]) and len(words) == 2
+                else ()
+            )
+        return tuple(name for name in words if not set(name) & set("*?!") and not name.startswith("-"))
 
 
 def config_files(path: Path) -> tuple[Path, ...]:
@@ -50,6 +75,17 @@ def aliases(path: Path) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(name for name in names if not set(name) & set("*?!") and not name.startswith("-"))
     )
+
+
+def blocks(path: Path) -> tuple[Block, ...]:
+    """Return the Host and Match blocks of all files; what stands before the first of a file is left out."""
+    found: list[Block] = []
+    for _, options in _read(path):
+        starts = [at for at, (key, _) in enumerate(options) if key in {"host", "match"}]
+        for at, end in itertools.pairwise([*starts, len(options)]):
+            key, words = options[at]
+            found.append(Block(key, tuple(words), tuple(options[at + 1 : end])))
+    return tuple(found)
 
 
 def control_paths(path: Path) -> tuple[str, ...]:
@@ -128,6 +164,8 @@ def _option(line: str) -> Option | None:
 
 def _words(text: str) -> list[str]:
     """Split as ssh does: quotes, and a # that begins a word begins a comment."""
+    if not _SPECIAL.intersection(text):
+        return text.split()  # nearly every line; a lexer for each makes thousands of hosts slow
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+from collections.abc import Sequence
 from typing import cast, get_args
 
 from trayagent.core.forward_spec import unparse
@@ -36,16 +37,28 @@ async def resolve(
     will be started (`Match sessiontype`). Raises TrayagentError: `config-error` with ssh's own line,
     for a timeout too; `ssh-missing`.
     """
+    return parse(await output(name, ssh=ssh, config=config, timeout_s=timeout_s))
+
+
+async def output(
+    name: str,
+    *,
+    options: Sequence[str] = (),
+    ssh: str = "ssh",
+    config: str | None = None,
+    timeout_s: float = 2.0,
+) -> str:
+    """Return what `ssh -G NAME` prints; `options` are further words before the name. Raises as `resolve` does."""
     if not name or name.startswith("-"):
         raise TrayagentError(
             f"“{name}” is not a host name", code="config-error", hint="It would be an option of ssh."
         )
-    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-G", "--", name]
-    status, output, errors = await _run(words, name, timeout_s)
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", *options, "-G", "--", name]
+    status, said, errors = await _run(words, name, timeout_s)
     if status != 0:
-        said = errors.decode(errors="replace").strip().splitlines() or [f"ssh -G {name} failed with {status}"]
-        raise TrayagentError(said[0], code="config-error", hint=f"Look at it with: ssh -G {name}")
-    return parse(output.decode("utf-8", "surrogateescape"))
+        why = errors.decode(errors="replace").strip().splitlines() or [f"ssh -G {name} failed with {status}"]
+        raise TrayagentError(why[0], code="config-error", hint=f"Look at it with: ssh -G {name}")
+    return said.decode("utf-8", "surrogateescape")
 
 
 async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, bytes, bytes]:
@@ -88,7 +101,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 def parse(text: str) -> Resolved:
     """Return what the output of `ssh -G` says; raises TrayagentError when it is no such output."""
-    lines = _lines(text)
+    lines = table(text)
     if "hostname" not in lines:
         raise TrayagentError("ssh -G told no hostname", code="config-error")
     try:
@@ -97,7 +110,8 @@ def parse(text: str) -> Resolved:
         raise TrayagentError(f"ssh -G cannot be read: {error}", code="config-error") from error
 
 
-def _lines(text: str) -> Lines:
+def table(text: str) -> Lines:
+    """Return the values of each option, in lower case, as `ssh -G` prints them."""
     lines: Lines = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")

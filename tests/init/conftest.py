@@ -1,0 +1,63 @@
+"""A laptop of a user with a home of their own, and `trayagent init` in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.lab.matrix import laboratory
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import SOURCE
+
+MACHINES = Path(__file__).parent / "machines"
+# The home is one for ssh, too (by the password database), so nothing of the machine's own user is seen.
+# There is no cron in the laboratory: this program does just enough of it, and prints the home's file.
+CRONTAB = "#!/bin/sh\nexec cat ~/crontab\n"
+
+Init = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def desk() -> Iterator[Lab]:
+    """Build one laptop for all tests of a worker."""
+    with laboratory() as made:
+        yield made
+
+
+@pytest.fixture
+def home(desk: Lab) -> Iterator[Path]:
+    """Empty the laptop's home."""
+    place = desk.files.home
+    kept = place.rename(place.with_name("home-kept"))
+    place.mkdir(mode=0o700)
+    (place / "bin").mkdir()
+    (place / "bin" / "crontab").write_text(CRONTAB)
+    (place / "bin" / "crontab").chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+    kept.rename(place)
+
+
+@pytest.fixture
+def env(home: Path, desk: Lab) -> Mapping[str, str]:
+    """Return the environment of the laptop's user."""
+    return {"PYTHONPATH": str(SOURCE), "PATH": f"{home / 'bin'}:{desk.laptop.env['PATH']}"}
+
+
+@pytest.fixture
+def init(desk: Lab, env: Mapping[str, str]) -> Init:
+    """Return a function that runs `trayagent init` on the laptop, without a terminal."""
+
+    def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return desk.laptop.run(Agent.command("init", *args), env={**env, **more})
+
+    return run
+
+
+def furnish(home: Path, name: str) -> None:
+    """Put a recorded machine's files into the home."""
+    shutil.copytree(MACHINES / name, home, symlinks=True, dirs_exist_ok=True)

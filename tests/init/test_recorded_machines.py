@@ -1,0 +1,37 @@
+"""Homes as they are found in the world, and the configuration that each must lead to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.init.conftest import MACHINES, Init, furnish
+from trayagent.config.load import load
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", sorted(path.name for path in MACHINES.iterdir()))
+def test_each_recorded_machine_gets_its_configuration(name: str, home: Path, init: Init) -> None:
+    """What is shown and said is what stands beside the recording, and what is written is the same and loads."""
+    furnish(home, name)
+    shown = init("--print")
+    assert shown.returncode == 0, shown.stderr
+    said = {".toml": shown.stdout, ".txt": shown.stderr}
+    for ending, text in said.items():
+        plain = text.replace(str(home), "{home}").replace(f"gui/{os.getuid()}/", "gui/{uid}/")
+        expected = EXPECTED / f"{name}{ending}"
+        if os.environ.get("RECORD"):  # look at the difference before you keep it
+            expected.write_text(plain)
+        assert plain == expected.read_text()
+    assert not (home / ".config/trayagent").exists()
+
+    done = init("--yes")
+    assert done.returncode == 0, done.stderr
+    written = home / ".config/trayagent/config.toml"
+    assert written.read_text() == shown.stdout
+    assert (written.stat().st_mode & 0o777, written.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    load(written)

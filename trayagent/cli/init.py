@@ -1,0 +1,160 @@
+"""`init`: a first configuration from what keeps ssh connected on this machine today; needs no agent."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from trayagent.cli.out import clean, complain, say
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from trayagent.init.survey import Survey
+
+SLOW_S = 1.0
+"""From when on a person is told what is being looked at."""
+EVERY_S = 0.1
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "init",
+        help="write a first configuration",
+        description="Looks at ~/.ssh/config, running masters, autossh, systemd units, LaunchAgents, crontabs and "
+        "shell aliases, proposes which hosts to keep connected and with which forwards, asks, and writes the "
+        "configuration. An existing one stays as it is; nothing else is changed.",
+    )
+    parser.add_argument("--yes", action="store_true", help="take the proposal without asking")
+    parser.add_argument("--print", dest="only_show", action="store_true", help="show it and write nothing")
+    parser.set_defaults(carry_out=init)
+
+
+def init(args: argparse.Namespace) -> int:
+    """Look, propose, ask, write, and say what can be switched off now."""
+    import asyncio
+    import signal
+
+    from trayagent.config import places
+    from trayagent.init import found, rendered, written
+    from trayagent.init.survey import survey
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    at = places.find(args.config)
+    asks = not args.yes and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    shows = args.only_show or not (args.yes or asks)
+    if not shows:
+        written.refuse_existing(at.config_file)
+    progress = _Progress(sys.stderr)
+    seen = asyncio.run(survey(at, found.this_machine(), progress.told))
+    progress.end()
+    if seen.refused is not None:
+        raise TrayagentError(
+            f"ssh takes none of the hosts: {seen.refused.title}",
+            code="config-error",
+            hint="Mend that, then run trayagent init again; nothing was written.",
+        )
+    if shows:
+        say(rendered.render(seen.hosts).rstrip("\n"))
+        _report(seen, sys.stderr)
+        if not args.only_show:
+            hint = "Write it: trayagent init --yes, or run trayagent init in a terminal."
+            complain(TrayagentError("Nothing was written: there is no terminal to ask in.", hint=hint))
+        return 0
+    hosts = seen.hosts
+    if asks and hosts:
+        from trayagent.init import chooser
+
+        chosen = chooser.choose(hosts)
+        if chosen is None:
+            say("Nothing was written.")
+            return 1
+        hosts = chosen
+    written.write(at.config_file, rendered.render(hosts))
+    listed = [host for host in hosts if host.listed]
+    count = sum(len(host.forwards) for host in listed)
+    say(f"Wrote {clean(str(at.config_file))}: {_plural(len(listed), 'host')}, {_plural(count, 'forward')}.")
+    _report(seen, sys.stdout, frozenset(host.name for host in listed))
+    say("\nStart it: trayagent run (and at each login: trayagent install)")
+    return 0
+
+
+def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) -> None:
+    """Say what else there is to do or to know; `listed` are the hosts that were taken, None: all."""
+    from trayagent.init.rendered import block
+
+    names = frozenset(host.name for host in seen.hosts if host.listed) if listed is None else listed
+    lines: list[str] = []
+    for host in seen.hosts:
+        if host.lines and host.name in names:
+            lines += ["", f"ssh does not know {host.name} yet. Put this into ~/.ssh/config:"]
+            lines += [f"    {line}" for line in block(host.lines)]
+        if host.more and host.name in names:
+            lines += ["", f"Where you still want it, put this into ~/.ssh/config under Host {host.name}:"]
+            lines += [f"    {line}" for line in host.more]
+    needless = [(where, how) for name, where, how in seen.switch_off if name in names]
+    if needless:
+        lines += ["", "To be switched off now, for no port can be held twice:"]
+        lines += [f"    {where}: {how}" for where, how in dict.fromkeys(needless)]
+    left = [host for host in seen.hosts if host.name not in names]
+    if left:
+        lines += ["", "Left out, because it does not start by itself or you said so:"]
+        lines += [f"    {host.name} ({', '.join(host.because)})" for host in left]
+    if seen.explained:
+        lines += ["", "Not needed any more:"]
+        lines += [f"    {what}: {why}" for what, why in seen.explained]
+    if seen.passed_over:
+        lines += ["", "Passed over:"]
+        lines += [f"    {one.where}: {one.why}" for one in seen.passed_over]
+    if seen.others:
+        count = _plural(seen.others, "other host")
+        lines += ["", f"Not listed: {count} of ssh_config. A master of theirs is looked after all the same."]
+    for line in lines:
+        _write(stream, clean(line))
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End as after Ctrl-C: the terminal is given back."""
+    raise SystemExit(128 + number)
+
+
+class _Progress:
+    """What is being looked at, on one line of the terminal, once it takes longer than a moment."""
+
+    def __init__(self, stream: TextIO) -> None:
+        import time
+
+        self._clock = time.monotonic
+        self._stream = stream
+        self._next = self._clock() + SLOW_S
+        self._shown = False
+
+    def told(self, what: str) -> None:
+        """Show it, if it is time; a stream that is no terminal gets a single line."""
+        now = self._clock()
+        on_terminal = self._stream.isatty()
+        if now < self._next or (self._shown and not on_terminal):
+            return
+        self._next, self._shown = now + EVERY_S, True
+        text = f"Looking at {clean(what)} ..."
+        self._stream.write(f"\r\x1b[K{text[:78]}" if on_terminal else text + "\n")
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown and self._stream.isatty():
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

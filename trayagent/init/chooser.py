@@ -1,0 +1,92 @@
+"""The person's choice: with arrow keys on a terminal, with plain questions on a dumb one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TextIO
+
+from trayagent.init.choosing import Choosing
+from trayagent.init.keys import keyboard
+from trayagent.init.proposal import HostProposal, Wish
+from trayagent.init.rendered import option
+
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\r\n"
+_CHOSEN, _NORMAL = "\x1b[7m", "\x1b[0m"
+_LEAST_COLUMNS, _LEAST_LINES = 30, 6
+_ANSWERS: dict[str, Wish] = {"a": "always", "y": "always", "yes": "always", "always": "always", "u": "on-use",
+                             "on-use": "on-use", "n": "leave", "no": "leave", "leave": "leave"}  # fmt: skip
+_LETTERS: dict[Wish, str] = {"always": "a", "on-use": "u", "leave": "n"}
+
+
+def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -> list[HostProposal] | None:
+    """Return what the person wants, None if nothing is to be written. stdin and stdout are a terminal."""
+    size = _size()
+    if (
+        env.get("TERM", "dumb") in {"", "dumb", "unknown"}
+        or size[0] < _LEAST_COLUMNS
+        or size[1] < _LEAST_LINES
+    ):
+        return ask_plainly(hosts, sys.stdin, sys.stdout)
+    choosing = Choosing(hosts)
+    with keyboard(sys.stdin.fileno()) as keys:
+        _out(_ENTER)
+        try:
+            while True:
+                _paint(choosing)
+                key = keys.key()
+                if key == "enter":
+                    return choosing.chosen()
+                if key == "cancel":
+                    return None
+                choosing.press(key, _size()[1])
+        finally:
+            _out(_LEAVE)
+
+
+def ask_plainly(hosts: Sequence[HostProposal], source: TextIO, target: TextIO) -> list[HostProposal] | None:
+    """Ask line by line; an empty answer takes the proposal, the end of the input or q leaves."""
+    chosen = []
+    target.write(
+        "For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.\n"
+    )
+    for host in hosts:
+        words = " ".join(map(option, host.forwards))
+        about = f"{host.name} ({', '.join(host.because)}) {words}".rstrip()
+        while True:
+            target.write("".join(c if c.isprintable() else "?" for c in f"{about} [{_LETTERS[host.wish]}] "))
+            target.flush()
+            line = source.readline()
+            answer = line.strip().lower()
+            if not line or answer in {"q", "quit"}:
+                target.write("\n")
+                return None
+            if not answer or answer in _ANSWERS:
+                break
+            target.write("Please answer a, u, n or q.\n")
+        chosen.append(replace(host, wish=_ANSWERS.get(answer, host.wish)))
+    return chosen
+
+
+def _paint(choosing: Choosing) -> None:
+    lines = choosing.lines(*_size())
+    painted = [f"{_CHOSEN}{text}{_NORMAL}" if is_chosen else text for text, is_chosen in lines]
+    _out(_HOME + _LINE.join(painted) + "\x1b[K" + _REST)
+
+
+def _out(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _size() -> tuple[int, int]:
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return 80, 24
+    # A terminal that does not know its size says 0.
+    return found.columns or 80, found.lines or 24

@@ -1,0 +1,107 @@
+"""The list of proposals that a person changes: which row is chosen, what each is set to, what is seen; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len, set_cell_size
+
+from trayagent.init.keys import Key
+from trayagent.init.proposal import HostProposal, Wish
+from trayagent.init.rendered import option
+
+_NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}
+_WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "leave": "leave out"}
+_SIGNS: dict[Wish, str] = {"always": "[x]", "on-use": "[~]", "leave": "[ ]"}
+_TITLE = "Which hosts shall trayagent look after?"
+_HELP = "arrows: move   space: change   enter: write   q: leave without writing"
+_ROUND = 4  # title, two empty lines and the help stand around the list
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A host, or one of its forwards (`forward` is its place in the host's list)."""
+
+    host: int
+    forward: int | None = None
+
+
+class Choosing:
+    """The state of the list. `dropped` are the forwards that are switched off."""
+
+    def __init__(self, hosts: Sequence[HostProposal]) -> None:
+        self._hosts = list(hosts)
+        self._dropped: set[Row] = set()
+        self._rows = [
+            row
+            for at, host in enumerate(hosts)
+            for row in (Row(at), *(Row(at, n) for n in range(len(host.forwards))))
+        ]
+        self._at = 0
+        self._top = 0
+
+    def press(self, key: Key, height: int) -> None:
+        """Do what a key does here; `height` is how many lines the terminal has."""
+        page = max(1, height - _ROUND - 1)
+        moves = {
+            "up": -1,
+            "down": 1,
+            "page-up": -page,
+            "page-down": page,
+            "home": -len(self._rows),
+            "end": len(self._rows),
+        }
+        if key in moves:
+            self._at = max(0, min(len(self._rows) - 1, self._at + moves[key]))
+        elif key == "space":
+            self._change(self._rows[self._at])
+
+    def _change(self, row: Row) -> None:
+        if row.forward is None:
+            host = self._hosts[row.host]
+            self._hosts[row.host] = replace(host, wish=_NEXT[host.wish])
+        else:
+            self._dropped ^= {row}
+
+    def chosen(self) -> list[HostProposal]:
+        """Return the proposals as they stand now."""
+        return [
+            replace(
+                host,
+                forwards=tuple(f for n, f in enumerate(host.forwards) if Row(at, n) not in self._dropped),
+            )
+            for at, host in enumerate(self._hosts)
+        ]
+
+    def lines(self, width: int, height: int) -> Iterator[tuple[str, bool]]:
+        """Yield what is seen, each line no wider than the terminal, and whether it is the chosen one."""
+        room = max(1, height - _ROUND)
+        self._top = min(max(self._top, self._at - room + 1), self._at)
+        self._top = max(0, min(self._top, len(self._rows) - room))
+        seen = range(self._top, min(self._top + room, len(self._rows)))
+        yield _cut(_TITLE, width), False
+        yield "", False
+        for at in seen:
+            yield _cut(self._row(self._rows[at]), width), at == self._at
+        more = len(self._rows) - len(seen)
+        yield (_cut(f"({more} more lines)", width) if more else ""), False
+        yield _cut(_HELP, width), False
+
+    def _row(self, row: Row) -> str:
+        host = self._hosts[row.host]
+        if row.forward is None:
+            new = "  (new in ssh_config)" if host.lines else ""
+            because = _plain(", ".join(host.because))
+            return f"{_SIGNS[host.wish]} {_plain(host.name)}  {_WORDS[host.wish]}{new}  {because}"
+        on = host.listed and row not in self._dropped
+        return f"      {'[x]' if on else '[ ]'} {_plain(option(host.forwards[row.forward]))}"
+
+
+def _plain(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _cut(text: str, width: int) -> str:
+    """Cut a line to the terminal; wide signs count twice."""
+    return text if cell_len(text) < width else set_cell_size(text, max(1, width - 1)).rstrip()

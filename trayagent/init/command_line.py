@@ -1,0 +1,170 @@
+"""The command line of ssh and autossh; pure. Sources: ssh(1), ssh.c (main), autossh(1), autossh.c (main).
+
+What the words mean to ssh is ssh's matter (`ssh -G` is asked with them); here is only which words they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from trayagent.core.forwards import ForwardKind
+
+_WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
+_FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}
+# What says where the connection goes and what it may do; the rest is about this one process.
+_CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
+_ASKS = frozenset("GOQVW")
+"""Options with which ssh keeps nothing connected: it prints, commands a master, or is a jump's pipe."""
+_OPTION = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
+
+PROGRAMS = ("autossh", "ssh")
+
+
+class NotUnderstood(ValueError):  # noqa: N818  # it says what happened, and is shown to people
+    """The words cannot be a call that keeps something connected; the text is half a sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of ssh or autossh.
+
+    `destination` as it was given; `host` and `user` are its parts. `carried` are the options that `ssh -G`
+    needs to know what the call means, in their order and in separate words. `forwards` are the arguments of
+    -L, -R and -D. `settings` are the -o options, lower case, first value first as for ssh; `flags` the
+    letters that were given. `monitor` is autossh's own -M. `command` are the words for the far side.
+    """
+
+    program: str
+    destination: str
+    host: str
+    user: str | None
+    carried: tuple[str, ...] = ()
+    forwards: tuple[tuple[ForwardKind, str], ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
+    monitor: str | None = None
+    command: tuple[str, ...] = ()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps a connection for its own sake: autossh, or ssh without a session or with forwards."""
+        bare = "N" in self.flags or self.settings.get("sessiontype", "").lower() == "none"
+        return self.program == "autossh" or bare or ("f" in self.flags and bool(self.forwards))
+
+
+def program_of(words: Sequence[str]) -> str | None:
+    """Return "ssh" or "autossh" if the words call it, by whatever path."""
+    name = PurePath(words[0]).name if words else ""
+    return name if name in PROGRAMS else None
+
+
+def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
+    """Return what the words say, the program first; raises NotUnderstood.
+
+    `env` is for AUTOSSH_PORT, which beats -M.
+    """
+    program = program_of(words)
+    if program is None:
+        raise NotUnderstood("it is neither ssh nor autossh")
+    reader = _Reader(program, list(words[1:]))
+    reader.read()
+    if reader.destination is None:
+        raise NotUnderstood("it names no host")
+    if asked := next((f"-{flag}" for flag in sorted(reader.flags & _ASKS)), None):
+        raise NotUnderstood(f"{asked} keeps nothing connected")
+    user, host = _parts(reader.destination)
+    if not host or reader.destination.startswith("-"):
+        raise NotUnderstood(f'"{reader.destination}" is no host')
+    return Call(
+        program,
+        reader.destination,
+        host,
+        user,
+        tuple(reader.carried),
+        tuple(reader.forwards),
+        reader.settings,
+        frozenset(reader.flags),
+        (env or {}).get("AUTOSSH_PORT") or reader.monitor,
+        tuple(reader.command),
+    )
+
+
+class _Reader:
+    """getopt(3) as ssh uses it: clusters, values glued or apart, options before and behind the host."""
+
+    def __init__(self, program: str, words: list[str]) -> None:
+        self._rest = words
+        self._with_value = _WITH_VALUE | ({"M"} if program == "autossh" else frozenset())
+        self.destination: str | None = None
+        self.carried: list[str] = []
+        self.forwards: list[tuple[ForwardKind, str]] = []
+        self.settings: dict[str, str] = {}
+        self.flags: set[str] = set()
+        self.monitor: str | None = None
+        self.command: list[str] = []
+
+    def read(self) -> None:
+        """Read all words."""
+        while self._rest:
+            word = self._rest.pop(0)
+            if word == "--":
+                if self.destination is None and self._rest:
+                    self.destination = self._rest.pop(0)
+                self._end()
+            elif word.startswith("-") and word != "-":
+                self._cluster(word[1:])
+            elif self.destination is None:
+                self.destination = word
+            else:
+                self._rest.insert(0, word)
+                self._end()
+
+    def _end(self) -> None:
+        self.command, self._rest = self._rest, []
+
+    def _cluster(self, letters: str) -> None:
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter not in self._with_value:
+                self._flag(letter)
+                continue
+            if not letters and not self._rest:
+                raise NotUnderstood(f"-{letter} lacks its value")
+            self._value(letter, letters or self._rest.pop(0))
+            return
+
+    def _flag(self, letter: str) -> None:
+        self.flags.add(letter)
+        if letter in _CARRIED:
+            self.carried.append(f"-{letter}")
+
+    def _value(self, letter: str, value: str) -> None:
+        if letter == "M":
+            self.monitor = value
+            return
+        self.flags.add(letter)
+        if letter in _FORWARDS:
+            self.forwards.append((_FORWARDS[letter], value))
+        if letter == "o":
+            self._setting(value)
+        if letter in _CARRIED:
+            self.carried += [f"-{letter}", value]
+
+    def _setting(self, text: str) -> None:
+        match = _OPTION.fullmatch(text)
+        if match is None:
+            raise NotUnderstood(f"-o {text} is no option")
+        self.settings.setdefault(match[1].lower(), match[2].strip().strip('"'))
+
+
+def _parts(destination: str) -> tuple[str | None, str]:
+    """Return user and host of [user@]host or ssh://[user@]host[:port]."""
+    is_uri = destination.startswith("ssh://")
+    text = destination.removeprefix("ssh://").rstrip("/") if is_uri else destination
+    user, at, host = text.rpartition("@")
+    if is_uri:
+        host = host[1 : host.index("]")] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    return (user.partition(";")[0] or None) if at else None, host

@@ -1,0 +1,121 @@
+"""What runs now: autossh, tunnels of ssh, and masters; from /proc and the kernel's list of sockets."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.init.command_line import NotUnderstood, parse, program_of
+from trayagent.init.found import Found, Machine, autossh_only
+from trayagent.ssh.control_sockets import listening
+from trayagent.ssh.flows import flow_of
+from trayagent.ssh.process import Process, ssh_processes
+
+_UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
+# Beside each other only in the masters that trayagent starts.
+_OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process and the unit that it belongs to, "" for none."""
+
+    found: Found
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A master that somebody may want kept: `words` name its host if its command line still shows."""
+
+    control_path: str
+    words: tuple[str, ...]
+    peer: str | None
+
+
+def find(machine: Machine) -> tuple[list[Running], list[Master]]:
+    """Return what keeps a connection by its own command line, and the masters beside that.
+
+    Of processes in another network namespace (a container) nothing is said: they are not this machine's.
+    """
+    here = _network("self")
+    processes = [p for p in ssh_processes(machine.uid, ("ssh", "autossh")) if _network(p.pid) == here]
+    paths = {socket.pid: socket.path for socket in listening(machine.uid)}
+    supervised = {p.pid for p in processes if p.comm == "autossh"}
+    running, masters = [], []
+    for process in processes:
+        if process.ppid in supervised and process.comm == "ssh":
+            continue  # autossh's own child, whose words are told by its parent
+        words = _plain(process.argv)
+        if _keeps(words):
+            running.append(_running(process, words, is_master=process.pid in paths))
+        elif process.pid in paths:
+            flow = flow_of(process.pid)
+            known = words if words and program_of(words) and len(words) > 1 else ()
+            masters.append(Master(paths[process.pid], known, flow.peer_ip if flow is not None else None))
+    return running, masters
+
+
+def _keeps(words: tuple[str, ...]) -> bool:
+    glued = [f"-o{value}" for option, value in itertools.pairwise(words) if option == "-o"]
+    if set(_OURS) <= set(glued):
+        return False
+    try:
+        return parse(words).keeps
+    except NotUnderstood:
+        return False
+
+
+def _running(process: Process, words: tuple[str, ...], *, is_master: bool) -> Running:
+    found = Found(
+        "process",
+        f"{process.comm} with pid {process.pid}",
+        words,
+        autossh_only(_environ(process.pid)),
+        _folder(process.pid),
+        # A master is adopted with all that it carries; anything else stands in the way of its successor.
+        switch_off="" if is_master else f"kill {process.pid}",
+    )
+    return Running(found, _unit(process.pid))
+
+
+def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words; of a process that renamed itself (`ssh: PATH [mux]`) there are none."""
+    return argv if argv and not argv[0].startswith("ssh: ") else ()
+
+
+def _network(pid: int | str) -> str:
+    return _link(f"/proc/{pid}/ns/net")
+
+
+def _folder(pid: int) -> Path:
+    return Path(_link(f"/proc/{pid}/cwd") or "/")
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
+
+
+def _environ(pid: int) -> dict[str, str]:
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in data.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+def _unit(pid: int) -> str:
+    """Return the innermost service of the process's control group; cgroups(7)."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = (_UNIT.search(line) for line in lines)
+    return next((match[1] for match in found if match and not match[1].startswith("user@")), "")

@@ -1,0 +1,139 @@
+"""Which hosts to keep connected, and with which forwards; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Literal
+
+from trayagent.core.forwards import Forward
+from trayagent.init.command_line import Call
+from trayagent.init.found import Found, PassedOver
+from trayagent.init.meaning import Meaning
+
+Wish = Literal["always", "on-use", "leave"]
+Session = Literal["tmux", "screen"]
+
+_STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """Something found, its call (None: only a name shows), and what it means."""
+
+    found: Found
+    call: Call | None
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True)
+class HostProposal:
+    """One host: `wish` is what is proposed ("leave": not to list it), `because` where it was seen.
+
+    `forwards` go into the configuration, `given` are those of ssh_config. `lines` must be put into ssh_config
+    before ssh knows the name; `more` are lines that the calls had and the host lacks.
+    """
+
+    name: str
+    wish: Wish
+    because: tuple[str, ...]
+    forwards: tuple[Forward, ...] = ()
+    given: tuple[Forward, ...] = ()
+    lines: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    session: Session | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Whether it goes into the configuration."""
+        return self.wish != "leave"
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """What has come together for one name so far."""
+
+    wish: Wish = "leave"
+    because: dict[str, None] = field(default_factory=dict)
+    forwards: list[Forward] = field(default_factory=list)
+    given: tuple[Forward, ...] = ()
+    lines: tuple[str, ...] = ()
+    more: dict[str, None] = field(default_factory=dict)
+    session: Session | None = None
+
+
+def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[PassedOver]]:
+    """Return the proposals, the wanted first, and what could not be had together."""
+    gathered: dict[str, _Gathering] = {}
+    passed: list[PassedOver] = []
+    for one in understood:
+        host = gathered.setdefault(one.meaning.name, _Gathering())
+        wish = _wish(one)
+        host.wish = max(host.wish, wish, key=_STRENGTH.__getitem__)
+        host.because[one.found.where] = None
+        host.given = one.meaning.given
+        host.lines = one.meaning.lines
+        host.more |= dict.fromkeys(one.meaning.more)
+        host.session = host.session or session_of(one.call)
+        for forward in one.meaning.forwards:
+            if (why := _clash(forward, one.meaning.name, gathered)) is not None:
+                passed.append(PassedOver(f"{_option(forward)} of {one.found.where}", why))
+            elif forward not in host.forwards:
+                host.forwards.append(forward)
+    proposals = [_proposal(name, host) for name, host in gathered.items()]
+    return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(passed))
+
+
+def _proposal(name: str, host: _Gathering) -> HostProposal:
+    return HostProposal(
+        name, host.wish, tuple(host.because), tuple(host.forwards), host.given, host.lines, tuple(host.more),
+        host.session,
+    )  # fmt: skip
+
+
+def _wish(one: Understood) -> Wish:
+    if not one.found.active:
+        return "leave"
+    if one.found.kind == "master":
+        return "on-use"  # adopted anyway: nobody said that it is wanted tomorrow
+    if one.found.by_hand and (one.call is None or one.call.program != "autossh" or session_of(one.call)):
+        return "on-use"
+    return "always"
+
+
+def session_of(call: Call | None) -> Session | None:
+    """Return what `trayagent attach` does instead of `autossh -t HOST tmux attach`."""
+    for word in call.command if call is not None else ():
+        for program in word.split():
+            if PurePath(program).name == "tmux":
+                return "tmux"
+            if PurePath(program).name == "screen":
+                return "screen"
+    return None
+
+
+def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
+    """Return why a forward cannot be had: another one listens where it would."""
+    if forward.listen.path is None and forward.listen.port == 0:
+        return None  # the server gives each of these a port of its own
+    here = forward.kind != "remote"
+    for other_name, other in gathered.items():
+        if other_name != name and not here:
+            continue
+        for heard in (*other.forwards, *(other.given if other_name == name else ())):
+            same_end = (heard.kind != "remote") == here and heard.listen == forward.listen
+            if same_end and not (other_name == name and heard == forward):
+                return (
+                    f"{_option(heard)} of {other_name} listens there already; give one of them another port"
+                )
+    return None
+
+
+def _option(forward: Forward) -> str:
+    return f"-{forward.kind[0].upper()} {forward.spec}"
+
+
+def with_wishes(proposals: Sequence[HostProposal], wishes: dict[str, Wish]) -> list[HostProposal]:
+    """Return the proposals as the person wants them."""
+    return [replace(p, wish=wishes.get(p.name, p.wish)) for p in proposals]

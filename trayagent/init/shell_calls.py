@@ -1,0 +1,108 @@
+"""The calls of ssh and autossh in shell text, whatever stands before them (env, nohup, sudo, sh -c); pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+
+from trayagent.init import shell_text
+from trayagent.init.command_line import program_of
+
+_KEYWORDS = frozenset(
+    ("if", "then", "elif", "else", "while", "until", "do", "!", "{", "begin", "and", "or", "not")
+)
+_DECLARES = frozenset(("export", "local", "declare", "typeset", "readonly", "set"))
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_OTHER_USER = frozenset(("sudo", "doas", "su", "runuser"))
+# Programs that start another one, and which of their options take a value.
+_WRAPPERS = {
+    "env": "uCS", "nohup": "", "exec": "a", "command": "", "setsid": "", "nice": "n", "ionice": "cnp",
+    "time": "fo", "stdbuf": "ioe", "timeout": "ks", "sshpass": "pfdP", "caffeinate": "tw", "chronic": "",
+    "sudo": "ugCDhpRrTtU", "doas": "uC", "screen": "SceEhLpsTt", "systemd-run": "pEut", "flock": "wEc",
+}  # fmt: skip
+_FIRST_WORDS = {"timeout": 1, "flock": 1}
+"""Words of their own that stand before the program: a time, a lock file."""
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish"))
+_DEEPEST = 3
+"""Shells within shells: `sh -c 'bash -c …'` happens, more is a trap."""
+
+
+class Shelled:
+    """A call of ssh or autossh, with what is set for it, and whether it runs as another user."""
+
+    def __init__(self, words: Sequence[str], env: Mapping[str, str], as_other: bool = False) -> None:
+        self.words = list(words)
+        self.env = dict(env)
+        self.as_other = as_other
+
+
+def calls(text: str, variables: Mapping[str, str], depth: int = 0) -> Iterator[Shelled]:
+    """Yield each call; what is assigned on the way (`HOST=web01; ssh -N $HOST`) is put in.
+
+    Raises ValueError for a quote that does not end.
+    """
+    known = dict(variables)
+    for command in shell_text.commands(text, known):
+        words = list(command)
+        while words and (words[0] in _KEYWORDS or words[0] in _DECLARES):
+            words.pop(0)
+        given = _assignments(words)
+        if not words:
+            known |= given
+        else:
+            yield from unwrapped(words, known | given, depth)
+
+
+def unwrapped(words: Sequence[str], env: Mapping[str, str], depth: int = 0) -> Iterator[Shelled]:
+    """Yield the call in the words of one command: ssh itself, or what a wrapper or shell starts."""
+    left, known, as_other = list(words), dict(env), False
+    while left:
+        if program_of(left):
+            yield Shelled(left, known, as_other)
+            return
+        name = PurePath(left[0]).name
+        as_other = as_other or name in _OTHER_USER
+        if name in _SHELLS or name in {"su", "runuser"}:
+            script = _script(left[1:])
+            if script is not None and depth < _DEEPEST:
+                for call in calls(script, known, depth + 1):
+                    yield Shelled(call.words, call.env, as_other or call.as_other)
+            return
+        if name not in _WRAPPERS:
+            return
+        left = _without(name, left[1:], known)
+
+
+def _assignments(words: list[str]) -> dict[str, str]:
+    """Take the leading NAME=value words off."""
+    found = {}
+    while words and _ASSIGNMENT.match(words[0]):
+        name, _, value = words.pop(0).partition("=")
+        found[name] = value
+    return found
+
+
+def _script(words: Sequence[str]) -> str | None:
+    """Return the text behind -c, also where it ends a cluster (`-lc`)."""
+    for at, word in enumerate(words[:-1]):
+        if re.fullmatch(r"-[A-Za-z]*c", word):
+            return words[at + 1]
+    return None
+
+
+def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
+    """Drop a wrapper's options, its assignments and its own first words."""
+    while words:
+        word = words[0]
+        if word == "--":
+            words = words[1:]
+            break
+        if word.startswith("-") and len(word) > 1:
+            takes = not word.startswith("--") and word[-1] in _WRAPPERS[wrapper]
+            words = words[2:] if takes else words[1:]
+        elif _ASSIGNMENT.match(word):
+            env |= _assignments(words)
+        else:
+            break
+    return words[_FIRST_WORDS.get(wrapper, 0) :]

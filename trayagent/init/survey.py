@@ -1,0 +1,170 @@
+"""The whole look: everything that was found, what it means, and what is proposed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trayagent.config.places import Places
+from trayagent.errors import TrayagentError
+from trayagent.init import cron, launchd, processes, shell_files, ssh_text, systemd
+from trayagent.init.asking import Asker
+from trayagent.init.command_line import NotUnderstood, parse
+from trayagent.init.explained import explained
+from trayagent.init.found import Finding, Found, Machine, PassedOver
+from trayagent.init.meaning import Meaning, Meanings
+from trayagent.init.proposal import HostProposal, Understood, propose, session_of
+
+_ALIASES_FOR_MASTERS = 64
+"""Names that are asked for to find out whose a running master is; the likely ones come first."""
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is proposed; `switch_off` says of each thing found what ends it, `explained` what nobody needs now.
+
+    `refused` is what ssh says if it takes no host at all. `others` counts the aliases that are
+    not proposed.
+    """
+
+    hosts: list[HostProposal]
+    switch_off: list[tuple[str, str, str]] = field(default_factory=list)
+    explained: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    refused: TrayagentError | None = None
+    others: int = 0
+
+
+async def survey(places: Places, machine: Machine, told: Told = lambda _: None) -> Survey:
+    """Look at everything; `told` is called with what is being looked at. Nothing is changed."""
+    told("ssh_config")
+    text = ssh_text.read(places.ssh_config_files)
+    passed = ssh_text.passed_over(places.ssh_config_files, machine)
+    findings, masters = await asyncio.to_thread(_gather, machine, told)
+    passed += [one for one in findings if isinstance(one, PassedOver)]
+    asker = Asker(places, lambda name: told(f"ssh -G {name}"))
+    reader = _Reader(asker, Meanings(asker, text))
+    for one in findings:
+        if isinstance(one, Found):
+            await reader.call(one)
+    await reader.masters(masters, text)
+    await reader.aliases(text.with_forwards)
+    hosts, clashes = propose(reader.understood)
+    explanations = (e for u in reader.understood if u.call is not None for e in explained(u.found, u.call))
+    return Survey(
+        hosts,
+        [(u.meaning.name, u.found.where, end) for u in reader.understood if (end := _end(u))],
+        list(dict.fromkeys(explanations)),
+        list(dict.fromkeys([*passed, *reader.passed, *clashes])),
+        await _refusal(asker) if reader.refused and not reader.understood else None,
+        len(set(text.aliases) - {host.name for host in hosts}),
+    )
+
+
+async def _refusal(asker: Asker) -> TrayagentError | None:
+    """Return what ssh says of any host at all: then its configuration is at fault, not one call."""
+    try:
+        await asker.ask("localhost")
+    except TrayagentError as error:
+        return error
+    return None
+
+
+def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes.Master]]:
+    """Return what is found, in the order of how much it says, and the masters."""
+    told("processes")
+    running, masters = processes.find(machine)
+    told("systemd units")
+    units = list(systemd.find(machine, frozenset(r.unit for r in running if r.unit)))
+    told("crontabs, LaunchAgents and shell files")
+    findings: list[Finding] = [*units, *cron.find(machine), *launchd.find(machine)]
+    known = {one.where for one in units if isinstance(one, Found)}
+    # A process of a unit is that unit's; what it was started with is told by the unit's text.
+    findings += [r.found for r in running if r.unit not in known]
+    return [*findings, *shell_files.find(machine)], masters
+
+
+class _Reader:
+    """Finds out what each thing means, and keeps what was refused."""
+
+    def __init__(self, asker: Asker, meanings: Meanings) -> None:
+        self._asker = asker
+        self._meanings = meanings
+        self.understood: list[Understood] = []
+        self.passed: list[PassedOver] = []
+        self.refused = False
+
+    async def call(self, found: Found) -> None:
+        """Understand a call of ssh or autossh."""
+        try:
+            call = parse(found.words, found.env)
+            if not call.keeps:
+                return
+            meaning = await self._meanings.of(call, found.folder)
+        except TrayagentError as error:
+            self._refuse(found.where, error)
+        except ValueError as error:
+            if not isinstance(error, NotUnderstood):
+                self.passed.append(PassedOver(found.where, str(error)))
+        else:
+            self.understood.append(Understood(found, call, meaning))
+
+    async def aliases(self, names: tuple[str, ...]) -> None:
+        """Understand the aliases that have forwards of their own in ssh_config."""
+        for name in names:
+            await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
+
+    async def masters(self, masters: list[processes.Master], text: ssh_text.SshText) -> None:
+        """Find out whose the running masters are; those of nobody are adopted all the same."""
+        left = {m.control_path: m for m in masters}
+        for master in masters:
+            named = _named(master)
+            likely = [a for a in text.aliases if a == named or a in master.control_path]
+            likely += text.namesakes(master.peer or "")
+            if alias := await self._owner(master, list(dict.fromkeys(likely))):
+                left.pop(master.control_path)
+                await self._alias(_master(master), alias)
+        rest = list(text.aliases[:_ALIASES_FOR_MASTERS]) if left else []
+        for alias, answer in (await self._asker.all(rest)).items():
+            owned = left.pop(answer.resolved.control_path or "", None)
+            if owned is not None:
+                await self._alias(_master(owned), alias)
+
+    async def _owner(self, master: processes.Master, names: list[str]) -> str | None:
+        answers = await self._asker.all(names[:_ALIASES_FOR_MASTERS])
+        return next((n for n, a in answers.items() if a.resolved.control_path == master.control_path), None)
+
+    async def _alias(self, found: Found, name: str) -> None:
+        try:
+            given = (await self._asker.ask(name)).resolved.forwards
+        except TrayagentError as error:
+            self._refuse(name, error)
+        else:
+            self.understood.append(Understood(found, None, Meaning(name, given=given)))
+
+    def _refuse(self, where: str, error: TrayagentError) -> None:
+        self.refused = True
+        self.passed.append(PassedOver(where, f"ssh says: {error.title}"))
+
+
+def _end(one: Understood) -> str:
+    """Return what ends it for good, "" where nothing needs to be ended."""
+    if one.found.kind != "shell":
+        return one.found.switch_off
+    command = "attach" if session_of(one.call) else "reconnect"
+    return f"remove it there; trayagent {command} {one.meaning.name} does the same"
+
+
+def _master(master: processes.Master) -> Found:
+    return Found("master", f"a master that runs on {master.control_path}")
+
+
+def _named(master: processes.Master) -> str | None:
+    """Return the host in a master's command line, if it still shows."""
+    try:
+        return parse(master.words).host if master.words else None
+    except NotUnderstood:
+        return None

@@ -1,0 +1,179 @@
+"""The units of systemd that run ssh or autossh: the user's, and the system's as far as they can be read.
+
+Files and links are read; no manager is asked, so that it works where none runs.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.init import systemd_text
+from trayagent.init.found import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.shell_calls import unwrapped
+
+_SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+           "lib/systemd/system")  # fmt: skip
+_FOR_USERS = ("etc/systemd/user", "run/systemd/user", "usr/local/lib/systemd/user", "usr/lib/systemd/user")
+_CALLS_SSH = re.compile(r"\b(?:auto)?ssh\b")
+_EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec", "StartLimitBurst")
+
+
+@dataclass(frozen=True, slots=True)
+class _Manager:
+    """One service manager: its folders, the first wins; and what its specifiers mean."""
+
+    folders: tuple[Path, ...]
+    system: bool
+    specifiers: dict[str, str]
+
+
+def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """Yield the units' calls; `running` are the units that processes of ours belong to."""
+    for manager in (_user_manager(machine), _system_manager(machine)):
+        wanted = _wanted(manager.folders)
+        for name, path in sorted(_units(manager.folders, wanted | running).items()):
+            yield from _unit(machine, manager, name, path, active=name in wanted or name in running)
+
+
+def _user_manager(machine: Machine) -> _Manager:
+    data = Path(machine.env.get("XDG_DATA_HOME") or machine.home / ".local/share")
+    own = (machine.config_home / "systemd/user", data / "systemd/user")
+    runtime = machine.env.get("XDG_RUNTIME_DIR") or f"/run/user/{machine.uid}"
+    known = _common(machine.user, machine.uid, machine.home) | {
+        "t": runtime,
+        "E": str(machine.config_home),
+        "S": str(machine.env.get("XDG_STATE_HOME") or machine.home / ".local/state"),
+        "C": str(machine.env.get("XDG_CACHE_HOME") or machine.home / ".cache"),
+    }
+    return _Manager((*own, *(machine.root / f for f in _FOR_USERS)), system=False, specifiers=known)
+
+
+def _system_manager(machine: Machine) -> _Manager:
+    known = _common("root", 0, Path("/root")) | {"t": "/run", "E": "/etc", "S": "/var/lib", "C": "/var/cache"}
+    return _Manager(tuple(machine.root / f for f in _SYSTEM), system=True, specifiers=known)
+
+
+def _common(user: str, uid: int, home: Path) -> dict[str, str]:
+    name = socket.gethostname()
+    return {"u": user, "U": str(uid), "h": str(home), "H": name, "l": name.partition(".")[0]}
+
+
+def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
+    """Return each service by its name with the file that describes it; templates by their instances."""
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for entry in _entries(folder):
+            if entry.name.endswith(".service"):
+                files.setdefault(entry.name, Path(entry.path))
+    units = {name: path for name, path in files.items() if "@." not in name}
+    for name in named:
+        template = re.sub(r"@[^@]*\.service$", "@.service", name)
+        if template != name and name not in units and template in files:
+            units[name] = files[template]
+    instanced = {units[name] for name in units if "@" in name}
+    # A template that nothing starts says something, too: how the person is used to starting it.
+    return units | {name: path for name, path in files.items() if "@." in name and path not in instanced}
+
+
+def _wanted(folders: tuple[Path, ...]) -> frozenset[str]:
+    """Return the services that something starts by itself: links in .wants and .requires folders."""
+    folders_of_links = (
+        entry.path for f in folders for entry in _entries(f) if entry.name.endswith((".wants", ".requires"))
+    )
+    return frozenset(entry.name for folder in folders_of_links for entry in _entries(Path(folder)))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active: bool) -> Iterator[Finding]:
+    texts = []
+    for file in (path, *_drop_ins(manager.folders, name)):
+        text = text_of(file)
+        if isinstance(text, PassedOver):
+            yield PassedOver(machine.shown(file), text.why)
+        elif text is not None:
+            texts.append(text)
+    if not any(_CALLS_SSH.search(text) for text in texts):
+        return  # also what is masked: a link to /dev/null has no text
+    unit = systemd_text.parse(*texts)
+    table = systemd_text.specifiers(name, manager.specifiers)
+    user = systemd_text.resolved(
+        unit.get("Service.User", ["root" if manager.system else machine.user])[-1], table
+    )
+    try:
+        env = machine.variables | systemd_text.environment(unit, list(_env_files(unit, table)), table)
+        calls = [call for words in systemd_text.commands(unit, env, table) for call in unwrapped(words, env)]
+    except ValueError as error:
+        yield PassedOver(machine.shown(path), str(error))
+        return
+    flag = "" if manager.system else " --user"
+    sudo = "sudo " if manager.system and machine.uid != 0 else ""
+    for call in calls:
+        if user not in {machine.user, str(machine.uid)} or call.as_other:
+            why = f"runs as {'another user' if call.as_other else user}, whose keys are not yours"
+            yield PassedOver(f"{name} ({machine.shown(path)})", why)
+            continue
+        if name.endswith("@.service"):
+            yield PassedOver(f"{name} ({machine.shown(path)})", "is a template that nothing starts")
+            continue
+        yield Found(
+            "unit",
+            name,
+            tuple(call.words),
+            autossh_only(call.env),
+            _folder(unit, table, machine, manager),
+            active=active or not any(key.startswith("Install.") for key in unit),
+            switch_off=f"{sudo}systemctl{flag} disable --now {name}",
+            extras=tuple(
+                f"{key}=" for key in _EXTRAS if unit.get(f"Service.{key}") or unit.get(f"Unit.{key}")
+            ),
+        )
+
+
+def _drop_ins(folders: tuple[Path, ...], name: str) -> list[Path]:
+    """Return the files of NAME.d folders in the order of their names; of two with one name the first folder's."""
+    stems = ["service", *_prefixes(name)]
+    if "@" in name:
+        stems.append(re.sub(r"@[^@]*\.service$", "@.service", name))
+    found: dict[str, Path] = {}
+    for stem in dict.fromkeys([name, *reversed(stems)]):
+        for folder in folders:
+            for entry in _entries(folder / f"{stem}.d"):
+                if entry.name.endswith(".conf"):
+                    found.setdefault(entry.name, Path(entry.path))
+    return [found[key] for key in sorted(found)]
+
+
+def _prefixes(name: str) -> list[str]:
+    """Return `a-.service` and `a-b-.service` for a-b-c.service."""
+    stem = name.rpartition(".")[0].partition("@")[0]
+    return [f"{stem[: at + 1]}.service" for at, sign in enumerate(stem) if sign == "-" and at + 1 < len(stem)]
+
+
+def _env_files(unit: systemd_text.Unit, table: dict[str, str]) -> Iterator[str]:
+    """Yield the texts of EnvironmentFile=; absent ones are passed over, whether or not a - allows it."""
+    for value in unit.get("Service.EnvironmentFile", ()):
+        pattern = systemd_text.resolved(value.lstrip("-").strip('"'), table)
+        for file in sorted(glob.glob(pattern)):  # noqa: PTH207  # Path.glob takes no absolute pattern
+            text = text_of(Path(file))
+            if isinstance(text, str):
+                yield text
+
+
+def _folder(unit: systemd_text.Unit, table: dict[str, str], machine: Machine, manager: _Manager) -> Path:
+    given = unit.get("Service.WorkingDirectory", [""])[-1].lstrip("-")
+    if given in {"", "~"}:
+        return machine.home if given == "~" or not manager.system else Path("/")
+    return Path(systemd_text.resolved(given, table))

@@ -1,0 +1,74 @@
+"""The configuration file, put in place in one step and never over another one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from trayagent.config.load import load
+from trayagent.config.safety import folder_danger
+from trayagent.errors import TrayagentError
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise TrayagentError (config-exists) if something has that name, a dead link too."""
+    if os.path.lexists(path):
+        raise TrayagentError(
+            f"{path} exists already; it stays as it is.",
+            code="config-exists",
+            hint="See what would be proposed: trayagent init --print. For a new one, rename the old one first.",
+        )
+
+
+def write(path: Path, text: str) -> None:
+    """Write the file (0600; a folder that is made is 0700) once the text has proved to load.
+
+    Raises TrayagentError: config-exists, or what stops it from being written or read.
+    """
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if beside := folder_danger(path):
+            folder, why = beside
+            raise TrayagentError(
+                f"The folder {folder} {why}: a configuration in it would be refused.",
+                code="config-error",
+                hint=f"Take the right away: chmod go-w {folder}",
+            )
+        _write(path, text)
+    except OSError as error:
+        raise TrayagentError(
+            f"{path} cannot be written: {error.strerror}.",
+            code="config-error",
+            hint="Choose another place: trayagent --config FILE init",
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the start
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        load(fresh)
+        _name(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _name(fresh: Path, path: Path) -> None:
+    """Give the file its name, unless somebody else was faster."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}:
+            raise
+        refuse_existing(path)  # a file system without hard links
+        fresh.replace(path)
