@@ -44,7 +44,6 @@ REFUSED_WINDOW_S = 600.0
 REFUSED_MAX = 2
 
 # Changed keys are tried beside a living master; a certificate that is renewed every few minutes is no news.
-TRIAL_EVERY_S = 60.0
 TRIALS_PER_HOUR = 6
 
 # Herding: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.

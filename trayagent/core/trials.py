@@ -17,7 +17,7 @@ from trayagent.core.logins import asks_person
 from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
 from trayagent.core.servers import dropped, ended, free_at, server_of, started
 from trayagent.core.texts import refused_next_time
-from trayagent.core.timing import HOUR_S, TRIAL_EVERY_S, TRIALS_PER_HOUR
+from trayagent.core.timing import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.turn import Turn
 
 
@@ -128,8 +128,6 @@ def _allowed_at(turn: Turn, host: Host) -> float | None:
     if free is None:
         return None
     at = max(free, refusable_at(host, now))
-    if begun:
-        at = max(at, begun[-1] + TRIAL_EVERY_S)
     if len(begun) >= TRIALS_PER_HOUR:
         at = max(at, begun[-TRIALS_PER_HOUR] + HOUR_S)
     return at

@@ -15,6 +15,9 @@ View = Mapping[str, Any]
 _DOWN = {"checking", "connecting", "waiting"}
 _NEEDS_PERSON = {"needs-sign-in", "failed"}
 
+# What a login is refused for; of a living connection it is told before that goes.
+_REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failures"}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -58,6 +61,8 @@ def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | Non
     name, code, state = host["name"], _code(host), host["state"]
     if state in _NEEDS_PERSON and code in WARNINGS and code != "vpn-needs-sign-in":
         return Finding(code, name, _words(host), (name,))
+    if state == "connected" and code in _REFUSED_NEXT_TIME:
+        return Finding("refused-next-time", name, _words(host), (name,))
     if state == "connected":
         broken = any(f["state"] == "failed" for f in host["forwards"])
         return Finding("forward-failed", name, _forward_words(host), (name,)) if broken else None

@@ -69,6 +69,7 @@ _ROWS = (
     ),
     Row("passphrase-needed", "{names}: a key is locked", "{problem}"),
     Row("auth-denied", "{names}: sign-in needed", "{problem}"),
+    Row("refused-next-time", "{names}: the next login will be refused", "{problem}"),
     Row("host-key-unknown", "{names}: unknown host key", "{problem}", per_subject=True),
     Row(
         "host-key-changed",

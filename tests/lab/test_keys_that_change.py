@@ -1,0 +1,180 @@
+"""Keys that change beside a living master: what the server says of them is known before that master goes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.matrix import until
+from tests.lab.test_logins import CONFIG, asked, other_key, refusals, server, stays, use_key
+from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.files import keygen
+
+
+def why(agent: Agent) -> str:
+    """Return the last decisions about the host."""
+    return agent.cli("why", "web01").stdout
+
+
+def up(lab: Lab, agent: Agent, *config: str) -> tuple[Sshd, int]:
+    """Connect; return the server and the master's pid."""
+    sshd = server(lab, *config)
+    agent.start(CONFIG)
+    return sshd, int(agent.wait_state("web01", "connected")["pid"])
+
+
+def problem(agent: Agent) -> dict[str, Any] | None:
+    """Return the problem of the host, which must be connected."""
+    found: dict[str, Any] | None = agent.wait_state("web01", "connected")["problem"]
+    return found
+
+
+def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: Lab, agent: Agent) -> None:
+    """authorized_keys was replaced, the laptop got another key: one login, a warning, the connection stays.
+
+    The warning ends when the right key is there, and `reconnect` uses it.
+    """
+    sshd, pid = up(lab, agent)
+    events = agent.events()
+    right = other_key(lab)
+    wrong = lab.files.root / "wrong"
+    keygen(wrong)
+    use_key(lab, wrong)
+    until("it is said", lambda: problem(agent))
+    said = problem(agent)
+    assert said is not None
+    assert said["code"] == "auth-denied"
+    assert "next login" in said["title"]
+    assert "trayagent reconnect web01" in said["hint"]
+    assert "keys-refused" in why(agent)
+    assert refusals(sshd) == 1
+    assert events.wait("sign-in-needed", "web01")["code"] == "auth-denied"
+    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+
+    use_key(lab, right)
+    until("it is over", lambda: problem(agent) is None)
+    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+    assert agent.cli("reconnect", "web01").returncode == 0
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+    told = [e for e in events.drain() if e["event"] == "sign-in-needed"]
+    assert len(told) == 1
+
+
+def test_reconnect_itself_says_that_the_new_key_is_refused_and_keeps_the_connection(
+    lab: Lab, agent: Agent
+) -> None:
+    """What only changed on the server is seen by no trial; the user's own word finds it out, and harms nothing."""
+    sshd, pid = up(lab, agent)
+    other_key(lab)
+    stays("nobody asks", lambda: asked(sshd) == 1)
+    done = agent.cli("reconnect", "web01")
+    assert done.returncode == 1
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+
+def test_a_key_that_is_written_again_as_it_was_is_not_tried(lab: Lab, agent: Agent) -> None:
+    """A backup, a sync or `touch` is no rotation: no login."""
+    sshd, _ = up(lab, agent)
+    same = lab.files.root / "same"
+    for suffix in ("", ".pub"):
+        shutil.copy(lab.files.key.with_name(lab.files.key.name + suffix), f"{same}{suffix}")
+    use_key(lab, same)
+    lab.files.key.touch()
+    stays("no login", lambda: asked(sshd) == 1, 3.0)
+
+
+def test_keys_that_change_all_the_time_beside_a_connection_are_refused_twice_at_most(
+    lab: Lab, agent: Agent
+) -> None:
+    """A script that runs wild locks nobody's account, and the connection stays."""
+    sshd, pid = up(lab, agent)
+    for number in range(3):
+        key = lab.files.root / f"wrong-{number}"
+        keygen(key)
+        use_key(lab, key)
+        until("it was seen", lambda count=number: why(agent).count("try-keys") > count)  # type: ignore[misc]
+        until("it was asked", lambda count=number: refusals(sshd) == min(count + 1, 2))  # type: ignore[misc]
+    stays("at most 2 logins", lambda: refusals(sshd) <= 2)
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+
+@contextmanager
+def ssh_agent(lab: Lab, *asking: str) -> Iterator[dict[str, str]]:
+    """Run an ssh-agent in the laptop; `asking` are the words of a program that answers its questions."""
+    socket = lab.files.root / "agent"
+    env = {"SSH_AUTH_SOCK": str(socket)}
+    asks = {"SSH_ASKPASS": asking[0], "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"} if asking else {}
+    child = lab.laptop.popen(["ssh-agent", "-D", "-a", str(socket)], env=asks)
+    try:
+        until("the ssh-agent listens", socket.exists)
+        yield env
+    finally:
+        child.terminate()
+        child.wait(5)
+
+
+def encrypt(lab: Lab, key: Path) -> None:
+    """Give a key a passphrase."""
+    lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(key)])
+
+
+@pytest.mark.parametrize("holds", ["nothing", "locked", "the old key"])
+def test_a_key_that_only_the_user_can_unlock_is_not_tried(lab: Lab, agent: Agent, holds: str) -> None:
+    """An encrypted key that the ssh-agent does not hold: no login, and `why` says that nobody was asked."""
+    with ssh_agent(lab) as env:
+        agent.env.update(env)
+        if holds != "nothing":
+            assert lab.laptop.popen(["ssh-add", "-q", str(lab.files.key)], env=env).wait(5) == 0
+        sshd, _ = up(lab, agent)
+        if holds == "locked":
+            asks = script(lab, "echo secret")
+            lock = {**env, "SSH_ASKPASS": asks, "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"}
+            assert lab.laptop.popen(["ssh-add", "-x"], env=lock).wait(5) == 0
+        before = asked(sshd)
+        key = lab.files.root / "new"
+        keygen(key)
+        encrypt(lab, key)
+        use_key(lab, key)
+        until("it is said", lambda: "keys-not-tried" in why(agent))
+        assert asked(sshd) == before
+        assert problem(agent) is None
+
+
+def script(lab: Lab, text: str) -> str:
+    """Write a program."""
+    path = lab.files.root / f"script-{abs(hash(text))}"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
+    lab: Lab, agent: Agent, accepted: bool
+) -> None:
+    """The agent's key asks for a confirmation at each use: the trial knows what the server thinks of it without."""
+    questions = lab.files.root / "questions"
+    questions.touch()
+    with ssh_agent(lab, script(lab, f"echo asked >>{questions}")) as env:
+        agent.env.update(env)
+        sshd, pid = up(lab, agent)
+        new = lab.files.root / "new"
+        keygen(new)
+        assert lab.laptop.popen(["ssh-add", "-q", "-c", str(new)], env=env).wait(5) == 0
+        if accepted:
+            shutil.copy(new.with_suffix(".pub"), lab.files.authorized_keys)
+        else:
+            other_key(lab)
+        encrypt(lab, new)
+        use_key(lab, new)
+        until("it was tried", lambda: "keys-pass" in why(agent) or "keys-refused" in why(agent))
+        assert ("keys-pass" in why(agent)) is accepted
+        assert (problem(agent) is None) is accepted
+        assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+        assert sshd.logins() == 1
+    assert questions.read_text() == ""

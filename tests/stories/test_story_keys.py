@@ -1,0 +1,207 @@
+"""Keys that change beside a living master: tried once, quietly, and told before the old connection goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME, NOTHING
+from tests.stories.teller import ALWAYS, ON_USE, Story, failure
+from trayagent.core import events as e
+from trayagent.core.actions import Dial, DialBare, Kill, TryKeys
+from trayagent.core.hosts import Wish
+
+
+def changed(story: Story, *names: str) -> None:
+    """Let the keys of these hosts be others."""
+    story.post(e.KeysChanged(story.t, names or ("web",)), "keys changed")
+
+
+def tried(story: Story, name: str = "web") -> int:
+    """Return the number of the trial that runs."""
+    number = story.host(name).trial.running
+    assert number is not None, "no trial runs"
+    return number
+
+
+def ends(story: Story, verdict: e.TrialVerdict, name: str = "web") -> None:
+    """Let the trial be over."""
+    said = failure("auth", positive=True) if verdict == "refused" else None
+    story.post(e.TrialEnded(story.t, name, tried(story, name), verdict, "told=so", said), f"trial: {verdict}")
+
+
+def test_a_refusal_is_told_while_the_old_connection_lives(story: Story) -> None:
+    """The host stays connected, the problem is there, and one event asks for the user."""
+    story.connected(scene=HOME)
+    story.after(60)
+    changed(story)
+    story.after(1)
+    ends(story, "refused")
+    story.expect("""
+        60.000 keys changed
+                web: row 0 try-keys
+            TryKeys web
+        61.000 trial: refused
+                web: row 0 keys-refused
+    """)
+    assert story.shown("web") == "connected"
+    assert story.problem("web") == "auth-denied"
+    assert len(story.told("sign-in-needed")) == 1
+    assert not story.did(Kill)
+
+
+def test_what_was_refused_to_a_trial_is_not_asked_again_when_the_connection_goes(story: Story) -> None:
+    """The stale master is proven dead by a bare knock, and then the user is needed: no second refused login."""
+    story.connected(scene=HOME)
+    story.after(60)
+    changed(story)
+    ends(story, "refused")
+    story.after(60).network(CAFE)
+    assert story.did(DialBare)
+    story.after(0.3).ready("web", bare=True)
+    story.after(1).ended("web", 101)
+    assert not story.did(Dial)
+    assert story.shown("web") == "needs-sign-in"
+
+
+def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:
+    """That the old connection lives says nothing of the next one."""
+    story.connected(scene=HOME)
+    story.after(60)
+    changed(story)
+    ends(story, "refused")
+    story.after(60).post(e.UserLooked(story.t), "looked")
+    story.answered("web")
+    assert story.problem("web") == "auth-denied"
+
+
+def test_a_later_trial_that_passes_clears_the_warning(story: Story) -> None:
+    """The right key is there now, and everything is as before."""
+    story.connected(scene=HOME)
+    story.after(60)
+    changed(story)
+    ends(story, "refused")
+    story.after(5)
+    changed(story)
+    ends(story, "passed")
+    assert story.problem("web") is None
+    story.after(60).ended("web", kind="died")
+    assert story.did(Dial), "it may log in again"
+
+
+def test_a_login_of_ones_own_answers_the_question_too(story: Story) -> None:
+    """`reconnect` uses the new key; a trial that still waited would be one login too many."""
+    story.connected(scene=HOME)
+    story.network(NOTHING)
+    changed(story)
+    story.after(5).network(CAFE)
+    story.after(0.5).ready("web")
+    story.took_over("web")
+    assert story.host("web").trial.wanted_at is None
+    assert not story.did(TryKeys)
+
+
+@pytest.mark.parametrize("verdict", ["unknown", "skipped"])
+def test_what_proves_nothing_changes_nothing(story: Story, verdict: e.TrialVerdict) -> None:
+    """A line that fails just now, or a key that would ask the user, is no refusal."""
+    story.connected(scene=HOME)
+    changed(story)
+    ends(story, verdict)
+    assert story.problem("web") is None
+    assert story.host("web").retry.kind is None
+
+
+def test_two_refused_logins_in_ten_minutes_are_all(story: Story) -> None:
+    """However often the key changes; the last change is tried when the ten minutes are over."""
+    story.connected(scene=HOME)
+    for _ in range(20):
+        changed(story)
+        if story.host("web").trial.running is not None:
+            ends(story, "refused")
+        story.after(5)
+    assert len(story.did(TryKeys)) == 2
+    story.after(600)
+    assert len(story.did(TryKeys)) == 3
+
+
+def test_a_certificate_that_is_renewed_all_the_time_is_tried_six_times_an_hour(story: Story) -> None:
+    """Each trial is a login in the server's log."""
+    story.connected(scene=HOME)
+    for _ in range(60):
+        changed(story)
+        if story.host("web").trial.running is not None:
+            ends(story, "passed")
+        story.after(59)
+    assert len(story.did(TryKeys)) == 6
+
+
+def test_a_change_during_a_trial_is_tried_after_it(story: Story) -> None:
+    """One at a time, and none forgotten."""
+    story.connected(scene=HOME)
+    changed(story)
+    story.after(1)
+    changed(story)
+    assert len(story.did(TryKeys)) == 1
+    ends(story, "passed")
+    assert len(story.did(TryKeys)) == 2
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [Wish(listed=True, connect="never"), Wish(listed=True, connect="always", interactive=True)],
+    ids=["never", "interactive"],
+)
+def test_no_trial_where_no_login_of_ours_would_go_by_itself(story: Story, wish: Wish) -> None:
+    """Hands off, or a person would be asked."""
+    story.connected(wish=wish, scene=HOME)
+    changed(story)
+    story.after(3600)
+    assert not story.did(TryKeys)
+
+
+def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
+    """What they started with options of their own tells nothing of ours; what we started, we ask for."""
+    story.connected(scene=HOME)
+    story.found("box")
+    story.resolved("box")
+    changed(story, "box")
+    assert not story.did(TryKeys, "box")
+    ours = story.host("box")
+    assert ours.master is not None
+    story.state = replace(
+        story.state,
+        hosts={**story.state.hosts, "box": replace(ours, master=replace(ours.master, ours=True))},
+    )
+    changed(story, "box")
+    assert story.did(TryKeys, "box")
+
+
+def test_a_paused_or_offline_host_is_tried_when_it_is_not_any_more(story: Story) -> None:
+    """Connect's rules hold for a trial as for any login."""
+    story.connected(wish=ON_USE, scene=HOME)
+    story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
+    changed(story)
+    assert not story.did(TryKeys)
+    story.after(60).post(e.UserResume(story.t, ("web",)), "resume")
+    assert len(story.did(TryKeys)) == 1
+    ends(story, "passed")
+    story.network(NOTHING)
+    changed(story)
+    story.after(60)
+    assert len(story.did(TryKeys)) == 1
+    story.network(HOME)
+    story.after(0.05).answered("web")
+    assert len(story.did(TryKeys)) == 2
+
+
+def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_only(story: Story) -> None:
+    """Without one, the trial would log in to the jump host, which nobody asked about."""
+    story.connected(scene=HOME)
+    story.resolved("web", jump="gate")
+    changed(story)
+    assert not story.did(TryKeys)
+    assert "jump" in story.why("web")
+    story.connected("gate", ALWAYS, HOME)
+    changed(story)
+    assert story.did(TryKeys)
