@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,10 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
+    # What many have there; bash reads it for every command that ssh brings.
+    (lab.files.far_home / ".bashrc").write_text(
+        "export SSH_AUTH_SOCK=~/.ssh/agent.sock\necho hello from bashrc\n"
+    )
     pane = Pane(lab)
     with ssh_agent(lab, "mine") as socket:
         agent.env["SSH_AUTH_SOCK"] = str(socket)
@@ -102,9 +107,29 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
         assert "mine" in pane.says("timeout 5 ssh-add -l")
         assert agent.wait_state("web01", "connected")["problem"] is None
 
+        with always_there(lab):
+            assert agent.cli("reconnect", "web01").returncode == 0
+            agent.wait_state("web01", "connected")
+        assert "mine" in pane.says("timeout 5 ssh-add -l")
+
         assert agent.cli("disconnect", "web01").returncode == 0
         assert target(lab) is None, "the link of a connection that has ended"
         pane.end()
+
+
+@contextmanager
+def always_there(lab: Lab) -> Iterator[None]:
+    """Check that the link leads to a socket all the time."""
+    look = f"echo; while sleep 0.005; do [ -S {link(lab)} ] || echo gone; done"
+    child = lab.server.popen(["sh", "-c", look], stdout=subprocess.PIPE)
+    assert child.stdout
+    child.stdout.readline()
+    try:
+        yield
+    finally:
+        child.terminate()
+        said, _ = child.communicate(timeout=5)
+    assert said == "", "a moment without an agent"
 
 
 @contextmanager
@@ -184,3 +209,29 @@ def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent:
         assert "reconnect" in problem["hint"]
         assert "agent_socket" in agent.cli("why", "web01").stdout
     assert link(lab).read_text() == "mine" if there == "file" else target(lab) == "/run/user/0/keyring/ssh"
+
+
+def test_the_link_follows_the_configuration_and_says_what_is_missing(lab: Lab, agent: Agent) -> None:
+    """It goes when it is not wanted any more; without ForwardAgent `status` names the option."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    with ssh_agent(lab, "mine") as socket:
+        agent.env["SSH_AUTH_SOCK"] = str(socket)
+        agent.start(CONFIG)
+        agent.wait_state("web01", "connected")
+        until("the link is there", lambda: target(lab))
+        agent.configure("[hosts.web01]\n")
+        until("the link is gone", lambda: target(lab) is None)
+        lab.ssh_config({"web01": {**SERVER, "ForwardAgent": "no"}})
+        agent.configure(CONFIG.replace("agent.sock", "it's an agent.sock"))
+        until("it is said", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        problem = agent.wait_state("web01", "connected")["problem"]
+        assert "ForwardAgent yes" in problem["hint"]
+
+        lab.ssh_config({"web01": SERVER})
+        until("nothing is wrong", lambda: agent.host("web01")["problem"] is None)  # type: ignore[index]  # listed
+        assert target(lab) is None
+        assert (link(lab).parent / "it's an agent.sock").is_symlink(), (
+            "this master forwards the agent all along"
+        )

@@ -50,6 +50,8 @@ class Hands:
                 self._observe(action)
             case a.Dial() | a.DialBare():
                 self._dial(action)
+            case a.TryKeys():
+                self._try_keys(action)
             case a.Abort():
                 self._attempts.pop(action.attempt).cut = True
             case a.TakeOver():
@@ -126,6 +128,29 @@ class Hands:
             bare=bare, through=through,
             established=lambda: mine(e.AttemptEstablished(0, action.name, number)),
             ready=ready, failed=failed, expects=getattr(self._world.machines, role.machine),
+        )  # fmt: skip
+
+    def _try_keys(self, action: a.TryKeys) -> None:
+        world, role = self._world, self._world.roles[action.name]
+
+        def ends(verdict: e.TrialVerdict, failure: Failure | None = None) -> None:
+            self._attempts.pop(action.attempt)
+            world.post(e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1))
+
+        def failed(kind: FailureKind, positive: bool) -> None:
+            world.rules.failed(action.name, action.attempt, kind)
+            failure = Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive)
+            ends("refused" if kind == "auth" and positive else "unknown", failure)
+
+        def ready(connection: Connection) -> None:
+            connection.closed = True
+            world.rules.over(action.attempt)
+            ends("passed")
+
+        self._attempts[action.attempt] = Handshake(
+            world.clock, world.net, world.machines, role.peer,
+            bare=False, through=world.jump(role), established=lambda: None,
+            ready=ready, failed=failed, expects=getattr(world.machines, role.machine),
         )  # fmt: skip
 
     def _take_over(self, action: a.TakeOver) -> None:

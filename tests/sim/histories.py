@@ -47,6 +47,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "credentials expired": ("web", "home", "internal"),
     "credentials renewed": ("",),
     "files touched": ("",),
+    "keys changed": ("",),
     "dropping": ("web", "home"),
     "dropping over": ("",),
     "busy": ("web", "home"),
@@ -196,6 +197,7 @@ _OF_SERVERS = {
     "credentials expired",
     "credentials renewed",
     "files touched",
+    "keys changed",
     "dropping",
     "dropping over",
     "busy",
@@ -207,16 +209,16 @@ def _server(world: World, word: str, which: str) -> bool:
         return False
     machine: Machine = getattr(world.machines, which or "web")
     match word:
-        case "reboot":
-            world.reboot(which, 0.0)
-        case "nologin":
-            world.reboot(which, 90.0)
+        case "reboot" | "nologin":
+            world.reboot(which, 90.0 if word == "nologin" else 0.0)
         case "credentials expired":
             machine.accepts_login = False
         case "credentials renewed":
             renew(world)
         case "files touched":
             world.post(e.CredentialsChanged(0))
+        case "keys changed":
+            change_keys(world)
         case "dropping":
             machine.dropping = True
         case "dropping over":
@@ -252,7 +254,13 @@ def renew(world: World) -> None:
     """Let every login work again, and the files say so."""
     for machine in (world.machines.web, world.machines.home, world.machines.internal):
         machine.accepts_login = True
+    change_keys(world)
+
+
+def change_keys(world: World) -> None:
+    """Let all files of keys be others; a little later they are compared."""
     world.post(e.CredentialsChanged(0))
+    world.clock.after(2.0, lambda: world.post(e.KeysChanged(0, tuple(world.roles))))
 
 
 def heal(world: World) -> None:

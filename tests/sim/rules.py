@@ -52,7 +52,7 @@ class Rules:
     def before(self, action: a.Action, state: State) -> None:
         """Check an action against the world as it is when the action is carried out."""
         match action:
-            case a.Dial() | a.DialBare():
+            case a.Dial() | a.DialBare() | a.TryKeys():
                 self._dial(action)
             case a.SendProbe():
                 self._hands_off(action.name, "probed")
@@ -107,7 +107,12 @@ class Rules:
 
     # 2. Nothing where it may not be tried, and nothing too often.
 
-    def _dial(self, action: a.Dial | a.DialBare) -> None:
+    def over(self, number: int) -> None:
+        """A login succeeded and was ended at once."""
+        tried = self.tried[number]
+        tried.succeeded = tried.over = True
+
+    def _dial(self, action: a.Dial | a.DialBare | a.TryKeys) -> None:
         name, now, world = action.name, self.world.clock.now, self.world
         by_user = isinstance(action, a.Dial) and action.purpose == "user"
         role = world.roles[name]
@@ -120,7 +125,7 @@ class Rules:
         self._hands_off(name, "dialled")
         self._may_be_tried(name, "attempt")
         assert role.alias or isinstance(action, a.DialBare), self._says(name, "a login for a stranger")
-        assert not (role.wish is not None and role.wish.interactive and isinstance(action, a.Dial)), (
+        assert not (role.wish is not None and role.wish.interactive and not isinstance(action, a.DialBare)), (
             self._says(name, "a login where a person is asked")
         )
         if isinstance(action, a.Dial):

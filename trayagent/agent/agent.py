@@ -146,7 +146,7 @@ class Agent:
             stop=self.stop,
             environment=self._client_environment,
             looked=self._scan,
-            attached=lambda name: self._linking.claim(name, now=True),
+            attached=self._linking.claim,
             ready=self._ready,
         )
         self._server = Server(places.ipc_socket, handler)

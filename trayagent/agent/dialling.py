@@ -50,6 +50,9 @@ _FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
 # Nobody is there to answer a window; a pop-up behind the user's back is worse than a failure.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 
+BeforeEnd = Callable[[str, Master], Awaitable[None]]
+"""Does what has to be done for a host through a living master before one of its masters ends."""
+
 
 class Dialling:
     """Starts masters and puts them in place; what comes of it are events."""
@@ -87,15 +90,15 @@ class Dialling:
         """End an attempt."""
         self._tasks.cancel(f"attempt {action.attempt}")
 
-    def take_over(self, action: a.TakeOver, host: Host) -> None:
-        """Put a new master in the old one's place."""
-        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host))
+    def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+        """Put a new master in the old one's place; where the old one lives still, `before` is given the new one."""
+        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host, before))
 
     def discard(self, action: a.Discard) -> None:
         """End a master that nobody needs."""
         self._tasks.start(f"discard {action.master.pid}", self._end(action.master))
 
-    def kill(self, action: a.Kill, before: Callable[[str, Master], Awaitable[None]]) -> None:
+    def kill(self, action: a.Kill, before: BeforeEnd) -> None:
         """End a stale or unwanted master; one that lives still is left to `before` first."""
         self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
 
@@ -254,9 +257,9 @@ class Dialling:
 
     # Putting in place.
 
-    async def _take_over(self, action: a.TakeOver, host: Host) -> None:
+    async def _take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
         try:
-            await self._put_in_place(action, host)
+            await self._put_in_place(action, host, before)
         except Exception:
             self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, _bug(host)))
             await end(action.master)
@@ -264,7 +267,7 @@ class Dialling:
         finally:
             self._records.end_attempt(action.master.control_path)
 
-    async def _put_in_place(self, action: a.TakeOver, host: Host) -> None:
+    async def _put_in_place(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
         path, new, old = self.control_path(host), action.master, action.old
         if old is not None:
             path = old.control_path
@@ -288,10 +291,12 @@ class Dialling:
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
             return
+        new = replace(new, control_path=path)
         if old is not None:
+            if host.attempt is not None and host.attempt.purpose == "user":
+                await before(host.name, new)
             await end(old, ask=False)
             self._records.drop_master(old.pid)
-        new = replace(new, control_path=path)
         self._records.add_master(new, host.name, [])
         self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
 
@@ -309,7 +314,7 @@ class Dialling:
             return
         self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
 
-    async def _kill(self, action: a.Kill, before: Callable[[str, Master], Awaitable[None]]) -> None:
+    async def _kill(self, action: a.Kill, before: BeforeEnd) -> None:
         if action.gently:
             await before(action.name, action.master)
         await self._end(action.master)

@@ -69,7 +69,7 @@ class AgentEffects:
             case a.TryKeys() if host is not None:
                 self._trying.begin(action, host)
             case a.TakeOver() if host is not None:
-                self._dialling.take_over(action, host)
+                self._dialling.take_over(action, host, self._linking.hand_over)
             case a.EnsureForwards():
                 self._forwarding.ensure(action)
             case a.Tell():

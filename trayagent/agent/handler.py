@@ -116,7 +116,11 @@ class AgentHandler:
         self._shell.post(UserReconnect(time.monotonic(), chosen))
         await asyncio.sleep(0)
         await self._until(lambda: not any(self._busy(n) for n in chosen))
-        return {"hosts": [self._outcome(n, before.get(n)) for n in chosen]}
+        outcomes = [self._outcome(n, before.get(n)) for n in chosen]
+        for outcome in outcomes:
+            if outcome["name"] in names and outcome.get("replaced"):
+                self._attached(outcome["name"])  # whoever says this is here
+        return {"hosts": outcomes}
 
     async def _log_in(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         name = args["host"]

@@ -20,7 +20,7 @@ from trayagent.ssh.mux.errors import Timeout
 
 log = logging.getLogger(__name__)
 
-_RELEASE_S = 1.0  # the user waits for the end of the connection, and a link that dangles harms nobody
+_USER_WAITS_S = 1.0  # for the end of a connection; a link that dangles for a moment harms nobody
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]
@@ -55,21 +55,28 @@ class Linking:
             elif self._due(host) is not None and not self._tasks.running(_task(host.name)):
                 self._tasks.start(_task(host.name), self._make(host.name))
 
-    def claim(self, name: str, *, now: bool) -> None:
-        """Let this machine's connection have the link, whoever has it: the user is here.
-
-        `now`: through the living master; else through the next one.
-        """
+    def claim(self, name: str) -> None:
+        """Let this machine's connection have the link, whoever has it: the user is here."""
         if self._wanted(name) is None:
             return
         self._claimed.add(name)
-        if now:
-            self._done.pop(name, None)
-            self.keep(self._state())
+        self._done.pop(name, None)
+        self.keep(self._state())
 
     async def made(self, name: str) -> None:
         """Wait until the link of this host has been seen to; at once where none is on its way."""
         await self._tasks.finished([_task(name)])
+
+    async def hand_over(self, name: str, new: Master) -> None:
+        """Let the link point to a new master's socket before the old master goes; never raises, never waits long."""
+        link = self._wanted(name)
+        if link is None:
+            return
+        ours = self._records.agent_socket(name)
+        with suppress(TrayagentError):
+            found = await agent_socket.take(new.control_path, link, ours, claim=True, timeout_s=_USER_WAITS_S)
+            if found is not None and found.outcome == "linked":
+                self._records.set_agent_socket(name, found.words)
 
     async def release(self, name: str, master: Master) -> None:
         """Take the link away because the master is about to end in good order; never raises, never waits long."""
@@ -78,7 +85,7 @@ class Linking:
             return
         self._tasks.cancel(_task(name))
         with suppress(TrayagentError):
-            await agent_socket.release(master.control_path, link, ours, timeout_s=_RELEASE_S)
+            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _unwanted(self, host: Host) -> None:
         done = self._done.pop(host.name, None)
@@ -93,7 +100,7 @@ class Linking:
 
     async def _release(self, master: Master, link: str, ours: str) -> None:
         with suppress(TrayagentError):
-            await agent_socket.release(master.control_path, link, ours, timeout_s=_RELEASE_S)
+            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
         """Return what is to be done for a host now, None when it is done or cannot be."""

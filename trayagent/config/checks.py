@@ -11,6 +11,7 @@ from trayagent.core.forwards import ForwardKind
 # ssh 9.6 and later refuse these in a host's name, because they mean something to a shell.
 SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")
 PATTERN_SIGNS = frozenset("*?!")
+LONGEST_SOCKET = 103  # what every system's address of a Unix socket holds; macOS has the shortest
 LONGEST_NAME = 255  # DNS (RFC 1035); no alias needs more
 
 
@@ -69,7 +70,10 @@ def command(words: tuple[str, ...]) -> None:
 
 
 def far_path(text: str) -> None:
-    """Check a path on the far side: absolute or in the home folder, one line."""
+    """Check the path of a socket on the far side: absolute or in the home folder, one line."""
+    if len(text.encode()) > LONGEST_SOCKET:
+        msg = f"a socket's path has at most {LONGEST_SOCKET} bytes"
+        raise ValueError(msg)
     if not text.isprintable() or not text.startswith(("/", "~/")) or text.endswith("/"):
         msg = f'"{text}" is not an absolute path, nor one that begins with ~/'
         raise ValueError(msg)

@@ -93,9 +93,17 @@ def release_script(link: str, ours: str) -> str:
     return f"{_names(link, ours)}{_ANSWERS}{_RELEASE}"
 
 
-async def take(control_path: str, link: str, ours: str | None, *, claim: bool) -> Linked | None:
+async def take(
+    control_path: str,
+    link: str,
+    ours: str | None,
+    *,
+    claim: bool,
+    timeout_s: float = oneshot.DEADLINE_S,
+) -> Linked | None:
     """Make the link through this master; None where the far side runs nothing. Raises what `oneshot.run` does."""
-    lines = await oneshot.run(control_path, take_script(link, ours, claim=claim), want_agent=True)
+    script = take_script(link, ours, claim=claim)
+    lines = await oneshot.run(control_path, script, want_agent=True, timeout_s=timeout_s)
     if lines is None:
         return None
     for line in lines:
