@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "flicker": tuple(FLICKERS),
     "flapping": ("cafe", "twin"),
     "blink": ("home", "cafe"),
+    "tentative": ("wlan0", "eth0"),
     "swallowed": ("0.3", "1.1", "3.2", "12.0"),
     "router advertisement": ("",),
     "docker": ("",),
@@ -116,7 +117,7 @@ def _network(world: World, word: str, which: str) -> bool:
             world.unplug(which)
         case "flicker":
             world.change_network(lambda _net: None, FLICKERS[which])
-        case "flapping" | "blink" | "swallowed":
+        case "flapping" | "blink" | "tentative" | "swallowed":
             _flap(world, word, which)
         case "sleep":
             world.sleep({SPOTS[which].interface: SPOTS[which]} if which else {})
@@ -133,6 +134,13 @@ def _flap(world: World, word: str, which: str) -> None:
         world.unplug("wlan0")
         world.clock.run_until(world.clock.now + 0.05)
         world.plug(which)
+        return
+    if word == "tentative":  # its addresses are given anew, and nothing is sent from them for a while
+        spot = world.net.spots.get(which)
+        own = {spot.address.partition("/")[0]} if spot is not None else set()
+        world.change_network(lambda net: net.tentative.update(own), Touched(addresses=frozenset(own)))
+        world.clock.run_until(world.clock.now + 1.7)
+        world.change_network(lambda net: net.tentative.clear())
         return
     if word == "swallowed":  # a question lost in a hole: its retransmission is due some time after
         holes = {spot.segment for spot in world.net.spots.values()}

@@ -76,6 +76,7 @@ class Net:
     docker: bool = False
     rtt_s: float = 0.040
     extra: int = 0  # privacy addresses that router advertisements brought
+    tentative: set[str] = field(default_factory=set)  # addresses that nothing is sent from yet
     _tunnels: int = 0
     _scene: Scene | None = None
 
@@ -116,6 +117,10 @@ class Net:
             scene = scene.down(name)
         if self.extra and "wlan0" in self.spots:
             scene = scene.with_address("wlan0", f"2001:db8:10::{self.extra + 100:x}/64")
+        for face in scene.interfaces:
+            for address in face.addresses:
+                if address.ip in self.tentative:
+                    scene = scene.with_address(face.name, str(address), tentative=True, first=True)
         if self.docker:
             scene += DOCKER
         if self.tunnel_number is not None:
@@ -133,8 +138,13 @@ class Net:
             return Flow(route.source, peer, TUN, self.tunnel_number)
         return Flow(route.source, peer, self._segment_of(route.interface) or "")
 
-    def carries(self, flow: Flow) -> bool:
-        """Report whether packets of this flow get to where it once led, and back."""
+    def carries(self, flow: Flow, *, soon: bool = False) -> bool:
+        """Report whether packets of this flow get to where it once led, and back.
+
+        `soon`: once no address is tentative any more.
+        """
+        if flow.local in self.tentative and not soon:
+            return False
         lookup = Lookup(flow.peer, flow.local)
         route = self.scene().snapshot([lookup]).matched[lookup]
         if route is None or not self._up(route.interface):

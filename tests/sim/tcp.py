@@ -89,7 +89,9 @@ class Connection:
 
     def speaks_within(self, seconds: float) -> bool:
         """Report whether it would deliver a byte within that time, the world staying as it is."""
-        return self.carries and (self.due is None or self.due < self.clock.now + seconds)
+        same = self.machine.up and self.machine.boot == self.boot and not self.closed
+        soon = self.due is None or self.due < self.clock.now + seconds
+        return same and soon and self.net.carries(self.flow, soon=True)
 
     def send(self) -> None:
         """Send a byte; behind what waits for its retransmission, if something does."""

@@ -46,16 +46,19 @@ class Scene:
         faces = tuple(replace(i, up=False) if i.name == name else i for i in self.interfaces)
         return replace(self, interfaces=faces, label=f"{self.label}, {name} without carrier")
 
-    def with_address(self, name: str, text: str, *, deprecated: bool = False, first: bool = False) -> Scene:
+    def with_address(
+        self, name: str, text: str, *, deprecated: bool = False, tentative: bool = False, first: bool = False
+    ) -> Scene:
         """Return the same with one more address (or the same one with another flag)."""
-        new = _address(text, deprecated=deprecated)
+        new = replace(_address(text, deprecated=deprecated), tentative=tentative)
 
         def changed(i: Interface) -> Interface:
             rest = tuple(a for a in i.addresses if a.ip != new.ip)
             return replace(i, addresses=(new, *rest) if first else (*rest, new))
 
         faces = tuple(changed(i) if i.name == name else i for i in self.interfaces)
-        return replace(self, interfaces=faces, label=f"{self.label}, {text}{' deprecated' * deprecated}")
+        flags = " deprecated" * deprecated + " tentative" * tentative
+        return replace(self, interfaces=faces, label=f"{self.label}, {text}{flags}")
 
     def snapshot(self, lookups: Iterable[Lookup]) -> Snapshot:
         """Return what the kernel would say."""

@@ -111,3 +111,51 @@ def test_a_tunnel_is_in_doubt_when_the_wifi_under_it_roamed(story: Story) -> Non
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     story.after(60).network(elsewhere + VPN)
     assert story.did(Dial), "the control comes first"
+
+
+OWN, OTHER, SERVER_6 = "2001:db8:10::2", "2001:db8:10::99/64", "2001:db8:113::10"
+
+
+def test_a_tentative_address_is_given_its_time_though_another_one_gets_through(story: Story) -> None:
+    """After a flicker nothing is sent from it for a second or two; it is asked when it may speak, and lives."""
+    both = HOME_6.with_address("wlan0", OTHER)
+    story.connected(scene=both, local=OWN, server=SERVER_6)
+    still = both.with_address("wlan0", f"{OWN}/64", tentative=True).called("home, tentative")
+    story.after(60).network(still, Touched(addresses=frozenset({OWN}), links=frozenset({"wlan0"})))
+    story.after(1.8)
+    assert story.shown("web") == "checking"
+    story.network(both.called("home again"))
+    story.after(0.05).answered("web")
+    story.expect("""
+        60.000 network: home, tentative (2001:db8:10::2 wlan0 flickered)
+                web: row 0 suspect
+        61.800 network: home again
+                web: row 5 probe
+            probe web pid=101
+        61.850 probe of web answered
+                web: row 6 keep
+    """)
+
+
+def test_what_was_asked_just_before_the_flicker_is_asked_again_after_it(story: Story) -> None:
+    """The older question went nowhere; no control begins while the address is tentative."""
+    both = HOME_6.with_address("wlan0", OTHER)
+    story.connected(scene=both, local=OWN, server=SERVER_6)
+    story.after(60).network(both, Touched(links=frozenset({"wlan0"})))
+    still = both.with_address("wlan0", f"{OWN}/64", tentative=True).called("home, tentative")
+    story.after(0.1).network(still, Touched(addresses=frozenset({OWN})))
+    story.after(1.8).network(both)
+    assert not story.did(Dial)
+    assert len(story.did(SendProbe)) == 2
+
+
+def test_an_address_that_stays_tentative_is_waited_for_no_longer_than_three_seconds(story: Story) -> None:
+    """Its network refused it (a duplicate): what it carried is judged as any other."""
+    both = HOME_6.with_address("wlan0", OTHER)
+    story.connected(scene=both, local=OWN, server=SERVER_6)
+    still = both.with_address("wlan0", f"{OWN}/64", tentative=True)
+    story.after(60).network(still, Touched(addresses=frozenset({OWN})))
+    story.after(2.9)
+    assert not story.did(SendProbe)
+    story.after(0.2)
+    assert story.did(SendProbe)

@@ -97,6 +97,7 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
 
 def path_differs(old: MasterPath, new: MasterPath) -> bool:
     """Report whether the path itself changed; that the kernel prefers our source again takes no doubt away."""
+    new = replace(new, tentative=old.tentative)
     return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
 
 

@@ -76,7 +76,8 @@ class Master:
 class MasterPath:
     """The path of a master: what must not change for its connection to be beyond doubt.
 
-    While the local address is missing nothing else counts.
+    While the local address is missing nothing else counts. That it is `tentative` is no change of the path,
+    but nothing is sent from it meanwhile.
     """
 
     present: bool
@@ -85,6 +86,7 @@ class MasterPath:
     prefix: str | None = None
     gateway: str | None = None
     source_differs: bool = False
+    tentative: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,12 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
     wary = delta.underlay_changed and _in_tunnel(host, turn)
     # A path that is seen for the first time is a change only where it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
+    settled = host.path is not None and host.path.tentative and not path.tentative
     host = turn.put(
         host,
         path=path,
+        # What was asked while nothing could be sent is asked again, now that it can.
+        probe=None if settled else host.probe,
         place=_better_known(host.place, place),
         changed_at=now if changed else host.changed_at,
         wary_at=now if wary and path.present else host.wary_at,

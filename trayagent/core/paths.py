@@ -168,15 +168,23 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     local = lookup.local
     if local is not None and not snapshot.has_address(local.partition("%")[0]):
         return MasterPath(present=False)
+    mine = [a for i in snapshot.interfaces for a in i.addresses if a.ip == local]
+    tentative = any(a.tentative for a in mine)
     route = snapshot.matched.get(lookup)
     if route is None:
-        return MasterPath(present=True)
+        return MasterPath(present=True, tentative=tentative)
     chosen = snapshot.matched.get(_lookup(lookup.peer))
     # A deprecated source is still ours to send from; only newer connections avoid it.
-    deprecated = any(a.deprecated and a.ip == local for i in snapshot.interfaces for a in i.addresses)
+    deprecated = any(a.deprecated for a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(
-        True, _up(snapshot, route.interface), route.interface, route.prefix, route.gateway, differs
+        True,
+        _up(snapshot, route.interface),
+        route.interface,
+        route.prefix,
+        route.gateway,
+        differs,
+        tentative,
     )
 
 

@@ -15,6 +15,10 @@ RTT_BOUNDS_S = (0.001, 3.0)
 # An address may flicker (DHCP renewal, a supplicant's restart): gone for good only after this.
 ADDRESS_GONE_S = 0.250
 
+# An IPv6 address is tentative for a second after a random delay of at most one (RFC 4862, 5.4): the kernel sends
+# nothing from it meanwhile, and what it carried goes on after that. One that stays so was refused by its network.
+TENTATIVE_S = 3.0
+
 # An answer to an older question may be read this long after it came, and so after the change that it seems to survive.
 CROSSED_S = 0.100
 

@@ -22,6 +22,7 @@ from trayagent.core.timing import (
     SILENT_FLOOR_SOURCE_DIFFERS_S,
     SILENT_RTTS,
     SILENT_RTTS_SOURCE_DIFFERS,
+    TENTATIVE_S,
     WOKEN_S,
 )
 
@@ -63,6 +64,9 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
             return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
     if host.gone_at is not None:
         return _address_gone(host, way, host.gone_at, now)
+    usable_at = host.changed_at + TENTATIVE_S
+    if host.path is not None and host.path.tentative and now < usable_at:
+        return Verdict(5, "wait", f"local={master.local} address=tentative", look_at=usable_at)
     if host.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
     return _silent(host, way, host.probe.sent_at, master, now)
