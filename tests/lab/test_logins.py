@@ -98,6 +98,27 @@ def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: L
     assert agent.host("web01")["problem"] is None  # type: ignore[index]  # it was there just now
 
 
+def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: Agent) -> None:
+    """Stopped, killed at once after its login, started again: one login; with another key it is connected."""
+    sshd = server(lab)
+    key = other_key(lab)
+    agent.start(CONFIG)
+    until("the login is refused", lambda: refusals(sshd) == 1)
+    agent.kill9()
+    for _ in range(2):
+        agent.start()
+        in_trouble(agent, "needs-sign-in", "auth-denied")
+        agent.stop()
+    agent.start()
+    stays("one login", lambda: asked(sshd) == 1)
+    agent.stop()
+    use_key(lab, key)  # while no agent runs
+    agent.start()
+    agent.wait_state("web01", "connected")
+    agent.stop()
+    assert json.loads((agent.state_dir / "agent.json").read_text())["hosts"]["web01"]["refusal"] is None
+
+
 def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, agent: Agent) -> None:
     """However often the network changes, a refused login is no reason to ask again."""
     sshd = server(lab)

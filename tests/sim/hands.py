@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.handshake import Handshake
 from tests.sim.tcp import Connection
+from trayagent.agent.refusals import STOPS
 from trayagent.core import actions as a
 from trayagent.core import events as e
 from trayagent.core.failure import Failure, FailureKind
@@ -175,6 +176,11 @@ class Hands:
             return
         paused = None if host.paused_until is None else host.paused_until - self._world.clock.now
         worked = self._world.clock.now - host.worked_at if host.worked_at > 0 else None
+        now, retry = self._world.clock.now, host.retry
+        stop = None
+        if retry.kind is not None and retry.kind in STOPS and host.problem is not None:
+            stop = e.Refusal(retry.kind, host.problem, None if retry.at is None else retry.at - now)
         self._world.kept[name] = e.Remembered(
-            0, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked
-        )
+            now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
+            refused_ago_s=tuple(now - at for at in host.refused), refusal=stop,
+        )  # fmt: skip

@@ -247,7 +247,6 @@ class Rules:
     def restarted(self) -> None:
         """Another agent: attempts of the one before are over."""
         self.tried.clear()
-        self.refused.clear()
 
     def _says(self, name: str, what: str) -> str:
         return f"t={self.world.clock.now:.3f} {name}: {what}\n{self.world.told()}"

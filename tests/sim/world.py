@@ -120,10 +120,20 @@ class World:
         for name in wishes:
             self.post(e.HostResolved(0, name, self.roles[name].resolved(), self.roles[name].hop()))
             if name in self.kept:
-                self.post(self.kept[name])
+                self.post(self._aged(name))
         for living in list(self.living.values()):
             self._found(living, fresh=False)
         self.post(e.Started(0))
+
+    def _aged(self, name: str) -> e.Remembered:
+        """Return what was kept of a host, as old as it is by now."""
+        kept = self.kept[name]
+        age = self.clock.now - kept.at
+        due = kept.refusal.retry_in_s if kept.refusal is not None else None
+        refusal = (
+            replace(kept.refusal, retry_in_s=max(due - age, 0.0)) if kept.refusal and due else kept.refusal
+        )
+        return replace(kept, refused_ago_s=tuple(a + age for a in kept.refused_ago_s), refusal=refusal)
 
     # The user.
 
@@ -235,7 +245,7 @@ class World:
     def _found(self, living: Living, *, fresh: bool) -> None:
         role = self.roles[living.host]
         if role.wish is None and role.name in self.kept and role.name not in self.state.hosts:
-            self.post(self.kept[role.name])
+            self.post(self._aged(role.name))
         self.post(e.MasterFound(0, role.name, living.master, stranger=not role.alias, fresh=fresh))
         if role.alias and role.wish is None:
             self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN
-from tests.stories.teller import ALWAYS, Story
+from tests.stories.teller import ALWAYS, Story, failure
 from trayagent.core import events as e
 from trayagent.core.actions import Dial, DialBare
 from trayagent.core.failure import FailureKind
@@ -495,3 +495,59 @@ def test_no_network_no_attempt(story: Story) -> None:
                 web: row 1 dial
             dial web #2 connect
     """)
+
+
+def refused_before(story: Story, *ago_s: float) -> None:
+    """Begin at home with a host whose logins an earlier agent saw refused."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    refusal = e.Refusal("auth", failure("auth").problem)
+    story.post(e.Remembered(story.t, "web", refused_ago_s=ago_s, refusal=refusal))
+    story.resolved("web")
+    story.started()
+
+
+def test_a_refused_login_stays_refused_for_the_next_agent(story: Story) -> None:
+    """A new agent is no reason to ask again; a key that changed meanwhile is, within what accounts bear."""
+    refused_before(story, 30.0, 20.0)
+    story.after(3600)
+    assert not story.did(Dial)
+    assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "auth-denied")
+
+
+def test_refusals_of_an_earlier_agent_count(story: Story) -> None:
+    """Two refused within ten minutes, however many agents that were: the third waits."""
+    refused_before(story, 500.0, 20.0)
+    story.post(e.CredentialsChanged(story.t, ("web",)))
+    story.after(99)
+    assert not story.did(Dial)
+    story.after(2)
+    assert story.did(Dial)
+
+
+def test_a_control_that_fails_is_no_failure_of_a_host_that_is_kept(story: Story) -> None:
+    """Its old connection lives: nobody is told of a failure, nor asked to sign in; `why` has it."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.2).fails("web", "auth", positive=True)
+    story.answered("web")
+    assert story.shown("web") == "connected"
+    assert not story.told("connect-failed")
+    assert not story.told("sign-in-needed")
+    assert any("kind=auth" in w.evidence for w in story.whys)
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_a_control_that_is_refused_is_told_once_the_old_one_is_gone(story: Story, itself: bool) -> None:
+    """Killed as stale or ended by itself: the host needs the user, and one event says so."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.2).fails("web", "auth", positive=True)
+    if itself:
+        story.ended("web", kind="died")
+    else:
+        story.after(5)
+        story.ended("web")
+    assert story.shown("web") == "needs-sign-in"
+    assert len(story.told("connect-failed")) == 1
+    assert len(story.told("sign-in-needed")) == 1

@@ -82,7 +82,7 @@ class Agent:
         self._network_name: str | None = None
         self._scan_again = False
         self._environment = Environment()
-        self._records = Records(places.state_dir / "agent.json")
+        self._records = Records(places.state_dir / "agent.json", self._environment.agent_mark)
         self._history = History(places.history_db)
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
@@ -208,15 +208,16 @@ class Agent:
         self._shell.touch(Touched())
         self._shell.post(self._configuring.event())
         names = set(self._configuring.config.hosts)
+        await self._leftovers.clear()
         now = time.monotonic()
-        for name, kept in self._records.hosts().items():
-            if name in names:
-                self._shell.post(remembered(name, kept, now))
+        past = {name: kept for name, kept in self._records.hosts().items() if name in names}
+        for name, kept in past.items():
+            self._shell.post(remembered(name, kept, now))
         self._shell.start(self._effects)
         await self._tasks_done(f"resolve {name}" for name in names)
         if self._noticing is not None:  # before the look: what appears after it is seen
             self._noticing.follow_folders(self._shell.state)
-        await self._leftovers.clear()
+            self._noticing.changed_meanwhile(past, self._environment.agent_mark())
         await self._discovery.scan(lambda: self._shell.state)
         self._leftovers.remove_logs()
         self._shell.post(Started(time.monotonic()))

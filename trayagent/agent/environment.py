@@ -22,6 +22,14 @@ class Environment:
             environment["SSH_AUTH_SOCK"] = self._auth_sock
         return environment
 
+    def agent_mark(self) -> str:
+        """Return what names the ssh-agent of now: one that was started anew has another name."""
+        try:
+            seen = os.stat(self._auth_sock or "")  # noqa: PTH116  # "" is no path
+        except OSError:
+            return ""
+        return f"{self._auth_sock} {seen.st_ino} {seen.st_ctime_ns}"
+
     def shown(self, client: Mapping[str, str]) -> bool:
         """Take up what a client's environment says; report whether it is news."""
         offered = client.get("SSH_AUTH_SOCK")

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from trayagent.agent.discovery import describe
 from trayagent.agent.records import Begun, Records
+from trayagent.core.retry import REFUSED_KINDS
 from trayagent.ssh.command import escaped
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
 from trayagent.ssh.ending import abandon, end, remove_stale
+from trayagent.ssh.failures import classify
+from trayagent.ssh.launch import said
 from trayagent.ssh.process import Process, read, ssh_processes
 
 
@@ -39,6 +42,8 @@ class Leftovers:
         ready = next((s for s in sockets if s.path == path), None)
         if ready is not None:
             await self._place(ready.pid, path, begun)
+        else:
+            self._count(begun)
         listeners = {
             s.pid for s in sockets
         }  # one that was renamed into place keeps its first words, and stays
@@ -64,6 +69,14 @@ class Leftovers:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):
             Path(begun.log).rename(self._log_of(pid))
+
+    def _count(self, begun: Begun) -> None:
+        """Keep a refused login that its agent did not live to see: one that dies at each start must lock no account."""
+        log = Path(begun.log)
+        failure = classify(said(log), host=begun.host, exit_status=None)
+        if failure.kind in REFUSED_KINDS:
+            with contextlib.suppress(OSError):
+                self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
 
     def remove_logs(self) -> None:
         """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""

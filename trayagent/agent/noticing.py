@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from trayagent.agent import refusals
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.files import Files
 from trayagent.agent.obstacles import nearest
@@ -18,6 +20,7 @@ from trayagent.config.errors import ConfigError
 from trayagent.config.places import Places
 from trayagent.core.actions import Tell
 from trayagent.core.events import CredentialsChanged
+from trayagent.core.hosts import Host
 from trayagent.core.state import State
 
 log = logging.getLogger(__name__)
@@ -66,7 +69,7 @@ class Noticing:
         ]
         sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
         self._ssh_files = frozenset(self._resolver.files)
-        keys = {f.parent for f in self._credential_files(state)}
+        keys = {f.parent for f in self._credential_files(state.hosts.values())}
         config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
         self._follow(sockets | config, keys | {self._places.ansible_cp})
 
@@ -79,6 +82,15 @@ class Noticing:
                 break
         self._missing = frozenset(awaited - found)
 
+    def changed_meanwhile(self, past: Mapping[str, Mapping[str, Any]], agent_mark: str) -> None:
+        """Let a refused login be tried again where something changed while no agent ran."""
+        ssh = {self._configuring.path, *self._ssh_files}
+        for name, kept in past.items():
+            host = self._shell.state.hosts.get(name)
+            files = ssh | self._credential_files([host]) if host is not None else ssh
+            if refusals.outdated(kept, agent_mark, files):
+                self._shell.post(CredentialsChanged(time.monotonic(), (name,)))
+
     def file_changed(self, path: Path) -> None:
         """Say what a changed file means."""
         if path == self._configuring.path:
@@ -87,7 +99,7 @@ class Noticing:
             path.parent == f.parent for f in self._ssh_files if f != path and path.suffix == ".conf"
         ):
             self._soon("ssh configuration", self._ssh_changed)
-        elif path in self._credential_files(self._shell.state):
+        elif path in self._credential_files(self._shell.state.hosts.values()):
             self._soon("credentials", self._credentials_changed)
             self._key_changed(path)
         elif path.is_socket():
@@ -133,9 +145,9 @@ class Noticing:
         self._due[what] = asyncio.get_running_loop().call_later(_SETTLE_S, do)
 
     @staticmethod
-    def _credential_files(state: State) -> frozenset[Path]:
+    def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:
         found: set[Path] = set()
-        for host in state.hosts.values():
+        for host in hosts:
             resolved = host.resolved
             if resolved is None:
                 continue

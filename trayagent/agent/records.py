@@ -11,11 +11,14 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trayagent.agent import refusals
 from trayagent.core.events import Remembered
+from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, Master, Place
 
 log = logging.getLogger(__name__)
@@ -43,8 +46,10 @@ class Begun:
 class Records:
     """The file and what is in it. A damaged file is put aside: the agent must start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, agent_mark: Callable[[], str] = str) -> None:
+        """`agent_mark` names the ssh-agent of now."""
         self._path = path
+        self._agent_mark = agent_mark
         self._boot = boot_id()
         self._data: dict[str, Any] = {
             "version": VERSION, "masters": {}, "attempts": {}, "hosts": {}, "paused_until": None,
@@ -137,7 +142,14 @@ class Records:
             "login": host.login,
             "sentinel": self.has_sentinel(host.name),
             "agent_socket": self.agent_socket(host.name),
+            **refusals.kept(host, wall, self._agent_mark()),
         }
+        self._write()
+
+    def refused_unseen(self, name: str, failure: Failure, at: float) -> None:
+        """Keep that a login of an agent that died was refused; `at` is seconds of the wall clock."""
+        known = self._data["hosts"].setdefault(name, {})
+        known.update(refusals.one_more(known, failure, at, self._agent_mark()))
         self._write()
 
     def hosts(self) -> dict[str, dict[str, Any]]:
@@ -219,4 +231,6 @@ def remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
         addresses=tuple(kept.get("addresses", ())),
         login_worked_ago_s=wall_now - worked if worked is not None else None,
         login=kept.get("login", "quiet"),
+        refused_ago_s=refusals.ago_s(kept, wall_now),
+        refusal=refusals.refusal(kept, wall_now),
     )

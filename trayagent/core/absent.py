@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Resolve
-from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, wanted
+from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure, wanted
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import waits_for_person
@@ -65,6 +65,8 @@ def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
         return put_in_place(turn, host, attempt, 1, "master=none control=ready")
     knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
     if knows_all or (not attempt.unwanted and not holds(turn, attempt, way)):
+        if attempt.refused is not None:  # as a control it was the old one's affair, that ended meanwhile
+            tell_failure(turn, host, attempt.refused)
         host = give_up_attempt(turn, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
         turn.put(host, asked=host.asked or again)

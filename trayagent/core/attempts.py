@@ -9,6 +9,7 @@ from trayagent.core.gate import Gate, gate
 from trayagent.core.hosts import Attempt, Host, Purpose
 from trayagent.core.logins import asks_person
 from trayagent.core.paths import is_private
+from trayagent.core.problems import Problem
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.servers import ended, free_at, may_abort, started
 from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
@@ -165,3 +166,11 @@ def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: s
     replaces = old.pid if old is not None else None
     turn.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
     return False, None
+
+
+def tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool = False) -> None:
+    """Let everybody know; whoever is `there`, at the terminal, need not be called."""
+    retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
+    turn.tell("connect-failed", host.name, problem.title, code=problem.code, retry_in_s=retry_in_s)
+    if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
+        turn.tell("sign-in-needed", host.name, problem.title)

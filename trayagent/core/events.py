@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trayagent.core.failure import Failure
+from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.hosts import ForwardState, Hop, LoginKind, Master, Place, Wish
 from trayagent.core.network import Snapshot, Touched
 from trayagent.core.problems import Problem
@@ -69,8 +69,17 @@ class ManagerSaid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """The refused login that an earlier agent ended with; `retry_in_s` None: nothing is due."""
+
+    kind: FailureKind
+    problem: Problem
+    retry_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered(Event):
-    """What an earlier agent kept about a host."""
+    """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins."""
 
     name: str
     held: bool = False
@@ -80,6 +89,8 @@ class Remembered(Event):
     addresses: tuple[str, ...] = ()
     login_worked_ago_s: float | None = None
     login: LoginKind = "quiet"
+    refused_ago_s: tuple[float, ...] = ()
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trayagent.core.actions import EnsureForwards, Kill, Observe, SendProbe
-from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start
+from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
 from trayagent.core.logins import waits_for_person
@@ -120,6 +120,8 @@ def _kill(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) 
     turn.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
     turn.do(Kill(host.name, master))
     problem = host.attempt.refused if host.attempt is not None else None
+    if problem is not None:
+        tell_failure(turn, host, problem)
     if problem is None and not host.stranger and not waits_for_person(host):  # those are told when it is gone
         problem = person_needed(host)
     killing = host.killing | {master.pid}

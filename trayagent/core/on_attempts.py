@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Discard, Kill, Remember
+from trayagent.core.attempts import tell_failure
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -78,11 +79,15 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
         problem=host.problem if attempt.unwanted or attempt.bare else problem,
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
+    if failure.kind in REFUSED_KINDS:
+        turn.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
     row = 10 if host.master is not None and not failure.positive else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
     turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host, now)}")
-    if not attempt.bare:
-        _tell_failure(turn, host, problem, there=attempt.at_terminal)
+    if not attempt.bare and (host.master is None or attempt.purpose == "user"):
+        tell_failure(
+            turn, host, problem, there=attempt.at_terminal
+        )  # else nothing failed: the old one is kept
     if attempt.at_terminal and not worth_keeping(host):
         turn.forget(host.name)
 
@@ -111,14 +116,6 @@ def _as_before(turn: Turn, host: Host) -> Host:
     if not worth_keeping(host):
         turn.forget(host.name)
     return host
-
-
-def _tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool) -> None:
-    """Let everybody know; whoever is `there`, at the terminal, need not be called."""
-    retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
-    turn.tell("connect-failed", host.name, problem.title, code=problem.code, retry_in_s=retry_in_s)
-    if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
-        turn.tell("sign-in-needed", host.name, problem.title)
 
 
 def _retry_words(host: Host, now: float) -> str:

@@ -67,6 +67,7 @@ def _own_pids(host: Host) -> frozenset[int]:
 def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
     """Make this the host's master, with the path that it has now."""
     now = turn.now
+    refused = host.retry.kind in REFUSED_KINDS  # no more: somebody logged in
     host = replace(
         host,
         master=master,
@@ -102,6 +103,8 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
             proof_at=NEVER if absent else host.proof_at,
         )
     turn.put(host)
+    if refused:
+        turn.do(Remember(host.name))
     return note_reached(turn, host) if proven else host
 
 

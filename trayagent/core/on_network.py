@@ -15,7 +15,7 @@ from trayagent.core.logins import foreign_proxy
 from trayagent.core.network import Touched
 from trayagent.core.paths import Way, is_private, way_for
 from trayagent.core.problems import Code
-from trayagent.core.retry import LOCAL_KINDS, STOP_KINDS, rearmed, with_new_credentials
+from trayagent.core.retry import LOCAL_KINDS, REFUSED_KINDS, STOP_KINDS, rearmed, with_new_credentials
 from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
 
@@ -214,8 +214,14 @@ def remembered(turn: Turn, event: Remembered) -> None:
     host = turn.get(event.name) or Host(event.name)
     paused = turn.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = turn.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
+    refusal = event.refusal
+    if refusal is not None:  # a new agent is no reason to ask again: accounts get locked
+        due = None if refusal.retry_in_s is None else turn.now + refusal.retry_in_s
+        retry = replace(host.retry, at=due, kind=refusal.kind, count=1, failed_at=turn.now)
+        host = replace(host, retry=retry, problem=refusal.problem)
     turn.put(
         host,
+        refused=tuple(turn.now - ago_s for ago_s in event.refused_ago_s),
         held=event.held,
         paused_until=paused,
         reached=event.reached,
@@ -233,7 +239,8 @@ def host_resolved(turn: Turn, event: HostResolved) -> None:
         return
     old = host.resolved
     changed = old is not None and old != event.resolved
-    unanswered = old is None and host.retry.kind is not None
+    # A login that an earlier agent saw refused is no question to ssh's configuration.
+    unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
     again = changed or unanswered or host.retry.kind in STOP_KINDS
     retry = _after_answer(turn, host) if again else host.retry
     problem = host.problem

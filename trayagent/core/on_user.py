@@ -19,7 +19,7 @@ from trayagent.core.events import (
 from trayagent.core.gate import gate
 from trayagent.core.hosts import Attempt, Host, Probe
 from trayagent.core.paths import next_lookups, underlay
-from trayagent.core.retry import CREDENTIAL_KINDS, with_new_credentials
+from trayagent.core.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.servers import ended, forgiven
 from trayagent.core.timing import LOOK_AGAIN_S
 from trayagent.core.turn import Turn
@@ -31,7 +31,7 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
         host = turn.get(name)
         if host is None or host.stranger:
             continue
-        remembered = host.held or host.paused_until is not None
+        remembered = host.held or host.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=turn.now, kind=None, count=0)
         host = turn.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
         attempt = host.attempt
@@ -154,4 +154,5 @@ def credentials_changed(turn: Turn, event: CredentialsChanged) -> None:
         if host is None or host.retry.kind not in CREDENTIAL_KINDS:
             continue
         turn.put(host, retry=with_new_credentials(host, turn.now))
+        turn.do(Remember(name))
         turn.because(name, 0, "re-arm", "credentials=changed")

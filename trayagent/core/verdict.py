@@ -64,12 +64,7 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
             return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
     if host.gone_at is not None:
         return _address_gone(host, way, host.gone_at, now)
-    usable_at = host.changed_at + TENTATIVE_S
-    if host.path is not None and host.path.tentative and now < usable_at:
-        return Verdict(5, "wait", f"local={master.local} address=tentative", look_at=usable_at)
-    if host.probe is None:
-        return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
-    return _silent(host, way, host.probe.sent_at, master, now)
+    return _asked(host, way, master, now)
 
 
 def _carrier(master: Master, state: State, now: float) -> Host | None:
@@ -110,6 +105,16 @@ def _address_gone(host: Host, way: Gate, gone_at: float, now: float) -> Verdict:
             return Verdict(4, "wait", evidence, look_at=gone_at + ADDRESS_GONE_S)
         return _ninth(control, evidence)
     return _start_or_await(host, way, 4, evidence, now)
+
+
+def _asked(host: Host, way: Gate, master: Master, now: float) -> Verdict:
+    """Rows 5 to 9: the path changed; the far end is asked as soon as the address may be used."""
+    usable_at = host.changed_at + TENTATIVE_S
+    if host.path is not None and host.path.tentative and now < usable_at:
+        return Verdict(5, "wait", f"local={master.local} address=tentative", look_at=usable_at)
+    if host.probe is None:
+        return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
+    return _silent(host, way, host.probe.sent_at, master, now)
 
 
 def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -> Verdict:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.agent import refusals
+from trayagent.agent.leftovers import Leftovers
+from trayagent.agent.records import Begun, Records, remembered
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import Host, Retry
+from trayagent.core.problems import Problem
+
+DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
+
+
+def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
+    """Kind, problem, when it was and when the next one is due."""
+    now = time.monotonic()
+    host = Host("web01", retry=Retry(now + 100, "auth"), problem=DENIED.problem, refused=(now - 20, now - 5))
+    Records(tmp_path / "r.json").remember(host, now)
+    event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
+    assert event.refused_ago_s == pytest.approx((20, 5), abs=1)
+    assert event.refusal is not None
+    assert (event.refusal.kind, event.refusal.problem) == ("auth", DENIED.problem)
+    assert event.refusal.retry_in_s == pytest.approx(100, abs=1)
+
+
+def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:
+    """What ssh wrote is read by the next agent, before anything is dialled."""
+    records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
+    log.write_text("me@203.0.113.10: Permission denied (publickey).\n")
+    records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log)))
+    asyncio.run(Leftovers(tmp_path, records, lambda _: log).clear())
+    event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], time.monotonic())
+    assert len(event.refused_ago_s) == 1
+    assert event.refusal is not None
+    assert event.refusal.retry_in_s is None
+
+
+def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
+    """Another ssh-agent, or a file that is younger; a missing file is none."""
+    key = tmp_path / "key"
+    known = refusals.one_more({}, DENIED, time.time() - 60, "sock 1 1")
+    assert not refusals.outdated(known, "sock 1 1", [key])
+    assert refusals.outdated(known, "sock 2 2", [])
+    key.touch()
+    assert refusals.outdated(known, "sock 1 1", [key])
+    assert not refusals.outdated({}, "", [key])
+
+
+@pytest.mark.parametrize(
+    "stop", [{"kind": "?", "code": "auth-denied"}, {"kind": "auth", "code": "?"}, "auth", {}]
+)
+def test_what_makes_no_sense_stops_nobody(stop: Any) -> None:
+    """A record of another version, or one that was edited."""
+    assert refusals.refusal({"refusal": stop}, time.time()) is None
+
+
+def test_a_locked_key_is_asked_again() -> None:
+    """No server refused it, and the ssh-agent may have it by now; but it counts in the ten minutes."""
+    found = refusals.one_more({}, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
+    assert (found["refused"], found["refusal"]) == ([1.0], None)
