@@ -70,7 +70,8 @@ def measure(scenario: Scenario, runs: int, peers: bool) -> bool:
         ours.append(took if took is not None else float("inf"))
         ratios.append(ours[-1] / reference)
     median, worst = statistics.median(ratios), max(ratios)
-    row("cold ssh -N -L", statistics.median(cold), 1.0, max(cold) / statistics.median(cold))
+    plain = f"cold ssh -N {'-R' if scenario.remote else '-L'}"
+    row(plain, statistics.median(cold), 1.0, max(cold) / statistics.median(cold))
     row("trayagent", statistics.median(ours), median, worst)
     if peers:
         for peer in PEERS:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.probe import Probe
 
 FORWARD_PORT = 9000
 TARGET = f"{FORWARD_PORT}:127.0.0.1:8000"
@@ -24,13 +25,20 @@ class Contestant(Protocol):
     def name(self) -> str:
         """What stands in the table."""
 
-    def running(self, lab: Lab, host: str, config: str) -> contextlib.AbstractContextManager[None]:
-        """Start, wait until the forward works, and end it all afterwards."""
+    def running(
+        self, lab: Lab, host: str, config: str, *, remote: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """Start, wait until the forward works, and end it all afterwards; `remote`: it listens on the server."""
 
 
-def works(lab: Lab, deadline_s: float = 30.0) -> None:
+def forward_probe(lab: Lab, *, remote: bool) -> Probe:
+    """Return a stopwatch for the forward, on the side where it listens."""
+    return lab.probe(FORWARD_PORT, node=lab.server if remote else None)
+
+
+def works(lab: Lab, deadline_s: float = 30.0, *, remote: bool = False) -> None:
     """Wait until the forward answers."""
-    with lab.probe(FORWARD_PORT) as probe:
+    with forward_probe(lab, remote=remote) as probe:
         probe.release()
         probe.result(deadline_s)
 
@@ -42,38 +50,39 @@ class Trayagent:
     name: str = "trayagent"
 
     @contextlib.contextmanager
-    def running(self, lab: Lab, host: str, config: str) -> Iterator[None]:
+    def running(self, lab: Lab, host: str, config: str, *, remote: bool = False) -> Iterator[None]:
         """Run the agent in the laptop."""
         with Agent(lab) as agent:
-            agent.start(f'[hosts.{host}]\nlocal = ["{TARGET}"]\n{config}')
+            agent.start(f'[hosts.{host}]\n{"remote" if remote else "local"} = ["{TARGET}"]\n{config}')
             agent.wait_state(host, "connected")
-            works(lab)
+            works(lab, remote=remote)
             yield
             agent.cli("disconnect", host)  # the masters would outlive the agent
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line that keeps an ssh with the forward running; `words` get HOST, CONFIG and FORWARD replaced."""
+    """A command line that keeps an ssh with the forward up; HOST, CONFIG, FLAG and FORWARD in `words` are replaced."""
 
     name: str
     words: tuple[str, ...]
     needs: str | None = None
 
     @contextlib.contextmanager
-    def running(self, lab: Lab, host: str, config: str) -> Iterator[None]:
+    def running(self, lab: Lab, host: str, config: str, *, remote: bool = False) -> Iterator[None]:
         """Run the command in the laptop."""
         del config
-        child = self.start(lab, host)
+        child = self.start(lab, host, remote=remote)
         try:
-            works(lab)
+            works(lab, remote=remote)
             yield
         finally:
             end(child)
 
-    def start(self, lab: Lab, host: str) -> subprocess.Popen[str]:
+    def start(self, lab: Lab, host: str, *, remote: bool = False) -> subprocess.Popen[str]:
         """Start it, and return at once."""
-        there = {"HOST": host, "CONFIG": str(lab.files.ssh / "config"), "FORWARD": TARGET}
+        config = str(lab.files.ssh / "config")
+        there = {"HOST": host, "CONFIG": config, "FLAG": "-R" if remote else "-L", "FORWARD": TARGET}
         words = list(self.words)
         for name, value in there.items():
             words = [w.replace(name, value) for w in words]
@@ -95,7 +104,7 @@ _SSH = (
     "-F",
     "CONFIG",
     "-N",
-    "-L",
+    "FLAG",
     "FORWARD",
     "-o",
     "ControlPath=none",
@@ -117,7 +126,7 @@ RESTART = Command(
 _HOME_MADE = """
 M=$(mktemp -u)
 while :; do
-  ssh -F CONFIG -M -S $M -N -L FORWARD -o ExitOnForwardFailure=yes \\
+  ssh -F CONFIG -M -S $M -N FLAG FORWARD -o ExitOnForwardFailure=yes \\
       -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o ConnectTimeout=5 HOST &
   echo $! > $M.pid
   wait $!

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.contestants import COLD, FORWARD_PORT, Contestant, end
+from bench.contestants import COLD, Contestant, end, forward_probe
 from bench.scenarios import HOST, Scenario
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
@@ -19,7 +19,11 @@ def seconds(contestant: Contestant, scenario: Scenario) -> float | None:
     """Return the seconds from t0 to the first byte, None when that took longer than GIVE_UP_S."""
     with _laid(scenario) as lab:
         scenario.prepare(lab)
-        with contestant.running(lab, HOST, scenario.config), lab.probe(FORWARD_PORT) as probe:
+        remote = scenario.remote
+        with (
+            contestant.running(lab, HOST, scenario.config, remote=remote),
+            forward_probe(lab, remote=remote) as probe,
+        ):
             time.sleep(QUIET_S)
             t0 = scenario.happen(lab)
             probe.release()
@@ -35,9 +39,9 @@ def cold_seconds(scenario: Scenario) -> float:
         scenario.prepare(lab)
         if not scenario.kept:
             scenario.happen(lab)
-        with lab.probe(FORWARD_PORT) as probe:
+        with forward_probe(lab, remote=scenario.remote) as probe:
             t0 = time.monotonic()
-            child = COLD.start(lab, HOST)
+            child = COLD.start(lab, HOST, remote=scenario.remote)
             probe.release()
             try:
                 return probe.result(GIVE_UP_S) - t0
@@ -49,7 +53,7 @@ def _laid(scenario: Scenario) -> Lab:
     lab = Lab(rtt_ms=RTT_MS)
     try:
         lab.sshd(scenario.address)
-        lab.echo(8000)
+        lab.echo(8000, node=lab.laptop if scenario.remote else None)
         lab.ssh_config({HOST: {"HostName": scenario.address, "ControlPath": "~/.ssh/cm-%C"}})
     except BaseException:
         lab.close()

@@ -24,6 +24,7 @@ class Scenario:
     address: str = SERVER
     config: str = ""
     bound: float = 1.05
+    remote: bool = False  # -R: a server without ClientAlive holds the port for the lost connection
     kept: bool = False  # the old connection survives, so a cold ssh needs no event before it
 
 
@@ -78,5 +79,6 @@ SCENARIOS = {
             address=BEHIND_VPN,
             config='vpn = "corp"\n[vpns.corp]\ninterface = "tun*"\n',
         ),
+        Scenario("S6", "another network, with -R", _home, _switch, remote=True, bound=1.25),
     )
 }

@@ -29,13 +29,13 @@ def alive(pid: int) -> bool:
         return False
 
 
-def connected(lab: Lab, agent: Agent) -> dict[str, object]:
+def connected(lab: Lab, agent: Agent, config: str = CONFIG) -> dict[str, object]:
     """Bring web01 up at home, with its forwards; return its view."""
     lab.join("home")
     lab.sshd()
     lab.echo(8000)
     lab.ssh_config({"web01": SERVER})
-    agent.start(CONFIG)
+    agent.start(config)
     return agent.wait_state("web01", "connected")
 
 
@@ -122,8 +122,8 @@ def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_remote_forward_that_the_server_still_holds_is_said_and_asked_again(lab: Lab, agent: Agent) -> None:
-    """-R is `failed` while the server's old session holds its port, and open once that is gone."""
-    connected(lab, agent)
+    """With `reap = false` -R is `failed` while the server's old session holds its port, and open once that is gone."""
+    connected(lab, agent, CONFIG + "reap = false\n")
     events = agent.events()
     lab.switch("home", "cafe")
     failed = events.wait("forward-failed", "web01")

@@ -30,6 +30,7 @@ from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.person_logins import PersonLogins
 from trayagent.agent.probing import Probing
 from trayagent.agent.readiness import Readiness
+from trayagent.agent.reaping import Reaping
 from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
@@ -107,7 +108,8 @@ class Agent:
             post, self._tasks, self._records, lambda: self._shell.state, configuring.agent_socket
         )
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
-        self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state)
+        reaping = Reaping(post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel)
+        self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state, reaping.told)
         self._masters = MasterWatch(
             post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap
         )
@@ -116,7 +118,7 @@ class Agent:
             dialling=self._dialling,
             probing=self._probing,
             forwarding=Forwarding(
-                post, self._tasks, self._records, lambda: self._shell.state, self._dialling.log_of
+                post, self._tasks, self._records, lambda: self._shell.state, self._dialling.log_of, reaping
             ),
             masters=self._masters,
             records=self._records,

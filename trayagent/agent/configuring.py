@@ -36,6 +36,7 @@ class Configuring:
                 vpn=host.vpn,
                 networks=host.networks,
                 interactive=host.interactive,
+                reap=host.reap,
             )
             for name, host in config.hosts.items()
         }
@@ -55,3 +56,8 @@ class Configuring:
         """Report whether a host's own words allow the sentinel."""
         host = self.config.hosts.get(name)
         return host is not None and host.connect == "always" and host.probe == "session"
+
+    def has_shell(self, name: str) -> bool:
+        """Report whether a host's own words leave room for a shell on the far side."""
+        host = self.config.hosts.get(name)
+        return host is None or host.probe == "session"

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from trayagent.agent.reaping import Reaping
 from trayagent.agent.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.core.actions import EnsureForwards
 from trayagent.core.events import Event, ForwardsChanged
 from trayagent.core.forward_spec import parse
 from trayagent.core.forwards import Forward, ForwardKind
-from trayagent.core.hosts import Host, Master
+from trayagent.core.hosts import ForwardState, Host, Master
+from trayagent.core.reaping import Reaped, still_refused
 from trayagent.core.state import State
 from trayagent.core.view import wanted_forwards
 from trayagent.ssh.forwarding import ensure
+
+# A killed process's port is free at once, as a rule; a busy server takes its time.
+AGAIN_S = (0.0, 0.1, 0.2, 0.7)
+CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer is no reason not to ask
 
 
 class Forwarding:
@@ -29,12 +37,14 @@ class Forwarding:
         records: Records,
         state: Callable[[], State],
         log_of: Callable[[int], Path],
+        reaping: Reaping,
     ) -> None:
         self._post = post
         self._tasks = tasks
         self._records = records
         self._state = state
         self._log_of = log_of
+        self._reaping = reaping
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
         self._again: set[int] = set()
@@ -66,24 +76,81 @@ class Forwarding:
 
     async def _round(self, host: Host, master: Master) -> None:
         wanted = _wanted(host, master)
-        opened = self._already(master)
-        log = self._log_of(master.pid)
-        results = await ensure(
-            master.control_path, master.pid, wanted, opened, log=log if log.exists() else None
-        )
+        remote = any(f.kind == "remote" for f in wanted)
+        results = await (self._with_remote(host, master, wanted) if remote else self._asked(master, wanted))
         living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
         if master.pid not in living:
             return  # what its last words were about is gone with it
+        self._reaping.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._opened[master.pid] = tuple(r.forward for r in results if r.state == "open")
         self._records.set_forwards(master.pid, [_written(f) for f in self._opened[master.pid]])
+        self._reaping.made(host.name, self._opened[master.pid])
         self._post(ForwardsChanged(time.monotonic(), host.name, results))
+
+    async def _asked(
+        self,
+        master: Master,
+        wanted: tuple[Forward, ...],
+        cleared: Callable[[], Awaitable[None]] | None = None,
+    ) -> tuple[ForwardState, ...]:
+        log = self._log_of(master.pid)
+        return await ensure(
+            master.control_path,
+            master.pid,
+            wanted,
+            self._already(master),
+            log=log if log.exists() else None,
+            cleared=cleared,
+        )
+
+    async def _with_remote(
+        self, host: Host, master: Master, wanted: tuple[Forward, ...]
+    ) -> tuple[ForwardState, ...]:
+        """Ask for all forwards, for the remote ones once our own dead connections let go of theirs; and again."""
+        helped = False
+
+        async def clear(refused: bool) -> None:
+            nonlocal helped
+            outcome = await self._reaping.clear(host, master, wanted, refused=refused)
+            helped |= outcome is not None and outcome.helped
+
+        async def cleared() -> None:
+            await asyncio.wait({clearing}, timeout=CLEAR_PATIENCE_S)
+
+        self._reaping.note(host, master)
+        clearing = self._tasks.start(f"reap {master.pid}", clear(False))
+        try:
+            results = await self._asked(master, wanted, cleared)
+            if not any(r.refused for r in results):
+                return results
+            self._post(ForwardsChanged(time.monotonic(), host.name, _still_asked(results), final=False))
+            await asyncio.wait({clearing})
+        except asyncio.CancelledError:
+            clearing.cancel()
+            raise
+        await clear(True)
+        for pause_s in AGAIN_S if helped else ():
+            await asyncio.sleep(pause_s)
+            results = await self._asked(master, wanted)
+            if not any(r.refused for r in results):
+                return results
+        return tuple(_explained(r, self._reaping.outcome(master)) if r.refused else r for r in results)
 
     def _already(self, master: Master) -> tuple[Forward, ...]:
         """Return what is open: as this agent knows it, else as the one before it wrote down."""
         if master.pid in self._opened:
             return self._opened[master.pid]
         return tuple(map(_read, self._records.opened(master.pid, master.start_ticks)))
+
+
+def _still_asked(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
+    return tuple(replace(r, state="opening", error=None, refused=False) if r.refused else r for r in results)
+
+
+def _explained(result: ForwardState, outcome: Reaped | None) -> ForwardState:
+    listen = result.forward.listen
+    return replace(result, error=still_refused(listen.path or f"port {listen.port}", outcome))
 
 
 def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:

@@ -12,6 +12,7 @@ from trayagent.agent.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.core.events import Event, Observed, ProbeAnswered
 from trayagent.core.hosts import Host, Master
+from trayagent.core.reaping import FarSession
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.flows import Flow, flow_of, tcp_facts
@@ -38,12 +39,18 @@ class Probing:
     """Asks masters for signs of life; the answers come as events."""
 
     def __init__(
-        self, post: Callable[[Event], None], tasks: Tasks, records: Records, state: Callable[[], State]
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        state: Callable[[], State],
+        far_end: Callable[[str, Master, FarSession], None],
     ) -> None:
         self._post = post
         self._tasks = tasks
         self._records = records
         self._state = state
+        self._far_end = far_end
         self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
         self._watched: dict[int, _Watched] = {}
@@ -137,6 +144,8 @@ class Probing:
         sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
+        if sentinel.session is not None:
+            self._far_end(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
         log.info("%s: the far side runs no sentinel (a forced command?); probing by forwards", name)

@@ -53,6 +53,7 @@ class Records:
         self._boot = boot_id()
         self._data: dict[str, Any] = {
             "version": VERSION, "masters": {}, "attempts": {}, "hosts": {}, "paused_until": None,
+            "far": {},
         }  # fmt: skip
         self._read()
 
@@ -176,6 +177,21 @@ class Records:
             self._data["hosts"].setdefault(name, {})["agent_socket"] = path
             self._write()
 
+    # The far side: what the server may still hold for a connection of ours.
+
+    def far(self, name: str) -> dict[str, Any]:
+        """Return what was kept of a host's far side: "sessions" and "sockets"."""
+        kept = self._data["far"].get(name)
+        if not isinstance(kept, dict):
+            kept = {}
+        return {"sessions": list(kept.get("sessions", ())), "sockets": list(kept.get("sockets", ()))}
+
+    def set_far(self, name: str, kept: dict[str, Any]) -> None:
+        """Keep this of a host's far side."""
+        if kept != self.far(name):
+            self._data["far"][name] = kept
+            self._write()
+
     def _known(self, pid: int, start_ticks: int) -> dict[str, Any] | None:
         known = self._data["masters"].get(str(pid))
         if known is None or known["start"] != start_ticks or known["boot"] != self._boot:
@@ -185,7 +201,8 @@ class Records:
     def _read(self) -> None:
         try:
             data = json.loads(self._path.read_text())
-            if data["version"] != VERSION or not all(isinstance(data[k], dict) for k in ("masters", "hosts")):
+            tables = (data["masters"], data["hosts"], data.get("far", {}))
+            if data["version"] != VERSION or not all(isinstance(table, dict) for table in tables):
                 raise ValueError("another version or shape")
             self._data.update(data)
         except FileNotFoundError:

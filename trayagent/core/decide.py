@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.core import events as e
-from trayagent.core import on_attempts, on_masters, on_network, on_user, on_vpns, trials
+from trayagent.core import on_attempts, on_forwards, on_masters, on_network, on_user, on_vpns, trials
 from trayagent.core.actions import Action
 from trayagent.core.settle import settle
 from trayagent.core.state import State
@@ -45,7 +45,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.MasterEnded: on_masters.master_ended,
     e.ProbeAnswered: on_masters.probe_answered,
     e.Observed: on_masters.observed,
-    e.ForwardsChanged: on_masters.forwards_changed,
+    e.ForwardsChanged: on_forwards.forwards_changed,
+    e.FarSideReaped: on_forwards.far_side_reaped,
     e.AttemptEstablished: on_attempts.attempt_established,
     e.AttemptReady: on_attempts.attempt_ready,
     e.AttemptFailed: on_attempts.attempt_failed,
@@ -67,7 +68,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
 }
 
 # Facts of one host that no other host's decision depends on.
-_OF_ONE_HOST = (e.ForwardsChanged, e.TimeCame, e.AttemptEstablished, e.AgentSocketTold)
+_OF_ONE_HOST = (e.ForwardsChanged, e.FarSideReaped, e.TimeCame, e.AttemptEstablished, e.AgentSocketTold)
 
 
 def decide(state: State, event: e.Event) -> Decision:

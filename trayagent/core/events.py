@@ -10,6 +10,7 @@ from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.hosts import ForwardState, Hop, LoginKind, Master, Place, Wish
 from trayagent.core.network import Snapshot, Touched
 from trayagent.core.problems import Problem
+from trayagent.core.reaping import Reaped
 from trayagent.core.resolved import Resolved
 from trayagent.core.vpns import ManagerFacts
 
@@ -201,10 +202,19 @@ class TakeOverFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ForwardsChanged(Event):
-    """The state of a host's forwards, all of them."""
+    """The state of a host's forwards, all of them; not `final`: some are still being asked for."""
 
     name: str
     forwards: tuple[ForwardState, ...]
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FarSideReaped(Event):
+    """What our own dead connections held on the server was looked for, and what came of it."""
+
+    name: str
+    outcome: Reaped
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Wish:
     vpn: str | None = None
     networks: tuple[str, ...] = ()
     interactive: bool = False
+    reap: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +196,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class ForwardState:
-    """One wanted forward and what became of it; `listen` is where it listens, once known."""
+    """One wanted forward and what became of it; `listen` is where it listens, once known.
+
+    `refused`: it was the server that said no.
+    """
 
     forward: Forward
     state: ForwardStateName = "opening"
     listen: str | None = None
     error: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,9 @@ from dataclasses import replace
 
 from trayagent.core.actions import Kill, Remember
 from trayagent.core.attempts import give_up_attempt
-from trayagent.core.backoff import doubling
 from trayagent.core.changes import current_path, master_place
 from trayagent.core.events import (
     AgentSocketTold,
-    ForwardsChanged,
     MasterEnded,
     MasterFound,
     Observed,
@@ -20,7 +18,7 @@ from trayagent.core.hosts import NEVER, Host, Master, Observation
 from trayagent.core.on_network import note_reached
 from trayagent.core.paths import master_lookup
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
-from trayagent.core.timing import CROSSED_S, FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
+from trayagent.core.timing import CROSSED_S
 from trayagent.core.turn import Turn
 
 
@@ -230,30 +228,6 @@ def _alive(turn: Turn, host: Host, evidence: str) -> None:
 def _judged(turn: Turn, name: str, pid: int) -> Host | None:
     host = turn.get(name)
     return host if host is not None and host.master is not None and host.master.pid == pid else None
-
-
-def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
-    """Keep the state of the forwards, and when to ask again for those that failed."""
-    host = turn.get(event.name)
-    if host is None:
-        return
-    before = {f.forward: f.state for f in host.forwards}
-    for forward in event.forwards:
-        if before.get(forward.forward) == forward.state:
-            continue
-        if forward.state == "open":
-            turn.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
-        elif forward.state == "failed":
-            turn.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
-    failed = any(f.state == "failed" for f in event.forwards)
-    tried = host.forwards_tried + 1 if failed else 0
-    pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
-    turn.put(
-        host,
-        forwards=event.forwards,
-        forwards_tried=tried,
-        forwards_at=turn.now + pause if pause is not None else None,
-    )
 
 
 def agent_socket_told(turn: Turn, event: AgentSocketTold) -> None:

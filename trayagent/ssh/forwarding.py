@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 from trayagent.core.forwards import Forward
 from trayagent.core.hosts import ForwardState
+from trayagent.core.reaping import still_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forward_wire import to_mux
 from trayagent.ssh.launch import said
@@ -25,16 +26,18 @@ async def ensure(
     opened: Collection[Forward],
     *,
     log: Path | None = None,
+    cleared: Callable[[], Awaitable[None]] | None = None,
 ) -> tuple[ForwardState, ...]:
     """Close what is open and not wanted, open what is wanted; a second call changes nothing.
 
     Each forward has a control connection of its own, so that remote ones take one round trip
     together (the master answers one connection's requests one after the other). `log` is the
-    master's stderr file, where ssh puts the reason of a failed listener.
+    master's stderr file, where ssh puts the reason of a failed listener. `cleared` is waited for before
+    a certain port or path of the server is asked for.
     """
     await asyncio.gather(*(_close(control_path, f) for f in opened if f not in wanted))
     told = len(said(log)) if log is not None else 0
-    answers = await asyncio.gather(*(_open(control_path, f) for f in wanted))
+    answers = await asyncio.gather(*(_open(control_path, f, cleared) for f in wanted))
     listening = tcp_listeners(pid) if any(f.kind != "remote" for f in wanted) else Listeners()
     last_words = said(log)[told:] if log is not None else ""
     return tuple(
@@ -43,7 +46,11 @@ async def ensure(
     )
 
 
-async def _open(control_path: str, forward: Forward) -> int | TrayagentError | None:
+async def _open(
+    control_path: str, forward: Forward, cleared: Callable[[], Awaitable[None]] | None
+) -> int | TrayagentError | None:
+    if cleared is not None and forward.kind == "remote" and (forward.listen.port or forward.listen.path):
+        await cleared()
     try:
         client = await MuxClient.connect(control_path)
         try:
@@ -72,7 +79,8 @@ def _checked(
     last_words: str,
 ) -> ForwardState:
     if isinstance(answer, TrayagentError):
-        return ForwardState(forward, "failed", error=_reason(forward, answer, last_words))
+        refused = isinstance(answer, Refused) and forward.kind == "remote"
+        return ForwardState(forward, "failed", error=_reason(forward, answer, last_words), refused=refused)
     listen = forward.listen
     if listen.path is not None:
         return ForwardState(forward, "open", listen=listen.path)
@@ -108,8 +116,7 @@ def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
         if "bind [" in line and (f":{port}:" in line):
             return line.strip()
     if isinstance(error, Refused) and forward.kind == "remote":
-        where = forward.listen.path or f"port {port}"
-        return f"the server does not give {where}: taken there, or not allowed"
+        return still_refused(forward.listen.path or f"port {port}", None)
     return error.title
 
 

@@ -11,11 +11,14 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from trayagent.core.reaping import FarSession
 from trayagent.ssh.farside.pipes import chunks
+from trayagent.ssh.farside.quoting import command_line
+from trayagent.ssh.farside.sessions import MARK, told
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 
-COMMAND = "exec sh -c 'echo TRAY $PPID; exec cat'"
+COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
 _NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
 MARKER_DEADLINE_S = 10.0
@@ -23,13 +26,16 @@ _EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 class Sentinel:
-    """A running sentinel; `answered` is called for every echo, `ended` once when its channel closes."""
+    """A running sentinel; `answered` is called for every echo, `ended` once when its channel closes.
 
-    def __init__(self, client: MuxClient, stdin_fd: int, stdout_fd: int, remote_pid: int) -> None:
+    `session` is the far end of the master's connection, None where it could not be told from others.
+    """
+
+    def __init__(self, client: MuxClient, stdin_fd: int, stdout_fd: int, session: FarSession | None) -> None:
         self._client = client
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd
-        self.remote_pid = remote_pid
+        self.session = session
         self.answered: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
@@ -49,8 +55,8 @@ class Sentinel:
             finally:  # the master has its own; with ours open the end of the output would never show
                 for fd in (far_in, far_out, null):
                     os.close(fd)
-            remote_pid = await asyncio.wait_for(_marker(near_out), timeout_s)
-            if remote_pid is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
+            words = await asyncio.wait_for(_marker(near_out), timeout_s)
+            if words is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
                 raise Gone("the connection ended before the far side's shell said anything")
         except BaseException as error:
             client.close()
@@ -59,13 +65,13 @@ class Sentinel:
             if isinstance(error, TimeoutError):
                 raise Timeout("the far side's shell said nothing in time") from error
             raise
-        if remote_pid is None:
+        if words is None:
             client.close()
             os.close(near_in)
             os.close(near_out)
             return None
         os.set_blocking(near_in, False)
-        return cls(client, near_in, near_out, remote_pid)
+        return cls(client, near_in, near_out, told(words))
 
     def ask(self) -> bool:
         """Send one line; False when the channel is gone or full (as good as silence)."""
@@ -99,15 +105,15 @@ class Sentinel:
         self.ended()
 
 
-async def _marker(fd: int) -> int | None:
-    """Read up to the marker line, past whatever a login prints first; None at the end or after too much."""
+async def _marker(fd: int) -> str | None:
+    """Return the words of the marker line, past whatever a login prints first; None at the end or after too much."""
     seen = b""
     async for data in chunks(fd):
         seen += data
         for line in seen.split(b"\n")[:-1]:
-            _, found, pid = line.partition(MARKER)
-            if found and pid.strip().isdigit():
-                return int(pid)
+            _, found, words = line.partition(MARKER)
+            if found and words.split() and words.split()[0].isdigit():
+                return words.decode(errors="replace").strip()
         if len(seen) > _NOISE_MAX:
             return None
     return None

@@ -10,7 +10,7 @@ from trayagent.ssh.farside.quoting import command_line
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 
-MARKER = "TRAY-BEGIN"
+BEGIN, END = "TRAY-BEGIN", "TRAY-END"
 DEADLINE_S = 10.0
 _OUTPUT_MAX = 64 * 1024  # what prints more than this was no short script, or no shell to talk to
 _EXIT_S = 2.0  # the exit status follows the end of the output
@@ -30,21 +30,21 @@ async def run(
     """
     client = await MuxClient.connect(control_path)
     near, far = os.pipe()
+    whole = f"echo {BEGIN}\n(\n{script}\n)\necho; echo {END}"  # in parentheses `exit` ends only the script
     try:
         async with asyncio.timeout(timeout_s):
-            await _begin(client, far, f"echo {MARKER}\n{script}", want_agent=want_agent, timeout_s=timeout_s)
-            output = await _whole(near)
-            if output is None:
-                return None
-            status = await client.wait_exit(timeout_s=_EXIT_S)
+            await _begin(client, far, whole, want_agent=want_agent, timeout_s=timeout_s)
+            output = await _output(near)
+            if output is None or BEGIN in output:
+                return _between(output)
+            if await client.wait_exit(timeout_s=_EXIT_S) is None:
+                raise Gone("the connection ended before the far side's shell said anything")
+            return None
     except TimeoutError as error:
         raise Timeout("the far side's shell said nothing in time") from error
     finally:
         client.close()
         os.close(near)
-    if status is None:
-        raise Gone("the connection ended before the far side had finished")
-    return _after_marker(output)
 
 
 async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, timeout_s: float) -> None:
@@ -58,17 +58,27 @@ async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, 
         os.close(null)
 
 
-async def _whole(fd: int) -> str | None:
-    """Return all that was printed, None when that is too much."""
+async def _output(fd: int) -> str | None:
+    """Return what was printed up to the end marker, or all; None when that is too much."""
     seen = b""
     async for data in chunks(fd):
         seen += data
+        if seen.endswith(f"\n{END}\n".encode()):
+            break
         if len(seen) > _OUTPUT_MAX:
             return None
     return seen.decode(errors="replace")
 
 
-def _after_marker(output: str) -> list[str] | None:
-    """Return the lines after the marker, which may stand behind a banner that does not end its line."""
-    _, found, said = output.partition(f"{MARKER}\n")
-    return said.removesuffix("\n").split("\n") if said else [] if found else None
+def _between(output: str | None) -> list[str] | None:
+    """Return the lines between the markers; the first may stand behind a banner that does not end its line.
+
+    Raises Gone when the second is missing.
+    """
+    if output is None:
+        return None
+    said = output.partition(f"{BEGIN}\n")[2]
+    if not said.endswith(f"\n{END}\n"):
+        raise Gone("the connection ended before the far side had finished")
+    said = said.removesuffix(f"\n{END}\n").removesuffix("\n")
+    return said.split("\n") if said else []

@@ -1,0 +1,41 @@
+"""A host's forwards became open, or did not; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.backoff import doubling
+from trayagent.core.events import FarSideReaped, ForwardsChanged
+from trayagent.core.timing import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
+from trayagent.core.turn import Turn
+
+
+def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
+    """Keep the state of the forwards, and when to ask again for those that failed."""
+    host = turn.get(event.name)
+    if host is None:
+        return
+    before = {f.forward: f.state for f in host.forwards}
+    for forward in event.forwards:
+        if before.get(forward.forward) == forward.state:
+            continue
+        if forward.state == "open":
+            turn.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
+        elif forward.state == "failed":
+            turn.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
+    if not event.final:
+        turn.put(host, forwards=event.forwards)
+        return
+    failed = any(f.state == "failed" for f in event.forwards)
+    tried = host.forwards_tried + 1 if failed else 0
+    pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
+    turn.put(
+        host,
+        forwards=event.forwards,
+        forwards_tried=tried,
+        forwards_at=turn.now + pause if pause is not None else None,
+    )
+
+
+def far_side_reaped(turn: Turn, event: FarSideReaped) -> None:
+    """Say what became of our own dead connections there; the forwards themselves are asked for in any case."""
+    verdict = "reap" if event.outcome.unavailable is None else "no-reap"
+    turn.because(event.name, 0, verdict, event.outcome.evidence())
