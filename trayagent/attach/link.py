@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -13,6 +14,8 @@ from trayagent.ipc.heard import Heard
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
+    from typing import Any
+
     from trayagent.attach.status_line import View
 
 _AGAIN_S, _AGAIN_MOST_S = 0.5, 30.0
@@ -28,7 +31,7 @@ class Link:
     def __init__(self, host: str) -> None:
         self._host = host
         self._heard: Heard | None = None
-        self._asked: Heard | None = None
+        self._asked: dict[str, Heard] = {}
         self._again_at = 0.0
         self._again_s = _AGAIN_S
         self.view: View | None = None
@@ -42,7 +45,7 @@ class Link:
     @property
     def sources(self) -> list[Heard]:
         """What to select(2) on."""
-        return [heard for heard in (self._heard, self._asked) if heard is not None]
+        return [*([self._heard] if self._heard is not None else []), *self._asked.values()]
 
     @property
     def again_in_s(self) -> float | None:
@@ -51,14 +54,13 @@ class Link:
 
     def follow(self) -> None:
         """Take what the agent has said; raises Refused (unknown-host), TrayagentError for an agent gone wrong."""
+        self._hear_answers()
         try:
             if self._heard is None and time.monotonic() >= self._again_at:
                 self._heard = Heard(_path(), "watch", {"hosts": [self._host]})
             if self._heard is not None:
                 for view in self._heard.take():
                     self._seen(view)
-            if self._asked is not None and self._asked.take():
-                self._answered()
         except NoAgent:
             self.close()
             self.view = None
@@ -68,13 +70,11 @@ class Link:
             self.close()
             raise
 
-    def reconnect(self) -> None:
-        """Ask for a connection; what comes of it is in the view."""
-        if self._asked is None:
-            try:
-                self._asked = Heard(_path(), "reconnect", {"hosts": [self._host]})
-            except TrayagentError:  # the next follow() sees it, too
-                return
+    def ask(self, op: str, args: dict[str, Any]) -> None:
+        """Ask for something, unless that is being worked on; what comes of it is in the view."""
+        if op not in self._asked:
+            with contextlib.suppress(TrayagentError):  # the next follow() sees it, too
+                self._asked[op] = Heard(_path(), op, args)
 
     def look(self) -> None:
         """Have the agent ask the master for a sign of life, by looking anew."""
@@ -83,15 +83,20 @@ class Link:
 
     def close(self) -> None:
         """Hang up; `follow` connects again."""
-        if self._heard is not None:
-            self._heard.close()
-            self._heard = None
-        self._answered()
+        for heard in self.sources:
+            heard.close()
+        self._asked.clear()
+        self._heard = None
 
-    def _answered(self) -> None:
-        if self._asked is not None:
-            self._asked.close()
-            self._asked = None
+    def _hear_answers(self) -> None:
+        for op, heard in list(self._asked.items()):
+            try:
+                if not heard.take():
+                    continue
+            except TrayagentError:  # the view says what there is to say
+                pass
+            heard.close()
+            del self._asked[op]
 
     def _seen(self, view: View) -> None:
         self.view = view

@@ -81,6 +81,7 @@ class Passenger:
         self._terminal = terminal
         self._link = link
         self._stays = stays
+        self._ridden = False
         self._bell, ring = os.pipe()
         os.set_blocking(ring, False)
         os.set_blocking(self._bell, False)
@@ -129,11 +130,14 @@ class Passenger:
                 status = _end(child)
         finally:
             # With another status the far side's program ended by itself, and left the terminal as it found it.
-            self._terminal.take_back(broken=status == LOST or status < 0, stay=not self._stays)
+            self._terminal.take_back(broken=status == LOST or status < 0, behind_words=not self._stays)
         return (128 - status if status < 0 else status), stuck_since
 
     def _accompany(self, child: subprocess.Popen[bytes]) -> float | None:
         """Return when ssh has ended, or nothing gets through it any more: then since when."""
+        if not self._ridden:  # an attach is where the person is; what follows may be without them
+            self._ridden = True
+            self._link.ask("attached", {"host": self._host})
         look_at: float | None = time.monotonic() + _SILENT_S
         stuck = Stuck()
         while child.poll() is None:

@@ -34,7 +34,7 @@ def line(host: str, view: View | None, waited_s: float, interface: str | None) -
 
     `interface` is the one over which the host was last seen.
     """
-    return " · ".join(_plain(part) for part in _parts(host, view, waited_s, interface) if part)
+    return " · ".join(plain(part) for part in _parts(host, view, waited_s, interface) if part)
 
 
 def _parts(host: str, view: View | None, waited_s: float, interface: str | None) -> list[str]:
@@ -80,6 +80,6 @@ def next_tick_s(seconds: float) -> float:
     return unit - seconds % unit
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return the text without control characters: a server's words must not command a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -49,7 +49,7 @@ class Terminal:
         self._saved = termios.tcgetattr(0)
         self._dumb = os.environ.get("TERM", "dumb") in {"", "dumb"}
         self._shown = ""
-        self._stay = True  # whether our line stands where the cursor was
+        self._fresh = True  # whether the cursor stands at the beginning of an empty line
         self._typed = b""
 
     # A session.
@@ -66,16 +66,16 @@ class Terminal:
         lflag: int = termios.tcgetattr(0)[3]
         return not lflag & termios.ICANON
 
-    def take_back(self, *, broken: bool, stay: bool = True) -> None:
+    def take_back(self, *, broken: bool, behind_words: bool) -> None:
         """Take it back from ssh: as it was, after a session that was cut off (`broken`) with what that left undone.
 
-        `stay`: the cursor may stand behind somebody's last words, which are kept.
+        `behind_words`: the cursor may then stand behind somebody's last words, which are kept.
         """
         if broken:
             self._escape(RESET)
         self._escape(POP_TITLE)
         termios.tcsetattr(0, termios.TCSAFLUSH if broken else termios.TCSADRAIN, self._saved)
-        self._stay = not (broken and stay)
+        self._fresh = not (broken and behind_words)
         self._typed = b""
 
     # Waiting.
@@ -114,20 +114,21 @@ class Terminal:
         if self._dumb:
             self._write(f"{line}\r\n")
         else:
-            begin = "" if self._shown or self._stay else "\r\n"
+            begin = "" if self._shown or self._fresh else "\r\n"
             self._write(f"{begin}{ERASE}{line}")
         self._shown = line
 
     def clear(self) -> None:
         """Take the line away, and the one that was opened for it."""
         if self._shown and not self._dumb:
-            self._write(ERASE if self._stay else ERASE + UP)
+            self._write(ERASE if self._fresh else ERASE + UP)
         self._shown = ""
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
         self.clear()
-        self._write(f"{text}\r\n")
+        self._write(f"{text}\r\n" if self._fresh else f"\r\n{text}\r\n")
+        self._fresh = True
 
     def _columns(self) -> int:
         with contextlib.suppress(OSError):

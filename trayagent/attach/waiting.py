@@ -22,6 +22,7 @@ _QUIET_S = 0.3
 """What heals faster is not worth a line."""
 _AT_ONCE_S = 5.0
 """An agent that was just there answers within a millisecond."""
+UNKNOWN_HOST = "unknown-host"
 LEFT_BY_ESCAPE = 255  # as ssh ends at ~.
 
 
@@ -49,13 +50,18 @@ class Waiting:
     def first(self) -> str:
         """Return the control path for the first session; what the person wants is plain, and they are there.
 
-        An idle host is connected, one that needs them asks at once, and what cannot be is an error.
-        Raises Left, TrayagentError (unknown-host: the agent knows no such host).
+        An idle host is connected, one that needs them or that nobody knows yet asks at once, and what
+        cannot be is an error. Raises Left, TrayagentError.
         """
-        self._link.follow()
-        if self._link.view is None and self._link.sources:
-            select.select(self._link.sources, [], [], _AT_ONCE_S)
+        try:
             self._link.follow()
+            if self._link.view is None and self._link.sources:
+                select.select(self._link.sources, [], [], _AT_ONCE_S)
+                self._link.follow()
+        except Refused as error:
+            if error.code != UNKNOWN_HOST:
+                raise
+            self._sign_in()
         seen = self._link.host
         if seen is not None and seen["state"] == "failed":
             problem = seen["problem"] or {
@@ -64,8 +70,10 @@ class Waiting:
                 "hint": "",
             }
             raise TrayagentError(problem["title"], code=problem["code"], hint=problem["hint"])
-        if seen is None or seen["state"] == "idle" or status_line.for_the_terminal(seen):
-            self._go_on()
+        if seen is not None and status_line.for_the_terminal(seen):
+            self._sign_in()
+        elif seen is not None and seen["state"] == "idle":
+            self._connect()
         return self.control_path(time.monotonic())
 
     def control_path(self, since: float) -> str:
@@ -110,10 +118,21 @@ class Waiting:
         if seen is not None and status_line.for_the_terminal(seen):
             self._terminal.clear()
             self._listen_no_more()
-            if self._log_in(self._host) != 0:
-                raise Left(LEFT_BY_ESCAPE)
+            try:
+                self._sign_in()
+            except Left:
+                return  # they may want to try it once more
+            except TrayagentError as error:
+                self._terminal.say(f"trayagent: {status_line.plain(error.title)}")
         elif seen is None or seen["state"] in status_line.ENTER:
-            self._link.reconnect()
+            self._connect()
+
+    def _sign_in(self) -> None:
+        if status := self._log_in(self._host):
+            raise Left(status)
+
+    def _connect(self) -> None:
+        self._link.ask("reconnect", {"hosts": [self._host]})
 
     # The person.
 

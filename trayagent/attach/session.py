@@ -1,0 +1,57 @@
+"""Which session is wanted on the far side, from the configuration and the command line."""
+
+from __future__ import annotations
+
+import secrets
+
+from trayagent.attach import far_command
+from trayagent.config import checks, load
+from trayagent.errors import TrayagentError
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_NAME = "main"
+
+
+class Session:
+    """A session on a host; raises TrayagentError where the wish cannot be, ConfigError.
+
+    `note` is what the person should know before it begins, `stays` whether it outlives a connection.
+    A NAME without a kind that has names means tmux.
+    """
+
+    def __init__(self, host: str, name: str | None, config_file: Path) -> None:
+        try:
+            checks.host_name(host)
+        except ValueError as error:
+            hint = "Use the name that you give to ssh."
+            raise TrayagentError(f"This is no host: {error}.", code="config-error", hint=hint) from error
+        if name is not None:
+            far_command.check_name(name)
+        described = load.load(config_file).hosts.get(host)
+        kind: str | tuple[str, ...] = described.session if described is not None else "shell"
+        if kind == "shell" and name is not None:
+            kind = "tmux"
+        if isinstance(kind, tuple) and name is not None:
+            what = f"The session of {host} is the command {' '.join(kind)}: it takes no name."
+            hint = f'Leave {name} out, or set [hosts.{host}] session to "tmux" or "screen".'
+            raise TrayagentError(what, code="session-name", hint=hint)
+        self.host = host
+        self._kind = kind
+        self._name = name or DEFAULT_NAME
+        self._token = f"trayagent-{secrets.token_hex(8)}"
+        self.stays = kind != "shell"
+        self.note = "" if self.stays else (
+            "a plain shell, opened anew after a change of network. "
+            f"One that stays, in tmux: trayagent attach {host} {DEFAULT_NAME}"
+        )  # fmt: skip
+
+    def command(self, *, again: bool) -> str | None:
+        """Return what sshd is to run, None for a login shell; `again` after a connection that was lost."""
+        if self._kind == "shell":
+            return None
+        if isinstance(self._kind, str):
+            return far_command.multiplexer(self._kind, self._name, self._token, again=again)
+        return far_command.words(self._kind, self._token, again=again)
