@@ -49,3 +49,14 @@ def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
     assert found is not None
     assert found[0] == "c"
     assert asyncio.run(Resolver("ssh", path, (path,)).alias_of("/run/other")) is None
+
+
+@pytest.mark.parametrize(("match", "plain"), [("host web*", True), ('exec "test -e /nowhere"', False)])
+def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
+    tmp_path: Path, match: str, plain: bool
+) -> None:
+    """A jump host that ssh sees only at this place must not be passed by."""
+    path = tmp_path / "config"
+    path.write_text(f"Match {match}\n User me\n")
+    answer = asyncio.run(Resolver("ssh", path, (path,)).ask("web01"))
+    assert answer.resolved.plain_connect == plain

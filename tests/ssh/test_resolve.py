@@ -296,3 +296,25 @@ def test_equal_configurations_are_equal() -> None:
     text = "host a\nhostname h\nlocalforward 8080 [h]:80\n"
     assert parse(text) == parse(text)
     assert parse(text).forwards == (Forward("local", End("", 8080), End("h", 80), ""),)
+
+
+def test_a_plain_host_can_be_handed_a_connection(tmp_path: Path) -> None:
+    """Without options about the way to the host, ssh would look it up and connect, no more."""
+    assert resolved(tmp_path, "Port 2222\nUser me").plain_connect
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "ProxyJump gate",
+        "ProxyCommand nc %h %p",
+        "BindAddress 192.0.2.1",
+        "BindInterface eth0",
+        "CheckHostIP yes",
+        "CanonicalizeHostname yes",
+        "ConnectionAttempts 3",
+    ],
+)
+def test_an_option_about_the_way_leaves_the_connection_to_ssh(tmp_path: Path, option: str) -> None:
+    """What a ProxyCommand would replace or switch off is ssh's own business."""
+    assert not resolved(tmp_path, option).plain_connect

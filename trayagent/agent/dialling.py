@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
+from trayagent.agent.launching import Launching, Start
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
@@ -30,16 +31,16 @@ from trayagent.core.events import (
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, LoginKind, Master
 from trayagent.core.problems import Problem
+from trayagent.core.resolved import Resolved
 from trayagent.core.state import State
-from trayagent.core.timing import ATTEMPT_DEADLINE_S, BARE_CONTROL_DEADLINE_S
+from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh import control_path as names
-from trayagent.ssh.command import master_command
 from trayagent.ssh.ending import end, remove_stale
 from trayagent.ssh.failures import classify
 from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
-from trayagent.ssh.launch import Launched, LaunchFailedError, launch, said
+from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.mux.client import MuxClient
 
@@ -76,6 +77,7 @@ class Dialling:
         self._environment = environment
         self._state = state
         self._obstacles = obstacles
+        self._launching = Launching(places)
         self._launched: dict[int, Launched] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:
@@ -145,18 +147,10 @@ class Dialling:
         path = self.control_path(host)
         await self.check_path(path, host)
         fresh = names.fresh_beside(path)
-        words = master_command(
-            host.name,
-            resolved,
-            fresh,
-            background=action.background,
-            ssh=self._places.ssh,
-            config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
-        )
         starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
         try:
-            return await self._launched_master(action, host, words, fresh, starting)
+            return await self._launched_master(action, host, resolved, fresh, starting)
         except BaseException:
             starting.unlink(missing_ok=True)
             Path(fresh).unlink(missing_ok=True)
@@ -164,7 +158,7 @@ class Dialling:
             raise
 
     async def _launched_master(
-        self, action: a.Dial, host: Host, words: list[str], fresh: str, starting: Path
+        self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path
     ) -> Master:
         environment = {k: v for k, v in self._environment().items() if k not in NO_WINDOWS}
 
@@ -175,17 +169,13 @@ class Dialling:
             return True
 
         try:
-            launched = await launch(
-                words,
-                fresh,
-                starting,
-                deadline_s=ATTEMPT_DEADLINE_S,
-                environment=environment,
-                established=established if action.purpose == "control" else None,
+            asked = established if action.purpose == "control" else None
+            launched = await self._launching.launch(
+                Start(host.name, resolved, fresh, starting, action.background, environment, asked)
             )
         except LaunchFailedError as failed:
             failure = classify(failed.said, host=host.name, exit_status=failed.status)
-            raise FailedError(explained(failure, host.resolved, environment)) from failed
+            raise FailedError(explained(failure, resolved, environment)) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trayagent.core.hosts import Hop
@@ -33,6 +33,7 @@ class Resolver:
         self._roots = config_files
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._aliases: dict[str, Resolved | None] = {}
+        self._varies: bool | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -53,6 +54,7 @@ class Resolver:
     def forget(self) -> None:
         """Drop all answers: the configuration changed."""
         self._aliases.clear()
+        self._varies = None
 
     async def ask(self, name: str) -> Answer:
         """Return the answer for a host; raises TrayagentError with ssh's own words."""
@@ -80,7 +82,11 @@ class Resolver:
 
     async def _resolve(self, name: str) -> Resolved:
         async with self._gate:
-            return await resolve(name, ssh=self._ssh, config=self._config)
+            resolved = await resolve(name, ssh=self._ssh, config=self._config)
+        if self._varies is None:
+            self._varies = self.place_dependent
+        # Where ssh may see a jump host that this answer does not have, ssh makes its connection itself.
+        return replace(resolved, plain_connect=False) if self._varies else resolved
 
     async def _first_hop(self, resolved: Resolved) -> Hop | None:
         """Follow the jump hosts to the first machine that is really connected to."""

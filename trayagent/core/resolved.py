@@ -18,7 +18,8 @@ class Resolved:
     "none" is None, but for `identity_agent`, where unset and none differ; "true" and "false" are "yes"
     and "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them,
     mostly with `~`. `connect_timeout` and `server_alive_interval` are seconds, the latter 0 for never.
-    `control_persist` is "no", "yes" or seconds.
+    `control_persist` is "no", "yes" or seconds. `plain_connect`: ssh would look `hostname` up and connect to
+    it, no more; so a connection that another program made can take the place of its own.
     """
 
     host: str
@@ -56,3 +57,5 @@ class Resolved:
     bind_address: str | None = None
     bind_interface: str | None = None
     canonicalize_hostname: str = "no"
+    tcp_keep_alive: bool = True
+    plain_connect: bool = False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from trayagent.core.resolved import Resolved
+from trayagent.ssh.own_connection import words_of
 
 # Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
 SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
@@ -10,6 +13,8 @@ CONNECT_TIMEOUT_S = 10
 PERSIST_UNSET = {"no", "false", ""}
 PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
+# What neither a shell nor ssh's tokens change in the words of a ProxyCommand.
+_PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
 
 
 def master_command(
@@ -21,6 +26,7 @@ def master_command(
     ssh: str = "ssh",
     config: str | None = None,
     at_terminal: str | None = None,
+    connection: str | None = None,
 ) -> list[str]:
     """Return the words that start a master for the host on this control path.
 
@@ -30,6 +36,7 @@ def master_command(
 
     `at_terminal` is the file to log to for a master that a person logs in to: it asks them there,
     and goes to a session of its own (`-f`) once it listens. What it logs is all in the file.
+    `connection` is where it gets the connection that we make for it, see `own_connection`.
     """
     persist = resolved.control_persist
     options = {
@@ -47,12 +54,19 @@ def master_command(
     # BatchMode makes Debian's ssh report 300 of its own; 0 is upstream's "unset".
     if resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
+    if connection is not None:
+        options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
     words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
     if at_terminal is not None:
         words += ["-E", at_terminal]
     for key, value in options.items():
         words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
     return [*words, "--", name]
+
+
+def may_be_handed_over(resolved: Resolved, connection: str) -> bool:
+    """Return whether a connection that we make can take the place of ssh's own."""
+    return resolved.plain_connect and all(map(_PLAIN.fullmatch, words_of(connection)))
 
 
 def escaped(path: str) -> str:

@@ -159,6 +159,18 @@ def _resolved(lines: Lines) -> Resolved:
         bind_address=_value(lines, "bindaddress"),
         bind_interface=_value(lines, "bindinterface"),
         canonicalize_hostname=_word(lines, "canonicalizehostname", "no"),
+        tcp_keep_alive=_word(lines, "tcpkeepalive", "yes") == "yes",
+        plain_connect=_plain_connect(lines),
+    )
+
+
+def _plain_connect(lines: Lines) -> bool:
+    """Return whether ssh does nothing that it leaves out for a ProxyCommand, or that a ProxyCommand replaces."""
+    return (
+        not any(_value(lines, key) for key in ("proxyjump", "proxycommand", "bindaddress", "bindinterface"))
+        and not _yes(lines, "checkhostip")
+        and _word(lines, "canonicalizehostname", "no") == "no"
+        and _word(lines, "connectionattempts", "1") == "1"
     )
 
 

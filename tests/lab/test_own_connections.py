@@ -1,0 +1,49 @@
+"""A master on a connection that the agent made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+CONFIG = "[hosts.web01]\n"
+# An ssh that knows no ProxyUseFdpass, in front of the real one.
+OLD_SSH = """#!/bin/sh
+case "$*" in *ProxyUseFdpass*) echo "Bad configuration option" >&2; exit 255;; esac
+exec '{ssh}' "$@"
+"""
+
+
+def words(pid: object) -> str:
+    """Return the command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def test_a_master_takes_the_connection_and_nothing_stays_beside_it(lab: Lab, agent: Agent) -> None:
+    """The master got its socket handed over, the helper is gone, and the view names the connection."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start(CONFIG)
+    host = agent.wait_state("web01", "connected")
+    assert "ProxyUseFdpass=yes" in words(host["pid"])
+    assert not Path(f"/proc/{host['pid']}/task/{host['pid']}/children").read_text()
+    assert host["peer"] == "203.0.113.10:22"
+    assert str(host["local"]).startswith("192.168.10.2:")
+    assert not list(agent.runtime_dir.glob("connection-*"))
+
+
+def test_an_ssh_that_cannot_take_it_connects_by_itself(lab: Lab, agent: Agent, tmp_path: Path) -> None:
+    """Where the hand-over fails before it began, the host is connected all the same, at the first try."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    ssh = tmp_path / "ssh"
+    ssh.write_text(OLD_SSH.format(ssh=agent.env["TRAYAGENT_SSH"]))
+    ssh.chmod(0o755)
+    agent.env["TRAYAGENT_SSH"] = str(ssh)
+    agent.start(CONFIG)
+    host = agent.wait_state("web01", "connected")
+    assert "ProxyUseFdpass" not in words(host["pid"])
+    assert host["attempt"] == 0

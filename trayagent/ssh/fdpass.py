@@ -1,0 +1,35 @@
+"""A ProxyCommand for ProxyUseFdpass: hands ssh the connection that the agent made (`own_connection`).
+
+It runs as a program of its own while a person waits: only modules that are built in, nothing of ours.
+What the agent sends without a socket is why there is none, in ssh's words.
+
+Usage: fdpass.py SOCKET
+"""
+
+from __future__ import annotations
+
+import _socket
+import posix
+import sys
+
+_MESSAGE_MAX = 1024
+
+
+def main(socket: str) -> int:
+    """Take the connection from the agent and hand it over; returns the exit status."""
+    agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        agent.connect(socket)
+        said, rights, _, _ = agent.recvmsg(_MESSAGE_MAX, _socket.CMSG_SPACE(4))
+    except OSError as error:
+        said, rights = f"trayagent: {socket}: {error.strerror}".encode(), []
+    if not rights:
+        posix.write(2, said + b"\r\n")
+        return 255
+    to_ssh = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1)  # our output is one end of a pair
+    to_ssh.sendmsg([b"\0"], rights)
+    return 0
+
+
+if __name__ == "__main__":
+    posix._exit(main(sys.argv[1]))  # noqa: SLF001  # ssh waits for our end; nothing is left to tidy
