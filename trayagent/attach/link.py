@@ -104,8 +104,11 @@ class Link:
         seen = self.host
         if seen is not None and seen["interface"]:
             self.interface = seen["interface"]
-        elif self.interface is None and view["network"]["default"]:
-            self.interface = view["network"]["default"]["interface"]
+        elif self.interface is None:
+            default, interfaces = view["network"]["default"], view["network"]["interfaces"]
+            physical = [i["name"] for i in interfaces if i["kind"] == "physical"]
+            if default is not None or len(physical) == 1:
+                self.interface = default["interface"] if default is not None else physical[0]
 
 
 def _path() -> str:

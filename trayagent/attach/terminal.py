@@ -112,9 +112,9 @@ class Terminal:
         if line == self._shown:
             return
         if self._dumb:
-            self._write(f"{line}\r\n")
+            self._write(f"{line}\n")
         else:
-            begin = "" if self._shown or self._fresh else "\r\n"
+            begin = "" if self._shown or self._fresh else "\n"
             self._write(f"{begin}{ERASE}{line}")
         self._shown = line
 
@@ -127,7 +127,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         self.clear()
-        self._write(f"{text}\r\n" if self._fresh else f"\r\n{text}\r\n")
+        self._write(f"{text}\n" if self._fresh else f"\n{text}\n")
         self._fresh = True
 
     def _columns(self) -> int:

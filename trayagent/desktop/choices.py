@@ -21,6 +21,8 @@ Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 # What puts a text on the clipboard, with the text on its input; the first that is there and works.
 _CLIPBOARDS = (["wl-copy"], ["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"])
 _CLIPBOARD_S = 2.0
+# A window closes with its program, and what that said last would be gone.
+_UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
 _NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
 
 
@@ -69,7 +71,10 @@ class Choices:
 
     async def _show(self, command: c.Command) -> None:
         match command:
-            case c.OpenTerminal(host) | c.LogIn(host):
+            case c.OpenTerminal(host):
+                attach = [sys.executable, "-m", "trayagent", "attach", "--config", str(self._configuration)]
+                await self._terminal(["sh", "-c", _UNTIL_READ, "sh", *attach, "--", host])
+            case c.LogIn(host):
                 await self._terminal([*self._ssh, "--", host])
             case c.ShowWhy(host):
                 why = [sys.executable, "-m", "trayagent", "why", "--", host]
