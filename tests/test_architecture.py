@@ -24,12 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "cli": {"ipc", "config"},
     "attach": {"ipc", "config"},
+    "doctor": {"core", "config", "ssh", "ssh.mux", "net", "netlink", "desktop", "ipc", "history"},
     "agent": {"core", "config", "ssh", "ssh.mux", "net", "netlink", "desktop", "ipc", "history"},
 }
 
 # A command that fronts a room imports that one room, inside its function.
 FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
+    ("cli/doctor.py", "doctor"): "`doctor` checks what the agent needs, without one",
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
     ("cli/init.py", "init"): "`init` makes the first configuration, before there is an agent",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",

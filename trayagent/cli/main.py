@@ -32,6 +32,7 @@ MODULES = {
     "history": "history",
     "attach": "attach",
     "init": "init",
+    "doctor": "doctor",
     "install": "install",
     "uninstall": "install",
     "stop": "control",

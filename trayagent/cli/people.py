@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -14,6 +14,8 @@ from trayagent.cli.out import clean
 
 WIDE = 160
 """Columns where nobody's terminal says: a file or a pipe."""
+READABLE = 100
+"""Columns of prose; longer lines are hard to follow."""
 
 
 def show(view: dict[str, Any]) -> None:
@@ -54,6 +56,13 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     _print(console, lines)
 
 
+def print_report(lines: Callable[[int, view_text.Signs], Iterable[Text]]) -> None:
+    """Print what the function makes of a width and the signs that the output can show."""
+    console = _console()
+    width = min(console.width, READABLE)
+    _print(console, lines(width, _signs(console)))
+
+
 def _console() -> Console:
     # A terminal of another encoding must not turn a host's name into a traceback.
     if hasattr(sys.stdout, "reconfigure"):
@@ -65,8 +74,11 @@ def _console() -> Console:
 
 
 def _render(console: Console, view: dict[str, Any], *, watching: bool) -> list[Text]:
-    signs = view_text.SIGNS if console.encoding.startswith("utf") else view_text.PLAIN_SIGNS
-    return view_text.lines(view, when.now(), console.width, signs, watching=watching)
+    return view_text.lines(view, when.now(), console.width, _signs(console), watching=watching)
+
+
+def _signs(console: Console) -> view_text.Signs:
+    return view_text.SIGNS if console.encoding.startswith("utf") else view_text.PLAIN_SIGNS
 
 
 def _print(console: Console, lines: Iterable[Text]) -> None:

@@ -23,6 +23,7 @@ SIGNS = {
     "failed": "✗",
     "paused": "‖",
     "idle": "-",
+    "well": "✓",
     "separator": "·",
     "more": "…",
 }
@@ -35,6 +36,7 @@ PLAIN_SIGNS = SIGNS | {
     "needs-sign-in": "!",
     "failed": "x",
     "paused": "=",
+    "well": "+",
     "separator": "-",
     "more": "...",
 }

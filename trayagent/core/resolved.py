@@ -42,6 +42,8 @@ class Resolved:
     host_key_alias: str | None = None
     user_known_hosts: tuple[str, ...] = ()
     global_known_hosts: tuple[str, ...] = ()
+    known_hosts_command: str | None = None
+    verify_host_key_dns: bool = False
     identity_agent: str | None = None
     identity_files: tuple[str, ...] = ()
     certificate_files: tuple[str, ...] = ()

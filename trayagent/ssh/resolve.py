@@ -143,6 +143,8 @@ def _resolved(lines: Lines) -> Resolved:
         host_key_alias=_value(lines, "hostkeyalias"),
         user_known_hosts=_files(lines, "userknownhostsfile"),
         global_known_hosts=_files(lines, "globalknownhostsfile"),
+        known_hosts_command=_value(lines, "knownhostscommand"),
+        verify_host_key_dns=_yes(lines, "verifyhostkeydns"),
         identity_agent=lines.get("identityagent", [None])[0],
         identity_files=_all(lines, "identityfile"),
         certificate_files=_all(lines, "certificatefile"),

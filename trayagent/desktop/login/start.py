@@ -63,7 +63,12 @@ def disable(env: Mapping[str, str] = os.environ) -> Outcome:
 
 def enabled(env: Mapping[str, str] = os.environ) -> bool:
     """Report whether the agent is started at login; a look at two files."""
-    return any(way.enabled() for way in _ways(env))
+    return way_in_use(env) is not None
+
+
+def way_in_use(env: Mapping[str, str] = os.environ) -> Way | None:
+    """Return the way in which the agent is started at login, None where it is not."""
+    return next((way for way in _ways(env) if way.enabled()), None)
 
 
 def _ways(env: Mapping[str, str], platform: str = sys.platform) -> list[Way]:

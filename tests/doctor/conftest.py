@@ -1,0 +1,29 @@
+"""A patient for each test that asks for one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.patient import Patient, keygen
+
+
+@pytest.fixture(scope="session")
+def made_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Make a user's key and a host's, once."""
+    folder = tmp_path_factory.mktemp("keys")
+    return keygen(folder / "user"), keygen(folder / "host")
+
+
+@pytest.fixture
+def patient(made_keys: tuple[Path, Path]) -> Iterator[Patient]:
+    """Make a user in a folder whose name leaves room for a control path."""
+    folder = Path(tempfile.mkdtemp(prefix="ta-"))
+    try:
+        yield Patient(folder, made_keys)
+    finally:
+        shutil.rmtree(folder)

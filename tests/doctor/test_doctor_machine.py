@@ -1,0 +1,388 @@
+"""What is on this machine: the agent, ports, the ssh-agent, login, files, and checks that themselves go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.patient import DEADLINE_S, SOURCE, Patient, keygen, no_root, script
+from trayagent.config import places
+from trayagent.doctor.case import Case
+from trayagent.doctor.examine import carry_out
+from trayagent.doctor.findings import Finding, ok
+from trayagent.netlink.errors import NetlinkError
+
+NOBODY = 65534
+OLDER = "0.0.9"
+
+
+# The agent.
+
+
+def test_an_agent_of_another_version_is_named(patient: Patient) -> None:
+    """An update works only once the agent is started anew: here a copy of the package, with an older number."""
+    older = patient.folder / "older"
+    shutil.copytree(SOURCE / "trayagent", older / "trayagent", ignore=shutil.ignore_patterns("__pycache__"))
+    (older / "trayagent" / "__init__.py").write_text(f'"""Older."""\n\n__version__ = "{OLDER}"\n')
+    patient.configure("")
+    with patient.agent(older):
+        found = patient.examine().one("agent-outdated", "advice", "agent")
+    assert f"Trayagent {OLDER} is running" in found["title"]
+    assert found["lines"] == ["trayagent stop; trayagent run"]
+
+
+def test_a_running_agent_is_told_with_its_pid_and_a_pause_is_named(patient: Patient) -> None:
+    """And no host is asked for twice: its view is used."""
+    patient.configure("")
+    with patient.agent() as child:
+        assert f"pid {child.pid}" in patient.examine().well("agent")["title"]
+        assert patient.command("pause").returncode == 0
+        assert patient.examine().one("agent-paused", "advice", "agent")["lines"] == ["trayagent resume"]
+
+
+def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> None:
+    """Where it starts at login, its absence means that it ended."""
+    assert patient.examine().one("agent-absent", "advice", "agent")["lines"] == ["trayagent run"]
+    assert patient.command("install").returncode == 0
+    found = patient.examine().one("agent-ended", "problem", "agent")
+    assert "systemctl --user start trayagent" in found["lines"]
+
+
+def test_an_agent_that_does_not_answer_is_a_problem(patient: Patient) -> None:
+    """It is stopped here, as a debugger would stop it."""
+    patient.configure("")
+    with patient.agent() as child:
+        child.send_signal(signal.SIGSTOP)
+        try:
+            found = patient.examine().one("agent-silent", "problem", "agent")
+        finally:
+            child.send_signal(signal.SIGCONT)
+    assert "trayagent stop" in found["remedy"]
+
+
+# Ports.
+
+
+def test_a_taken_port_is_a_problem_with_the_name_of_its_holder(patient: Patient) -> None:
+    """And the command that ends it; another address of this machine is not in the way."""
+    with patient.listener("tcp", "0") as (pid, port):
+        patient.configure(f'[hosts.box]\nlocal = ["{port}:localhost:80"]\n')
+        found = patient.examine().one("port-taken", "problem", "ports")
+        patient.configure(f'[hosts.box]\nlocal = ["127.0.0.2:{port}:localhost:80"]\n')
+        assert "1 wanted here" in patient.examine().well("ports")["title"]
+    assert f"belongs to {Path(f'/proc/{os.getpid()}/comm').read_text()[:6]}" in found["title"]
+    assert f"(pid {pid})" in found["title"]
+    assert found["lines"] == [f"kill {pid}"]
+
+
+def test_what_autossh_would_start_again_is_ended_at_autossh(patient: Patient) -> None:
+    """Killing its ssh alone does not help."""
+    autossh = script(patient.folder / "autossh", '"$@"; exit $?')
+    with patient.listener("tcp", "0", under=[str(autossh)]) as (pid, port):
+        patient.configure(f'[hosts.box]\ndynamic = ["{port}"]\n')
+        found = patient.examine().one("port-taken", "problem", "ports")
+    assert f"of autossh (pid {pid})" in found["title"]
+    assert found["lines"] == [f"kill {pid}"]
+
+
+def test_a_port_of_root_is_a_problem_for_everybody_else(patient: Patient) -> None:
+    """With the setting that allows it."""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 81:
+        pytest.skip("everybody may listen on port 80 here")
+    patient.configure('[hosts.box]\nlocal = ["80:localhost:80"]\n')
+    found = patient.examine(under=no_root()).one("port-privileged", "problem", "ports")
+    assert found["lines"] == ["sudo sysctl net.ipv4.ip_unprivileged_port_start=80"]
+
+
+def test_a_socket_in_the_way_of_a_forward_is_named(patient: Patient) -> None:
+    """Somebody's is a problem, a left-over one advice; where ssh removes it itself, it is nothing."""
+    path = patient.folder / "app.sock"
+    patient.configure(f'[hosts.box]\nlocal = ["{path}:/run/app.sock"]\n')
+    assert patient.examine().well("ports")
+    with patient.listener("unix", str(path)) as (pid, _):
+        found = patient.examine().one("socket-taken", "problem", "ports")
+        assert found["lines"] == [f"kill {pid}"]
+    left = patient.examine().one("socket-left", "advice", "ports")
+    assert "nobody listens there" in left["title"]
+    patient.ssh(StreamLocalBindUnlink="yes")
+    assert patient.examine().well("ports")
+    path.unlink()
+    path.touch()
+    assert "is no socket" in patient.examine().one("socket-left", "advice", "ports")["title"]
+
+
+# The ssh-agent.
+
+
+@pytest.fixture
+def auth_sock(patient: Patient) -> Iterator[str]:
+    """Run a real ssh-agent."""
+    path = patient.folder / "auth"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it says where it listens once it does
+        yield str(path)
+        child.terminate()
+
+
+def add(auth_sock: str, *words: str, answer: str = "") -> None:
+    """Run ssh-add."""
+    env = {**os.environ, "SSH_AUTH_SOCK": auth_sock, "SSH_ASKPASS": answer, "SSH_ASKPASS_REQUIRE": "force"}
+    subprocess.run(["ssh-add", "-q", *words], env=env, check=True, capture_output=True, timeout=DEADLINE_S)
+
+
+def test_a_passphrase_that_nobody_gave_is_a_problem(patient: Patient, auth_sock: str) -> None:
+    """Without an ssh-agent, and with an empty one; once the key is added, all is well."""
+    key = keygen(patient.folder / "locked", "secret")
+    patient.ssh(IdentityFile=str(key))
+    found = patient.examine().one("passphrase-needed", "problem", "keys")
+    assert "there is no ssh-agent" in found["title"]
+    assert found["lines"] == ['eval "$(ssh-agent)"', f"ssh-add {key}"]
+    found = patient.examine(SSH_AUTH_SOCK=auth_sock).one("passphrase-needed", "problem", "keys")
+    assert "the ssh-agent is empty, or locked" in found["title"]
+    assert found["lines"] == [f"ssh-add {key}"]
+    add(auth_sock, str(key), answer=str(script(patient.folder / "ask", "echo secret")))
+    assert "1 key" in patient.examine(SSH_AUTH_SOCK=auth_sock).well("keys")["title"]
+
+
+def test_an_ssh_agent_that_is_locked_is_a_problem(patient: Patient, auth_sock: str) -> None:
+    """It shows no keys then; no question that it answers tells that from an empty one, so both are named."""
+    add(auth_sock, str(patient.key))
+    patient.ssh(IdentityFile=str(patient.folder / "id_ed25519"))
+    assert patient.examine(SSH_AUTH_SOCK=auth_sock).well("keys")
+    add(auth_sock, "-x", answer=str(script(patient.folder / "ask", "echo word")))
+    found = patient.examine(SSH_AUTH_SOCK=auth_sock).one("no-key", "problem", "keys")
+    assert "ssh-add -X" in found["lines"]
+
+
+def test_a_host_with_no_key_at_all_is_a_problem(patient: Patient) -> None:
+    """Unless a person logs in there."""
+    patient.ssh(IdentityFile=str(patient.folder / "id_ed25519"))
+    found = patient.examine().one("no-key", "problem", "keys")
+    assert found["lines"] == ["ssh-keygen -t ed25519", "ssh-copy-id box"]
+    patient.configure("[hosts.box]\ninteractive = true\n")
+    assert patient.examine().well("keys")
+
+
+def test_an_ssh_agent_that_is_gone_is_named(patient: Patient) -> None:
+    """SSH_AUTH_SOCK of a session that ended."""
+    patient.examine(SSH_AUTH_SOCK=str(patient.folder / "gone")).one("agent-dead", "advice", "keys")
+
+
+def test_identity_agent_none_asks_no_agent(patient: Patient, auth_sock: str) -> None:
+    """Whatever the environment offers."""
+    add(auth_sock, str(patient.key))
+    patient.ssh(IdentityFile=str(patient.folder / "id_ed25519"), IdentityAgent="none")
+    found = patient.examine(SSH_AUTH_SOCK=auth_sock).one("no-key", "problem", "keys")
+    assert "there is no ssh-agent" in found["title"]
+
+
+def test_more_keys_than_a_server_looks_at_are_named(patient: Patient, auth_sock: str) -> None:
+    """Where ssh_config names none of them."""
+    for number in range(6):
+        add(auth_sock, str(keygen(patient.folder / f"k{number}")))
+    patient.ssh(IdentityFile=str(patient.folder / "id_ed25519"))
+    found = patient.examine(SSH_AUTH_SOCK=auth_sock).one("too-many-keys", "advice", "keys")
+    assert found["lines"][-1] == "    IdentitiesOnly yes"
+    patient.ssh()
+    assert patient.examine(SSH_AUTH_SOCK=auth_sock).well("keys")
+
+
+# Login.
+
+
+def test_start_at_login_is_offered_and_then_seen(patient: Patient) -> None:
+    """By the command that is named; where it would end with the session, that is said."""
+    assert patient.examine().one("login-off", "advice", "start at login")["lines"] == ["trayagent install"]
+    (patient.run_dir / "systemd").mkdir()
+    with socket.socket(
+        socket.AF_UNIX
+    ) as manager:  # it is bound, and nobody listens: the unit is only written
+        manager.bind(str(patient.run_dir / "systemd" / "private"))
+        assert patient.command("install").returncode == 0
+    found = patient.examine().well("start at login")
+    assert found["title"] == "by ~/.config/systemd/user/trayagent.service"
+    assert "loginctl enable-linger" in found["why"]
+
+
+def test_a_start_at_login_that_leads_nowhere_is_a_problem(patient: Patient) -> None:
+    """The program was moved; `install` writes it anew."""
+    assert patient.command("install").returncode == 0
+    assert patient.examine().well("start at login")
+    entry = patient.home / ".config" / "autostart" / "trayagent.desktop"
+    entry.write_text(entry.read_text().replace("Exec=", "Exec=/nonexistent"))
+    found = patient.examine().one("login-broken", "problem", "start at login")
+    assert f"/nonexistent{sys.executable}" in found["title"]
+    assert patient.command(*found["lines"][0].split()[1:]).returncode == 0
+    assert patient.examine().well("start at login")
+
+
+# Files.
+
+
+def test_a_runtime_folder_that_is_open_is_a_problem(patient: Patient) -> None:
+    """The agent refuses to live there; the command closes it."""
+    folder = patient.run_dir / "trayagent"
+    folder.mkdir(mode=0o755)
+    found = patient.examine().one("folder-unsafe", "problem", "files")
+    assert f"chmod 700 {folder}" in found["remedy"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_state_folder_of_somebody_else_is_a_problem(patient: Patient) -> None:
+    """The agent does not start then."""
+    os.chown(patient.state, NOBODY, NOBODY)
+    patient.examine().one("folder-unsafe", "problem", "files")
+
+
+def test_a_socket_whose_path_is_too_long_is_a_problem(patient: Patient) -> None:
+    """The kernel takes 107 bytes."""
+    folder = patient.folder / ("x" * 100)
+    found = patient.examine(TRAYAGENT_RUNTIME_DIR=str(folder)).one("socket-too-long", "problem", "files")
+    assert str(len(str(folder / "agent.sock"))) in found["title"]
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_a_history_that_cannot_be_read_is_named(patient: Patient, content: bytes | None) -> None:
+    """Rubbish, and one of a newer trayagent; the command puts it aside."""
+    path = patient.state / "history.sqlite"
+    if content is None:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+    else:
+        path.write_bytes(content)
+    found = patient.examine().one("history-unreadable", "advice", "files")
+    subprocess.run(shlex.split(found["lines"][0]), check=True)
+    assert "history-unreadable" not in patient.examine().ailing
+
+
+def test_large_files_are_named_with_their_size(patient: Patient) -> None:
+    """The history with all that was put aside, and what masters said."""
+    folder = patient.run_dir / "trayagent"
+    folder.mkdir(mode=0o700)
+    for path, size in ((patient.state / "history.sqlite.broken-x", 300), (folder / "master-1.log", 200)):
+        with path.open("wb") as file:
+            file.truncate(size << 20)  # a hole: it takes no place
+    report = patient.examine()
+    history = report.one("history-large", "advice", "files")
+    assert ("300 MB" in history["title"], history["lines"]) == (True, ['history = "30d"'])
+    assert "200 MB" in report.one("log-large", "advice", "files")["title"]
+
+
+def test_a_full_disk_is_a_problem(patient: Patient) -> None:
+    """A small file system of its own is over the state folder here."""
+    mount = f"mount -t tmpfs -o size=4m none {shlex.quote(str(patient.state))}"
+    if subprocess.run(["unshare", "-Urm", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        assert not os.environ.get("CI"), "no mount namespace of one's own"
+        pytest.skip("no mount namespace of one's own")
+    under = ["unshare", "-Urm", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    found = patient.examine(under=under).one("disk-full", "problem", "files")
+    assert "Only 4 MB are free" in found["title"]
+
+
+# Checks that go wrong themselves.
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ZeroDivisionError("x"), "check-failed"), (NetlinkError("asking", 1), "check-blind")]
+)
+def test_a_check_that_fails_is_a_finding(error: Exception, code: str) -> None:
+    """Never a traceback."""
+
+    async def broken(_: Case) -> Iterable[Finding]:
+        raise error
+
+    result = asyncio.run(carry_out("ports", broken, Case(places.find(), {})))
+    (found,) = result.findings
+    assert (found.level, found.code, "ports" in found.title) == ("advice", code, True)
+
+
+def test_a_check_that_hangs_is_given_up_and_said(patient: Patient) -> None:
+    """What it would have found is not known."""
+
+    async def hanging(_: Case) -> Iterable[Finding]:
+        await asyncio.Event().wait()
+        return [ok("never")]
+
+    case = Case(places.find(env=patient.env), patient.env)
+    (found,) = asyncio.run(carry_out("network", hanging, case, deadline_s=0.01)).findings
+    assert (found.level, found.code) == ("advice", "check-late")
+
+
+def test_with_everything_hanging_it_still_answers_in_ten_seconds(patient: Patient) -> None:
+    """Twenty slow hosts, an agent, two buses and an ssh-agent that accept and never speak."""
+    names = [f"slow{number}" for number in range(20)]
+    patient.configure("".join(f"[hosts.{name}]\n" for name in names) + '[vpns.c]\nnetworkmanager = "Corp"\n')
+    patient.ssh(first='Match originalhost slow* exec "sleep 60"\n')
+    (patient.run_dir / "trayagent").mkdir(mode=0o700)
+    silent = [
+        patient.run_dir / "trayagent" / "agent.sock",
+        *(patient.folder / n for n in ("bus", "system", "auth")),
+    ]
+    sockets = [socket.socket(socket.AF_UNIX) for _ in silent]
+    try:
+        for path, one in zip(silent, sockets, strict=True):
+            one.bind(str(path))
+            one.listen(32)
+        began = time.monotonic()
+        report = patient.examine(
+            DBUS_SESSION_BUS_ADDRESS=f"unix:path={silent[1]}",
+            DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={silent[2]}",
+            SSH_AUTH_SOCK=str(silent[3]),
+        )
+        took_s = time.monotonic() - began
+    finally:
+        for one in sockets:
+            one.close()
+    assert took_s < 10
+    expected = {
+        "agent-silent",
+        "config-error",
+        "no-session-bus",
+        "no-system-bus",
+        "networkmanager-missing",
+        "agent-dead",
+    }
+    assert expected <= report.ailing
+    assert sum(f["code"] == "config-error" for f in report.findings) == len(names)
+
+
+SECCOMP = """
+import ctypes, os, struct, sys
+# A seccomp filter that refuses socket(AF_NETLINK), as systemd's RestrictAddressFamilies does: seccomp(2).
+socket_number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+program = b"".join(struct.pack("HBBI", *line) for line in (
+    (0x20, 0, 0, 0), (0x15, 0, 3, socket_number), (0x20, 0, 0, 16), (0x15, 0, 1, 16),
+    (0x06, 0, 0, 0x00050000 | 97), (0x06, 0, 0, 0x7FFF0000)))
+buffer = ctypes.create_string_buffer(program, len(program))
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(6, ctypes.addressof(buffer))), 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.uname().machine not in {"x86_64", "aarch64"}, reason="the filter knows two machines")
+def test_a_kernel_that_refuses_netlink_is_named(patient: Patient) -> None:
+    """Changes are looked for then, and who listens where cannot be told: no check breaks over it."""
+    patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
+    report = patient.examine(under=[sys.executable, "-I", "-c", SECCOMP])
+    report.one("no-netlink", "advice", "network")
+    blind = [finding["title"] for finding in report.findings if finding["code"] == "check-blind"]
+    assert any("ports" in title for title in blind)
+    assert "check-failed" not in report.ailing

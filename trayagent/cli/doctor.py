@@ -1,0 +1,66 @@
+"""`doctor`: what could stop trayagent from working here, each finding with its remedy; needs no agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from trayagent import __version__
+from trayagent.cli.out import say
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+SCHEMA = 1
+JSON_SHAPE = (
+    'The shape of --json: {"schema": 1, "version": TEXT, "ok": BOOL, "counts": {"ok": N, "advice": N, '
+    '"problem": N}, "findings": [{"topic": TEXT, "level": "ok"|"advice"|"problem", "code": TEXT, '
+    '"host": TEXT|null, "title": TEXT, "why": TEXT, "remedy": TEXT, "lines": [TEXT…]}…]}. `lines` are commands '
+    "to type or lines of a file, word for word; `ok` is whether there is no problem. "
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "doctor",
+        help="find out what does not work, and how to mend it",
+        description="Looks at everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
+        "the far side of living masters, tray, messages, VPNs, files. It changes nothing, logs in nowhere, and takes "
+        "less than 10 s. Needs no agent.",
+        epilog=f"{JSON_SHAPE}Exit status: 1 if something stops trayagent from working, else 0.",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="check this configuration file"
+    )
+    parser.set_defaults(carry_out=doctor)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Print what was found; 1 for a problem."""
+    import asyncio
+
+    from trayagent.config import places
+    from trayagent.doctor.examine import examine
+
+    results = asyncio.run(examine(places.find(args.config)))
+    findings = [told for result in results for told in result.as_json()]
+    levels = [finding["level"] for finding in findings]
+    counts = {level: levels.count(level) for level in ("ok", "advice", "problem")}
+    well = not counts["problem"]
+    if args.json:
+        report = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "ok": well,
+            "counts": counts,
+            "findings": findings,
+        }
+        say(json.dumps(report, indent=2))
+    else:
+        from trayagent.cli import doctor_text, people
+
+        people.print_report(lambda width, signs: doctor_text.lines(findings, width, signs))
+    return 0 if well else 1

@@ -1,0 +1,76 @@
+"""The doctor's findings as lines of text: what is wrong first, and one line for each thing that is well. No I/O."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from trayagent.cli.out import clean
+
+Signs = Mapping[str, str]
+Finding = dict[str, Any]
+
+SIGNS = {"problem": "failed", "advice": "needs-sign-in", "ok": "well"}
+"""The signs of `status` that mean the same."""
+STYLES = {"problem": "bold red", "advice": "bold yellow", "ok": "green"}
+NARROWEST = 40
+
+
+def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
+    """Return the whole report, for a terminal of that many columns."""
+    width = max(width, NARROWEST)
+    shown = [_headline(findings, signs)]
+    for level in ("problem", "advice"):
+        for finding in findings:
+            if finding["level"] == level:
+                shown.append(Text())
+                shown += _ailing(finding, width, signs)
+    well = [finding for finding in findings if finding["level"] == "ok"]
+    if well:
+        shown.append(Text())
+        column = max(len(finding["topic"]) for finding in well) + 2
+        for finding in well:
+            shown += _well(finding, column, width, signs)
+    return shown
+
+
+def _headline(findings: list[Finding], signs: Signs) -> Text:
+    levels = [finding["level"] for finding in findings]
+    problems, advice = levels.count("problem"), levels.count("advice")
+    parts = [
+        {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems"),
+        *([f"{advice} piece{'' if advice == 1 else 's'} of advice"] if advice else []),
+        f"{levels.count('ok')} well",
+    ]
+    return Text(f" {signs['separator']} ".join(parts), style="bold")
+
+
+def _ailing(finding: Finding, width: int, signs: Signs) -> Iterator[Text]:
+    """Yield what is so, why it matters, what to do; lines to be typed are never broken."""
+    level = finding["level"]
+    sign, style = signs[SIGNS[level]], STYLES[level]
+    for number, line in enumerate(_wrapped(finding["title"], width - 2)):
+        yield Text(f"{sign} " if number == 0 else "  ", style=style).append(line, style="bold")
+    for line in _wrapped(finding["why"], width - 4):
+        yield Text(f"    {line}", style="dim")
+    for line in _wrapped(finding["remedy"], width - 4):
+        yield Text(f"    {line}")
+    for line in finding["lines"]:
+        yield Text(f"        {clean(line)}", style="cyan")
+
+
+def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[Text]:
+    """Yield one line, and beneath it what is worth knowing all the same."""
+    for number, line in enumerate(_wrapped(finding["title"], width - column - 2)):
+        head = Text(f"{signs['well']} ", style=STYLES["ok"]) if number == 0 else Text("  ")
+        yield head.append((clean(finding["topic"]) if number == 0 else "").ljust(column)).append(line)
+    for line in _wrapped(finding["why"], width - column - 2):
+        yield Text(f"{' ' * (column + 2)}{line}", style="dim")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break prose between words; a path that is longer than the line stays in one piece, to be copied."""
+    return textwrap.wrap(clean(text), width, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,48 @@
+"""The agent: whether it runs, and whether it is the one that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trayagent import __version__
+from trayagent.desktop import login
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+
+RESTART = "trayagent stop; trayagent run"
+RESTART_UNIT = "systemctl --user restart trayagent"
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say whether an agent runs and answers."""
+    if case.view is None:
+        return [_absent(case)]
+    agent, found = case.view["agent"], []
+    if agent["version"] != __version__:
+        title = f"Trayagent {agent['version']} is running, {__version__} is installed"
+        why = "The update works only once the agent is started anew. The masters stay meanwhile."
+        found.append(advice("agent-outdated", title, why, "Start it anew:", _restart(case)))
+    if agent["paused"]:
+        until = f" until {agent['paused_until']}" if agent["paused_until"] else ""
+        why = "Nothing is connected, killed or told meanwhile."
+        found.append(
+            advice("agent-paused", f"Everything is paused{until}", why, "End it:", "trayagent resume")
+        )
+    return found or [ok(f"{agent['version']}, pid {agent['pid']}, since {agent['started']}")]
+
+
+def _absent(case: Case) -> Finding:
+    error = case.agent_error
+    if error is not None and error.code != "no-agent":
+        why = "No command and no menu reaches it."
+        return problem("agent-silent", error.title, why, error.hint)
+    why = "Nothing is looked after until it does."
+    if login.enabled(case.env):
+        remedy = "See why it ended, and start it:"
+        lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
+        return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
+    return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
+
+
+def _restart(case: Case) -> str:
+    return RESTART_UNIT if login.enabled(case.env) else RESTART

@@ -1,0 +1,73 @@
+"""Asking what may hang: programs, files, sockets; a deadline ends the wait for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_OUTPUT_MAX = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a program ended, and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+async def said(words: Sequence[str]) -> Said:
+    """Run a program to its end; when the caller's deadline passes it is killed with all that it started.
+
+    Raises OSError where it cannot be started.
+    """
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(
+        *words, stdin=null, stdout=pipe, stderr=pipe, start_new_session=True, limit=_OUTPUT_MAX
+    )
+    try:
+        output, errors = await child.communicate()
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            await child.wait()
+    return Said(child.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace"))
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Do blocking work in a thread that nobody waits for at the end: a dead file system must not hold us.
+
+    Raises what the work raises.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # without an error there is a result
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as e:  # handed to whoever waits
+            error = e
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    return await done

@@ -1,0 +1,39 @@
+"""The configuration file: that it can be used, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trayagent.doctor.case import Case, shown
+from trayagent.doctor.findings import Finding, advice, ok, problem
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say whether the file can be used."""
+    file, config = case.places.config_file, case.config
+    if case.config_error is not None:
+        runs = case.view is not None
+        why = "The agent keeps the one that it had." if runs else "The agent does not start with it."
+        return [problem("config-invalid", case.config_error.title, why, case.config_error.hint)]
+    if not file.exists():
+        why = "Masters that you start are looked after, but nothing is kept connected."
+        remedy = "Let it look at what you use, and write one:"
+        return [
+            advice(
+                "config-absent",
+                f"There is no configuration yet: {shown(file)}",
+                why,
+                remedy,
+                "trayagent init",
+            )
+        ]
+    if not config.hosts and not config.agent.adopt:
+        why = "No host is listed, and masters that you start are left alone."
+        remedy = f"List a host in {shown(file)}, or take out adopt = false."
+        return [advice("config-idle", "The configuration leaves nothing to do", why, remedy)]
+    parts = [_count(len(config.hosts), "host"), _count(len(config.vpns), "VPN")]
+    return [ok(f"{', '.join(parts)}: {shown(file)}")]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""Control paths: long, missing, open to others, shared by mistake, taken; and hosts that have none."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from trayagent.config.safety import danger
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.asking import aside
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import LONGEST, fits
+from trayagent.ssh.process import read
+from trayagent.ssh.resolve import resolve
+
+NOBODY = "trayagent-doctor.invalid"  # a name that cannot exist: RFC 2606
+_HASHED = "~/.ssh/cm-%C"
+_HASH = "0" * 40
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say what keeps masters from listening, or a user's ssh from finding them."""
+    found = [*(await aside(lambda: [*_each(case)])), *_unshared(case), *_selfish(case), *_twins(case)]
+    if not any(f.code == "control-path-shared" for f in found):
+        found += await _for_everybody(case)
+    number = sum(1 for _ in case.wanted())
+    if not number and not found:
+        return []
+    return found or [ok(f"{'it fits' if number == 1 else f'all {number} fit'}, and only you can reach them")]
+
+
+def _each(case: Case) -> Iterator[Finding]:
+    seen: set[Path] = set()
+    for name, _, resolved in case.wanted():
+        path = case.control_path(name)
+        if not path.startswith("/"):
+            title = f"{name}: its ControlPath {path} depends on the folder where ssh is started"
+            why = "The agent's master listens in another folder than the one where your ssh looks."
+            yield advice("control-path-relative", title, why, *_shorter(case, name), host=name)
+        elif not fits(path):
+            size = len(os.fsencode(path))
+            title = f"{name}: its ControlPath has {size} bytes, and no more than {LONGEST} fit: {path}"
+            yield problem(
+                "control-path-too-long",
+                title,
+                "No master can listen there.",
+                *_shorter(case, name),
+                host=name,
+            )
+        elif resolved.control_path is not None:
+            folder = Path(path).parent
+            if folder not in seen:
+                seen.add(folder)
+                yield from _folder(name, folder)
+            yield from _taken(case, name, path)
+
+
+def _folder(name: str, folder: Path) -> Iterator[Finding]:
+    quoted = shlex.quote(str(folder))
+    try:
+        status = folder.stat()
+    except OSError as error:
+        title = f"{name}: the folder of its ControlPath cannot be used: {folder}: {error.strerror}"
+        why = "No master can listen there."
+        yield problem("control-path-folder", title, why, "Make it:", f"mkdir -p -m 700 {quoted}", host=name)
+        return
+    if unsafe := danger(status):
+        title = f"{name}: the folder of its ControlPath, {folder}, {unsafe}"
+        reason = "They could put a socket of their own there, and get the sessions that you open."
+        lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
+        remedy = "Take the right away:" if lines else f"Choose a folder of your own, as in {_HASHED}"
+        yield advice("control-path-open", title, reason, remedy, *lines, host=name)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        title = f"{name}: you may not write into the folder of its ControlPath, {folder}"
+        remedy = f"Choose a folder of your own, as in {_HASHED}"
+        yield problem("control-path-folder", title, "No master can listen there.", remedy, host=name)
+
+
+def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
+    pid = case.master(name)
+    process = read(pid) if pid is not None else None
+    if process is not None and process.comm != "ssh":
+        title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
+        why = "It is no ssh, so no master can have that place."
+        remedy = "End that program or choose another ControlPath. It is:"
+        yield problem("control-path-taken", title, why, remedy, f"ps -fp {process.pid}", host=name)
+
+
+def _unshared(case: Case) -> Iterator[Finding]:
+    """Name the hosts whose master a plain ssh cannot find, all in one finding, with the lines that change it."""
+    names = [name for name, _, resolved in case.wanted() if resolved.control_path is None]
+    if not names:
+        return
+    many = len(names) > 1
+    title = f"Plain ssh does not share the connection of {_listed(names)}"
+    why = (
+        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent's own is used, which "
+        "ssh does not know. Each ssh, git or rsync logs in anew, and what it opens dies with the network."
+    )
+    yield advice("control-path-none", title, why, f"Add to {case.ssh_config}:", *_sharing(case, names))
+
+
+def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
+    if fits(str(Path(_HASHED).expanduser()).replace("%C", _HASH)):
+        return (f"Host {' '.join(names)}", f"    ControlPath {_HASHED}")
+    pairs = ((f"Host {name}", f"    ControlPath {case.control_path(name)}") for name in names)
+    return tuple(line for pair in pairs for line in pair)  # a home folder with a long name
+
+
+def _selfish(case: Case) -> Iterator[Finding]:
+    """Name the hosts where each ssh wants to be the master: it finds the place taken, and shares nothing."""
+    for name, _, resolved in case.wanted():
+        if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
+            title = (
+                f"{name}: with ControlMaster {resolved.control_master}, no ssh uses the master that is there"
+            )
+            why = "Each one wants to be the master itself, finds the place taken, and connects beside it."
+            lines = (f"Host {name}", "    ControlMaster auto")
+            remedy = f"Change it in {case.ssh_config}:"
+            yield advice("control-master", title, why, remedy, *lines, host=name)
+
+
+def _twins(case: Case) -> Iterator[Finding]:
+    """Name listed hosts that have one control path between them."""
+    shared: dict[str, list[str]] = defaultdict(list)
+    for name, _, resolved in case.wanted():
+        if resolved.control_path is not None:
+            shared[resolved.control_path].append(name)
+    for path, names in shared.items():
+        if len(names) < 2:
+            continue
+        if len({_destination(case.resolved[name]) for name in names}) == 1:
+            title = f"{_listed(names)} are one connection: they share the ControlPath {path}"
+            why = "They lead to the same account, and only one master can have that place."
+            yield advice("control-path-same", title, why, f"List one of them in {case.places.config_file}.")
+        else:
+            yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
+
+
+async def _for_everybody(case: Case) -> list[Finding]:
+    """Ask for a name that cannot exist: a ControlPath that it shares is everybody's."""
+    paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
+    if not paths:
+        return []
+    config = str(case.places.ssh_config) if case.places.ssh_config is not None else None
+    try:
+        nobody = await resolve(NOBODY, ssh=case.places.ssh, config=config)
+    except TrayagentError:
+        return []
+    if nobody.control_path not in paths:
+        return []
+    name = paths[nobody.control_path]
+    return [_shared(case, f"Every host has the ControlPath of {name}: {nobody.control_path}", name)]
+
+
+def _shared(case: Case, title: str, name: str) -> Finding:
+    why = "A session for one server is opened on the other: ssh only looks whether the socket answers."
+    remedy = f"Let it differ from host to host, in {case.ssh_config}:"
+    return problem("control-path-shared", title, why, remedy, f"    ControlPath {_HASHED}", host=name)
+
+
+def _shorter(case: Case, name: str) -> tuple[str, ...]:
+    return (f"Change it in {case.ssh_config}:", f"Host {name}", f"    ControlPath {_HASHED}")
+
+
+def _destination(resolved: Resolved) -> tuple[str, int, str]:
+    return resolved.hostname, resolved.port, resolved.user
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,109 @@
+"""The agent's own files: folders that are safe, a history that can be read, and how large all that is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from trayagent.config.errors import UnsafeFolder
+from trayagent.config.folders import make_private
+from trayagent.config.places import Places
+from trayagent.core.forward_spec import MAX_UNIX_PATH
+from trayagent.doctor.asking import aside
+from trayagent.doctor.case import Case, shown
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.history.store import History, HistoryUnreadable
+
+LARGE = 128 * 1024 * 1024
+"""Bytes: twice what 200,000 events take, which is the most that are kept; or a master that complains without end."""
+LITTLE = 16 * 1024 * 1024
+"""Bytes that should be free: SQLite and the log write little, but both stop at nothing."""
+_FAR_FUTURE = 4e9
+_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say what keeps the agent from writing, and what has grown too large."""
+    return await aside(lambda: _look(case.places))
+
+
+def _look(places: Places) -> list[Finding]:
+    found = [*_folders(places), *_history(places), *_full(places)]
+    history, log = _size(places.history_db.parent, "history."), _size(places.log_file.parent, "agent.log")
+    masters = _size(places.runtime_dir, "master-")
+    if history > LARGE:
+        title = f"The history has {_words(history)}: {shown(places.history_db)}"
+        remedy = "Keep less of it, in [agent] of the configuration:"
+        found.append(
+            advice("history-large", title, "It is kept whole for 90 days.", remedy, 'history = "30d"')
+        )
+    if masters > LARGE:
+        title = f"What masters said has {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
+        why = "These files lie in memory, and each grows as long as its master lives."
+        remedy = "See what they complain about, and start the loudest anew: trayagent reconnect HOST"
+        found.append(advice("log-large", title, why, remedy, f"tail -n 3 {places.runtime_dir}/master-*.log"))
+    return found or [ok(f"history {_words(history)}, log {_words(log)}: {shown(places.state_dir)}")]
+
+
+def _folders(places: Places) -> Iterator[Finding]:
+    socket = os.fsencode(places.ipc_socket)
+    if len(socket) > MAX_UNIX_PATH:
+        title = (
+            f"The path of the agent's socket has {len(socket)} bytes, and no more than {MAX_UNIX_PATH} fit"
+        )
+        why = f"It would be {places.ipc_socket}, and the agent cannot listen there."
+        yield problem(
+            "socket-too-long", title, why, "Set TRAYAGENT_RUNTIME_DIR to a shorter folder of your own."
+        )
+    for folder in (places.runtime_dir, places.state_dir):
+        if not os.path.lexists(folder):
+            continue  # it is made at the first start
+        try:
+            make_private(str(folder))
+        except UnsafeFolder as error:
+            if folder == places.state_dir and "open to other" in error.title:
+                continue  # closed at the next start
+            yield problem("folder-unsafe", error.title, "The agent does not start.", error.hint)
+            continue
+        if not os.access(folder, os.W_OK | os.X_OK):
+            title = f"The folder {folder} cannot be written"
+            yield problem("folder-unsafe", title, "The agent does not start.", "", f"chmod u+rwx {folder}")
+
+
+def _history(places: Places) -> Iterator[Finding]:
+    try:
+        History(places.history_db).events(since=_FAR_FUTURE)
+    except HistoryUnreadable as error:
+        why = "What happened is neither shown nor kept."
+        line = f"mv {places.history_db} {places.history_db}.old"
+        yield advice("history-unreadable", error.title, why, error.hint, line)
+
+
+def _full(places: Places) -> Iterator[Finding]:
+    for folder in (places.state_dir, places.runtime_dir):
+        there = next(f for f in (folder, *folder.parents) if f.is_dir())
+        try:
+            free = shutil.disk_usage(there).free
+        except OSError:
+            continue
+        if free < LITTLE:
+            title = f"Only {_words(free)} are free where {folder} is"
+            why = "History, logs and records are lost when it is full, and no master can be recorded."
+            yield problem("disk-full", title, why, "Make room. See what takes it:", f"df -h {there}")
+
+
+def _size(folder: Path, prefix: str) -> int:
+    """Return the bytes of the files of a folder whose names begin so; 0 where there is none."""
+    try:
+        return sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith(prefix) and f.is_file())
+    except OSError:
+        return 0
+
+
+def _words(size: int) -> str:
+    for unit, name in _UNITS:
+        if size >= unit:
+            return f"{size / unit:.0f} {name}"
+    return f"{size} bytes"

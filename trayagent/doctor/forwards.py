@@ -1,0 +1,98 @@
+"""Forwards that stand in two places: the configuration, ssh_config, another host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from trayagent.config.model import Host
+from trayagent.core.forwards import End, Forward
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.case import Case, shown
+from trayagent.doctor.findings import Finding, advice, ok, problem
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say which forwards get in each other's way, or in the way of a user's sessions."""
+    found = [*_twice(case)]
+    for name, host, resolved in case.wanted():
+        conflicts = [*_conflicts(name, host, resolved)]
+        found += conflicts or _doubled(case, name, host, resolved)
+    number = sum(len(_all(host, resolved)) for _, host, resolved in case.wanted())
+    return found or ([ok(f"{number} wanted, none of them twice")] if number else [])
+
+
+def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
+    return tuple(dict.fromkeys((*host.forwards, *resolved.forwards)))
+
+
+def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
+    """Name forwards of one host that listen at one end and lead to different ones."""
+    own = {_place(forward): forward for forward in host.forwards}
+    for theirs in resolved.forwards:
+        ours = own.get(_place(theirs))
+        if ours is not None and ours != theirs and _fixed(theirs):
+            title = f"{name}: {ours.spec} in the configuration and {theirs.spec} in ssh_config listen at one place"
+            why = "Only one of them can be open; the other one fails each time."
+            yield problem("forward-conflict", title, why, "Take one of them out.", host=name)
+
+
+def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Finding]:
+    """Name the forwards that each plain ssh asks for again."""
+    if not resolved.forwards:
+        return []
+    specs = ", ".join(forward.spec for forward in resolved.forwards)
+    title = f"{name}: ssh_config gives it forwards: {specs}"
+    why = (
+        f"Each `ssh {name}` asks the master for them again. If one cannot be had, that session goes past "
+        "the master: a login of its own, which ends with the network."
+    )
+    missing = [forward for forward in resolved.forwards if forward not in host.forwards]
+    file = shown(case.places.config_file)
+    remedy = f"Take them out of {case.ssh_config}"
+    remedy += f", and give them to the agent in {file}:" if missing else f"; they stand in {file} already."
+    lines = (f"[hosts.{name}]", *_keys(host, missing)) if missing else ()
+    return [advice("forwards-in-ssh-config", title, why, remedy, *lines, host=name)]
+
+
+def _keys(host: Host, missing: list[Forward]) -> Iterator[str]:
+    """Yield the lines of the configuration that have these forwards besides the host's own."""
+    for kind in ("local", "remote", "dynamic"):
+        specs = [forward.spec for forward in (*host.forwards, *missing) if forward.kind == kind]
+        if any(forward.kind == kind for forward in missing):
+            yield f"{kind} = [{', '.join(_quoted(spec) for spec in specs)}]"
+
+
+def _quoted(spec: str) -> str:
+    return '"' + spec.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _twice(case: Case) -> Iterator[Finding]:
+    """Name ends on this machine at which forwards of several hosts are to listen."""
+    wishes: dict[object, list[tuple[str, Forward]]] = defaultdict(list)
+    for name, host, resolved in case.wanted():
+        for forward in _all(host, resolved):
+            if forward.kind != "remote" and _fixed(forward):
+                wishes[_end(forward.listen)].append((name, forward))
+    for found in wishes.values():
+        names = list(dict.fromkeys(name for name, _ in found))
+        if len(names) > 1:
+            spec = found[0][1].spec
+            where = found[0][1].listen.path or f"port {found[0][1].listen.port}"
+            title = f"{' and '.join(names)} both want to listen on {where} here"
+            why = f"Whoever comes first has it ({spec} of {names[0]}, say); the other forward fails."
+            yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
+
+
+def _place(forward: Forward) -> object:
+    return forward.kind == "remote", _end(forward.listen)
+
+
+def _end(listen: End) -> object:
+    """Return what two forwards may not have in common: ssh's default and localhost are the same end."""
+    return listen.path or (listen.port, "" if listen.host in {"localhost", "127.0.0.1"} else listen.host)
+
+
+def _fixed(forward: Forward) -> bool:
+    """Report whether it listens at a place that is known beforehand (the server chooses for port 0)."""
+    return forward.listen.path is not None or forward.listen.port != 0

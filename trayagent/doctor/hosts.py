@@ -1,0 +1,61 @@
+"""The listed hosts: that ssh knows what they mean, and what the agent says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+
+# Nobody but the user can go on from these.
+STUCK = {"failed", "needs-sign-in"}
+# Quiet on purpose: there is no network, or it is not the place.
+AWAY = {"offline", "paused"}
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say which hosts ssh cannot make sense of, and which do not come up."""
+    found = [*_unresolved(case), *_agent_socket(case), *_stuck(case)]
+    if found or not case.config.hosts:
+        return found
+    number = len(case.config.hosts)
+    return [ok(f"ssh knows {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
+
+
+def _unresolved(case: Case) -> Iterator[Finding]:
+    for name, error in case.unresolved.items():
+        if error.code == "ssh-missing":
+            continue  # said once, where ssh is looked for
+        why = f"Without an answer of `ssh -G {name}` it cannot be connected."
+        yield problem("config-error", f"{name}: {error.title}", why, error.hint, host=name)
+
+
+def _agent_socket(case: Case) -> Iterator[Finding]:
+    for name, host, resolved in case.wanted():
+        if host.agent_socket and not resolved.forward_agent:
+            title = f"{name}: agent_socket is set, but ssh forwards no agent there"
+            why = "Without ForwardAgent there is no agent socket on the server to point to."
+            lines = (f"Host {name}", "    ForwardAgent yes")
+            yield advice("agent-not-forwarded", title, why, f"Add to {case.ssh_config}:", *lines, host=name)
+
+
+def _stuck(case: Case) -> Iterator[Finding]:
+    for host in case.view["hosts"] if case.view is not None else []:
+        name, told = host["name"], host["problem"]
+        if told is not None and host["state"] not in AWAY:
+            make = problem if host["state"] in STUCK else advice
+            why = f"{name} is not connected: {host['state']}."
+            if host["state"] == "connected":
+                why = f"{name} is connected all the same."
+            yield make(told["code"], f"{name}: {told['title']}", why, told["hint"], host=name)
+        for forward in host["forwards"]:
+            if forward["state"] == "failed":
+                title = f"{name}: the {forward['kind']} forward {forward['spec']} is not open"
+                why = _words_of(forward["error"]) or "Its other forwards are not affected."
+                remedy = "The decisions about it, with their evidence:"
+                yield problem("forward-failed", title, why, remedy, f"trayagent why {name}", host=name)
+
+
+def _words_of(error: object) -> str:
+    """Return a forward's error, which may be a problem or plain words."""
+    return str(error["title"]) if isinstance(error, dict) else str(error or "")

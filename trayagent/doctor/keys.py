@@ -1,0 +1,126 @@
+"""Keys and the ssh-agent: whether a login without a person could work at all."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.asking import aside
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.ssh.credentials import agent_keys, agent_socket, passphrase_needed
+
+Held = Callable[[str | None], int | None]
+"""How many keys the ssh-agent at a socket offers."""
+
+TRIES = 6
+"""Keys that a server looks at before it hangs up: sshd_config(5), MaxAuthTries."""
+
+# What ssh tries where no IdentityFile is set (ssh_config(5)); that these are missing means nothing.
+_DEFAULT = {
+    f"id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa", "mldsa")
+}
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say what keeps the agent from logging in by itself."""
+    return await aside(lambda: _look(case))
+
+
+def _look(case: Case) -> list[Finding]:
+    held = cache(agent_keys)
+    found: dict[Finding, None] = {}
+    for name, host, resolved in case.wanted():
+        if host.interactive or not resolved.pubkey_authentication:
+            continue  # a person logs in
+        found |= dict.fromkeys([*_files(name, resolved), *_login(case, name, resolved, held)])
+    sock = case.env.get("SSH_AUTH_SOCK")
+    if sock and held(sock) is None:
+        title = f"SSH_AUTH_SOCK leads to no ssh-agent: {sock}"
+        why = "ssh goes on without one: keys with a passphrase cannot be used."
+        remedy = "Log in anew, or start one in this shell and add your keys:"
+        found[advice("agent-dead", title, why, remedy, 'eval "$(ssh-agent)"', "ssh-add")] = None
+    return [*found] or [ok(_summary(sock, held(sock)))]
+
+
+def _summary(sock: str | None, keys: int | None) -> str:
+    if not sock:
+        return "no ssh-agent in this session, and none is needed"
+    if keys == 0:
+        return "the ssh-agent offers no key (it is empty, or locked), and none is needed"
+    return f"the ssh-agent offers {keys} key{'' if keys == 1 else 's'}"
+
+
+def _files(name: str, resolved: Resolved) -> Iterator[Finding]:
+    """Name key files that ssh will not read, or that are not there."""
+    for text in resolved.identity_files:
+        path = Path(text).expanduser()
+        if not path.is_file():
+            # The public half alone names a key that the agent holds.
+            if (
+                path.name not in _DEFAULT
+                and "%" not in text
+                and not path.with_name(f"{path.name}.pub").is_file()
+            ):
+                title = f"{name}: its IdentityFile is not there: {text}"
+                why = "ssh goes on with other keys, if there are any."
+                yield advice(
+                    "key-missing",
+                    title,
+                    why,
+                    "Take the line out of ssh_config, or put the key there.",
+                    host=name,
+                )
+            continue
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            title = f"The key {text} is open to others (mode {mode:o})"
+            yield problem(
+                "key-open", title, "ssh does not use such a key.", "Close it:", f"chmod 600 {_quoted(text)}"
+            )
+
+
+def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Finding]:
+    """Say what is missing for a login in which nobody is asked."""
+    sock = agent_socket(resolved, case.env)
+    keys = held(sock)
+    present = [text for text in resolved.identity_files if Path(text).expanduser().is_file()]
+    agent_says = "there is no ssh-agent" if keys is None else "the ssh-agent is empty, or locked"
+    if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:
+        shown = next((text for text in present if Path(text).expanduser() == locked), str(locked))
+        title = f"The key {shown} asks for its passphrase, and {agent_says}"
+        why = f"At a login nobody can be asked for it: {name} waits until you give it."
+        yield problem("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
+    elif not present and not keys and not resolved.gssapi_authentication and resolved.pkcs11_provider is None:
+        title = f"{name}: there is no key to log in with: no file, and {agent_says}"
+        why = "Without one only a person can log in."
+        yield problem("no-key", title, why, *_make(keys, name), host=name)
+    elif keys and keys >= TRIES and not resolved.identities_only and not _explicit(present):
+        title = f"{name}: the ssh-agent offers {keys} keys, and servers hang up after {TRIES}"
+        why = "The right one may never have its turn, and others see failed logins."
+        lines = (f"Host {name}", "    IdentityFile ~/.ssh/THE_KEY", "    IdentitiesOnly yes")
+        yield advice("too-many-keys", title, why, f"Name the key in {case.ssh_config}:", *lines, host=name)
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a shell takes it, with a ~ that it expands."""
+    return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
+
+
+def _explicit(present: list[str]) -> bool:
+    return any(Path(text).name not in _DEFAULT for text in present)
+
+
+def _unlock(keys: int | None, path: str) -> tuple[str, ...]:
+    if keys is None:
+        return ("Start an ssh-agent and give it the key:", 'eval "$(ssh-agent)"', f"ssh-add {_quoted(path)}")
+    return ("Give it the key (or unlock it, if you locked it: ssh-add -X):", f"ssh-add {_quoted(path)}")
+
+
+def _make(keys: int | None, name: str) -> tuple[str, ...]:
+    if keys == 0:
+        return ("If you locked the ssh-agent, unlock it; if not, give it your key:", "ssh-add -X", "ssh-add")
+    return ("Make a key, and let the server know it:", "ssh-keygen -t ed25519", f"ssh-copy-id {name}")

@@ -1,0 +1,90 @@
+"""Host keys: whether the server is known, and what follows where nobody checks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.asking import said
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+
+_AT_ONCE = 8
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say which servers would not be believed, and which would always be."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str, resolved: Resolved) -> Finding | None:
+        async with gate:
+            return await _look(case, name, resolved)
+
+    wanted = [*case.wanted()]
+    found = await asyncio.gather(*(one(name, resolved) for name, _, resolved in wanted))
+    told = [finding for finding in found if finding is not None]
+    return told or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
+
+
+async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
+    if resolved.strict_host_key_checking == "no":
+        return _unchecked(case, name)
+    if (
+        resolved.strict_host_key_checking == "accept-new"
+        or _elsewhere(resolved)
+        or case.state(name) == "connected"
+    ):
+        return None
+    if await _known(case, _name(resolved), resolved):
+        return None
+    title = f"{name}: its host key is not known"
+    why = "Nobody could compare it at an automatic login, so there is none."
+    remedy = "Log in once, compare the key with the server's own, and accept it:"
+    return problem("host-key-unknown", title, why, remedy, f"ssh {name}", host=name)
+
+
+def _unchecked(case: Case, name: str) -> Finding:
+    title = f"{name}: with StrictHostKeyChecking no, any machine may answer in its name"
+    why = (
+        "In another network that may be a stranger's. So with a private address it is connected "
+        "only where it was reached before."
+    )
+    lines = (f"Host {name}", "    StrictHostKeyChecking accept-new")
+    return advice("host-key-unchecked", title, why, f"Change it in {case.ssh_config}:", *lines, host=name)
+
+
+def _elsewhere(resolved: Resolved) -> bool:
+    """Report whether ssh may learn the key from a program or from DNS."""
+    return resolved.known_hosts_command is not None or resolved.verify_host_key_dns
+
+
+def _name(resolved: Resolved) -> str:
+    """Return the name under which the key stands in known_hosts: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
+    if resolved.host_key_alias is not None:
+        return resolved.host_key_alias
+    host = resolved.hostname.lower()
+    return host if resolved.port == 22 else f"[{host}]:{resolved.port}"
+
+
+async def _known(case: Case, name: str, resolved: Resolved) -> bool:
+    """Ask ssh-keygen, which knows hashed names, patterns and certificate authorities."""
+    program = _beside(case.places.ssh)
+    files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
+    for file in (Path(text).expanduser() for text in files):
+        if not file.is_file():
+            continue
+        answer = await said([program, "-F", name, "-f", str(file)])
+        lines = [line for line in answer.output.splitlines() if line and not line.startswith("#")]
+        if any(not line.startswith("@revoked") for line in lines):
+            return True
+    return False
+
+
+def _beside(ssh: str) -> str:
+    """Return the ssh-keygen that belongs to this ssh."""
+    found = shutil.which(ssh)
+    near = Path(found).with_name("ssh-keygen") if found else None
+    return str(near) if near is not None and near.exists() else "ssh-keygen"

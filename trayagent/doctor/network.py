@@ -1,0 +1,39 @@
+"""Who tells of changes: the kernel, logind, NetworkManager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok
+from trayagent.doctor.system_bus import BusUnusableError, system_bus
+from trayagent.net.choose import look
+
+LOGIND = "org.freedesktop.login1"
+NETWORKMANAGER = "org.freedesktop.NetworkManager"
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say what is heard of, and what is seen late or never."""
+    found: list[Finding] = []
+    here = look()
+    if here.platform.startswith("linux") and not here.netlink:
+        why = "Changes are looked for from time to time instead of heard of at once."
+        remedy = "Allow AF_NETLINK where the agent runs: RestrictAddressFamilies of its unit, or the sandbox around it."
+        found.append(advice("no-netlink", "The kernel tells us nothing of the network", why, remedy))
+    no_logind = "A wake from sleep is seen by the clock, after it; the rest works the same."
+    if not here.logind:
+        return found or [ok("the kernel; no system bus, so neither logind nor NetworkManager", no_logind)]
+    try:
+        async with system_bus(case.env) as bus:
+            logind = await bus.owner(LOGIND) is not None
+            manager = await bus.owner(NETWORKMANAGER) is not None
+    except BusUnusableError as error:
+        title = f"The system bus cannot be used: {error}"
+        remedy = "See what is wrong with it:"
+        found.append(advice("no-system-bus", title, no_logind, remedy, "systemctl status dbus"))
+        return found
+    heard = ["the kernel", *(["logind"] if logind else []), *(["NetworkManager"] if manager else [])]
+    absent = [*([] if logind else ["logind"]), *([] if manager else ["NetworkManager"])]
+    title = ", ".join(heard) + (f" (not here: {' and '.join(absent)})" if absent else "")
+    return found or [ok(title, "" if logind else no_logind)]

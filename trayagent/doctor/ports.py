@@ -1,0 +1,153 @@
+"""Ports and sockets on this machine that a forward wants and somebody else has, by name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.core.forwards import Forward
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.asking import aside
+from trayagent.doctor.case import Case
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.inet_diag import LISTEN, TcpSocket, tcp_sockets
+from trayagent.ssh.control_sockets import owner_of
+from trayagent.ssh.process import read, socket_inodes
+
+_PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_ALL = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+_LOOPBACK = {"127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    host: str
+    forward: Forward
+    resolved: Resolved
+    master: int | None
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say which local ends are taken, and by whom."""
+    return await aside(lambda: _look(case))
+
+
+def _look(case: Case) -> list[Finding]:
+    wishes = [*_wishes(case)]
+    found = [*_privileged(wishes), *_ports(wishes), *_sockets(wishes)]
+    number = len({wish.forward.listen for wish in wishes})
+    return found or ([ok(f"{number} wanted here, free or held by the right master")] if wishes else [])
+
+
+def _wishes(case: Case) -> Iterator[_Wish]:
+    for name, host, resolved in case.wanted():
+        forwards = dict.fromkeys(f for f in (*host.forwards, *resolved.forwards) if f.kind != "remote")
+        master = case.master(name) if forwards else None
+        yield from (_Wish(name, forward, resolved, master) for forward in forwards)
+
+
+def _privileged(wishes: list[_Wish]) -> Iterator[Finding]:
+    first = _first_free_for_all()
+    for wish in wishes:
+        if wish.forward.listen.path is None and wish.forward.listen.port < first and os.geteuid() != 0:
+            port = wish.forward.listen.port
+            title = f"{wish.host}: only root may listen on port {port}, which {wish.forward.spec} wants"
+            remedy = f"Choose a port from {first} on, or allow it for everybody:"
+            line = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"
+            yield problem(
+                "port-privileged", title, "That forward fails each time.", remedy, line, host=wish.host
+            )
+
+
+def _first_free_for_all() -> int:
+    try:
+        return int(_PRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def _ports(wishes: list[_Wish]) -> Iterator[Finding]:
+    """Name who listens where a forward is to listen, but for the host's own master."""
+    wanted = {wish.forward.listen.port for wish in wishes if wish.forward.listen.path is None}
+    if not wanted:
+        return
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        listening = [s for s in tcp_sockets(channel, LISTEN) if s.local_port in wanted]
+    holders = _holders({s.inode for s in listening})
+    for wish in wishes:
+        taken = [s for s in listening if _collides(wish, s)]
+        others = [s for s in taken if holders.get(s.inode) != wish.master or wish.master is None]
+        if others:
+            pid = next((holders[s.inode] for s in others if s.inode in holders), None)
+            yield _taken(wish, pid, others[0].uid)
+
+
+def _collides(wish: _Wish, found: TcpSocket) -> bool:
+    listen = wish.forward.listen
+    if listen.path is not None or listen.port != found.local_port:
+        return False
+    everywhere = listen.host == "*" or (listen.host == "" and wish.resolved.gateway_ports)
+    here = _LOOPBACK if listen.host in {"", "localhost"} else {listen.host}
+    return everywhere or found.local_ip in _ALL or found.local_ip in here
+
+
+def _holders(inodes: set[int]) -> dict[int, int]:
+    """Return socket inode -> pid, for the processes whose descriptors this user may see."""
+    found: dict[int, int] = {}
+    for entry in os.scandir("/proc") if inodes else ():
+        if entry.name.isdigit():
+            found |= dict.fromkeys(socket_inodes(int(entry.name)) & inodes, int(entry.name))
+    return found
+
+
+def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
+    process = read(pid) if pid is not None else None
+    port = wish.forward.listen.port
+    if process is None:
+        who, lines = f"a program of another user (uid {uid})", (f"sudo ss -ltnp sport = :{port}",)
+    else:
+        who, lines = f"{process.comm} (pid {process.pid})", (f"kill {process.pid}",)
+        parent = read(process.ppid)
+        if parent is not None and parent.comm == "autossh":  # which would start it again
+            who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
+    title = f"{wish.host}: port {port}, which {wish.forward.spec} wants, belongs to {who}"
+    remedy = "End it, or choose another port:" if process is not None else "See which it is:"
+    return problem(
+        "port-taken", title, "That forward fails as long as it does.", remedy, *lines, host=wish.host
+    )
+
+
+def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
+    """Name what lies where a forward is to make a Unix socket."""
+    for wish in wishes:
+        path = wish.forward.listen.path
+        kind = _kind(path) if path is not None else None
+        if path is None or kind is None:
+            continue
+        pid = owner_of(path)
+        if pid is not None and pid == wish.master:
+            continue
+        process = read(pid) if pid is not None else None
+        title = f"{wish.host}: {path}, which {wish.forward.spec} wants, "
+        why = "That forward fails as long as it is there."
+        if process is not None:
+            title += f"belongs to {process.comm} (pid {process.pid})"
+            yield problem("socket-taken", title, why, "End it:", f"kill {process.pid}", host=wish.host)
+        elif kind == "socket" and wish.resolved.stream_local_bind_unlink:
+            continue  # ssh removes it itself
+        else:
+            title += "is left over: nobody listens there" if kind == "socket" else "is no socket"
+            remedy = "Remove it. For sockets, StreamLocalBindUnlink yes in ssh_config does that from now on."
+            yield advice("socket-left", title, why, remedy, f"rm {path}", host=wish.host)
+
+
+def _kind(path: str) -> str | None:
+    try:
+        mode = Path(path).lstat().st_mode
+    except OSError:
+        return None
+    return "socket" if stat.S_ISSOCK(mode) else "other"

@@ -1,0 +1,33 @@
+"""A short visit to the system bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from trayagent.net.vpn.networkmanager_bus import Bus
+
+CONNECT_S = 3.0
+
+
+class BusUnusableError(Exception):
+    """The bus refuses us, does not answer, or is not there."""
+
+
+@asynccontextmanager
+async def system_bus(env: Mapping[str, str]) -> AsyncIterator[Bus]:
+    """Connect for as long as the block runs; raises BusUnusableError, also for what fails inside."""
+    from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            bus = await Bus.open(env.get("DBUS_SYSTEM_BUS_ADDRESS"), lambda _: None)
+    except (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError) as error:
+        raise BusUnusableError(str(error) or "it does not answer") from error
+    try:
+        yield bus
+    except (OSError, EOFError, DBusError) as error:
+        raise BusUnusableError(str(error) or "it went away") from error
+    finally:
+        bus.close()
