@@ -173,7 +173,15 @@ def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["sing"], ["status", "--prometheus"], ["disconnect"], ["why"], ["why", "a", "b"], ["stop", "now"]]
+    [
+        [],
+        ["sing"],
+        ["status", "--prometheus", "--json"],
+        ["disconnect"],
+        ["why"],
+        ["why", "a", "b"],
+        ["stop", "now"],
+    ]
     + [["pause", "--for", text] for text in ("", "0s", "soon", "10", "-1h", "99999d", "9" * 5000 + "d")]
     + [["history", "--since", "yesterday"], ["status", "--js"]],
 )
