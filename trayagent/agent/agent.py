@@ -108,7 +108,9 @@ class Agent:
             post, self._tasks, self._records, lambda: self._shell.state, configuring.agent_socket
         )
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
-        reaping = Reaping(post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel)
+        reaping = Reaping(
+            post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel, self._linking.made
+        )
         self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state, reaping.told)
         self._masters = MasterWatch(
             post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from trayagent.agent.far_records import FarRecords
@@ -49,6 +49,7 @@ class Reaping:
         records: Records,
         has_shell: Callable[[str], bool],
         sentinel_tells: Callable[[Host], bool],
+        linked: Callable[[str], Awaitable[None]],
     ) -> None:
         self._post = post
         self._tasks = tasks
@@ -56,6 +57,7 @@ class Reaping:
         self._far = FarRecords(records)
         self._has_shell = has_shell
         self._sentinel_tells = sentinel_tells
+        self._linked = linked
         self._known: dict[int, FarSession] = {}  # by the master's pid, as all of these
         self._noted: set[int] = set()
         self._work: dict[int, _Work] = {}
@@ -117,6 +119,9 @@ class Reaping:
         if not (ends or frees) or work.runs >= _RUNS_MAX:
             return None
         work.runs += 1
+        await self._linked(
+            host.name
+        )  # whoever uses the dead connection's agent socket goes on with the new one
         try:
             found = await far.reap(
                 master.control_path, [kept.session for kept in ends], frees, timeout_s=REAP_S

@@ -102,9 +102,9 @@ class Reaped:
 
 _WORDS: dict[Why | None, str] = {
     None: "another process there has it, or it is not allowed",
-    "off": "if a dead connection of ours has it, `reap = true` would end that",
-    "no-shell": "if a dead connection of ours has it, only the server can tell (ClientAliveInterval there)",
-    "no-answer": "if a dead connection of ours has it, it could not be ended now",
+    "off": "if our own lost connection has it, `reap = true` ends that",
+    "no-shell": "if our own lost connection has it, it goes when the server notices (ClientAliveInterval)",
+    "no-answer": "if our own lost connection has it, that could not be ended now; it is tried again",
 }
 
 

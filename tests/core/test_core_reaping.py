@@ -1,0 +1,82 @@
+"""Which of our own far sessions may be ended: only those whose connection is proven dead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.core.reaping import FarSession, KeptSession, Machine, Reaped, may_end, still_refused
+
+HERE = Machine("laptop", "boot-2")
+WAY = ("192.168.10.2", 40000, "203.0.113.10", 22)
+DEAD = KeptSession(FarSession(77, "far-boot/[4]/123"), 4242, 99, True, HERE, WAY)
+
+
+def test_a_session_whose_master_is_gone_may_be_ended() -> None:
+    """Its process is gone, and its TCP connection is nobody's: proven dead, whether the server refused or not."""
+    assert may_end(DEAD, HERE, runs=False, established=(), refused=False)
+    assert may_end(DEAD, HERE, runs=False, established=(), refused=True)
+
+
+@given(refused=st.booleans(), ours=st.booleans(), way=st.sampled_from([WAY, None]))
+def test_a_session_whose_master_lives_is_never_ended(
+    refused: bool, ours: bool, way: tuple[str, int, str, int] | None
+) -> None:
+    """Whatever else is known, a living master is proof enough."""
+    kept = replace(DEAD, ours=ours, connection=way)
+    assert not may_end(kept, HERE, runs=True, established=(), refused=refused)
+
+
+def test_a_connection_that_went_to_another_process_is_alive() -> None:
+    """A user's master forks into the background (ControlPersist): its pid is gone, its connection is not."""
+    assert not may_end(DEAD, HERE, runs=False, established={WAY}, refused=True)
+    other = (*WAY[:1], 40001, *WAY[2:])
+    assert may_end(DEAD, HERE, runs=False, established={other}, refused=True)
+
+
+def test_without_a_connection_to_look_for_only_our_own_foreground_master_is_proof() -> None:
+    """Behind a proxy that holds no TCP connection a user's own master may have forked unseen."""
+    unknown = replace(DEAD, connection=None)
+    assert may_end(unknown, HERE, runs=False, established=(), refused=True)
+    assert not may_end(replace(unknown, ours=False), HERE, runs=False, established=(), refused=True)
+
+
+def test_a_session_of_an_earlier_boot_is_ended_only_when_the_server_holds_something() -> None:
+    """After a reboot all masters are gone; a copy of this machine may be running, so nothing is done without need."""
+    before = replace(DEAD, machine=Machine("laptop", "boot-1"))
+    assert may_end(before, HERE, runs=False, established=(), refused=True)
+    assert not may_end(before, HERE, runs=False, established=(), refused=False)
+
+
+@pytest.mark.parametrize(
+    ("kept", "here"),
+    [
+        (Machine("other", "boot-2"), HERE),
+        (Machine("other", "boot-1"), HERE),
+        (Machine("laptop", ""), HERE),
+        (Machine("", "boot-1"), Machine("", "boot-2")),
+        (Machine("laptop", "boot-1"), Machine("laptop", "")),
+    ],
+    ids=["other machine", "other machine and boot", "unknown boot then", "no machine id", "unknown boot now"],
+)
+def test_a_session_of_what_may_be_another_machine_is_left_alone(kept: Machine, here: Machine) -> None:
+    """The state folder may lie on a shared disk: what another machine started, only that one can judge."""
+    assert not may_end(replace(DEAD, machine=kept), here, runs=False, established=(), refused=True)
+
+
+def test_a_server_is_named_by_its_boot_and_its_namespace_of_pids() -> None:
+    """The start time belongs to the process, the rest to the server."""
+    assert DEAD.session.server == "far-boot/[4]"
+
+
+def test_what_is_said_names_the_place_and_the_way_out() -> None:
+    """Each reason has words of its own, and says what to do or wait for."""
+    said = {still_refused("port 22221", Reaped(unavailable=why)) for why in ("off", "no-shell", "no-answer")}
+    said |= {still_refused("port 22221", None), still_refused("port 22221", Reaped(ended=1))}
+    assert len(said) == 5
+    assert all("port 22221" in words for words in said)
+    assert any("reap = true" in words for words in said)
+    assert any("ClientAliveInterval" in words for words in said)

@@ -1,0 +1,206 @@
+"""Our own sessions on a real sshd: told apart, ended when they are meant, left alone when not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
+from trayagent.core.reaping import FarSession
+from trayagent.ssh.farside import sessions
+from trayagent.ssh.farside.sessions import Found, told
+from trayagent.ssh.process import alive, read
+
+
+def own(master: Master) -> FarSession:
+    """Return the far end of a master."""
+    found = asyncio.run(sessions.own(str(master.path)))
+    assert found is not None
+    return found
+
+
+def reap(through: Master, *ends: FarSession, sockets: tuple[Path, ...] = ()) -> Found:
+    """End sessions and free sockets through a master."""
+    found = asyncio.run(sessions.reap(str(through.path), ends, [*map(str, sockets)], timeout_s=10))
+    assert found is not None
+    return found
+
+
+def living(session: FarSession) -> bool:
+    """Report whether the very process still runs."""
+    return alive(session.pid, int(session.mark.rpartition("/")[2]))
+
+
+@pytest.fixture
+def two(start_master: StartMaster, short_folder: Path) -> tuple[Master, Master]:
+    """Start two masters to one server: one that is to end, and one to end it through."""
+    return start_master(path=short_folder / "old"), start_master(path=short_folder / "new")
+
+
+def test_a_session_is_sshds_process_of_that_connection(start_master: StartMaster, sshd: Sshd) -> None:
+    """The pid is a process of sshd that belongs to the user; the mark holds boot, pid namespace and start."""
+    session = own(start_master())
+    process = read(session.pid)
+    assert process is not None
+    assert process.comm.startswith("sshd")
+    assert process.uid == os.getuid()
+    assert session.pid in sshd.pids()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespace = Path(f"/proc/{session.pid}/ns/pid").readlink().name.removeprefix("pid:")
+    assert session.mark == f"{boot}/{namespace}/{process.start_ticks}"
+
+
+def test_the_session_that_is_meant_ends_and_its_connection_with_it(two: tuple[Master, Master]) -> None:
+    """The old master's process exits, since its server closed the connection; a second try finds it gone."""
+    old, new = two
+    session = own(old)
+    found = reap(new, session)
+    assert found.sessions == {session: "ended"}
+    assert found.own == own(new)
+    poll(lambda: old.process.poll() is not None, "the old master ends")
+    assert reap(new, session).sessions == {session: "gone"}
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["boot", "namespace", "start"])
+def test_a_process_with_another_mark_is_left_alone(two: tuple[Master, Master], part: int) -> None:
+    """A recycled pid, the same pid after a reboot, and the same pid in another container are somebody else's."""
+    old, new = two
+    session = own(old)
+    words = session.mark.split("/")
+    words[part] = "1" + words[part]
+    recycled = replace(session, mark="/".join(words))
+    assert reap(new, recycled).sessions == {recycled: "other"}
+    assert living(session)
+    assert old.process.poll() is None
+
+
+def test_what_is_no_session_of_sshd_is_left_alone(two: tuple[Master, Master]) -> None:
+    """A process of the same user that took the pid over is as good as none."""
+    with spawned([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        words = own(two[0]).mark.split("/")
+        process = read(child.pid)
+        assert process is not None
+        taken = FarSession(child.pid, f"{words[0]}/{words[1]}/{process.start_ticks}")
+        assert reap(two[1], taken).sessions == {taken: "gone"}
+        assert child.poll() is None
+
+
+def test_the_connection_that_it_is_done_through_is_never_ended(start_master: StartMaster) -> None:
+    """Even a record that names it by mistake does no harm."""
+    master = start_master()
+    session = own(master)
+    assert reap(master, session).sessions == {session: "own"}
+    assert own(master) == session
+
+
+def test_the_agent_socket_of_an_ended_session_goes_too(
+    start_master: StartMaster, ssh_config: SshConfig, short_folder: Path
+) -> None:
+    """Before OpenSSH 10.1 it lies in /tmp under the session's pid, and nobody would ever remove it."""
+    with ssh_agent(short_folder / "agent") as path:
+        ssh_config.env["SSH_AUTH_SOCK"] = str(path)
+        old = start_master("-o", "ForwardAgent=yes", path=short_folder / "old")
+        ssh_config.run("-S", str(old.path), "-A", "box", "true")
+        session = own(old)
+        left = [*Path(tempfile.gettempdir()).glob(f"ssh-*/agent.{session.pid}")]
+        if not left:
+            pytest.skip("this sshd keeps its agent sockets elsewhere")
+        reap(start_master(path=short_folder / "new"), session)
+        assert not left[0].exists()
+        assert not left[0].parent.exists()
+
+
+@contextmanager
+def spawned(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process beside the test."""
+    with open(os.devnull, "wb") as null:  # noqa: PTH123  # a device
+        child = spawn(words, null)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@contextmanager
+def ssh_agent(path: Path) -> Iterator[Path]:
+    """Run an ssh-agent on a path."""
+    program = shutil.which("ssh-agent")
+    assert program
+    with spawned([program, "-D", "-a", str(path)]):
+        poll(path.exists, "the agent listens")
+        yield path
+
+
+def left_over(path: Path) -> Path:
+    """Make a Unix socket that nobody listens on any more."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    return path
+
+
+def test_a_left_over_socket_is_removed(start_master: StartMaster, short_folder: Path) -> None:
+    """Also one whose name needs quoting; one that is gone is no trouble."""
+    odd, gone = short_folder / "it's a $(name) *", short_folder / "gone"
+    found = reap(start_master(), sockets=(left_over(odd), gone))
+    assert found.sockets == {str(odd): "removed", str(gone): "absent"}
+    assert not odd.exists()
+
+
+def test_a_socket_with_a_living_listener_stays(start_master: StartMaster, short_folder: Path) -> None:
+    """Under its own name, and under another one that leads there."""
+    (short_folder / "real").mkdir()
+    (short_folder / "alias").symlink_to("real")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(short_folder / "real" / "s"))
+        sock.listen()
+        paths = (short_folder / "real" / "s", short_folder / "alias" / "s")
+        assert [*reap(start_master(), sockets=paths).sockets.values()] == ["busy", "busy"]
+        assert paths[0].exists()
+
+
+def test_what_is_no_socket_stays(start_master: StartMaster, short_folder: Path) -> None:
+    """A file, a folder, a link: none of them is ours."""
+    file, folder, link = short_folder / "file", short_folder / "folder", short_folder / "link"
+    file.write_text("precious")
+    folder.mkdir()
+    link.symlink_to(left_over(short_folder / "socket"))
+    assert set(reap(start_master(), sockets=(file, folder, link)).sockets.values()) == {"busy"}
+    assert file.read_text() == "precious"
+    assert link.is_symlink()
+
+
+def test_somebody_elses_socket_stays(start_master: StartMaster, short_folder: Path) -> None:
+    """Root could remove it and does not: it is not ours."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make another user's socket")
+    path = left_over(short_folder / "theirs")
+    os.chown(path, 65534, 65534)
+    assert reap(start_master(), sockets=(path,)).sockets == {str(path): "busy"}
+    assert path.exists()
+
+
+def test_a_forced_command_has_no_sessions_to_tell_of(sshd: Sshd, start_master: StartMaster) -> None:
+    """None for both questions."""
+    sshd.restart("ForceCommand /bin/true")
+    path = str(start_master().path)
+    assert asyncio.run(sessions.own(path)) is None
+    assert asyncio.run(sessions.reap(path, [], [], timeout_s=10)) is None
+
+
+@pytest.mark.parametrize("words", ["", "12", "x a/b/c", "12 -", "12 a/b", "12 a/b/c/d"])
+def test_a_line_without_a_mark_is_no_session(words: str) -> None:
+    """Where the far side cannot tell its processes apart, nothing is on record."""
+    assert told(words) is None
+    assert told("12 a/b/c") == FarSession(12, "a/b/c")
