@@ -10,7 +10,7 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # What the laboratory cannot do without, and what its tests use besides.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
-TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl NetworkManager nmcli nm-openvpn-service openvpn
+TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
 # The login shells that a far side may have.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.

@@ -14,7 +14,7 @@ from trayagent.init.proposal import HostProposal, Wish
 from trayagent.init.rendered import option
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\r\n"
+_HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\n"
 _CHOSEN, _NORMAL = "\x1b[7m", "\x1b[0m"
 _LEAST_COLUMNS, _LEAST_LINES = 30, 6
 _ANSWERS: dict[str, Wish] = {"a": "always", "y": "always", "yes": "always", "always": "always", "u": "on-use",

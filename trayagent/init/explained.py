@@ -24,7 +24,7 @@ _AUTOSSH = {
     "AUTOSSH_NTSERVICE": "it is for Windows",
 }
 _NOTICED = "a change of network is noticed without it; it stays ssh_config's matter"
-_KEY = "left to ssh_config: look at the host key once, with ssh"
+_KEY = "left to ssh_config: look at the host key once, with `trayagent login HOST`"
 _HOOKS = "[hooks] in the configuration runs programs at events"
 _SETTINGS = {
     "ServerAliveInterval": _NOTICED,

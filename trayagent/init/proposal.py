@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
-from trayagent.core.forwards import Forward
+from trayagent.core.forwards import Forward, ForwardKind
 from trayagent.init.command_line import Call
 from trayagent.init.found import Found, PassedOver
 from trayagent.init.meaning import Meaning
@@ -15,6 +15,7 @@ from trayagent.init.meaning import Meaning
 Wish = Literal["always", "on-use", "leave"]
 Session = Literal["tmux", "screen"]
 
+_ORDER: tuple[ForwardKind, ...] = ("local", "remote", "dynamic")
 _STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
 
 
@@ -86,8 +87,9 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
 
 
 def _proposal(name: str, host: _Gathering) -> HostProposal:
+    forwards = sorted(host.forwards, key=lambda forward: _ORDER.index(forward.kind))
     return HostProposal(
-        name, host.wish, tuple(host.because), tuple(host.forwards), host.given, host.lines, tuple(host.more),
+        name, host.wish, tuple(host.because), tuple(forwards), host.given, host.lines, tuple(host.more),
         host.session,
     )  # fmt: skip
 

@@ -1,0 +1,96 @@
+"""What the words of ssh and autossh are, before ssh is asked what they mean."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.init.command_line import NotUnderstood, parse
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "user", "carried", "command"),
+    [
+        ("ssh -N web01", "web01", None, "", ""),
+        ("ssh -fNTL8080:localhost:80 me@web01", "web01", "me", "-L 8080:localhost:80", ""),
+        ("ssh -NvvvC -p2222 web01", "web01", None, "-C -p 2222", ""),
+        ("ssh web01 -p 2222 -N", "web01", None, "-p 2222", ""),
+        ("ssh web01 -p 22 tail -f /var/log/x -L nothing", "web01", None, "-p 22", "tail -f /var/log/x -L nothing"),
+        ("ssh -N -- -p", None, None, "", ""),
+        ("ssh -N -- web01 -p 22", "web01", None, "", "-p 22"),
+        ("ssh -N a@b@web01", "web01", "a@b", "", ""),
+        ("ssh -N ssh://me@web01:2222/", "web01", "me", "", ""),
+        ("ssh -N ssh://me;x=y@[2001:db8::1]:22", "2001:db8::1", "me", "", ""),
+        ("ssh -N me@fe80::1%eth0", "fe80::1%eth0", "me", "", ""),
+        ("ssh -N -o 'Port 2222' -oUser=me -F none -S /x -E log -e none h", "h", None,
+         "-o 'Port 2222' -o User=me -F none", ""),
+        ("autossh -M 20000:7 -f -N h", "h", None, "", ""),
+        ("autossh -M0 -t h 'tmux attach'", "h", None, "", "'tmux attach'"),
+        ("/usr/lib/autossh/autossh -NR 2222:localhost:22 h", "h", None, "-R 2222:localhost:22", ""),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_call_are_told_apart(
+    line: str, host: str | None, user: str | None, carried: str, command: str
+) -> None:
+    """Clusters, glued values, options behind the host, URIs, and what belongs to the far side."""
+    words = shlex.split(line)
+    if host is None:
+        with pytest.raises(NotUnderstood):
+            parse(words)
+        return
+    call = parse(words)
+    assert (call.host, call.user) == (host, user)
+    assert (list(call.carried), list(call.command)) == (shlex.split(carried), shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    ("line", "keeps"),
+    [
+        ("ssh -N h", True),
+        ("ssh -L 1:b:1 h", False),
+        ("ssh -f -L 1:b:1 h sleep 3600", True),
+        ("ssh -o SessionType=none h", True),
+        ("ssh -o sessiontype=NONE h", True),
+        ("ssh -f h sleep 1", False),
+        ("autossh h", True),
+    ],
+)
+def test_what_keeps_a_connection_for_its_own_sake(line: str, keeps: bool) -> None:
+    """Autossh always; ssh without a session, or in the background with forwards."""
+    assert parse(line.split()).keeps is keeps
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["ssh", "ssh -N", "ssh -W a:1 h", "ssh -O exit h", "ssh -G h", "ssh -p", "ssh -o = h", "scp a h:", ""],
+)
+def test_what_keeps_nothing_connected_is_refused(line: str) -> None:
+    """With half a sentence that says why."""
+    with pytest.raises(NotUnderstood, match=r"."):
+        parse(line.split())
+
+
+def test_autossh_has_an_m_of_its_own() -> None:
+    """For ssh -M is a flag; for autossh the next word is its port, which AUTOSSH_PORT beats."""
+    assert parse(["ssh", "-M", "-N", "web01"]).host == "web01"
+    assert parse(["autossh", "-M", "0", "-N", "web01"]).monitor == "0"
+    assert parse(["autossh", "-M", "0", "web01"], {"AUTOSSH_PORT": "9"}).monitor == "9"
+
+
+def test_of_two_settings_the_first_counts() -> None:
+    """As for ssh, whatever the case and however it is written."""
+    call = parse(["ssh", "-oServerAliveInterval=5", "-o", "serveraliveinterval 9", "-N", "h"])
+    assert call.settings == {"serveraliveinterval": "5"}
+
+
+@given(st.lists(st.text(alphabet="-oLRDMNpf=: @/h1[]\n\0", max_size=8), max_size=6))
+def test_any_words_are_read_or_refused(words: list[str]) -> None:
+    """Nothing but NotUnderstood comes of them."""
+    for program in ("ssh", "autossh"):
+        try:
+            parse([program, *words])
+        except NotUnderstood:
+            continue

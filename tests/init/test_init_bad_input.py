@@ -1,0 +1,171 @@
+"""What cannot be read or used is named and passed over; nothing is ever written over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.init.conftest import Init, furnish
+from trayagent.config.load import load
+from trayagent.errors import TrayagentError
+from trayagent.init import written
+from trayagent.sandbox import Agent, Lab
+
+pytestmark = pytest.mark.lab
+
+UNIT = "[Service]\nExecStart=/usr/bin/ssh -N -L 8080:localhost:80 h4711\n"
+
+
+def ssh_folder(home: Path) -> Path:
+    """Make ~/.ssh."""
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def a_unit(home: Path) -> None:
+    """Put a unit that runs ssh into the home."""
+    folder = home / ".config/systemd/user"
+    folder.mkdir(parents=True)
+    (folder / "t.service").write_text(UNIT)
+
+
+def test_an_existing_configuration_stays_as_it_is(home: Path, init: Init) -> None:
+    """Status 1 and what to do; also for an empty one and for a dead link."""
+    furnish(home, "jump-host")
+    folder = home / ".config/trayagent"
+    folder.mkdir()
+    for dead_link in (False, True):
+        if dead_link:
+            (folder / "config.toml").symlink_to("/nowhere")
+        else:
+            (folder / "config.toml").touch()
+        done = init("--yes")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "exists already" in done.stderr
+        assert "--print" in done.stderr
+        assert init("--print").returncode == 0
+        assert [entry.name for entry in folder.iterdir()] == ["config.toml"]
+        (folder / "config.toml").unlink()
+
+
+def test_without_a_terminal_it_only_shows(home: Path, init: Init) -> None:
+    """And says how to write it."""
+    furnish(home, "jump-host")
+    done = init()
+    assert done.returncode == 0
+    assert done.stdout == init("--print").stdout
+    assert "trayagent init --yes" in done.stderr
+    assert not (home / ".config/trayagent").exists()
+
+
+def test_an_empty_machine_gets_a_configuration_to_start_from(home: Path, init: Init) -> None:
+    """With nothing found, an example stands in the comments."""
+    done = init("--yes")
+    assert done.returncode == 0
+    assert not load(home / ".config/trayagent/config.toml").hosts
+    assert "# [hosts.web01]" in (home / ".config/trayagent/config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"Include config\n", "Too many recursive configuration includes"),
+        (b"\x7fELF\x02\x01\0\0\x80\xff\nHost x\n", "config"),
+        (b'Host "open\n', "config"),
+    ],
+)
+def test_a_configuration_that_ssh_refuses_stops_it(home: Path, init: Init, text: bytes, said: str) -> None:
+    """Loops, rubbish, an open quote: ssh's own words, status 1, and nothing is written."""
+    a_unit(home)
+    (ssh_folder(home) / "config").write_bytes(text)
+    done = init("--yes")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / ".config/trayagent").exists()
+
+
+def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
+    """A FIFO, a folder and a dead link where files are expected."""
+    furnish(home, "jump-host")
+    units = home / ".config/systemd/user"
+    os.mkfifo(units / "fifo.service")
+    (units / "folder.service").mkdir()
+    (units / "dead.service").symlink_to("/nowhere")
+    os.mkfifo(home / ".bashrc")
+    done = init("--yes")
+    assert done.returncode == 0
+    assert "[hosts.web01]" in (home / ".config/trayagent/config.toml").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_named(home: Path, init: Init) -> None:
+    """A unit, a shell file and an Include that this user may not read."""
+    furnish(home, "jump-host")
+    (home / ".bashrc").write_text("alias x='ssh -N h'\n")
+    (home / ".bashrc").chmod(0)
+    (home / ".config/systemd/user/b.service").touch(mode=0)
+    done = init("--print")
+    assert "~/.bashrc: cannot be read: Permission denied" in done.stderr
+    assert "~/.config/systemd/user/b.service: cannot be read: Permission denied" in done.stderr
+
+
+def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init) -> None:
+    """`ssh -G` runs a handful of times, however many hosts there are."""
+    a_unit(home)
+    (ssh_folder(home) / "config").write_text(
+        "".join(f"Host h{n} alias{n}\n  HostName h{n}.example.net\n  User me\n" for n in range(5000))
+    )
+    log = home / "asked"
+    counting = home / "bin" / "counting-ssh"
+    counting.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec ssh "$@"\n')
+    counting.chmod(0o755)
+    done = init("--yes", TRAYAGENT_SSH=str(counting))
+    assert done.returncode == 0, done.stderr
+    assert len(log.read_text().splitlines()) <= 3
+    assert "9999 other hosts" in done.stdout
+    assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
+
+
+def test_progress_is_told_when_it_takes_longer_than_a_moment(home: Path, init: Init) -> None:
+    """One line to a stream that is no terminal."""
+    a_unit(home)
+    slow = home / "bin" / "crontab"
+    slow.write_text("#!/bin/sh\nsleep 1.1\nexit 1\n")
+    done = init("--print")
+    assert done.stderr.startswith("Looking at ssh -G h4711 ...\n")
+    assert done.stderr.count("Looking at") == 1
+
+
+def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> None:
+    """The agent would refuse the configuration in it; nothing stays behind."""
+    folder = home / ".config/trayagent"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    done = init("--yes")
+    assert done.returncode == 1
+    assert f"chmod go-w {folder}" in done.stderr
+    assert not list(folder.iterdir())
+
+
+def test_who_is_faster_wins(tmp_path: Path) -> None:
+    """A configuration that appears while it is being written is not replaced, and no file is left."""
+    place = tmp_path / "trayagent" / "config.toml"
+    written.write(place, "[agent]\n")
+    with pytest.raises(TrayagentError, match="exists already"):
+        written._write(place, "[agent]\nadopt = false\n")
+    assert place.read_text() == "[agent]\n"
+    assert [entry.name for entry in place.parent.iterdir()] == ["config.toml"]
+
+
+def test_the_file_can_be_another(home: Path, desk: Lab, env: Mapping[str, str]) -> None:
+    """--config names it."""
+    words = Agent.command("--config", "~/own/agent.toml", "init", "--yes")
+    done: subprocess.CompletedProcess[str] = desk.laptop.run(words, env=env)
+    assert done.returncode == 0, done.stderr
+    assert (home / "own/agent.toml").is_file()

@@ -1,0 +1,136 @@
+"""Units as systemd reads them; the files are real, no manager is asked."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trayagent.init import systemd, systemd_text
+from trayagent.init.found import Found, Machine, PassedOver
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Return a machine whose root and home are empty folders."""
+    (tmp_path / "home").mkdir()
+    return Machine("me", 1000, tmp_path / "home", {}, root=tmp_path)
+
+
+def put(root: Path, path: str, text: str) -> None:
+    """Write a file below the root, with its folders."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def found(machine: Machine, *running: str) -> list[Found | PassedOver]:
+    """Return what the units of the machine say."""
+    return list(systemd.find(machine, frozenset(running)))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("ssh -N h", ["ssh", "-N", "h"]),
+        ("ssh  -o 'A B' -o\"C D\"", ["ssh", "-o", "A B", "-oC D"]),
+        (r"ssh a\x20b \"q\" '\t' \101", ["ssh", "a b", '"q"', "\t", "A"]),
+        ("ssh ''", ["ssh", ""]),
+    ],
+)
+def test_words_are_split_as_systemd_does(value: str, words: list[str]) -> None:
+    """Quotes and C escapes, systemd.service(5), *Command lines*."""
+    assert systemd_text.words(value) == words
+
+
+def test_variables_and_specifiers_are_put_in() -> None:
+    """${A} within a word, $A as words of its own, $$ and %% as signs; `:` and `@` before the program count."""
+    unit = systemd_text.parse(
+        "[Service]\nEnvironment='A=x y' B=%i\n"
+        "ExecStart=ssh -N ${A} $A $$ %%h %n ${B} ; true\n"
+        "ExecStart=:ssh ${A}\n"
+        "ExecStart=-@ssh shown -N\n"
+    )
+    table = systemd_text.specifiers("t@web-1.service", {})
+    env = systemd_text.environment(unit, [], table)
+    assert list(systemd_text.commands(unit, env, table)) == [
+        ["ssh", "-N", "x y", "x", "y", "$", "%h", "t@web-1.service", "web-1"],
+        ["true"],
+        ["ssh", "${A}"],
+        ["ssh", "-N"],
+    ]
+    assert table["I"] == "web/1"
+
+
+def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) -> None:
+    """User= decides; the remedy asks for root."""
+    put(machine.root, "etc/systemd/system/a.service", "[Service]\nUser=me\nExecStart=ssh -N a\n")
+    put(machine.root, "etc/systemd/system/b.service", "[Service]\nExecStart=ssh -N b\n")
+    put(machine.root, "lib/systemd/system/c.service", "[Service]\nUser=autossh\nExecStart=ssh -N c\n")
+    mine, root, other = found(machine)
+    assert isinstance(mine, Found)
+    assert mine.switch_off == "sudo systemctl disable --now a.service"
+    assert isinstance(root, PassedOver)
+    assert "root" in root.why
+    assert isinstance(other, PassedOver)
+    assert "autossh" in other.why
+
+
+def test_the_first_folder_wins_and_a_mask_hides(machine: Machine) -> None:
+    """A unit of the user replaces the machine's of that name; a link to /dev/null is none."""
+    put(machine.root, "usr/lib/systemd/user/a.service", "[Service]\nExecStart=ssh -N far\n")
+    put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N near\n")
+    put(machine.root, "usr/lib/systemd/user/b.service", "[Service]\nExecStart=ssh -N b\n")
+    (machine.home / ".config/systemd/user/b.service").symlink_to("/dev/null")
+    [one] = found(machine)
+    assert isinstance(one, Found)
+    assert one.words == ("ssh", "-N", "near")
+
+
+def test_a_template_counts_by_its_instances(machine: Machine) -> None:
+    """Linked ones, and those that run; alone it is only named."""
+    put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %i\n")
+    [lonely] = found(machine)
+    assert isinstance(lonely, PassedOver)
+    (machine.home / ".config/systemd/user/x.target.wants").mkdir()
+    (machine.home / ".config/systemd/user/x.target.wants/t@one.service").symlink_to("../t@.service")
+    both = found(machine, "t@two.service")
+    assert [one.words for one in both if isinstance(one, Found)] == [
+        ("ssh", "-N", "one"),
+        ("ssh", "-N", "two"),
+    ]
+
+
+def test_drop_ins_come_in_the_order_of_their_names(machine: Machine) -> None:
+    """Of the unit, of its name's beginnings and of all services."""
+    put(machine.home, ".config/systemd/user/my-tun.service", "[Service]\nExecStart=ssh -N a\n")
+    for number, folder in enumerate(("service.d", "my-.service.d", "my-tun.service.d")):
+        text = f"[Service]\nEnvironment=V={number}\nExecStart=\nExecStart=ssh -N ${{V}}\n"
+        put(machine.home, f".config/systemd/user/{folder}/{number}.conf", text)
+    [one] = found(machine)
+    assert isinstance(one, Found)
+    assert one.words[-1] == "2"
+
+
+def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
+    """With [Install] and no link; a link, a running process, or no [Install] make it active."""
+    install = "[Install]\nWantedBy=default.target\n"
+    put(machine.home, ".config/systemd/user/a.service", f"[Service]\nExecStart=ssh -N a\n{install}")
+    [one] = found(machine)
+    assert isinstance(one, Found)
+    assert not one.active
+    [one] = found(machine, "a.service")
+    assert isinstance(one, Found)
+    assert one.active
+
+
+@given(st.text(alphabet="[Service]\nExecStart=ssh -N\\'\"$%{};:@x2", max_size=80))
+def test_any_text_is_a_unit_or_refused(text: str) -> None:
+    """Nothing but ValueError comes of it."""
+    unit = systemd_text.parse("[Service]\nExecStart=ssh " + text)
+    table = systemd_text.specifiers("a@b.service", {})
+    with contextlib.suppress(ValueError):
+        list(systemd_text.commands(unit, systemd_text.environment(unit, [text], table), table))
