@@ -176,7 +176,7 @@ def test_an_unknown_host_key_waits_for_known_hosts(lab: Lab, agent: Agent) -> No
     known = lab.files.known_hosts.read_text()
     lab.files.known_hosts.write_text("")
     agent.start(CONFIG)
-    in_trouble(agent, "needs-sign-in", "host-key-unknown", "ssh web01")
+    in_trouble(agent, "needs-sign-in", "host-key-unknown", "trayagent login web01")
     stays("one connection", lambda: asked(sshd) == 1)
     lab.files.known_hosts.write_text(known)
     agent.wait_state("web01", "connected")

@@ -17,7 +17,6 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
     key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
     if key is None:
         return failure
-    problem = Problem(
-        "passphrase-needed", f"The key {key.name} asks for its passphrase", f"Unlock it: ssh-add {key}"
-    )
+    hint = f"Unlock it: ssh-add {key}, or log in: trayagent login {resolved.host}"
+    problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
     return Failure(problem, "passphrase", positive=failure.positive)

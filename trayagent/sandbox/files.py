@@ -60,6 +60,7 @@ class Files:
         (etc / "resolv.conf").write_text(f"nameserver {plan.NAME_SERVER}\noptions timeout:1 attempts:1\n")
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
         (etc / "ssh_config").write_text("")
+        (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM lets nobody in
 
     def laptop_mounts(self) -> list[list[str]]:
         """Return the steps of the laptop's mount namespace."""
@@ -85,6 +86,7 @@ class Files:
             ["sysfs", "lab", "/sys"],
             *self._covers("passwd-far"),
             ["bind", self._etc("shadow"), "/etc/shadow"],
+            ["bind", self._etc("pam.d"), "/etc/pam.d"],
         ]
 
     def _covers(self, passwd: str) -> list[list[str]]:

@@ -90,6 +90,11 @@ TABLE: tuple[Row, ...] = (
         "Check that it is a private key that only you can read", positive=True,
     ),
     _row(
+        r"Permission denied \([^)]*(?:password|keyboard-interactive)[^)]*\)",
+        "auth", "auth-denied", "{who} refused the login; it takes a password or a code",
+        "Log in: trayagent login {host}", positive=True,
+    ),
+    _row(
         r"Permission denied \([^)]*\)",
         "auth", "auth-denied", "{who} refused the login", "Check the key or agent: ssh {host}", positive=True,
     ),
@@ -102,7 +107,7 @@ TABLE: tuple[Row, ...] = (
     _row(
         r"^No \S+ host key is known for |^Host key verification failed\.",
         "host-key-unknown", "host-key-unknown", "The host key of {who} is not known",
-        "Compare it and accept it once: ssh {host}",
+        "Compare it and accept it once: trayagent login {host}",
     ),
     _row(
         r"^Unable to negotiate with .*no matching (?P<what>.+?) found",

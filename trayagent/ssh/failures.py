@@ -19,7 +19,7 @@ _CARRIER_ENDED = re.compile(
 )
 # Said by every ssh, whatever becomes of it.
 _NOISE = re.compile(
-    r"(?:kex_exchange_identification: |Authenticated to |Warning: Permanently added |Transferred: "
+    r"(?:kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added |Transferred: "
     r"|Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
 )
 # Only the jump host's user or administrator can help; anything else of it is the world being down.

@@ -1,0 +1,289 @@
+"""Hosts that ask a person: at a terminal, by a window, and never without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.at_terminal import AtTerminal
+from tests.lab.matrix import alive, until
+from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.pam import INTERACTIVE, KEY_AND_CODE, PASSWORD, Pam
+from trayagent.sandbox.tools import tool
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+CONFIG = '[hosts.web01]\nlocal = ["8080:localhost:8000"]\n'
+SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
+QUIET_S = 1.5  # long enough for a login that nobody asked for to begin
+
+
+@pytest.fixture
+def pam(lab: Lab) -> Pam:
+    """Return what the far side asks for."""
+    return Pam(lab.files)
+
+
+def server(lab: Lab, *config: str) -> Sshd:
+    """Go home, and start a server that logs each step of a login."""
+    lab.join("home")
+    lab.ssh_config({"web01": SERVER})
+    return lab.sshd(config=["LogLevel VERBOSE", *config])
+
+
+def login(lab: Lab, agent: Agent, host: str = "web01", **env: str) -> AtTerminal:
+    """Let a person type `trayagent login` at a terminal."""
+    return AtTerminal(lab.laptop, agent.command("login", host), {**agent.env, **env})
+
+
+def asked(sshd: Sshd) -> int:
+    """Return how many logins have begun: what a knock does not come to."""
+    return len(re.findall(r"^(?:Accepted|Failed|Postponed|Partial) ", sshd.said(), re.MULTILINE))
+
+
+def refused_in_silence(sshd: Sshd) -> int:
+    """Return how many logins were begun for the account and given up without a proof of any kind."""
+    return len(re.findall(r"^Connection (?:closed|reset) by authenticating user ", sshd.said(), re.MULTILINE))
+
+
+def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
+    """Check that it is true all the time: an absence has no event to wait for."""
+    limit = time.monotonic() + for_s
+    while time.monotonic() < limit:
+        assert condition(), f"no longer: {what}"
+        time.sleep(0.1)
+
+
+def leftovers(lab: Lab, agent: Agent) -> list[str]:
+    """Return what a login that came to nothing has left: processes, sockets, logs, notes."""
+    ssh = [pid for pid in lab.laptop.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"]
+    files = [*lab.files.ssh.glob("cm-*"), *agent.runtime_dir.glob("attempt-*")]
+    notes = json.loads((agent.state_dir / "agent.json").read_text())["attempts"]
+    return [*map(str, ssh), *map(str, files), *notes]
+
+
+@pytest.mark.root
+def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
+    lab: Lab, agent: Agent, pam: Pam
+) -> None:
+    """At the terminal, wrong and right; adopted, with its forward; moved: one event, no login; again by `login`.
+
+    The connection outlives the terminal and the agent, and the next agent knows that a person is needed.
+    """
+    pam.ask_password(SECRET)
+    sshd = server(lab, *PASSWORD)
+    agent.start(CONFIG)
+    view = agent.wait_state("web01", "needs-sign-in")
+    assert "trayagent login web01" in view["problem"]["hint"]
+    with login(lab, agent) as terminal:
+        terminal.answer("password: ", "wrong")
+        terminal.answer("please try again", SECRET)
+        terminal.expect("web01: connected")
+        assert terminal.ended() == 0
+        assert SECRET not in terminal.shown
+    view = agent.wait_state("web01", "connected")
+    agent.wait_forwards("web01", {"local": "open"})
+    pid = view["pid"]
+    assert os.getsid(pid) == pid  # the terminal is closed by now
+    agent.stop()
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    before, given_up = asked(sshd), refused_in_silence(sshd)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("sign-in-needed", "web01")
+    assert not alive(pid)
+    lab.switch("cafe", "home")
+    stays("no login", lambda: (asked(sshd), refused_in_silence(sshd)) == (before, given_up))
+    view = agent.wait_state("web01", "needs-sign-in")
+    assert "trayagent login web01" in view["problem"]["hint"]
+    assert [e["event"] for e in events.drain()].count("sign-in-needed") == 1
+    with login(lab, agent) as terminal:
+        terminal.answer("password: ", SECRET)
+        assert terminal.ended() == 0
+    agent.wait_state("web01", "connected")
+    agent.wait_forwards("web01", {"local": "open"})
+    assert SECRET not in "".join(path.read_text() for path in agent.state_dir.glob("agent.*"))
+
+
+@pytest.mark.root
+def test_a_one_time_code_beside_a_key_is_asked_for_at_each_login(lab: Lab, agent: Agent, pam: Pam) -> None:
+    """The key is quiet, the code is not: a change of network uses up no code, and no half login is begun."""
+    pam.ask_codes(["123456", "654321"])
+    sshd = server(lab, *KEY_AND_CODE)
+    agent.start(CONFIG)
+    agent.wait_state("web01", "needs-sign-in")
+    with login(lab, agent) as terminal:
+        terminal.answer("assword: ", "123456")
+        terminal.expect("web01: connected")
+        assert terminal.ended() == 0
+    agent.wait_state("web01", "connected")
+    before = asked(sshd)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("sign-in-needed", "web01")
+    stays("no login", lambda: asked(sshd) == before)
+    assert pam.codes_left() == ["654321"]
+    with login(lab, agent) as terminal:
+        terminal.answer("assword: ", "123456")
+        terminal.answer("assword: ", "654321")
+        assert terminal.ended() == 0
+    agent.wait_state("web01", "connected")
+    assert pam.codes_left() == []
+
+
+@pytest.mark.root
+def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: Agent, pam: Pam) -> None:
+    """Three wrong answers: 1 and what to do. Ctrl-C, and a terminal that is closed at the prompt: as before."""
+    pam.ask_password(SECRET)
+    sshd = server(lab, *INTERACTIVE)
+    agent.start(CONFIG)
+    agent.wait_state("web01", "needs-sign-in")
+    with login(lab, agent) as terminal:
+        for _ in range(3):
+            terminal.answer("assword: ", "wrong")
+        assert terminal.ended() == 1
+        assert "Permission denied (" in terminal.shown
+        assert "trayagent login web01" in terminal.shown
+    with login(lab, agent) as terminal:
+        terminal.expect("assword: ")
+        terminal.enter("\x03")
+        assert terminal.ended() == 128 + signal.SIGINT
+    agent.wait_state("web01", "needs-sign-in")
+    until("nothing is left", lambda: not leftovers(lab, agent))
+    with login(lab, agent) as terminal:
+        terminal.expect("assword: ")
+        assert agent.host("web01")["state"] == "connecting"  # type: ignore[index]  # it is listed
+        terminal.close()
+        agent.wait_state("web01", "needs-sign-in")
+    until("nothing is left", lambda: not leftovers(lab, agent))
+    before = refused_in_silence(sshd)
+    done = agent.cli("reconnect", "web01")
+    assert done.returncode == 1
+    assert "trayagent login web01" in done.stderr
+    until("it was tried once", lambda: refused_in_silence(sshd) == before + 1)
+
+
+@pytest.mark.root
+def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
+    lab: Lab, agent: Agent, pam: Pam
+) -> None:
+    """$SSH_ASKPASS, as ssh(1) says; also with a host that no configuration lists, and no agent running yet."""
+    pam.ask_password(SECRET)
+    server(lab, *PASSWORD)
+    window = lab.files.root / "window"
+    window.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {lab.files.root}/asked\necho "{SECRET}"\n')
+    window.chmod(0o700)
+    agent.configure("")
+    env = {**agent.env, "SSH_ASKPASS": str(window), "SSH_ASKPASS_REQUIRE": "force"}
+    try:
+        done = lab.laptop.run(agent.command("login", "web01"), env=env)
+        assert done.returncode == 0, done
+        assert "web01: connected" in done.stdout
+        assert "password:" in (lab.files.root / "asked").read_text()
+        view = agent.wait_state("web01", "connected")
+        assert not view["listed"]
+        assert agent.cli("disconnect", "web01").returncode == 0
+    finally:
+        assert agent.cli("stop").returncode == 0
+
+
+def test_an_unknown_host_key_is_accepted_once_and_then_all_goes_by_itself(lab: Lab, agent: Agent) -> None:
+    """It asks and notes the key; nobody is needed for the next login, so a change of network is recovered."""
+    server(lab)
+    lab.ssh_config({"web01": {**SERVER, "StrictHostKeyChecking": "ask"}})
+    lab.files.known_hosts.write_text("")
+    agent.start(CONFIG)
+    view = agent.wait_state("web01", "needs-sign-in")
+    assert (view["problem"]["code"], "login web01" in view["problem"]["hint"]) == ("host-key-unknown", True)
+    with login(lab, agent) as terminal:
+        terminal.answer("(yes/no/[fingerprint])? ", "yes")
+        assert terminal.ended() == 0
+        assert "Permanently added" in terminal.shown
+    pid = agent.wait_state("web01", "connected")["pid"]
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "web01")
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+
+
+@pytest.fixture
+def auth_sock(lab: Lab) -> Iterator[str]:
+    """Run an ssh-agent in the laptop."""
+    path = lab.files.root / "ssh-agent"
+    child = lab.laptop.popen([tool("ssh-agent"), "-D", "-a", str(path)])
+    until("the ssh-agent listens", path.exists)
+    yield str(path)
+    child.terminate()
+    child.wait(5)
+
+
+def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth_sock: str) -> None:
+    """Logged in with a locked key: after a change of network nobody is disturbed; an ssh-agent with it goes on."""
+    sshd = server(lab)
+    lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
+    agent.env["SSH_AUTH_SOCK"] = ""
+    agent.start(CONFIG)
+    view = agent.wait_state("web01", "needs-sign-in")
+    assert view["problem"]["code"] == "passphrase-needed"
+    with login(lab, agent) as terminal:
+        terminal.answer("passphrase for key", "secret")
+        assert terminal.ended() == 0
+    agent.wait_state("web01", "connected")
+    before = refused_in_silence(sshd)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("sign-in-needed", "web01")
+    stays("no login", lambda: refused_in_silence(sshd) == before)
+    key = lab.files.root / "unlocked"
+    shutil.copy(lab.files.key, key)
+    key.chmod(0o600)
+    lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "", "-f", str(key)])
+    added = lab.laptop.run(["ssh-add", "-q", str(key)], env={"SSH_AUTH_SOCK": auth_sock})
+    assert added.returncode == 0, added
+    agent.env["SSH_AUTH_SOCK"] = auth_sock
+    agent.wait_state("web01", "connected")
+    assert sshd.logins() == 2
+
+
+def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent) -> None:
+    """No network, and a name that ssh refuses: 1 at once, with what to do."""
+    server(lab)
+    agent.start(CONFIG)
+    agent.wait_state("web01", "connected")
+    lab.leave("home")
+    agent.wait_state("web01", "offline")
+    done = agent.cli("login", "web01")
+    assert done.returncode == 1
+    assert "No network leads there" in done.stderr
+    for name in ("-oProxyCommand=id", "two words", "a\nb"):
+        assert agent.cli("login", "--", name).returncode in {1, 2}
+
+
+@pytest.mark.root
+def test_a_jump_host_that_asks_is_part_of_the_login(lab: Lab, agent: Agent, pam: Pam) -> None:
+    """Its password is asked for first; closing the terminal afterwards, or Ctrl-C in it, ends neither."""
+    pam.ask_password(SECRET)
+    server(lab)
+    lab.sshd("203.0.113.11", config=PASSWORD)
+    lab.ssh_config({"web01": {**SERVER, "ProxyJump": "jump"}, "jump": {"HostName": "203.0.113.11"}})
+    agent.start(CONFIG)
+    agent.wait_state("web01", "needs-sign-in")
+    words = f"{' '.join(agent.command('login', 'web01'))}; echo and now; read -r line"
+    with AtTerminal(lab.laptop, ["bash", "-c", words], agent.env) as terminal:
+        terminal.answer("password: ", SECRET)
+        terminal.expect("web01: connected")
+        terminal.expect("and now")
+        terminal.enter("\x03")
+        terminal.ended()
+    pid = agent.wait_state("web01", "connected")["pid"]
+    done = lab.laptop.run(["ssh", "web01", "echo through"])
+    assert done.stdout == "through\n"
+    assert agent.wait_state("web01", "connected")["pid"] == pid

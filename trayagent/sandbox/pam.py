@@ -1,0 +1,78 @@
+"""Passwords and one-time codes for the laboratory's ssh servers, by the real PAM; needs root.
+
+The far side sees a /etc/pam.d and a /etc/shadow of the laboratory's own, so the machine's accounts
+stay out of it. Source: pam.conf(5), pam_unix(8), pam_exec(8), sshd_config(5).
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.files import Files
+from trayagent.sandbox.tools import tool
+
+# Lines for an sshd. With PAM behind it, "keyboard-interactive" is what asks.
+PASSWORD = ("UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "PasswordAuthentication yes")
+INTERACTIVE = (
+    "UsePAM yes",
+    "PermitRootLogin yes",
+    "PubkeyAuthentication no",
+    "KbdInteractiveAuthentication yes",
+)
+KEY_AND_CODE = (
+    "UsePAM yes",
+    "PermitRootLogin yes",
+    "KbdInteractiveAuthentication yes",
+    "AuthenticationMethods publickey,keyboard-interactive",
+)
+
+_UNIX = """auth     required pam_unix.so nodelay
+account  required pam_permit.so
+session  required pam_permit.so
+"""
+_CODES = """auth     required pam_exec.so quiet expose_authtok {check}
+auth     required pam_permit.so
+account  required pam_permit.so
+session  required pam_permit.so
+"""
+# Each code is good for one login. pam_exec ends what was typed with a NUL.
+_CHECK = """#!/bin/sh
+code=$(tr -d '\\000')
+grep -qxF -e "$code" {codes} || exit 1
+grep -vxF -e "$code" {codes} > {codes}.new
+mv {codes}.new {codes}
+"""
+
+
+class Pam:
+    """What the far side's PAM asks the laboratory's user for; the last wish counts, for all servers."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._codes = files.far / "codes"
+        self._service = files.root / "etc" / "pam.d" / "sshd"
+
+    def ask_password(self, password: str) -> None:
+        """Ask for this password; raises TrayagentError (sandbox-broken)."""
+        words = [tool("openssl"), "passwd", "-6", "-stdin"]
+        done = subprocess.run(words, input=password, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise TrayagentError(f"no password could be made: {done.stderr}", code="sandbox-broken")
+        # Written and not replaced: what the far side sees is this very file.
+        shadow = self._files.root / "etc" / "shadow"
+        shadow.write_text(f"{self._files.user}:{done.stdout.strip()}:19000:0:99999:7:::\n")
+        self._service.write_text(_UNIX)
+
+    def ask_codes(self, codes: Iterable[str]) -> None:
+        """Ask for one of these codes at each login; a code that was used is worth nothing any more."""
+        self._codes.write_text("".join(f"{code}\n" for code in codes))
+        check = self._files.far / "check-code"
+        check.write_text(_CHECK.format(codes=self._codes))
+        check.chmod(0o700)
+        self._service.write_text(_CODES.format(check=check))
+
+    def codes_left(self) -> list[str]:
+        """Return the codes that nobody used."""
+        return self._codes.read_text().split()
