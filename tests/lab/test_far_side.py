@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +170,186 @@ def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
     agent.wait_forwards(HOST, {"remote": "open"})
     reached_by_socket(lab)
     assert not [e for e in events.drain() if e["event"] == "forward-failed"], events.seen
+
+
+def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
+    """Let a process of the server listen on a port; `words` come before its command line."""
+    listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); print('there', flush=True); s.accept()"
+    command = [*words, sys.executable, "-I", "-S", "-c", listen]
+    child = lab.server.popen(command, admin=bool(words), stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == "there\n"
+    return child
+
+
+def test_whoever_else_has_the_port_is_left_alone(lab: Lab, agent: Agent) -> None:
+    """Another process of this user, another user's, and another session of ours keep their ports; that is said."""
+    others = [holder(lab, 22231)]
+    ports = [22231]
+    if os.getuid() == 0:
+        others.append(holder(lab, 22232, "setpriv", "--reuid=65534", "--clear-groups"))
+        ports.append(22232)
+    lab.join("home", interface="eth0", metric=900)  # its route stays when the agent's goes
+    server = lab.sshd()
+    lab.ssh_config({HOST: SERVER})
+    plain = lab.laptop.popen(
+        ["ssh", "-N", "-b", "192.168.10.2", "-R", "22233:127.0.0.1:8000", "-o", "ControlPath=none", HOST]
+    )
+    until("the user's own ssh is in", lambda: server.logins() == 1)
+    until("its port is there", lambda: "22233" in lab.server.check(["ss", "-Hltn"]))
+    theirs = server.sessions()
+    wanted = ", ".join(f'"{port}:127.0.0.1:8000"' for port in (PORT, 22233, *ports))
+    lab.join("home", interface="wlan0", address="192.168.10.7", metric=100)
+    lab.echo(8000, node=lab.laptop)
+    agent.start(f"[hosts.{HOST}]\nremote = [{wanted}]\n")
+    until("the far end is on record", lambda: kept(agent))
+    old = far_pid(agent)
+    events = agent.events()
+    lab.join("cafe", interface="wlan0", metric=100)
+    events.wait("connected", HOST)
+    until("its own port is back", lambda: state_of(agent, PORT) == "open")
+    until("the others were refused", lambda: {state_of(agent, p) for p in (22233, *ports)} == {"failed"})
+    assert reached(lab)
+    assert not alive(old)
+    assert all(map(alive, theirs))
+    assert plain.poll() is None
+    assert [one.poll() for one in others] == [None] * len(others)
+    error = next(f["error"] for f in forwards(agent) if f["spec"].startswith("22231:"))
+    assert "another process" in error
+
+
+def forwards(agent: Agent) -> list[dict[str, Any]]:
+    """Return the host's forwards."""
+    view = agent.host(HOST)
+    assert view is not None
+    found: list[dict[str, Any]] = view["forwards"]
+    return found
+
+
+def state_of(agent: Agent, port: int) -> str:
+    """Return the state of the forward of a port."""
+    return next((f["state"] for f in forwards(agent) if f["spec"].startswith(f"{port}:")), "")
+
+
+def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
+    """The number on record belongs to another session of the same user by now: its start time says so."""
+    server = up(lab, agent)
+    agent.kill9()
+    plain = lab.laptop.popen(["ssh", "-N", "-o", "ControlPath=none", HOST])
+    before = set(server.sessions())
+    until("the user's own ssh is in", lambda: server.logins() == 2)
+    path = agent.state_dir / "agent.json"
+    record = json.loads(path.read_text())
+    (session,) = record["far"][HOST]["sessions"]
+    real = session["session"]["pid"]
+    until("sshd has made its session", lambda: set(server.sessions()) - before)
+    taken = max(set(server.sessions()) - before)
+    session["session"]["pid"] = taken
+    path.write_text(json.dumps(record))
+    lab.switch("home", "cafe")
+    agent.start()
+    until("it was looked for", lambda: decisions(agent, "reap"))
+    assert "ended=0" in decisions(agent, "reap")[0]
+    assert alive(taken)
+    assert alive(real)
+    assert plain.poll() is None
+
+
+SHELLS = {
+    "bash": ".bashrc",
+    "dash": ".profile",
+    "zsh": ".zshenv",
+    "fish": ".config/fish/config.fish",
+    "tcsh": ".tcshrc",
+}
+
+
+def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
+    lab: Lab, agent: Agent
+) -> None:
+    """bash, dash, zsh, fish and tcsh in turn: the session begun in one is known, and ended through the next."""
+    missing = [name for name in SHELLS if shutil.which(name) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"missing: {missing}")
+    shells = {name: rc for name, rc in SHELLS.items() if name not in missing}
+    passwd = lab.files.root / "etc" / "passwd-far"
+    first, _, others = passwd.read_text().partition("\n")
+    banner = lab.files.far / "banner"
+    banner.write_text("Authorized use only.\nTRAY 1\n")
+    for shell, name in shells.items():
+        rc = lab.files.far_home / name
+        rc.parent.mkdir(parents=True, exist_ok=True)
+        noise = "echo welcome\necho TRAY-BEGIN or not\necho -n no end of line\n"
+        rc.write_text(f"{noise}touch {lab.files.far_home}/{shell}-ran\n")
+    here, there = "cafe", "home"
+    for number, shell in enumerate(shells):
+        account = first.rpartition(":")[0] + ":" + str(shutil.which(shell))
+        passwd.write_text(f"{account}\n{others}")  # in place: what is mounted is this very file
+        if number == 0:
+            up(lab, agent, CONFIG, f"Banner {banner}")
+            here, there = there, here
+            continue
+        until("the far end is on record", lambda: alive(far_pid(agent)))
+        old = far_pid(agent)
+        lab.switch(here, there)
+        here, there = there, here
+        until(f"{shell} ended the old session", lambda: not alive(old))  # noqa: B023  # called in this round
+        assert reached(lab), shell
+        ran = lab.files.far_home / f"{shell}-ran"
+        assert ran.exists() or shell == "dash"  # which reads no file for a command
+    assert len(decisions(agent, "reap")) == len(shells) - 1
+    assert not decisions(agent, "no-reap")
+
+
+def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent: Agent) -> None:
+    """Without a shell nothing can be ended: the forward says what it waits for, and is open once the server lets go."""
+    lab.join("home")
+    server = lab.sshd(config=["LogLevel VERBOSE", "ForceCommand /bin/echo for forwards only"])
+    lab.echo(8000, node=lab.laptop)
+    lab.ssh_config({HOST: SERVER})
+    agent.start(CONFIG)
+    agent.wait_forwards(HOST, {"remote": "open"})
+    until(
+        "there is no sentinel", lambda: "no sentinel" in log_of(agent) or "runs no sentinel" in log_of(agent)
+    )
+    begun = server.said().count("Starting session")
+    stale = server.sessions()
+    events = agent.events()
+    lab.switch("home", "cafe")
+    failed = events.wait("forward-failed", HOST)
+    assert "ClientAliveInterval" in failed["reason"], failed
+    view = agent.wait_forwards(HOST, {"remote": "failed"})
+    assert "ClientAliveInterval" in view[0]["error"]
+    until("it was asked again", lambda: server.said().count("Address already in use") >= 3)
+    assert len(decisions(agent, "no-reap")) == 1
+    assert "reason=no-shell" in decisions(agent, "no-reap")[0]
+    assert server.said().count("Starting session") == begun
+    assert any(map(alive, stale))
+    for pid in stale:  # what the server's ClientAlive would do some time later
+        if alive(pid):
+            os.kill(pid, signal.SIGTERM)
+    agent.wait_forwards(HOST, {"remote": "open"}, deadline_s=20.0)
+    assert reached(lab)
+
+
+def log_of(agent: Agent) -> str:
+    """Return what the agent logged."""
+    return (agent.state_dir / "agent.log").read_text()
+
+
+def test_a_users_own_master_has_its_far_end_on_record_too(lab: Lab, agent: Agent) -> None:
+    """An adopted master has no sentinel: one session tells, and after a change of network -R is back as elsewhere."""
+    lab.join("home")
+    lab.sshd()
+    lab.echo(8000, node=lab.laptop)
+    lab.ssh_config({HOST: {**SERVER, "ControlMaster": "auto", "ControlPersist": "10m"}})
+    agent.start(CONFIG.replace("\n", '\nconnect = "on-use"\n', 1))
+    assert lab.laptop.run(["ssh", HOST, "true"]).returncode == 0
+    agent.wait_forwards(HOST, {"remote": "open"})
+    until("the far end is on record", lambda: kept(agent))
+    assert kept(agent)[0]["ours"] is False
+    session = far_pid(agent)
+    lab.switch("home", "cafe")
+    until("the old session is gone", lambda: not alive(session))
+    agent.wait_forwards(HOST, {"remote": "open"})
+    assert reached(lab)
