@@ -47,6 +47,20 @@ def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
     desk.after(HOUR_S).expect("")
 
 
+def test_a_login_that_would_be_refused_next_time_is_one_message_while_the_connection_lives() -> None:
+    """Said before it is too late; when the connection goes after all, what is needed then is said."""
+    refused = host("web", code="auth-denied", title="web would refuse the next login", hint="Mend it")
+    desk = Desk().sees(host("web")).after(60).sees(refused)
+    desk.after(HOUR_S).sees(refused).after(HOUR_S).sees(host("web", "needs-sign-in", "auth-denied"))
+    desk.after(60).sees(host("web")).after(HOUR_S)
+    desk.expect("""
+        63 + refused-next-time: web: the next login will be refused | web would refuse the next login. Mend it
+        7260 - refused-next-time
+        7263 + auth-denied: web: sign-in needed | auth-denied
+        7320 - auth-denied
+    """)
+
+
 def test_three_hosts_behind_one_expired_vpn_are_one_message() -> None:
     """Their own time-outs and refusals have the VPN as their cause."""
     desk = Desk().sees(vpn("corp", "up", "a", "b", "c"), host("a"), host("b"), host("c"))

@@ -95,8 +95,9 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
     pane = Pane(lab)
     with ssh_agent(lab, "mine") as socket:
         agent.env["SSH_AUTH_SOCK"] = str(socket)
-        agent.start(CONFIG)
+        agent.start(CONFIG + 'remote = ["22221:localhost:22"]\n')
         pid = agent.wait_state("web01", "connected")["pid"]
+        agent.wait_forwards("web01", {"remote": "open"})
         until("the link is there", lambda: target(lab))
         before = target(lab)
         pane.start()
@@ -106,7 +107,12 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
         lab.switch("home", "cafe")
         until("the link points elsewhere", lambda: target(lab) != before)
         assert "mine" in pane.says("timeout 5 ssh-add -l")
+        agent.wait_forwards("web01", {"remote": "open"})
         assert agent.wait_state("web01", "connected")["problem"] is None
+        decided = agent.cli("why", "web01").stdout
+        assert decided.rindex("agent-socket") < decided.rindex("reap"), (
+            "its clients lost the agent for a moment"
+        )
 
         with always_there(lab):
             assert agent.cli("reconnect", "web01").returncode == 0

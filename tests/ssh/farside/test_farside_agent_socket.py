@@ -1,0 +1,132 @@
+"""The scripts of the link, run by the shells that a far side may have, with sockets like sshd's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.ssh.farside.agent_socket import release_script, take_script
+
+SHELLS = [shell for shell in ("dash", "bash", "zsh", "ksh") if shutil.which(shell)]
+
+
+class FarSide:
+    """A home with sockets as OpenSSH 10 makes them, and a shell."""
+
+    def __init__(self, home: Path, shell: str) -> None:
+        self.home, self._shell = home, shell
+        self._sockets: list[socket.socket] = []
+        (home / ".ssh" / "agent").mkdir(parents=True)
+
+    def socket(self, name: str) -> str:
+        """Make a socket on which nobody answers, as a connection's that is cut off."""
+        sock = socket.socket(socket.AF_UNIX)
+        path = self.home / ".ssh" / "agent" / f"s.{name}.sshd.x"
+        sock.bind(str(path))
+        sock.listen()
+        self._sockets.append(sock)
+        return str(path)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        for sock in self._sockets:
+            sock.close()
+
+    def release(self, link: str, ours: str) -> str:
+        """Run the script that releases; without ssh-add it finds nobody to hand the link to."""
+        few = self.home / "bin"
+        few.mkdir(exist_ok=True)
+        for tool in ("readlink", "rm", "ls"):
+            if not (few / tool).exists():
+                (few / tool).symlink_to(shutil.which(tool) or tool)
+        return self.run(release_script(link, ours), path=str(few))
+
+    def run(self, script: str, agent: str = "", path: str = os.environ["PATH"]) -> str:
+        """Run a script as the session that belongs to an agent socket, and return what it said."""
+        words = [
+            shutil.which(self._shell) or self._shell,
+            *(["--emulate", "sh"] if self._shell == "zsh" else []),
+            "-c",
+            script,
+        ]
+        env = {"HOME": str(self.home), "PATH": path, "SSH_AUTH_SOCK": agent}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=20, check=False)
+        return done.stdout.strip()
+
+
+@pytest.fixture(params=SHELLS)
+def far(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[FarSide]:
+    """Make a far side; a short path, as it is one of a socket."""
+    made = FarSide(tmp_path_factory.mktemp("h"), request.param)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["agent.sock", 'it\'s "an" $agent; `sock`', "new folder/-x.sock"])
+def test_the_link_has_exactly_the_name_that_was_asked_for(far: FarSide, name: str) -> None:
+    """Whatever signs it has; the folder is made, for its owner only."""
+    mine = far.socket("1")
+    assert far.run(take_script(f"~/{name}", None, claim=False), mine) == f"linked {mine}"
+    link = far.home / name
+    assert str(link.readlink()) == mine
+    assert link.parent == far.home or link.parent.stat().st_mode & 0o777 == 0o700
+    assert far.run(take_script(f"~/{name}", mine, claim=False), mine) == f"kept {mine}"
+    assert far.release(f"~/{name}", mine) == "released"
+    assert not link.is_symlink()
+
+
+def test_our_own_earlier_link_and_one_that_dangles_are_taken(far: FarSide) -> None:
+    """Neither needs a question: one was ours, the other is nobody's any more."""
+    link = far.home / "a.sock"
+    old, new = far.socket("old"), far.socket("new")
+    link.symlink_to(old)
+    assert far.run(take_script(str(link), old, claim=False), new) == f"linked {new}"
+    link.unlink()
+    link.symlink_to(f"{far.home}/.ssh/agent/s.gone.sshd.x")
+    assert far.run(take_script(str(link), None, claim=False), new) == f"linked {new}"
+
+
+def test_a_link_to_a_connection_that_says_nothing_is_taken(far: FarSide) -> None:
+    """The other end of it is cut off; nothing is lost."""
+    link = far.home / "a.sock"
+    silent, mine = far.socket("silent"), far.socket("mine")
+    link.symlink_to(silent)
+    assert far.run(take_script(str(link), None, claim=False), mine) == f"linked {mine}"
+
+
+def test_what_others_made_stays(far: FarSide) -> None:
+    """A file, a folder, a link to something else; and a link that is not ours is not released."""
+    mine = far.socket("1")
+    file, folder, link = (far.home / name for name in ("file", "folder", "link"))
+    file.write_text("x")
+    folder.mkdir()
+    link.symlink_to("/run/user/1000/keyring/ssh")
+    assert far.run(take_script(str(file), None, claim=True), mine) == "occupied"
+    assert far.run(take_script(str(folder), None, claim=True), mine) == "occupied"
+    assert far.run(take_script(str(link), None, claim=True), mine).startswith("foreign /run/user")
+    assert far.release(str(link), mine) == ""
+    assert file.read_text() == "x"
+    assert str(link.readlink()) == "/run/user/1000/keyring/ssh"
+    assert not list(folder.iterdir())
+
+
+def test_no_socket_and_a_hidden_one_are_said(far: FarSide) -> None:
+    """Without forwarding nothing is made; nor where the shell's own start-up files name another agent."""
+    assert far.run(take_script("~/a.sock", None, claim=True)) == "none"
+    own = far.home / "keyring"
+    assert far.run(take_script("~/a.sock", None, claim=True), str(own)) == f"hidden {own}"
+    assert not (far.home / "a.sock").is_symlink()
+
+
+def test_a_link_that_cannot_be_made_is_said_with_the_reason(far: FarSide) -> None:
+    """And nothing half made is left."""
+    (far.home / "file").write_text("")
+    said = far.run(take_script("~/file/a.sock", None, claim=True), far.socket("1"))
+    assert said.startswith("failed ")
+    assert "file" in said
