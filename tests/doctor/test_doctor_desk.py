@@ -1,0 +1,138 @@
+"""Buses: the desktop's with its panel and messages, the system's with logind and NetworkManager."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.desktop.desk import Desk
+from tests.desktop.desk import desk as make_desk
+from tests.desktop.desk import tool as desktop_tool
+from tests.doctor.patient import Patient, Report, until
+
+NAMES = """
+import asyncio, sys
+from dbus_fast import BusType
+from dbus_fast.aio import MessageBus
+async def own(address, *names):
+    bus = await MessageBus(address).connect()
+    for name in names:
+        await bus.request_name(name)
+    print("owned", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+asyncio.run(own(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Make a private desktop with a bus, and nothing on it yet."""
+    with make_desk() as made:
+        made.bus()
+        yield made
+
+
+def with_session(patient: Patient, desk: Desk) -> Report:
+    """Examine inside this desktop's session."""
+    return patient.examine(DBUS_SESSION_BUS_ADDRESS=desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+
+
+def with_names(patient: Patient, address: str, *names: str) -> Report:
+    """Examine while somebody owns these names on the bus that is the system's here."""
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", NAMES, address, *names]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "owned\n"
+        report = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=address)
+        child.stdin.close()
+    return report
+
+
+def test_no_desktop_is_no_finding(patient: Patient) -> None:
+    """A box in the field has none."""
+    assert "without an icon" in patient.examine().well("desktop")["title"]
+
+
+def test_a_display_without_a_bus_is_named(patient: Patient) -> None:
+    """Neither icon nor messages then."""
+    found = patient.examine(DISPLAY=":99").one("no-session-bus", "advice", "desktop")
+    assert found["lines"] == ["dbus-run-session trayagent run"]
+
+
+def test_a_session_bus_that_is_gone_is_named(patient: Patient) -> None:
+    """Its address leads nowhere."""
+    report = patient.examine(DBUS_SESSION_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
+    assert "No such file" in report.one("no-session-bus", "advice", "desktop")["title"]
+
+
+def test_no_panel_and_nobody_for_messages_are_named(patient: Patient, desk: Desk) -> None:
+    """Each for itself; who wants no messages is not told of the second."""
+    report = with_session(patient, desk)
+    assert "no panel here shows tray icons" in report.one("no-tray", "advice", "desktop")["title"]
+    report.one("no-notifications", "advice", "desktop")
+    patient.configure('[agent]\nnotify = "none"\n[hosts.box]\n')
+    assert "no-notifications" not in with_session(patient, desk).ailing
+
+
+def test_a_real_panel_and_a_real_notification_daemon_are_seen(patient: Patient, desk: Desk) -> None:
+    """By name, and whether it has buttons."""
+    desk.screen()
+    desk.panel()
+    desk.start(desktop_tool("dunst"))
+
+    def well() -> bool:
+        return not {"no-tray", "no-notifications"} & with_session(patient, desk).ailing
+
+    until("panel and daemon are there", well)
+    told = [f["title"] for f in with_session(patient, desk).findings if f["topic"] == "desktop"]
+    assert told[0] == "a panel shows the icon"
+    assert told[1].startswith("messages by dunst")
+    assert told[1].endswith("with buttons")
+
+
+def test_who_tells_of_changes_is_named(patient: Patient, desk: Desk) -> None:
+    """Without logind a wake is seen later; with it there is nothing to add."""
+    address = desk.environment["DBUS_SESSION_BUS_ADDRESS"]
+    without = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=address).well("network")
+    assert "not here: logind and NetworkManager" in without["title"]
+    assert "wake" in without["why"]
+    names = ("org.freedesktop.login1", "org.freedesktop.NetworkManager")
+    found = with_names(patient, address, *names).well("network")
+    assert (found["title"], found["why"]) == ("the kernel, logind, NetworkManager", "")
+
+
+def test_a_system_bus_that_is_gone_is_named(patient: Patient) -> None:
+    """Suspends are seen by the clock then."""
+    report = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
+    report.one("no-system-bus", "advice", "network")
+
+
+def test_a_vpn_that_nobody_can_tell_of_is_a_problem(patient: Patient, desk: Desk) -> None:
+    """Only NetworkManager could, and it does not run; with an interface, only the sign-in is missing."""
+    env = {"DBUS_SYSTEM_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"]}
+    patient.configure('[vpns.corp]\nnetworkmanager = "Corp"\n')
+    patient.examine(**env).one("networkmanager-missing", "problem", "VPNs")
+    patient.configure('[vpns.corp]\nnetworkmanager = "Corp"\ninterface = "tun*"\n')
+    patient.examine(**env).one("networkmanager-missing", "advice", "VPNs")
+
+
+def test_a_vpn_without_a_way_to_sign_in_is_named(patient: Patient) -> None:
+    """Its message would have no button."""
+    patient.configure('[vpns.corp]\ninterface = "tun*"\n')
+    patient.examine().one("sign-in-none", "advice", "VPNs")
+
+
+def test_a_sign_in_that_cannot_be_started_is_a_problem_and_its_words_stay_secret(patient: Patient) -> None:
+    """Only the program is named: what follows it may be a password."""
+    patient.configure('[vpns.corp]\ninterface = "tun*"\nsign_in = ["no-such-vpn", "--password=hunter2"]\n')
+    found = patient.examine().one("sign-in-missing", "problem", "VPNs")
+    assert "no-such-vpn" in found["title"]
+    done = patient.command("doctor")
+    assert "hunter2" not in done.stdout + done.stderr + str(found)
+    patient.configure('[vpns.corp]\ninterface = "tun*"\nsign_in = ["sh"]\n')
+    assert patient.examine().well("VPNs")["title"] == "corp: their state can be told"
