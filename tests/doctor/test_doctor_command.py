@@ -1,0 +1,92 @@
+"""What a person sees, and what a script may rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+
+import pytest
+
+from tests.cli.test_cli_status import on_a_terminal
+from tests.doctor.patient import Patient
+from trayagent import __version__
+from trayagent.cli.doctor import JSON_SHAPE
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def make_ill(patient: Patient) -> None:
+    """Give it a problem and advice, with long words in both."""
+    patient.ssh(ControlMaster="yes", LocalForward="8102 localhost:80")
+    patient.configure('[hosts.box]\nlocal = ["8102:other:80"]\n')
+
+
+def test_the_report_fits_into_eighty_columns(patient: Patient) -> None:
+    """Prose is broken between words; commands and lines of files never, so that they can be copied."""
+    make_ill(patient)
+    status, seen = on_a_terminal(["doctor"], patient.env | {"TERM": "xterm-256color"}, columns=80)
+    lines = COLOUR.sub("", seen).replace("\r", "").splitlines()
+    assert status == 1
+    assert re.match(r"1 problem · \d pieces of advice · \d+ well$", lines[0])
+    assert COLOUR.search(seen)
+    long = [line for line in lines if len(line) > 80 and " " in line.strip()[:60]]
+    assert not long, long
+    assert "        Host box" in lines
+    assert "            ControlMaster auto" in lines
+
+
+def test_problems_come_first_and_what_is_well_last(patient: Patient) -> None:
+    """Each with why it matters and what to do beneath; no colour in a pipe."""
+    make_ill(patient)
+    done = patient.command("doctor")
+    assert not COLOUR.search(done.stdout)
+    signs = re.findall(r"^([✗▲✓]) ", done.stdout, re.MULTILINE)
+    assert signs == sorted(signs, key="✗▲✓".index)
+    assert set(signs) == set("✗▲✓")
+    block = done.stdout.partition("✗ ")[2].partition("\n\n")[0]
+    assert "Only one of them can be open" in block
+    assert "Take one of them out." in block
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_plain_terminal_gets_plain_signs(patient: Patient, encoding: str) -> None:
+    """And no traceback for what it cannot show."""
+    make_ill(patient)
+    done = patient.command("doctor", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.match(r"1 problem - ", done.stdout)
+
+
+def test_a_name_cannot_command_a_terminal(patient: Patient) -> None:
+    """What comes from files is printed without control characters."""
+    patient.ssh(NoSuchOption="\x1b]0;owned\x07")
+    patient.ssh_config.write_text(patient.ssh_config.read_text().replace("NoSuchOption", "No\x1b[2JSuch"))
+    done = patient.command("doctor")
+    assert "\x1b" not in done.stdout
+    assert "\x07" not in done.stdout
+
+
+def test_the_json_has_the_shape_that_the_help_tells(patient: Patient) -> None:
+    """Every key, always."""
+    told = patient.examine().told
+    assert list(told) == ["schema", "version", "ok", "counts", "findings"]
+    assert (told["schema"], told["version"]) == (1, __version__)
+    for finding in told["findings"]:
+        assert list(finding) == ["topic", "level", "code", "host", "title", "why", "remedy", "lines"]
+        assert all(f'"{key}"' in JSON_SHAPE for key in finding)
+    help_text = " ".join(patient.command("doctor", "--help").stdout.split())
+    assert textwrap.shorten(JSON_SHAPE, 60, placeholder="") in help_text
+
+
+def test_nothing_is_changed_by_looking(patient: Patient) -> None:
+    """No file is made or touched, no folder repaired."""
+
+    def everything() -> dict[str, tuple[int, int]]:
+        found = sorted(patient.folder.rglob("*"))
+        return {str(p): (p.lstat().st_mode, p.lstat().st_mtime_ns) for p in found}
+
+    patient.state.chmod(0o755)
+    before = everything()
+    assert json.loads(patient.command("doctor", "--json", PYTHONDONTWRITEBYTECODE="1").stdout)
+    assert everything() == before

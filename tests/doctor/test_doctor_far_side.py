@@ -1,0 +1,229 @@
+"""What the agent and the servers say: one laptop with hosts of many kinds, examined once by the real command."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.patient import Report, until
+from tests.lab.matrix import laboratory
+from tests.lab.test_networkmanager import skipping
+from trayagent.doctor.far_side import read_answer
+from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.networkmanager import NetworkManager
+from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.tools import tool
+
+pytestmark = pytest.mark.lab
+
+CONFIG = """
+[hosts.plain]
+session = "tmux"
+remote = ["9100:localhost:22"]
+[hosts.bare]
+session = "screen"
+[hosts.closed]
+local = ["9101:localhost:80"]
+[hosts.forced]
+[hosts.forced-r]
+remote = ["9102:localhost:22"]
+probe = "forward"
+[hosts.late]
+remote = ["9103:localhost:22"]
+reap = false
+[hosts.denied]
+[hosts.stranger]
+"""
+SERVERS = {
+    "plain": ["ClientAliveInterval 15"],
+    "bare": ["SetEnv PATH={bare}"],
+    "closed": ["AllowTcpForwarding no"],
+    "forced": ["ForceCommand /bin/true"],
+    "forced-r": ["ForceCommand /bin/true"],
+    "late": [],
+    "denied": ["AllowUsers nobody-else"],
+    "stranger": [],
+}
+CONNECTED = ("plain", "bare", "closed", "forced", "forced-r", "late")
+
+
+@dataclass
+class Scene:
+    """The laptop, its agent and servers."""
+
+    lab: Lab
+    agent: Agent
+    servers: dict[str, Sshd]
+
+    def examine(self, **env: str) -> Report:
+        """Run `doctor --json` in the laptop."""
+        self.agent.env.update(env)
+        done = self.agent.cli("doctor", "--json")
+        assert done.stderr == ""
+        return Report(done.returncode, json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    """Connect what can be connected."""
+    with laboratory() as lab, Agent(lab) as agent:
+        lab.join("home")
+        bare = lab.files.root / "bare"
+        bare.mkdir()
+        for name in ("sh", "ps", "tr", "grep", "sed", "cut", "cat", "true"):
+            (bare / name).symlink_to(tool(name))
+        servers = {}
+        hosts: dict[str, dict[str, str | int | list[str]]] = {}
+        for port, (name, config) in enumerate(SERVERS.items(), 2201):
+            lines = [line.format(bare=bare) for line in config]
+            servers[name] = lab.sshd(port=port, config=lines)
+            hosts[name] = {"HostName": SERVER, "Port": port, "ControlPath": "~/.ssh/cm-%C"}
+        stranger = servers["stranger"].known_as
+        known = lab.files.known_hosts
+        known.write_text("".join(x for x in known.read_text().splitlines(True) if not x.startswith(stranger)))
+        lab.ssh_config(hosts)
+        lab.echo(9100, node=lab.server)  # who has the port on the server
+        agent.start(CONFIG)
+        for name in CONNECTED:
+            agent.wait_state(name, "connected")
+        agent.wait_state("denied", "needs-sign-in")
+        agent.wait_state("stranger", "needs-sign-in")
+        agent.wait_forwards("plain", {"remote": "failed"})
+        yield Scene(lab, agent, servers)
+
+
+@pytest.fixture(scope="module")
+def report(scene: Scene) -> Report:
+    """Examine it once."""
+    return scene.examine()
+
+
+def of(report: Report, host: str) -> dict[str, str]:
+    """Return code -> title of what was found about a host."""
+    return {f["code"]: f["title"] for f in report.findings if f["host"] == host}
+
+
+def test_no_check_breaks_or_comes_late(report: Report) -> None:
+    """With eight hosts and an agent."""
+    assert not {"check-failed", "check-late", "check-blind"} & report.ailing
+    assert report.status == 1
+
+
+def test_a_living_far_side_is_told_in_short(report: Report) -> None:
+    """Its shell, and which sessions there are to return to."""
+    assert of(report, "plain")["ok"] == "plain: bash, screen, tmux"
+
+
+def test_a_missing_session_program_is_named(report: Report) -> None:
+    """With what could be used instead."""
+    found = report.one("session-missing", "advice", "far side")
+    assert (found["host"], "shell" in found["remedy"]) == ("bare", True)
+
+
+def test_a_server_that_forbids_forwards_is_a_problem(report: Report) -> None:
+    """The forward listens, and nothing comes through: only its sshd_config tells why."""
+    found = report.one("forwarding-refused", "problem", "far side")
+    assert (found["host"], "AllowTcpForwarding no" in found["title"]) == ("closed", True)
+
+
+def test_an_account_that_runs_no_commands_is_named(report: Report) -> None:
+    """With the line that saves the attempt, or what its remote forwards would need."""
+    assert "its account runs no commands" in of(report, "forced")["far-side-no-shell"]
+    assert "cannot be freed" in of(report, "forced-r")["far-side-no-shell"]
+    lines = {f["host"]: f["lines"] for f in report.findings if f["code"] == "far-side-no-shell"}
+    assert lines == {
+        "forced": ["[hosts.forced]", 'probe = "forward"'],
+        "forced-r": ["ClientAliveInterval 15"],
+    }
+
+
+def test_a_server_that_notices_nothing_is_named(report: Report) -> None:
+    """Only where the agent may not end its own dead session itself."""
+    assert report.one("client-alive", "advice", "far side")["host"] == "late"
+
+
+def test_a_refused_login_is_a_problem_in_the_agents_words(report: Report) -> None:
+    """It knows what the server said."""
+    found = report.one("auth-denied", "problem", "hosts")
+    assert found["host"] == "denied"
+
+
+def test_a_forward_that_is_not_open_is_a_problem(report: Report) -> None:
+    """The port is somebody else's on the server."""
+    found = report.one("forward-failed", "problem", "hosts")
+    assert (found["host"], found["lines"]) == ("plain", ["trayagent why plain"])
+
+
+def test_what_a_check_knows_better_is_not_told_twice(report: Report) -> None:
+    """The agent and the look at known_hosts say the same."""
+    found = report.one("host-key-unknown", "problem", "known hosts")
+    assert (found["host"], found["lines"]) == ("stranger", ["ssh stranger"])
+
+
+def test_an_agent_without_a_tray_is_no_finding(report: Report) -> None:
+    """It was asked for; here is no desktop either."""
+    assert report.well("desktop")
+
+
+@pytest.mark.usefixtures("report")  # which is made before
+def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
+    """Its server is stopped: nothing comes back."""
+    stopped = scene.servers["late"].sessions()
+    scene.lab.server.signal(signal.SIGSTOP, stopped)
+    try:
+        found = scene.examine().one("far-side-silent", "advice", "far side")
+    finally:
+        scene.lab.server.signal(signal.SIGCONT, stopped)
+    assert found["host"] == "late"
+
+
+def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
+    """A real NetworkManager is asked; it names those that it has."""
+    with skipping():
+        manager = NetworkManager(scene.lab)
+    scene.agent.configure(f'{CONFIG}[vpns.corp]\nnetworkmanager = "Corp VPN"\n')
+    report = scene.examine(DBUS_SYSTEM_BUS_ADDRESS=manager.bus_address)
+    found = report.one("vpn-unknown", "problem", "VPNs")
+    assert 'NetworkManager has no VPN connection "Corp VPN"' in found["title"]
+    assert "It has: none" in found["remedy"]
+    assert "NetworkManager" in report.well("network")["title"]
+
+
+def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
+    """Small letters, equals signs, and rubbish between."""
+    lines = [
+        "has tmux",
+        "",
+        "shell zsh",
+        "readable",
+        "sshd ClientAliveInterval=30",
+        "sshd clientaliveinterval 0",
+        "x",
+    ]
+    far = read_answer(lines)
+    assert (far.tools, far.shell, far.readable, far.sshd) == (
+        {"tmux"},
+        "zsh",
+        True,
+        {"clientaliveinterval": "30"},
+    )
+    assert read_answer([]).sshd == {}
+
+
+def test_nothing_is_left_behind(scene: Scene) -> None:
+    """The scripts on the servers end with their last word: only the agent's own sentinels run."""
+    far = scene.servers["bare"]
+    until("only the sentinel runs", lambda: not any("ps" in _words(pid)[:1] for pid in far.sessions()))
+    assert sum(_words(pid)[:1] == ["cat"] for pid in far.sessions()) == 1
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
