@@ -34,7 +34,7 @@ class FarRecords:
 
     def sessions(self, name: str) -> list[KeptSession]:
         """Return the sessions of a host, oldest first."""
-        return list(_read(self._records.far(name)["sessions"]))
+        return list(_read(self._rows(name, "sessions")))
 
     def keep(self, name: str, master: Master, session: FarSession) -> None:
         """Remember the far end of a living master; it replaces what was known of the same session."""
@@ -50,12 +50,16 @@ class FarRecords:
 
     def sockets(self, name: str) -> list[str]:
         """Return the Unix sockets on a host that remote forwards of ours made."""
-        return [path for path in self._records.far(name)["sockets"] if isinstance(path, str)]
+        return [path for path in self._rows(name, "sockets") if isinstance(path, str)]
 
     def add_sockets(self, name: str, paths: Collection[str]) -> None:
         """Remember sockets that forwards of ours made just now."""
         old = [path for path in self.sockets(name) if path not in paths]
         self._set(name, sockets=[*old, *paths][-_SOCKETS_KEPT:])
+
+    def _rows(self, name: str, kind: str) -> list[Any]:
+        found = self._records.far(name).get(kind)
+        return found if isinstance(found, list) else []
 
     def _set(
         self, name: str, *, sessions: list[KeptSession] | None = None, sockets: list[str] | None = None

@@ -180,11 +180,9 @@ class Records:
     # The far side: what the server may still hold for a connection of ours.
 
     def far(self, name: str) -> dict[str, Any]:
-        """Return what was kept of a host's far side: "sessions" and "sockets"."""
+        """Return what was kept of a host's far side: "sessions" and "sockets", as `set_far` was given them."""
         kept = self._data["far"].get(name)
-        if not isinstance(kept, dict):
-            kept = {}
-        return {"sessions": list(kept.get("sessions", ())), "sockets": list(kept.get("sockets", ()))}
+        return dict(kept) if isinstance(kept, dict) else {}
 
     def set_far(self, name: str, kept: dict[str, Any]) -> None:
         """Keep this of a host's far side."""

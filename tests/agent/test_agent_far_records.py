@@ -1,0 +1,86 @@
+"""What is kept of the far ends of our connections."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trayagent.agent.far_records import FarRecords
+from trayagent.agent.records import Records
+from trayagent.core.hosts import Master
+from trayagent.core.reaping import FarSession
+
+MASTER = Master(
+    42, 7, "/run/cm", ours=True, local="192.0.2.1", local_port=4000, peer="192.0.2.9", peer_port=22
+)
+SESSION = FarSession(900, "boot/[4]/123")
+
+
+def far(path: Path) -> FarRecords:
+    """Open the records anew, as the next agent does."""
+    return FarRecords(Records(path / "r.json"))
+
+
+def test_a_session_is_known_to_the_next_agent(tmp_path: Path) -> None:
+    """With the master it belongs to, the machine, its boot, and the connection."""
+    records = far(tmp_path)
+    records.keep("web01", MASTER, SESSION)
+    (kept,) = far(tmp_path).sessions("web01")
+    assert kept.session == SESSION
+    assert (kept.master_pid, kept.start_ticks, kept.ours) == (42, 7, True)
+    assert kept.connection == ("192.0.2.1", 4000, "192.0.2.9", 22)
+    assert kept.machine == records.machine
+    assert far(tmp_path).sessions("other") == []
+
+
+def test_a_session_is_kept_once_with_its_newest_master(tmp_path: Path) -> None:
+    """A master that forked has another pid and the same far end."""
+    records = far(tmp_path)
+    records.keep("web01", MASTER, SESSION)
+    records.keep("web01", replace(MASTER, pid=43, local=None), SESSION)
+    (kept,) = records.sessions("web01")
+    assert kept.master_pid == 43
+    assert kept.connection is None
+
+
+def test_sessions_that_are_gone_are_forgotten_and_no_more_than_a_few_are_kept(tmp_path: Path) -> None:
+    """A server that is reinstalled every day does not fill the file."""
+    records = far(tmp_path)
+    for number in range(20):
+        records.keep("web01", MASTER, replace(SESSION, pid=number))
+    kept = [one.session.pid for one in records.sessions("web01")]
+    assert kept == [*range(12, 20)]
+    records.forget("web01", {replace(SESSION, pid=19)})
+    assert [one.session.pid for one in far(tmp_path).sessions("web01")] == kept[:-1]
+
+
+def test_sockets_are_kept_newest_last(tmp_path: Path) -> None:
+    """Each once, across restarts, and beside the sessions."""
+    records = far(tmp_path)
+    records.add_sockets("web01", ["/run/a", "/run/b"])
+    records.keep("web01", MASTER, SESSION)
+    records.add_sockets("web01", ["/run/a"])
+    assert far(tmp_path).sockets("web01") == ["/run/b", "/run/a"]
+    assert len(far(tmp_path).sessions("web01")) == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[1], [{}], [{"session": 1}], [{"session": {"pid": "x", "mark": 1}}], "text", None, [None], {"a": 1}],
+)
+def test_a_row_of_another_shape_is_as_good_as_none(tmp_path: Path, rows: object) -> None:
+    """Somebody edited the file: what can be read is used, the rest is nobody's session."""
+    far(tmp_path).keep("web01", MASTER, SESSION)
+    path = tmp_path / "r.json"
+    data = json.loads(path.read_text())
+    data["far"]["web01"]["sessions"] = rows
+    data["far"]["web01"]["sockets"] = rows
+    path.write_text(json.dumps(data))
+    records = far(tmp_path)
+    assert records.sessions("web01") == []
+    assert all(isinstance(one, str) for one in records.sockets("web01"))
+    records.keep("web01", MASTER, SESSION)
+    assert len(far(tmp_path).sessions("web01")) == 1

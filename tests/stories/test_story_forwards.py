@@ -1,0 +1,66 @@
+"""Forwards that are still asked for, and what is said of the far side."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import HOME
+from tests.stories.teller import Story
+from trayagent.core import events as e
+from trayagent.core.decide import decide
+from trayagent.core.forward_spec import parse
+from trayagent.core.hosts import ForwardState
+from trayagent.core.reaping import Reaped
+
+REMOTE = parse("remote", "22221:localhost:22")
+LOCAL = parse("local", "8080:localhost:80")
+
+
+def test_what_is_still_asked_for_is_shown_and_counts_as_no_failure(story: Story) -> None:
+    """The local forward is open at once; the remote one has neither failed nor a retry of its own yet."""
+    story.connected(scene=HOME)
+    now = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "opening"))
+    story.post(e.ForwardsChanged(story.t, "web", now, final=False), "the server refused, a session was ended")
+    assert story.host("web").forwards == now
+    story.after(60)
+    refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
+    story.post(e.ForwardsChanged(story.t, "web", refused), "refused all the same")
+    story.after(1)
+    story.expect("""
+        0.000 the server refused, a session was ended
+        60.000 refused all the same
+        61.000 the time came for web
+            ensure forwards web
+    """)
+
+
+def test_a_held_forward_is_asked_for_at_a_pace_that_grows_to_a_minute(story: Story) -> None:
+    """A server with ClientAlive lets go within minutes, one without within hours: no storm meanwhile."""
+    story.connected(scene=HOME)
+    refused = (ForwardState(REMOTE, "failed", None, "held", refused=True),)
+    pauses = []
+    for _ in range(10):
+        story.post(e.ForwardsChanged(story.t, "web", refused), "refused")
+        due = story.host("web").forwards_at
+        assert due is not None
+        pauses.append(due - story.t)
+        story.after(pauses[-1])
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "evidence"),
+    [
+        (Reaped(ended=1, gone=2), "reap", "ended=1 gone=2 elsewhere=0 sockets=0"),
+        (Reaped(sockets=1, busy=("/run/b",)), "reap", "ended=0 gone=0 elsewhere=0 sockets=1 busy=/run/b"),
+        (Reaped(unavailable="no-shell"), "no-reap", "reason=no-shell"),
+    ],
+)
+def test_why_tells_what_came_of_our_dead_sessions(
+    story: Story, outcome: Reaped, verdict: str, evidence: str
+) -> None:
+    """One reason, with its evidence; it asks for nothing by itself."""
+    story.connected(scene=HOME)
+    decision = decide(story.state, e.FarSideReaped(story.t, "web", outcome))
+    assert [(why.name, why.verdict, why.evidence) for why in decision.whys] == [("web", verdict, evidence)]
+    assert not [a for a in decision.actions if type(a).__name__ != "LookAt"]
