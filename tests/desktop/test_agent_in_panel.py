@@ -105,3 +105,22 @@ def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Des
                     assert said in why, why
 
     run(body())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_session_bus_that_comes_after_the_agent_is_used(desk: Desk, known: bool) -> None:
+    """Started before the login: the bus appears at its known place, or a client says where it is."""
+
+    async def body() -> None:
+        place = desk.folder if known else desk.folder / "nowhere"
+        with Lab() as lab, Agent(lab, desktop={"XDG_RUNTIME_DIR": str(place)}) as agent:
+            agent.start("")
+            del agent.env["XDG_RUNTIME_DIR"]  # no client says where it is
+            assert "bus is missing" in agent.status()["agent"]["no_tray"]
+            address = desk.bus()
+            if not known:
+                assert "bus is missing" in agent.status()["agent"]["no_tray"]
+                agent.env["DBUS_SESSION_BUS_ADDRESS"] = address
+            await until(lambda: "no panel" in (agent.status()["agent"]["no_tray"] or ""), "not on the bus")
+
+    run(body())

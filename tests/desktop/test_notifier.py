@@ -34,7 +34,7 @@ async def notifier(desk: Desk, **options: Any) -> AsyncIterator[tuple[Notifier, 
     made = Notifier(lambda key, action: heard.append((key, action)), heard.append, **options)
     if "DBUS_SESSION_BUS_ADDRESS" not in desk.environment:
         desk.bus()
-    bus = SessionBus([made], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+    bus = SessionBus([made], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
     bus.start()
     try:
         yield made, heard
@@ -318,7 +318,7 @@ def test_the_teller_shows_what_lasts_and_obeys_its_buttons(desk: Desk) -> None:
             lambda: shows, lambda action, m: asked.append((action, m.hosts)), clock=lambda: now[0]
         )
         shows = Notifier(teller.invoked, teller.closed)
-        bus = SessionBus([shows], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+        bus = SessionBus([shows], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
         bus.start()
         refused = view(host("web", "needs-sign-in", "auth-denied"))
         teller.look(refused)

@@ -51,7 +51,7 @@ async def notifier(desk: Desk) -> AsyncIterator[tuple[Notifier, list[Any]]]:
     """Run a notifier; yield it and what it heard."""
     heard: list[Any] = []
     made = Notifier(lambda key, action: heard.append((key, action)), heard.append)
-    bus = SessionBus([made], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+    bus = SessionBus([made], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
     bus.start()
     try:
         yield made, heard

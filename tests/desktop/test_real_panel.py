@@ -47,7 +47,7 @@ async def stage(desk: Desk) -> AsyncIterator[Stage]:
     desk.bus()
     chosen: list[Any] = []
     tray = StatusNotifierTray(chosen.append)
-    bus = SessionBus([tray], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+    bus = SessionBus([tray], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
     tray.show(look())
     bus.start()
     try:

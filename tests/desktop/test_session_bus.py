@@ -52,7 +52,7 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
     async def body() -> None:
         address = desk.bus()
         user, tray = User(), StatusNotifierTray(lambda _: None)
-        bus = SessionBus([user, tray], address=lambda: address, first_retry_s=0.02)
+        bus = SessionBus([user, tray], addresses=lambda: [address], first_retry_s=0.02)
         tray.show(look())
         bus.start()
         for count in (1, 2, 3):
@@ -75,7 +75,7 @@ def test_a_bus_that_never_was_costs_nothing_until_somebody_nudges(desk: Desk) ->
     async def body() -> None:
         user = User()
         bus = SessionBus(
-            [user], address=lambda: desk.environment.get("DBUS_SESSION_BUS_ADDRESS"), first_retry_s=0.01
+            [user], addresses=lambda: [desk.environment.get("DBUS_SESSION_BUS_ADDRESS")], first_retry_s=0.01
         )
         bus.start()
         await until(lambda: user.ends, "the lack is told")
@@ -96,7 +96,7 @@ def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
 
     async def body() -> None:
         user = User()
-        bus = SessionBus([user], address=lambda: address or None)
+        bus = SessionBus([user], addresses=lambda: [address or None])
         bus.start()
         await until(lambda: user.ends, "told")
         assert "no session bus" in (bus.problem or "")
@@ -114,7 +114,7 @@ def test_one_users_trouble_is_not_the_others(
     async def body() -> None:
         first, second = User(trouble), User()
         address = desk.bus()
-        bus = SessionBus([first, second], address=lambda: address)
+        bus = SessionBus([first, second], addresses=lambda: [address])
         bus.start()
         await until(lambda: second.connections, "the other one is told")
         await until(lambda: caplog.records, "it is logged")
@@ -133,7 +133,7 @@ def test_calls_say_what_went_wrong(desk: Desk) -> None:
 
     async def body() -> None:
         user, address = User(), desk.bus()
-        bus = SessionBus([user], address=lambda: address)
+        bus = SessionBus([user], addresses=lambda: [address])
         bus.start()
         await until(lambda: user.connections, "connected")
         connection = user.connections[0]

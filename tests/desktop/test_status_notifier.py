@@ -25,7 +25,9 @@ async def on_the_bus(desk: Desk, **of_tray: Any) -> AsyncIterator[tuple[StatusNo
         desk.bus()
     chosen: list[Any] = []
     tray = StatusNotifierTray(chosen.append, **of_tray)
-    bus = SessionBus([tray], address=lambda: desk.environment["DBUS_SESSION_BUS_ADDRESS"], first_retry_s=0.02)
+    bus = SessionBus(
+        [tray], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]], first_retry_s=0.02
+    )
     bus.start()
     try:
         yield tray, chosen

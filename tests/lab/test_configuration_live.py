@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -84,6 +85,34 @@ def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
     agent.configure("")
     until("unlisted", lambda: not (agent.host("web01") or {"listed": True})["listed"])
     assert (agent.host("web01") or {})["pid"] == pid
+
+
+def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, agent: Agent) -> None:
+    """The configuration's and ssh's own: what is written into the new ones counts."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.config = agent.config.parent / "config" / "config.toml"
+    agent.env["TRAYAGENT_CONFIG"] = str(agent.config)
+    agent.config.parent.mkdir(0o700)
+    agent.start("")
+    for count in range(2):
+        shutil.rmtree(agent.config.parent)
+        if count:  # not in one breath
+            time.sleep(0.3)
+        agent.config.parent.mkdir(0o700)
+        agent.configure("[hosts.web01]\n")
+        agent.wait_state("web01", "connected")
+        agent.configure("")
+        until("unlisted", lambda: not (agent.host("web01") or {"listed": False})["listed"])
+    agent.configure("[hosts.web01]\n[hosts.web02]\n")
+    kept = agent.config.parent.parent / "ssh kept"
+    shutil.copytree(lab.files.ssh, kept, ignore=shutil.ignore_patterns("cm-*"))
+    shutil.rmtree(lab.files.ssh)
+    time.sleep(0.3)
+    shutil.copytree(kept, lab.files.ssh)
+    lab.ssh_config({"web01": SERVER, "web02": {**SERVER, "ControlPath": "~/.ssh/other-%C"}})
+    agent.wait_state("web02", "connected")
 
 
 def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -> None:

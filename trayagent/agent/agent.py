@@ -157,7 +157,7 @@ class Agent:
         self._desk: Desk | None = None
         if tray:
             door = DeskDoor(handler, configuring, lambda: self._watch)
-            self._desk = make_desk(door, handler, configuring, places, self.stop)
+            self._desk = make_desk(door, handler, configuring, places, self._environment, self.stop)
             self._story.subscribe(self._desk_heard)
         self._noticing: Noticing | None = None
 
@@ -173,7 +173,7 @@ class Agent:
         self._noticing = Noticing(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
             resolve_all=self._resolve_all, found_socket=self._socket_appeared, machine_changed=self._machine_changed,
-            key_changed=self._keys.changed,
+            key_changed=self._keys.changed, bus_appeared=self._desk.nudge if self._desk is not None else None,
         )  # fmt: skip
         try:
             await self._first_look()
@@ -277,6 +277,8 @@ class Agent:
         if self._environment.shown(env):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
+        if self._desk is not None and self._environment.shown_bus(env):
+            self._desk.nudge()
 
     def _decided(self) -> None:
         """Let what is derived from the state follow it."""

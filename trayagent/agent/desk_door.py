@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trayagent.agent.configuring import Configuring
-from trayagent.agent.environment import session
+from trayagent.agent.environment import Environment, session
 from trayagent.agent.handler import AgentHandler
 from trayagent.config.places import Places
 from trayagent.errors import TrayagentError
@@ -60,7 +60,12 @@ class DeskDoor:
 
 
 def make_desk(
-    door: DeskDoor, handler: AgentHandler, configuring: Configuring, places: Places, stop: Callable[[], None]
+    door: DeskDoor,
+    handler: AgentHandler,
+    configuring: Configuring,
+    places: Places,
+    environment: Environment,
+    stop: Callable[[], None],
 ) -> Desk:
     """Return the desk, wired; the desktop's libraries are imported here, for `--no-tray` does without."""
     from trayagent.desktop.choices import Choices
@@ -88,4 +93,4 @@ def make_desk(
         start_at_login=start_at_login,
         environment=session,
     )
-    return Desk(door, choices, start_at_login=enabled)
+    return Desk(door, choices, start_at_login=enabled, buses=environment.buses)

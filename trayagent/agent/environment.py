@@ -6,6 +6,8 @@ import os
 import subprocess
 from collections.abc import Mapping
 
+from trayagent.desktop.bus import session_bus_address
+
 _ASK_S = 1.0
 
 
@@ -14,6 +16,7 @@ class Environment:
 
     def __init__(self) -> None:
         self._auth_sock = os.environ.get("SSH_AUTH_SOCK") or user_manager().get("SSH_AUTH_SOCK")
+        self._bus: str | None = None
 
     def current(self) -> Mapping[str, str]:
         """Return the environment for a new ssh."""
@@ -37,6 +40,18 @@ class Environment:
             return False
         self._auth_sock = offered
         return True
+
+    def shown_bus(self, client: Mapping[str, str]) -> bool:
+        """Take up where a client's session bus is; report whether it is news."""
+        offered = session_bus_address(client)
+        if offered is None or offered == self._bus:
+            return False
+        self._bus = offered
+        return True
+
+    def buses(self) -> list[str | None]:
+        """Return where the session bus may be: as our own environment says, then as the last client's did."""
+        return [session_bus_address(), self._bus]
 
 
 def session() -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchdog.events import (
     DirCreatedEvent,
+    DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
@@ -29,6 +30,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent,
     FileDeletedEvent,
     DirCreatedEvent,
+    DirDeletedEvent,
     DirMovedEvent,
 ]
 
@@ -65,4 +67,11 @@ class Files(FileSystemEventHandler):
         for path in paths:
             text = path.decode(errors="surrogateescape") if isinstance(path, bytes) else path
             if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._changed, Path(text))
+                gone = isinstance(event, DirDeletedEvent | DirMovedEvent)
+                self._loop.call_soon_threadsafe(self._hear, Path(text), gone)
+
+    def _hear(self, path: Path, gone: bool) -> None:
+        """Let go of a folder that is gone: its watch went with it, and would keep another one's place."""
+        if gone and path in self._watches:
+            self._observer.unschedule(self._watches.pop(path))
+        self._changed(path)

@@ -22,6 +22,7 @@ from trayagent.core.actions import Tell
 from trayagent.core.events import CredentialsChanged
 from trayagent.core.hosts import Host
 from trayagent.core.state import State
+from trayagent.desktop.bus import session_bus_socket
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Noticing:
         found_socket: Callable[[Path], None],
         machine_changed: Callable[[Path], None],
         key_changed: Callable[[Path], None],
+        bus_appeared: Callable[[], None] | None,
     ) -> None:
         self._places = places
         self._configuring = configuring
@@ -55,8 +57,11 @@ class Noticing:
         self._found_socket = found_socket
         self._machine_changed = machine_changed
         self._key_changed = key_changed
+        self._bus_appeared = bus_appeared
+        self._bus = session_bus_socket() if bus_appeared is not None else None
         self._ssh_files: frozenset[Path] = frozenset()
         self._missing: frozenset[Path] = frozenset()
+        self._followed: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
         story.subscribe(self._happened)
 
@@ -71,7 +76,8 @@ class Noticing:
         self._ssh_files = frozenset(self._resolver.files)
         keys = {f.parent for f in self._credential_files(state.hosts.values())}
         config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
-        self._follow(sockets | config, keys | {self._places.ansible_cp})
+        bus = {self._bus.parent} if self._bus is not None else set()
+        self._follow(sockets | config | bus, keys | {self._places.ansible_cp})
 
     def _follow(self, awaited: set[Path], others: set[Path]) -> None:
         """Watch these folders; where an awaited one is missing, the one in which it would appear."""
@@ -80,7 +86,7 @@ class Noticing:
             self._files.follow(found | others)
             if found == set(map(nearest, awaited)):  # else one was made before its parent was watched
                 break
-        self._missing = frozenset(awaited - found)
+        self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 
     def changed_meanwhile(self, past: Mapping[str, Mapping[str, Any]], agent_mark: str) -> None:
         """Let a refused login be tried again where something changed while no agent ran."""
@@ -102,6 +108,10 @@ class Noticing:
         elif path in self._credential_files(self._shell.state.hosts.values()):
             self._soon("credentials", self._credentials_changed)
             self._key_changed(path)
+        elif path == self._bus:
+            self._look_for_bus()
+        elif path in self._followed:  # it was removed, perhaps to be made again
+            self._folder_made(path)
         elif path.is_socket():
             self._found_socket(path)
         elif not path.exists():
@@ -110,11 +120,20 @@ class Noticing:
             self._folder_made(path)
 
     def _folder_made(self, path: Path) -> None:
-        """A folder that was missed is there, or one on the way to it."""
+        """A folder that was missed is there, or one on the way to it; or one that was followed is another now."""
         self.follow_folders(self._shell.state)
         self._machine_changed(path)
+        self._look_for_bus()
         if self._configuring.path.is_relative_to(path):
             self._soon("configuration", self._reload)
+        if any(file.is_relative_to(path) for file in self._ssh_files):
+            self._soon("ssh configuration", self._ssh_changed)
+        if any(f.is_relative_to(path) for f in self._credential_files(self._shell.state.hosts.values())):
+            self._soon("credentials", self._credentials_changed)
+
+    def _look_for_bus(self) -> None:
+        if self._bus_appeared is not None and self._bus is not None and self._bus.is_socket():
+            self._soon("session bus", self._bus_appeared)
 
     def _happened(self, event: dict[str, object]) -> None:
         """At a new place the answers of `ssh -G` may be others, where the configuration looks at the place."""

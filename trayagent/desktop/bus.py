@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
 from trayagent.desktop.connection import CALL_TIMEOUT_S, BusCallError, Connection
 
@@ -46,6 +48,20 @@ def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | No
     return None
 
 
+def session_bus_addresses(environment: Mapping[str, str] = os.environ) -> list[str | None]:
+    """Return where to try, the likeliest first."""
+    return [session_bus_address(environment)]
+
+
+def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file by which it shows that the session bus is there, None where no file does."""
+    address = environment.get("DBUS_SESSION_BUS_ADDRESS", "")
+    if found := re.match(r"unix:(?:[^,;]*,)*path=([^,;]+)", address):
+        return Path(unquote(found[1]))  # D-Bus Specification, *Server Addresses*
+    folder = environment.get("XDG_RUNTIME_DIR")
+    return Path(folder, "bus") if folder and not address else None
+
+
 class SessionBus:
     """Keeps one connection to the session bus; `problem` says why there is none.
 
@@ -57,12 +73,12 @@ class SessionBus:
         self,
         users: Sequence[BusUser],
         *,
-        address: Callable[[], str | None] = session_bus_address,
+        addresses: Callable[[], Sequence[str | None]] = session_bus_addresses,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self.problem: str | None = "the session bus was not asked yet"
         self.connection: Connection | None = None
-        self._users, self._address, self._first_retry_s = users, address, first_retry_s
+        self._users, self._addresses, self._first_retry_s = users, addresses, first_retry_s
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -112,11 +128,20 @@ class SessionBus:
             return
 
     async def _connect(self) -> MessageBus:
+        """Connect to the first address that takes us; raises what the first of them failed by."""
+        failed: Exception | None = None
+        for address in dict.fromkeys(filter(None, self._addresses())):
+            try:
+                return await self._connect_to(address)
+            except _errors() as e:
+                failed = failed or e
+        if failed is not None:
+            raise failed
+        raise FileNotFoundError("DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus is missing")
+
+    async def _connect_to(self, address: str) -> MessageBus:
         from dbus_fast.aio import MessageBus
 
-        address = self._address()
-        if address is None:
-            raise FileNotFoundError("DBUS_SESSION_BUS_ADDRESS is not set and $XDG_RUNTIME_DIR/bus is missing")
         bus = MessageBus(address)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.bus import SessionBus, session_bus_addresses
 from trayagent.desktop.choices import Choices
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import Command, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
@@ -54,7 +54,14 @@ class DeskState:
 class Desk:
     """Icon, menu and messages on the session bus; quiet where there is none."""
 
-    def __init__(self, door: Door, choices: Choices, *, start_at_login: Callable[[], bool | None]) -> None:
+    def __init__(
+        self,
+        door: Door,
+        choices: Choices,
+        *,
+        start_at_login: Callable[[], bool | None],
+        buses: Callable[[], Sequence[str | None]] = session_bus_addresses,
+    ) -> None:
         self._door = door
         self._choices = choices
         self._start_at_login = start_at_login
@@ -66,7 +73,7 @@ class Desk:
         self._tray = StatusNotifierTray(self._activated, opening=self._show)
         self._notifier = Notifier(self._invoked, self._closed)
         self._teller = Teller(lambda: self._notifier, self._asked, notify=door.notify())
-        self._bus = SessionBus([self._tray, self._notifier])
+        self._bus = SessionBus([self._tray, self._notifier], addresses=buses)
 
     @property
     def state(self) -> DeskState:
