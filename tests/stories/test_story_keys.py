@@ -11,6 +11,7 @@ from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core import events as e
 from trayagent.core.actions import Dial, DialBare, Kill, TryKeys
 from trayagent.core.hosts import Wish
+from trayagent.core.problems import Problem
 
 
 def changed(story: Story, *names: str) -> None:
@@ -205,3 +206,20 @@ def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_on
     story.connected("gate", ALWAYS, HOME)
     changed(story)
     assert story.did(TryKeys)
+
+
+def test_the_warning_outlives_the_agent(story: Story) -> None:
+    """The next one finds the master that is older than the refusal; somebody else's login ends it."""
+    refusal = e.Refusal("auth", Problem("auth-denied", "web would refuse the next login"))
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.post(e.Remembered(story.t, "web", refused_ago_s=(60.0,), refusal=refusal), "remembered: refused")
+    story.resolved("web")
+    story.found("web", fresh=False, ours=True)
+    story.started()
+    story.after(0.05).answered("web")
+    assert story.shown("web") == "connected"
+    assert story.problem("web") == "auth-denied"
+    story.ended("web", by_request=True)
+    story.found("web")
+    assert story.problem("web") is None

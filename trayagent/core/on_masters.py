@@ -65,7 +65,9 @@ def _own_pids(host: Host) -> frozenset[int]:
 def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
     """Make this the host's master, with the path that it has now."""
     now = turn.now
-    refused = host.retry.kind in REFUSED_KINDS  # no more: somebody logged in
+    refused = host.retry.kind in REFUSED_KINDS
+    # One of ours that an earlier agent left is older than the refusal; any other is a login that worked.
+    stays = refused and master.ours and not proven
     host = replace(
         host,
         master=master,
@@ -73,12 +75,12 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         observed=None,
         wary_at=NEVER,
         lost=False,
-        problem=None,
+        problem=host.problem if stays else None,
         proof_at=now if proven else NEVER,
         changed_at=NEVER if proven else now,
         place=None,
         path=None,
-        retry=after_success(host.retry, now),
+        retry=host.retry if stays else after_success(host.retry, now),
         knock=after_success(host.knock, now),
         forwards_tried=0,
         forwards_at=now,
@@ -101,7 +103,7 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
             proof_at=NEVER if absent else host.proof_at,
         )
     turn.put(host)
-    if refused:
+    if refused and not stays:
         turn.do(Remember(host.name))
     return note_reached(turn, host) if proven else host
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import TryKeys
+from trayagent.core.actions import Remember, TryKeys
 from trayagent.core.events import KeysChanged, TrialEnded
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate
@@ -98,6 +98,7 @@ def _passed(turn: Turn, host: Host) -> None:
     """What an earlier login was refused for is over."""
     if host.retry.kind in REFUSED_KINDS:
         turn.put(host, retry=after_success(host.retry, turn.now), problem=None)
+        turn.do(Remember(host.name))
 
 
 def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> None:
@@ -107,6 +108,7 @@ def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> Non
     problem = refused_next_time(host, failure.problem) if host.master is not None else failure.problem
     told = host.problem == problem
     host = turn.put(host, problem=problem)
+    turn.do(Remember(host.name))
     if not told:
         turn.tell("sign-in-needed", host.name, problem.title, code=problem.code)
 
