@@ -103,16 +103,25 @@ def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
     assert "[hosts.web01]" in (home / ".config/trayagent/config.toml").read_text()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_is_named(home: Path, init: Init) -> None:
-    """A unit, a shell file and an Include that this user may not read."""
+def test_an_unreadable_file_is_named(home: Path, desk: Lab, env: Mapping[str, str]) -> None:
+    """A unit and a shell file are passed over; with an Include ssh itself refuses every host."""
     furnish(home, "jump-host")
     (home / ".bashrc").write_text("alias x='ssh -N h'\n")
     (home / ".bashrc").chmod(0)
     (home / ".config/systemd/user/b.service").touch(mode=0)
-    done = init("--print")
+    # root reads everything, unless it is forbidden.
+    forbidden = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    words = [*forbidden, *Agent.command("init", "--print")]
+    done = desk.laptop.run(words, env=env)
+    assert done.returncode == 0
     assert "~/.bashrc: cannot be read: Permission denied" in done.stderr
     assert "~/.config/systemd/user/b.service: cannot be read: Permission denied" in done.stderr
+    (home / ".ssh/locked").touch(mode=0)
+    with (home / ".ssh/config").open("a") as config:
+        config.write("Include locked\n")
+    done = desk.laptop.run(words, env=env)
+    assert done.returncode == 1
+    assert ".ssh/locked: Permission denied" in done.stderr
 
 
 def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init) -> None:
@@ -169,3 +178,17 @@ def test_the_file_can_be_another(home: Path, desk: Lab, env: Mapping[str, str]) 
     done: subprocess.CompletedProcess[str] = desk.laptop.run(words, env=env)
     assert done.returncode == 0, done.stderr
     assert (home / "own/agent.toml").is_file()
+
+
+def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> None:
+    """An alias with a space, and a forward to a path that no socket can have."""
+    a_unit(home)
+    unit = home / ".config/systemd/user/t.service"
+    unit.write_text(UNIT + f"[Service]\nExecStart=ssh -N -L 1:/{'x' * 120} h4711\n")
+    (ssh_folder(home) / "config").write_text('Host "my box"\n  LocalForward 8081 localhost:80\n')
+    done = init("--yes")
+    assert done.returncode == 0, done.stderr
+    assert '"my box" in ssh_config: a host\'s name cannot contain' in done.stdout
+    assert "t.service: " in done.stdout
+    assert "107 bytes" in done.stdout or "ssh says" in done.stdout
+    assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]

@@ -102,8 +102,11 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
         lines += [f"    {where}: {how}" for where, how in dict.fromkeys(needless)]
     left = [host for host in seen.hosts if host.name not in names]
     if left:
-        lines += ["", "Left out, because it does not start by itself or you said so:"]
-        lines += [f"    {host.name} ({', '.join(host.because)})" for host in left]
+        lines += ["", "Left out:"]
+        lines += [
+            f"    {host.name} ({', '.join(host.because)}): {'as you said' if host.listed else 'nothing starts it'}"
+            for host in left
+        ]
     if seen.explained:
         lines += ["", "Not needed any more:"]
         lines += [f"    {what}: {why}" for what, why in seen.explained]

@@ -140,12 +140,22 @@ def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning
     given = plain.resolved.forwards
     open_to_all = effective.resolved.gateway_ports and not plain.resolved.gateway_ports
     wanted = [_as_written(_gated(f) if open_to_all else f, call) for f in effective.resolved.forwards]
+    for forward in wanted:
+        _require_writable(forward)
     more = [
         _line(key, value)
         for key, values in _added(effective.lines, plain.lines, tuple(_HOW)).items()
         for value in sorted(values)
     ]
     return Meaning(name, tuple(f for f in wanted if f not in given), given, more=tuple(more))
+
+
+def _require_writable(forward: Forward) -> None:
+    """Raise ValueError for a forward that the configuration cannot hold."""
+    forward_spec.parse(forward.kind, forward.spec)
+    if not forward.spec.isprintable():  # bytes that are no text are not printable either
+        msg = f"{forward.spec!a} is no text"
+        raise ValueError(msg)
 
 
 def _gated(forward: Forward) -> Forward:

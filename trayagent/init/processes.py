@@ -12,9 +12,11 @@ from trayagent.init.command_line import NotUnderstood, parse, program_of
 from trayagent.init.found import Found, Machine, autossh_only
 from trayagent.ssh.control_sockets import listening
 from trayagent.ssh.flows import flow_of
-from trayagent.ssh.process import Process, ssh_processes
+from trayagent.ssh.process import Process, read, ssh_processes
 
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
+_GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\.service")
 # Beside each other only in the masters that trayagent starts.
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
 
@@ -51,7 +53,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
             continue  # autossh's own child, whose words are told by its parent
         words = _plain(process.argv)
         if _keeps(words):
-            running.append(_running(process, words, is_master=process.pid in paths))
+            running.append(_running(machine, process, words, is_master=process.pid in paths))
         elif process.pid in paths:
             flow = flow_of(process.pid)
             known = words if words and program_of(words) and len(words) > 1 else ()
@@ -69,17 +71,23 @@ def _keeps(words: tuple[str, ...]) -> bool:
         return False
 
 
-def _running(process: Process, words: tuple[str, ...], *, is_master: bool) -> Running:
+def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_master: bool) -> Running:
+    cgroup = _cgroup(process.pid)
+    unit = unit_of(cgroup)
+    where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
+    if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
+        # A unit that starts a script of its own; to kill the process would only restart it.
+        where, end = f"{where} of {unit}", disable(unit, cgroup, machine)
     found = Found(
         "process",
-        f"{process.comm} with pid {process.pid}",
+        where,
         words,
         autossh_only(_environ(process.pid)),
         _folder(process.pid),
         # A master is adopted with all that it carries; anything else stands in the way of its successor.
-        switch_off="" if is_master else f"kill {process.pid}",
+        switch_off="" if is_master else end,
     )
-    return Running(found, _unit(process.pid))
+    return Running(found, unit)
 
 
 def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,11 +119,29 @@ def _environ(pid: int) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _unit(pid: int) -> str:
-    """Return the innermost service of the process's control group; cgroups(7)."""
+def _cgroup(pid: int) -> str:
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines()
+        return Path(f"/proc/{pid}/cgroup").read_text(errors="replace")
     except OSError:
         return ""
-    found = (_UNIT.search(line) for line in lines)
+
+
+def unit_of(cgroup: str) -> str:
+    """Return the innermost service in the text of /proc/PID/cgroup, "" for none; cgroups(7)."""
+    found = (_UNIT.search(line) for line in cgroup.splitlines())
     return next((match[1] for match in found if match and not match[1].startswith("user@")), "")
+
+
+def disable(unit: str, cgroup: str, machine: Machine) -> str:
+    """Return the command that ends the service of that control group for good."""
+    if f"/user@{machine.uid}.service/" in cgroup:
+        return f"systemctl --user disable --now {unit}"
+    return f"{'sudo ' if machine.uid != 0 else ''}systemctl disable --now {unit}"
+
+
+def _started_by_manager(process: Process) -> bool:
+    """Report whether a service manager started it, or the script that did; not what runs in a terminal."""
+    parent = read(process.ppid)
+    if parent is not None and parent.comm in _SHELLS:
+        parent = read(parent.ppid)
+    return parent is not None and parent.comm == "systemd"

@@ -68,9 +68,15 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
     """Return the proposals, the wanted first, and what could not be had together."""
     gathered: dict[str, _Gathering] = {}
     passed: list[PassedOver] = []
-    for one in understood:
+    # The surest first: of two that want one port it gets it.
+    for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)
+        if wish == "leave" and host.wish != "leave":
+            passed.append(
+                PassedOver(one.found.where, f"nothing starts it; {one.meaning.name} is listed without it")
+            )
+            continue
         host.wish = max(host.wish, wish, key=_STRENGTH.__getitem__)
         host.because[one.found.where] = None
         host.given = one.meaning.given
@@ -123,7 +129,7 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
     for other_name, other in gathered.items():
         if other_name != name and not here:
             continue
-        for heard in (*other.forwards, *(other.given if other_name == name else ())):
+        for heard in (*other.forwards, *other.given):
             same_end = (heard.kind != "remote") == here and heard.listen == forward.listen
             if same_end and not (other_name == name and heard == forward):
                 return (

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from trayagent.config import checks
 from trayagent.config.places import Places
 from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, ssh_text, systemd
@@ -76,11 +77,16 @@ async def _refusal(asker: Asker) -> TrayagentError | None:
 def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes.Master]]:
     """Return what is found, in the order of how much it says, and the masters."""
     told("processes")
-    running, masters = processes.find(machine)
+    findings: list[Finding] = []
+    try:
+        running, masters = processes.find(machine)
+    except (OSError, TrayagentError) as error:
+        running, masters = [], []
+        findings.append(PassedOver("running processes", f"cannot be looked at: {error}"))
     told("systemd units")
     units = list(systemd.find(machine, frozenset(r.unit for r in running if r.unit)))
     told("crontabs, LaunchAgents and shell files")
-    findings: list[Finding] = [*units, *cron.find(machine), *launchd.find(machine)]
+    findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
     # A process of a unit is that unit's; what it was started with is told by the unit's text.
     findings += [r.found for r in running if r.unit not in known]
@@ -139,7 +145,10 @@ class _Reader:
 
     async def _alias(self, found: Found, name: str) -> None:
         try:
+            checks.host_name(name)
             given = (await self._asker.ask(name)).resolved.forwards
+        except ValueError as error:
+            self.passed.append(PassedOver(f'"{name}" in ssh_config', str(error)))
         except TrayagentError as error:
             self._refuse(name, error)
         else:
@@ -152,6 +161,8 @@ class _Reader:
 
 def _end(one: Understood) -> str:
     """Return what ends it for good, "" where nothing needs to be ended."""
+    if not one.found.active:
+        return ""
     if one.found.kind != "shell":
         return one.found.switch_off
     command = "attach" if session_of(one.call) else "reconnect"

@@ -1,0 +1,85 @@
+"""What is proposed when several things were found; and lines of system crontabs and control groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trayagent.core import forward_spec
+from trayagent.init import cron, processes
+from trayagent.init.command_line import parse
+from trayagent.init.found import Found, Machine, PassedOver
+from trayagent.init.meaning import Meaning
+from trayagent.init.proposal import Understood, propose
+
+
+def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more: bool) -> Understood:
+    """Return something found with local forwards."""
+    forwards = tuple(forward_spec.parse("local", spec) for spec in specs)
+    kind = "shell" if more.get("by_hand") else "unit"
+    found = Found(kind, where, tuple(line.split()), **more)  # type: ignore[arg-type]  # a kind
+    return Understood(found, parse(found.words), Meaning(host, forwards))
+
+
+def test_what_runs_gets_a_port_before_what_does_not() -> None:
+    """Whichever comes first in the alphabet; the other is named with what to do."""
+    hosts, passed = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
+    assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
+    assert [p.where for p in passed] == ["-L 80:b:1 of a"]
+    assert "another port" in passed[0].why
+
+
+def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:
+    """It is named instead."""
+    hosts, passed = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])
+    assert [f.spec for f in hosts[0].forwards] == ["2:b:2"]
+    assert [p.where for p in passed] == ["old"]
+
+
+def test_the_same_forward_twice_is_one() -> None:
+    """Two units of one host come together."""
+    hosts, passed = propose([seen("a", "x", "1:b:1"), seen("b", "x", "1:b:1", "2:b:2")])
+    assert [(h.because, [f.spec for f in h.forwards]) for h in hosts] == [(("a", "b"), ["1:b:1", "2:b:2"])]
+    assert not passed
+
+
+@pytest.mark.parametrize(
+    ("line", "wish", "session"),
+    [
+        ("autossh -N h", "always", None),
+        ("ssh -N h", "on-use", None),
+        ("autossh -t h tmux attach", "on-use", "tmux"),
+        ("autossh -t h /usr/bin/screen -DR", "on-use", "screen"),
+    ],
+)
+def test_what_a_person_starts_is_kept_if_it_was_meant_to_last(
+    line: str, wish: str, session: str | None
+) -> None:
+    """An alias for autossh always, for ssh while it is up; a terminal's session is for attach."""
+    [host], _ = propose([seen("alias", "h", line=line, by_hand=True)])
+    assert (host.wish, host.session) == (wish, session)
+
+
+def test_a_system_crontab_has_a_column_for_the_user() -> None:
+    """Another user's line is passed over."""
+    machine = Machine("me", 1000, Path("/home/me"), {})
+    text = "MAILTO=''\n@reboot me ssh -N a\n0 1 * * * root ssh -N b\n0 2\tX\n"
+    mine, other = cron.lines(machine, "/etc/cron.d/t", text, "an editor", with_user=True)
+    assert isinstance(mine, Found)
+    assert mine.words == ("ssh", "-N", "a")
+    assert isinstance(other, PassedOver)
+    assert other.where == "/etc/cron.d/t line 3"
+
+
+def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:
+    """Of the user's manager and of the system's; a terminal's scope is none."""
+    machine = Machine("me", 1000, Path("/home/me"), {})
+    of_user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/tunnel@db.service\n"
+    assert processes.unit_of(of_user) == "tunnel@db.service"
+    assert processes.disable("t.service", of_user, machine) == "systemctl --user disable --now t.service"
+    of_system = "12:pids:/system.slice/t.service\n0::/system.slice/t.service\n"
+    assert processes.unit_of(of_system) == "t.service"
+    assert processes.disable("t.service", of_system, machine) == "sudo systemctl disable --now t.service"
+    scope = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope\n"
+    assert processes.unit_of(scope) == ""
