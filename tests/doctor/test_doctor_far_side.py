@@ -182,6 +182,19 @@ def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
     assert found["host"] == "late"
 
 
+def test_a_missing_passphrase_is_advice_while_the_host_is_up(scene: Scene) -> None:
+    """The next login will want it; this one is over."""
+    change = ["ssh-keygen", "-p", "-q", "-f", str(scene.lab.files.key)]
+    scene.lab.laptop.check([*change, "-P", "", "-N", "secret"])
+    try:
+        report = scene.examine()
+    finally:
+        scene.lab.laptop.check([*change, "-P", "secret", "-N", ""])
+    levels = {f["host"]: f["level"] for f in report.findings if f["code"] == "passphrase-needed"}
+    assert levels["bare"] == "advice"
+    assert levels["denied"] == "problem"
+
+
 def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
     """A real NetworkManager is asked; it names those that it has."""
     with skipping():

@@ -53,7 +53,7 @@ def _ailing(finding: Finding, width: int, signs: Signs) -> Iterator[Text]:
     level = finding["level"]
     sign, style = signs[SIGNS[level]], STYLES[level]
     for number, line in enumerate(_wrapped(finding["title"], width - 2)):
-        yield Text(f"{sign} " if number == 0 else "  ", style=style).append(line, style="bold")
+        yield Text().append(f"{sign} " if number == 0 else "  ", style=style).append(line, style="bold")
     for line in _wrapped(finding["why"], width - 4):
         yield Text(f"    {line}", style="dim")
     for line in _wrapped(finding["remedy"], width - 4):
@@ -65,7 +65,7 @@ def _ailing(finding: Finding, width: int, signs: Signs) -> Iterator[Text]:
 def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[Text]:
     """Yield one line, and beneath it what is worth knowing all the same."""
     for number, line in enumerate(_wrapped(finding["title"], width - column - 2)):
-        head = Text(f"{signs['well']} ", style=STYLES["ok"]) if number == 0 else Text("  ")
+        head = Text().append(f"{signs['well']} " if number == 0 else "  ", style=STYLES["ok"])
         yield head.append((clean(finding["topic"]) if number == 0 else "").ljust(column)).append(line)
     for line in _wrapped(finding["why"], width - column - 2):
         yield Text(f"{' ' * (column + 2)}{line}", style="dim")

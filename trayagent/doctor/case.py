@@ -13,6 +13,7 @@ from trayagent.config.errors import ConfigError
 from trayagent.config.load import load
 from trayagent.config.model import Config, Host
 from trayagent.config.places import Places
+from trayagent.core.forwards import Forward
 from trayagent.core.resolved import Resolved
 from trayagent.doctor.asking import aside
 from trayagent.errors import TrayagentError
@@ -68,6 +69,11 @@ class Case:
     def ssh_config(self) -> str:
         """The file in which a person would write a host's options, as a person writes its name."""
         return shown(self.places.ssh_config_files[0])
+
+
+def spoken(forward: Forward) -> str:
+    """Return a forward as one gives it to ssh."""
+    return f"-{forward.kind[0].upper()} {forward.spec}"
 
 
 def shown(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from trayagent.config.model import Host
 from trayagent.core.forwards import End, Forward
 from trayagent.core.resolved import Resolved
-from trayagent.doctor.case import Case, shown
+from trayagent.doctor.case import Case, shown, spoken
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 
@@ -32,7 +32,8 @@ def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
     for theirs in resolved.forwards:
         ours = own.get(_place(theirs))
         if ours is not None and ours != theirs and _fixed(theirs):
-            title = f"{name}: {ours.spec} in the configuration and {theirs.spec} in ssh_config listen at one place"
+            here, there = spoken(ours), spoken(theirs)
+            title = f"{name}: {here} in the configuration and {there} in ssh_config listen at one place"
             why = "Only one of them can be open; the other one fails each time."
             yield problem("forward-conflict", title, why, "Take one of them out.", host=name)
 
@@ -41,7 +42,7 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     """Name the forwards that each plain ssh asks for again."""
     if not resolved.forwards:
         return []
-    specs = ", ".join(forward.spec for forward in resolved.forwards)
+    specs = ", ".join(spoken(forward) for forward in resolved.forwards)
     title = f"{name}: ssh_config gives it forwards: {specs}"
     why = (
         f"Each `ssh {name}` asks the master for them again. If one cannot be had, that session goes past "
@@ -77,10 +78,9 @@ def _twice(case: Case) -> Iterator[Finding]:
     for found in wishes.values():
         names = list(dict.fromkeys(name for name, _ in found))
         if len(names) > 1:
-            spec = found[0][1].spec
             where = found[0][1].listen.path or f"port {found[0][1].listen.port}"
             title = f"{' and '.join(names)} both want to listen on {where} here"
-            why = f"Whoever comes first has it ({spec} of {names[0]}, say); the other forward fails."
+            why = f"Whoever comes first has it ({spoken(found[0][1])} of {names[0]}, say); the other forward fails."
             yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
 
 

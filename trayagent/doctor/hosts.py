@@ -50,7 +50,7 @@ def _stuck(case: Case) -> Iterator[Finding]:
             yield make(told["code"], f"{name}: {told['title']}", why, told["hint"], host=name)
         for forward in host["forwards"]:
             if forward["state"] == "failed":
-                title = f"{name}: the {forward['kind']} forward {forward['spec']} is not open"
+                title = f"{name}: its forward -{forward['kind'][0].upper()} {forward['spec']} is not open"
                 why = _words_of(forward["error"]) or "Its other forwards are not affected."
                 remedy = "The decisions about it, with their evidence:"
                 yield problem("forward-failed", title, why, remedy, f"trayagent why {name}", host=name)

@@ -88,16 +88,18 @@ def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Fi
     sock = agent_socket(resolved, case.env)
     keys = held(sock)
     present = [text for text in resolved.identity_files if Path(text).expanduser().is_file()]
+    # It is up: somebody logged in, and the next loss will show.
+    make = advice if case.state(name) == "connected" else problem
     agent_says = "there is no ssh-agent" if keys is None else "the ssh-agent is empty, or locked"
     if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:
         shown = next((text for text in present if Path(text).expanduser() == locked), str(locked))
         title = f"The key {shown} asks for its passphrase, and {agent_says}"
-        why = f"At a login nobody can be asked for it: {name} waits until you give it."
-        yield problem("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
+        why = f"At its next login nobody can be asked for it: {name} waits until you give it."
+        yield make("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
     elif not present and not keys and not resolved.gssapi_authentication and resolved.pkcs11_provider is None:
         title = f"{name}: there is no key to log in with: no file, and {agent_says}"
         why = "Without one only a person can log in."
-        yield problem("no-key", title, why, *_make(keys, name), host=name)
+        yield make("no-key", title, why, *_make(keys, name), host=name)
     elif keys and keys >= TRIES and not resolved.identities_only and not _explicit(present):
         title = f"{name}: the ssh-agent offers {keys} keys, and servers hang up after {TRIES}"
         why = "The right one may never have its turn, and others see failed logins."

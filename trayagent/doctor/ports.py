@@ -11,7 +11,7 @@ from pathlib import Path
 from trayagent.core.forwards import Forward
 from trayagent.core.resolved import Resolved
 from trayagent.doctor.asking import aside
-from trayagent.doctor.case import Case
+from trayagent.doctor.case import Case, spoken
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import LISTEN, TcpSocket, tcp_sockets
@@ -55,7 +55,7 @@ def _privileged(wishes: list[_Wish]) -> Iterator[Finding]:
     for wish in wishes:
         if wish.forward.listen.path is None and wish.forward.listen.port < first and os.geteuid() != 0:
             port = wish.forward.listen.port
-            title = f"{wish.host}: only root may listen on port {port}, which {wish.forward.spec} wants"
+            title = f"{wish.host}: only root may listen on port {port}, which {spoken(wish.forward)} wants"
             remedy = f"Choose a port from {first} on, or allow it for everybody:"
             line = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"
             yield problem(
@@ -114,7 +114,7 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
         parent = read(process.ppid)
         if parent is not None and parent.comm == "autossh":  # which would start it again
             who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
-    title = f"{wish.host}: port {port}, which {wish.forward.spec} wants, belongs to {who}"
+    title = f"{wish.host}: port {port}, which {spoken(wish.forward)} wants, belongs to {who}"
     remedy = "End it, or choose another port:" if process is not None else "See which it is:"
     return problem(
         "port-taken", title, "That forward fails as long as it does.", remedy, *lines, host=wish.host
@@ -132,7 +132,7 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
         if pid is not None and pid == wish.master:
             continue
         process = read(pid) if pid is not None else None
-        title = f"{wish.host}: {path}, which {wish.forward.spec} wants, "
+        title = f"{wish.host}: {path}, which {spoken(wish.forward)} wants, "
         why = "That forward fails as long as it is there."
         if process is not None:
             title += f"belongs to {process.comm} (pid {process.pid})"
