@@ -18,6 +18,7 @@ class Scene:
     routes: tuple[Route, ...] = ()
     macs: tuple[tuple[str, str, str], ...] = ()
     name: str | None = None
+    name_of: str | None = None
 
     def __add__(self, other: Scene) -> Scene:
         mine = tuple(i for i in self.interfaces if i.name not in {o.name for o in other.interfaces})
@@ -27,6 +28,7 @@ class Scene:
             self.routes + other.routes,
             self.macs + other.macs,
             other.name or self.name,
+            other.name_of or self.name_of,
         )
 
     def called(self, label: str) -> Scene:
@@ -64,7 +66,7 @@ class Scene:
         """Return what the kernel would say."""
         macs = {(i, g): mac for i, g, mac in self.macs}
         asked = {lookup: self._match(lookup) for lookup in lookups}
-        return Snapshot(self.interfaces, self.routes, asked, macs, self.name)
+        return Snapshot(self.interfaces, self.routes, asked, macs, self.name, self.name_of)
 
     def _match(self, lookup: Lookup) -> Route | None:
         peer = ip_address(lookup.peer)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN
+from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene
 from tests.stories.teller import ALWAYS, Story, failure
 from trayagent.core import events as e
 from trayagent.core.actions import Dial, DialBare
 from trayagent.core.failure import FailureKind
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState, Hop, Wish
+from trayagent.core.vpns import ManagerFacts, NetworkName
 
 INTERNAL = "10.99.0.10"
 NAS = "192.168.10.50"
@@ -495,6 +498,39 @@ def test_no_network_no_attempt(story: Story) -> None:
                 web: row 1 dial
             dial web #2 connect
     """)
+
+
+@pytest.mark.parametrize(
+    ("networks", "scene", "allowed"),
+    [
+        (("!Airport WiFi",), CAFE, False),
+        (("!Airport WiFi",), CAFE + OFFICE, True),  # the cable has the better metric
+        (("Airport WiFi",), CAFE + OFFICE, False),  # the cable's name is not known
+        (("Airport WiFi",), CAFE, True),
+        (("Airport",), CAFE, True),  # as the connection is called
+        (("!Airport",), CAFE + VPN_ALL, False),  # the tunnel stands on it
+        (("!Airport",), CAFE + OFFICE + VPN_ALL, True),
+    ],
+)
+def test_a_networks_name_is_of_its_own_interface(
+    story: Story, networks: tuple[str, ...], scene: Scene, allowed: bool
+) -> None:
+    """What NetworkManager calls the Wi-Fi says nothing of the cable beside it."""
+    told = NetworkName("Airport", "Airport WiFi", "wlan0")
+    story.post(e.ManagerSaid(story.t, ManagerFacts(running=True, connectivity="full", network=told)))
+    story.network(replace(scene, name="Airport WiFi", name_of="wlan0"))
+    story.configured(web=Wish(listed=True, connect="always", networks=networks))
+    story.resolved("web")
+    story.started()
+    assert bool(story.did(Dial)) == allowed
+    assert (story.problem("web") == "network-not-allowed") != allowed
+
+
+def test_a_place_bears_the_name_of_its_own_network_only(story: Story) -> None:
+    """Two cables at two desks are not one place because the same Wi-Fi is around."""
+    wifi = replace(CAFE + OFFICE, name="Airport WiFi", name_of="wlan0")
+    story.connected(scene=wifi, local="172.20.0.5")
+    assert {place.network for place in story.host("web").reached} == {""}
 
 
 def refused_before(story: Story, *ago_s: float) -> None:

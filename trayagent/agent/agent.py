@@ -53,6 +53,7 @@ from trayagent.core.hosts import Host
 from trayagent.core.network import Touched
 from trayagent.core.problems import Problem
 from trayagent.core.view import AgentFacts
+from trayagent.core.vpns import NetworkName
 from trayagent.errors import TrayagentError
 from trayagent.history.store import History
 from trayagent.ipc.server import Server
@@ -80,7 +81,7 @@ class Agent:
         self._tasks = Tasks()
         self._watch: Watch | None = None
         self._woke_at = float("-inf")
-        self._network_name: str | None = None
+        self._network: NetworkName | None = None
         self._scan_again = False
         self._environment = Environment()
         self._records = Records(places.state_dir / "agent.json", self._environment.agent_mark)
@@ -257,7 +258,7 @@ class Agent:
                     self._shell.post(Woke(now, asleep_s))
                 self._shell.touch(Touched())
             case hints.NetworkManagerSaid(facts):
-                self._network_name = str(facts.network) if facts.network is not None else None
+                self._network = facts.network
                 self._shell.post(ManagerSaid(time.monotonic(), facts))
                 self._shell.touch(Touched())
             case hints.AboutToSleep():
@@ -267,7 +268,8 @@ class Agent:
         if self._watch is None:
             raise RuntimeError("the network is read before its readers were chosen")
         snapshot = self._watch.read(lookups)
-        return replace(snapshot, name=self._network_name) if self._network_name is not None else snapshot
+        name = self._network
+        return replace(snapshot, name=str(name), name_of=name.interface) if name is not None else snapshot
 
     def _file_changed(self, path: Path) -> None:
         if self._noticing is not None:

@@ -55,8 +55,9 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
         and not _reached_directly_here(host, state)
     ):
         return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
-    if not _network_allowed(host, state.network.name):
-        return Gate(way, "network-not-allowed", f"network={state.network.name}")
+    names = _names_at(way, state)
+    if not _network_allowed(host, names):
+        return Gate(way, "network-not-allowed", f"network={' or '.join(names) or None}")
     if not _strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
         return Gate(
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
@@ -88,17 +89,26 @@ def _through_tunnel(way: Way, state: State) -> bool:
     return interface is not None and interface.kind == "vpn"
 
 
-def _network_allowed(host: Host, network: str | None) -> bool:
+def _names_at(way: Way, state: State) -> tuple[str, ...]:
+    """Return what the network is called that a way leaves through (a tunnel: the one under it), () where unknown."""
+    under = underlay(state.network) if _through_tunnel(way, state) else None
+    egress = under[0] if under is not None else way.interface
+    told = state.manager.network
+    if told is not None and told.interface in {None, egress}:
+        return tuple(name for name in (told.connection, told.ssid) if name)
+    name = state.network.name_at(egress)
+    return (name,) if name else ()
+
+
+def _network_allowed(host: Host, names: tuple[str, ...]) -> bool:
     patterns = host.wish.networks
     if not patterns:
         return True
     denied = [p[1:] for p in patterns if p.startswith("!")]
     allowed = [p for p in patterns if not p.startswith("!")]
-    if network is None:
-        return not allowed
-    if any(fnmatchcase(network, p) for p in denied):
+    if any(fnmatchcase(name, p) for p in denied for name in names):
         return False
-    return not allowed or any(fnmatchcase(network, p) for p in allowed)
+    return not allowed or any(fnmatchcase(name, p) for p in allowed for name in names)
 
 
 def _strict(host: Host) -> bool:

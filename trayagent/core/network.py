@@ -89,7 +89,8 @@ class Snapshot:
     blackhole and prohibit routes included).
     `gateway_macs` maps (interface, gateway address) to the link-layer address that the
     kernel knows, absent while it is unresolved.
-    `name` is the network's name (connection or SSID) where something knows it.
+    `name` is the network's name (connection or SSID) where something knows it, and `name_of` the
+    interface that it belongs to, None where nothing tells.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -97,6 +98,11 @@ class Snapshot:
     matched: Mapping[Lookup, Route | None] = field(default_factory=dict)
     gateway_macs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     name: str | None = None
+    name_of: str | None = None
+
+    def name_at(self, interface: str) -> str | None:
+        """Return the name of the network on an interface; a cable beside a Wi-Fi is not called as that is."""
+        return self.name if self.name_of in {None, interface} else None
 
     def interface(self, name: str) -> Interface | None:
         """Return the interface of that name, or None."""

@@ -97,7 +97,7 @@ def place_of(snapshot: Snapshot, route: Route) -> Place:
         (r.gateway for r in default_routes(snapshot) if r.interface == route.interface and r.gateway), None
     )
     mac = snapshot.gateway_macs.get((route.interface, gateway), "") if gateway else ""
-    return Place(route.interface, mac, snapshot.name or "")
+    return Place(route.interface, mac, snapshot.name_at(route.interface) or "")
 
 
 def way_for(host: Host, snapshot: Snapshot) -> Way | None:
