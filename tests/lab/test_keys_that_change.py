@@ -178,3 +178,24 @@ def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
         assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
         assert sshd.logins() == 1
     assert questions.read_text() == ""
+
+
+def test_an_agent_that_dies_in_a_trial_leaves_none_behind(lab: Lab, agent: Agent) -> None:
+    """The next one ends it: a login that nobody waits for would stay for ever."""
+    _, pid = up(lab, agent)
+    lab.blackhole(True)
+    key = lab.files.root / "new"
+    keygen(key)
+    use_key(lab, key)
+    until("the trial runs", lambda: trials(lab))
+    agent.kill9()
+    assert trials(lab)
+    agent.start()
+    assert not trials(lab)
+    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+
+
+def trials(lab: Lab) -> list[int]:
+    """Return the processes of trials."""
+    words = [(pid, Path(f"/proc/{pid}/cmdline")) for pid in lab.laptop.pids()]
+    return [pid for pid, path in words if path.exists() and "trayagent-trial" in path.read_text()]

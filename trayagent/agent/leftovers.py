@@ -21,6 +21,8 @@ from trayagent.ssh.ending import abandon, end, remove_stale
 from trayagent.ssh.failures import classify
 from trayagent.ssh.launch import said
 from trayagent.ssh.process import Process, read, ssh_processes
+from trayagent.ssh.trial import mark_of
+from trayagent.ssh.trial import processes_of as trials_of
 
 
 class Leftovers:
@@ -33,6 +35,8 @@ class Leftovers:
 
     async def clear(self) -> None:
         """Leave no process or socket of an earlier agent's attempts; the caller holds the agent's lock."""
+        for process in trials_of(mark_of(self._runtime_dir)):
+            await abandon(process)
         begun = self._records.begun()
         if begun:
             sockets = listening(os.getuid())
@@ -80,8 +84,8 @@ class Leftovers:
 
     def remove_logs(self) -> None:
         """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
-        for log in self._runtime_dir.glob("attempt-*.log"):
-            log.unlink(missing_ok=True)
+        for file in (*self._runtime_dir.glob("attempt-*.log"), *self._runtime_dir.glob("trial-*.pub")):
+            file.unlink(missing_ok=True)
         for log in self._runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too

@@ -181,8 +181,10 @@ def _problem(name: str, link: str, found: Linked) -> Problem | None:
             title = f"{name} has no agent socket for {link}: the connection was made without an ssh-agent"
             hint = f"Start ssh-agent, or allow AllowAgentForwarding on {name}; {reconnect}"
         case "hidden":
-            title = f"The agent socket of {name} is hidden: its shell sets SSH_AUTH_SOCK to {found.words}"
-            hint = "Let the shell's start-up files set it only inside tmux or screen"
+            title = f"{name} shows no agent socket of this connection: its shell sets SSH_AUTH_SOCK to {found.words}"
+            hint = (
+                f"Let it do so only inside tmux or screen, and see that an ssh-agent runs here; {reconnect}"
+            )
         case "foreign":
             title = f"{link} on {name} is a link to {found.words}, which is no agent socket of sshd"
             hint = f"Remove it there, or choose another agent_socket; {reconnect}"

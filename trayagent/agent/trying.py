@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import os
@@ -23,7 +24,7 @@ from trayagent.core.timing import ATTEMPT_DEADLINE_S
 from trayagent.ssh.credentials import agent_socket, identities, kind_of, wants_passphrase
 from trayagent.ssh.failures import classify
 from trayagent.ssh.offers import Offers, asks_whom, offers
-from trayagent.ssh.trial import Tried, log_in, trial_command
+from trayagent.ssh.trial import Tried, log_in, mark_of, trial_command
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ class Trying:
         if resolved is None:
             return "skipped", "resolved=no", None
         environment = self._environment()
-        offered = offers(resolved, identities(agent_socket(resolved, environment)))
+        # An ssh-agent that hangs must not hold us.
+        held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
+        offered = offers(resolved, held)
         asks = asks_whom(resolved, offered)
         if asks:
             return "skipped", asks, None
@@ -72,6 +75,7 @@ class Trying:
                 host.name,
                 resolved,
                 shown,
+                mark=mark_of(self._places.runtime_dir),
                 files=[str(path) for path in offered.files],
                 ssh=self._places.ssh,
                 config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,

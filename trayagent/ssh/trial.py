@@ -7,14 +7,16 @@ signed (RFC 4252, section 7), and no agent, which may ask for a confirmation or 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from trayagent.core.resolved import Resolved
 from trayagent.ssh.command import CONNECT_TIMEOUT_S, escaped
 from trayagent.ssh.ending import abandon
-from trayagent.ssh.process import read
+from trayagent.ssh.process import Process, read, ssh_processes
 
 _AUTHENTICATED = re.compile(r"^Authenticated to ")
 _ACCEPTED = re.compile(r"^debug1: Server accepts key: (?P<file>.+?) \S+ SHA256:")
@@ -39,6 +41,7 @@ def trial_command(
     resolved: Resolved,
     public_keys: Sequence[str],
     *,
+    mark: str,
     files: Sequence[str] = (),
     ssh: str = "ssh",
     config: str | None = None,
@@ -46,7 +49,7 @@ def trial_command(
     """Return the words of a login that shares nothing with the master, opens no session and asks nobody.
 
     `public_keys` are files of keys to show beside the host's own `files`, which ssh forgets as its defaults
-    once any is named.
+    once any is named. `mark` stands among the words, for whoever has to find a trial that nobody waits for.
     """
     options = {
         "ControlPath": "none",
@@ -59,6 +62,7 @@ def trial_command(
         "BatchMode": "yes",
         "IdentityAgent": "none",
         "PermitLocalCommand": "no",
+        "LocalCommand": mark,
         "Tunnel": "no",
         "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
         "LogLevel": "DEBUG1",
@@ -71,6 +75,16 @@ def trial_command(
     for path in (*files, *public_keys) if public_keys else ():
         words += ["-o", f"IdentityFile={escaped(path)}"]
     return [*words, "--", name]
+
+
+def mark_of(runtime_dir: Path) -> str:
+    """Return the mark of the trials of the agent with this runtime folder; without the signs of ssh's tokens."""
+    return f"trayagent-trial {str(runtime_dir).replace('%', '_')}"
+
+
+def processes_of(mark: str) -> list[Process]:
+    """Return the trials with this mark that run."""
+    return [p for p in ssh_processes(os.getuid()) if f"LocalCommand={mark}" in p.argv]
 
 
 async def log_in(words: Sequence[str], environment: Mapping[str, str], *, deadline_s: float) -> Tried:
