@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -128,7 +129,10 @@ def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init)
     """`ssh -G` runs a handful of times, however many hosts there are."""
     a_unit(home)
     (ssh_folder(home) / "config").write_text(
-        "".join(f"Host h{n} alias{n}\n  HostName h{n}.example.net\n  User me\n" for n in range(5000))
+        "".join(
+            f"Host h{n} alias{n}\n  HostName h{n}.example.net\n  LocalForward {n + 1} b:1\n"
+            for n in range(5000)
+        )
     )
     log = home / "asked"
     counting = home / "bin" / "counting-ssh"
@@ -138,6 +142,7 @@ def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init)
     assert done.returncode == 0, done.stderr
     assert len(log.read_text().splitlines()) <= 3
     assert "9999 other hosts" in done.stdout
+    assert "10000 hosts forwards of their own" in done.stdout
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
 
 
@@ -192,3 +197,19 @@ def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> 
     assert "t.service: " in done.stdout
     assert "107 bytes" in done.stdout or "ssh says" in done.stdout
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
+
+
+def test_a_match_exec_that_hangs_is_not_waited_for_again_and_again(home: Path, init: Init) -> None:
+    """What hangs for two hosts is not tried for twenty; ssh_config is named as the place."""
+    (home / "bin" / "slow-ssh").write_text("#!/bin/sh\nsleep 60\n")
+    (home / "bin" / "slow-ssh").chmod(0o755)
+    a_unit(home)
+    (ssh_folder(home) / "config").write_text(
+        "".join(f"Host h{n}\n  LocalForward {n + 1} b:1\n" for n in range(20))
+    )
+    begin = time.monotonic()
+    done = init("--yes", TRAYAGENT_SSH=str(home / "bin" / "slow-ssh"))
+    assert time.monotonic() - begin < 30  # one by one it would be a minute
+    assert done.returncode == 1
+    assert "in time" in done.stderr
+    assert not (home / ".config/trayagent").exists()

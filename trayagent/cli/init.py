@@ -91,7 +91,10 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
     lines: list[str] = []
     for host in seen.hosts:
         if host.lines and host.name in names:
-            lines += ["", f"ssh does not know {host.name} yet. Put this into ~/.ssh/config:"]
+            lines += [
+                "",
+                f"ssh does not know {host.name} yet. Put this into ~/.ssh/config, before its first Host line:",
+            ]
             lines += [f"    {line}" for line in block(host.lines)]
         if host.more and host.name in names:
             lines += ["", f"Where you still want it, put this into ~/.ssh/config under Host {host.name}:"]

@@ -14,8 +14,8 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh import resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
-_WITHIN_S = 5.0  # on a machine that is just logging in, too
-_PATIENCE = 3  # a Match exec that hangs hangs for each host
+_WITHIN_S = 3.0  # on a machine that is just logging in, too
+_PATIENCE = 2  # a Match exec that hangs hangs for each host
 
 Lines = dict[str, frozenset[str]]
 

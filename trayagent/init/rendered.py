@@ -45,7 +45,9 @@ def render(hosts: Sequence[HostProposal]) -> str:
 def _host(host: HostProposal) -> str:
     lines = list(comment("From " + ", ".join(host.because) + "."))
     if host.lines:
-        lines += comment("ssh does not know this name yet. Put these lines into ~/.ssh/config:")
+        lines += comment(
+            "ssh does not know this name yet. Put these lines into ~/.ssh/config, before its first Host line:"
+        )
         lines += [f"#   {line}" for line in block(host.lines)]
     if host.more:
         lines += comment(

@@ -20,6 +20,9 @@ from trayagent.init.proposal import HostProposal, Understood, propose, session_o
 _ALIASES_FOR_MASTERS = 64
 """Names that are asked for to find out whose a running master is; the likely ones come first."""
 
+_FORWARDING_MOST = 32
+"""Hosts with forwards in ssh_config that are proposed: more of them are a habit, not a wish for each."""
+
 Told = Callable[[str], None]
 
 
@@ -120,6 +123,11 @@ class _Reader:
 
     async def aliases(self, names: tuple[str, ...]) -> None:
         """Understand the aliases that have forwards of their own in ssh_config."""
+        if len(names) > _FORWARDING_MOST:
+            why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
+            self.passed.append(PassedOver("ssh_config", why))
+            return
+        await self._asker.all(names)  # several at once
         for name in names:
             await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
 
@@ -166,7 +174,7 @@ def _end(one: Understood) -> str:
     if one.found.kind != "shell":
         return one.found.switch_off
     command = "attach" if session_of(one.call) else "reconnect"
-    return f"remove it there; trayagent {command} {one.meaning.name} does the same"
+    return f"remove it there; instead: trayagent {command} {one.meaning.name}"
 
 
 def _master(master: processes.Master) -> Found:
