@@ -61,9 +61,17 @@ def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) ->
         time.sleep(0.1)
 
 
+def is_ssh(pid: int) -> bool:
+    """Report whether a living process is an ssh."""
+    try:
+        return alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"
+    except OSError:  # it ended while we looked
+        return False
+
+
 def leftovers(lab: Lab, agent: Agent) -> list[str]:
     """Return what a login that came to nothing has left: processes, sockets, logs, notes."""
-    ssh = [pid for pid in lab.laptop.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"]
+    ssh = [pid for pid in lab.laptop.pids() if is_ssh(pid)]
     files = [*lab.files.ssh.glob("cm-*"), *agent.runtime_dir.glob("attempt-*")]
     notes = json.loads((agent.state_dir / "agent.json").read_text())["attempts"]
     return [*map(str, ssh), *map(str, files), *notes]

@@ -81,13 +81,11 @@ def make_desk(
         else:
             disable()
 
-    ssh = [places.ssh, *(["-F", str(places.ssh_config)] if places.ssh_config is not None else [])]
     choices = Choices(
         request,
         quit_=stop,
         configuration=configuring.path,
         log=places.log_file,
-        ssh=ssh,
         sign_in_words=door.sign_in_words,
         activate=door.activate,
         start_at_login=start_at_login,

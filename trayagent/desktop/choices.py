@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trayagent.desktop.activation import Activation
+from trayagent.desktop.log_in import log_in
 from trayagent.desktop.menu import commands as c
 from trayagent.desktop.sign_in import sign_in
 from trayagent.desktop.terminal import open_terminal
@@ -29,14 +31,13 @@ _NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
 class Choices:
     """Knows how each command of the menu is carried out; `carry_out` raises TrayagentError."""
 
-    def __init__(  # noqa: PLR0913  # one way for each kind of command
+    def __init__(
         self,
         request: Request,
         *,
         quit_: Callable[[], None],
         configuration: Path,
         log: Path,
-        ssh: Sequence[str],
         sign_in_words: Callable[[str], Sequence[str] | None],
         activate: Callable[[str], Awaitable[None]],
         start_at_login: Callable[[bool], None],
@@ -46,11 +47,15 @@ class Choices:
         self._quit = quit_
         self._configuration = configuration
         self._log = log
-        self._ssh = list(ssh)
         self._sign_in_words = sign_in_words
         self._activate = activate
         self._start_at_login = start_at_login
         self._environment = environment
+        self._activation = Activation()
+
+    def activated_with(self, token: str) -> None:
+        """Keep the desktop's leave to come to the front for what is started next."""
+        self._activation.given(token)
 
     async def carry_out(self, command: c.Command) -> None:
         """Do what was chosen; returns when it is done or has begun."""
@@ -75,7 +80,7 @@ class Choices:
                 attach = [sys.executable, "-m", "trayagent", "attach", "--config", str(self._configuration)]
                 await self._terminal(["sh", "-c", _UNTIL_READ, "sh", *attach, "--", host])
             case c.LogIn(host):
-                await self._terminal([*self._ssh, "--", host])
+                await log_in(host, await self._env())
             case c.ShowWhy(host):
                 why = [sys.executable, "-m", "trayagent", "why", "--", host]
                 await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
@@ -84,9 +89,9 @@ class Choices:
             case c.EditConfiguration():
                 await self._edit()
             case c.OpenUrl(url):
-                await _open(url, await asyncio.to_thread(self._environment))
+                await _open(url, await self._env())
             case c.Copy(text):
-                await _copy(text, await asyncio.to_thread(self._environment))
+                await _copy(text, await self._env())
 
     async def _do(self, op: str, hosts: Sequence[str]) -> None:
         done = await self._request(op, {"hosts": list(hosts)})
@@ -100,24 +105,27 @@ class Choices:
         if words is None:
             await self._activate(vpn)
             return
-        env = await asyncio.to_thread(self._environment)
+        env = await self._env()
         display = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
         await sign_in(vpn, words, self._terminal if display else None)
 
     async def _terminal(self, words: Sequence[str]) -> str:
-        return await open_terminal(words, await asyncio.to_thread(self._environment))
+        return await open_terminal(words, await self._env())
+
+    async def _env(self) -> Mapping[str, str]:
+        return self._activation.lay_over(await asyncio.to_thread(self._environment))
 
     async def _edit(self) -> None:
         if not self._configuration.exists():
             self._configuration.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._configuration.touch(mode=0o600)
             self._configuration.write_text(_NEW_CONFIGURATION)
-        env = await asyncio.to_thread(self._environment)
+        env = await self._env()
         editor = env.get("VISUAL") or env.get("EDITOR")
         if editor is not None and shutil.which(editor):
             await self._terminal([editor, str(self._configuration)])
             return
-        await _open(str(self._configuration), await asyncio.to_thread(self._environment))
+        await _open(str(self._configuration), await self._env())
 
 
 async def _open(what: str, env: Mapping[str, str]) -> None:

@@ -70,8 +70,9 @@ class Desk:
         self._pause: Pause | None = None
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tray = StatusNotifierTray(self._activated, opening=self._show)
-        self._notifier = Notifier(self._invoked, self._closed)
+        token = choices.activated_with
+        self._tray = StatusNotifierTray(self._activated, opening=self._show, activation=token)
+        self._notifier = Notifier(self._invoked, self._closed, activation=token)
         self._teller = Teller(lambda: self._notifier, self._asked, notify=door.notify())
         self._bus = SessionBus([self._tray, self._notifier], addresses=buses)
 

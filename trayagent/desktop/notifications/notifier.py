@@ -35,11 +35,13 @@ class Notifier:
         invoked: Callable[[str, str], None],
         closed: Callable[[str], None] = lambda _: None,
         *,
+        activation: Callable[[str], None] = lambda _: None,
         program: str = "trayagent",
         late_s: float = LATE_S,
     ) -> None:
         self.problem: str | None = None
         self._invoked, self._closed, self._program, self._late_s = invoked, closed, program, late_s
+        self._activation = activation
         self._wanted: dict[str, Message] = {}
         self._told: dict[str, Message] = {}
         """What the server was told last under each key, on the screen or closed since."""
@@ -62,7 +64,7 @@ class Notifier:
     async def on_bus(self, connection: Connection) -> None:
         """Tell what is wanted on a new connection. Raises BusCallError."""
         server = Server(connection, self._program)
-        await server.listen(self._heard)
+        await server.listen(self._heard, self._activation)
         await connection.watch_name(SERVER, lambda owner: self._owner_is(server, owner))
 
     def off_bus(self, reason: str) -> None:

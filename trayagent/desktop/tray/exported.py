@@ -24,9 +24,10 @@ class Exported:
         layouts: Layouts,
         chosen: Callable[[int], None],
         opening: Callable[[], None],
+        activation: Callable[[str], None],
     ) -> None:
         self.registration, self._bus = registration, connection.bus
-        self._item = item.StatusNotifierItem(program, look, opening)
+        self._item = item.StatusNotifierItem(program, look, opening, activation)
         self._menu = dbusmenu.DBusMenu(layouts, chosen, opening)
         self._bus.export(item.PATH, self._item)
         self._bus.export(dbusmenu.PATH, self._menu)

@@ -24,11 +24,17 @@ ToolTipStruct = Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]
 
 
 class StatusNotifierItem(ServiceInterface):
-    """One connection's icon; `clicked` is called where a panel tells a click instead of opening the menu."""
+    """One connection's icon; `clicked` is called where a panel tells a click instead of opening the menu.
 
-    def __init__(self, program: str, look: Look, clicked: Callable[[], None]) -> None:
+    `activation` is called with the token that a panel on Wayland gives before a click.
+    """
+
+    def __init__(
+        self, program: str, look: Look, clicked: Callable[[], None], activation: Callable[[str], None]
+    ) -> None:
         super().__init__(NAME)
         self._program, self._look, self._clicked = program, look, clicked
+        self._activation = activation
 
     def tell(self, look: Look) -> None:
         """Show this look, and emit what differs from the one before."""
@@ -133,7 +139,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_method()
     def ProvideXdgActivationToken(self, token: DBusStr) -> None:  # noqa: D102, N802
-        pass
+        self._activation(token)
 
     @dbus_signal()
     def NewIcon(self) -> None:  # noqa: D102, N802

@@ -27,7 +27,8 @@ class StatusNotifierTray:
     """A TrayBackend and a BusUser.
 
     `activated` is called with the key of the item that the person chose; `opening` each time the
-    menu is about to be seen, so that "5 minutes ago" can be told anew by calling `show`.
+    menu is about to be seen, so that "5 minutes ago" can be told anew by calling `show`. `activation` is
+    called with the token that a panel gives for a click.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class StatusNotifierTray:
         *,
         program: str = "trayagent",
         opening: Callable[[], None] = lambda: None,
+        activation: Callable[[str], None] = lambda _: None,
         interval_s: float = INTERVAL_S,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
-        self._activated, self._opening = activated, opening
+        self._activated, self._opening, self._activation = activated, opening, activation
         self._program, self._first_retry_s = program, first_retry_s
         self._layouts = Layouts()
         self._wanted: Look | None = None
@@ -87,6 +89,7 @@ class StatusNotifierTray:
             layouts=self._layouts,
             chosen=self._chosen,
             opening=self._about_to_open,
+            activation=self._activation,
         )
         await registration.start()
 

@@ -1,0 +1,73 @@
+"""Let the person log in to a host from the desktop: in a terminal, or by ssh's own windows where there is none.
+
+Either way it is `trayagent login`, and what is typed passes between the person and ssh. ssh(1), SSH_ASKPASS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+
+from trayagent.desktop.terminal import open_terminal
+from trayagent.errors import TrayagentError
+
+# A window closes with its program, and what that said last would be gone. Ctrl-C was the person's own wish.
+_UNTIL_READ = '"$@"; case $? in 0|130) ;; *) printf "\\n(Enter closes this window) "; read -r _;; esac'
+# Where distributions put the program that ssh asks through; Debian's is an alternative among several.
+_ASKERS = (
+    "/usr/bin/ssh-askpass",
+    "/usr/libexec/openssh/ssh-askpass",
+    "/usr/lib/ssh/ssh-askpass",
+    "ksshaskpass",
+    "lxqt-openssh-askpass",
+)
+_GIVEN_UP = 130
+
+
+async def log_in(host: str, env: Mapping[str, str]) -> None:
+    """Open a terminal that logs in, or let ssh ask in windows until it is over. Raises TrayagentError."""
+    words = [sys.executable, "-m", "trayagent", "login", "--", host]
+    try:
+        await open_terminal(["sh", "-c", _UNTIL_READ, "sh", *words], env)
+    except TrayagentError as no_terminal:
+        asker = askpass(env)
+        if asker is None:
+            hint = f"{no_terminal.hint} Or log in at a console: trayagent login {host}"
+            raise TrayagentError(no_terminal.title, code=no_terminal.code, hint=hint) from no_terminal
+        await _by_windows(host, words, {**env, "SSH_ASKPASS": asker, "SSH_ASKPASS_REQUIRE": "force"})
+
+
+def askpass(env: Mapping[str, str]) -> str | None:
+    """Return the program that asks in a window, None where there is none or nothing to show it on."""
+    if not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
+        return None
+    chosen = env.get("SSH_ASKPASS")
+    candidates = ([chosen] if chosen else []) + list(_ASKERS)
+    return next(filter(None, (shutil.which(name, path=env.get("PATH")) for name in candidates)), None)
+
+
+async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> None:
+    null = asyncio.subprocess.DEVNULL
+    # A file and not a pipe: what ssh connects through may keep it open for as long as the connection lives.
+    with tempfile.TemporaryFile() as said:
+        child = await asyncio.create_subprocess_exec(
+            *words, stdin=null, stdout=null, stderr=said, env=dict(env), start_new_session=True
+        )
+        try:
+            status = await child.wait()
+        finally:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if status not in {0, _GIVEN_UP}:
+        told = [line.strip().removeprefix("trayagent: ") for line in lines[-2:]]
+        title, hint = (told[0], told[1]) if len(told) == 2 else (f"{host}: the login failed", "".join(told))
+        raise TrayagentError(title, code="login-failed", hint=hint)
