@@ -21,13 +21,14 @@ from trayagent.sandbox import Agent, Lab, Sshd
 HOST = "web01"
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 PORT = 22221
+VERBOSE = "LogLevel VERBOSE"  # with it sshd tells of each port that it refuses
 CONFIG = f'[hosts.{HOST}]\nremote = ["{PORT}:127.0.0.1:8000"]\n'
 
 
 def up(lab: Lab, agent: Agent, config: str = CONFIG, *sshd_config: str) -> Sshd:
     """Connect the host at home, with a service in the laptop and its far end on record."""
     lab.join("home")
-    server = lab.sshd(config=sshd_config)
+    server = lab.sshd(config=[VERBOSE, *sshd_config])
     lab.echo(8000, node=lab.laptop)
     lab.ssh_config({HOST: SERVER})
     agent.start(config)
@@ -79,7 +80,7 @@ def visitor(lab: Lab, port: int = PORT) -> Iterator[None]:
 
 def test_a_port_is_back_at_once_while_somebody_knocks_on_the_stale_one(lab: Lab, agent: Agent) -> None:
     """With ClientAlive unset the old session ends, its port is ours again, and -R was never refused."""
-    up(lab, agent)
+    server = up(lab, agent)
     old = far_pid(agent)
     with visitor(lab):
         events = agent.events()
@@ -89,21 +90,24 @@ def test_a_port_is_back_at_once_while_somebody_knocks_on_the_stale_one(lab: Lab,
         assert not alive(old)
         assert reached(lab)
     assert not [e for e in events.seen if e["event"] == "forward-failed"], events.seen
+    assert "Address already in use" not in server.said()
     assert "ended=1" in decisions(agent, "reap")[-1]
     assert [one["session"]["pid"] for one in kept(agent)] != [old]
     assert agent.wait_state(HOST, "connected")["problem"] is None
 
 
 def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab, agent: Agent) -> None:
-    """Three changes of network, an agent killed with -9 and started again in between; one session is left."""
+    """Three changes of network; one while the agent is not there and its master ends, as if the machine had crashed."""
     server = up(lab, agent)
     old = []
     for here, there, restart in (("home", "cafe", False), ("cafe", "home", True), ("home", "cafe", False)):
         old.append(far_pid(agent))
         if restart:
             agent.kill9()
+            edit(agent, machine={**kept(agent)[-1]["machine"], "boot": "an earlier one"})
         lab.switch(here, there)
         if restart:
+            os.kill(kept(agent)[-1]["master_pid"], signal.SIGKILL)
             agent.start()
         until("a new session is on record", lambda: far_pid(agent) not in old)
         agent.wait_forwards(HOST, {"remote": "open"})
@@ -111,6 +115,15 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
         until("the old ones are gone", lambda: not any(map(alive, old)))
     assert len(kept(agent)) == 1
     assert server.logins() == 4
+    assert "Address already in use" in server.said()  # of an earlier boot: ended only once it was in the way
+
+
+def edit(agent: Agent, **changes: object) -> None:
+    """Change the newest session on record."""
+    path = agent.state_dir / "agent.json"
+    record = json.loads(path.read_text())
+    record["far"][HOST]["sessions"][-1].update(changes)
+    path.write_text(json.dumps(record))
 
 
 def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agent) -> None:
@@ -238,20 +251,16 @@ def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
     plain = lab.laptop.popen(["ssh", "-N", "-o", "ControlPath=none", HOST])
     before = set(server.sessions())
     until("the user's own ssh is in", lambda: server.logins() == 2)
-    path = agent.state_dir / "agent.json"
-    record = json.loads(path.read_text())
-    (session,) = record["far"][HOST]["sessions"]
-    real = session["session"]["pid"]
+    session = kept(agent)[-1]["session"]
     until("sshd has made its session", lambda: set(server.sessions()) - before)
     taken = max(set(server.sessions()) - before)
-    session["session"]["pid"] = taken
-    path.write_text(json.dumps(record))
+    edit(agent, session={**session, "pid": taken})
     lab.switch("home", "cafe")
     agent.start()
     until("it was looked for", lambda: decisions(agent, "reap"))
     assert "ended=0" in decisions(agent, "reap")[0]
     assert alive(taken)
-    assert alive(real)
+    assert alive(session["pid"])
     assert plain.poll() is None
 
 
@@ -304,7 +313,7 @@ def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
 def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent: Agent) -> None:
     """Without a shell nothing can be ended: the forward says what it waits for, and is open once the server lets go."""
     lab.join("home")
-    server = lab.sshd(config=["LogLevel VERBOSE", "ForceCommand /bin/echo for forwards only"])
+    server = lab.sshd(config=[VERBOSE, "ForceCommand /bin/echo for forwards only"])
     lab.echo(8000, node=lab.laptop)
     lab.ssh_config({HOST: SERVER})
     agent.start(CONFIG)
@@ -330,6 +339,30 @@ def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent:
             os.kill(pid, signal.SIGTERM)
     agent.wait_forwards(HOST, {"remote": "open"}, deadline_s=20.0)
     assert reached(lab)
+
+
+def test_a_server_whose_sessions_cannot_be_told_apart_is_waited_for(lab: Lab, agent: Agent) -> None:
+    """The parent of our shell is no sshd (a wrapper, another server): nothing is ended, and that is said."""
+    wrapper = lab.files.far / "shell"
+    wrapper.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
+    wrapper.chmod(0o755)
+    passwd = lab.files.root / "etc" / "passwd-far"
+    first, _, others = passwd.read_text().partition("\n")
+    passwd.write_text(f"{first.rpartition(':')[0]}:{wrapper}\n{others}")
+    lab.join("home")
+    server = lab.sshd(config=[VERBOSE])
+    lab.echo(8000, node=lab.laptop)
+    lab.ssh_config({HOST: SERVER})
+    agent.start(CONFIG)
+    agent.wait_forwards(HOST, {"remote": "open"})
+    stale = server.sessions()
+    events = agent.events()
+    lab.switch("home", "cafe")
+    failed = events.wait("forward-failed", HOST)
+    assert "ClientAliveInterval" in failed["reason"], failed
+    until("it was asked again", lambda: server.said().count("Address already in use") >= 2)
+    assert [line.rpartition(" ")[2] for line in decisions(agent, "no-reap")] == ["reason=no-mark"]
+    assert any(map(alive, stale))
 
 
 def log_of(agent: Agent) -> str:

@@ -44,7 +44,7 @@ class Probing:
         tasks: Tasks,
         records: Records,
         state: Callable[[], State],
-        far_end: Callable[[str, Master, FarSession], None],
+        far_end: Callable[[str, Master, FarSession | None], None],
     ) -> None:
         self._post = post
         self._tasks = tasks
@@ -144,8 +144,7 @@ class Probing:
         sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
-        if sentinel.session is not None:
-            self._far_end(name, master, sentinel.session)
+        self._far_end(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
         log.info("%s: the far side runs no sentinel (a forced command?); probing by forwards", name)

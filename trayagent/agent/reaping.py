@@ -60,12 +60,17 @@ class Reaping:
         self._linked = linked
         self._known: dict[int, FarSession] = {}  # by the master's pid, as all of these
         self._noted: set[int] = set()
+        self._unmarked: set[str] = set()  # hosts
         self._work: dict[int, _Work] = {}
 
     # The record.
 
-    def told(self, name: str, master: Master, session: FarSession) -> None:
-        """Take what a session on a master said of its far end."""
+    def told(self, name: str, master: Master, session: FarSession | None) -> None:
+        """Take what a session on a master said of its far end; None where it could not be told from others."""
+        if session is None:
+            self._unmarked.add(name)
+            return
+        self._unmarked.discard(name)
         self._known[master.pid] = session
         if master.pid in self._noted:
             self._far.keep(name, master, session)
@@ -99,8 +104,7 @@ class Reaping:
         except TrayagentError as error:
             log.info("%s: the far end of pid %d is not known: %s", name, master.pid, error.title)
             return
-        if session is not None:
-            self.told(name, master, session)
+        self.told(name, master, session)
 
     # The deed.
 
@@ -117,7 +121,8 @@ class Reaping:
             return self._say(host.name, work, Reaped(unavailable=why)) if refused else None
         ends, frees = self._due(host, wanted, refused=refused)
         if not (ends or frees) or work.runs >= _RUNS_MAX:
-            return None
+            blind = refused and host.name in self._unmarked
+            return self._say(host.name, work, Reaped(unavailable="no-mark")) if blind else None
         work.runs += 1
         await self._linked(
             host.name

@@ -37,9 +37,10 @@ class Tasks:
             self._running[name].cancel()
 
     async def finished(self, names: Iterable[str]) -> None:
-        """Wait until none of these runs."""
+        """Wait until none of these runs; who gives up waiting ends none of them."""
         running = [self._running[n] for n in names if n in self._running]
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running)
 
     async def close(self) -> None:
         """Cancel them all and wait until each has ended."""

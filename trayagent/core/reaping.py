@@ -14,8 +14,9 @@ from typing import Literal
 Connection = tuple[str, int, str, int]
 """Local address and port, peer address and port."""
 
-Why = Literal["off", "no-shell", "no-answer"]
-"""Why nothing could be tried: forbidden by the user, no shell on the far side, it said nothing now."""
+Why = Literal["off", "no-shell", "no-mark", "no-answer"]
+"""Why nothing could be tried: forbidden by the user, no shell on the far side, a server whose sessions cannot
+be told apart, or it said nothing now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ class Reaped:
         return f"{words} busy={','.join(self.busy)}" if self.busy else words
 
 
+_IN_TIME = "if our own lost connection has it, it goes when the server notices (ClientAliveInterval)"
 _WORDS: dict[Why | None, str] = {
     None: "another process there has it, or it is not allowed",
     "off": "if our own lost connection has it, `reap = true` ends that",
-    "no-shell": "if our own lost connection has it, it goes when the server notices (ClientAliveInterval)",
+    "no-shell": _IN_TIME,
+    "no-mark": _IN_TIME,
     "no-answer": "if our own lost connection has it, that could not be ended now; it is tried again",
 }
 

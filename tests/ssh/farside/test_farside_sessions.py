@@ -199,8 +199,14 @@ def test_a_forced_command_has_no_sessions_to_tell_of(sshd: Sshd, start_master: S
     assert asyncio.run(sessions.reap(path, [], [], timeout_s=10)) is None
 
 
-@pytest.mark.parametrize("words", ["", "12", "x a/b/c", "12 -", "12 a/b", "12 a/b/c/d"])
+@pytest.mark.parametrize(
+    "words",
+    ["", "12", "x a/b/c", "12 -", "12 a/b", "12 a/b/c/d", "0 a/b/c", "1 a/b/c", "-1 a/b/c", "12 a/b/$c"],
+)
 def test_a_line_without_a_mark_is_no_session(words: str) -> None:
     """Where the far side cannot tell its processes apart, nothing is on record."""
     assert told(words) is None
     assert told("12 a/b/c") == FarSession(12, "a/b/c")
+    assert told("123 mac.local//Sat_Nov_21_09:40:56_2026") == FarSession(
+        123, "mac.local//Sat_Nov_21_09:40:56_2026"
+    )

@@ -8,6 +8,7 @@ with OpenSSH 9.2 and 10.5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,11 @@ rm -f -- "$1" && echo "socket $2 removed"
 """
 _SOCKET_LOOKS = 20  # of 50 ms each, while something was just ended
 
+# A pid of 0 or 1 would mean something else to kill(1); what a server says is put into a script again.
+_SESSION = re.compile(
+    r"(?![01] )([1-9][0-9]{0,9}) ([\w.:+\[\]-]{1,100}/[\w.:\[\]-]{0,40}/[\w:]{1,60})", re.ASCII
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -94,8 +100,8 @@ class Found:
 
 def told(words: str) -> FarSession | None:
     """Return the session of a line `PID MARK`, None where the far side could not mark it."""
-    pid, _, mark = words.strip().partition(" ")
-    return FarSession(int(pid), mark) if pid.isdigit() and mark.count("/") == 2 else None
+    found = _SESSION.fullmatch(words.strip())
+    return FarSession(int(found[1]), found[2]) if found else None
 
 
 async def own(control_path: str) -> FarSession | None:
