@@ -71,7 +71,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
         if (
             ended.how != "died" or pause_s
         ):  # the agent kills a master when the next one has its path: ask nobody
-            path = waiting.control_path(ended.since)
+            path = waiting.control_path()
         if ended.how != "no-master":
             again = True
             if not session.stays:
@@ -89,6 +89,8 @@ class Complaint(TrayagentError):  # noqa: N818  # it names what happened, and is
 
     def __init__(self, ended: Ride, host: str) -> None:
         hint = ended.said.splitlines()[0]
+        if "open refused" in hint:  # sshd_config(5), MaxSessions
+            hint = "The server allows no more sessions on one connection: close another terminal, or raise MaxSessions."
         refused = ended.how == "refused"
         super().__init__(
             f"{host} gave no session." if refused else f"ssh complained about {host}.", hint=hint

@@ -12,15 +12,14 @@ network. ProxyCommand=false makes that a failure.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import socket
 import subprocess
 import tempfile
-import time
 
+from trayagent.attach.journey import Journey
+from trayagent.attach.keyboard import Keyboard
 from trayagent.config import folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
@@ -28,11 +27,10 @@ from trayagent.ipc import client
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Literal
+    from typing import Literal
 
     from trayagent.attach.link import Link
     from trayagent.attach.terminal import Terminal
-    from trayagent.ipc.heard import Heard
 
     How = Literal["left", "died", "stuck", "refused", "no-master"]
 
@@ -40,15 +38,7 @@ LOST = 255
 """ssh(1), EXIT STATUS: an error occurred; a passenger's, when its master has died."""
 _DEATH_SPREADS_S = 0.2
 """The kernel closes a dead process's sockets one after the other, and a busy machine takes its time."""
-_SILENT_S = 2.0
-"""A session is open after two round trips; one that takes longer than this hangs on a master that may be stale."""
 _END_S = 1.0
-_USABLE = frozenset({"connected", "paused", "idle"})
-_OFFLINE = frozenset({"offline", "needs-vpn"})
-_OFFLINE_S = 1.0
-"""A gap between two access points passes faster, and then the picture need not change."""
-_DOUBTED_S = 4.0
-"""Most doubts are settled within a second, either way; with a slow line it takes some more."""
 
 
 class Ride:
@@ -56,21 +46,19 @@ class Ride:
 
     `left`: the person, or the program on the far side, ended it. `died`: the connection did.
     `stuck`: nothing gets through, and we ended it. `refused`: the master lives, and gave no session.
-    `no-master`: nobody listens on the control path. `since` is the monotonic time in s when it became useless.
+    `no-master`: nobody listens on the control path.
     """
 
-    def __init__(self, how: How, status: int = LOST, said: str = "", since: float | None = None) -> None:
+    def __init__(self, how: How, status: int = LOST, said: str = "") -> None:
         self.how = how
         self.status = status
         self.said = said
-        self.since = time.monotonic() if since is None else since
 
 
 class Passenger:
     """Runs ssh through a host's master; `words` are the program and its own options.
 
-    A session that `stays` on the far side is ended here when nothing gets through any more: then one line
-    says so, and what is typed is not sent later. A plain shell would not survive that.
+    `stays`: the session outlives its connection, so one that nothing gets through to may be let go.
     """
 
     def __init__(
@@ -82,101 +70,54 @@ class Passenger:
         self._link = link
         self._stays = stays
         self._ridden = False
-        self._bell, ring = os.pipe()
-        os.set_blocking(ring, False)
-        os.set_blocking(self._bell, False)
-        signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # it only rings
 
     def ride(self, control_path: str, command: str | None) -> Ride:
         """Run ssh on the terminal until it ends; `command` None is a login shell, or ssh_config's RemoteCommand.
 
-        Raises TrayagentError (ssh-missing).
+        Raises KeyboardInterrupt, TrayagentError (ssh-missing).
         """
         master = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with (
-            master,
-            tempfile.NamedTemporaryFile(prefix="attach-", dir=folders.runtime_dir(os.environ)) as log,
-        ):
+        folder = folders.runtime_dir(os.environ)
+        with master, tempfile.NamedTemporaryFile(prefix="attach-", dir=folder) as log:
             try:
                 master.settimeout(client.CONNECT_TIMEOUT_S)
                 master.connect(control_path)
             except OSError:
                 return Ride("no-master")
             words = [*self._words, *_options(control_path, log.name), *_target(self._host, command)]
-            status, stuck_since = self._run(words)
+            status, why = self._run(words)
             said = log.read().decode(errors="replace").strip()
-            if stuck_since is not None:
-                return Ride("stuck", since=stuck_since)
+            if why is not None:
+                return Ride(why)
             if status != LOST:
                 return Ride("left", status, said)
             if _closed(master):
                 return Ride("died")
             return Ride("refused", status, said) if said else Ride("left", status)
 
-    def _run(self, words: list[str]) -> tuple[int, float | None]:
-        """Run ssh in the foreground and return its exit status (128 + n for signal n), and since when it was stuck."""
+    def _run(self, words: list[str]) -> tuple[int, Literal["stuck", "left"] | None]:
+        """Run ssh in the foreground; return its exit status (128 + n for signal n), and why if we ended it."""
+        keyboard = Keyboard(self._terminal.modes)
         self._terminal.lend()
-        status, stuck_since = LOST, None
+        status = LOST
         try:
             try:
-                child = subprocess.Popen(words)
+                child = subprocess.Popen(words, stdin=keyboard.slave)
             except OSError as error:
                 title = f"{words[0]} cannot be run: {error.strerror}"
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
+            if not self._ridden:  # an attach is where the person is; what follows may be without them
+                self._ridden = True
+                self._link.ask("attached", {"host": self._host})
             try:
-                stuck_since = self._accompany(child)
+                why = Journey(child, keyboard, self._host, self._terminal, self._link, stays=self._stays).go()
             finally:
                 status = _end(child)
         finally:
             # With another status the far side's program ended by itself, and left the terminal as it found it.
             self._terminal.take_back(broken=status == LOST or status < 0, behind_words=not self._stays)
-        return (128 - status if status < 0 else status), stuck_since
-
-    def _accompany(self, child: subprocess.Popen[bytes]) -> float | None:
-        """Return when ssh has ended, or nothing gets through it any more: then since when."""
-        if not self._ridden:  # an attach is where the person is; what follows may be without them
-            self._ridden = True
-            self._link.ask("attached", {"host": self._host})
-        look_at: float | None = time.monotonic() + _SILENT_S
-        stuck = Stuck()
-        while child.poll() is None:
-            with contextlib.suppress(TrayagentError):  # an agent gone wrong does no harm to a session
-                self._link.follow()
-            now = time.monotonic()
-            if look_at is not None and now >= look_at:
-                look_at = None
-                if not self._terminal.is_raw:
-                    self._link.look()
-            until = [look_at - now] if look_at is not None else []
-            if self._stays:
-                left_s = stuck.left_s(self._link.host, now)
-                if left_s is not None and left_s <= 0:
-                    return stuck.since
-                until += [left_s] if left_s is not None else []
-            until += [again] if (again := self._link.again_in_s) is not None else []
-            sources: list[int | Heard] = [self._bell, *self._link.sources]
-            select.select(sources, [], [], max(min(until), 0.0) if until else None)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._bell, 4096)
-        return None
-
-
-class Stuck:
-    """Since when the agent has said that nothing gets through; pure."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-
-    def left_s(self, seen: dict[str, Any] | None, now: float) -> float | None:
-        """Return how long it may go on like this, None where it need not end."""
-        state = seen["state"] if seen is not None else None
-        if state is None or state in _USABLE:
-            self.since = None
-            return None
-        if self.since is None:
-            self.since = now
-        return self.since + (_OFFLINE_S if state in _OFFLINE else _DOUBTED_S) - now
+            keyboard.close()
+        return (128 - status if status < 0 else status), why
 
 
 def _options(control_path: str, log: str) -> list[str]:
@@ -202,7 +143,7 @@ def _target(host: str, command: str | None) -> list[str]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:
-    """Return its exit status; end it if it has not ended. ssh puts the terminal right at a SIGTERM."""
+    """Return its exit status; end it if it has not ended."""
     if child.poll() is None:
         child.terminate()
         try:

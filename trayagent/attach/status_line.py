@@ -29,12 +29,13 @@ ENTER = {
 }
 
 
-def line(host: str, view: View | None, waited_s: float, interface: str | None) -> str:
+def line(host: str, view: View | None, waited_s: float, interface: str | None, *, enter: bool = True) -> str:
     """Return the line; `view` is the newest of the agent's, None while none runs.
 
-    `interface` is the one over which the host was last seen.
+    `interface` is the one over which the host was last seen; `enter` whether Enter does something.
     """
-    return " · ".join(plain(part) for part in _parts(host, view, waited_s, interface) if part)
+    parts = _parts(host, view, waited_s, interface)
+    return " · ".join(plain(part) for part in parts if part and (enter or part not in ENTER.values()))
 
 
 def _parts(host: str, view: View | None, waited_s: float, interface: str | None) -> list[str]:

@@ -34,6 +34,16 @@ UP = "\x1b[A"
 INTERRUPT, ENTER = b"\x03", re.compile(rb"[\r\n]")
 LEAVE = b"~."
 _LONGEST = 4096
+_IXALL = termios.IXON | termios.IXANY | termios.IXOFF
+_ECHO_ALL = termios.ECHOE | termios.ECHOK | termios.ECHONL
+
+
+_BACK = "\x1b8"
+
+
+def _row(last: bool) -> str:
+    """Return what begins a line over a picture: the cursor and its colours are kept, the row is emptied."""
+    return f"\x1b7\x1b[{'999' if last else '1'};1H\x1b[0m\x1b[K"
 
 
 class Terminal:
@@ -51,20 +61,26 @@ class Terminal:
         self._shown = ""
         self._fresh = True  # whether the cursor stands at the beginning of an empty line
         self._typed = b""
+        self._over = ""
 
     # A session.
 
-    def lend(self) -> None:
-        """Give it to ssh, as it was at the beginning."""
-        self.clear()
-        termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-        self._escape(PUSH_TITLE)
-
     @property
-    def is_raw(self) -> bool:
-        """Whether ssh reads it key by key, which it does once it has a session."""
-        lflag: int = termios.tcgetattr(0)[3]
-        return not lflag & termios.ICANON
+    def modes(self) -> list[Any]:
+        """How the person's terminal was at the beginning, see termios(3)."""
+        return self._saved
+
+    def lend(self) -> None:
+        """Make it a mere screen and keyboard: what the modes are for is done on the far side."""
+        self.clear()
+        mode: list[Any] = termios.tcgetattr(0)
+        # As ssh does it (sshtty.c): its own calls reach the terminal that is its input, and that is ours.
+        mode[0] &= ~(termios.IGNPAR | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | _IXALL)
+        mode[1] &= ~termios.OPOST
+        mode[3] &= ~(termios.ISIG | termios.ICANON | termios.ECHO | _ECHO_ALL | termios.IEXTEN)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+        self._escape(PUSH_TITLE)
 
     def take_back(self, *, broken: bool, behind_words: bool) -> None:
         """Take it back from ssh: as it was, after a session that was cut off (`broken`) with what that left undone.
@@ -77,6 +93,19 @@ class Terminal:
         termios.tcsetattr(0, termios.TCSAFLUSH if broken else termios.TCSADRAIN, self._saved)
         self._fresh = not (broken and behind_words)
         self._typed = b""
+        self._over = ""
+
+    def cover(self, line: str, *, last_row: bool) -> None:
+        """Show the line over the first or the last row of a picture that stands still."""
+        line = line[: max(self._columns() - 1, 1)]
+        if line != self._over:
+            self._over = line
+            self._escape(f"{_row(last_row)}{line}{_BACK}")
+
+    def uncover(self, *, last_row: bool) -> None:
+        """Take that line away; what was beneath must be drawn again."""
+        self._over = ""
+        self._escape(f"{_row(last_row)}{_BACK}")
 
     # Waiting.
 
@@ -92,19 +121,16 @@ class Terminal:
         termios.tcsetattr(0, termios.TCSAFLUSH, self._saved)
 
     def keys(self) -> bytes:
-        """Return what was typed, b"" when the terminal is gone; the last sign is kept for `wants_to_leave`."""
+        """Return what was typed, b"" when the terminal is gone."""
         try:
-            data = os.read(0, _LONGEST)
+            return os.read(0, _LONGEST)
         except OSError:
             return b""
-        typed = self._typed + data
-        self._typed = LEAVE if LEAVE in typed else typed[-1:]
-        return data
 
-    @property
-    def wants_to_leave(self) -> bool:
-        """Whether `~.` was typed while waiting, as in ssh."""
-        return LEAVE in self._typed
+    def wants_to_leave(self, keys: bytes) -> bool:
+        """Report whether these keys, with the one before, say `~.`, as in ssh."""
+        typed, self._typed = self._typed + keys, keys[-1:]
+        return LEAVE in typed
 
     def show(self, line: str) -> None:
         """Show the line in place of the one before; without a terminal's abilities, each new one beneath."""

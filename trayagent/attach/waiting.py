@@ -74,13 +74,14 @@ class Waiting:
             self._sign_in()
         elif seen is not None and seen["state"] == "idle":
             self._connect()
-        return self.control_path(time.monotonic())
+        return self.control_path()
 
-    def control_path(self, since: float) -> str:
+    def control_path(self) -> str:
         """Return the control path of the host's living master, as soon as the agent says that there is one.
 
-        `since` is the monotonic time in seconds when the last session could no longer be used. Raises Left.
+        Raises Left.
         """
+        since = time.monotonic()
         try:
             while True:
                 self._follow()
@@ -157,7 +158,7 @@ class Waiting:
         keys = self._terminal.keys()
         if INTERRUPT in keys:
             raise KeyboardInterrupt
-        if not keys or self._terminal.wants_to_leave:
+        if not keys or self._terminal.wants_to_leave(keys):
             raise Left(LEFT_BY_ESCAPE)
         if ENTER.search(keys) and self._link.view is not None:
             self._go_on()

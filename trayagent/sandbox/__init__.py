@@ -7,8 +7,9 @@ from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.sshd import Sshd
+from trayagent.sandbox.terminal import Terminal
 
 # The codes of a TrayagentError that says: not on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
 
-__all__ = ["UNAVAILABLE", "Agent", "Events", "Lab", "Node", "Probe", "Sshd"]
+__all__ = ["UNAVAILABLE", "Agent", "Events", "Lab", "Node", "Probe", "Sshd", "Terminal"]

@@ -20,6 +20,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Lines
+from trayagent.sandbox.terminal import Terminal
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.world import close_streams
 
@@ -165,6 +166,10 @@ class Agent:
     ) -> subprocess.CompletedProcess[str]:
         """Run a trayagent command in the laptop; its exit status is for the caller to judge."""
         return self._node.run(self.command(*args), env=self.env, text=text, deadline_s=deadline_s)
+
+    def at_terminal(self, *args: str) -> Terminal:
+        """Run a trayagent command at a terminal in the laptop."""
+        return Terminal(self._node, self.command(*args), self.env)
 
     def status(self) -> dict[str, Any]:
         """Return `status --json`."""

@@ -1,0 +1,301 @@
+"""`attach` at a real terminal: the same session after every change of network, until the person leaves it.
+
+A shell on the far side has a terminal there, which only root's sshd can give it in a namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.matrix import need, until
+from trayagent.sandbox import Agent, Lab, Terminal
+from trayagent.sandbox.tools import tool
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+PROMPT = "# "
+ALTERNATE, FIRST = "\x1b[?1049h", "\x1b[?1049l"
+DETACH = {"tmux": "\x02d", "screen": "\x01d"}
+
+with_terminals = pytest.mark.root
+
+
+@pytest.fixture
+def host(lab: Lab, agent: Agent) -> Iterator[Agent]:
+    """An agent at home with web01 connected, where `session` is what the test's `kind` says."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    lab.server.run(["touch", "/run/utmp"], admin=True)  # screen complains for seconds, and eats what is typed
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    yield agent
+    lab.server.run(["tmux", "kill-server"])
+
+
+def attach(agent: Agent, *args: str) -> Terminal:
+    """Attach to web01 at a terminal."""
+    return agent.at_terminal("attach", "web01", *args)
+
+
+def say(terminal: Terminal, words: str) -> None:
+    """Let the far side's shell print the value of a variable that only this session has."""
+    terminal.enter(f"echo $MARK-{words}\r")
+    terminal.expect(f"mine-{words}")
+
+
+def mark(terminal: Terminal) -> None:
+    """Set that variable."""
+    terminal.expect(PROMPT)
+    terminal.enter("MARK=mine\r")
+    say(terminal, "first")
+
+
+def clients(lab: Lab) -> list[str]:
+    """Return the terminals that are attached to the far side's tmux."""
+    return lab.server.run(["tmux", "list-clients", "-F", "#{client_tty}"]).stdout.split()
+
+
+@with_terminals
+def test_tmux_is_the_same_through_three_networks_and_a_restart_of_the_agent(lab: Lab, host: Agent) -> None:
+    """The same shell before and after; the dead client is gone, a living terminal stays; detaching ends it with 0."""
+    need(tool("tmux"), "tmux")
+    with attach(host, "work") as terminal, attach(host, "work") as other:
+        mark(terminal)
+        say(other, "other")
+        for number, (old, new) in enumerate((("home", "cafe"), ("cafe", "home"), ("home", "cafe"))):
+            lab.switch(old, new)
+            terminal.expect(ALTERNATE)
+            other.expect(ALTERNATE)
+            say(terminal, f"after-{number}")
+            if number == 0:
+                host.stop()
+                host.start()
+        until("the dead clients are gone", lambda: len(clients(lab)) == 2)
+        terminal.resize(30, 100)
+        until("the new size is there", lambda: "100x30" in lab.server.run(["tmux", "list-clients"]).stdout)
+        terminal.enter(DETACH["tmux"])
+        assert terminal.ended() == 0
+        assert terminal.modes() == terminal.modes_before
+        assert terminal.shown.rstrip().endswith("[detached (from session work)]\r\n\x1b[23;0t".rstrip())
+        assert clients(lab), "the other terminal stays"
+        other.enter("\r~.")
+        assert other.ended() == 255
+        assert other.modes() == other.modes_before
+        assert FIRST in other.drain() or FIRST in other.shown[other.shown.rfind(ALTERNATE) :]
+
+
+@with_terminals
+def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> None:
+    """As in tmux; a session whose name begins with ours is another one."""
+    need(tool("screen"), "screen")
+    host.configure('[hosts.web01]\nsession = "screen"\n')
+    with attach(host, "workshop") as longer:
+        mark(longer)
+        with contextlib.ExitStack() as stack:
+            terminal = stack.enter_context(attach(host, "work"))
+            mark(terminal)
+            other = stack.enter_context(attach(host, "work"))
+            say(other, "other")
+            lab.switch("home", "cafe")
+            for one in (terminal, other, longer):
+                one.expect(ALTERNATE)
+            say(terminal, "after")
+            say(other, "after-other")
+            listed = lab.server.run(["screen", "-ls"]).stdout
+            assert listed.count(".work\t") == listed.count(".workshop\t") == 1, listed
+            terminal.enter(DETACH["screen"])
+            assert terminal.ended() == 0
+            say(other, "still")
+            other.enter("exit\r")
+            assert other.ended() == 0
+        longer.enter("exit\r")
+        assert longer.ended() == 0
+
+
+@with_terminals
+def test_a_shell_is_opened_anew_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
+    """It says so, before and after; ssh's status is attach's."""
+    with attach(host) as terminal:
+        terminal.expect("a plain shell, opened anew")
+        mark(terminal)
+        lab.switch("home", "cafe")
+        terminal.expect("was lost; this is a new shell")
+        terminal.expect(PROMPT)
+        terminal.enter("exit 7\r")
+        assert terminal.ended() == 7
+        assert terminal.modes() == terminal.modes_before
+
+
+@with_terminals
+@pytest.mark.parametrize("name", ["work", None], ids=["tmux", "shell"])
+def test_through_an_outage_that_the_connection_survives_the_session_stays(
+    lab: Lab, host: Agent, name: str | None
+) -> None:
+    """One line over the picture names what it waits for; what is typed meanwhile is never sent, in no program."""
+    with attach(host, *([name] if name else [])) as terminal:
+        mark(terminal)
+        sessions = host.status()["hosts"][0]["pid"]
+        lab.link_down()
+        terminal.expect("web01: offline 2 s · waiting for wlan0 · Ctrl-C leaves\x1b8")
+        covered = terminal.shown[terminal.shown.index("web01: offline 1 s") :]
+        assert "\n" not in covered, "one line, written over itself"
+        terminal.enter("MARK=later\r")
+        host.stop()
+        terminal.expect("no agent is running")
+        host.start()
+        terminal.expect("offline")
+        lab.link_up()
+        host.wait_state("web01", "connected")
+        terminal.drain()
+        say(terminal, "same")
+        assert host.status()["hosts"][0]["pid"] == sessions
+        assert ALTERNATE not in terminal.shown[terminal.shown.index("offline 2 s") :], (
+            "nothing was attached anew"
+        )
+        assert "later" not in terminal.drain()
+
+
+@with_terminals
+def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host: Agent) -> None:
+    """The connection has died meanwhile; when the way is lost for good, Ctrl-C and ~. leave."""
+    with attach(host, "work") as terminal, attach(host, "work") as other:
+        mark(terminal)
+        lab.leave("home")
+        terminal.expect("offline 1 s")
+        lab.join("cafe")
+        terminal.expect(ALTERNATE)
+        say(terminal, "back")
+        say(other, "back-other")
+        lab.leave("cafe")
+        for one, keys, status in ((terminal, "\x03", 130), (other, "~.", 255)):
+            one.expect("offline 1 s")
+            one.enter(keys)
+            assert one.ended() == status
+            assert one.modes() == one.modes_before
+            assert FIRST in one.shown[one.shown.rindex(ALTERNATE) :]
+
+
+@with_terminals
+def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent) -> None:
+    """A far side that has only what every system has."""
+    lab.join("home")
+    folder = lab.files.far / "bin"
+    folder.mkdir()
+    for name in ("sh", "bash", "ps"):
+        (folder / name).symlink_to(tool(name))
+    lab.sshd(config=[f"SetEnv PATH={folder}"])
+    lab.ssh_config({"web01": SERVER})
+    agent.start('[hosts.web01]\nsession = "tmux"\n')
+    agent.wait_state("web01", "connected")
+    with attach(agent) as terminal:
+        terminal.expect("tmux is not installed here: this is a plain shell")
+        terminal.expect(PROMPT)
+        terminal.enter("exit 3\r")
+        assert terminal.ended() == 3
+
+
+@with_terminals
+def test_a_command_as_session_gets_its_words_and_tmux_in_control_mode_is_let_go(
+    lab: Lab, host: Agent
+) -> None:
+    """Nothing in the words is seen by a shell; iTerm2's protocol is ended before it begins anew."""
+    host.configure(
+        "[hosts.web01]\nsession = ['sh', '-c', 'echo \"got $0 $1\"; exec cat', '$HOME', \"it's\"]\n"
+    )
+    with attach(host) as terminal:
+        terminal.expect("got $HOME it's")
+        terminal.enter("\x04")
+        assert terminal.ended() == 0
+    host.configure('[hosts.web01]\nsession = ["tmux", "-CC", "new-session", "-A", "-s", "work"]\n')
+    with attach(host) as terminal:
+        terminal.expect("\x1bP1000p")
+        terminal.expect("%session-changed")
+        lab.switch("home", "cafe")
+        assert "\x1b\\" in terminal.expect("\x1bP1000p")
+        terminal.enter("detach\r")
+        assert terminal.ended() == 0
+
+
+@with_terminals
+def test_a_server_that_gives_no_session_is_an_error_that_says_so(lab: Lab, agent: Agent) -> None:
+    """MaxSessions is reached: no direct connection instead, past the agent."""
+    lab.join("home")
+    server = lab.sshd(config=["MaxSessions 1"])
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    with attach(agent, "work") as terminal:
+        terminal.expect("web01 gave no session.")
+        terminal.expect("MaxSessions")
+        assert terminal.ended() == 255
+    assert server.logins() == 1
+
+
+@with_terminals
+def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent) -> None:
+    """It outlives the terminal; its log is named. The terminal's end leaves no ssh behind."""
+    host.stop()
+    with attach(host, "work") as terminal:
+        terminal.expect("One is started")
+        mark(terminal)
+        terminal.close()
+        until(
+            "attach is gone with its terminal", lambda: not Path(f"/proc/{terminal.pid}/cmdline").read_bytes()
+        )
+    try:
+        assert host.cli("status").returncode == 0
+        until("the session is left", lambda: not clients(lab))
+    finally:
+        assert host.cli("stop").returncode == 0
+
+
+@with_terminals
+def test_a_host_that_nobody_listed_is_connected_and_looked_after(lab: Lab, host: Agent) -> None:
+    """The same as for a listed one; the agent adopts what comes of it."""
+    lab.ssh_config({"web01": SERVER, "web02": {**SERVER, "ControlPath": "~/.ssh/cm-%n"}})
+    with host.at_terminal("attach", "web02", "work") as terminal:
+        mark(terminal)
+        lab.switch("home", "cafe")
+        terminal.expect(ALTERNATE)
+        say(terminal, "after")
+        terminal.enter(DETACH["tmux"])
+        assert terminal.ended() == 0
+
+
+def test_a_host_that_is_gone_for_good_can_be_left(lab: Lab, agent: Agent) -> None:
+    """By ~. as in ssh, by Ctrl-C, and by closing the terminal; the line says what it waits for."""
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    for keys, status in (("~.", 255), ("\x03", 130)):
+        with attach(agent, "work") as terminal:
+            terminal.expect("web01: offline 1 s")
+            terminal.enter(keys)
+            assert terminal.ended() == status
+            assert terminal.modes() == terminal.modes_before
+            assert terminal.shown.endswith("\r\x1b[K")
+    with attach(agent, "work") as terminal:
+        terminal.expect("web01: offline")
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.ended() == 128 + signal.SIGTERM
+        assert terminal.modes() == terminal.modes_before
+
+
+def test_what_cannot_be_is_said_before_anything_happens(agent: Agent) -> None:
+    """No terminal, no such name; the far side hears of neither."""
+    agent.configure('[hosts.web01]\nsession = ["top"]\n')
+    done = agent.cli("attach", "web01")
+    assert done.returncode == 255
+    assert "needs a terminal" in done.stderr
+    for name in ("a b", "x;reboot", "$(reboot)", "it's", 'a"b', "a\nb", "-x", "x" * 300, "", "a:b", "a.b"):
+        done = agent.cli("attach", "--", "web01", name)
+        assert done.returncode == 255
+        assert "cannot be the name of a session" in done.stderr
+        assert len(done.stderr) < 250
+    assert "takes no name" in agent.cli("attach", "web01", "work").stderr
+    assert agent.cli("status").returncode == 3, "no agent was started for it"

@@ -1,0 +1,14 @@
+"""Makes the terminal on stdin the controlling one, and becomes a command.
+
+Usage: on_terminal.py WORD…  in a session of its own, as `Node.popen` starts it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import termios
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # words, and no shell

@@ -1,0 +1,123 @@
+"""A person at a terminal of the laboratory: a command with a controlling terminal, what it shows, what is typed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.world import script
+
+DEADLINE_S = 20.0
+ROWS, COLUMNS = 24, 80
+_LOOK_S = 0.02
+
+
+class Terminal:
+    """Runs a command at a terminal of its own; a context manager that closes the terminal.
+
+    `shown` is everything that was on the screen, escape sequences included, and `pid` the command.
+    Raises TrayagentError (sandbox-broken) with what was shown instead.
+    """
+
+    def __init__(self, node: Node, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self._master, slave = os.openpty()
+        self.resize(ROWS, COLUMNS)
+        self.modes_before = self.modes()
+        self._child = node.popen(
+            script("on_terminal", *command),
+            env={"TERM": "xterm-256color", **env},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        self.pid = self._child.pid
+        self.shown = ""
+        self._read_to = 0
+
+    def expect(self, text: str, deadline_s: float = DEADLINE_S) -> str:
+        """Wait until the text is shown, after what was waited for before; return all up to there."""
+        limit = time.monotonic() + deadline_s
+        while (found := self.shown.find(text, self._read_to)) < 0:
+            if not self._read(limit):
+                what = f"{text!r} was not shown within {deadline_s:g} s"
+                raise TrayagentError(what, code="sandbox-broken", hint=repr(self.shown[self._read_to :]))
+        begin, self._read_to = self._read_to, found + len(text)
+        return self.shown[begin : self._read_to]
+
+    def when(self, text: str, deadline_s: float = DEADLINE_S) -> float:
+        """Return the monotonic time in seconds when the text was shown."""
+        self.expect(text, deadline_s)
+        return time.monotonic()
+
+    def drain(self, quiet_s: float = 0.3) -> str:
+        """Read until nothing came for a while; return what was not waited for yet."""
+        while self._read(time.monotonic() + quiet_s):
+            pass
+        begin, self._read_to = self._read_to, len(self.shown)
+        return self.shown[begin:]
+
+    def enter(self, text: str) -> None:
+        """Type something; the key Enter sends a carriage return."""
+        os.write(self._master, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size; what runs in the foreground gets SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def modes(self) -> list[Any]:
+        """Return the terminal's modes, see termios(3)."""
+        return termios.tcgetattr(self._master)
+
+    def ended(self, deadline_s: float = DEADLINE_S) -> int:
+        """Wait for the command's end, and return its exit status; others may have the terminal open still."""
+        limit = time.monotonic() + deadline_s
+        while (status := self._child.poll()) is None:
+            if time.monotonic() > limit:
+                what = f"the command did not end within {deadline_s:g} s"
+                raise TrayagentError(what, code="sandbox-broken", hint=repr(self.shown[-500:]))
+            self._read(time.monotonic() + _LOOK_S)
+        while self._read(time.monotonic()):
+            pass
+        return status
+
+    def close(self) -> None:
+        """Close the terminal, as by a click on its window."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+
+    def _read(self, limit: float) -> bool:
+        """Take in what is shown next; report whether there was something."""
+        ready, _, _ = select.select([self._master], [], [], max(0.0, limit - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # everybody has closed the other side
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
