@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab.matrix import until
-from tests.lab.test_logins import CONFIG, asked, other_key, refusals, server, stays, use_key
+from tests.lab.test_logins import CONFIG, SERVER, asked, other_key, refusals, server, stays, use_key
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.files import keygen
 
@@ -161,8 +161,10 @@ def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
     questions = lab.files.root / "questions"
     questions.touch()
     with ssh_agent(lab, script(lab, f"echo asked >>{questions}")) as env:
-        agent.env.update(env)
-        sshd, pid = up(lab, agent)
+        sshd = server(lab)
+        lab.ssh_config({"web01": {**SERVER, "IdentityAgent": env["SSH_AUTH_SOCK"]}})
+        agent.start(CONFIG)
+        pid = agent.wait_state("web01", "connected")["pid"]
         new = lab.files.root / "new"
         keygen(new)
         assert lab.laptop.popen(["ssh-add", "-q", "-c", str(new)], env=env).wait(5) == 0
