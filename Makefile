@@ -2,6 +2,8 @@
 # make test    every test
 # make bench   how fast, measured beside the alternatives
 # make lint    style and types
+# make deb     the package for Debian 12, in dist/
+# make fresh   demo, package and tests in a Debian 12 made for it (as root, with debootstrap)
 #
 # Each sets up .venv by itself. Wanted beforehand: git, make, Python 3.11 or newer with venv.
 
@@ -24,7 +26,7 @@ AT_ONCE := 3
 # Tools that were only unpacked, see installers/lab-tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test bench lint
+.PHONY: help demo test bench lint deb fresh
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -55,3 +57,9 @@ lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
 	@$(PYTHON_OF_VENV) -m ruff format --check .
 	@$(PYTHON_OF_VENV) -m mypy
+
+deb: .venv/.for-use
+	@installers/linux/build-deb.sh
+
+fresh:
+	@installers/fresh/check $(ARGS)

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Build the package for Debian 12 into a folder. Needs no root; it needs the package index, for the wheels.
+#
+# Usage: installers/linux/build-deb.sh [FOLDER]   FOLDER: by default dist
+#
+# The program lies in a private folder with the Python packages that Debian 12 lacks or has too old:
+# /usr/lib/trayagent is a virtual environment that sees the system's packages. Some of them are compiled
+# for Python 3.11 and one architecture, and the package says so.
+# From the same sources and date (SOURCE_DATE_EPOCH, by default the last commit's) comes the same file.
+# MAINTAINER names who builds it, as "Name <address>".
+set -euo pipefail
+umask 022
+cd "$(dirname "$0")/../.."
+into=${1-dist}
+python_version=3.11
+
+say() { printf 'build-deb: %s\n' "$*" >&2; }
+
+for tool in dpkg-deb strip; do
+    if ! command -v "$tool" >/dev/null; then
+        say "\`$tool\` is missing; install it: sudo apt-get install dpkg binutils"
+        exit 1
+    fi
+done
+[ -x .venv/bin/python ] || installers/make-venv
+python=.venv/bin/python
+
+architecture=$(dpkg --print-architecture)
+case $architecture in
+    amd64) machine=x86_64 ;;
+    arm64) machine=aarch64 ;;
+    *)
+        say "there are no wheels for $architecture; use installers/linux/install.sh"
+        exit 1
+        ;;
+esac
+date=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y pyproject.toml)}
+export SOURCE_DATE_EPOCH=$date
+maintainer=${MAINTAINER:-The trayagent authors <maintainers@trayagent.invalid>}
+version=$($python -c 'import trayagent; print(trayagent.__version__)')
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+private=$root/usr/lib/trayagent
+site=$private/lib/python$python_version/site-packages
+mkdir -p "$site" "$private/bin" "$root/usr/bin" "$root/DEBIAN"
+
+say "fetching the wheels for Python $python_version on $machine"
+platforms=()
+for glibc in 5 12 17 24 26 27 28 31 34 35 36; do platforms+=(--platform "manylinux_2_${glibc}_$machine"); done
+pip=("$python" -m pip --quiet --disable-pip-version-check)
+"$python" installers/linux/deb_parts.py --carried >"$work/carried"
+"${pip[@]}" install --no-deps --no-compile --target "$site" --only-binary :all: --implementation cp \
+    --python-version "$python_version" "${platforms[@]}" --platform "manylinux2014_$machine" --requirement "$work/carried"
+rm -rf "${site:?}/bin" # commands of their own, which are not ours to offer
+"${pip[@]}" wheel --no-deps --wheel-dir "$work" .
+"${pip[@]}" install --no-deps --no-compile --target "$site" "$work"/trayagent-*.whl
+
+# What only pip, a compiler or another system reads.
+rm -rf "${site:?}/bin" "$site"/*.dist-info/{RECORD,INSTALLER,REQUESTED,direct_url.json,WHEEL,top_level.txt,entry_points.txt}
+rm -rf "$site"/*.dist-info/{licenses,COPYING*,LICENSE*,sboms} # told in /usr/share/doc/trayagent/copyright
+find "$site" \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' \) -delete
+find "$site" -name '*.so' -exec strip --strip-unneeded {} + -exec chmod 644 {} +
+
+ln -s ../../../bin/python3 "$private/bin/python3"
+printf 'home = /usr/bin\ninclude-system-site-packages = true\nversion = %s\n' "$python_version" >"$private/pyvenv.cfg"
+cat >"$private/bin/trayagent" <<'SCRIPT'
+#!/usr/lib/trayagent/bin/python3 -I
+import sys
+
+from trayagent.cli.main import entry
+
+sys.exit(entry())
+SCRIPT
+chmod 755 "$private/bin/trayagent"
+ln -s ../lib/trayagent/bin/trayagent "$root/usr/bin/trayagent"
+
+"$python" installers/linux/deb_parts.py "$root" "$date" "$maintainer"
+install -D -m 644 installers/linux/lintian-overrides "$root/usr/share/lintian/overrides/trayagent"
+for script in postinst prerm; do install -m 755 "installers/linux/$script" "$root/DEBIAN/$script"; done
+
+cat >"$root/DEBIAN/control" <<CONTROL
+Package: trayagent
+Version: $version
+Architecture: $architecture
+Maintainer: $maintainer
+Installed-Size: $(du --apparent-size --summarize --block-size=1024 "$root/usr" | cut -f 1)
+Depends: python3 (>= $python_version), python3 (<< ${python_version%.*}.$((${python_version#*.} + 1))), $("$python" installers/linux/deb_parts.py --from-debian), openssh-client, libc6 (>= 2.36)
+Recommends: bash-completion
+Suggests: tmux | screen, openssh-server
+Section: net
+Priority: optional
+Description: keep ssh masters and their forwards alive across changes of network
+ trayagent looks after ssh masters, the processes behind ControlMaster and
+ ControlPath, on a machine that moves between networks. When the network
+ changes it finds out which of them are cut off, ends only those, connects
+ again at once, and puts every forward back on the same control path.
+ .
+ With a desktop it shows a tray icon; without one it works the same.
+CONTROL
+(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+chmod -R u+rwX,go+rX,go-w "$root"
+find "$root" -depth -exec touch --no-dereference --date="@$date" {} +
+
+mkdir -p "$into"
+package=$(cd "$into" && pwd)/trayagent_${version}_$architecture.deb
+dpkg-deb --root-owner-group --build "$root" "$package" >/dev/null
+say "$package is built; install it: sudo apt-get install $package"
