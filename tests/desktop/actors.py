@@ -162,6 +162,10 @@ class FakeServer(ServiceInterface):
         return number, reason
 
     @dbus_signal()
+    def ActivationToken(self, number: int, token: str) -> Acting:  # noqa: D102, N802
+        return number, token
+
+    @dbus_signal()
     def ActionInvoked(self, number: int, action: str) -> Acting:  # noqa: D102, N802
         return number, action
 

@@ -1,0 +1,80 @@
+"""A host asks for a password, and its user sits at a desktop: the message, its button, and what that opens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.desktop.actors import FakeServer
+from tests.desktop.desk import Desk, run, until
+from tests.desktop.desk import desk as make_desk
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.pam import PASSWORD, Pam
+from trayagent.sandbox.tools import tool
+
+SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Make a desktop with a bus."""
+    with make_desk() as made:
+        made.bus()
+        yield made
+
+
+def program(lab: Lab, name: str, script: str) -> str:
+    """Put a program into the laboratory; returns its path."""
+    path = lab.files.root / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("way", ["terminal", "windows"])
+def test_the_messages_button_logs_in_and_the_message_goes(lab: Lab, desk: Desk, way: str) -> None:
+    """In the user's terminal, with the click's token; where there is none, ssh asks through $SSH_ASKPASS."""
+    Pam(lab.files).ask_password(SECRET)
+    lab.join("home")
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
+    lab.sshd(config=PASSWORD)
+    asker = program(lab, "asker", f'echo "{SECRET}"')
+    seen = lab.files.root / "seen"
+    # A terminal emulator without a screen: it runs the words behind -e, and the user in it is the asker.
+    asked = f"SSH_ASKPASS={asker} SSH_ASKPASS_REQUIRE=force"
+    terminal = program(lab, "terminal", f'echo "$XDG_ACTIVATION_TOKEN" > {seen}; shift; {asked} exec "$@"')
+    session = {
+        "DBUS_SESSION_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"],
+        "XDG_RUNTIME_DIR": str(desk.folder),
+        "DISPLAY": ":99",  # nobody opens a window on it
+    }
+
+    async def body(agent: Agent) -> None:
+        server = await FakeServer().take(session["DBUS_SESSION_BUS_ADDRESS"])
+        await asyncio.to_thread(agent.start, "[hosts.web01]\n")
+        await until(lambda: server.shown, "no message")
+        number, (_, title, text, actions, *_) = server.shown[-1]
+        assert "web01" in title
+        assert "trayagent login web01" in text
+        assert "terminal" in actions
+        server.ActivationToken(number, "token-of-this-click")
+        server.ActionInvoked(number, "terminal")
+        await asyncio.to_thread(agent.wait_state, "web01", "connected")
+        await until(lambda: number in server.closed, "the message stays")
+        if way == "terminal":
+            assert seen.read_text() == "token-of-this-click\n"
+        assert len(server.shown) == 1
+        server.leave()
+
+    with Agent(lab, desktop=session) as agent:
+        if way == "terminal":
+            agent.env["TERMINAL"] = terminal
+        else:
+            few = lab.files.root / "few"  # no terminal emulator is there
+            few.mkdir()
+            (few / "env").symlink_to(tool("env"))  # what starts a command in the laboratory
+            agent.env |= {"PATH": str(few), "SSH_ASKPASS": asker}
+        run(body(agent))
