@@ -244,3 +244,29 @@ def test_reconnect_of_a_password_host_says_that_a_person_is_needed(story: Story)
     problem = story.host("web").problem
     assert problem is not None
     assert "trayagent login web" in problem.hint
+
+
+def test_a_host_that_refused_us_and_let_a_person_in_is_theirs(story: Story) -> None:
+    """Refused by itself, then found with somebody's own master: they typed something, so they are needed again."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "auth", positive=True)
+    story.found("web")
+    story.forget()
+    story.after(60).network(CAFE)
+    story.after(0.1).ready("web", bare=True)
+    story.after(0.2).ended("web")
+    story.after(3600)
+    assert not story.did(Dial)
+    assert story.shown("web") == "needs-sign-in"
+
+
+def test_reconnect_that_needs_nobody_makes_a_host_quiet_again(story: Story) -> None:
+    """A key was installed meanwhile: what went by itself once may do so again."""
+    logged_in(story)
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.reconnected("web")
+    story.after(60).network(CAFE)
+    assert len(story.did(Dial)) == 1

@@ -46,6 +46,11 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     if outcome["state"] == "connected" and outcome["pid"] is not None and status == 0:
         tell(f"{host}: connected")
         return 0
+    if status == -signal.SIGTERM:
+        hint = f"Log in again: trayagent login {host}"
+        raise TrayagentError(
+            f"{host}: the login was ended, by a restart of the agent or by somebody.", hint=hint
+        )
     if status < 0:
         return INTERRUPTED if status == -signal.SIGINT else 128 - status
     problem = outcome["problem"] or {"title": "ssh did not log in", "hint": ""}
@@ -63,6 +68,8 @@ def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
     try:
         return _ask("logged-in", None, host=host, attempt=attempt, status=status)
     except NoAgent:  # it was stopped while the person typed; the next one finds what they made
+        if status != 0:
+            raise
         ensure_agent()
         return _ask("logged-in", None, host=host, attempt=attempt, status=status)
 

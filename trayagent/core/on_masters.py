@@ -14,7 +14,7 @@ from trayagent.core.events import (
     Observed,
     ProbeAnswered,
 )
-from trayagent.core.hosts import NEVER, Host, Master, Observation
+from trayagent.core.hosts import NEVER, Host, LoginKind, Master, Observation
 from trayagent.core.on_network import note_reached
 from trayagent.core.paths import master_lookup
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
@@ -37,11 +37,25 @@ def master_found(turn: Turn, event: MasterFound) -> None:
         turn.put(host)
         give_up_attempt(turn, host)  # the user's own ssh won the race
         host = turn.get(event.name) or host
+    host = replace(host, login=_login_of(host, event.master))
     host = install(turn, _taken_up(turn, host, event.master), event.master, proven=event.fresh)
     turn.tell("master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path)
     turn.because(
         host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} stranger={event.stranger}"
     )
+
+
+def _login_of(host: Host, master: Master) -> LoginKind:
+    """Return how a master's login must have gone: where we were refused, somebody's own ssh had a person's help."""
+    if master.ours or host.retry.at is not None:
+        return host.login
+    match host.retry.kind:
+        case "auth":
+            return "typed"
+        case "passphrase":
+            return "unlocked"
+        case _:
+            return host.login
 
 
 def _taken_up(turn: Turn, host: Host, master: Master) -> Host:
