@@ -20,6 +20,8 @@ class SecretAgent:
     def __init__(self, bus: MessageBus, passwords: list[str]) -> None:
         self._bus, self._passwords = bus, passwords
         self.asked: list[str] = []
+        self.unseen = False
+        """Set: nobody answers."""
 
     @classmethod
     async def on(cls, address: str, *passwords: str, capabilities: int) -> SecretAgent:
@@ -48,6 +50,8 @@ class SecretAgent:
             return Message.new_method_return(message)
         connection: dict[str, Any] = message.body[0]
         self.asked.append(connection["connection"]["id"].value)
+        if self.unseen:
+            return True
         if not self._passwords:
             return Message.new_error(message, f"{AGENT}.UserCanceled", "the dialog was closed")
         secrets = {"vpn": {"secrets": Variant("a{ss}", {"password": self._passwords.pop(0)})}}

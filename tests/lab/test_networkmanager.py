@@ -197,6 +197,40 @@ def test_signing_in_again_brings_it_up(desk: Desk) -> None:
     desk.run(body)
 
 
+def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
+    """NetworkManager calls it up and refuses to bring it up; taken down first, it is up again and carries."""
+
+    async def body(watched: Watched) -> None:
+        await watched.source.activate(SAVED)
+        await watched.until_vpn("up", SAVED)
+        desk.server.kill()
+        desk.server.start()
+        assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) == [None]
+        await watched.source.activate(SAVED, anew=True)
+        await until(lambda: watched.vpn(SAVED).interface, "it is up, and all was told")
+        assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
+        assert watched.states(SAVED) == ["connecting", "up", "down", "connecting", "up"]
+
+    desk.run(body)
+
+
+def test_a_dialog_that_nobody_sees_is_told_and_asked_anew(desk: Desk) -> None:
+    """Connecting and asking for as long as nobody answers; signing in anew asks again."""
+
+    async def body(watched: Watched) -> None:
+        async with dialog(desk, "right") as agent:
+            agent.unseen = True
+            await watched.source.activate(ASKED)
+            await until(lambda: agent.asked and watched.vpn(ASKED).asking, "it asks")
+            assert watched.vpn(ASKED).state == "connecting"
+            agent.unseen = False
+            await watched.source.activate(ASKED, anew=True)
+            await watched.until_vpn("up", ASKED)
+            assert not watched.vpn(ASKED).asking
+
+    desk.run(body)
+
+
 def test_a_killed_server_is_not_told(desk: Desk) -> None:
     """NetworkManager goes on saying up; only asking what lies behind it shows the truth."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
+from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core import events as e
 from trayagent.core.actions import Dial
 from trayagent.core.hosts import Wish
+from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import shown_vpn
 from trayagent.core.vpns import Connectivity, ManagerFacts, VpnConnection, VpnState
 
@@ -31,10 +32,15 @@ def behind(story: Story, *names: str) -> None:
 
 
 def says(
-    story: Story, state: VpnState, *, by_user: bool = False, connectivity: Connectivity = "full"
+    story: Story,
+    state: VpnState,
+    *,
+    by_user: bool = False,
+    asking: bool = False,
+    connectivity: Connectivity = "full",
 ) -> None:
     """Let NetworkManager speak of the VPN."""
-    vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user)
+    vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user, asking=asking)
     facts = ManagerFacts(running=True, connectivity=connectivity, vpns=(vpn,))
     story.post(e.ManagerSaid(story.t, facts), f"NetworkManager: {state}")
 
@@ -42,6 +48,12 @@ def says(
 def shown(story: Story) -> str:
     """Return the state of the VPN that status shows."""
     return shown_vpn(story.state, "corp", story.t)
+
+
+def hint(story: Story) -> str:
+    """Return what status says to do about the VPN."""
+    whole = view(story.state, AgentFacts("0", 1, ""), {}, str, story.t)
+    return str(whole["vpns"][0]["problem"]["hint"])
 
 
 def test_a_vpn_that_does_not_come_back_wants_the_user_after_its_grace(story: Story) -> None:
@@ -97,16 +109,113 @@ def test_a_refused_login_of_the_vpn_wants_the_user_at_once(story: Story) -> None
     assert len(story.told("sign-in-needed")) == 1
 
 
-def test_a_vpn_that_is_coming_up_is_given_time(story: Story) -> None:
-    """While NetworkManager connects it nobody is asked; and its hosts go on the moment it is up."""
+def test_a_vpn_that_is_coming_up_is_given_its_grace(story: Story) -> None:
+    """While NetworkManager connects nobody is asked; and its hosts go on the moment it is up."""
     behind(story, "db")
     story.network(HOME)
+    story.after(2)
     says(story, "connecting")
-    story.after(30)
+    story.after(7.9)
     assert shown(story) == "connecting"
     says(story, "up")
     story.network(HOME + VPN)
     assert shown(story) == "up"
+    assert not story.told("sign-in-needed")
+
+
+def test_a_vpn_that_connects_for_ever_asks_once(story: Story) -> None:
+    """A server that says nothing: after its grace the user is asked, and not again at each of its own retries."""
+    behind(story, "db")
+    story.network(HOME)
+    for _ in range(5):
+        says(story, "connecting")
+        story.after(60)
+        assert shown(story) == "needs-sign-in"
+        says(story, "failed")
+        story.after(1)
+        assert shown(story) == "needs-sign-in"
+    assert len(story.told("sign-in-needed")) == 1
+    says(story, "up")
+    story.network(HOME + VPN)
+    assert shown(story) == "up"
+
+
+def test_a_vpn_that_was_never_up_and_connects_for_ever_asks_too(story: Story) -> None:
+    """Its time begins with its first try, not with the agent."""
+    story.scene = HOME
+    story.configured(vpns=(CORP,), db=DB)
+    story.resolved("db", server=INSIDE)
+    story.network(HOME)
+    story.started()
+    story.after(600)
+    says(story, "connecting")
+    story.after(7.9)
+    assert shown(story) == "connecting"
+    story.after(0.2)
+    assert shown(story) == "needs-sign-in"
+
+
+def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
+    """Whoever types a code is not told to sign in; a dialog that nobody sees is pointed at; then it may connect."""
+    behind(story, "db")
+    story.network(HOME)
+    says(story, "connecting", asking=True)
+    story.after(50)
+    assert shown(story) == "connecting"
+    says(story, "connecting")  # the code was typed
+    story.after(7.9)
+    assert shown(story) == "connecting"
+    says(story, "up")
+    story.network(HOME + VPN)
+    assert not story.told("sign-in-needed")
+    story.network(HOME)
+    says(story, "connecting", asking=True)
+    story.after(61)
+    assert shown(story) == "needs-sign-in"
+    assert "window" in hint(story)
+
+
+def test_a_saved_secret_is_asked_for_in_passing(story: Story) -> None:
+    """NetworkManager says "asking" for a moment at each try; that shows nowhere."""
+    behind(story, "db")
+    story.network(HOME)
+    says(story, "connecting")
+    story.after(0.1)
+    says(story, "connecting", asking=True)
+    assert shown(story) == "connecting"
+    story.after(0.3)
+    says(story, "connecting")
+    story.after(7)
+    assert shown(story) == "connecting"
+    story.after(2)
+    assert shown(story) == "needs-sign-in"
+
+
+def test_a_tunnel_without_an_address_is_coming_up(story: Story) -> None:
+    """Where no manager speaks, its device does; and it has no longer than its grace, either."""
+    behind(story, "db")
+    story.network(HOME + Scene("tun0 without an address", (nic("tun0", kind="vpn"),)))
+    assert shown(story) == "connecting"
+    story.after(8.1)
+    assert shown(story) == "needs-sign-in"
+    story.network(HOME + VPN)
+    assert shown(story) == "up"
+
+
+def test_how_a_sign_in_failed_stands_in_the_vpns_problem_until_it_is_up(story: Story) -> None:
+    """`vpns[].problem.hint`; where nobody is asked to sign in there is no problem to hold it."""
+    behind(story, "db")
+    story.post(e.SignInFailed(story.t, "corp", "AUTH: wrong code"))
+    assert shown(story) == "up"
+    story.network(HOME)
+    story.after(9)
+    story.post(e.SignInFailed(story.t, "corp", "AUTH: wrong code"))
+    story.post(e.SignInFailed(story.t, "no such", "nothing"))
+    assert hint(story) == "AUTH: wrong code"
+    story.network(HOME + VPN)
+    story.network(HOME)
+    story.after(9)
+    assert "wrong" not in hint(story)
 
 
 def test_a_vpn_that_was_never_up_is_not_asked_for(story: Story) -> None:

@@ -157,7 +157,7 @@ class Agent:
         self._server = Server(places.ipc_socket, handler)
         self._desk: Desk | None = None
         if tray:
-            door = DeskDoor(handler, configuring, lambda: self._watch)
+            door = DeskDoor(handler, configuring, lambda: self._watch, self._shell)
             self._desk = make_desk(door, handler, configuring, places, self._environment, self.stop)
             self._story.subscribe(self._desk_heard)
         self._noticing: Noticing | None = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.environment import Environment, session
 from trayagent.agent.handler import AgentHandler
+from trayagent.agent.shell import Shell
 from trayagent.config.places import Places
+from trayagent.core.events import SignInFailed
+from trayagent.core.vpn_state import shown_vpn
 from trayagent.errors import TrayagentError
 from trayagent.net.choose import Watch
 
@@ -22,11 +26,12 @@ class DeskDoor:
     """What the desk asks of the agent."""
 
     def __init__(
-        self, handler: AgentHandler, configuring: Configuring, watch: Callable[[], Watch | None]
+        self, handler: AgentHandler, configuring: Configuring, watch: Callable[[], Watch | None], shell: Shell
     ) -> None:
         self._handler = handler
         self._configuring = configuring
         self._watch = watch
+        self._shell = shell
 
     def watch(self, push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Push the view now and at each change; returns how to end that."""
@@ -56,7 +61,12 @@ class DeskDoor:
         if described is None or described.networkmanager is None or manager is None:
             hint = f'Give [vpns."{vpn}"] a sign_in or a networkmanager'
             raise TrayagentError(f"Nothing says how to sign in to {vpn}.", hint=hint)
-        await manager.activate(described.networkmanager)
+        anew = shown_vpn(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
+        await manager.activate(described.networkmanager, anew=anew)
+
+    def sign_in_said(self, vpn: str, said: str) -> None:
+        """Keep how a sign-in failed, until the VPN is up."""
+        self._shell.post(SignInFailed(time.monotonic(), vpn, said))
 
 
 def make_desk(

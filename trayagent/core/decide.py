@@ -38,6 +38,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.Configured: on_network.configured,
     e.Started: lambda turn, _event: turn.change(started=True),
     e.ManagerSaid: on_vpns.manager_said,
+    e.SignInFailed: on_vpns.sign_in_failed,
     e.Remembered: on_network.remembered,
     e.HostResolved: on_network.host_resolved,
     e.ResolveFailed: on_network.resolve_failed,

@@ -70,6 +70,14 @@ class ManagerSaid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SignInFailed(Event):
+    """A sign-in to a VPN that the user began here failed; `said` tells a person how."""
+
+    vpn: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The refused login that an earlier agent ended with; `retry_in_s` None: nothing is due."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trayagent.core.actions import LookAt
-from trayagent.core.events import ManagerSaid
+from trayagent.core.events import ManagerSaid, SignInFailed
 from trayagent.core.turn import Turn
 from trayagent.core.vpn_state import lives, shown_vpn, sign_in_due
 
@@ -11,6 +13,13 @@ from trayagent.core.vpn_state import lives, shown_vpn, sign_in_due
 def manager_said(turn: Turn, event: ManagerSaid) -> None:
     """The network manager speaks of VPNs and portals; what follows is seen when the VPNs are settled."""
     turn.change(manager=event.facts)
+
+
+def sign_in_failed(turn: Turn, event: SignInFailed) -> None:
+    """A sign-in that the user began came to nothing: its last word belongs to what the VPN is waiting for."""
+    life = turn.state.vpn_lives.get(event.vpn)
+    if life is not None:
+        turn.change(vpn_lives={**turn.state.vpn_lives, event.vpn: replace(life, sign_in_said=event.said)})
 
 
 def settle_vpns(turn: Turn) -> None:

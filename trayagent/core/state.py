@@ -16,10 +16,18 @@ from trayagent.core.vpns import ManagerFacts
 
 @dataclass(frozen=True, slots=True)
 class VpnLife:
-    """What was seen of a VPN: whether it was up, and since when it is missed (down, on a network that is well)."""
+    """What was seen of a VPN: whether it was up, and since when it is missed (down, on a network that is well).
+
+    `connecting_at` is when it first tried to come up since then, and had its secret; one that fails and tries
+    again is still at it. `asking`: somebody waits for that secret.
+    `sign_in_said` tells how the last sign-in failed.
+    """
 
     was_up: bool = False
     missed_at: float | None = None
+    connecting_at: float | None = None
+    asking: bool = False
+    sign_in_said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,12 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
     return Problem(why.code, title, hint)
 
 
-def vpn_problem(name: str) -> Problem:
-    """Return the problem of a VPN that only the user can bring up again."""
-    return Problem(
-        "vpn-needs-sign-in",
-        f"VPN {name} asks you to sign in",
-        "Sign in to it; its hosts follow by themselves",
-    )
+def vpn_problem(name: str, said: str = "", *, asking: bool = False) -> Problem:
+    """Return the problem of a VPN that only the user can bring up again.
+
+    `said`: how the last sign-in failed; `asking`: somebody waits for a secret just now.
+    """
+    hint = "Sign in to it; its hosts follow by themselves"
+    if asking:
+        hint = "A password or code is being asked for: look for its window, or sign in anew"
+    return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", said or hint)

@@ -65,3 +65,6 @@ BARE_CONTROL_DEADLINE_S = 5.0
 # A forward that failed is asked again, at a pace that a server's log can bear.
 FORWARD_RETRY_FIRST_S = 1.0
 FORWARD_RETRY_MAX_S = 60.0
+
+# A dialog that asks for a VPN's password or code: a code is fetched from a phone in less.
+ASKED_S = 60.0

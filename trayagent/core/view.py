@@ -9,10 +9,11 @@ from typing import Any
 from trayagent.core.forwards import Forward
 from trayagent.core.hosts import ForwardState, Host
 from trayagent.core.paths import default_routes
+from trayagent.core.problems import Problem
 from trayagent.core.shown import Shown, shown_problem, shown_state
-from trayagent.core.state import State
+from trayagent.core.state import State, VpnLife
 from trayagent.core.texts import vpn_problem
-from trayagent.core.vpn_state import shown_vpn, vpn_interface_up
+from trayagent.core.vpn_state import manager_says, shown_vpn, vpn_interface_up
 
 SCHEMA = 1
 
@@ -100,8 +101,13 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
         "interface": vpn_interface_up(state, name),
         "since": _wall(since.get(f"vpn {name}"), wall),
         "hosts": behind,
-        "problem": vpn_problem(name).as_json() if shown == "needs-sign-in" else None,
+        "problem": _vpn_problem(state, name).as_json() if shown == "needs-sign-in" else None,
     }
+
+
+def _vpn_problem(state: State, name: str) -> Problem:
+    said, life = manager_says(state, name), state.vpn_lives.get(name, VpnLife())
+    return vpn_problem(name, life.sign_in_said, asking=said is not None and said.asking)
 
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:

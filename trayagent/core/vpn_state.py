@@ -7,12 +7,15 @@ routes stay. That is why the hosts behind it are asked, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from trayagent.core.failure import FailureKind
 from trayagent.core.hosts import Host
 from trayagent.core.paths import underlay
 from trayagent.core.state import State, VpnLife
+from trayagent.core.timing import ASKED_S
 from trayagent.core.vpns import VpnConnection
 
 VpnShown = Literal["up", "down", "connecting", "needs-sign-in"]
@@ -25,14 +28,14 @@ def shown_vpn(state: State, name: str, now: float) -> VpnShown:
     said = manager_says(state, name)
     if vpn_interface_up(state, name) is not None or (said is not None and said.state == "up"):
         return "needs-sign-in" if silent_behind(state, name) else "up"
-    if said is not None and said.state == "connecting":
-        return "connecting"
     if said is not None and said.by_user:
         return "down"
     if said is not None and said.state == "needs-sign-in":
         return "needs-sign-in"
     due = sign_in_due(state, name)
-    return "needs-sign-in" if due is not None and due <= now else "down"
+    if due is not None and due <= now:
+        return "needs-sign-in"
+    return "connecting" if _connecting(state, name) else "down"
 
 
 def vpn_interface_up(state: State, name: str) -> str | None:
@@ -74,19 +77,53 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
         elif not well:
             found[vpn.name] = VpnLife(life.was_up)
         else:
-            found[vpn.name] = VpnLife(life.was_up, life.missed_at if life.missed_at is not None else now)
+            missed_at = life.missed_at if life.missed_at is not None else now
+            asking = said is not None and said.asking
+            found[vpn.name] = replace(
+                life,
+                missed_at=missed_at,
+                connecting_at=_connecting_at(state, vpn.name, life, now),
+                asking=asking,
+            )
     return found
 
 
+def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float | None:
+    said = manager_says(state, name)
+    if said is not None and said.state == "needs-sign-in":
+        return None  # what follows is another try
+    answered = life.asking and said is not None and not said.asking
+    begins = life.connecting_at is None or answered
+    return now if begins and _connecting(state, name) else life.connecting_at
+
+
 def sign_in_due(state: State, name: str) -> float | None:
-    """Return when a missing VPN has had its time to come back by itself; None: it is not missed."""
+    """Return when a missing VPN has had its time to come back by itself; None: it is not missed.
+
+    One that is on its way has that time, too: it may wait for ever for a server that says nothing. Where a
+    secret is being asked for, whoever asks has been seen, or is given the time to be.
+    """
     vpn = next((v for v in state.vpns if v.name == name), None)
     life = state.vpn_lives.get(name)
     if vpn is None or life is None or life.missed_at is None:
         return None
     said = manager_says(state, name)
     failed = said is not None and said.state == "failed"
+    if life.connecting_at is not None and (failed or _connecting(state, name)):
+        return life.connecting_at + (max(vpn.grace_s, ASKED_S) if life.asking else vpn.grace_s)
     return life.missed_at + vpn.grace_s if life.was_up or failed else None
+
+
+def _connecting(state: State, name: str) -> bool:
+    """Report whether a VPN is coming up: its manager says so, or its interface is there without an address."""
+    said = manager_says(state, name)
+    if said is not None and said.state == "connecting":
+        return True
+    vpn = next((v for v in state.vpns if v.name == name), None)
+    if vpn is None or vpn.interface is None:
+        return False
+    found = [i for i in state.network.interfaces if i.up and fnmatchcase(i.name, vpn.interface)]
+    return bool(found) and not any(a for i in found for a in i.addresses if not a.link_local)
 
 
 def silent_behind(state: State, name: str) -> bool:

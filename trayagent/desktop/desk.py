@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 View = dict[str, Any]
 
+# What the network manager says of the same failure comes a moment after the program that failed by it.
+SETTLED_S = 0.5
+
 
 class Door(Protocol):
     """What the desk asks of the agent."""
@@ -41,6 +44,9 @@ class Door(Protocol):
 
     def notify(self) -> Notify:
         """Return which messages the person wants."""
+
+    def sign_in_said(self, vpn: str, said: str) -> None:
+        """Keep how a sign-in failed, until the VPN is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +156,19 @@ class Desk:
             await self._choices.carry_out(command)
         except TrayagentError as error:
             log.info("%s: %s", command, error)
-            self._notifier.show(Message(f"failed {command}", error.title, error.hint, passing=True))
+            await self._failed(command, error)
         self._show()
+
+    async def _failed(self, command: Command, error: TrayagentError) -> None:
+        """Tell it in the message that is about it, where there is one; the menu says it, too."""
+        if isinstance(command, SignIn):
+            # With its time: that it failed in the same way again is news to whoever has just tried it again.
+            at = datetime.now().astimezone().strftime("%H:%M:%S")
+            self._door.sign_in_said(command.vpn, f"{error.title} ({at}). {error.hint}")
+            await asyncio.sleep(SETTLED_S)
+            if self._teller.tells("vpn-needs-sign-in", command.vpn):
+                return
+        self._notifier.show(Message(f"failed {command}", error.title, error.hint, passing=True))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="a choice in the menu")

@@ -5,6 +5,7 @@ It sends the signals of a connection's life in the order in which NetworkManager
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from dbus_fast import Message, MessageType, Variant
@@ -42,6 +43,7 @@ class FakeNetworkManager:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.profiles: dict[str, dict[str, str]] = {}
         self.activated: list[list[Any]] = []
+        self.deactivated: list[list[Any]] = []
         self.refusal: tuple[str, str] | None = None
         self.asked = 0
         self.objects[words.ROOT, words.NAME] = {
@@ -154,6 +156,12 @@ class FakeNetworkManager:
             case "GetSettings" if path in self.profiles:
                 table = {key: Variant("s", value) for key, value in self.profiles[path].items()}
                 return Message.new_method_return(message, "a{sa{sv}}", [{"connection": table}])
+            case "DeactivateConnection":
+                self.deactivated.append(message.body)
+                active = self.objects[words.ROOT, words.NAME]
+                left = [p for p in active["ActiveConnections"] if p != message.body[0]]
+                asyncio.get_running_loop().call_later(0.1, active.update, {"ActiveConnections": left})
+                return Message.new_method_return(message)
             case "ActivateConnection" if self.refusal is None:
                 self.activated.append(message.body)
                 return Message.new_method_return(message, "o", [f"{words.ACTIVE_PATHS}9"])

@@ -36,6 +36,26 @@ def test_a_vpn_is_activated_by_name_or_uuid(bus: Bus, name: str, path: str) -> N
     run(body())
 
 
+def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> None:
+    """Of all active connections only that one, and not before it is gone; one that is not active is just begun."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            for number, uuid in ((1, "1"), (2, CORP)):
+                manager.objects[f"{words.ACTIVE_PATHS}{number}", words.ACTIVE] = {"Uuid": uuid}
+            paths = [f"{words.ACTIVE_PATHS}{number}" for number in (1, 2, 7)]
+            manager.objects[words.ROOT, words.NAME]["ActiveConnections"] = paths
+            await watched.source.activate("Corp VPN", anew=True)
+            assert manager.deactivated == [[paths[1]]]
+            assert paths[1] not in manager.objects[words.ROOT, words.NAME]["ActiveConnections"]
+            assert manager.activated == [[VPN, "/", "/"]]
+            await watched.source.activate("Guard", anew=True)
+            assert len(manager.deactivated) == 1
+
+    run(body())
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones(bus: Bus) -> None:
     """The error lists what there is, and NetworkManager is not asked to do anything."""
 

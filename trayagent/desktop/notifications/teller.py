@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from trayagent.desktop.notifications import registry
-from trayagent.desktop.notifications.findings import View
+from trayagent.desktop.notifications.findings import Finding, View
 from trayagent.desktop.notifications.message import Message, Notifications
+from trayagent.desktop.notifications.wording import key_of
 
 
 class Teller:
@@ -35,6 +36,11 @@ class Teller:
         """Take the view as it is now."""
         self._view = view
         self._step()
+
+    def tells(self, code: str, subject: str) -> bool:
+        """Report whether a message tells this, or is about to."""
+        quiet = self._notify == "none" or key_of(Finding(code, subject)) in self._memory.snoozed
+        return (code, subject) in self._memory.since and not quiet
 
     def set_notify(self, notify: registry.Notify) -> None:
         """Obey a changed `[agent] notify`."""

@@ -65,14 +65,16 @@ class NetworkManager:
         self._teller.put_off()
         self._watching = self._asking = None
 
-    async def activate(self, name: str) -> None:
+    async def activate(self, name: str, *, anew: bool = False) -> None:
         """Ask NetworkManager to bring up the VPN connection of that name or UUID; nothing else is changed.
+
+        `anew`: one that is up, or on its way, is taken down first; its session at the server may be dead.
 
         Returns when NetworkManager has begun; how it ends comes as a hint. The user's own secret
         agent is asked where a secret is missing.
         Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
         """
-        await activate(self._bus if self._owner is not None else None, name)
+        await activate(self._bus if self._owner is not None else None, name, anew=anew)
 
     async def vpn_names(self) -> tuple[str, ...]:
         """Return the names of all VPN connections that this user may see.

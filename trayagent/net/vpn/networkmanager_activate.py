@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from trayagent.net.vpn import networkmanager_words as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 
 _ERROR = f"{words.NAME}."
+DOWN_S = 10.0  # a plug-in is given some seconds to say goodbye
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
     return [profile for profile in found if profile is not None]
 
 
-async def activate(bus: Bus | None, name: str) -> None:
-    """Activate the VPN connection of that name or UUID.
+async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
+    """Activate the VPN connection of that name or UUID; `anew`: take it down before, where it is active.
 
     Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
     """
@@ -49,12 +53,39 @@ async def activate(bus: Bus | None, name: str) -> None:
         what = f'NetworkManager has no VPN connection "{name}"'
         raise TrayagentError(what, code="vpn-unknown", hint=f"It has: {known}")
     try:
+        if anew:
+            await _take_down(bus, profile)
         # No device and no object: NetworkManager chooses the network below it.
         await bus.ask(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
     except DBusError as e:
         raise _refused(profile.name, e.type.removeprefix(_ERROR), e.text) from e
-    except (TimeoutError, EOFError, OSError) as e:
+    except (TimeoutError, EOFError, OSError, ValueError) as e:
         raise _missing(f"NetworkManager does not answer: {e}") from e
+
+
+async def _take_down(bus: Bus, profile: Profile) -> None:
+    """Take the connection down and wait until it is: NetworkManager refuses to bring up what is going down."""
+    from dbus_fast.errors import DBusError
+
+    for path in await _active(bus, profile):
+        with contextlib.suppress(DBusError):  # it ended by itself meanwhile
+            await bus.ask(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
+    async with asyncio.timeout(DOWN_S):
+        while await _active(bus, profile):  # noqa: ASYNC110  # after a click, and over in a moment
+            await asyncio.sleep(_POLL_S)
+
+
+async def _active(bus: Bus, profile: Profile) -> list[str]:
+    """Return the paths of the profile's active connections."""
+    from dbus_fast.errors import DBusError
+
+    paths = (await bus.properties(words.ROOT, words.NAME)).get("ActiveConnections", [])
+    found = []
+    for path in paths:
+        with contextlib.suppress(DBusError):  # gone by now
+            if (await bus.properties(path, words.ACTIVE)).get("Uuid") == profile.uuid:
+                found.append(path)
+    return found
 
 
 async def _profile(bus: Bus, path: str) -> Profile | None:
@@ -81,7 +112,8 @@ def _refused(name: str, kind: str, text: str) -> TrayagentError:
     if kind == "ConnectionAlreadyActive":
         # A session that died at the server is active to NetworkManager still.
         hint = f'If nothing behind it answers: nmcli connection down "{name}", then sign in again.'
-        return TrayagentError(f'VPN connection "{name}" is up already', code="vpn-active", hint=hint)
+        title = f'VPN connection "{name}" is up already, or on its way'
+        return TrayagentError(title, code="vpn-active", hint=hint)
     what = f'NetworkManager does not bring up "{name}": {text or kind}'
     return TrayagentError(
         what, code="vpn-refused", hint=f'Try it by hand: nmcli --ask connection up "{name}"'
