@@ -115,7 +115,8 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
         until("the old ones are gone", lambda: not any(map(alive, old)))
     assert len(kept(agent)) == 1
     assert server.logins() == 4
-    assert "Address already in use" in server.said()  # of an earlier boot: ended only once it was in the way
+    assert "Address already in use" in server.said()  # of an earlier boot: ended only once it was in the way,
+    assert "forward-failed" not in log_of(agent)  # and then at once
 
 
 def edit(agent: Agent, **changes: object) -> None:

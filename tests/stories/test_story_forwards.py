@@ -17,19 +17,24 @@ LOCAL = parse("local", "8080:localhost:80")
 
 
 def test_what_is_still_asked_for_is_shown_and_counts_as_no_failure(story: Story) -> None:
-    """The local forward is open at once; the remote one has neither failed nor a retry of its own yet."""
+    """The local forward is open at once; the remote one has not failed yet, and its pace stays what it was."""
     story.connected(scene=HOME)
+    refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
+    story.post(e.ForwardsChanged(story.t, "web", refused), "refused")
+    story.after(1)
     now = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "opening"))
     story.post(e.ForwardsChanged(story.t, "web", now, final=False), "the server refused, a session was ended")
     assert story.host("web").forwards == now
-    story.after(60)
-    refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
+    story.after(10)
     story.post(e.ForwardsChanged(story.t, "web", refused), "refused all the same")
-    story.after(1)
+    story.after(2)
     story.expect("""
-        0.000 the server refused, a session was ended
-        60.000 refused all the same
-        61.000 the time came for web
+        0.000 refused
+        1.000 the time came for web
+            ensure forwards web
+        1.000 the server refused, a session was ended
+        11.000 refused all the same
+        13.000 the time came for web
             ensure forwards web
     """)
 
