@@ -161,9 +161,10 @@ class Doubt:
         self.since: float | None = None
 
     def way(self, has_agent: bool, seen: View | None, now: float) -> Way:
-        """Return whether keys may go on, are held back while the network is away, or the way is lost.
+        """Return whether keys may go on, are held back, or the way is lost.
 
-        Without an agent nobody knows better than before.
+        They are held while the network is away, and until what was away is proven. Without an
+        agent nobody knows better than before.
         """
         if not has_agent:
             return self._way
@@ -180,8 +181,6 @@ class Doubt:
             self._here_since = now
         if now - self._here_since >= _DOUBTED_S:
             self._way = "lost"
-        elif self._way == "lost":
-            self._way = "open"
         return self._way
 
     def changes_in_s(self, now: float) -> float | None:
