@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 1.0
 FILES = {":files": ""}
 TIMES = {"10m": "", "30m": "", "2h": "", "1d": "", "7d": ""}
-# What runs on a host, a line each, the program first.
-SESSIONS = "tmux list-sessions -F 'tmux #S'; screen -ls | sed -n 's/^\t/screen &/p'"
+# The names of what runs on a host, a line each; screen's list has PID.NAME and more.
+SESSIONS = {
+    "tmux": "tmux list-sessions -F '#S'",
+    "screen": "screen -ls | awk '$1 ~ /^[0-9]+[.]/ { sub(/^[0-9]+[.]/, \"\", $1); print $1 }'",
+}
 # Commands that can begin something with a host that nobody spoke of before.
 BEGINNERS = {"attach", "login", "reconnect"}
 
@@ -157,12 +160,7 @@ def _sessions(host: str) -> Offers:
     [found] = ask("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
     if found["state"] != "connected" or not found["control_path"]:
         return {}
-    lines = asyncio.run(oneshot.run(found["control_path"], SESSIONS, timeout_s=ANSWER_WITHIN_S)) or []
-    running: Offers = {}
-    for line in lines:
-        program, _, name = line.partition(" ")
-        if program == "screen":  # its list: a tab, PID.NAME, a tab, and more
-            _, _, name = name.strip().partition("\t")[0].partition(".")
-        if name and program in {"tmux", "screen"}:
-            running[name] = f"{program} session"
-    return running
+    listed = _configuration().hosts.get(host)
+    kind = "screen" if listed is not None and listed.session == "screen" else "tmux"
+    lines = asyncio.run(oneshot.run(found["control_path"], SESSIONS[kind], timeout_s=ANSWER_WITHIN_S)) or []
+    return dict.fromkeys(filter(None, lines), f"{kind} session")

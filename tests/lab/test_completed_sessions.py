@@ -1,0 +1,42 @@
+"""What the completion of `attach` offers: the sessions that run on the host, seen through its living master."""
+
+from __future__ import annotations
+
+from tests.lab.matrix import need
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.tools import tool
+
+
+def offered(agent: Agent, *words: str) -> list[str]:
+    """Return what `complete` offers for the last word."""
+    done = agent.cli("complete", "--", "attach", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_the_sessions_of_a_connected_host_are_offered(lab: Lab, agent: Agent) -> None:
+    """Those of tmux or of screen, as the configuration says; none, and no login, where no master is up."""
+    need(tool("tmux"), "tmux")
+    need(tool("screen"), "screen")
+    lab.join("home")
+    sshd = lab.sshd()
+    lab.ssh_config({name: {"HostName": "203.0.113.10"} for name in ("web01", "old", "idle")})
+    lab.server.run(["touch", "/run/utmp"], admin=True)
+    lab.server.check(["tmux", "new-session", "-d", "-s", "work", "cat"])
+    lab.server.check(["tmux", "new-session", "-d", "-s", "mail at home", "cat"])
+    lab.server.check(["screen", "-dmS", "build", "cat"])
+    try:
+        agent.start('[hosts.web01]\n[hosts.old]\nsession = "screen"\n[hosts.idle]\nconnect = "on-use"\n')
+        for host in ("web01", "old"):
+            agent.wait_state(host, "connected")
+        logins = sshd.logins()
+        assert offered(agent, "we") == ["web01\tconnected"]
+        assert offered(agent, "web01", "") == ["mail at home\ttmux session", "work\ttmux session"]
+        assert offered(agent, "web01", "wo") == ["work\ttmux session"]
+        assert offered(agent, "old", "") == ["build\tscreen session"]
+        assert offered(agent, "idle", "") == []
+        assert offered(agent, "web01", "work", "") == []
+        assert sshd.logins() == logins
+    finally:
+        lab.server.run(["tmux", "kill-server"])
+        lab.server.run(["screen", "-S", "build", "-X", "quit"])
