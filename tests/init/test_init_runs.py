@@ -130,7 +130,7 @@ def test_the_agents_own_master_is_no_tunnel_of_yours(lab: Lab) -> None:
 
 def test_where_it_was_found_never_ends_a_comment(lab: Lab) -> None:
     """Control characters in names cannot write into the configuration."""
-    put_unit(lab, "a\n[agent]\nadopt = false.service", UNIT)
+    put_unit(lab, "a\n[agent]\nadopt = false\x1b\x7f.service", UNIT)
     with Agent(lab) as agent:
         done = agent.cli("init", "--yes")
         assert done.returncode == 0, done.stderr

@@ -64,12 +64,16 @@ def test_what_a_person_starts_is_kept_if_it_was_meant_to_last(
 def test_a_system_crontab_has_a_column_for_the_user() -> None:
     """Another user's line is passed over."""
     machine = Machine("me", 1000, Path("/home/me"), {})
-    text = "MAILTO=''\n@reboot me ssh -N a\n0 1 * * * root ssh -N b\n0 2\tX\n"
-    mine, other = cron.lines(machine, "/etc/cron.d/t", text, "an editor", with_user=True)
+    text = (
+        "MAILTO=''\n@reboot me ssh -N a%input\n@daily me ssh -N b\\%%input\n0 1 * * * root ssh -N b\n0 2\tX\n"
+    )
+    mine, escaped, other = cron.lines(machine, "/etc/cron.d/t", text, "an editor", with_user=True)
     assert isinstance(mine, Found)
     assert mine.words == ("ssh", "-N", "a")
+    assert isinstance(escaped, Found)
+    assert escaped.words == ("ssh", "-N", "b%")
     assert isinstance(other, PassedOver)
-    assert other.where == "/etc/cron.d/t line 3"
+    assert other.where == "/etc/cron.d/t line 4"
 
 
 def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import pwd
 from collections.abc import Callable, Sequence
@@ -60,17 +61,18 @@ class Asker:
                     hint="Is a Match exec in ssh_config slow?",
                 )
             self._told(name)
-            # A call's own -F replaces the configuration.
-            config = None if "-F" in options else self._config
             try:
                 text = await resolve.output(
-                    name, options=options, ssh=self._ssh, config=config, timeout_s=_WITHIN_S
+                    name, options=options, ssh=self._ssh, config=self._config, timeout_s=_WITHIN_S
                 )
             except TrayagentError as error:
                 self._timeouts += "took longer" in error.title
                 raise
         lines = {key: frozenset(map(_short, values)) for key, values in resolve.table(text).items()}
-        return Answer(resolve.parse(text), lines)
+        resolved = resolve.parse(text)
+        if is_address(resolved.hostname):
+            lines.pop("addressfamily", None)  # -6 says nothing of an address
+        return Answer(resolved, lines)
 
 
 def _short(value: str) -> str:
@@ -80,3 +82,12 @@ def _short(value: str) -> str:
     except KeyError:
         return value
     return f"~/{value.removeprefix(home)}" if value.startswith(home) and len(home) > 1 else value
+
+
+def is_address(host: str) -> bool:
+    """Report whether a host is given by its address, with or without brackets or a scope."""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True

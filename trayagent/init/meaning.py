@@ -6,7 +6,6 @@ command line knows. So no option has to be understood here, and Match, patterns 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from trayagent.config import checks
 from trayagent.config.safety import danger
 from trayagent.core import forward_spec
 from trayagent.core.forwards import End, Forward
-from trayagent.init.asking import Answer, Asker, Lines
+from trayagent.init.asking import Answer, Asker, Lines, is_address
 from trayagent.init.command_line import Call
 from trayagent.init.ssh_text import SshText
 
@@ -39,6 +38,7 @@ _SPELLED = _HOW | {
     "addressfamily": "AddressFamily", "bindaddress": "BindAddress", "bindinterface": "BindInterface",
 }  # fmt: skip
 _PATHS = frozenset(("identityfile", "certificatefile", "identityagent", "pkcs11provider"))
+_PLACE = ("hostname", "user", "port", "proxyjump", "proxycommand")
 _SEVERAL = frozenset(("identityfile", "certificatefile"))
 _CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
 
@@ -75,10 +75,12 @@ class Meanings:
         effective = await self._asker.ask(call.destination, _options(call, folder))
         plain = await self._asker.ask(call.host)
         differing = _differing(effective.lines, plain.lines)
-        if not differing:
+        if not differing and call.host in self._text.aliases:
             return _meaning(call.host, call, effective, plain)
         if alias := await self._alias(call, effective, plain):
             return alias
+        if not differing:
+            return _meaning(call.host, call, effective, plain)
         if differing == ["user"] and "@" not in call.host:
             name = f"{effective.resolved.user}@{call.host}"
             checks.host_name(name)
@@ -90,10 +92,8 @@ class Meanings:
         added = _added(effective.lines, plain.lines, _WHO)
         names = self._text.namesakes(effective.resolved.hostname, call.host)
         for name, answer in (await self._asker.all([n for n in names if n != call.host])).items():
-            same = all(
-                effective.lines.get(k) == answer.lines.get(k)
-                for k in ("hostname", "user", "port", *_CAN_BE_NONE)
-            )
+            keys = () if "identityfile" in added else ("identityfile",)
+            same = all(effective.lines.get(k) == answer.lines.get(k) for k in (*_PLACE, *keys))
             if same and all(values <= answer.lines.get(key, frozenset()) for key, values in added.items()):
                 return _meaning(name, call, effective, answer)
         return None
@@ -106,8 +106,6 @@ class Meanings:
         plain = await self._asker.ask(name)
         added = _added(effective.lines, plain.lines, (*_WHO, *_HOW))
         gone = [k for k in _CAN_BE_NONE if k in plain.lines and k not in effective.lines]
-        if _is_address(effective.resolved.hostname):
-            added.pop("addressfamily", None)
         lines = [_line(key, value) for key, values in added.items() for value in sorted(values)]
         lines += [f"{_SPELLED[key]} none" for key in gone]
         meaning = _meaning(name, call, effective, plain)
@@ -200,17 +198,9 @@ def _line(key: str, value: str) -> str:
 
 def _invent(host: str, taken: Collection[str]) -> str:
     """Return a free name that no resolver is likely to know: `db-tunnel` for db.example.net."""
-    if _is_address(host):
+    if is_address(host):
         stem = "tunnel-" + re.sub(r"[^0-9A-Za-z]+", "-", host).strip("-").lower()
     else:
         stem = re.sub(r"[^0-9A-Za-z-]+", "-", host.partition(".")[0]).strip("-") + "-tunnel"
     numbers = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
     return next(name for name in numbers if name not in taken)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -27,7 +27,6 @@ def write(path: Path, text: str) -> None:
 
     Raises TrayagentError: config-exists, or what stops it from being written or read.
     """
-    refuse_existing(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if beside := folder_danger(path):
