@@ -61,3 +61,10 @@ def init(desk: Lab, env: Mapping[str, str]) -> Init:
 def furnish(home: Path, name: str) -> None:
     """Put a recorded machine's files into the home."""
     shutil.copytree(MACHINES / name, home, symlinks=True, dirs_exist_ok=True)
+    for path in home.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~0o022)  # ssh refuses what a loose umask left open
+    anybodys = home / "tunnels/anybodys"
+    if anybodys.parent.exists():
+        anybodys.touch()
+        anybodys.chmod(0o666)
