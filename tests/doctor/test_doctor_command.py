@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 
@@ -16,9 +15,14 @@ from trayagent.cli.doctor import JSON_SHAPE
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def long_path(patient: Patient) -> str:
+    """Return a control path that fits neither into a socket nor into a line."""
+    return f"{patient.sockets}/{'x' * 80}"
+
+
 def make_ill(patient: Patient) -> None:
-    """Give it a problem and advice, with long words in both."""
-    patient.ssh(ControlMaster="yes", LocalForward="8102 localhost:80")
+    """Give it problems and advice, with a long word in one."""
+    patient.ssh(ControlMaster="yes", LocalForward="8102 localhost:80", ControlPath=long_path(patient))
     patient.configure('[hosts.box]\nlocal = ["8102:other:80"]\n')
 
 
@@ -28,10 +32,11 @@ def test_the_report_fits_into_eighty_columns(patient: Patient) -> None:
     status, seen = on_a_terminal(["doctor"], patient.env | {"TERM": "xterm-256color"}, columns=80)
     lines = COLOUR.sub("", seen).replace("\r", "").splitlines()
     assert status == 1
-    assert re.match(r"1 problem · \d pieces of advice · \d+ well$", lines[0])
+    assert re.match(r"2 problems · \d pieces of advice · \d+ well$", lines[0])
     assert COLOUR.search(seen)
     long = [line for line in lines if len(line) > 80 and " " in line.strip()[:60]]
     assert not long, long
+    assert f"  {long_path(patient)}" in lines
     assert "        Host box" in lines
     assert "            ControlMaster auto" in lines
 
@@ -44,7 +49,7 @@ def test_problems_come_first_and_what_is_well_last(patient: Patient) -> None:
     signs = re.findall(r"^([✗▲✓]) ", done.stdout, re.MULTILINE)
     assert signs == sorted(signs, key="✗▲✓".index)
     assert set(signs) == set("✗▲✓")
-    block = done.stdout.partition("✗ ")[2].partition("\n\n")[0]
+    block = done.stdout.partition("✗ box: -L 8102")[2].partition("\n\n")[0]
     assert "Only one of them can be open" in block
     assert "Take one of them out." in block
 
@@ -55,14 +60,14 @@ def test_a_plain_terminal_gets_plain_signs(patient: Patient, encoding: str) -> N
     make_ill(patient)
     done = patient.command("doctor", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (1, "")
-    assert re.match(r"1 problem - ", done.stdout)
+    assert re.match(r"2 problems - ", done.stdout)
 
 
 def test_a_name_cannot_command_a_terminal(patient: Patient) -> None:
     """What comes from files is printed without control characters."""
-    patient.ssh(NoSuchOption="\x1b]0;owned\x07")
-    patient.ssh_config.write_text(patient.ssh_config.read_text().replace("NoSuchOption", "No\x1b[2JSuch"))
+    patient.ssh(IdentityFile="/gone\x1b]0;owned\x07")
     done = patient.command("doctor")
+    assert "its IdentityFile is not there" in done.stdout
     assert "\x1b" not in done.stdout
     assert "\x07" not in done.stdout
 
@@ -80,7 +85,7 @@ def test_the_json_has_the_shape_that_the_help_tells(patient: Patient) -> None:
 
 
 def test_nothing_is_changed_by_looking(patient: Patient) -> None:
-    """No file is made or touched, no folder repaired."""
+    """No file is made or touched; a state folder that is open is closed by the agent, at its next start."""
 
     def everything() -> dict[str, tuple[int, int]]:
         found = sorted(patient.folder.rglob("*"))
@@ -88,5 +93,6 @@ def test_nothing_is_changed_by_looking(patient: Patient) -> None:
 
     patient.state.chmod(0o755)
     before = everything()
-    assert json.loads(patient.command("doctor", "--json", PYTHONDONTWRITEBYTECODE="1").stdout)
+    report = patient.examine(PYTHONDONTWRITEBYTECODE="1")
     assert everything() == before
+    assert report.well("files")

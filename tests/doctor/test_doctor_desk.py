@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.desktop.desk import Desk
+from tests.desktop.desk import BUS_XML, Desk
 from tests.desktop.desk import desk as make_desk
 from tests.desktop.desk import tool as desktop_tool
 from tests.doctor.patient import Patient, Report, until
@@ -93,6 +93,25 @@ def test_a_real_panel_and_a_real_notification_daemon_are_seen(patient: Patient, 
     assert told[0] == "a panel shows the icon"
     assert told[1].startswith("messages by dunst")
     assert told[1].endswith("with buttons")
+
+
+def test_a_notification_daemon_that_the_bus_starts_is_no_finding(patient: Patient, desk: Desk) -> None:
+    """It is started by the first question, as by the first message."""
+    desk.screen()
+    services = desk.folder / "services"
+    services.mkdir()
+    (services / "n.service").write_text(
+        f"[D-BUS Service]\nName=org.freedesktop.Notifications\nExec={desktop_tool('dunst')}\n"
+    )
+    place = desk.folder / "other-bus"
+    config = desk.folder / "other.conf"
+    config.write_text(
+        BUS_XML.format(place=place).replace("<listen>", f"<servicedir>{services}</servicedir><listen>")
+    )
+    desk.start(desktop_tool("dbus-daemon"), f"--config-file={config}", "--nofork", "--nopidfile")
+    until("the bus listens", place.exists)
+    report = patient.examine(DBUS_SESSION_BUS_ADDRESS=f"unix:path={place}")
+    assert "no-notifications" not in report.ailing
 
 
 def test_who_tells_of_changes_is_named(patient: Patient, desk: Desk) -> None:

@@ -13,7 +13,9 @@ import pytest
 from tests.doctor.patient import Report, until
 from tests.lab.matrix import laboratory
 from tests.lab.test_networkmanager import skipping
-from trayagent.doctor.far_side import read_answer
+from trayagent.config.model import Host
+from trayagent.core.resolved import Resolved
+from trayagent.doctor.far_side import Far, judged, read_answer
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.plan import SERVER
@@ -205,6 +207,10 @@ def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
     assert 'NetworkManager has no VPN connection "Corp VPN"' in found["title"]
     assert "It has: none" in found["remedy"]
     assert "NetworkManager" in report.well("network")["title"]
+    manager.check(
+        "connection", "add", "type", "wireguard", "con-name", "Corp VPN", "ifname", "wg0", "autoconnect", "no"
+    )
+    assert scene.examine().well("VPNs")
 
 
 def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
@@ -226,6 +232,32 @@ def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
         {"clientaliveinterval": "30"},
     )
     assert read_answer([]).sshd == {}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "refused"),
+    [
+        ("local", Host(local=("1:a:1",)), False),
+        ("local", Host(remote=("1:a:1",)), True),
+        ("remote", Host(local=("1:a:1",)), True),
+        ("remote", Host(remote=("1:a:1",)), False),
+        ("no", Host(), False),
+        ("all", Host(dynamic=("1",)), False),
+    ],
+)
+def test_only_forwards_that_are_wanted_can_be_refused(allowed: str, host: Host, refused: bool) -> None:
+    """AllowTcpForwarding takes a direction, too: sshd_config(5)."""
+    far = Far(readable=True, sshd={"allowtcpforwarding": allowed})
+    codes = {finding.code for finding in judged("box", host, Resolved("box", "box"), far)}
+    assert codes == ({"forwarding-refused"} if refused else set())
+
+
+def test_a_late_server_matters_only_where_we_may_not_help_ourselves() -> None:
+    """With reap, a dead session of ours is ended at once."""
+    for reap in (True, False):
+        host = Host(remote=("1:a:1",), reap=reap)
+        codes = {f.code for f in judged("box", host, Resolved("box", "box"), Far(readable=True))}
+        assert codes == (set() if reap else {"client-alive"})
 
 
 def test_nothing_is_left_behind(scene: Scene) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.patient import DEADLINE_S, SOURCE, Patient, keygen, no_root, script
+from tests.lab.matrix import alive
 from trayagent.config import places
+from trayagent.doctor import login, ssh_program
 from trayagent.doctor.case import Case
 from trayagent.doctor.examine import carry_out
 from trayagent.doctor.findings import Finding, ok
@@ -95,6 +97,16 @@ def test_what_autossh_would_start_again_is_ended_at_autossh(patient: Patient) ->
         found = patient.examine().one("port-taken", "problem", "ports")
     assert f"of autossh (pid {pid})" in found["title"]
     assert found["lines"] == [f"kill {pid}"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else here")
+def test_a_port_of_another_user_is_a_problem_without_a_name(patient: Patient) -> None:
+    """Whose it is the kernel tells everybody, which program only the owner and root."""
+    with patient.listener("tcp", "0") as (_, port):
+        patient.configure(f'[hosts.box]\nlocal = ["{port}:localhost:80"]\n')
+        found = patient.examine(under=no_root()).one("port-taken", "problem", "ports")
+    assert "a program of another user (uid " in found["title"]
+    assert found["lines"] == [f"sudo ss -ltnp sport = :{port}"]
 
 
 def test_a_port_of_root_is_a_problem_for_everybody_else(patient: Patient) -> None:
@@ -229,6 +241,16 @@ def test_a_start_at_login_that_leads_nowhere_is_a_problem(patient: Patient) -> N
     assert patient.examine().well("start at login")
 
 
+def test_a_percent_sign_in_a_units_program_is_read_as_systemd_does(tmp_path: Path) -> None:
+    """It stands there twice."""
+    program = script(tmp_path / "a%b", "true")
+    unit = tmp_path / "unit"
+    unit.write_text(f"[Service]\nExecStart={str(program).replace('%', '%%')} run\n")
+    assert login.missing_program(unit) is None
+    program.unlink()
+    assert login.missing_program(unit) == str(program)
+
+
 # Files.
 
 
@@ -322,12 +344,23 @@ def test_a_check_that_hangs_is_given_up_and_said(patient: Patient) -> None:
     assert (found.level, found.code) == ("advice", "check-late")
 
 
+def test_a_program_that_is_given_up_is_ended(patient: Patient) -> None:
+    """With all that it started."""
+    pid_file = patient.folder / "pid"
+    ssh = script(patient.folder / "ssh", f'echo $$ > {pid_file}; sleep 60; echo "never"')
+    env = patient.env | {"TRAYAGENT_SSH": str(ssh)}
+    (found,) = asyncio.run(carry_out("ssh", ssh_program.check, Case(places.find(env=env), env), 1.0)).findings
+    assert found.code == "check-late"
+    assert not alive(int(pid_file.read_text()))
+
+
 def test_with_everything_hanging_it_still_answers_in_ten_seconds(patient: Patient) -> None:
-    """Twenty slow hosts, an agent, two buses and an ssh-agent that accept and never speak."""
+    """Twenty slow hosts, two buses, an agent and an ssh-agent that never speak, a file that cannot be read."""
     names = [f"slow{number}" for number in range(20)]
     patient.configure("".join(f"[hosts.{name}]\n" for name in names) + '[vpns.c]\nnetworkmanager = "Corp"\n')
     patient.ssh(first='Match originalhost slow* exec "sleep 60"\n')
     (patient.run_dir / "trayagent").mkdir(mode=0o700)
+    os.mkfifo(patient.state / "history.sqlite")  # as a file on a server that is gone
     silent = [
         patient.run_dir / "trayagent" / "agent.sock",
         *(patient.folder / n for n in ("bus", "system", "auth")),
@@ -348,6 +381,8 @@ def test_with_everything_hanging_it_still_answers_in_ten_seconds(patient: Patien
         for one in sockets:
             one.close()
     assert took_s < 10
+    (late,) = [finding for finding in report.findings if finding["code"] == "check-late"]
+    assert late["topic"] == "files"
     expected = {
         "agent-silent",
         "config-error",

@@ -24,7 +24,7 @@ async def check(case: Case) -> Iterable[Finding]:
     if way is None:
         why = "After the next login nothing is looked after until you start it."
         return [advice("login-off", "The agent does not start at login", why, "Let it:", "trayagent install")]
-    if (program := _missing(way.path)) is not None:
+    if (program := missing_program(way.path)) is not None:
         title = f"What starts at login is not there any more: {program}"
         why = f"{shown(way.path)} names it; it was moved or removed."
         remedy = "Write it anew, with the trayagent that you use now:"
@@ -32,7 +32,7 @@ async def check(case: Case) -> Iterable[Finding]:
     return [ok(f"by {shown(way.path)}", _lasting(way.name))]
 
 
-def _missing(path: Path) -> str | None:
+def missing_program(path: Path) -> str | None:
     """Return the program of a unit or an autostart entry, if it does not exist."""
     found = _EXEC.search(path.read_text(errors="replace"))
     words = shlex.split(found[1].replace("%%", "%")) if found else []
