@@ -49,12 +49,12 @@ def rest(runs: int) -> bool:
     icon_ms, icon_worst_ms, tray_mb = icon.registered_ms(max(runs, 10))
     switches, rss_mb = resting.idle(60.0)
     median, worst = resting.status_ratio(max(runs, 10))
-    say("\nat rest, 5 hosts connected")
-    say(f"  context switches in 60 s: {switches} (bound 0); RSS {rss_mb:.1f} MB (bound 30)")
+    say("\nat rest, 5 hosts connected, with a tray")
+    say(f"  context switches in 60 s: {switches} (bound 0); RSS {rss_mb:.1f} MB (bound 40)")
     say(f"  `trayagent status --json`: x{median:.2f} of `python -c pass`, worst x{worst:.2f} (bound x3)")
     say(f"  start to registered icon: median {icon_ms:.0f} ms, worst {icon_worst_ms:.0f} ms (bound 400)")
-    say(f"  RSS with tray: {tray_mb:.1f} MB (bound 40)")
-    return switches > 0 or rss_mb > 30 or median > 3 or icon_ms > 400 or tray_mb > 40
+    say(f"  RSS with tray and no host: {tray_mb:.1f} MB")
+    return switches > 0 or rss_mb > 40 or median > 3 or icon_ms > 400
 
 
 def measure(scenario: Scenario, runs: int, peers: bool) -> bool:

@@ -32,7 +32,7 @@ def registered_ms(runs: int) -> tuple[float, float, float]:
 async def _measure(runs: int) -> tuple[list[float], float]:
     times: list[float] = []
     rss = 0.0
-    async with _bus() as (address, folder):
+    async with session_bus() as (address, folder):
         watcher = await Watcher.on(address)
         for number in range(runs + 1):
             begin = time.monotonic()
@@ -52,7 +52,8 @@ async def _measure(runs: int) -> tuple[list[float], float]:
 
 
 @asynccontextmanager
-async def _bus() -> AsyncIterator[tuple[str, Path]]:
+async def session_bus() -> AsyncIterator[tuple[str, Path]]:
+    """Run a session bus; yield its address and a folder."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder, place = Path(name), Path(name) / "bus"
         (folder / "bus.conf").write_text(_CONFIG.format(place=place))

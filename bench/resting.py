@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from bench.icon import session_bus
+from bench.watcher import Watcher
 from trayagent.sandbox import Agent, Lab
 
 HOSTS = 5
 
 
 def idle(seconds: float) -> tuple[int, float]:
-    """Return the context switches of the agent's own in that time, and its RSS in MB, with five hosts up."""
-    with Lab(rtt_ms=50) as lab, Agent(lab) as agent:
-        _connect(lab, agent)
-        if agent.pid is None:
-            raise RuntimeError("the agent ended")
-        time.sleep(5)  # what starting left to do
-        before = _switches(agent.pid)
-        time.sleep(seconds)
-        return _switches(agent.pid) - before, _rss_mb(agent.pid)
+    """Return the context switches of the agent's own in that time, and its RSS in MB: five hosts up, and a tray."""
+    return asyncio.run(_idle(seconds))
+
+
+async def _idle(seconds: float) -> tuple[int, float]:
+    async with session_bus() as (address, _):
+        watcher = await Watcher.on(address)
+        with Lab(rtt_ms=50) as lab, Agent(lab, desktop={"DBUS_SESSION_BUS_ADDRESS": address}) as agent:
+            await asyncio.to_thread(_connect, lab, agent)
+            await watcher.registered()
+            if agent.pid is None:
+                raise RuntimeError("the agent ended")
+            await asyncio.sleep(5)  # what starting left to do
+            before = _switches(agent.pid)
+            await asyncio.sleep(seconds)
+            found = _switches(agent.pid) - before, _rss_mb(agent.pid)
+        watcher.leave()
+    return found
 
 
 def status_ratio(runs: int) -> tuple[float, float]:

@@ -370,3 +370,24 @@ def test_the_teller_comes_back_when_something_is_due() -> None:
         teller.close()
 
     run(body())
+
+
+def test_only_the_token_of_an_own_message_is_used(desk: Desk) -> None:
+    """The server tells everybody of each click; another program's is not ours to use."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        tokens: list[str] = []
+        shows = Notifier(lambda *_: None, activation=tokens.append)
+        bus = SessionBus([shows], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
+        bus.start()
+        shows.show(Message("a", "A", "b"))
+        await until(lambda: shows._ids, "shown")
+        server.ActivationToken(77, "of another")
+        server.ActivationToken(1, "ours")
+        await until(lambda: tokens, "heard")
+        assert tokens == ["ours"]
+        await bus.close()
+        server.leave()
+
+    run(body())

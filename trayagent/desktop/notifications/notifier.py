@@ -64,7 +64,7 @@ class Notifier:
     async def on_bus(self, connection: Connection) -> None:
         """Tell what is wanted on a new connection. Raises BusCallError."""
         server = Server(connection, self._program)
-        await server.listen(self._heard, self._activation)
+        await server.listen(self._heard, self._token_came)
         await connection.watch_name(SERVER, lambda owner: self._owner_is(server, owner))
 
     def off_bus(self, reason: str) -> None:
@@ -164,6 +164,11 @@ class Notifier:
             self._closed(key)
         elif any(action == name for name, _ in self._told[key].actions):
             self._invoked(key, action)
+
+    def _token_came(self, number: int, token: str) -> None:
+        """Pass the token of one of our messages on; everybody hears of everybody's."""
+        if number in self._ids.values():
+            self._activation(token)
 
     def _catch_up(self, number: int) -> None:
         early, self._early = self._early, []

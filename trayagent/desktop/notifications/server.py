@@ -29,13 +29,15 @@ class Server:
         self._can: frozenset[str] | None = None
 
     async def listen(
-        self, heard: Callable[[int, str | None], None], activation: Callable[[str], None]
+        self, heard: Callable[[int, str | None], None], activation: Callable[[int, str], None]
     ) -> None:
         """Hear of buttons (their id) and of messages that left the screen (None). Raises BusCallError.
 
         A button's token for the window that it opens comes before the button.
         """
-        await self._connection.listen(SERVER, SERVER, "ActivationToken", "us", lambda b: activation(b[1]))
+        await self._connection.listen(
+            SERVER, SERVER, "ActivationToken", "us", lambda b: activation(b[0], b[1])
+        )
         await self._connection.listen(SERVER, SERVER, "ActionInvoked", "us", lambda b: heard(b[0], b[1]))
         await self._connection.listen(SERVER, SERVER, "NotificationClosed", "uu", lambda b: heard(b[0], None))
 

@@ -1,0 +1,147 @@
+"""The desk between an agent and a bus: what is chosen reaches who carries it out, and what fails is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from tests.desktop.actors import FakeServer, FakeWatcher, Panel
+from tests.desktop.desk import Desk as Desktop
+from tests.desktop.desk import run, until
+from tests.desktop.test_menu import host, problem, view, vpn
+from trayagent.desktop.choices import Choices
+from trayagent.desktop.desk import SETTLED_S, Desk
+
+NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
+
+
+class Door:
+    """An agent that shows one view, and remembers what it was asked."""
+
+    def __init__(self, seen: Any) -> None:
+        self.seen, self.asked, self.said = seen, list[tuple[str, Any]](), list[tuple[str, str]]()
+        self.push: Callable[[Any], None] = lambda _: None
+
+    def watch(self, push: Callable[[Any], None]) -> Callable[[], None]:
+        """Push the view, once."""
+        self.push = push
+        push(self.seen)
+        return lambda: None
+
+    def sign_ins(self) -> frozenset[str]:
+        """Corp has a way to sign in."""
+        return frozenset({"corp"})
+
+    def notify(self) -> Any:
+        """Problems, as by default."""
+        return "problems"
+
+    def sign_in_said(self, vpn: str, said: str) -> None:
+        """Note it."""
+        self.said.append((vpn, said))
+
+    async def request(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Note it."""
+        self.asked.append((op, args))
+        return {}
+
+    async def activate(self, vpn: str) -> None:
+        """Note it."""
+        self.asked.append(("activate", vpn))
+
+
+@asynccontextmanager
+async def shown(
+    desktop: Desktop, tmp_path: Path, seen: Any, words: tuple[str, ...] | None = None
+) -> AsyncIterator[tuple[Door, Panel, FakeServer]]:
+    """Show a view on a private bus; yield the agent's side, the panel's and the messages'."""
+    address = desktop.bus()
+    watcher, server = await FakeWatcher().take(address), await FakeServer().take(address)
+    door = Door(seen)
+    choices = Choices(
+        door.request,
+        quit_=lambda: None,
+        configuration=tmp_path / "config.toml",
+        log=tmp_path / "log",
+        sign_in_words=lambda _: words,
+        activate=door.activate,
+        start_at_login=lambda _: None,
+        environment=lambda: NO_PROGRAMS,
+    )
+    made = Desk(door, choices, start_at_login=lambda: None, buses=lambda: [address])
+    made.start()
+    await until(lambda: watcher.registered, "registered")
+    panel = await Panel.on(address, watcher.registered[0])
+    try:
+        yield door, panel, server
+    finally:
+        panel.close()
+        await made.close()
+        server.leave()
+        watcher.leave()
+
+
+async def choose(panel: Panel, text: str) -> None:
+    """Click on the first item whose label has the text."""
+    items = await panel.items()
+    number = next(item[0] for label, item in items.items() if text in label)
+    await panel.ask("Event", "isvu", number, "clicked", Variant("s", ""), 0)
+
+
+def test_a_choice_that_cannot_be_carried_out_is_said(desk: Desktop, tmp_path: Path) -> None:
+    """A $TERMINAL that is not there, and no other: one message with what to do."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web"))) as (_, panel, server):
+            await choose(panel, "Open terminal")
+            await until(lambda: server.shown, "the message")
+            title, text = server.shown[0][1][1:3]
+            assert "noterm" in title
+            assert "xterm" in text
+
+    run(body())
+
+
+def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> None:
+    """The agent knows only when it ends; that it was "1 hour" is known here."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
+            await choose(panel, "For 1 hour")
+            await until(lambda: door.asked, "asked of the agent")
+            assert door.asked == [("pause", {"hosts": [], "for_s": 3600.0})]
+            end = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+            door.push(view(host("web", "paused"), agent={"paused": True, "paused_until": end}))
+            await until(lambda: panel.signals, "told")
+            marked = {k: props.get("toggle-state") for k, (_, props) in (await panel.items()).items()}
+            assert (marked["For 1 hour"], marked["For 30 minutes"]) == (1, 0)
+
+    run(body())
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_sign_in_that_fails_is_said_once(desk: Desktop, tmp_path: Path, waits: bool) -> None:
+    """In the message of the VPN that waits for it; in one of its own where there is no such message."""
+
+    async def body() -> None:
+        corp = vpn("corp", "needs-sign-in" if waits else "down", "web")
+        corp["problem"] = problem("vpn-needs-sign-in") if waits else None
+        seen = view(host("web", "needs-vpn"), vpns=[corp])
+        async with shown(desk, tmp_path, seen, ("/bin/sh", "-c", "echo wrong code; exit 1")) as parts:
+            door, panel, server = parts
+            await choose(panel, "Sign in to corp")
+            await until(lambda: door.said, "told to the agent")
+            name, said = door.said[0]
+            assert name == "corp"
+            assert "wrong code" in said
+            await asyncio.sleep(2 * SETTLED_S)  # an absence has no event to wait for
+            assert len(server.shown) == (0 if waits else 1)
+
+    run(body())
