@@ -158,6 +158,7 @@ def attached(agent: Agent, node: Node) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.root  # an ordinary user's sshd gives no terminals, and `attach` wants one
 def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab: Lab, agent: Agent) -> None:
     """Attaching takes the link; the other laptop's recovery does not steal it; who disconnects hands it on."""
     lab.join("home")
