@@ -49,7 +49,7 @@ def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: 
     said = problem(agent)
     assert said is not None
     assert said["code"] == "auth-denied"
-    assert "next login" in said["title"]
+    assert "refuses new logins" in said["title"]
     assert "trayagent reconnect web01" in said["hint"]
     assert "keys-refused" in why(agent)
     assert refusals(sshd) == 1

@@ -12,6 +12,7 @@ from trayagent.core import events as e
 from trayagent.core.actions import Dial, DialBare, Kill, TryKeys
 from trayagent.core.hosts import Wish
 from trayagent.core.problems import Problem
+from trayagent.core.shown import shown_problem
 
 
 def changed(story: Story, *names: str) -> None:
@@ -64,6 +65,8 @@ def test_what_was_refused_to_a_trial_is_not_asked_again_when_the_connection_goes
     story.after(1).ended("web", 101)
     assert not story.did(Dial)
     assert story.shown("web") == "needs-sign-in"
+    gone = shown_problem(story.host("web"), story.state, story.t)
+    assert gone == failure("auth").problem, "of an old connection that lives there is no word any more"
 
 
 def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:

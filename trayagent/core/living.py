@@ -10,6 +10,7 @@ from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, 
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
 from trayagent.core.logins import waits_for_person
+from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.texts import person_needed
 from trayagent.core.trials import try_keys
 from trayagent.core.turn import Turn
@@ -122,6 +123,8 @@ def _kill(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) 
     problem = host.attempt.refused if host.attempt is not None else None
     if problem is not None:
         tell_failure(turn, host, problem)
+    elif host.retry.kind in REFUSED_KINDS:
+        problem = host.problem  # what the last login was refused for, that kept the control from logging in
     if problem is None and not host.stranger and not waits_for_person(host):  # those are told when it is gone
         problem = person_needed(host)
     killing = host.killing | {master.pid}

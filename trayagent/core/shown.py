@@ -9,8 +9,9 @@ from trayagent.core.gate import gate
 from trayagent.core.hosts import Host
 from trayagent.core.logins import waits_for_person
 from trayagent.core.problems import Code, Problem
+from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.state import State
-from trayagent.core.texts import gate_problem, person_needed
+from trayagent.core.texts import gate_problem, person_needed, refused_next_time
 
 Shown = Literal[
     "connected",
@@ -72,7 +73,8 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     if shown_state(host, state, now) in {"idle", "paused"}:
         return None
     if host.master is not None and not host.suspect:
-        return host.problem or host.agent_socket
+        refused = host.problem if host.retry.kind in REFUSED_KINDS else None
+        return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     shut = gate(host, state, by_user=host.by_user)
     if not shut.open:
         return gate_problem(host, shut)

@@ -41,11 +41,13 @@ def person_needed(host: Host) -> Problem:
 
 def refused_next_time(host: Host, why: Problem) -> Problem:
     """Return the problem of a living connection whose next login would not get in any more."""
+    if why == person_needed(host):
+        return why
     if why.code == "passphrase-needed":
         return Problem(why.code, f"The next login of {host.name} needs you: {why.title}", why.hint)
     plain = why.title == f"{host.name} refused the login"
-    title = f"{host.name} would refuse the next login: {'no key is accepted' if plain else why.title}"
-    hint = f"Mend it while this connection lives, then: trayagent reconnect {host.name}"
+    title = f"{host.name} refuses new logins: {'no key is accepted' if plain else why.title}"
+    hint = f"Mend it while the old connection lives, then: trayagent reconnect {host.name}"
     return Problem(why.code, title, hint)
 
 

@@ -105,12 +105,12 @@ def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> Non
     """Warn while the old connection still lives, and make no second login of it by ourselves."""
     asked = Attempt(event.attempt, "connect", turn.now)
     host = with_failure(host, asked, failure, turn.now, event.jitter)
-    problem = refused_next_time(host, failure.problem) if host.master is not None else failure.problem
-    told = host.problem == problem
-    host = turn.put(host, problem=problem)
+    told = host.problem == failure.problem
+    host = turn.put(host, problem=failure.problem)
     turn.do(Remember(host.name))
     if not told:
-        turn.tell("sign-in-needed", host.name, problem.title, code=problem.code)
+        title = refused_next_time(host, failure.problem).title
+        turn.tell("sign-in-needed", host.name, title, code=failure.problem.code)
 
 
 def _jump_is_up(turn: Turn, host: Host) -> bool:
