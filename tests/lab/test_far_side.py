@@ -247,14 +247,14 @@ def state_of(agent: Agent, port: int) -> str:
 
 def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
     """The number on record belongs to another session of the same user by now: its start time says so."""
-    server = up(lab, agent)
+    up(lab, agent)
     agent.kill9()
-    plain = lab.laptop.popen(["ssh", "-N", "-o", "ControlPath=none", HOST])
-    before = set(server.sessions())
-    until("the user's own ssh is in", lambda: server.logins() == 2)
+    pipe = subprocess.PIPE
+    words = ["ssh", "-o", "ControlPath=none", HOST, "echo $PPID; exec cat"]
+    plain = lab.laptop.popen(words, stdin=pipe, stdout=pipe)
+    assert plain.stdout
+    taken = int(plain.stdout.readline())
     session = kept(agent)[-1]["session"]
-    until("sshd has made its session", lambda: set(server.sessions()) - before)
-    taken = max(set(server.sessions()) - before)
     edit(agent, session={**session, "pid": taken})
     lab.switch("home", "cafe")
     agent.start()
