@@ -137,6 +137,8 @@ def test_a_click_reaches_the_key_and_a_stale_one_nobody(desk: Desk) -> None:
             assert again["db: connected"][0] not in {number for number, _ in items.values()}
             assert chosen == ["reconnect"]
             quit_ = again["Quit (masters stay)"][0]
+            for kind in ("hovered", "opened", "closed"):
+                await panel.ask("Event", "isvu", quit_, kind, variant(), 0)
             group = [[quit_, "clicked", variant(), 0], [9999, "clicked", variant(), 0]]
             assert await panel.ask("EventGroup", "a(isvu)", group) == [9999]
             assert chosen == ["reconnect", "quit"]
