@@ -231,3 +231,25 @@ def test_run_hands_the_places_and_the_configuration_to_the_agent(
         ("/elsewhere.toml", True),
     ]
     assert called[0][0].ipc_socket == tmp_path / "agent.sock"
+
+
+def test_the_history_is_written_as_a_page(run: Run, tmp_path: Path) -> None:
+    """Whole or not at all, and it says where; a place that cannot be written is an error with its name."""
+    (tmp_path / "state").mkdir()
+    now = datetime.now(UTC)
+    with_history = History(tmp_path / "state" / "history.sqlite")
+    for event, ago_s in (("disconnected", 60), ("connected", 30)):
+        at = (now - timedelta(seconds=ago_s)).isoformat().replace("+00:00", "Z")
+        with_history.record({"at": at, "event": event, "host": "web", "reason": "", "took_ms": 400})
+    with_history.flush(WITHIN_S)
+    with_history.close()
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    done = run("history", "--html", str(page))
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"Written: {page}, with 1 outage.\n", "")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert [p.name for p in tmp_path.iterdir() if "page" in p.name] == ["page.html"]
+    done = run("history", "--html", str(tmp_path / "missing" / "page.html"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "page.html cannot be written: No such file or directory" in done.stderr
+    assert run("history", "--html", str(page), "--json").returncode == 2

@@ -349,7 +349,9 @@ def test_a_program_that_is_given_up_is_ended(patient: Patient) -> None:
     pid_file = patient.folder / "pid"
     ssh = script(patient.folder / "ssh", f'echo $$ > {pid_file}; sleep 60; echo "never"')
     env = patient.env | {"TRAYAGENT_SSH": str(ssh)}
+    began = time.monotonic()
     (found,) = asyncio.run(carry_out("ssh", ssh_program.check, Case(places.find(env=env), env), 1.0)).findings
+    assert time.monotonic() - began < DEADLINE_S  # it sleeps twice as long
     assert found.code == "check-late"
     assert not alive(int(pid_file.read_text()))
 

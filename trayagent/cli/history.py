@@ -6,7 +6,7 @@ import argparse
 import json
 
 from trayagent.cli.durations import duration
-from trayagent.cli.out import say
+from trayagent.cli.out import clean, say
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ def add(commands: Any) -> None:
         metavar="TIME",
         help="default: 7d",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object")
+    form.add_argument("--html", metavar="FILE", help="write one page with charts, whole by itself")
     parser.set_defaults(carry_out=history)
 
 
 def history(args: argparse.Namespace) -> int:
-    """Print the outages, for people or as JSON."""
+    """Print the outages, for people or as JSON, or write them as a page."""
     from trayagent.cli import when
     from trayagent.config import places
     from trayagent.history.outages import outages
@@ -48,11 +50,13 @@ def history(args: argparse.Namespace) -> int:
 
     since = when.before(args.since_s)
     # An outage may have begun before the time that is asked for, so all are read and the ended ones left out.
-    every = outages(History(places.find(args.config).history_db).events(args.host))
-    found = [o for o in every if o.ended is None or when.read(o.ended) >= since]
+    events = History(places.find(args.config).history_db).events(args.host)
+    found = [o for o in outages(events) if o.ended is None or when.read(o.ended) >= since]
     if args.json:
         shown = [outage.as_json() for outage in found]
         say(json.dumps({"schema": SCHEMA, "since": when.rfc3339(since), "outages": shown}, indent=2))
+    elif args.html is not None:
+        _write_page(args.html, sorted({event["host"] for event in events if event.get("host")}), found, since)
     else:
         _print_for_people(found, args.since_s, when.now())
     return 0
@@ -80,3 +84,25 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
         middle, worst = took_ms[len(took_ms) // 2] / 1000, took_ms[-1] / 1000
         summary += f"; a recovery took {when.lasted(middle)} in the middle, {when.lasted(worst)} at worst"
     say(f"\n{summary}.")
+
+
+def _write_page(name: str, hosts: list[str], found: list[Outage], since: datetime) -> None:
+    """Write the page whole or not at all: a reader may have the old one open."""
+    from pathlib import Path
+
+    from trayagent.cli import when
+    from trayagent.errors import TrayagentError
+    from trayagent.history.charts import Period
+    from trayagent.history.page import page
+
+    file = Path(name).expanduser()
+    fresh = file.with_name(f".{file.name}.new")
+    text = page(hosts, found, Period(since, when.now()), when.lasted)
+    try:
+        fresh.write_text(text, encoding="utf-8", errors="replace")
+        fresh.replace(file)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        title, hint = f"{file} cannot be written: {error.strerror}.", "Name a file in a folder of your own."
+        raise TrayagentError(title, code="unwritable", hint=hint) from error
+    say(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")

@@ -1,0 +1,134 @@
+"""Charts of outages as fragments of HTML with inline SVG, that stretch with the page; pure.
+
+The SVG holds shapes only and is stretched; words stand beside it as text, so that they stay legible on a phone.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trayagent.history.outages import Outage
+
+Lasted = Callable[[float], str]
+"""A duration in seconds as a person says it."""
+
+# Upper ends in seconds: a recovery takes a second, what takes longer took a person or another network.
+STEPS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", "more")
+TICKS = 5
+MOST_BARS = 31
+"""Days of a month; of a longer time each bar is a week, or more."""
+MANY = 11
+"""Beyond so many bars their labels would run into each other."""
+_THIN = 0.15
+"""Per cent of the width: the shortest outage can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The time that is shown."""
+
+    since: datetime
+    until: datetime
+
+    def share(self, moment: datetime) -> float:
+        """Return where a moment lies, from 0 to 100; what is outside lies on the edge."""
+        whole = (self.until - self.since).total_seconds()
+        return min(max((moment - self.since).total_seconds() / whole * 100, 0.0), 100.0)
+
+    def seconds_of(self, outage: Outage) -> float:
+        """Return how much of an outage lies in the period, in seconds; one that goes on lasts until its end."""
+        begin, end = ends(outage, self)
+        return max((min(end, self.until) - max(begin, self.since)).total_seconds(), 0.0)
+
+
+def ends(outage: Outage, period: Period) -> tuple[datetime, datetime]:
+    """Return when an outage began and ended."""
+    end = datetime.fromisoformat(outage.ended) if outage.ended is not None else period.until
+    return datetime.fromisoformat(outage.began), end
+
+
+def text(words: object) -> str:
+    """Return words as the text of a page: no markup, no control characters."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(words))
+    return html.escape(plain)
+
+
+def moment(at: datetime) -> str:
+    """Return a moment in the reader's time zone."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def timeline(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    """Return a strip for each host, with its outages where they were."""
+    rows = [_strip(host, [o for o in outages if o.host == host], period, lasted) for host in hosts]
+    return f'<div class="timeline">{"".join(rows)}<span></span><div class="axis">{_ticks(period)}</div></div>'
+
+
+def recovery_times(took_s: Sequence[float]) -> str:
+    """Return how often a recovery took how long."""
+    counts = [0] * len(STEP_WORDS)
+    for seconds in took_s:
+        counts[sum(seconds >= step for step in STEPS_S)] += 1
+    return _bars([*zip(STEP_WORDS, counts, strict=True)])
+
+
+def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
+    """Return how many outages began on each day, or in each stretch of days where there are too many."""
+    first = period.since.astimezone().date()
+    days = (period.until.astimezone().date() - first).days + 1
+    size = -(-days // MOST_BARS)
+    if size > 1:
+        size = max(size, 7)
+    counts = [0] * -(-days // size)
+    for outage in outages:
+        day = (datetime.fromisoformat(outage.began).astimezone().date() - first).days
+        if 0 <= day < days:
+            counts[day // size] += 1
+    labels = [f"{first + timedelta(days=number * size):%d %b}" for number in range(len(counts))]
+    return _bars([*zip(labels, counts, strict=True)])
+
+
+def _strip(host: str, outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    shapes = "".join(_gap(outage, period, lasted) for outage in outages)
+    strip = f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{len(outages)} outages">'
+    strip += f'<rect class="well" width="100" height="10"/>{shapes}</svg>'
+    return f'<span class="host">{text(host)}</span>{strip}'
+
+
+def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:
+    begin, end = ends(outage, period)
+    left, right = period.share(begin), period.share(end)
+    width = max(right - left, _THIN)
+    took = "still" if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
+    said = f"{outage.host}: {moment(begin)}, {took}: {outage.reason}"
+    left = min(left, 100 - width)
+    return (
+        f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(said)}</title></rect>'
+    )
+
+
+def _ticks(period: Period) -> str:
+    step = (period.until - period.since) / (TICKS - 1)
+    form = "%H:%M" if period.until - period.since <= timedelta(days=2) else "%d %b"
+    moments = [(period.since + step * number).astimezone() for number in range(TICKS)]
+    return "".join(f"<span>{at.strftime(form)}</span>" for at in moments)
+
+
+def _bars(columns: Sequence[tuple[str, int]]) -> str:
+    highest = max((count for _, count in columns), default=0) or 1
+    kind = "bars many" if len(columns) > MANY else "bars"
+    return f'<div class="{kind}">{"".join(_bar(label, count, highest) for label, count in columns)}</div>'
+
+
+def _bar(label: str, count: int, highest: int) -> str:
+    height = count / highest * 100
+    return (
+        f'<div><span class="count">{count or ""}</span>'
+        '<svg viewBox="0 0 10 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="bar" y="{100 - height:.1f}" width="10" height="{height:.1f}"/></svg>'
+        f'<span class="label">{text(label)}</span></div>'
+    )

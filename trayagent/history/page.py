@@ -1,0 +1,113 @@
+"""One page about a time: whole by itself, without scripts, light or dark as the reader's system is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from trayagent.history.charts import (
+    Lasted,
+    Period,
+    ends,
+    moment,
+    outages_by_day,
+    recovery_times,
+    text,
+    timeline,
+)
+from trayagent.history.outages import Outage
+
+MOST_ROWS = 500
+"""Outages in the table; the charts have them all."""
+
+STYLE = Path(__file__).with_name("page.css")
+HEAD = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+)
+
+
+def page(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    """Return the page of these hosts and of the outages that touch the period, oldest first."""
+    title = f"Outages from {moment(period.since)} to {moment(period.until)}"
+    parts = [
+        f"{HEAD}<title>{text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>",
+        f"<h1>Outages of ssh connections</h1><p>{moment(period.since)} to {moment(period.until)}, by trayagent</p>",
+        *(_report(hosts, outages, period, lasted) if outages else _nothing(hosts)),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _nothing(hosts: Sequence[str]) -> list[str]:
+    of = f" of {len(hosts)} host{'' if len(hosts) == 1 else 's'}" if hosts else ""
+    return [f"<h2>No outage{of}</h2>", "<p>Nothing was lost in this time, or no agent was running.</p>"]
+
+
+def _report(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> list[str]:
+    took_s = [o.took_ms / 1000 for o in outages if o.took_ms is not None]
+    shown = sorted({*hosts, *(o.host for o in outages)})
+    return [
+        _tiles(outages, took_s, period, lasted),
+        f"<h2>When</h2>{timeline(shown, outages, period, lasted)}",
+        *([f"<h2>How long a recovery took</h2>{recovery_times(took_s)}"] if took_s else []),
+        f"<h2>How often</h2>{outages_by_day(outages, period)}",
+        f"<h2>Hosts</h2>{_by_host(shown, outages, period, lasted)}",
+        _each(outages, period, lasted),
+    ]
+
+
+def _tiles(outages: Sequence[Outage], took_s: Sequence[float], period: Period, lasted: Lasted) -> str:
+    longest = max(period.seconds_of(outage) for outage in outages)
+    tiles = [
+        (str(len(outages)), "outage" if len(outages) == 1 else "outages"),
+        (lasted(median(took_s)) if took_s else "-", "the median recovery"),
+        (lasted(max(took_s)) if took_s else "-", "the slowest recovery"),
+        (lasted(longest), "the longest outage"),
+    ]
+    cells = (f"<div><b>{text(value)}</b><span>{text(what)}</span></div>" for value, what in tiles)
+    return f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def _by_host(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    whole = (period.until - period.since).total_seconds()
+    rows = []
+    for host in hosts:
+        own = [o for o in outages if o.host == host]
+        away = [period.seconds_of(o) for o in own]
+        took_s = [o.took_ms / 1000 for o in own if o.took_ms is not None]
+        rows.append(
+            (
+                host,
+                str(len(own)),
+                lasted(sum(away)) if own else "-",
+                f"{max(1 - sum(away) / whole, 0.0):.2%}",
+                lasted(median(took_s)) if took_s else "-",
+            )
+        )
+    return _table(("host", "outages", "away", "there", "a recovery took"), rows, numbers={1, 2, 3, 4})
+
+
+def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    rows = []
+    for outage in reversed(outages[-MOST_ROWS:]):
+        begin, _ = ends(outage, period)
+        going = f"{lasted(period.seconds_of(outage))}, still"
+        took = lasted(outage.took_ms / 1000) if outage.took_ms is not None else ""
+        duration = going if outage.duration_ms is None else lasted(outage.duration_ms / 1000)
+        rows.append((moment(begin), outage.host, duration, took, outage.reason))
+    what = "Each outage" if len(outages) <= MOST_ROWS else f"The last {MOST_ROWS} of {len(outages)} outages"
+    table = _table(("began", "host", "lasted", "back in", "why"), rows, numbers={2, 3})
+    return f"<details><summary>{what}</summary>{table}</details>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: set[int]) -> str:
+    def cell(tag: str, column: int, words: str) -> str:
+        kind = ' class="number"' if column in numbers else ""
+        return f"<{tag}{kind}>{text(words)}</{tag}>"
+
+    lines = ["".join(cell("th", column, words) for column, words in enumerate(head))]
+    lines += ["".join(cell("td", column, words) for column, words in enumerate(row)) for row in rows]
+    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
