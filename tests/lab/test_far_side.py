@@ -113,8 +113,7 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
         agent.wait_forwards(HOST, {"remote": "open"})
         assert reached(lab)
         until("the old ones are gone", lambda: not any(map(alive, old)))
-    assert len(kept(agent)) == 1
-    assert server.logins() == 4
+    until("only the living one is on record", lambda: len(kept(agent)) == 1)
     assert "Address already in use" in server.said()  # of an earlier boot: ended only once it was in the way,
     assert "forward-failed" not in log_of(agent)  # and then at once
 
@@ -179,7 +178,7 @@ def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
     events.wait("connected", HOST)
     events.wait("forward-open", HOST)
     reached_by_socket(lab)
-    assert not alive(old)
+    until("the old session is gone", lambda: not alive(old))
     assert agent.cli("reconnect", HOST).returncode == 0
     agent.wait_forwards(HOST, {"remote": "open"})
     reached_by_socket(lab)
