@@ -50,6 +50,17 @@ class AtTerminal:
         self.expect(prompt)
         self.enter(f"{text}\n")
 
+    def interrupt(self, deadline_s: float = DEADLINE_S) -> int:
+        """Press Ctrl-C until it has ended, and return its exit status.
+
+        One that comes between ssh's prompt and its read(2) is lost (readpassphrase.c); no person is that quick.
+        """
+        limit = time.monotonic() + deadline_s
+        while self._child.poll() is None and time.monotonic() < limit:
+            self.enter("\x03")
+            self._read(time.monotonic() + 10 * _POLL_S)
+        return self.ended()
+
     def ended(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait for the command's end, and return its exit status; the terminal may have other users still."""
         limit = time.monotonic() + deadline_s

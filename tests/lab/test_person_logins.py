@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,15 @@ def is_ssh(pid: int) -> bool:
         return alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"
     except OSError:  # it ended while we looked
         return False
+
+
+def command_at_work(lab: Lab, name: str) -> int:
+    """Return the pid of a trayagent command that runs in the laptop."""
+    for pid in lab.laptop.pids():
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if words[0] == sys.executable and words[1:4] == ["-m", "trayagent", name]:
+            return pid
+    raise AssertionError(f"no trayagent {name} runs")
 
 
 def leftovers(lab: Lab, agent: Agent) -> list[str]:
@@ -162,8 +172,7 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: A
         assert "trayagent login web01" in terminal.shown
     with login(lab, agent) as terminal:
         terminal.expect("assword: ")
-        terminal.enter("\x03")
-        assert terminal.ended() == 128 + signal.SIGINT
+        assert terminal.interrupt() == 128 + signal.SIGINT
     agent.wait_state("web01", "needs-sign-in")
     until("nothing is left", lambda: not leftovers(lab, agent))
     with login(lab, agent) as terminal:
@@ -172,6 +181,11 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: A
         terminal.close()
         agent.wait_state("web01", "needs-sign-in")
     until("nothing is left", lambda: not leftovers(lab, agent))
+    with login(lab, agent) as terminal:
+        terminal.expect("assword: ")
+        os.kill(command_at_work(lab, "login"), signal.SIGKILL)  # and the ssh that it started still asks
+        agent.wait_state("web01", "needs-sign-in")
+        until("nothing is left", lambda: not leftovers(lab, agent))
     before = refused_in_silence(sshd)
     done = agent.cli("reconnect", "web01")
     assert done.returncode == 1
@@ -262,17 +276,32 @@ def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth
 
 
 def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent) -> None:
-    """No network, and a name that ssh refuses: 1 at once, with what to do."""
+    """No network, and names that ssh refuses: 1 at once, with what is wrong."""
     server(lab)
     agent.start(CONFIG)
     agent.wait_state("web01", "connected")
     lab.leave("home")
     agent.wait_state("web01", "offline")
-    done = agent.cli("login", "web01")
-    assert done.returncode == 1
-    assert "No network leads there" in done.stderr
+    with login(lab, agent) as terminal:
+        assert terminal.ended() == 1
+        assert "No network leads there" in terminal.shown
+    lab.join("home")
     for name in ("-oProxyCommand=id", "two words", "a\nb"):
-        assert agent.cli("login", "--", name).returncode in {1, 2}
+        with AtTerminal(lab.laptop, agent.command("login", "--", name), agent.env) as terminal:
+            assert terminal.ended() == 1
+            assert "trayagent: " in terminal.shown
+
+
+def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, agent: Agent) -> None:
+    """As from cron: refused at once, with what to do; the server hears nothing."""
+    sshd = server(lab, "PasswordAuthentication yes")
+    lab.ssh_config({"web01": {**SERVER, "PubkeyAuthentication": "no"}})
+    agent.start("")
+    done = lab.laptop.run(agent.command("login", "web01"), env={**agent.env, "DISPLAY": ""})
+    assert done.returncode == 1
+    assert "no terminal to ask at" in done.stderr
+    assert "SSH_ASKPASS" in done.stderr
+    assert "Connection from" not in sshd.said()
 
 
 @pytest.mark.root

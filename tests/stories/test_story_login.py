@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core import events as e
@@ -117,6 +119,28 @@ def test_the_network_may_change_while_a_person_types(story: Story) -> None:
     assert not story.actions or not [x for x in story.actions if isinstance(x, (Dial, Abort))]
     succeeds(story)
     assert story.shown("web") == "connected"
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_who_gives_up_after_the_network_changed_sets_off_nothing(story: Story, up: bool) -> None:
+    """Nobody's word is carried out in their place, with a living master or without."""
+    if up:
+        story.connected(scene=HOME)
+        story.after(60)
+    else:
+        story.network(HOME)
+        story.configured(web=ALWAYS)
+        story.resolved("web")
+        story.started()
+        story.fails("web", "auth")
+    begins(story)
+    attempt = story.host("web").attempt
+    assert attempt is not None
+    story.forget()
+    story.after(5).network(CAFE)
+    story.after(1).post(e.LoginGivenUp(story.t, "web", attempt.id), "given up")
+    assert not story.host("web").by_user
+    assert [x for x in story.did(Dial) if isinstance(x, Dial) and x.purpose == "user"] == []
 
 
 def test_a_login_that_is_given_up_leaves_everything_as_it_was(story: Story) -> None:

@@ -37,6 +37,7 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     Any name that ssh understands. Starts an agent if none runs. `tell` takes a line for the person; ssh's own
     questions and complaints go to the terminal (or to $SSH_ASKPASS, as ssh(1) says). Raises TrayagentError.
     """
+    _see_that_ssh_can_ask(os.environ)
     log_file = ensure_agent()
     if log_file is not None:
         tell(f"No agent was running. One is started; it logs to {log_file}")
@@ -57,6 +58,15 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     title = problem["title"] if host in problem["title"] else f"{host}: {problem['title']}"
     kept = " (the old connection is kept)" if outcome["state"] == "connected" else ""
     raise TrayagentError(f"{title}{kept}", hint=problem["hint"])
+
+
+def _see_that_ssh_can_ask(env: Mapping[str, str]) -> None:
+    """Raise TrayagentError where it could not: it would offer the server empty passwords instead."""
+    by_windows = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY") or env.get("SSH_ASKPASS_REQUIRE") == "force"
+    with _terminal() as tty:
+        if tty is None and not by_windows:
+            hint = "Run it in a terminal, or with SSH_ASKPASS and SSH_ASKPASS_REQUIRE=force"
+            raise TrayagentError("There is no terminal to ask at.", code="no-terminal", hint=hint)
 
 
 def _ask(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:

@@ -59,8 +59,6 @@ def _await_answer(turn: Turn, host: Host) -> Step:
 
 def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
     """Leave an attempt alone as long as its own address still holds."""
-    if attempt.at_prompt:
-        return False, None
     if attempt.ready is not None:
         return put_in_place(turn, host, attempt, 1, "master=none control=ready")
     knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
