@@ -3,6 +3,7 @@
 # make bench   how fast, measured beside the alternatives
 # make lint    style and types
 # make deb     the package for Debian 12, in dist/
+# make fleet-check  the Ansible role: ansible-lint, and a run against a real sshd
 # make fresh   demo, package and tests in a Debian 12 made for it (as root, with debootstrap)
 #
 # Each sets up .venv by itself. Wanted beforehand: git, make, Python 3.11 or newer with venv.
@@ -26,7 +27,7 @@ AT_ONCE := 3
 # Tools that were only unpacked, see installers/lab-tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test bench lint deb fresh
+.PHONY: help demo test bench lint deb fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -63,3 +64,7 @@ deb: .venv/.for-use
 
 fresh:
 	@installers/fresh/check $(ARGS)
+
+fleet-check: .venv/.for-development
+	@installers/lab-tools $(LAB_TOOLS)
+	@installers/fleet/check

@@ -1,0 +1,159 @@
+"""The role for many boxes, run by the real Ansible over a real sshd in the laboratory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.config.load import load
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import UNAVAILABLE, Lab
+from trayagent.sandbox.plan import SERVER
+
+ROOT = Path(__file__).parents[2]
+ROLE = ROOT / "installers" / "fleet" / "roles" / "trayagent"
+CONFIG = {
+    "agent": {"notify": "none", "history": "30d"},
+    "hosts": {"control.example.net": {"remote": ["22221:localhost:22"], "reap": True}, "böx": {}},
+    "vpns": {"corp": {"interface": "tun*", "sign_in": ["true", "a 'b' \\c"]}},
+    "hooks": {"connected": ["/bin/true"]},
+}  # fmt: skip
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+needs_ansible = pytest.mark.skipif(
+    shutil.which("ansible-playbook") is None, reason="`make fleet-check` gets Ansible and runs this"
+)
+
+
+class Boxes:
+    """One box that is managed from the laptop, with everything below the laboratory's folder."""
+
+    def __init__(self, lab: Lab, wheels: Path) -> None:
+        self.lab = lab
+        self._folder = lab.files.home
+        self.home = lab.files.far_home
+        self.root = self.home / ".local" / "share" / "trayagent"
+        (self._folder / "boxes.ini").write_text(f"web01 ansible_python_interpreter={sys.executable}\n")
+        self.vars: dict[str, Any] = {
+            "trayagent_wheels": str(wheels),
+            "trayagent_python": os.path.realpath(sys.executable),
+            "trayagent_manage_system": False,
+            "trayagent_config": CONFIG,
+            "trayagent_textfile_folder": "/var/lib/node exporter",
+            "trayagent_known_hosts": [
+                {"name": "control.example.net", "key": f"control.example.net {_key()}"}
+            ],
+        }
+
+    def play(self, **changed: Any) -> dict[str, int]:
+        """Run the role; return how many tasks did what."""
+        self.vars |= changed
+        play = [{"hosts": "all", "roles": [{"role": str(ROLE)}], "vars": self.vars}]
+        book = self._folder / "book.json"
+        book.write_text(json.dumps(play))
+        path = f"{shutil.which('ansible-playbook')}"
+        env = {
+            "PATH": f"{Path(path).parent}:{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": str(self._folder / "ansible"),
+            "ANSIBLE_SSH_ARGS": f"-F {self.lab.files.ssh / 'config'} -o ControlMaster=auto -o ControlPersist=60s",
+            "ANSIBLE_PIPELINING": "1",
+        }
+        words = [path, "-i", str(self._folder / "boxes.ini"), str(book)]
+        done = self.lab.laptop.run(words, env=env, deadline_s=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [recap] = re.findall(r"^web01 +: (.*)$", done.stdout, re.MULTILINE)
+        return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", recap)}
+
+    def trayagent(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the installed program on the box."""
+        return self.lab.server.run([str(self.home / ".local/bin/trayagent"), *words])
+
+
+def _key() -> str:
+    return "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHhoc3Rha2V5b2ZhdGVzdHRoYXRuYW1lc25vYm9keTAx"
+
+
+@pytest.fixture
+def boxes() -> Iterator[Boxes]:
+    """Start a box, and build the wheels for it."""
+    try:
+        lab = Lab()
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE:
+            pytest.skip(str(error))
+        raise
+    with lab:
+        wheels = lab.files.home / "wheels"
+        words = [sys.executable, "-m", "pip", "--quiet", "wheel", "--wheel-dir", str(wheels), str(ROOT)]
+        subprocess.run(words, check=True, timeout=300)
+        lab.join("home")
+        lab.sshd()
+        lab.ssh_config({"web01": {"HostName": SERVER}})
+        yield Boxes(lab, wheels)
+
+
+@needs_ansible
+def test_the_role_installs_changes_nothing_twice_and_completes_what_was_interrupted(boxes: Boxes) -> None:
+    """A box that runs the agent with the configuration it was given, and only what differs is ever changed."""
+    first = boxes.play()
+    assert first["failed"] == 0
+    assert boxes.trayagent("--version").stdout.startswith("trayagent ")
+    written = load(boxes.home / ".config/trayagent/config.toml")
+    assert set(written.hosts) == set(CONFIG["hosts"])
+    assert written.vpns["corp"].sign_in == ("true", "a 'b' \\c")
+    assert written.agent.history == "30d"
+    units = boxes.home / ".config/systemd/user"
+    assert (units / "default.target.wants/trayagent.service").resolve() == units / "trayagent.service"
+    assert (units / "timers.target.wants/trayagent-metrics.timer").exists()
+    if shutil.which("systemd-analyze"):
+        verified = boxes.lab.server.run(
+            ["systemd-analyze", "--user", "verify", str(units / "trayagent-metrics.timer")]
+        )
+        assert "error" not in verified.stderr.lower()
+
+    assert boxes.play()["changed"] == 0
+
+    [whole] = boxes.root.glob("venv-*/installed-whole")
+    whole.unlink()  # as if it had been interrupted before its last step
+    (whole.parent / "bin" / "trayagent").unlink()
+    assert boxes.play()["changed"] > 0
+    assert boxes.trayagent("--version").returncode == 0
+
+    fewer = boxes.play(trayagent_config={"hosts": {"control.example.net": {"connect": "never"}}})
+    assert fewer["changed"] == 1
+    _runs(boxes)
+    _refuses_what_cannot_be(boxes)
+
+
+def _refuses_what_cannot_be(boxes: Boxes) -> None:
+    """The role fails at that task and names the key; the file that was there stays."""
+    config = boxes.home / ".config/trayagent/config.toml"
+    before = config.read_text()
+    with pytest.raises(AssertionError, match="there is no such key") as failed:
+        boxes.play(trayagent_config={"hosts": {"web": {"colour": "blue"}}})
+    assert "Traceback" not in str(failed.value)
+    assert config.read_text() == before
+
+
+def _runs(boxes: Boxes) -> None:
+    """The agent starts as the unit starts it, and knows its host."""
+    agent = boxes.lab.server.popen([str(boxes.home / ".local/bin/trayagent"), "run", "--no-tray"])
+    try:
+        limit = time.monotonic() + 30
+        while (done := boxes.trayagent("status", "--json")).returncode:
+            assert time.monotonic() < limit, done.stderr
+        assert [host["name"] for host in json.loads(done.stdout)["hosts"]] == ["control.example.net"]
+    finally:
+        agent.terminate()
+        agent.wait(10)
