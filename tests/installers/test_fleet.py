@@ -22,7 +22,7 @@ from trayagent.sandbox.plan import SERVER
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "installers" / "fleet" / "roles" / "trayagent"
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "agent": {"notify": "none", "history": "30d"},
     "hosts": {"control.example.net": {"remote": ["22221:localhost:22"], "reap": True}, "böx": {}},
     "vpns": {"corp": {"interface": "tun*", "sign_in": ["true", "a 'b' \\c"]}},
