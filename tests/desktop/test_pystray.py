@@ -109,3 +109,31 @@ def test_an_update_sends_pystray_only_what_changed() -> None:
     tray.show(look(GREEN))
     assert tray._icon.said == ["run_detached", "title", "menu", "icon", "title", "menu"]
     assert image(look(GREEN)).getpixel((5, 5)) == (*GREEN, 255)
+
+
+def test_each_kind_of_pystrays_items_is_told_as_what_it_is() -> None:
+    """Its checked items are boxes unless they say radio; what cannot be chosen has no number's meaning."""
+    pystray = import_pystray()
+    chosen: list[str] = []
+    item = pystray.MenuItem
+    menu = pystray.Menu(
+        item("plain", lambda: chosen.append("plain")),
+        item("box", lambda: None, checked=lambda _: True),
+        item("one of", lambda: None, checked=lambda _: False, radio=True),
+        pystray.Menu.SEPARATOR,
+        item("more", pystray.Menu(item("below", lambda: chosen.append("below"), enabled=False))),
+    )
+    icon = linux_icon()("test", image(look(RED)), "a title", menu)
+    entries = icon._entries(icon.menu, ())
+    told = [(e.label, e.kind, e.checked, e.enabled) for e in (*entries, *entries[-1].children)]
+    assert told == [
+        ("plain", "action", False, True),
+        ("box", "checkbox", True, True),
+        ("one of", "radio", False, True),
+        ("", "separator", False, True),
+        ("more", "submenu", False, True),
+        ("below", "action", False, False),
+    ]
+    for entry in (*entries, *entries[-1].children):
+        icon._activated(entry.key)
+    assert chosen == ["plain", "below"]
