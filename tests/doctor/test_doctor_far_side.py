@@ -211,6 +211,8 @@ def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
         "connection", "add", "type", "wireguard", "con-name", "Corp VPN", "ifname", "wg0", "autoconnect", "no"
     )
     assert scene.examine().well("VPNs")
+    scene.agent.configure(f'{CONFIG}[vpns.corp]\nnetworkmanager = "Other VPN"\n')
+    assert 'It has: "Corp VPN"' in scene.examine().one("vpn-unknown", "problem", "VPNs")["remedy"]
 
 
 def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
