@@ -236,6 +236,24 @@ def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
     assert read_answer([]).sshd == {}
 
 
+def test_a_far_side_is_asked_without_an_agent_but_never_through_a_hole(scene: Scene) -> None:
+    """What is sent while the network is away makes a living connection slower to return."""
+    scene.lab.link_down()
+    try:
+        scene.agent.wait_state("plain", "offline")
+        away = scene.examine()
+        scene.agent.stop()
+        alone = scene.examine()
+    finally:
+        scene.lab.link_up()
+    assert not [f for report in (away, alone) for f in report.findings if f["topic"] == "far side"]
+    assert not {"check-late", "check-failed"} & (away.ailing | alone.ailing)
+    until("the far side answers", lambda: "ok" in of(scene.examine(), "plain"))
+    scene.agent.start(CONFIG)
+    for name in CONNECTED:
+        scene.agent.wait_state(name, "connected")
+
+
 @pytest.mark.parametrize(
     ("allowed", "host", "refused"),
     [

@@ -145,8 +145,8 @@ def _twins(case: Case) -> Iterator[Finding]:
 async def _for_everybody(case: Case) -> list[Finding]:
     """Ask for a name that cannot exist: a ControlPath that it shares is everybody's."""
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
-    if not paths:
-        return []
+    if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
+        return []  # ssh would look the name up
     config = str(case.places.ssh_config) if case.places.ssh_config is not None else None
     try:
         nobody = await resolve(NOBODY, ssh=case.places.ssh, config=config)

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trayagent.config.model import Host
+from trayagent.core.paths import default_routes
 from trayagent.core.resolved import Resolved
 from trayagent.doctor.asking import aside
 from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.net.choose import read_once
 from trayagent.ssh.farside import oneshot
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.process import read
@@ -67,6 +69,8 @@ async def check(case: Case) -> Iterable[Finding]:
 
 
 async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+    if not _is_carried(case, name):
+        return []
     pid = await aside(lambda: case.master(name))
     process = read(pid) if pid is not None else None
     if process is None or process.comm != "ssh":
@@ -86,6 +90,13 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
     far = read_answer(lines)
     summary = ", ".join([far.shell or "sh", *sorted(far.tools)])
     return [*judged(name, host, resolved, far)] or [ok(f"{name}: {summary}", host=name)]
+
+
+def _is_carried(case: Case, name: str) -> bool:
+    """Report whether something may be sent: what is sent into a hole makes the connection slower to return."""
+    if case.view is not None:
+        return case.state(name) == "connected"
+    return bool(default_routes(read_once()))
 
 
 def read_answer(lines: Iterable[str]) -> Far:

@@ -93,6 +93,11 @@ def look() -> Environment:
     return Environment(sys.platform, netlink=works(NETLINK_ROUTE), logind=system_bus_exists())
 
 
+def read_once() -> Snapshot:
+    """Return the network as it is now, by the reader that this machine gets; raises NetlinkError."""
+    return _reader(choose(look()).reader)()
+
+
 def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
     """Start the chosen watchers on the running loop; one that cannot start is named in `problems`.
 
