@@ -58,7 +58,9 @@ class AtTerminal:
         limit = time.monotonic() + deadline_s
         while self._child.poll() is None and time.monotonic() < limit:
             self.enter("\x03")
-            self._read(time.monotonic() + 10 * _POLL_S)
+            again = time.monotonic() + 3.0  # a second one would be for the command, no longer for ssh
+            while self._child.poll() is None and time.monotonic() < again:
+                self._read(time.monotonic() + _POLL_S)
         return self.ended()
 
     def ended(self, deadline_s: float = DEADLINE_S) -> int:
