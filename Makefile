@@ -18,8 +18,8 @@ TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManage
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
-# For completions, manual page and scripts.
-TEST_TOOLS += zsh fish groff shellcheck
+# For completions, manual page, scripts and package.
+TEST_TOOLS += zsh fish groff shellcheck strip
 
 # Tests at once: most of them wait for a network, a panel or an sshd, not for a processor.
 AT_ONCE := 3

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from installers.linux import deb_parts
+
+ROOT = Path(__file__).parents[2]
+SITE = "usr/lib/trayagent/lib/python3.11/site-packages"
+
+
+def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project, and return how it ended."""
+    return subprocess.run(
+        words, env=os.environ | env, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the package; skip where the tools or the package index are missing, but not in CI."""
+    for tool in ("dpkg-deb", "strip"):
+        if shutil.which(tool) is None:
+            assert not os.environ.get("CI"), f"{tool} is missing"
+            pytest.skip(f"{tool} is missing")
+    into = (
+        tmp_path_factory.getbasetemp().parent
+        / f"deb-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    )
+    into.mkdir(exist_ok=True)
+    with (into / "lock").open("w") as lock:  # the workers of one run share it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (built := list(into.glob("trayagent_*.deb"))):
+            _build(into)
+            built = list(into.glob("trayagent_*.deb"))
+    [package] = built
+    return package
+
+
+def _build(into: Path) -> None:
+    done = run("installers/linux/build-deb.sh", into, SOURCE_DATE_EPOCH="1767312000")
+    if "No matching distribution" in done.stderr and not os.environ.get("CI"):
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+    assert f"sudo apt-get install {into}/trayagent_" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def tree(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the package's files, unpacked."""
+    into = tmp_path_factory.mktemp("deb") / "tree"
+    assert run("dpkg-deb", "--raw-extract", package, into).returncode == 0
+    return into
+
+
+@pytest.mark.slow
+def test_the_package_says_what_it_needs(tree: Path) -> None:
+    """The Python that its compiled parts are for and no other, one architecture, and what Debian has itself."""
+    control = (tree / "DEBIAN" / "control").read_text()
+    depends = re.findall(r"^Depends: (.*)$", control, re.MULTILINE)[0]
+    assert "python3 (>= 3.11), python3 (<< 3.12)" in depends
+    assert "openssh-client" in depends
+    assert all(name in depends for name in deb_parts.FROM_DEBIAN.values())
+    assert re.search(r"^Architecture: (amd64|arm64)$", control, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_everything_has_its_place(tree: Path) -> None:
+    """The command, the unit, page, completions, desktop file and icons; nobody but root may write them."""
+    for path in (
+        "usr/bin/trayagent",
+        "usr/lib/systemd/user/trayagent.service",
+        "usr/share/man/man1/trayagent.1.gz",
+        "usr/share/bash-completion/completions/trayagent",
+        "usr/share/zsh/vendor-completions/_trayagent",
+        "usr/share/fish/vendor_completions.d/trayagent.fish",
+        "usr/share/applications/trayagent.desktop",
+        "usr/share/icons/hicolor/scalable/apps/trayagent.svg",
+        "usr/share/icons/hicolor/48x48/apps/trayagent.png",
+        "usr/share/doc/trayagent/copyright",
+    ):
+        assert os.path.lexists(tree / path), path
+    files = [path for path in (tree / "usr").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if path.stat().st_mode & 0o022]
+    assert not [path for path in files if path.suffix == ".pyc" or path.name == "RECORD"]
+    assert os.access(tree / "usr/bin/trayagent", os.X_OK)
+    unit = (tree / "usr/lib/systemd/user/trayagent.service").read_text()
+    assert "\nExecStart=/usr/bin/trayagent run\n" in unit
+    assert "trayagent uninstall" not in unit
+
+
+@pytest.mark.slow
+def test_what_it_carries_is_what_debian_lacks(tree: Path) -> None:
+    """Each dependency comes from the one or from the other, and its licence is told."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[=;<>]", name)[0] for name in project["dependencies"]}
+    carried = {path.name.split("-")[0].replace("_", "-") for path in (tree / SITE).glob("*.dist-info")}
+    assert carried | set(deb_parts.FROM_DEBIAN) == wanted | {"trayagent"}
+    assert not carried & set(deb_parts.FROM_DEBIAN)
+    told = (tree / "usr/share/doc/trayagent/copyright").read_text()
+    for folder in (tree / SITE).iterdir():
+        if folder.is_dir() and folder.suffix != ".dist-info" and folder.name != "trayagent":
+            assert f"/*/{folder.name}" in told, folder.name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="its compiled parts are for Python 3.11")
+def test_the_program_in_it_starts(tree: Path) -> None:
+    """By this Python with the package's own folder, in front of everything else."""
+    done = run(sys.executable, "-P", "-m", "trayagent", "--version", PYTHONPATH=str(tree / SITE))
+    assert done.stdout.startswith("trayagent "), done.stderr
+    code = (
+        "import dbus_fast, msgspec, netifaces, watchdog, trayagent as t; print(t.__file__, msgspec.__file__)"
+    )
+    done = run(sys.executable, "-P", "-c", code, PYTHONPATH=str(tree / SITE))
+    assert done.stdout.count(str(tree)) == 2, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed; `make fresh` runs it")
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    """Neither errors nor warnings; what is overridden has its reason beside it."""
+    done = run("lintian", "--fail-on", "error,warning", "--allow-root", package)
+    assert done.returncode == 0, done.stdout
+    overrides = (ROOT / "installers" / "linux" / "lintian-overrides").read_text().split("\n\n")
+    assert all(part.startswith("# ") for part in overrides if part.strip())
