@@ -22,6 +22,7 @@ from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 # The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 
+_MACHINES_JOBS = ("/etc/systemd", "/etc/cron.d")
 
 # The far side has one of its own; the laboratory lies here because the path is short everywhere.
 TMP = "/tmp"  # noqa: S108 - only mkdtemp makes something in it
@@ -63,8 +64,9 @@ class Files:
         (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM lets nobody in
 
     def laptop_mounts(self) -> list[list[str]]:
-        """Return the steps of the laptop's mount namespace."""
-        return [["sysfs", "lab", "/sys"], *self._covers("passwd-laptop")]
+        """Return the steps of the laptop's mount namespace; the machine's units and crontabs are not its own."""
+        emptied = [["tmpfs", "lab", folder] for folder in _MACHINES_JOBS if Path(folder).is_dir()]
+        return [["sysfs", "lab", "/sys"], *emptied, *self._covers("passwd-laptop")]
 
     def far_mounts(self) -> list[list[str]]:
         """Return the steps of the mount namespace of every other node.
