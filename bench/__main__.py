@@ -7,30 +7,52 @@ import shutil
 import statistics
 import sys
 
-from bench import decision, icon, recovery, resting
+from bench import attaching, decision, icon, recovery, resting
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
+
+ATTACH = "attach"
+KEYS = (*SCENARIOS, ATTACH)
 
 
 def main() -> int:
     """Measure, print, and return 1 when a bound was missed."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(SCENARIOS)})")
+    parser.add_argument("scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)})")
     parser.add_argument("-n", "--runs", type=int, default=5, help="runs of each (5)")
     parser.add_argument(
         "--peers", action="store_true", help="measure the alternatives too, once each (minutes)"
     )
     args = parser.parse_args()
-    unknown = [s for s in args.scenarios if s not in SCENARIOS]
+    unknown = [s for s in args.scenarios if s not in KEYS]
     if unknown:
-        parser.error(f"no scenario {unknown[0]}; there are {' '.join(SCENARIOS)}")
+        parser.error(f"no scenario {unknown[0]}; there are {' '.join(KEYS)}")
     say(
         f"round trip {recovery.RTT_MS:.0f} ms; seconds from t0 to the first byte; ratio to a cold ssh of the same run"
     )
-    missed = [measure(SCENARIOS[key], args.runs, args.peers) for key in args.scenarios or SCENARIOS]
+    wanted = args.scenarios or KEYS
+    missed = [measure(SCENARIOS[key], args.runs, args.peers) for key in wanted if key in SCENARIOS]
+    if ATTACH in wanted:
+        missed.append(attach(args.runs))
     if not args.scenarios:
         missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
+
+
+def attach(runs: int) -> bool:
+    """Print how soon a terminal is back in its session, and what staying costs; report whether a bound was missed."""
+    say(f"\n{ATTACH}  another network, gap 0: the first byte of tmux at a terminal that stays attached")
+    if not attaching.possible():
+        say("  not measured: sshd of an ordinary user has no terminals in a namespace; run it as root")
+        return False
+    cold, ours, median, worst = attaching.measure(runs)
+    switches, rss_mb = attaching.idle(60.0)
+    row("cold ssh -t … tmux new-session -A", cold, 1.0, None)
+    row("trayagent attach", ours, ours / cold, None)
+    bound = attaching.BOUND_RTTS
+    say(f"  round trips above cold: median {median:+.1f}, worst {worst:+.1f} (bound {bound:+.0f})")
+    say(f"  idle for 60 s: {switches} context switches (bound 1); RSS {rss_mb:.1f} MB")
+    return median > bound or switches > 1
 
 
 def decisions(runs: int) -> bool:

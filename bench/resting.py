@@ -30,9 +30,9 @@ async def _idle(seconds: float) -> tuple[int, float]:
             if agent.pid is None:
                 raise RuntimeError("the agent ended")
             await asyncio.sleep(5)  # what starting left to do
-            before = _switches(agent.pid)
+            before = own_switches(agent.pid)
             await asyncio.sleep(seconds)
-            found = _switches(agent.pid) - before, _rss_mb(agent.pid)
+            found = own_switches(agent.pid) - before, rss_mb(agent.pid)
         watcher.leave()
     return found
 
@@ -71,7 +71,8 @@ def _seconds(lab: Lab, words: list[str], env: dict[str, str]) -> float:
     return time.monotonic() - begin
 
 
-def _switches(pid: int) -> int:
+def own_switches(pid: int) -> int:
+    """Return the context switches of a process so far, in all its threads."""
     found = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         for line in (task / "status").read_text().splitlines():
@@ -80,6 +81,7 @@ def _switches(pid: int) -> int:
     return found
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """Return the memory of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

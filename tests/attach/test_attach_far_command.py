@@ -153,7 +153,7 @@ def orphans() -> Iterator[list[Orphan]]:
 
 
 def test_an_attempt_after_a_dead_one_hangs_up_its_own_and_nobody_elses(orphans: list[Orphan]) -> None:
-    """By the token in its command line, the whole process group, before the session begins; the first one nobody."""
+    """By the token in its command line, the whole process group; the first one nobody."""
     first = far_command.words(["true"], "trayagent-b-1", again=False)
     assert run("sh", first).returncode == 0
     assert [orphan.process.poll() for orphan in orphans] == [None, None, None]

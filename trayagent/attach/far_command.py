@@ -10,8 +10,8 @@ printf's %b (POSIX), so it is data for every shell on the way.
 TOKEN marks our own shell on the far side, near the beginning of what ps shows of it. When a
 connection has died, its session may stand there for hours, until the server notices; a dead client
 holds the size of tmux's windows, and stops screen's output once its terminal is full. So each new
-attempt first hangs up the process groups with its own token, as sshd would do in the end, and
-nobody else's.
+attempt hangs up the process groups with its own token, as sshd would do in the end, and nobody
+else's; beside the new session, which need not wait for that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAME_RULE = (
 _ELSEWHERE = "/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:/usr/pkg/bin"
 _HANG_UP = (
     "{{ ps -A -o pid= -o args= || ps -o pid,args; }} 2>/dev/null | while read -r p a; do "
-    "case $a in *{0}*) [ $p = $$ ] || kill -s HUP -- -$p 2>/dev/null;; esac; done; "
+    "case $a in *{0}*) [ $p = $$ ] || kill -s HUP -- -$p 2>/dev/null;; esac; done & "
 )
 _FIND = "command -v {0} >/dev/null 2>&1 || PATH=$PATH:{1}; command -v {0} >/dev/null 2>&1 || "
 _SHELL = (
