@@ -43,7 +43,7 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
         terminal.say(f"trayagent: {session.note}")
     link = Link(host)
     words = [found.ssh, *(["-F", str(found.ssh_config)] if found.ssh_config is not None else [])]
-    passenger = Passenger(words, host, terminal, link, stays=session.stays)
+    passenger = Passenger(words, session, terminal, link)
     waiting = Waiting(host, terminal, link, lambda name: log_in(name, terminal.say))
     try:
         return _sessions(session, terminal, passenger, waiting)
@@ -59,7 +59,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
     again, pause_s, refusals = False, 0.0, 0
     while True:
         began = time.monotonic()
-        ended = passenger.ride(path, session.command(again=again))
+        ended = passenger.ride(path, again=again)
         refusals = refusals + 1 if ended.how == "refused" else 0
         if ended.how == "left" or (ended.how == "refused" and (not again or refusals > _REFUSALS)):
             return _ended(ended, session.host)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from trayagent.attach.keyboard import Keyboard
     from trayagent.attach.link import Link
+    from trayagent.attach.session import Session
     from trayagent.attach.status_line import View
     from trayagent.attach.terminal import Terminal
     from trayagent.ipc.heard import Heard
@@ -54,18 +55,15 @@ class Journey:
         self,
         child: subprocess.Popen[bytes],
         keyboard: Keyboard,
-        host: str,
+        session: Session,
         terminal: Terminal,
         link: Link,
-        *,
-        stays: bool,
     ) -> None:
         self._child = child
         self._keyboard = keyboard
-        self._host = host
+        self._session = session
         self._terminal = terminal
         self._link = link
-        self._stays = stays
         self._doubt = Doubt()
         self._look_at: float | None = time.monotonic() + _SILENT_S
         self._redraw_at: float | None = None
@@ -79,7 +77,11 @@ class Journey:
                     self._link.follow()
                 now = time.monotonic()
                 way = self._doubt.way(self._link.view is not None, self._link.host, now)
-                if way == "lost" and self._stays:
+                if way == "held" and self._session.is_protocol:
+                    way = (
+                        "open"  # a line over a picture would be nonsense to it, and a lost key a lost answer
+                    )
+                if way == "lost" and self._session.stays:
                     return "stuck"
                 self._cover(way, now)
                 self._look(now)
@@ -92,12 +94,14 @@ class Journey:
         """Say over the picture that nothing gets through, or let it be drawn again."""
         waited = now - self._doubt.since if self._doubt.since is not None else 0.0
         if way != "open" and waited >= _SHOWN_S:
-            words = status_line.line(self._host, self._link.view, waited, self._link.interface, enter=False)
-            self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._stays)
+            words = status_line.line(
+                self._session.host, self._link.view, waited, self._link.interface, enter=False
+            )
+            self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._session.stays)
             self._covered = True
         elif way == "open" and self._covered:
             self._covered = False
-            self._terminal.uncover(last_row=self._stays)
+            self._terminal.uncover(last_row=self._session.stays)
             self._redraw_at = now + _REDRAW_S
             self._resize(rows_less=1)
 

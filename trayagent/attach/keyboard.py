@@ -61,7 +61,7 @@ class Keyboard:
         except OSError:
             return False
         rows, *others = struct.unpack(_SIZE, size)
-        size = struct.pack(_SIZE, max(rows - rows_less, 1), *others)
+        size = struct.pack(_SIZE, max(rows - rows_less, min(rows, 1)), *others)
         if size == self._size:
             return False
         self._size = size

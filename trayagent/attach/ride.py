@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from trayagent.attach.link import Link
+    from trayagent.attach.session import Session
     from trayagent.attach.terminal import Terminal
 
     How = Literal["left", "died", "stuck", "refused", "no-master"]
@@ -56,23 +57,17 @@ class Ride:
 
 
 class Passenger:
-    """Runs ssh through a host's master; `words` are the program and its own options.
+    """Runs ssh through a host's master; `words` are the program and its own options."""
 
-    `stays`: the session outlives its connection, so one that nothing gets through to may be let go.
-    """
-
-    def __init__(
-        self, words: Sequence[str], host: str, terminal: Terminal, link: Link, *, stays: bool
-    ) -> None:
+    def __init__(self, words: Sequence[str], session: Session, terminal: Terminal, link: Link) -> None:
         self._words = words
-        self._host = host
+        self._session = session
         self._terminal = terminal
         self._link = link
-        self._stays = stays
         self._ridden = False
 
-    def ride(self, control_path: str, command: str | None) -> Ride:
-        """Run ssh on the terminal until it ends; `command` None is a login shell, or ssh_config's RemoteCommand.
+    def ride(self, control_path: str, *, again: bool) -> Ride:
+        """Run ssh on the terminal until it ends; `again` after a connection that was lost.
 
         Raises KeyboardInterrupt, TrayagentError (ssh-missing).
         """
@@ -84,7 +79,7 @@ class Passenger:
                 master.connect(control_path)
             except OSError:
                 return Ride("no-master")
-            words = [*self._words, *_options(control_path, log.name), *_target(self._host, command)]
+            words = [*self._words, *_options(control_path, log.name), *_target(self._session, again=again)]
             status, why = self._run(words)
             said = log.read().decode(errors="replace").strip()
             if why is not None:
@@ -108,14 +103,16 @@ class Passenger:
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
             if not self._ridden:  # an attach is where the person is; what follows may be without them
                 self._ridden = True
-                self._link.ask("attached", {"host": self._host})
+                self._link.ask("attached", {"host": self._session.host})
             try:
-                why = Journey(child, keyboard, self._host, self._terminal, self._link, stays=self._stays).go()
+                why = Journey(child, keyboard, self._session, self._terminal, self._link).go()
             finally:
                 status = _end(child)
         finally:
             # With another status the far side's program ended by itself, and left the terminal as it found it.
-            self._terminal.take_back(broken=status == LOST or status < 0, behind_words=not self._stays)
+            self._terminal.take_back(
+                broken=status == LOST or status < 0, behind_words=not self._session.stays
+            )
             keyboard.close()
         return (128 - status if status < 0 else status), why
 
@@ -138,8 +135,12 @@ def _options(control_path: str, log: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _target(host: str, command: str | None) -> list[str]:
-    return ["--", host] if command is None else ["-o", "RemoteCommand=none", "--", host, command]
+def _target(session: Session, *, again: bool) -> list[str]:
+    """Return the host and the command; with none it is a login shell, or the RemoteCommand of ssh_config."""
+    command = session.command(again=again)
+    if command is None:
+        return ["--", session.host]
+    return ["-o", "RemoteCommand=none", "--", session.host, command]
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_NAME = "main"
+CONTROL_MODE = frozenset({"-C", "-CC"})  # tmux(1)
 
 
 class Session:
     """A session on a host; raises TrayagentError where the wish cannot be, ConfigError.
 
-    `note` is what the person should know before it begins, `stays` whether it outlives a connection.
-    A NAME without a kind that has names means tmux.
+    `note` is what the person should know before it begins, `stays` whether it outlives a connection (so
+    one that nothing gets through to may be let go), `is_protocol` whether the terminal is a program that
+    talks with tmux (`tmux -CC`). A NAME without a kind that has names means tmux.
     """
 
     def __init__(self, host: str, name: str | None, config_file: Path) -> None:
@@ -43,6 +45,7 @@ class Session:
         self._name = name or DEFAULT_NAME
         self._token = f"trayagent-{secrets.token_hex(8)}"
         self.stays = kind != "shell"
+        self.is_protocol = isinstance(kind, tuple) and not CONTROL_MODE.isdisjoint(kind) and "tmux" in kind[0]
         self.note = "" if self.stays else (
             "a plain shell, opened anew after a change of network. "
             f"One that stays, in tmux: trayagent attach {host} {DEFAULT_NAME}"

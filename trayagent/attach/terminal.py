@@ -41,6 +41,11 @@ _ECHO_ALL = termios.ECHOE | termios.ECHOK | termios.ECHONL
 _BACK = "\x1b8"
 
 
+def _set(when: int, mode: list[Any]) -> None:
+    with contextlib.suppress(termios.error):  # it was closed: there is nothing to put right
+        termios.tcsetattr(0, when, mode)
+
+
 def _row(last: bool) -> str:
     """Return what begins a line over a picture: the cursor and its colours are kept, the row is emptied."""
     return f"\x1b7\x1b[{'999' if last else '1'};1H\x1b[0m\x1b[K"
@@ -73,13 +78,13 @@ class Terminal:
     def lend(self) -> None:
         """Make it a mere screen and keyboard: what the modes are for is done on the far side."""
         self.clear()
-        mode: list[Any] = termios.tcgetattr(0)
+        mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
         # As ssh does it (sshtty.c): its own calls reach the terminal that is its input, and that is ours.
         mode[0] &= ~(termios.IGNPAR | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | _IXALL)
         mode[1] &= ~termios.OPOST
         mode[3] &= ~(termios.ISIG | termios.ICANON | termios.ECHO | _ECHO_ALL | termios.IEXTEN)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+        _set(termios.TCSADRAIN, mode)
         self._escape(PUSH_TITLE)
 
     def take_back(self, *, broken: bool, behind_words: bool) -> None:
@@ -90,7 +95,7 @@ class Terminal:
         if broken:
             self._escape(RESET)
         self._escape(POP_TITLE)
-        termios.tcsetattr(0, termios.TCSAFLUSH if broken else termios.TCSADRAIN, self._saved)
+        _set(termios.TCSAFLUSH if broken else termios.TCSADRAIN, self._saved)
         self._fresh = not (broken and behind_words)
         self._typed = b""
         self._over = ""
@@ -111,14 +116,14 @@ class Terminal:
 
     def watch_keys(self) -> None:
         """Read keys one by one, unseen; Ctrl-C and the others are keys, too."""
-        mode: list[Any] = termios.tcgetattr(0)
+        mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+        _set(termios.TCSADRAIN, mode)
 
     def release_keys(self) -> None:
         """Read lines again, and forget what was typed."""
-        termios.tcsetattr(0, termios.TCSAFLUSH, self._saved)
+        _set(termios.TCSAFLUSH, self._saved)
 
     def keys(self) -> bytes:
         """Return what was typed, b"" when the terminal is gone."""
