@@ -306,10 +306,10 @@ def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, age
 
 @pytest.mark.root
 def test_a_jump_host_that_asks_is_part_of_the_login(lab: Lab, agent: Agent, pam: Pam) -> None:
-    """Its password is asked for first; closing the terminal afterwards, or Ctrl-C in it, ends neither."""
+    """Its password is asked for first; Ctrl-C or closing the terminal afterwards ends neither; moved: no login."""
     pam.ask_password(SECRET)
     server(lab)
-    lab.sshd("203.0.113.11", config=PASSWORD)
+    jump = lab.sshd("203.0.113.11", config=["LogLevel VERBOSE", *PASSWORD])
     lab.ssh_config({"web01": {**SERVER, "ProxyJump": "jump"}, "jump": {"HostName": "203.0.113.11"}})
     agent.start(CONFIG)
     agent.wait_state("web01", "needs-sign-in")
@@ -324,3 +324,9 @@ def test_a_jump_host_that_asks_is_part_of_the_login(lab: Lab, agent: Agent, pam:
     done = lab.laptop.run(["ssh", "web01", "echo through"])
     assert done.stdout == "through\n"
     assert agent.wait_state("web01", "connected")["pid"] == pid
+    before = asked(jump)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("master-killed", "web01")
+    until("the old one is gone", lambda: not alive(pid))
+    stays("no login", lambda: asked(jump) == before)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING
+from tests.stories.scenes import CABLE, CAFE, CAFE_2, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core import events as e
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, Kill
@@ -294,3 +296,19 @@ def test_reconnect_that_needs_nobody_makes_a_host_quiet_again(story: Story) -> N
     story.reconnected("web")
     story.after(60).network(CAFE)
     assert len(story.did(Dial)) == 1
+
+
+def test_behind_a_jump_host_a_knock_there_tells_only_of_an_address_that_is_gone(story: Story) -> None:
+    """The jump host answers from the new address: the old connection is over. From the old one it proves nothing."""
+    story.connected(scene=HOME, direct=False)
+    story.resolved("web", jump="jump", hop=Hop("203.0.113.11", 22))
+    host = story.host("web")
+    story.state = replace(story.state, hosts={"web": replace(host, login="typed")})
+    story.after(60).network(HOME + CABLE)
+    story.after(10)
+    assert not story.did(DialBare)
+    story.network(CAFE)
+    assert len(story.did(DialBare)) == 1
+    story.after(0.1).ready("web", bare=True)
+    story.after(0.3).ended("web")
+    assert (story.shown("web"), story.did(Dial)) == ("needs-sign-in", [])

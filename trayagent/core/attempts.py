@@ -96,9 +96,18 @@ def control_possible(host: Host, way: Gate) -> bool:
     if not needs_bare_control(host):
         return host.resolved is not None  # else `ssh -G` has not answered yet
     master = host.master
-    if master is None or master.peer is None or not master.direct:
+    if master is None or master.peer is None or not (master.direct or _tells_of_jump(host)):
         return False
     return not is_private(master.peer) or host.was_reached_at(way.way.place if way.way is not None else None)
+
+
+def _tells_of_jump(host: Host) -> bool:
+    """Report whether a knock at the jump host is control enough: the address of the connection to it is gone.
+
+    Where that address is there, the silence may be that of the machine behind it, which no knock reaches.
+    """
+    jumped = host.resolved is not None and host.resolved.proxy_jump is not None
+    return jumped and host.gone_at is not None and host.master is not None and host.master.carrier is None
 
 
 def holds(turn: Turn, attempt: Attempt, way: Gate) -> bool:

@@ -16,7 +16,7 @@ from trayagent.core.events import (
     TookOver,
 )
 from trayagent.core.failure import Failure
-from trayagent.core.hosts import Attempt, Host
+from trayagent.core.hosts import Attempt, Host, LoginKind
 from trayagent.core.logins import foreign_proxy, waits_for_person
 from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
@@ -53,7 +53,14 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
     if event.master is None:
         turn.put(host, attempt=attempt)
     else:
-        turn.put(host, attempt=attempt, worked_at=now, login=event.login)
+        turn.put(host, attempt=attempt, worked_at=now, login=_login_of(host, attempt, event.login))
+
+
+def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
+    """Return how the login went. What a jump host asked stands in no log of ours, but that it refused us does."""
+    carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
+    refused = host.retry.at is None and host.retry.kind == "auth"
+    return "typed" if said == "quiet" and attempt.at_terminal and carried and refused else said
 
 
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
