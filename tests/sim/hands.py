@@ -182,5 +182,5 @@ class Hands:
             stop = e.Refusal(retry.kind, host.problem, None if retry.at is None else retry.at - now)
         self._world.kept[name] = e.Remembered(
             now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
-            refused_ago_s=tuple(now - at for at in host.refused), refusal=stop,
+            refused_ago_s=tuple(now - at for at in host.refused), refusal=stop, killing=host.killing,
         )  # fmt: skip

@@ -147,6 +147,7 @@ class World:
 
         def ready(connection: Connection) -> None:
             if self.listening(name) is None:
+                self.rules.disconnected.discard(name)  # a connection of their own ends `disconnect`
                 self._found(self.born(role, connection, ours=False, path=f"/cm/{name}"), fresh=True)
 
         Handshake(

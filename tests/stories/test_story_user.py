@@ -375,3 +375,19 @@ def test_a_path_that_could_not_be_had_is_asked_for_again(story: Story) -> None:
     assert story.shown("web") == "failed"
     story.after(301)
     assert len(story.did(Dial)) == 2
+
+
+def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
+    """The agent ended before the user's master did: that is no connection of their own anew, and nothing follows."""
+    story.network(HOME)
+    story.configured()
+    left = story.master("web")
+    story.post(e.Remembered(story.t, "web", held=True, killing=frozenset({left.pid})))
+    story.post(e.MasterFound(story.t, "web", left))
+    story.resolved("web")
+    story.started()
+    assert story.did(Kill)
+    story.ended("web")
+    story.after(60)
+    assert not story.did(Dial)
+    assert story.shown("web") == "idle"

@@ -143,6 +143,7 @@ class Records:
             "login": host.login,
             "sentinel": self.has_sentinel(host.name),
             "agent_socket": self.agent_socket(host.name),
+            "killing": {"boot": self._boot, "pids": sorted(host.killing)},
             **refusals.kept(host, wall, self._agent_mark()),
         }
         self._write()
@@ -248,4 +249,11 @@ def remembered(name: str, kept: dict[str, Any], now: float) -> Remembered:
         login=kept.get("login", "quiet"),
         refused_ago_s=refusals.ago_s(kept, wall_now),
         refusal=refusals.refusal(kept, wall_now),
+        killing=_killing(kept),
     )
+
+
+def _killing(kept: dict[str, Any]) -> frozenset[int]:
+    """Return the pids of masters that the earlier agent was about to end, in this boot."""
+    known = kept.get("killing") or {}
+    return frozenset(known.get("pids", ())) if known.get("boot") == boot_id() else frozenset()

@@ -88,7 +88,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Remembered(Event):
-    """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins."""
+    """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins.
+
+    `killing` are the pids of masters whose end it had begun, and perhaps did not live to see.
+    """
 
     name: str
     held: bool = False
@@ -100,6 +103,7 @@ class Remembered(Event):
     login: LoginKind = "quiet"
     refused_ago_s: tuple[float, ...] = ()
     refusal: Refusal | None = None
+    killing: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _taken_up(turn: Turn, host: Host, master: Master) -> Host:
     """Keep to what the user said last: a connection of their own ends `disconnect`, one that we left does not."""
     if not host.held:
         return host
-    if master.ours:
+    if master.ours or master.pid in host.killing:
         turn.do(Kill(host.name, master, gently=True))
         return turn.put(host, killing=host.killing | {master.pid})
     host = turn.put(host, held=False)
@@ -136,6 +136,8 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         return
     ours_to_end = event.pid in host.killing
     host = turn.put(host, killing=host.killing - {event.pid})
+    if ours_to_end and host.held:
+        turn.do(Remember(host.name))  # another process may bear the pid by the next time
     if host.master is None or host.master.pid != event.pid:
         return
     doubtful = turn.state.doubtful(host, turn.now)

@@ -222,6 +222,7 @@ def remembered(turn: Turn, event: Remembered) -> None:
     turn.put(
         host,
         refused=tuple(turn.now - ago_s for ago_s in event.refused_ago_s),
+        killing=host.killing | event.killing,
         held=event.held,
         paused_until=paused,
         reached=event.reached,
