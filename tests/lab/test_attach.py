@@ -184,6 +184,29 @@ def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host:
 
 
 @with_terminals
+def test_a_host_that_asks_for_a_person_asks_at_once_and_later_at_enter(lab: Lab, agent: Agent) -> None:
+    """Who types attach is there; after a change of network they may not be, and nothing is tried without them."""
+    lab.join("home")
+    server = lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start('[hosts.web01]\ninteractive = true\nsession = "tmux"\n')
+    agent.wait_state("web01", "needs-sign-in")
+    with attach(agent) as terminal:
+        terminal.expect("web01: connected")
+        mark(terminal)
+        lab.switch("home", "cafe")
+        terminal.expect("Enter signs in")
+        assert server.logins() == 1
+        terminal.enter("\r")
+        terminal.expect("web01: connected")
+        terminal.expect(ALTERNATE)
+        say(terminal, "after")
+        terminal.enter(DETACH["tmux"])
+        assert terminal.ended() == 0
+    lab.server.run(["tmux", "kill-server"])
+
+
+@with_terminals
 def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent) -> None:
     """A far side that has only what every system has."""
     lab.join("home")

@@ -78,9 +78,8 @@ class Journey:
                 now = time.monotonic()
                 way = self._doubt.way(self._link.view is not None, self._link.host, now)
                 if way == "held" and self._session.is_protocol:
-                    way = (
-                        "open"  # a line over a picture would be nonsense to it, and a lost key a lost answer
-                    )
+                    # A line over the picture would be nonsense to it, and a lost key a lost answer.
+                    way = "open"
                 if way == "lost" and self._session.stays:
                     return "stuck"
                 self._cover(way, now)
@@ -99,8 +98,10 @@ class Journey:
             )
             self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._session.stays)
             self._covered = True
+            self._link.look_often(True)
         elif way == "open" and self._covered:
             self._covered = False
+            self._link.look_often(False)
             self._terminal.uncover(last_row=self._session.stays)
             self._redraw_at = now + _REDRAW_S
             self._resize(rows_less=1)

@@ -9,7 +9,7 @@ import time
 from trayagent.attach import status_line
 from trayagent.config import folders
 from trayagent.errors import TrayagentError
-from trayagent.ipc.errors import NoAgent, Refused
+from trayagent.ipc.errors import AgentSilent, NoAgent, Refused
 from trayagent.ipc.heard import Heard
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from trayagent.attach.status_line import View
 
-_AGAIN_S, _AGAIN_MOST_S = 0.5, 30.0
-"""The IPC socket's appearance has no event here; a restart takes a second, and nobody waits for later ones."""
+_AGAIN_S, _AGAIN_OFTEN_S, _AGAIN_MOST_S = 0.5, 1.0, 60.0
+"""The IPC socket's appearance has no event here. A restart takes a second; later, what matters is who waits for it."""
 
 
 class Link:
@@ -34,6 +34,7 @@ class Link:
         self._asked: dict[str, Heard] = {}
         self._again_at = 0.0
         self._again_s = _AGAIN_S
+        self._often = False
         self.view: View | None = None
         self.interface: str | None = None
 
@@ -52,8 +53,14 @@ class Link:
         """How long until the agent is looked for again, None while it is there."""
         return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
 
+    def look_often(self, often: bool) -> None:
+        """Say whether somebody waits for the agent, should it be gone."""
+        if often and not self._often:
+            self._again_at = min(self._again_at, time.monotonic() + _AGAIN_OFTEN_S)
+        self._often = often
+
     def follow(self) -> None:
-        """Take what the agent has said; raises Refused (unknown-host), TrayagentError for an agent gone wrong."""
+        """Take what the agent has said; raises Refused (unknown-host, for one)."""
         self._hear_answers()
         try:
             if self._heard is None and time.monotonic() >= self._again_at:
@@ -61,14 +68,12 @@ class Link:
             if self._heard is not None:
                 for view in self._heard.take():
                     self._seen(view)
-        except NoAgent:
-            self.close()
-            self.view = None
-            self._again_at = time.monotonic() + self._again_s
-            self._again_s = min(self._again_s * 2, _AGAIN_MOST_S)
         except Refused:
-            self.close()
+            self._try_later()
             raise
+        except (NoAgent, AgentSilent):
+            self._try_later()
+            self.view = None
 
     def ask(self, op: str, args: dict[str, Any]) -> None:
         """Ask for something, unless that is being worked on; what comes of it is in the view."""
@@ -87,6 +92,11 @@ class Link:
             heard.close()
         self._asked.clear()
         self._heard = None
+
+    def _try_later(self) -> None:
+        self.close()
+        self._again_at = time.monotonic() + self._again_s
+        self._again_s = min(self._again_s * 2, _AGAIN_OFTEN_S if self._often else _AGAIN_MOST_S)
 
     def _hear_answers(self) -> None:
         for op, heard in list(self._asked.items()):

@@ -70,23 +70,28 @@ class Waiting:
                 "hint": "",
             }
             raise TrayagentError(problem["title"], code=problem["code"], hint=problem["hint"])
-        if seen is not None and status_line.for_the_terminal(seen):
-            self._sign_in()
-        elif seen is not None and seen["state"] == "idle":
+        if seen is not None and seen["state"] == "idle":
             self._connect()
-        return self.control_path()
+        return self.control_path(eager=True)
 
-    def control_path(self) -> str:
+    def control_path(self, *, eager: bool = False) -> str:
         """Return the control path of the host's living master, as soon as the agent says that there is one.
 
-        Raises Left.
+        `eager`: what needs a person asks them without being told to, once. Raises Left, TrayagentError (eager).
         """
         since = time.monotonic()
+        self._link.look_often(True)
         try:
             while True:
                 self._follow()
                 if (path := self._ready()) is not None:
                     return path
+                if eager and (seen := self._link.host) is not None and status_line.for_the_terminal(seen):
+                    eager = False
+                    self._terminal.clear()
+                    self._listen_no_more()
+                    self._sign_in()
+                    continue
                 waited = time.monotonic() - since
                 if waited >= _QUIET_S:
                     self._listen()
@@ -95,6 +100,7 @@ class Waiting:
                     )
                 self._pause(waited)
         finally:
+            self._link.look_often(False)
             self._terminal.clear()
             self._listen_no_more()
 

@@ -1,0 +1,138 @@
+"""What attach hears of the agent, and how often it looks for one that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.attach.link import Link
+from trayagent.ipc.errors import BadRequest, Refused
+from trayagent.ipc.server import Server
+
+WITHIN_S = 10.0
+
+
+def view(state: str) -> dict[str, Any]:
+    """Return as much of a view as is needed here."""
+    wlan = {"name": "wlan0", "up": True, "kind": "physical", "addresses": []}
+    docker = {"name": "docker0", "up": True, "kind": "virtual", "addresses": []}
+    host = {"name": "web01", "state": state, "interface": None, "problem": None}
+    return {"network": {"default": None, "interfaces": [docker, wlan]}, "hosts": [host]}
+
+
+class Agent:
+    """A real server with a view that the test changes; it knows web01."""
+
+    def __init__(self, path: Path) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.pushes: list[Callable[[dict[str, Any]], None]] = []
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = Server(path, self)
+        self._run(self._server.start())
+
+    async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002  # the Protocol's
+        """Note it; fail as an agent may."""
+        self.asked.append((op, args))
+        raise BadRequest("No.", code="no")
+
+    def subscribe(
+        self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
+    ) -> Callable[[], None]:
+        """Push a first view."""
+        self.asked.append((op, args))
+        if args["hosts"] != ["web01"]:
+            raise BadRequest("There is no such host.", code="unknown-host")
+        self.pushes.append(push)
+        push(view("connected"))
+        return lambda: self.pushes.remove(push)
+
+    def push(self, item: dict[str, Any]) -> None:
+        """Push a view."""
+        self.loop.call_soon_threadsafe(lambda: [each(item) for each in self.pushes])
+
+    def close(self) -> None:
+        """End it, once."""
+        if self._thread.is_alive():
+            self._run(self._server.close())
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(WITHIN_S)
+            self.loop.close()
+
+    def _run(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(WITHIN_S)
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    """Run one where the clients look for it."""
+    monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path))
+    made = Agent(tmp_path / "agent.sock")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def followed(link: Link, until: Callable[[], object]) -> None:
+    """Follow until the condition holds."""
+    while not until():
+        link.follow()
+        sources = link.sources
+        if sources and not until():
+            assert select.select(sources, [], [], WITHIN_S)[0], "nothing came"
+
+
+def test_the_newest_view_is_known_and_what_is_asked_for_cannot_end_it(agent: Agent) -> None:
+    """A refused request is said by the view; the interface to wait for is the only physical one."""
+    link = Link("web01")
+    followed(link, lambda: link.host is not None)
+    assert link.again_in_s is None
+    assert link.interface == "wlan0"
+    link.ask("reconnect", {"hosts": ["web01"]})
+    link.ask("reconnect", {"hosts": ["web01"]})
+    followed(link, lambda: len(link.sources) == 1)
+    agent.push(view("offline"))
+    followed(link, lambda: (link.host or {})["state"] == "offline")
+    assert [op for op, _ in agent.asked] == ["watch", "reconnect"]
+    link.close()
+
+
+def test_an_agent_that_is_gone_is_looked_for_ever_more_rarely_unless_somebody_waits(agent: Agent) -> None:
+    """Never without a pause in between, and at most once a minute in the end."""
+    link = Link("web01")
+    followed(link, lambda: link.host is not None)
+    agent.close()
+    followed(link, lambda: link.view is None)
+    pauses = []
+    for _ in range(10):
+        pauses.append(link.again_in_s or 0.0)
+        link._again_at = 0.0
+        link.follow()
+    assert 0.3 < pauses[0] <= 0.5
+    assert pauses == sorted(pauses)
+    assert 59 < pauses[-1] <= 60
+    link.look_often(True)
+    assert (link.again_in_s or 99) <= 1.0
+    link._again_at = 0.0
+    link.follow()
+    link.follow()
+    assert (link.again_in_s or 99) <= 60
+
+
+def test_a_host_that_the_agent_does_not_know_is_said_once_and_not_asked_for_in_a_loop(agent: Agent) -> None:
+    """It may come into the configuration: it is asked for again, later."""
+    link = Link("nobody")
+    with pytest.raises(Refused) as refused:
+        followed(link, lambda: False)
+    assert refused.value.code == "unknown-host"
+    assert (link.again_in_s or 0) > 0.3
+    link.follow()
+    assert len(agent.asked) == 1
