@@ -178,3 +178,19 @@ def test_an_owner_that_changes_while_it_is_asked_for_is_told_once() -> None:
         assert owners == [":1.9"]
 
     run(body())
+
+
+def test_a_bus_that_died_is_asked_for_ever_more_rarely(desk: Desk) -> None:
+    """It is being restarted, or the person has left: nobody is kept awake by it."""
+
+    async def body() -> None:
+        user, address = User(), desk.bus()
+        bus = SessionBus([user], addresses=lambda: [address], first_retry_s=0.05)
+        bus.start()
+        await until(lambda: user.connections, "connected")
+        desk.end(desk._children[-1])
+        await asyncio.sleep(1.0)  # at 0, 0.05, 0.15, 0.35, 0.75
+        assert 2 <= len(user.ends) <= 5
+        await bus.close()
+
+    run(body())
