@@ -76,6 +76,7 @@ def _text(text: str) -> list[str]:
     """Return a text as lines of the page, a sentence each; `words` like these become bold."""
     safe = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...").replace("`", "\0")
     safe = re.sub(r"\0([^\0]+)\0", r"\\fB\1\\fP", safe).replace("\0", "`")
+    safe = re.sub(r"\S*trayagent\S+", r"\%\g<0>", safe)  # a path is not to be hyphenated
     lines = re.split(r"(?<=[.:;]) (?=[A-Z])|\n+", safe)
     # A line that begins with one of these would be an order to the formatter.
     return [rf"\&{line}" if line[0] in ".'" else line for line in lines if line]

@@ -104,6 +104,6 @@ def test_what_the_examples_run_is_taken(rendered: str) -> None:
     """Each line of the examples that begins with trayagent."""
     lines = re.findall(r"^ +trayagent (.*?)(?: &&.*)?$", rendered.split("\nEXAMPLES\n")[1], re.MULTILINE)
     shown = [line.split() for line in lines if not line.startswith("0")]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for words in shown:
         assert main.parser(words[0]).parse_args(words).carry_out
