@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trayagent import __version__
 from trayagent.agent import lean, wall
 from trayagent.agent.configuring import Configuring
+from trayagent.agent.control_paths import ControlPaths
 from trayagent.agent.desk_door import DeskDoor, make_desk
 from trayagent.agent.dialling import Dialling
 from trayagent.agent.discovery import Discovery
@@ -94,6 +95,7 @@ class Agent:
         post = self._shell.post
         self._discovery = Discovery(places, self._resolver, self._records, post)
         self._obstacles = Obstacles(post)
+        paths = ControlPaths(places, self._discovery, self._obstacles, lambda: self._shell.state)
         self._dialling = Dialling(
             places,
             post,
@@ -101,7 +103,7 @@ class Agent:
             self._records,
             self._discovery,
             self._environment.current,
-            lambda: self._shell.state,
+            paths,
             self._obstacles,
         )
         self._keys = Keys(post, lambda: self._resolver.place_dependent)
@@ -139,7 +141,8 @@ class Agent:
             records=self._records,
             discovery=self._discovery,
             resolver=self._resolver,
-            dialling=self._dialling,
+            paths=paths,
+            log_of=self._dialling.log_of,
             environment=self._environment.current,
             state=lambda: self._shell.state,
         )

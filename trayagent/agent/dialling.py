@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 import random
-import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from trayagent.agent.control_paths import ControlPaths, FailedError, taken
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
 from trayagent.agent.launching import Launching, Start
@@ -32,7 +32,6 @@ from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, LoginKind, Master
 from trayagent.core.problems import Problem
 from trayagent.core.resolved import Resolved
-from trayagent.core.state import State
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh import control_path as names
@@ -66,7 +65,7 @@ class Dialling:
         records: Records,
         discovery: Discovery,
         environment: Callable[[], Mapping[str, str]],
-        state: Callable[[], State],
+        paths: ControlPaths,
         obstacles: Obstacles,
     ) -> None:
         self._places = places
@@ -75,7 +74,7 @@ class Dialling:
         self._records = records
         self._discovery = discovery
         self._environment = environment
-        self._state = state
+        self._paths = paths
         self._obstacles = obstacles
         self._launching = Launching(places)
         self._launched: dict[int, Launched] = {}
@@ -145,7 +144,7 @@ class Dialling:
                 Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config")
             )
         path = self.control_path(host)
-        await self.check_path(path, host)
+        await self._paths.check(path, host)
         fresh = names.fresh_beside(path)
         starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
@@ -196,29 +195,6 @@ class Dialling:
         self._records.add_master(master, host.name, [])
         return master
 
-    async def check_path(self, path: str, host: Host) -> None:
-        """See that a new master could listen there; raises FailedError."""
-        if not names.fits(path):
-            hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
-            raise FailedError(
-                Failure(
-                    Problem("control-path-too-long", f"ControlPath {path} is too long", hint), "control-path"
-                )
-            )
-        folder = Path(path).parent
-        if folder == self._places.runtime_dir / "cm":
-            folder.mkdir(mode=0o700, exist_ok=True)
-        if not folder.is_dir():
-            hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
-            problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
-            raise FailedError(Failure(problem, "control-path"))
-        holder = await self._discovery.holder(path)
-        if holder is not None and not holder.is_ssh:
-            self._obstacles.held(host.name, holder.pid)
-            raise FailedError(_taken(path, holder.words))
-        if holder is not None and host.master is None:
-            await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
-
     def control_path(self, host: Host) -> str:
         """Return where a host's master listens: as ssh_config says, else in the runtime folder."""
         return self._discovery.control_path(host)
@@ -265,9 +241,7 @@ class Dialling:
         if holder is not None and not holder.is_ssh:
             await end(new)
             self._obstacles.held(host.name, holder.pid)
-            self._post(
-                TakeOverFailed(time.monotonic(), host.name, action.attempt, _taken(path, holder.words))
-            )
+            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder.words)))
             return
         if holder is not None and (old is None or holder.pid != old.pid):
             await self._give_way(action, host, holder.pid, path)
@@ -329,20 +303,7 @@ async def _daemon_of(launched: Launched) -> int:
         client.close()
 
 
-class FailedError(Exception):
-    """An attempt came to nothing; carries the failure."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.problem.title)
-        self.failure = failure
-
-
 def _bug(host: Host) -> Failure:
     """Return the failure of an attempt that ended as nobody foresaw: the host must not wait for it for ever."""
     hint = "It is tried again; the agent's log says more"
     return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")
-
-
-def _taken(path: str, by: str) -> Failure:
-    hint = f"End that program or choose another ControlPath; it is: {by}"
-    return Failure(Problem("control-path-taken", f"Another program listens on {path}", hint), "control-path")

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trayagent.agent.dialling import Dialling, FailedError
+from trayagent.agent.control_paths import ControlPaths, FailedError
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
 from trayagent.agent.leftovers import processes_of
@@ -70,7 +70,8 @@ class PersonLogins:
         records: Records,
         discovery: Discovery,
         resolver: Resolver,
-        dialling: Dialling,
+        paths: ControlPaths,
+        log_of: Callable[[int], Path],
         environment: Callable[[], Mapping[str, str]],
         state: Callable[[], State],
     ) -> None:
@@ -80,7 +81,8 @@ class PersonLogins:
         self._records = records
         self._discovery = discovery
         self._resolver = resolver
-        self._dialling = dialling
+        self._paths = paths
+        self._log_of = log_of
         self._environment = environment
         self._state = state
         self._going_on: dict[int, _Login] = {}
@@ -98,7 +100,7 @@ class PersonLogins:
         host = replace(known or Host(name), resolved=answer.resolved, hop=answer.hop)
         path = self._discovery.control_path(host)
         try:
-            await self._dialling.check_path(path, host)
+            await self._paths.check(path, host)
         except FailedError as failed:
             problem = failed.failure.problem
             raise TrayagentError(problem.title, code=problem.code, hint=problem.hint) from failed
@@ -194,7 +196,7 @@ class PersonLogins:
             self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
         kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
-        login.log.rename(self._dialling.log_of(master.pid))
+        login.log.rename(self._log_of(master.pid))
         self._records.add_master(master, login.host, [])
         self._post(AttemptReady(time.monotonic(), login.host, number, master, kind))
 

@@ -1,0 +1,65 @@
+"""Where a new master may listen: the control path is looked at before anybody is bothered."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.discovery import Discovery
+from trayagent.agent.obstacles import Obstacles
+from trayagent.config.places import Places
+from trayagent.core.failure import Failure
+from trayagent.core.hosts import Host
+from trayagent.core.problems import Problem
+from trayagent.core.state import State
+from trayagent.ssh import control_path as names
+
+
+class FailedError(Exception):
+    """An attempt came to nothing; carries the failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.problem.title)
+        self.failure = failure
+
+
+class ControlPaths:
+    """Knows what stands in a control path's way."""
+
+    def __init__(
+        self, places: Places, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
+    ) -> None:
+        self._places = places
+        self._discovery = discovery
+        self._obstacles = obstacles
+        self._state = state
+
+    async def check(self, path: str, host: Host) -> None:
+        """See that a new master could listen there; raises FailedError."""
+        if not names.fits(path):
+            hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
+            raise FailedError(
+                Failure(
+                    Problem("control-path-too-long", f"ControlPath {path} is too long", hint), "control-path"
+                )
+            )
+        folder = Path(path).parent
+        if folder == self._places.runtime_dir / "cm":
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
+            problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
+            raise FailedError(Failure(problem, "control-path"))
+        holder = await self._discovery.holder(path)
+        if holder is not None and not holder.is_ssh:
+            self._obstacles.held(host.name, holder.pid)
+            raise FailedError(taken(path, holder.words))
+        if holder is not None and host.master is None:
+            await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
+
+
+def taken(path: str, by: str) -> Failure:
+    """Return the failure of a path on which another program listens."""
+    hint = f"End that program or choose another ControlPath; it is: {by}"
+    return Failure(Problem("control-path-taken", f"Another program listens on {path}", hint), "control-path")
