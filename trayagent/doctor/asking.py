@@ -7,11 +7,12 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 _OUTPUT_MAX = 256 * 1024
 
@@ -23,6 +24,27 @@ class Said:
     status: int
     output: str
     errors: str
+
+
+async def each(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[T]], *, at_once: int, within_s: float
+) -> tuple[list[T], list[Item]]:
+    """Do the work for each item, so many at once; return what came of it, and the items for which time ran out.
+
+    What has begun is never cut off (asyncio loses a child whose start is cancelled): the work has a limit of its own.
+    """
+    gate, until = asyncio.Semaphore(at_once), asyncio.get_running_loop().time() + within_s
+    late: list[Item] = []
+
+    async def one(item: Item) -> list[T]:
+        async with gate:
+            if asyncio.get_running_loop().time() < until:
+                return [await work(item)]
+        late.append(item)
+        return []
+
+    found = await asyncio.gather(*map(one, items))
+    return [outcome for outcomes in found for outcome in outcomes], late
 
 
 async def said(words: Sequence[str]) -> Said:

@@ -15,7 +15,7 @@ from trayagent.config.model import Config, Host
 from trayagent.config.places import Places
 from trayagent.core.forwards import Forward
 from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import aside
+from trayagent.doctor.asking import aside, each
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
 from trayagent.ssh.control_path import default_in
@@ -24,8 +24,10 @@ from trayagent.ssh.resolve import resolve
 
 CONFIG_S = 1.0
 """For the configuration; a file system that takes longer is gone."""
+RESOLVE_S = 2.0
+"""For one `ssh -G`, which takes 4 ms: after this the agent gives up on it."""
 GATHER_S = 3.0
-"""For the agent's view, and for all `ssh -G`: one takes 4 ms, and the agent gives up on it after 2 s."""
+"""For the agent's view, and for all `ssh -G`."""
 _AT_ONCE = 16
 
 
@@ -123,23 +125,15 @@ async def _view(places: Places) -> tuple[dict[str, Any] | None, TrayagentError |
 async def _hosts(places: Places, config: Config) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
     resolved: dict[str, Resolved] = {}
     unresolved: dict[str, TrayagentError] = {}
-    gate = asyncio.Semaphore(_AT_ONCE)
     ssh_config = str(places.ssh_config) if places.ssh_config is not None else None
 
     async def one(name: str) -> None:
         try:
-            async with gate:
-                resolved[name] = await resolve(name, ssh=places.ssh, config=ssh_config)
+            resolved[name] = await resolve(name, ssh=places.ssh, config=ssh_config, timeout_s=RESOLVE_S)
         except TrayagentError as error:
             unresolved[name] = error
 
-    try:
-        async with asyncio.timeout(GATHER_S), asyncio.TaskGroup() as group:
-            for name in config.hosts:
-                group.create_task(one(name))
-    except TimeoutError:
-        for name in config.hosts.keys() - resolved.keys() - unresolved.keys():
-            title = f"ssh -G {name} was not answered in time"
-            hint = "Is a Match exec in ssh_config slow?"
-            unresolved[name] = TrayagentError(title, code="config-error", hint=hint)
+    _, late = await each(config.hosts, one, at_once=_AT_ONCE, within_s=GATHER_S - RESOLVE_S)
+    for name in late:
+        unresolved[name] = TrayagentError("The hosts before it took too long", code="check-late")
     return resolved, unresolved

@@ -14,7 +14,7 @@ from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok
 
 CONNECT_S = 2.0
-ANSWER_S = 2.0
+ANSWER_S = 1.5
 _BUS = "org.freedesktop.DBus"
 
 

@@ -30,7 +30,7 @@ from trayagent.netlink.errors import NetlinkError
 
 Check = Callable[[Case], Awaitable[Iterable[Finding]]]
 
-CHECK_S = 5.0
+CHECK_S = 4.0
 """After which a check is given up: with `gather` before them, all is said within 10 s."""
 
 # In the order in which a person reads them: what all else needs comes first.
@@ -91,7 +91,7 @@ async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CH
 
 def _told_once(results: list[Result]) -> list[Result]:
     """Leave out what the agent reports of a host where a check has found the same, more exactly."""
-    exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.level != "ok"}
+    exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.host}
     return [
         Result(r.topic, tuple(f for f in r.findings if r.topic != "hosts" or (f.host, f.code) not in exact))
         for r in results

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
+LATE = "check-late"
 # Nobody but the user can go on from these.
 STUCK = {"failed", "needs-sign-in"}
 # Quiet on purpose: there is no network, or it is not the place.
@@ -15,7 +16,7 @@ AWAY = {"offline", "paused"}
 
 async def check(case: Case) -> Iterable[Finding]:
     """Say which hosts ssh cannot make sense of, and which do not come up."""
-    found = [*_unresolved(case), *_agent_socket(case), *_stuck(case)]
+    found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case)]
     if found or not case.config.hosts:
         return found
     number = len(case.config.hosts)
@@ -24,10 +25,19 @@ async def check(case: Case) -> Iterable[Finding]:
 
 def _unresolved(case: Case) -> Iterator[Finding]:
     for name, error in case.unresolved.items():
-        if error.code == "ssh-missing":
-            continue  # said once, where ssh is looked for
+        if error.code in {"ssh-missing", LATE}:
+            continue  # said once: the first where ssh is looked for
         why = f"Without an answer of `ssh -G {name}` it cannot be connected."
         yield problem("config-error", f"{name}: {error.title}", why, error.hint, host=name)
+
+
+def _late(case: Case) -> Iterator[Finding]:
+    names = [name for name, error in case.unresolved.items() if error.code == LATE]
+    if names:
+        title = f"ssh could not be asked in time about {len(names)} hosts, {names[0]} the first of them"
+        why = "Nothing else about them was checked."
+        remedy = "See whether a Match exec in ssh_config is slow:"
+        yield advice(LATE, title, why, remedy, f"time ssh -G {names[0]}")
 
 
 def _agent_socket(case: Case) -> Iterator[Finding]:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from trayagent.config.model import Host
 from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import said
+from trayagent.doctor.asking import each, said
 from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
+ASK_S = 3.0
 _AT_ONCE = 8
 
 
 async def check(case: Case) -> Iterable[Finding]:
     """Say which servers would not be believed, and which would always be."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(name: str, resolved: Resolved) -> Finding | None:
-        async with gate:
-            return await _look(case, name, resolved)
-
     wanted = [*case.wanted()]
-    found = await asyncio.gather(*(one(name, resolved) for name, _, resolved in wanted))
+
+    async def one(host: tuple[str, Host, Resolved]) -> Finding | None:
+        return await _look(case, host[0], host[2])
+
+    found, late = await each(wanted, one, at_once=_AT_ONCE, within_s=ASK_S)
     told = [finding for finding in found if finding is not None]
+    if late:
+        title = f"The keys of {len(late)} hosts could not be looked up in time"
+        why = "There are many, or known_hosts is large; the others were looked up."
+        told.append(
+            advice("check-late", title, why, "Ask for one of them:", f"ssh-keygen -F {late[0][2].hostname}")
+        )
     return told or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
 
 

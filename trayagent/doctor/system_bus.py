@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from trayagent.net.vpn.networkmanager_bus import Bus
 
-CONNECT_S = 3.0
+CONNECT_S = 2.5
 
 
 class BusUnusableError(Exception):
