@@ -1,0 +1,39 @@
+"""How soon watchers hear of a change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from trayagent.agent.shell import Shell
+from trayagent.agent.views import PACE_S, Views
+from trayagent.core.network import Snapshot
+from trayagent.core.view import AgentFacts
+
+
+def test_the_first_change_is_told_at_once_and_a_burst_after_it_as_one() -> None:
+    """A terminal that waits for a connection must not wait for a pace; a person cannot read faster than that."""
+    pushes: list[Any] = []
+
+    async def body() -> None:
+        views = Views(
+            Shell(lambda _: Snapshot()), lambda: AgentFacts("0", 1, "2026-01-01T08:00:00Z"), lambda _: None
+        )
+        end = views.subscribe((), pushes.append)
+        assert len(pushes) == 1
+        views.note_change()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(pushes) == 2
+        for _ in range(20):
+            views.note_change()
+            await asyncio.sleep(0)
+        assert len(pushes) == 2
+        async with asyncio.timeout(10):
+            while len(pushes) < 3:
+                await asyncio.sleep(PACE_S / 10)
+        await asyncio.sleep(PACE_S * 2)
+        assert len(pushes) == 3, "nothing is told when nothing changes"
+        end()
+
+    asyncio.run(body())

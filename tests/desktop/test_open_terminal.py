@@ -1,0 +1,66 @@
+"""What the menu's "Open terminal" runs: the session that comes back by itself, in a window that stays readable."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from trayagent.desktop.choices import Choices
+from trayagent.desktop.menu.commands import OpenTerminal
+
+WITHIN_S = 20.0
+
+
+async def unasked(*_: Any) -> Any:
+    """Fail: the agent is not needed for this."""
+    raise AssertionError
+
+
+def words_of(tmp_path: Path, host: str) -> list[str]:
+    """Choose "Open terminal" with a terminal that notes its words; return the command in it."""
+    note, terminal = tmp_path / "words", tmp_path / "xterm"
+    part = shlex.quote(f"{note}.part")
+    terminal.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {part}; mv {part} {shlex.quote(str(note))}\n')
+    terminal.chmod(0o755)
+    choices = Choices(
+        unasked,
+        quit_=lambda: None,
+        configuration=tmp_path / "config.toml",
+        log=tmp_path / "log",
+        sign_in_words=lambda _: None,
+        activate=unasked,
+        start_at_login=lambda _: None,
+        environment=lambda: {**os.environ, "TERMINAL": str(terminal)},
+    )
+    asyncio.run(choices.carry_out(OpenTerminal(host)))
+    limit = time.monotonic() + WITHIN_S
+    while not note.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    return note.read_text().splitlines()
+
+
+def test_open_terminal_attaches_with_the_agents_own_configuration(tmp_path: Path) -> None:
+    """Word for word: no shell sees the host's name."""
+    words = words_of(tmp_path, "-web; reboot")
+    assert words[:2] == ["-e", "sh"]
+    config = str(tmp_path / "config.toml")
+    attach = [sys.executable, "-m", "trayagent", "attach", "--config", config, "--", "-web; reboot"]
+    assert words[-len(attach) :] == attach
+
+
+def test_an_error_can_be_read_before_the_window_closes(tmp_path: Path) -> None:
+    """Only after an error: who left a session, with whatever status, is not asked for a key."""
+    script = words_of(tmp_path, "web")[3]
+    for status, asks in ((255, True), (0, False), (7, False)):
+        command = ["sh", "-c", script, "sh", "sh", "-c", f"exit {status}"]
+        done = subprocess.run(
+            command, input="\n", capture_output=True, text=True, timeout=WITHIN_S, check=False
+        )
+        assert ("Enter closes" in done.stdout) is asks
