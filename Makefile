@@ -4,6 +4,7 @@
 # make lint    style and types
 # make deb     the package for Debian 12, in dist/
 # make fleet-check  the Ansible role: ansible-lint, and a run against a real sshd
+# make reference  docs/configuration.md anew, from the model
 # make fresh   demo, package and tests in a Debian 12 made for it (as root, with debootstrap)
 #
 # Each sets up .venv by itself. Wanted beforehand: git, make, Python 3.11 or newer with venv.
@@ -27,7 +28,7 @@ AT_ONCE := 3
 # Tools that were only unpacked, see installers/lab-tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test bench lint deb fresh fleet-check
+.PHONY: help demo test bench lint deb reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -61,6 +62,9 @@ lint: .venv/.for-development
 
 deb: .venv/.for-use
 	@installers/linux/build-deb.sh
+
+reference: .venv/.for-use
+	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}
 
 fresh:
 	@installers/fresh/check $(ARGS)

@@ -1,4 +1,4 @@
-"""Write the manual page: trayagent.1.in, with the commands and options as the command line itself tells them.
+"""Write the manual page: trayagent.1.in, with commands, options and keys as the program itself tells them.
 
 Usage: python installers/manual/make_manual.py [YYYY-MM-DD] > trayagent.1
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trayagent import __version__
 from trayagent.cli import described
+from trayagent.config.described import TABLES, Key, Table
 from trayagent.config.model import EVENTS
 
 TEMPLATE = Path(__file__).with_name("trayagent.1.in")
@@ -30,6 +31,7 @@ def manual(date: dt.date) -> str:
         ),
         "GLOBAL_OPTIONS": _list(known),
         "COMMANDS": "\n".join(_command(command) for command in described.commands()),
+        "TABLES": "\n".join(_table(table) for table in TABLES),
         "EVENTS": ",\n".join("\\%" + event.replace("-", r"\-") for event in EVENTS),
     }
     return re.sub(r"@([A-Z_]+)@", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
@@ -61,6 +63,19 @@ def _option(option: described.Argument) -> str:
     """Return an option with its value, by its longest name."""
     flag = max(option.flags, key=len)
     return f"Fl {flag[1:]}" + (f" Ar {option.metavar}" if option.metavar else "")
+
+
+def _table(table: Table) -> str:
+    """Return a table of the configuration: what it is for, and its keys with their defaults or examples."""
+    keys = "\n".join(_key(table, key) for key in table.keys)
+    return "\n".join(
+        [f".Ss [{table.title}]", *_text(table.text), ".Pp", ".Bl -tag -width Ds -compact", keys, ".El"]
+    )
+
+
+def _key(table: Table, key: Key) -> str:
+    value = table.shown(key).replace("-", r"\-").replace('"', r"\(dq")
+    return "\n".join([f".It Cm {key.name} No = Li {value}", *_text(key.text)])
 
 
 def _list(arguments: list[described.Argument]) -> str:

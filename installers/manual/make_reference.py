@@ -1,0 +1,70 @@
+"""Write docs/configuration.md: configuration.md.in, with tables, keys and defaults as the program knows them.
+
+Usage: python installers/manual/make_reference.py > docs/configuration.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from trayagent.config import durations
+from trayagent.config.described import TABLES, Key, Table
+from trayagent.config.model import EVENTS
+
+TEMPLATE = Path(__file__).with_name("configuration.md.in")
+
+WHEN = {
+    "network-changed": "an interface, an address or a route came, went or changed",
+    "resumed": "the machine woke up",
+    "master-adopted": "a master that somebody else started was found",
+    "master-stale": "a master is proven dead; the evidence says how",
+    "master-killed": "it was ended",
+    "master-kept": "it was asked after a change, and lives",
+    "connecting": "a new connection begins",
+    "connected": "a new connection stands; after a loss with the time that it took",
+    "disconnected": "a connection is gone; the reason says why",
+    "connect-failed": "an attempt failed; the reason says why",
+    "forward-open": "a forward is open",
+    "forward-failed": "a forward could not be opened; it is tried again",
+    "vpn-changed": "a VPN went up or down, or asks you to sign in",
+    "sign-in-needed": "only you can go on",
+    "paused": "a pause began",
+    "resumed-by-user": "a pause ended",
+    "configuration-changed": "the file was read again",
+    "configuration-rejected": "it was refused, and the old one stays",
+}
+
+
+def reference() -> str:
+    """Return the page, in Markdown."""
+    events = "\n".join(f"| `{event.replace('-', '_')}` | {WHEN[event]} |" for event in EVENTS)
+    page = TEMPLATE.read_text(encoding="utf-8").replace("@EVENTS@", events)
+    page = page.replace("@DURATION@", durations.FORM.replace('"', "`"))
+    return page.replace("@TABLES@", "\n\n".join(_table(table) for table in TABLES))
+
+
+def _table(table: Table) -> str:
+    entries = "\n".join(_entry(table, key) for key in table.keys)
+    return f"## [{table.title}]\n\n{table.text}\n\n{_example(table)}\n{entries}"
+
+
+def _example(table: Table) -> str:
+    """Return a table of the file with every key: the defaults, and an example where there is none."""
+    title = table.title.replace("hosts.NAME", "hosts.web01").replace("vpns.NAME", "vpns.corp")
+    width = max(len(key.name) for key in table.keys)
+    lines = [f"{key.name:<{width}} = {table.shown(key)}{_mark(table, key)}" for key in table.keys]
+    return "\n".join(["```toml", f"[{title}]", *lines, "```", ""])
+
+
+def _mark(table: Table, key: Key) -> str:
+    return "" if table.has_default(key) else "  # an example"
+
+
+def _entry(table: Table, key: Key) -> str:
+    default = f" (`{table.shown(key)}`)" if table.has_default(key) else ""
+    return f"- **`{key.name}`**{default}: " + " ".join(f"{key.text} {key.more}".split())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
