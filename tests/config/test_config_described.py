@@ -49,6 +49,8 @@ def test_the_reference_is_the_one_that_would_be_made_now() -> None:
 def test_the_tables_of_the_reference_are_a_configuration(tmp_path: Path) -> None:
     """All of them together, with their defaults where they have some."""
     text = "\n".join(re.findall(r"^```toml\n(.*?)^```$", reference(), re.MULTILINE | re.DOTALL))
+    (tmp_path / "remount").touch(mode=0o700)  # a hook's program must be there
+    text = text.replace("~/bin", str(tmp_path))
     path = tmp_path / "config.toml"
     path.touch(mode=0o600)
     path.write_text(text)
