@@ -15,12 +15,12 @@ PYTHON_OF_VENV := .venv/bin/python
 # What the laboratory cannot do without, and what its tests use besides.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
 TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
-# The login shells that a far side may have.
+# The login shells that a far side may have, and those whose completion is tried.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
-# For completions, manual page, scripts and package.
-TEST_TOOLS += zsh fish groff shellcheck strip
+# For manual page, scripts and package.
+TEST_TOOLS += groff shellcheck strip
 
 # Tests at once: most of them wait for a network, a panel or an sshd, not for a processor.
 AT_ONCE := 3
