@@ -37,7 +37,8 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
     terminal = Terminal()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    if log := ensure_agent(os.environ):
+    own = {"TRAYAGENT_CONFIG": str(found.config_file)} if config is not None else {}
+    if log := ensure_agent({**os.environ, **own}):
         terminal.say(f"trayagent: no agent was running. One is started; it logs to {log}")
     if session.note:
         terminal.say(f"trayagent: {session.note}")
