@@ -237,6 +237,21 @@ def test_a_relative_config_home_counts_for_nothing(env: dict[str, str]) -> None:
     assert outcome.paths == (Path(env["HOME"]) / ".config" / "autostart" / "trayagent.desktop",)
 
 
+@pytest.mark.usefixtures("manager")
+def test_the_packages_unit_counts_and_is_switched_off_as_ours(env: dict[str, str]) -> None:
+    """`systemctl --user enable` links it; `uninstall` takes the link away, `install` puts our unit in its place."""
+    link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/usr/lib/systemd/user/trayagent.service")
+    assert login.enabled(env)
+    assert login.disable(env).changed
+    assert not link.is_symlink()
+    assert not login.enabled(env)
+    link.symlink_to("/usr/lib/systemd/user/trayagent.service")
+    assert login.enable(COMMAND, env).changed
+    assert link.readlink() == unit_of(env)
+
+
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     """Systemd's own verdict on the file, with words that are hard to quote."""
     analyze = needs("systemd-analyze")

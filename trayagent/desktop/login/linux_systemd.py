@@ -20,6 +20,8 @@ from trayagent.errors import TrayagentError
 
 UNIT = "trayagent.service"
 TARGET = "default.target"
+PACKAGED = Path("/usr/lib/systemd/user") / UNIT
+"""The unit of the distribution's package, which `systemctl --user enable` links as ours."""
 ANSWER_WITHIN_S = 20.0
 """A manager under load reloads in a second or two; one that hangs is not waited for for ever."""
 
@@ -66,7 +68,8 @@ class Systemd:
 
     def enabled(self) -> bool:
         """Report whether the manager starts the unit at login."""
-        return files.is_ours(self.path) and self._link.exists()
+        ours = files.is_ours(self.path) and self._link.exists()
+        return ours or self._leads_to(PACKAGED)
 
     def enable(self, command: Sequence[str]) -> bool:
         """Start at login from now on; return whether that is news. Raises TrayagentError."""
@@ -79,7 +82,7 @@ class Systemd:
     def disable(self) -> bool:
         """Start at login no longer; return whether that is news. A running agent goes on."""
         removed = files.remove(self.path)
-        if not os.path.lexists(self.path) and self._is_linked():
+        if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
             self._link.unlink(missing_ok=True)
             removed = True
         if removed:
@@ -94,7 +97,10 @@ class Systemd:
         return (start, "It ends with your last session; to let it survive: loginctl enable-linger")
 
     def _is_linked(self) -> bool:
-        return self._link.is_symlink() and self._link.readlink() == self.path
+        return self._leads_to(self.path)
+
+    def _leads_to(self, path: Path) -> bool:
+        return self._link.is_symlink() and self._link.readlink() == path
 
     def _ensure_link(self) -> bool:
         if self._is_linked():
