@@ -59,6 +59,7 @@ lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
 	@$(PYTHON_OF_VENV) -m ruff format --check .
 	@$(PYTHON_OF_VENV) -m mypy
+	@$(PYTHON_OF_VENV) -m mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 deb: .venv/.for-use
 	@installers/linux/build-deb.sh

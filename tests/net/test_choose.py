@@ -27,9 +27,10 @@ from trayagent.netlink.errors import NetlinkError
             "linux_snapshot",
         ),
         (Environment("linux", netlink=False, logind=False), ("polling", "linux_clock"), "polling"),
-        (Environment("darwin", netlink=False, logind=False), ("polling",), "polling"),
+        (Environment("darwin", netlink=False, logind=False), ("macos_route",), "macos_snapshot"),
+        (Environment("freebsd14", netlink=False, logind=False), ("polling",), "polling"),
     ],
-    ids=["desktop", "without a bus", "without netlink", "elsewhere"],
+    ids=["desktop", "without a bus", "without netlink", "a Mac", "elsewhere"],
 )
 def test_the_best_that_the_machine_has_is_chosen(
     env: Environment, sources: tuple[str, ...], reader: str

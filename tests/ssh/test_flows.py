@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trayagent.ssh.control_sockets import owner_of
-from trayagent.ssh.flows import flow_of, flows_of, tcp_facts
+from trayagent.ssh.linux_flows import flow_of, flows_of, tcp_facts
 from trayagent.ssh.process import Process, kill_checked, read
 from trayagent.ssh.transport import transport_of
 

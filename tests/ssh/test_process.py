@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh import process as p
+from trayagent.ssh import linux_process as p
+from trayagent.ssh.seen import Process
 
 DEADLINE_S = 20.0
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -37,7 +38,7 @@ def start() -> Iterator[Start]:
                 stream.close()
 
 
-def settled(pid: int, comm: str) -> p.Process:
+def settled(pid: int, comm: str) -> Process:
     """Return the process once it runs the wanted program with its words: Popen may return before."""
     end = time.monotonic() + DEADLINE_S
     while True:
@@ -77,7 +78,7 @@ def test_one_that_waits_to_be_reaped_is_gone(start: Start) -> None:
     child = start("sleep", "600")
     found = settled(child.pid, "sleep")
     child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # type: ignore[attr-defined, unused-ignore]  # Linux only
     assert p.read(child.pid) is None
     assert not p.alive(child.pid, found.start_ticks)
     assert p.socket_inodes(child.pid) == frozenset()

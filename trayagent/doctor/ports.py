@@ -16,7 +16,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import LISTEN, TcpSocket, tcp_sockets
 from trayagent.ssh.control_sockets import owner_of
-from trayagent.ssh.process import read, socket_inodes
+from trayagent.ssh.linux_process import read, socket_inodes
 
 _PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _ALL = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound

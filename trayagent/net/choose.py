@@ -12,8 +12,10 @@ from trayagent.core.network import Lookup, Snapshot
 from trayagent.net.hints import Hint, HintSource
 from trayagent.netlink.errors import NetlinkError
 
-SourceName = Literal["linux_netlink", "linux_logind", "linux_clock", "networkmanager", "polling"]
-ReaderName = Literal["linux_snapshot", "polling"]
+SourceName = Literal[
+    "linux_netlink", "linux_logind", "linux_clock", "networkmanager", "macos_route", "polling"
+]
+ReaderName = Literal["linux_snapshot", "macos_snapshot", "polling"]
 
 
 class Read(Protocol):
@@ -59,6 +61,9 @@ class Watch:
 
 def choose(env: Environment) -> Choice:
     """Return the back ends for an environment; pure."""
+    if env.platform == "darwin":
+        why = ["platform=darwin: the kernel's routing socket tells each change, and a wake with it"]
+        return Choice(("macos_route",), "macos_snapshot", tuple(why))
     if not env.platform.startswith("linux"):
         return Choice(
             ("polling",), "polling", (f"platform={env.platform}: no native watcher, looking instead",)
@@ -101,7 +106,7 @@ def read_once() -> Snapshot:
 def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
     """Start the chosen watchers on the running loop; one that cannot start is named in `problems`.
 
-    A netlink watcher that cannot start is replaced by polling, so that changes are seen in any case.
+    A watcher of the kernel that cannot start is replaced by polling, so that changes are seen in any case.
     """
     watch = Watch(read=_reader(choice.reader), why=choice.why)
     for name in choice.sources:
@@ -109,7 +114,7 @@ def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
         if problem is None:
             continue
         watch.problems.append(f"{name}: {problem}")
-        if name == "linux_netlink":
+        if name in {"linux_netlink", "macos_route"}:
             _start(watch, _source("polling"), hint)
     return watch
 
@@ -143,6 +148,10 @@ def _source(name: SourceName) -> HintSource:
             from trayagent.net.vpn.networkmanager import NetworkManager
 
             return NetworkManager()
+        case "macos_route":
+            from trayagent.net.macos_route import MacosRoute
+
+            return MacosRoute()
         case "polling":
             from trayagent.net.polling import Polling
 
@@ -154,6 +163,10 @@ def _reader(name: ReaderName) -> Read:
         from trayagent.net import linux_snapshot
 
         return linux_snapshot.read
+    if name == "macos_snapshot":
+        from trayagent.net import macos_snapshot
+
+        return macos_snapshot.read
     from trayagent.net import polling
 
     return polling.read

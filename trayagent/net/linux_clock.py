@@ -26,7 +26,7 @@ _ARM_TRIES = 5
 
 def suspended_s() -> float:
     """Return how long this machine has been suspended since it booted, in seconds."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)  # type: ignore[attr-defined, unused-ignore]  # Linux only
 
 
 class Timer(Protocol):

@@ -106,8 +106,8 @@ class LinuxNetlink:
 def _open(receive_buffer_bytes: int) -> socket.socket:
     try:
         opened = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+            socket.AF_NETLINK,  # type: ignore[attr-defined, unused-ignore]  # Linux only
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,  # type: ignore[attr-defined, unused-ignore]  # Linux only
             NETLINK_ROUTE,
         )
     except OSError as e:

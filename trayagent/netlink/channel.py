@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -36,10 +37,7 @@ class Channel:
     """A request socket of one netlink protocol; a context manager. Raises NetlinkError throughout."""
 
     def __init__(self, protocol: int) -> None:
-        try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        except OSError as e:
-            raise NetlinkError("opening a netlink socket", e.errno or 0) from e
+        self._socket = _open(protocol)
         self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._seq = 0
 
@@ -110,3 +108,12 @@ def works(protocol: int) -> bool:
         Channel(protocol).close()
         return True
     return False
+
+
+def _open(protocol: int) -> socket.socket:
+    if sys.platform != "linux":
+        raise NetlinkError("opening a netlink socket", errno.EAFNOSUPPORT)
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    except OSError as e:
+        raise NetlinkError("opening a netlink socket", e.errno or 0) from e

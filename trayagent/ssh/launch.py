@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.ssh.ending import abandon
+from trayagent.ssh.flows import ASK_EVERY_S
 from trayagent.ssh.process import read
 
 _POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
-_ESTABLISHED_POLL_S = 0.030  # looking for its TCP connection costs a millisecond
 _LOG_MAX = 64 * 1024
 
 
@@ -65,7 +65,7 @@ async def launch(
             if now > deadline:
                 raise LaunchFailedError(said(log), None)
             if established is not None and now >= look_at:
-                look_at = now + _ESTABLISHED_POLL_S
+                look_at = now + ASK_EVERY_S
                 if established(process.pid):
                     established = None
             await asyncio.sleep(_POLL_S)

@@ -1,28 +1,14 @@
-"""Which TCP ports a process listens on."""
+"""Which TCP ports a process listens on: from Linux or from macOS."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 
-from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
-from trayagent.netlink.inet_diag import LISTEN, tcp_sockets
-from trayagent.ssh.process import socket_inodes
+from trayagent.ssh.seen import Listeners
 
-End = tuple[str, int]
+if sys.platform == "darwin":
+    from trayagent.ssh.macos_listeners import tcp_listeners
+else:
+    from trayagent.ssh.linux_listeners import tcp_listeners
 
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """The TCP listeners of one process, and of all others, as (address, port)."""
-
-    own: frozenset[End] = frozenset()
-    others: frozenset[End] = frozenset()
-
-
-def tcp_listeners(pid: int) -> Listeners:
-    """Return who listens, seen from one process of this user; raises NetlinkError."""
-    mine = socket_inodes(pid)
-    with Channel(NETLINK_SOCK_DIAG) as channel:
-        found = tcp_sockets(channel, LISTEN)
-    own = frozenset((s.local_ip, s.local_port) for s in found if s.inode in mine)
-    return Listeners(own, frozenset((s.local_ip, s.local_port) for s in found if s.inode not in mine))
+__all__ = ["Listeners", "tcp_listeners"]

@@ -164,7 +164,7 @@ class _Haste:
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
-        self._arrivals: select.epoll | None = None
+        self._arrivals: select.epoll | None = None  # type: ignore[name-defined, unused-ignore]  # Linux only
 
     def begin(self, connected: socket.socket) -> None:
         """Watch the connection; ours is a second descriptor of it, so `close` must come soon."""
@@ -187,4 +187,4 @@ class _Haste:
     def _arrived(self) -> None:
         if self._arrivals is not None and self._socket is not None:
             self._arrivals.poll(0)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # type: ignore[attr-defined, unused-ignore]  # Linux only

@@ -40,7 +40,7 @@ class Stopwatch:
         try:
             # It stays to be waited for: its helper does that.
             flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self._program.pid, flags) is not None
+            return os.waitid(os.P_PID, self._program.pid, flags) is not None  # type: ignore[attr-defined, unused-ignore]  # Linux only
         except ChildProcessError:
             return True
 

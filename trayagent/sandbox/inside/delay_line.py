@@ -36,7 +36,7 @@ RECEIVE_BUFFER = 16 << 20
 
 def packet_socket(interface: str) -> socket.socket:
     """Open a socket that takes and gives whole frames of the interface; raises OSError."""
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # type: ignore[attr-defined, unused-ignore]  # Linux only
     sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
     sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     try:

@@ -138,10 +138,10 @@ def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bo
     while left := processes_in(networks):
         for pid in left:
             with contextlib.suppress(OSError):
-                handle = os.pidfd_open(pid)
+                handle = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
                 try:
                     if identity(f"/proc/{pid}/ns/net") in networks:  # the number may have a new owner by now
-                        signal.pidfd_send_signal(handle, signal.SIGKILL)
+                        signal.pidfd_send_signal(handle, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]  # Linux only
                 finally:
                     os.close(handle)
         if time.monotonic() > limit:

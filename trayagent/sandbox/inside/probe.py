@@ -36,7 +36,7 @@ class Attempts:
         """Begin one more attempt; a connection that cannot be begun counts as none."""
         if len(self.open) >= ATTEMPTS_MAX:
             self.forget(self.open[0])
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
         if sock.connect_ex(self.place) not in (0, 115):  # EINPROGRESS
             sock.close()
             return

@@ -45,7 +45,7 @@ class Client:
     """The laptop's end: everything goes to the server, by whatever way the laptop has just now."""
 
     def __init__(self, server: tuple[str, int]) -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
         self.server = server
 
     def out(self, packet: bytes) -> None:
@@ -65,7 +65,7 @@ class Server:
     """The far end: serves one inner address, at the outer address that it was last heard from."""
 
     def __init__(self, place: tuple[str, int]) -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
         self.udp.bind(place)
         self.client: object = None
         self.drop = False

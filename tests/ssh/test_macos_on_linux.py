@@ -1,0 +1,161 @@
+"""What macOS asks ps, lsof and the masters themselves, run beside what Linux asks the kernel.
+
+The two must tell the same of the same living masters; only kqueue has no counterpart here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trayagent.ssh import (
+    linux_control_sockets,
+    linux_flows,
+    linux_listeners,
+    linux_process,
+    macos_control_sockets,
+    macos_flows,
+    macos_listeners,
+    macos_process,
+)
+from trayagent.ssh.seen import ControlSocket
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import SshConfig, StartMaster
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    """Skip on a laptop that lacks them, fail in CI."""
+    missing = [tool for tool in ("ps", "lsof") if shutil.which(tool) is None]
+    if missing:
+        assert not os.environ.get("CI"), f"CI has no {missing}"
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, bool]]:
+    """Return what is told of the control sockets in one folder, but for the kernel's own numbers."""
+    return [(s.bind_path, s.path, s.pid, s.present) for s in found if s.path.startswith(f"{folder}/")]
+
+
+def test_ps_tells_a_process_as_proc_does(start_master: StartMaster) -> None:
+    """Parent, owner, name and words; its start to the second."""
+    master = start_master()
+    told, known = macos_process.read(master.process.pid), linux_process.read(master.process.pid)
+    assert told is not None
+    assert known is not None
+    assert (told.pid, told.comm, told.uid, told.ppid, told.argv) == (
+        known.pid, known.comm, known.uid, known.ppid, known.argv,
+    )  # fmt: skip
+    assert abs(macos_process.age_s(told) - linux_process.age_s(known)) < 3
+    assert told.pid in {p.pid for p in macos_process.ssh_processes(os.getuid())}
+    assert told.pid in {p.pid for p in macos_process.descendants(os.getpid())}
+
+
+def test_a_process_is_ended_only_as_the_one_it_was(start_master: StartMaster) -> None:
+    """Another start time or another name is another process; one that waits to be reaped is gone."""
+    master = start_master()
+    found = macos_process.read(master.process.pid)
+    assert found is not None
+    pid, started = found.pid, found.start_ticks
+    assert macos_process.alive(pid, started)
+    assert not macos_process.alive(pid, started - 1)
+    assert macos_process.kill_checked(pid, started - 1, {"ssh"}, signal.SIGKILL) == "other"
+    assert macos_process.kill_checked(pid, started, {"sshd"}, signal.SIGKILL) == "other"
+    assert macos_process.kill_checked(pid, started, {"ssh"}, signal.SIGKILL) == "sent"
+    until = time.monotonic() + 20
+    while macos_process.alive(pid, started) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert macos_process.read(pid) is None  # it is a zombie now
+    master.process.wait()
+    assert macos_process.kill_checked(pid, started, {"ssh"}, signal.SIGKILL) == "gone"
+
+
+def test_a_journey_does_not_change_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lstart is the wall clock's; it is asked for in UTC, whatever the time zone."""
+    seen = set()
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        found = macos_process.read(os.getpid())
+        assert found is not None
+        seen.add(found.start_ticks)
+    assert len(seen) == 1
+
+
+def test_masters_are_found_where_they_are(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """At their own name, renamed by a take-over, and with their file gone; in the background, too."""
+    start_master()
+    moved = start_master(path=ssh_config.folder / "m.1")
+    moved.path.rename(ssh_config.folder / "there")
+    gone = start_master(path=ssh_config.folder / "gone")
+    gone.path.unlink()
+    behind = str(ssh_config.folder / "behind")
+    assert ssh_config.run("-M", "-S", behind, "-o", "ControlPersist=60", "box", "true").returncode == 0
+    try:
+        told = mine(macos_control_sockets.listening(os.getuid()), ssh_config.folder)
+        known = mine(linux_control_sockets.listening(os.getuid()), ssh_config.folder)
+        assert sorted(told) == sorted(known)
+        assert len(told) == 4
+        for path in ssh_config.folder.iterdir():
+            if path.is_socket():
+                owner = macos_control_sockets.owner_of(str(path))
+                assert owner == linux_control_sockets.owner_of(str(path))
+    finally:
+        assert ssh_config.run("-S", behind, "-O", "exit", "box").returncode == 0
+
+
+def test_nothing_is_said_to_what_is_no_master(short_folder: Path) -> None:
+    """Whoever else listens there is not greeted in ssh's language; nobody does: nobody is told."""
+    path = short_folder / "other"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        owner = macos_control_sockets.owner_of(str(path))
+        assert owner == (os.getpid() if sys.platform == "darwin" else None)
+        heard, _ = other.accept()
+        with heard:
+            assert heard.recv(100) == b""
+    assert macos_control_sockets.owner_of(str(path)) is None
+    assert macos_control_sockets.owner_of(str(short_folder)) is None
+
+
+def test_lsof_tells_the_connection_that_carries_a_master(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """Its own, not one that it forwards."""
+    master = start_master()
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        listen = ssh_config.folder / "fwd"
+        ssh_config.run("-O", "forward", "-L", f"{listen}:127.0.0.1:{target.getsockname()[1]}", "box")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(listen))
+            with target.accept()[0]:
+                told = macos_flows.flow_of(master.process.pid)
+    known = linux_flows.flow_of(master.process.pid)
+    assert told is not None
+    assert known is not None
+    assert (told.local_ip, told.local_port, told.peer_ip, told.peer_port, told.via) == (
+        known.local_ip, known.local_port, known.peer_ip, known.peer_port, known.via,
+    )  # fmt: skip
+
+
+def test_lsof_tells_who_listens(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """A master's local forwards, on both families, and the port of somebody else."""
+    master = start_master()
+    with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104  # how a wildcard is told
+        free = socket.create_server(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        ssh_config.run("-O", "forward", "-L", f"{port}:127.0.0.1:9", "box")
+        told = macos_listeners.tcp_listeners(master.process.pid)
+        assert told.own == linux_listeners.tcp_listeners(master.process.pid).own
+        assert ("127.0.0.1", port) in told.own
+        assert ("0.0.0.0", other.getsockname()[1]) in told.others  # noqa: S104  # as above

@@ -1,0 +1,204 @@
+"""What ps and lsof say on a Mac, read.
+
+No Mac was at hand: the texts are written after ps(1) and lsof(8) of macOS and the sources of their Darwin
+parts, with the kernel's addresses made up.
+"""
+
+from __future__ import annotations
+
+from trayagent.ssh.macos_flows import Seen
+from trayagent.ssh.macos_lsof import parsed as files
+from trayagent.ssh.macos_ps import below, parsed
+from trayagent.ssh.seen import Flow
+
+PS = """\
+    1     0     0 Ss   Wed Nov 18 07:02:11 2026     launchd          /sbin/launchd
+  612     1   501 S    Thu Nov 19 08:00:00 2026     Google Chrome He /Applications/Google Chrome.app/Helper --type=gpu
+ 4242     1   501 Ss   Sat Nov 21 09:05:07 2026     ssh              ssh: /Users/me/.ssh/cm-ab [mux]
+ 4243     1   501 S    Sat Nov 21 09:05:06 2026     ssh              ssh -W [db]:22 -l me jump
+ 4300   700   501 S    Sat Nov  7 09:05:06 2026     ssh              ssh -M -N -- web01
+ 4301  4300   501 S    Sat Nov 21 09:06:00 2026     nc               /usr/bin/nc web01 22
+ 4302  4300   501 Z    Sat Nov 21 09:06:00 2026     (sh)             (sh)
+ 4400   700   501 S    Sat Nov 21 09:07:00 2026     ssh              ssh -M -N -- inner
+ 4401  4400   501 S    Sat Nov 21 09:07:00 2026     ssh              ssh -S /Users/me/.ssh/cm-ab -W [inner]:22 db
+ 5000  rubbish
+"""
+
+# A master in the background behind a jump host (4242, 4243), one behind a ProxyCommand (4300, 4301), one over
+# another master (4400, 4401). 4242 also forwards a connection and carries a session.
+LSOF = """\
+p4242
+f0
+tCHR
+d0x3000002
+n/dev/null
+f3
+tPIPE
+d0xaa01
+n->0xaa02
+f4
+tPIPE
+d0xbb01
+n->0xbb02
+f5
+tunix
+d0xcc01
+n/Users/me/.ssh/cm-ab.Q4JtXcVbNm12aZkP
+f7
+tIPv4
+d0xdd01
+n127.0.0.1:8080->127.0.0.1:60000
+TST=ESTABLISHED
+TQR=0
+f8
+tunix
+d0xcc02
+n/Users/me/.ssh/cm-ab.Q4JtXcVbNm12aZkP
+p4243
+fcwd
+tDIR
+d1,13
+n/
+f0
+tPIPE
+d0xaa02
+n->0xaa01
+f1
+tPIPE
+d0xbb02
+n->0xbb01
+f3
+tIPv6
+d0xdd02
+n[fe80:6::10]:53122->[fe80:6::1]:22
+TST=ESTABLISHED
+p4300
+f3
+tPIPE
+d0xee01
+n->0xee02
+f4
+tPIPE
+d0xff01
+n->0xff02
+p4301
+f0
+tPIPE
+d0xee02
+n->0xee01
+f1
+tPIPE
+d0xff02
+n->0xff01
+f3
+tIPv4
+d0xdd03
+n192.168.10.2:53200->203.0.113.10:22
+TST=ESTABLISHED
+p4400
+f3
+tPIPE
+d0x1101
+n->0x1102
+f4
+tPIPE
+d0x1201
+n->0x1202
+p4401
+f0
+tPIPE
+d0x1102
+n->0x1101
+f3
+tunix
+d0x1301
+n->0xcc02
+f1
+tPIPE
+d0x1202
+n->0x1201
+p4500
+f3
+tIPv4
+d0xdd09
+n192.168.10.2:53999->203.0.113.10:22
+TST=ESTABLISHED
+f5
+tPIPE
+d0xaa03
+n->0xaa09
+f6
+tPIPE
+d0xaa04
+n->0xaa08
+p4501
+f3
+tIPv4
+d0xdd0a
+n192.168.10.2:54000->203.0.113.10:22
+TST=SYN_SENT
+f4
+tIPv6
+d0xdd0b
+n*:8080
+TST=LISTEN
+f5
+tIPv4
+d0xdd0c
+n127.0.0.1:8081
+TST=LISTEN
+"""
+
+
+def seen() -> Seen:
+    """Return the recorded moment."""
+    return Seen({p.pid: p for p in parsed(PS)}, files(LSOF))
+
+
+def test_ps_lines_are_read() -> None:
+    """Names are cut at the first space, zombies and what cannot be read are nobody."""
+    found = {process.pid: process for process in parsed(PS)}
+    assert sorted(found) == [1, 612, 4242, 4243, 4300, 4301, 4400, 4401]
+    master = found[4242]
+    assert (master.ppid, master.uid, master.comm) == (1, 501, "ssh")
+    assert master.argv == ("ssh:", "/Users/me/.ssh/cm-ab", "[mux]")
+    assert master.start_ticks == 1795251907  # 2026-11-21 09:05:07 UTC
+    assert found[4300].start_ticks == 1794042306
+    assert found[612].comm == "Google"
+    assert [p.pid for p in below(4300, found.values())] == [4301]
+    assert {p.pid for p in below(1, found.values())} >= {612, 4242, 4243}
+
+
+def test_a_jump_is_found_by_its_pipes() -> None:
+    """A master in the background is no longer the parent of its `ssh -W`; link-local scopes are taken out."""
+    expected = Flow("fe80::10", 53122, "fe80::1", 22, 0xDD02, 4243, "child")
+    assert seen().flow(4242) == expected
+    assert [p.pid for p in seen().transport(4242)] == [4243]
+    assert seen().transport(4243) == []
+
+
+def test_a_proxy_command_has_the_socket() -> None:
+    """Whatever program it is, its connection is the master's."""
+    assert seen().flow(4300) == Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child")
+
+
+def test_a_master_over_a_master_is_carried() -> None:
+    """Its proxy has a Unix socket only, whose other end is the carrier's."""
+    flow = seen().flow(4400)
+    assert flow is not None
+    assert (flow.via, flow.carrier_pid, flow.pid_of_holder) == ("carried", 4242, 4243)
+
+
+def test_pipes_of_sessions_are_no_proxy() -> None:
+    """A direct master's socket comes before the pipes of what goes through it."""
+    flow = seen().flow(4500)
+    assert flow is not None
+    assert (flow.local_port, flow.via) == (53999, "direct")
+    assert seen().transport(4500) == []
+
+
+def test_only_an_established_connection_carries() -> None:
+    """One that is being made, or listens, does not."""
+    assert seen().flow(4501) is None
+    assert seen().flow(1) is None
+    assert [f.listens for f in files(LSOF) if f.listens] == [("::", 8080), ("127.0.0.1", 8081)]

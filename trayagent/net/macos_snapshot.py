@@ -1,0 +1,49 @@
+"""The network as a Mac tells it without a special right: `polling` sees it, arp(8) and ndp(8) name the gateways.
+
+Without the gateways' link-layer addresses every 192.168.1.1 would be the same place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+
+from trayagent.core.network import Lookup, Snapshot
+from trayagent.net import polling
+
+_ASK_S = 1.0
+_MAC = r"(?P<mac>[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5})"
+# A line is: ? (192.168.1.1) at 0:1e:2a:3:4:5 on en0 ifscope [ethernet]
+_ARP = re.compile(rf"\((?P<ip>[0-9.]+)\) at {_MAC} on (?P<name>\S+)")
+# A line is: fe80::1%en0  0:1e:2a:3:4:5  en0  23h59m58s  S R
+_NDP = re.compile(rf"^(?P<ip>[0-9a-f:]+)(?:%\S+)?\s+{_MAC}\s+(?P<name>\S+)", re.MULTILINE)
+
+
+def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
+    """Return the network as far as it can be seen from here."""
+    seen = polling.read(lookups)
+    gateways = {route.gateway for route in seen.routes if route.gateway}
+    found: dict[tuple[str, str], str] = {}
+    if any(":" not in gateway for gateway in gateways):
+        found |= neighbours(_ask("arp", "-an"))
+    if any(":" in gateway for gateway in gateways):
+        found |= neighbours(_ask("ndp", "-an"))
+    return replace(seen, gateway_macs={key: mac for key, mac in found.items() if key[1] in gateways})
+
+
+def neighbours(text: str) -> dict[tuple[str, str], str]:
+    """Return (interface, address) -> link-layer address, as Linux writes it, from what arp or ndp printed."""
+    found = (*_ARP.finditer(text), *_NDP.finditer(text))
+    return {(m["name"], m["ip"]): ":".join(part.zfill(2) for part in m["mac"].split(":")) for m in found}
+
+
+def _ask(*words: str) -> str:
+    env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
+    try:
+        asked = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=_ASK_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout
