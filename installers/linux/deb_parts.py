@@ -25,7 +25,9 @@ FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", 
 """Debian 12 has these new enough, and mends their holes; the others it lacks, or has too old."""
 NEEDED_BY_CARRIED = ("python3-six",)  # pystray's
 SIZES = (16, 22, 24, 32, 48)
-UNIT_MARK = "Part of the Debian package; `systemctl --user enable --now trayagent` starts it now and at each login."
+UNIT_MARK = (
+    "Part of the Debian package; `systemctl --user enable --now trayagent` starts it now and at each login."
+)
 
 DESKTOP = """\
 [Desktop Entry]
