@@ -17,6 +17,7 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
     key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
     if key is None:
         return failure
-    hint = f"Unlock it: ssh-add {key}, or log in: trayagent login {resolved.host}"
+    # An ssh-agent tells nobody of a new key, so the person has to.
+    hint = f"ssh-add {key}, then: trayagent reconnect {resolved.host}. Or: trayagent login {resolved.host}"
     problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
     return Failure(problem, "passphrase", positive=failure.positive)

@@ -1,0 +1,192 @@
+"""What the documents name is there: files, headings, commands, options, keys, codes, states and events."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.cli.test_readme import words_of
+from tests.test_architecture import MAY_IMPORT
+from trayagent.cli import described, main
+from trayagent.config import described as keys
+from trayagent.config.load import load
+from trayagent.config.model import EVENTS
+from trayagent.core.problems import CODES
+from trayagent.core.shown import Shown
+from trayagent.init import explained
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted({*ROOT.glob("docs/*.md"), *ROOT.glob("installers/**/*.md"), *ROOT.glob("*.md")})
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("trayagent/**/*.py")))
+STATES = get_args(Shown)
+
+# Words of other programs that look like codes of ours.
+FOREIGN = {"accept-new", "keyboard-interactive"}
+# What a page's block of commands may begin with.
+COMMANDS = {"trayagent", "make", "ansible-playbook", "python3", "installers/linux/install.sh"}
+
+every_page = pytest.mark.parametrize("name", TEXTS)
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXTS[name], re.MULTILINE | re.DOTALL)
+
+
+def spans(name: str) -> list[str]:
+    """Return what stands in backquotes within the prose."""
+    prose = re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+def lines(name: str) -> Iterator[str]:
+    """Yield the command lines of a page: in its blocks, a comment left out, and in its prose."""
+    for block in blocks(name, "sh"):
+        yield from (
+            re.sub(r"\s+#.*", "", line).strip() for line in block.replace("\\\n", " ").splitlines() if line
+        )
+    yield from spans(name)
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@every_page
+def test_each_link_leads_somewhere(name: str) -> None:
+    """Files of the project and headings in them; nothing is loaded from elsewhere."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if "://" in target:
+            continue
+        path, _, fragment = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXTS[name]):
+        assert "://" not in picture
+
+
+@every_page
+def test_each_trayagent_line_is_one_that_the_program_takes(name: str) -> None:
+    """Commands, their options and arguments; `trayagent FOO --bar` cannot slip in."""
+    for line in lines(name):
+        if not line.startswith("trayagent ") or "COMMAND" in line:
+            continue
+        words = words_of(re.split(r" > |; | && ", line)[0].replace("…", "").replace("[NAME]", "main"))[1:]
+        words = [re.sub(r"\[(.*)\]", r"\1", word) for word in words]
+        assert words[0] in main.MODULES, line
+        if words == line.split()[1:2]:
+            continue  # the command's name alone is no promise of how it is called
+        assert main.parser(words[0]).parse_args(words).carry_out, line
+
+
+@every_page
+def test_each_other_command_is_known_here(name: str) -> None:
+    """A page's blocks run only what the project has, or what a test has an eye on."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in lines(name):
+        if re.match(r"make [a-z]", line):
+            assert line.split()[1] in targets, line
+    for block in blocks(name, "sh"):
+        for line in filter(None, block.replace("\\\n", " ").splitlines()):
+            assert shlex.split(line, comments=True)[0] in COMMANDS, line
+
+
+@every_page
+def test_each_option_of_ours_exists(name: str) -> None:
+    """One that stands alone belongs to some command, or is named with the program that it belongs to."""
+    ours = {flag for command in described.commands() for option in command.options for flag in option.flags}
+    ours |= {flag for option in described.global_options() for flag in option.flags}
+    for span in spans(name):
+        if span.startswith("--"):
+            assert span.split()[0] in ours, span
+
+
+@every_page
+def test_each_word_with_a_hyphen_is_a_code_of_the_product(name: str) -> None:
+    """States, codes, events, findings of doctor: what does not stand in the code is not promised."""
+    known = {*CODES, *STATES, *EVENTS, *FOREIGN}
+    for span in spans(name):
+        if re.fullmatch(r"[a-z]+(-[a-z]+)+", span) and span not in known:
+            assert f'"{span}"' in CODE or (ROOT / "bin" / span).exists() or span in _PROGRAMS, span
+
+
+# Programs, packages and units that the pages name.
+_PROGRAMS = {"ssh-add", "ssh-keygen", "ssh-agent", "python3-venv", "openssh-client", "systemd-analyze"}
+
+
+@every_page
+def test_each_table_of_the_configuration_can_be_loaded(name: str, tmp_path: Path) -> None:
+    """Each block by itself; a hook's program is put there."""
+    if name == "docs/configuration.md":
+        return  # tests/config
+    for block in blocks(name, "toml"):
+        path = tmp_path / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(block)
+        load(path)
+
+
+@every_page
+def test_each_key_that_is_set_in_the_prose_exists(name: str) -> None:
+    """As in `reap = false`, with a value that TOML knows; and `[agent] notify`."""
+    known = {key.name for table in keys.TABLES for key in table.keys}
+    for span in spans(name):
+        if re.fullmatch(r"[a-z_]+ = (true|false|\".*\"|\[.*\])", span):
+            [(key, _)] = tomllib.loads(span).items()
+            assert key in known, span
+        if found := re.match(r"\[(agent|hosts\.\w+|vpns\.\w+)\] (\w+)", span):
+            assert found[2] in known, span
+
+
+@every_page
+def test_each_path_of_the_project_that_is_named_exists(name: str) -> None:
+    """Relative to the project, or to the package."""
+    for span in spans(name):
+        if re.fullmatch(r"[a-z_]+(/[a-z_]+)*(/|/[a-z_-]+\.(py|md|sh))", span) and "HOST" not in span:
+            assert span == "dist/" or (ROOT / span).exists() or (ROOT / "trayagent" / span).exists(), span
+
+
+@every_page
+def test_each_variable_of_ours_is_one_that_is_read(name: str) -> None:
+    """Also those that only hooks get."""
+    hooks = {"TRAYAGENT_AT", "TRAYAGENT_EVENT", "TRAYAGENT_REASON", "TRAYAGENT_HOST", "TRAYAGENT_TOOK_MS",
+             "TRAYAGENT_EVIDENCE", "TRAYAGENT_FORWARD"}  # fmt: skip
+    for variable in set(re.findall(r"TRAYAGENT_[A-Z_]*[A-Z]", TEXTS[name])) - hooks:
+        assert f'"{variable}"' in CODE, variable
+
+
+def test_every_state_and_every_code_is_in_the_troubleshooting() -> None:
+    """With what it means, and what helps."""
+    first = re.findall(r"^\|([^|]+)\|", TEXTS["docs/troubleshooting.md"], re.MULTILINE)
+    rows = set(re.findall(r"`([a-z-]+)`", " ".join(first)))
+    assert {*STATES, *CODES} <= rows
+
+
+def test_every_room_is_in_the_architecture_and_no_other() -> None:
+    """The table of rooms is the one that is kept true."""
+    table = TEXTS["docs/architecture.md"].split("## Rooms")[1].split("\n## ")[0]
+    rooms = {room.replace("/", ".") for room in re.findall(r"^\| `([a-z/]+)/` \|", table, re.MULTILINE)}
+    assert rooms == set(MAY_IMPORT)
+
+
+def test_every_setting_of_autossh_is_in_the_page_for_those_who_move() -> None:
+    """What `init` explains, the page tells, and no more of autossh's own."""
+    named = set(re.findall(r"AUTOSSH_[A-Z_]+", TEXTS["docs/moving-from-autossh.md"]))
+    assert named == set(explained._AUTOSSH)
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Whoever reads the README finds all of them."""
+    linked = set(re.findall(r"\]\((docs/[a-z-]+\.md)", TEXTS["README.md"]))
+    assert linked == {name for name in TEXTS if name.startswith("docs/")}
