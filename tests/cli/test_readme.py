@@ -35,7 +35,7 @@ OURS = sorted({line for line in LINES + INLINE if "COMMAND" not in line})
 
 def words_of(example: str) -> list[str]:
     """Return an example's words, with a name for each HOST and what is optional there."""
-    return shlex.split(re.sub(r"\[?HOST…?\]?", "web01", example))
+    return shlex.split(re.sub(r"\[?HOST…?\]?", "web01", example).replace("[NAME]", "main"))
 
 
 @pytest.mark.parametrize("line", [line for line in OURS if line.startswith("trayagent ")])

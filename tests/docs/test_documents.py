@@ -82,7 +82,7 @@ def test_each_trayagent_line_is_one_that_the_program_takes(name: str) -> None:
     for line in lines(name):
         if not line.startswith("trayagent ") or "COMMAND" in line:
             continue
-        words = words_of(re.split(r" > |; | && ", line)[0].replace("…", "").replace("[NAME]", "main"))[1:]
+        words = words_of(re.split(r" > |; | && ", line)[0].replace("…", ""))[1:]
         words = [re.sub(r"\[(.*)\]", r"\1", word) for word in words]
         assert words[0] in main.MODULES, line
         if words == line.split()[1:2]:
