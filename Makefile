@@ -18,7 +18,7 @@ TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManage
 # The login shells that a far side may have, and those whose completion is tried.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
-TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd
+TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
 # For manual page, scripts and package.
 TEST_TOOLS += groff shellcheck strip
 

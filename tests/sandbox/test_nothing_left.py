@@ -131,6 +131,8 @@ def test_an_ordinary_user_has_the_same_laboratory() -> None:
     python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
+    if subprocess.run([*AS_NOBODY, "test", "-x", tools.tool("sshd")], check=False).returncode:
+        pytest.skip("the tools were unpacked where an ordinary user may not go")
     # Not pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="trayagent-copy-") as place:
         Path(place).chmod(0o755)

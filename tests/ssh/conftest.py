@@ -108,6 +108,19 @@ class Keys:
         return " ".join(self.host.with_suffix(".pub").read_text().split()[:2])
 
 
+def _sshd_account(folder: Path) -> list[str]:
+    """Return the words before an sshd of root's that was only unpacked: the account that it gives up its rights to.
+
+    The program that they start is the same process, in a mount namespace of its own.
+    """
+    if os.getuid() != 0 or any(entry.pw_name == "sshd" for entry in pwd.getpwall()):
+        return []
+    accounts = folder / "passwd"
+    accounts.write_text(Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n")
+    script = 'mount --bind "$0" /etc/passwd && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(accounts)]
+
+
 class Sshd:
     """A real sshd -D on 127.0.0.1; `user` may log in with `keys.user`."""
 
@@ -143,7 +156,7 @@ class Sshd:
         begin = len(self.log())
         with self._log.open("ab") as log:
             words = [program, "-D", "-e", "-f", str(config)]
-            self._process = spawn(words, log)
+            self._process = spawn([*_sshd_account(self.folder), *words], log)
         process = self._process
         poll(lambda: "Server listening" in self.log()[begin:] or process.poll() is not None, "sshd starts")
         assert process.poll() is None, self.log()
