@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import re
 import shlex
 import tomllib
@@ -19,6 +21,7 @@ from trayagent.config.load import load
 from trayagent.config.model import EVENTS
 from trayagent.core.problems import CODES
 from trayagent.core.shown import Shown
+from trayagent.history.outages import Outage
 from trayagent.init import explained
 
 ROOT = Path(__file__).parents[2]
@@ -82,10 +85,10 @@ def test_each_trayagent_line_is_one_that_the_program_takes(name: str) -> None:
     for line in lines(name):
         if not line.startswith("trayagent ") or "COMMAND" in line:
             continue
-        words = words_of(re.split(r" > |; | && ", line)[0].replace("…", ""))[1:]
+        words = words_of(re.split(r" > |; | && | \| ", line)[0].replace("…", ""))[1:]
         words = [re.sub(r"\[(.*)\]", r"\1", word) for word in words]
         assert words[0] in main.MODULES, line
-        if words == line.split()[1:2]:
+        if words == line.split()[1:2] or words[1:] == ["--help"]:
             continue  # the command's name alone is no promise of how it is called
         assert main.parser(words[0]).parse_args(words).carry_out, line
 
@@ -190,3 +193,24 @@ def test_every_page_is_in_the_index() -> None:
     """Whoever reads the README finds all of them."""
     linked = set(re.findall(r"\]\((docs/[a-z-]+\.md)", TEXTS["README.md"]))
     assert linked == {name for name in TEXTS if name.startswith("docs/")}
+
+
+def test_every_key_of_the_view_is_in_the_page_for_scripts() -> None:
+    """As the source of the view writes them, and those of an outage."""
+    source = (ROOT / "trayagent" / "core" / "view.py").read_text(encoding="utf-8")
+    written = {
+        key.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    named = set(re.findall(r"`(\w+)`", TEXTS["docs/scripting.md"]))
+    assert written | {field.name for field in dataclasses.fields(Outage)} <= named
+
+
+def test_the_metrics_to_watch_are_printed() -> None:
+    """The names of the page stand in what the monitor gets."""
+    source = (ROOT / "trayagent" / "cli" / "openmetrics.py").read_text(encoding="utf-8")
+    for name in set(re.findall(r"trayagent_[a-z_]+", TEXTS["docs/scripting.md"])):
+        assert f'"{name}"' in source, name
