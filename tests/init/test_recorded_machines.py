@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ EXPECTED = Path(__file__).parent / "expected"
 @pytest.mark.parametrize("name", sorted(path.name for path in MACHINES.iterdir()))
 def test_each_recorded_machine_gets_its_configuration(name: str, home: Path, init: Init) -> None:
     """What is shown and said is what stands beside the recording, and what is written is the same and loads."""
+    if name == "tokens" and not Path("/etc/services").exists():
+        pytest.skip("a machine without /etc/services (Debian's netbase): ssh knows no port by name")
     furnish(home, name)
     shown = init("--print")
     assert shown.returncode == 0, shown.stderr
-    said = {".toml": shown.stdout, ".txt": shown.stderr}
+    # On a slow machine it says what it is looking at.
+    said = {".toml": shown.stdout, ".txt": re.sub(r"^Looking at .*\n", "", shown.stderr)}
     for ending, text in said.items():
         plain = text.replace(str(home), "{home}").replace(f"gui/{os.getuid()}/", "gui/{uid}/")
         expected = EXPECTED / f"{name}{ending}"
