@@ -1,4 +1,4 @@
-"""Small views in the words of contract.md, and a transcript of what the registry makes of them."""
+"""Small views in the words of `status --json`, and a transcript of what the registry makes of them."""
 
 from __future__ import annotations
 

@@ -214,3 +214,11 @@ def test_the_metrics_to_watch_are_printed() -> None:
     source = (ROOT / "trayagent" / "cli" / "openmetrics.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"trayagent_[a-z_]+", TEXTS["docs/scripting.md"])):
         assert f'"{name}"' in source, name
+
+
+def test_each_page_and_heading_that_the_code_refers_to_exists() -> None:
+    """As in: docs/architecture.md, *Words*."""
+    for page, heading in re.findall(r"\b([\w/-]+\.md)\b(?:, \*([^*]+)\*)?", CODE):
+        assert page in TEXTS, page
+        if heading:
+            assert heading in re.findall(r"^#+ (.*)$", TEXTS[page], re.MULTILINE), heading

@@ -106,7 +106,7 @@ class LookAt(Action):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Action):
-    """Let the world know: one of contract.md's events; `name` "" is no host."""
+    """Let the world know: one of config.model.EVENTS; `name` "" is no host."""
 
     event: str
     reason: str = ""

@@ -2,7 +2,7 @@
 
 Theory of operation. An event changes *facts* (`on_network`, `on_masters`, `on_attempts`,
 `on_user`). Then every host is *settled*: `gate` says whether a connection may be tried,
-`verdict` judges a living master by the table of policy.md, `settle` turns that into
+`verdict` judges a living master by the table of docs/architecture.md, `settle` turns that into
 actions and marks them in the facts. Nothing here reads a clock or touches the world, so
 a history of events always gives the same decisions.
 """

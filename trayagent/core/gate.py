@@ -1,4 +1,4 @@
-"""May this host be connected from here, now? policy.md, *Connect* and *Places*; pure."""
+"""May this host be connected from here, now? docs/architecture.md, *When a login is begun*; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who must be there for a login; policy.md, *Person login*; pure."""
+"""Who must be there for a login; docs/architecture.md, *Words*; pure."""
 
 from __future__ import annotations
 

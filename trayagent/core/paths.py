@@ -1,6 +1,6 @@
 """Ways through the network: which are usable, what a master's path is, and where we are; pure.
 
-The words (path, usable, underlay, place) are policy.md's.
+The words (path, usable, underlay, place) are those of docs/architecture.md.
 """
 
 from __future__ import annotations

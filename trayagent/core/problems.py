@@ -1,6 +1,6 @@
 """What can be wrong with a host, in words for a person and a stable code for scripts.
 
-The codes and the three keys are contract.md's (`status --json`, `problem`).
+The codes and the three keys are promised to scripts: docs/scripting.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When a failed attempt is made again: policy.md, *Connect*; pure."""
+"""When a failed attempt is made again: docs/architecture.md, *When a login is begun*; pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ Shown = Literal[
     "idle",
 ]
 
-# policy.md, *Code → state*; every other code waits for a retry.
+# Every other code waits for a retry.
 STATE_OF: dict[Code, Shown] = {
     "passphrase-needed": "needs-sign-in",
     "auth-denied": "needs-sign-in",

@@ -15,7 +15,7 @@ from trayagent.core.state import State
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One decision about a host: the row of policy.md's table (0: none of it), what was decided, on what evidence."""
+    """One decision about a host: the row of docs/architecture.md's table (0: none), what, and on what evidence."""
 
     name: str
     row: int
@@ -67,7 +67,7 @@ class Turn:
         self.actions.append(action)
 
     def tell(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
-        """Add one of contract.md's events."""
+        """Add one of config.model.EVENTS."""
         self.actions.append(Tell(name, event, reason, details))
 
     def because(self, name: str, row: int, verdict: str, evidence: str) -> None:

@@ -1,4 +1,4 @@
-"""How a living master is judged: the table of policy.md, row by row; pure.
+"""How a living master is judged: the table of docs/architecture.md, row by row; pure.
 
 `judge` looks at facts only, so it may be asked at any time and as often as one likes:
 events change the facts, the verdict follows from them.

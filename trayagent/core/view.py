@@ -1,4 +1,4 @@
-"""The whole view for clients: contract.md, `status --json`; a plain dict, made from the facts; pure."""
+"""The whole view for clients: docs/scripting.md, `status --json`; a plain dict, made from the facts; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of a new master; pure. policy.md, *Whose master?*, lists the forced options."""
+"""The command line of a new master; pure. docs/architecture.md, *How a new master is made*, lists what is forced."""
 
 from __future__ import annotations
 
