@@ -10,6 +10,8 @@ import contextlib
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -29,8 +31,13 @@ VERSION = 1
 def boot_id() -> str:
     """Return what names this boot of the machine, "" where nothing does."""
     try:
+        if sys.platform == "darwin":
+            asked = ["sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.run(
+                asked, capture_output=True, text=True, check=False, timeout=1
+            ).stdout.strip()
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
 
 

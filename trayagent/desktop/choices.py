@@ -21,7 +21,12 @@ Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """One of the agent's operations, as the command line asks for them; raises TrayagentError."""
 
 # What puts a text on the clipboard, with the text on its input; the first that is there and works.
-_CLIPBOARDS = (["wl-copy"], ["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"])
+_CLIPBOARDS = (
+    ["wl-copy"],
+    ["xclip", "-selection", "clipboard"],
+    ["xsel", "--clipboard", "--input"],
+    ["pbcopy"],
+)
 _CLIPBOARD_S = 2.0
 # A window closes with its program, and what that said last would be gone.
 _UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
@@ -106,7 +111,7 @@ class Choices:
             await self._activate(vpn)
             return
         env = await self._env()
-        display = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
+        display = sys.platform == "darwin" or env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
         await sign_in(vpn, words, self._terminal if display else None)
 
     async def _terminal(self, words: Sequence[str]) -> str:
@@ -125,17 +130,19 @@ class Choices:
         if editor is not None and shutil.which(editor):
             await self._terminal([editor, str(self._configuration)])
             return
-        await _open(str(self._configuration), await self._env())
+        await _open(
+            str(self._configuration), await self._env(), *(["-t"] if sys.platform == "darwin" else [])
+        )
 
 
-async def _open(what: str, env: Mapping[str, str]) -> None:
-    """Let the desktop open an address or a file."""
+async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
+    """Let the desktop open an address or a file; open(1) takes -t for its text editor."""
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
         raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
     null = asyncio.subprocess.DEVNULL
     await asyncio.create_subprocess_exec(
-        opener, what, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
+        opener, *options, what, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
 
 

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from trayagent.desktop.bus import SessionBus, session_bus_addresses
+from trayagent.desktop.bus import session_bus_addresses
 from trayagent.desktop.choices import Choices
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import Command, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.notifier import Notifier
 from trayagent.desktop.notifications.registry import Notify
 from trayagent.desktop.notifications.teller import Teller
+from trayagent.desktop.session import Asked, session
 from trayagent.desktop.tray.from_view import look_and_menu
-from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 from trayagent.errors import TrayagentError
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class DeskState:
 
 
 class Desk:
-    """Icon, menu and messages on the session bus; quiet where there is none."""
+    """Icon, menu and messages; quiet where no desktop shows them."""
 
     def __init__(
         self,
@@ -76,11 +75,9 @@ class Desk:
         self._pause: Pause | None = None
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
-        token = choices.activated_with
-        self._tray = StatusNotifierTray(self._activated, opening=self._show, activation=token)
-        self._notifier = Notifier(self._invoked, self._closed, activation=token)
+        asked = Asked(self._activated, self._invoked, self._closed, self._show, choices.activated_with)
+        self._tray, self._notifier, self._bus = session(asked, buses)
         self._teller = Teller(lambda: self._notifier, self._asked, notify=door.notify())
-        self._bus = SessionBus([self._tray, self._notifier], addresses=buses)
 
     @property
     def state(self) -> DeskState:

@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -74,12 +75,20 @@ async def open_terminal(
     `env` tells the display, and which terminal. Raises TrayagentError when none could be opened.
     """
     failed: list[str] = []
-    for line in command_lines(words, env):
+    for line in _lines(words, env):
         why = await _start(line, env, at_once_s)
         if why is None:
             return line[0]
         failed.append(f"{Path(line[0]).name}: {why}")
     raise _no_terminal(env, failed)
+
+
+def _lines(words: Sequence[str], env: Mapping[str, str]) -> Iterator[list[str]]:
+    if sys.platform == "darwin":
+        from trayagent.desktop import macos_terminal
+
+        return macos_terminal.command_lines(words, env)
+    return command_lines(words, env)
 
 
 def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:

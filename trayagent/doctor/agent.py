@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 
 from trayagent import __version__
 from trayagent.desktop import login
+from trayagent.desktop.login.macos_launchd import LABEL
 from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 RESTART = "trayagent stop; trayagent run"
 RESTART_UNIT = "systemctl --user restart trayagent"
+LAUNCHD = f"gui/{os.getuid()}/{LABEL}"
 
 
 async def check(case: Case) -> Iterable[Finding]:
@@ -40,9 +44,13 @@ def _absent(case: Case) -> Finding:
     if login.enabled(case.env):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
+        if sys.platform == "darwin":
+            lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 
 def _restart(case: Case) -> str:
-    return RESTART_UNIT if login.enabled(case.env) else RESTART
+    if not login.enabled(case.env):
+        return RESTART
+    return f"launchctl kickstart -k {LAUNCHD}" if sys.platform == "darwin" else RESTART_UNIT

@@ -13,10 +13,9 @@ from trayagent.core.resolved import Resolved
 from trayagent.doctor.asking import aside
 from trayagent.doctor.case import Case, spoken
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
-from trayagent.netlink.inet_diag import LISTEN, TcpSocket, tcp_sockets
 from trayagent.ssh.control_sockets import owner_of
-from trayagent.ssh.linux_process import read, socket_inodes
+from trayagent.ssh.listeners import Listener, all_listeners
+from trayagent.ssh.process import read
 
 _PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _ALL = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
@@ -75,33 +74,22 @@ def _ports(wishes: list[_Wish]) -> Iterator[Finding]:
     wanted = {wish.forward.listen.port for wish in wishes if wish.forward.listen.path is None}
     if not wanted:
         return
-    with Channel(NETLINK_SOCK_DIAG) as channel:
-        listening = [s for s in tcp_sockets(channel, LISTEN) if s.local_port in wanted]
-    holders = _holders({s.inode for s in listening})
+    listening = all_listeners(wanted)
     for wish in wishes:
         taken = [s for s in listening if _collides(wish, s)]
-        others = [s for s in taken if holders.get(s.inode) != wish.master or wish.master is None]
+        others = [s for s in taken if s.pid != wish.master or wish.master is None]
         if others:
-            pid = next((holders[s.inode] for s in others if s.inode in holders), None)
+            pid = next((s.pid for s in others if s.pid is not None), None)
             yield _taken(wish, pid, others[0].uid)
 
 
-def _collides(wish: _Wish, found: TcpSocket) -> bool:
+def _collides(wish: _Wish, found: Listener) -> bool:
     listen = wish.forward.listen
     if listen.path is not None or listen.port != found.local_port:
         return False
     everywhere = listen.host == "*" or (listen.host == "" and wish.resolved.gateway_ports)
     here = _LOOPBACK if listen.host in {"", "localhost"} else {listen.host}
     return everywhere or found.local_ip in _ALL or found.local_ip in here
-
-
-def _holders(inodes: set[int]) -> dict[int, int]:
-    """Return socket inode -> pid, for the processes whose descriptors this user may see."""
-    found: dict[int, int] = {}
-    for entry in os.scandir("/proc") if inodes else ():
-        if entry.name.isdigit():
-            found |= dict.fromkeys(socket_inodes(int(entry.name)) & inodes, int(entry.name))
-    return found
 
 
 def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:

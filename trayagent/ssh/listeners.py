@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from trayagent.ssh.seen import Listeners
+from trayagent.ssh.seen import Listener, Listeners
 
 if sys.platform == "darwin":
-    from trayagent.ssh.macos_listeners import tcp_listeners
+    from trayagent.ssh.macos_listeners import all_listeners, tcp_listeners
 else:
-    from trayagent.ssh.linux_listeners import tcp_listeners
+    from trayagent.ssh.linux_listeners import all_listeners, tcp_listeners
 
-__all__ = ["Listeners", "tcp_listeners"]
+__all__ = ["Listener", "Listeners", "all_listeners", "tcp_listeners"]

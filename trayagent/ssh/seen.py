@@ -87,6 +87,16 @@ class ControlSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """One TCP listener, its owner, and the process that holds it where that may be seen."""
+
+    local_ip: str
+    local_port: int
+    uid: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listeners:
     """The TCP listeners of one process, and of all others, as (address, port)."""
 

@@ -1,0 +1,51 @@
+"""The whole of it as a Mac's back ends make it up, on a machine that was made to look like one.
+
+What only a Mac has (its routing socket, AppKit, osascript) is not there to be run; everything else is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import trayagent
+
+AS_MAC = Path(__file__).parent / "as_mac"
+ROOT = Path(trayagent.__file__).parent
+
+# What is Linux's own: it is never imported on a Mac.
+LINUX = ("sandbox", "linux_")
+DBUS = {"trayagent.desktop.tray." + name for name in ("item", "dbusmenu", "exported", "pystray_linux")}
+
+IMPORT_ALL = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}")
+assert sys.platform == "darwin"
+"""
+
+
+def as_mac(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words on what looks like a Mac."""
+    env = {**os.environ, "PYTHONPATH": f"{AS_MAC}:{ROOT.parent}", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *words], env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def modules() -> list[str]:
+    """Return every module of the package but those that are for Linux only."""
+    found = [".".join(("trayagent", *p.relative_to(ROOT).with_suffix("").parts)) for p in ROOT.rglob("*.py")]
+    names = {name.removesuffix(".__init__") for name in found} - DBUS - {"trayagent.__main__"}
+    return sorted(name for name in names if not any(word in name for word in LINUX))
+
+
+def test_every_module_is_imported_without_linux() -> None:
+    """No part needs /proc, netlink, pidfds or D-Bus to be there, nor what Linux tells processes and networks by."""
+    done = as_mac("-c", IMPORT_ALL, *modules())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

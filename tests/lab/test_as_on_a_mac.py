@@ -1,0 +1,124 @@
+"""The agent with a Mac's back ends, run: processes by ps, connections by lsof, masters by their own word.
+
+Its system is made to look like a Mac's (tests/agent/as_mac). A routing socket cannot be had here, so changes
+of the network are seen by looking, every five seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+AS_MAC = Path(__file__).parent.parent / "agent" / "as_mac"
+
+HOST = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+BY_HAND = {**HOST, "ControlPath": "~/.ssh/hand-%C", "ControlMaster": "auto", "ControlPersist": "5m"}
+LISTED = '[hosts.web01]\nlocal = ["8080:localhost:22"]\n'
+SEEN_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    """Skip on a laptop that lacks them, fail in CI."""
+    missing = [tool for tool in ("ps", "lsof") if shutil.which(tool) is None]
+    if missing:
+        assert not os.environ.get("CI"), f"CI has no {missing}"
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def start_as_on_a_mac(agent: Agent, config: str | None = None) -> None:
+    """Start the agent, and only it, on what looks like a Mac."""
+    plain = agent.env["PYTHONPATH"]
+    agent.env["PYTHONPATH"] = f"{AS_MAC}:{plain}"
+    try:
+        agent.start(config)
+    finally:
+        agent.env["PYTHONPATH"] = plain
+
+
+def wait_gone(agent: Agent, name: str) -> None:
+    """Poll until a host that nothing lists is no longer told of."""
+    limit = time.monotonic() + SEEN_S
+    while agent.host(name) is not None:
+        assert time.monotonic() < limit, f"{name} is still there"
+        time.sleep(0.05)
+
+
+def test_masters_are_kept_recovered_and_adopted_as_on_a_mac(lab: Lab, agent: Agent) -> None:
+    """A listed host and one that was started by hand survive a change of network and a restart of the agent."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": HOST, "hand": BY_HAND})
+    start_as_on_a_mac(agent, LISTED)
+    first = agent.wait_state("web01", "connected")
+    assert (first["peer"], first["interface"]) == ("203.0.113.10:22", "wlan0")
+    agent.wait_forwards("web01", {"local": "open"})
+    done = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "hand", "true"])
+    assert done.returncode == 0, done.stderr
+    by_hand = agent.wait_state("hand", "connected")
+    assert by_hand["listed"] is False
+    assert by_hand["peer"] == "203.0.113.10:22"
+
+    events = agent.events()
+    lab.switch("home", "cafe")
+    for name, before in (("web01", first), ("hand", by_hand)):
+        limit = 3
+        while (after := agent.wait_state(name, "connected", SEEN_S))["pid"] == before["pid"] and limit:
+            events.wait("connected", name, deadline_s=SEEN_S)
+            limit -= 1
+        assert after["pid"] != before["pid"]
+        assert after["control_path"] == before["control_path"]
+    agent.wait_forwards("web01", {"local": "open"})
+    living = {h["name"]: h["pid"] for h in agent.status()["hosts"]}
+
+    assert agent.stop() < 2.0
+    start_as_on_a_mac(agent)
+    for name, pid in living.items():
+        assert agent.wait_state(name, "connected")["pid"] == pid
+    log = (agent.state_dir / "agent.log").read_text()
+    assert "macos_route: " in log
+    assert "Traceback" not in log
+
+
+def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent) -> None:
+    """A listed host that is killed comes back; one started by hand and ended by `ssh -O exit` stays away."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": HOST, "hand": BY_HAND})
+    start_as_on_a_mac(agent, LISTED)
+    first = agent.wait_state("web01", "connected")
+    ssh = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"]]
+    assert lab.laptop.run([*ssh, "hand", "true"]).returncode == 0
+    agent.wait_state("hand", "connected")
+    lab.laptop.run([*ssh, "-O", "exit", "hand"])
+    wait_gone(agent, "hand")
+    events = agent.events()
+    assert agent.cli("status").returncode == 0  # it has answered after `events` was asked for
+    lab.laptop.run(["kill", "-9", str(first["pid"])])
+    events.wait("connected", "web01")
+    assert agent.wait_state("web01", "connected")["pid"] != first["pid"]
+    assert agent.host("hand") is None
+    assert agent.cli("disconnect", "web01").returncode == 0
+    agent.wait_state("web01", "idle")
+
+
+def test_an_icon_that_cannot_be_shown_stops_nothing_as_on_a_mac(lab: Lab) -> None:
+    """There is no AppKit here: the reason is told, and the agent works the same."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": HOST})
+    with Agent(lab, desktop={"LANG": "C.UTF-8"}) as agent:
+        start_as_on_a_mac(agent, LISTED)
+        agent.wait_state("web01", "connected")
+        limit = time.monotonic() + SEEN_S
+        while "menu bar's program ended" not in (agent.status()["agent"]["no_tray"] or ""):
+            assert time.monotonic() < limit, agent.status()["agent"]["no_tray"]
+            time.sleep(0.05)
+        assert agent.stop() < 2.0
+        assert "Traceback" not in (agent.state_dir / "agent.log").read_text()
