@@ -21,6 +21,8 @@ async def check(case: Case) -> Iterable[Finding]:
         why = "Changes are looked for from time to time instead of heard of at once."
         remedy = "Allow AF_NETLINK where the agent runs: RestrictAddressFamilies of its unit, or the sandbox around it."
         found.append(advice("no-netlink", "The kernel tells us nothing of the network", why, remedy))
+    if here.platform == "darwin":
+        return [ok("the kernel's routing socket, and a wake with it")]
     no_logind = "A wake from sleep is seen by the clock, after it; the rest works the same."
     if not here.logind:
         return found or [ok("the kernel; no system bus, so neither logind nor NetworkManager", no_logind)]

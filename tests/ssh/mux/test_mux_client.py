@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import grp
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -328,3 +329,36 @@ def test_many_forwards_open_at_once_on_connections_of_their_own(start_master: St
     ports = asyncio.run(run())
     assert all(ports)
     assert len(set(ports)) == 20
+
+
+def test_descriptors_that_find_no_room_are_sent_again(
+    start_master: StartMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Mac says EMSGSIZE while the master has not taken the one before; each is tried until it goes through."""
+    refused: list[int] = []
+
+    class Full(socket.socket):
+        """Refuses each descriptor twice."""
+
+        def sendmsg(self, data: Any, rights: Any = (), *more: Any) -> int:
+            if rights and len(refused) % 3 < 2:
+                refused.append(errno.EMSGSIZE)
+                raise OSError(errno.EMSGSIZE, "Message too long")
+            if rights:
+                refused.append(0)
+            return super().sendmsg(data, rights, *more)
+
+    master = start_master()
+    monkeypatch.setattr(socket, "socket", Full)
+
+    null = os.open(os.devnull, os.O_RDWR)
+
+    async def talk(client: MuxClient) -> int | None:
+        await client.new_session("exit 7", fds=(null, null, null), timeout_s=DEADLINE_S)
+        return await client.wait_exit(timeout_s=DEADLINE_S)
+
+    try:
+        assert asking(master.path, talk) == 7
+    finally:
+        os.close(null)
+    assert refused == [errno.EMSGSIZE, errno.EMSGSIZE, 0] * 3
