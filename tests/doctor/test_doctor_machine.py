@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ from trayagent.netlink.errors import NetlinkError
 
 NOBODY = 65534
 OLDER = "0.0.9"
+
+
+@contextmanager
+def manager(patient: Patient) -> Iterator[None]:
+    """Let systemd's user manager seem to run: its socket is bound, and nobody listens, so units are only written."""
+    (patient.run_dir / "systemd").mkdir()
+    with socket.socket(socket.AF_UNIX) as private:
+        private.bind(str(patient.run_dir / "systemd" / "private"))
+        yield
 
 
 # The agent.
@@ -56,10 +66,15 @@ def test_a_running_agent_is_told_with_its_pid_and_a_pause_is_named(patient: Pati
 
 
 def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> None:
-    """Where it starts at login, its absence means that it ended."""
+    """Where systemd starts it at login, its absence means that it ended; the desktop starts it only once."""
     assert patient.examine().one("agent-absent", "advice", "agent")["lines"] == ["trayagent run"]
     assert patient.command("install").returncode == 0
-    found = patient.examine().one("agent-ended", "problem", "agent")
+    found = patient.examine().one("agent-absent", "advice", "agent")
+    assert found["lines"] == ["trayagent run"]
+    assert "next session" in found["why"]
+    with manager(patient):
+        assert patient.command("install").returncode == 0
+        found = patient.examine().one("agent-ended", "problem", "agent")
     assert "systemctl --user start trayagent" in found["lines"]
 
 
@@ -219,11 +234,7 @@ def test_more_keys_than_a_server_looks_at_are_named(patient: Patient, auth_sock:
 def test_start_at_login_is_offered_and_then_seen(patient: Patient) -> None:
     """By the command that is named; where it would end with the session, that is said."""
     assert patient.examine().one("login-off", "advice", "start at login")["lines"] == ["trayagent install"]
-    (patient.run_dir / "systemd").mkdir()
-    with socket.socket(
-        socket.AF_UNIX
-    ) as manager:  # it is bound, and nobody listens: the unit is only written
-        manager.bind(str(patient.run_dir / "systemd" / "private"))
+    with manager(patient):
         assert patient.command("install").returncode == 0
     found = patient.examine().well("start at login")
     assert found["title"] == "by ~/.config/systemd/user/trayagent.service"

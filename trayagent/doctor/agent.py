@@ -41,16 +41,24 @@ def _absent(case: Case) -> Finding:
         why = "No command and no menu reaches it."
         return problem("agent-silent", error.title, why, error.hint)
     why = "Nothing is looked after until it does."
-    if login.enabled(case.env):
+    if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
         if sys.platform == "darwin":
             lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
+    if login.enabled(case.env):
+        why = "It starts with the next session; nothing is looked after until then."
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 
 def _restart(case: Case) -> str:
-    if not login.enabled(case.env):
+    if not _by_manager(case):
         return RESTART
     return f"launchctl kickstart -k {LAUNCHD}" if sys.platform == "darwin" else RESTART_UNIT
+
+
+def _by_manager(case: Case) -> bool:
+    """Report whether the agent is started at login by one who can be told to start it now, too."""
+    way = login.way_in_use(case.env)
+    return way is not None and way.name != "autostart"
