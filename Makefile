@@ -19,6 +19,8 @@ TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManage
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
+# What a Mac is asked by, tried here.
+TEST_TOOLS += ps lsof
 # For manual page, scripts and package.
 TEST_TOOLS += groff shellcheck strip
 
