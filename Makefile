@@ -14,13 +14,13 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # What the laboratory cannot do without, and what its tests use besides.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
-TEST_TOOLS := $(LAB_TOOLS) tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
+TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
 # The login shells that a far side may have, and those whose completion is tried.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
 # What a Mac is asked by, tried here.
-TEST_TOOLS += ps lsof
+TEST_TOOLS += lsof
 # For manual page, scripts and package.
 TEST_TOOLS += groff shellcheck strip
 
