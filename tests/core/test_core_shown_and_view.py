@@ -109,7 +109,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
     """No key is ever absent; `schema` is 1. Two are added: why there is no icon, why there are no messages."""
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
-    story.post(e.ForwardsChanged(story.t, "web", (forward,)))
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (forward,)))
     whole = shown(story)
     assert list(whole) == ["schema", "agent", "network", "vpns", "hosts"]
     assert whole["schema"] == 1

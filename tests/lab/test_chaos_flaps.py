@@ -51,7 +51,8 @@ def ssh_processes(lab: Lab) -> list[str]:
         except OSError:
             continue
         if comm == "ssh":
-            found.append(re.sub(r"cm-(\w+)\.\w+", r"cm-\1.N", words))
+            words = re.sub(r"cm-(\w+)\.\w+", r"cm-\1.N", words)
+            found.append(re.sub(r"connection-\d+-\d+", "connection-N", words))
     return sorted(found)
 
 

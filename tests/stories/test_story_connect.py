@@ -472,8 +472,10 @@ def test_a_forward_that_failed_is_asked_again(story: Story) -> None:
     """After a second, then two: the port may be free by then."""
     story.connected(scene=HOME)
     failed = ForwardState(parse("local", "8080:localhost:80"), "failed", None, "in use")
-    story.post(e.ForwardsChanged(story.t, "web", (failed,)), "a forward failed")
-    story.after(1).post(e.ForwardsChanged(story.t, "web", (failed,)), "it failed again")
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (failed,)), "a forward failed")
+    story.after(1).post(
+        e.ForwardsChanged(story.t, "web", story.living("web").pid, (failed,)), "it failed again"
+    )
     story.after(2)
     story.expect("""
         0.000 a forward failed

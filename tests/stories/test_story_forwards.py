@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import HOME
+from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import Story
 from trayagent.core import events as e
 from trayagent.core.decide import decide
@@ -20,13 +20,16 @@ def test_what_is_still_asked_for_is_shown_and_counts_as_no_failure(story: Story)
     """The local forward is open at once; the remote one has not failed yet, and its pace stays what it was."""
     story.connected(scene=HOME)
     refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
-    story.post(e.ForwardsChanged(story.t, "web", refused), "refused")
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
     story.after(1)
     now = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "opening"))
-    story.post(e.ForwardsChanged(story.t, "web", now, final=False), "the server refused, a session was ended")
+    story.post(
+        e.ForwardsChanged(story.t, "web", story.living("web").pid, now, final=False),
+        "the server refused, a session was ended",
+    )
     assert story.host("web").forwards == now
     story.after(10)
-    story.post(e.ForwardsChanged(story.t, "web", refused), "refused all the same")
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused all the same")
     story.after(2)
     story.expect("""
         0.000 refused
@@ -45,12 +48,27 @@ def test_a_held_forward_is_asked_for_at_a_pace_that_grows_to_a_minute(story: Sto
     refused = (ForwardState(REMOTE, "failed", None, "held", refused=True),)
     pauses = []
     for _ in range(10):
-        story.post(e.ForwardsChanged(story.t, "web", refused), "refused")
+        story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
         due = story.host("web").forwards_at
         assert due is not None
         pauses.append(due - story.t)
         story.after(pauses[-1])
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+def test_the_last_words_of_a_master_that_is_replaced_are_not_told(story: Story) -> None:
+    """What it still says of its forwards while it is killed, and after, is about its own end."""
+    old = story.connected(scene=HOME)
+    cut = (ForwardState(LOCAL, "failed", None, "127.0.0.1:8080 is taken by another program"),)
+    story.after(60).network(CAFE)
+    story.ready("web")
+    story.after(0.3)
+    assert old.pid in story.host("web").killing
+    story.post(e.ForwardsChanged(story.t, "web", old.pid, cut), "it is being killed")
+    story.took_over("web")
+    story.post(e.ForwardsChanged(story.t, "web", old.pid, cut), "it is gone")
+    assert not story.told("forward-failed")
+    assert cut[0] not in story.host("web").forwards
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,10 @@ class Dialling:
     def reap(self, pid: int) -> int | None:
         """Return the exit status of a master that was our child, None of any other."""
         launched = self._launched.pop(pid, None)
-        return launched.process.poll() if launched is not None else None
+        if launched is None:
+            return None
+        launched.let_go()
+        return launched.process.poll()
 
     # Attempts.
 
@@ -228,7 +231,7 @@ class Dialling:
             await self._put_in_place(action, host, before)
         except Exception:
             self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, _bug(host)))
-            await end(action.master)
+            await self._gone(action.master)
             raise
         finally:
             self._records.end_attempt(action.master.control_path)
@@ -239,7 +242,7 @@ class Dialling:
             path = old.control_path
         holder = await self._discovery.holder(path)
         if holder is not None and not holder.is_ssh:
-            await end(new)
+            await self._gone(new)
             self._obstacles.held(host.name, holder.pid)
             self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder.words)))
             return
@@ -249,7 +252,7 @@ class Dialling:
         try:
             Path(new.control_path).rename(path)
         except OSError as error:
-            await end(new)
+            await self._gone(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
@@ -259,16 +262,16 @@ class Dialling:
         if old is not None:
             if host.attempt is not None and host.attempt.purpose == "user":
                 await before(host.name, new)
-            await end(old, ask=False)
+            await self._gone(old, ask=False)
             self._records.drop_master(old.pid)
         self._records.add_master(new, host.name, [])
         self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
 
     async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
         """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
-        await end(action.master)
+        await self._gone(action.master)
         if action.old is not None:
-            await end(action.old, ask=False)
+            await self._gone(action.old, ask=False)
         theirs = describe(pid, path, ours=False)
         if theirs is None:
             problem = Problem("unknown", f"{host.name}: the control path changed hands twice")
@@ -283,8 +286,14 @@ class Dialling:
             await before(action.name, action.master)
         await self._end(action.master)
 
+    async def _gone(self, master: Master, *, ask: bool = True) -> None:
+        launched = self._launched.get(master.pid)
+        if launched is not None:
+            launched.let_go()
+        await end(master, ask=ask)
+
     async def _end(self, master: Master) -> None:
-        await end(master)
+        await self._gone(master)
         self._records.drop_master(master.pid)
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:

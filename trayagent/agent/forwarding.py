@@ -86,7 +86,7 @@ class Forwarding:
         self._opened[master.pid] = tuple(r.forward for r in results if r.state == "open")
         self._records.set_forwards(master.pid, [_written(f) for f in self._opened[master.pid]])
         self._reaping.made(host.name, self._opened[master.pid])
-        self._post(ForwardsChanged(time.monotonic(), host.name, results))
+        self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
     async def _asked(
         self,
@@ -124,7 +124,8 @@ class Forwarding:
             results = await self._asked(master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
-            self._post(ForwardsChanged(time.monotonic(), host.name, _still_asked(results), final=False))
+            asking = _still_asked(results)
+            self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
             await asyncio.wait({clearing})
         except asyncio.CancelledError:
             clearing.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trayagent.config.places import Places
@@ -45,7 +45,8 @@ class Launching:
         connection = OwnConnection(start.resolved, start.resolved.connect_timeout or CONNECT_TIMEOUT_S)
         try:
             async with connection.offered(at):
-                return await self._start(start, str(at))
+                launched = await self._start(start, str(at))
+            return replace(launched, let_go=connection.close)
         except LaunchFailedError:
             if connection.asked:
                 raise

@@ -214,9 +214,10 @@ class TakeOverFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ForwardsChanged(Event):
-    """The state of a host's forwards, all of them; not `final`: some are still being asked for."""
+    """The state of a host's forwards on master `pid`, all of them; not `final`: some are still being asked for."""
 
     name: str
+    pid: int
     forwards: tuple[ForwardState, ...]
     final: bool = True
 

@@ -9,9 +9,12 @@ from trayagent.core.turn import Turn
 
 
 def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
-    """Keep the state of the forwards, and when to ask again for those that failed."""
+    """Keep the state of the forwards, and when to ask again for those that failed.
+
+    The last words of a master that is being replaced are about its end, not about the forwards.
+    """
     host = turn.get(event.name)
-    if host is None:
+    if host is None or host.master is None or host.master.pid != event.pid or event.pid in host.killing:
         return
     before = {f.forward: f.state for f in host.forwards}
     for forward in event.forwards:

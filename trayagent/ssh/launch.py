@@ -20,11 +20,15 @@ _LOG_MAX = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A new master that listens on `socket_path`; `process` is our child (in the background: its dead parent)."""
+    """A new master that listens on `socket_path`; `process` is our child (in the background: its dead parent).
+
+    `let_go` ends what still is ours of its connection; when the master ends, that must end, too.
+    """
 
     process: subprocess.Popen[bytes]
     socket_path: str
     log: Path
+    let_go: Callable[[], None] = lambda: None
 
 
 class LaunchFailedError(Exception):
