@@ -79,15 +79,23 @@ def test_a_process_is_ended_only_as_the_one_it_was(start_master: StartMaster) ->
     assert macos_process.kill_checked(pid, started, {"ssh"}, signal.SIGKILL) == "gone"
 
 
-def test_a_journey_does_not_change_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lstart is the wall clock's; it is asked for in UTC, whatever the time zone."""
-    seen = set()
-    for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
-        monkeypatch.setenv("TZ", zone)
-        found = macos_process.read(os.getpid())
-        assert found is not None
-        seen.add(found.start_ticks)
-    assert len(seen) == 1
+def test_a_journey_does_not_change_when_a_process_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its start is told by the wall clock, in the language of the place: ps is asked in UTC and C."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    found, known = macos_process.read(os.getpid()), linux_process.read(os.getpid())
+    assert found is not None
+    assert known is not None
+    assert abs(macos_process.age_s(found) - linux_process.age_s(known)) < 3
+    ps = tmp_path / "ps"
+    ps.write_text('#!/bin/sh\necho "7 1 501 S Sat Nov 21 09:05:07 2026 sh $TZ $LC_ALL"\n')
+    ps.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    told = macos_process.read(7)
+    assert told is not None
+    assert told.argv == ("UTC", "C")
 
 
 def test_masters_are_found_where_they_are(ssh_config: SshConfig, start_master: StartMaster) -> None:
@@ -97,13 +105,15 @@ def test_masters_are_found_where_they_are(ssh_config: SshConfig, start_master: S
     moved.path.rename(ssh_config.folder / "there")
     gone = start_master(path=ssh_config.folder / "gone")
     gone.path.unlink()
+    start_master(path=ssh_config.folder / "taken")
+    start_master(path=ssh_config.folder / "taken.1").path.rename(ssh_config.folder / "taken")
     behind = str(ssh_config.folder / "behind")
     assert ssh_config.run("-M", "-S", behind, "-o", "ControlPersist=60", "box", "true").returncode == 0
     try:
         told = mine(macos_control_sockets.listening(os.getuid()), ssh_config.folder)
         known = mine(linux_control_sockets.listening(os.getuid()), ssh_config.folder)
         assert sorted(told) == sorted(known)
-        assert len(told) == 4
+        assert len(told) == 6
         for path in ssh_config.folder.iterdir():
             if path.is_socket():
                 owner = macos_control_sockets.owner_of(str(path))
@@ -158,4 +168,5 @@ def test_lsof_tells_who_listens(ssh_config: SshConfig, start_master: StartMaster
         told = macos_listeners.tcp_listeners(master.process.pid)
         assert told.own == linux_listeners.tcp_listeners(master.process.pid).own
         assert ("127.0.0.1", port) in told.own
+        assert told.own.isdisjoint(told.others)
         assert ("0.0.0.0", other.getsockname()[1]) in told.others  # noqa: S104  # as above

@@ -19,13 +19,15 @@ PS = """\
  4300   700   501 S    Sat Nov  7 09:05:06 2026     ssh              ssh -M -N -- web01
  4301  4300   501 S    Sat Nov 21 09:06:00 2026     nc               /usr/bin/nc web01 22
  4302  4300   501 Z    Sat Nov 21 09:06:00 2026     (sh)             (sh)
+ 4399   700   501 S    Sat Nov 21 09:06:30 2026     ssh              ssh -M -N -- other
  4400   700   501 S    Sat Nov 21 09:07:00 2026     ssh              ssh -M -N -- inner
  4401  4400   501 S    Sat Nov 21 09:07:00 2026     ssh              ssh -S /Users/me/.ssh/cm-ab -W [inner]:22 db
  5000  rubbish
 """
 
 # A master in the background behind a jump host (4242, 4243), one behind a ProxyCommand (4300, 4301), one over
-# another master (4400, 4401). 4242 also forwards a connection and carries a session.
+# another master (4400, 4401). 4399 was handed the ends of a proxy's pipes, and is none.
+# 4242 also forwards a connection and carries a session.
 LSOF = """\
 p4242
 f0
@@ -95,6 +97,19 @@ tIPv4
 d0xdd03
 n192.168.10.2:53200->203.0.113.10:22
 TST=ESTABLISHED
+p4399
+f0
+tCHR
+d0x3000002
+n/dev/null
+f5
+tPIPE
+d0xee02
+n->0xee01
+f6
+tPIPE
+d0xff02
+n->0xff01
 p4400
 f3
 tPIPE
@@ -158,7 +173,7 @@ def seen() -> Seen:
 def test_ps_lines_are_read() -> None:
     """Names are cut at the first space, zombies and what cannot be read are nobody."""
     found = {process.pid: process for process in parsed(PS)}
-    assert sorted(found) == [1, 612, 4242, 4243, 4300, 4301, 4400, 4401]
+    assert sorted(found) == [1, 612, 4242, 4243, 4300, 4301, 4399, 4400, 4401]
     master = found[4242]
     assert (master.ppid, master.uid, master.comm) == (1, 501, "ssh")
     assert master.argv == ("ssh:", "/Users/me/.ssh/cm-ab", "[mux]")
@@ -179,6 +194,7 @@ def test_a_jump_is_found_by_its_pipes() -> None:
 
 def test_a_proxy_command_has_the_socket() -> None:
     """Whatever program it is, its connection is the master's."""
+    assert [p.pid for p in seen().transport(4300)] == [4301]
     assert seen().flow(4300) == Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child")
 
 

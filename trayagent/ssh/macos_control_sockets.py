@@ -24,6 +24,7 @@ from trayagent.ssh.seen import ControlSocket, Process
 
 _BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
+_GUESS_S = 0.02  # of others' sockets in its folder there may be many, and few of them greet
 _READ_BYTES = 4096
 _SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
 
@@ -43,12 +44,15 @@ def listening(uid: int) -> list[ControlSocket]:
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
 
 
-def owner_of(path: str) -> int | None:
-    """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh."""
+def owner_of(path: str, wait_s: float = _ANSWER_S) -> int | None:
+    """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
+
+    A master is waited for so long.
+    """
     if not Path(path).is_socket():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_ANSWER_S)
+        sock.settimeout(wait_s)
         try:
             sock.connect(path)
         except OSError:
@@ -104,4 +108,4 @@ def _where(stem: str, pid: int) -> str | None:
             others = [entry.path for entry in entries if entry.path != stem and not entry.is_symlink()]
     except OSError:
         return None
-    return next((path for path in others if owner_of(path) == pid), None)
+    return next((path for path in others if owner_of(path, _GUESS_S) == pid), None)
