@@ -28,7 +28,7 @@ class Messages(Protocol):
         """Stop; what is on the screen stays."""
 
 
-class Connection(Protocol):
+class Carrier(Protocol):
     """What carries the two to the desktop; `problem` says why nothing does."""
 
     @property
@@ -58,7 +58,7 @@ class Asked:
 
 def session(
     asked: Asked, buses: Callable[[], Sequence[str | None]]
-) -> tuple[TrayBackend, Messages, Connection]:
+) -> tuple[TrayBackend, Messages, Carrier]:
     """Return what shows the icon, what shows messages, and what carries both."""
     if sys.platform == "darwin":
         from trayagent.desktop.notifications.macos_osascript import OsascriptNotifier
