@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trayagent import __version__
 from trayagent.agent import lean, wall
+from trayagent.agent.asking import Asking
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.control_paths import ControlPaths
 from trayagent.agent.desk_door import DeskDoor, make_desk
@@ -34,8 +35,10 @@ from trayagent.agent.readiness import Readiness
 from trayagent.agent.reaping import Reaping
 from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Resolver
+from trayagent.agent.scanning import Scanning
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
+from trayagent.agent.taking_over import TakingOver
 from trayagent.agent.tasks import Tasks
 from trayagent.agent.trying import Trying
 from trayagent.agent.views import Views
@@ -43,19 +46,15 @@ from trayagent.agent.watching_masters import MasterWatch
 from trayagent.config.places import Places
 from trayagent.core.events import (
     CredentialsChanged,
-    HostResolved,
     ManagerSaid,
-    ResolveFailed,
     Started,
     Woke,
 )
-from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host
 from trayagent.core.network import Touched
-from trayagent.core.problems import Problem
+from trayagent.core.state import State
 from trayagent.core.view import AgentFacts
 from trayagent.core.vpns import NetworkName
-from trayagent.errors import TrayagentError
 from trayagent.history.store import History
 from trayagent.ipc.server import Server
 from trayagent.net import hints
@@ -66,7 +65,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 _PAINTED_S = 2.0
 _ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
 
@@ -83,7 +81,6 @@ class Agent:
         self._watch: Watch | None = None
         self._woke_at = float("-inf")
         self._network: NetworkName | None = None
-        self._scan_again = False
         self._environment = Environment()
         self._records = Records(places.state_dir / "agent.json", self._environment.agent_mark)
         self._history = History(places.history_db)
@@ -93,9 +90,11 @@ class Agent:
         self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
         self._views = Views(self._shell, self._who, self._story.tell)
         post = self._shell.post
+        self._asking = Asking(post, self._tasks, self._resolver, self._state)
         self._discovery = Discovery(places, self._resolver, self._records, post)
+        self._scanning = Scanning(self._tasks, self._discovery, self._state)
         self._obstacles = Obstacles(post)
-        paths = ControlPaths(places, self._discovery, self._obstacles, lambda: self._shell.state)
+        paths = ControlPaths(places, self._discovery, self._obstacles, self._state)
         self._dialling = Dialling(
             places,
             post,
@@ -104,33 +103,34 @@ class Agent:
             self._discovery,
             self._environment.current,
             paths,
-            self._obstacles,
+        )
+        taking_over = TakingOver(
+            post, self._tasks, self._records, self._discovery, self._obstacles, self._dialling.let_go
         )
         self._keys = Keys(post, lambda: self._resolver.place_dependent)
-        self._linking = Linking(
-            post, self._tasks, self._records, lambda: self._shell.state, configuring.agent_socket
-        )
+        self._linking = Linking(post, self._tasks, self._records, self._state, configuring.agent_socket)
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
         reaping = Reaping(
             post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel, self._linking.made
         )
-        self._probing = Probing(post, self._tasks, self._records, lambda: self._shell.state, reaping.told)
+        self._probing = Probing(post, self._tasks, self._records, self._state, reaping.told)
         self._masters = MasterWatch(
             post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap
         )
         self._effects = AgentEffects(
             self._shell,
             dialling=self._dialling,
+            taking_over=taking_over,
             probing=self._probing,
             forwarding=Forwarding(
-                post, self._tasks, self._records, lambda: self._shell.state, self._dialling.log_of, reaping
+                post, self._tasks, self._records, self._state, self._dialling.log_of, reaping
             ),
             masters=self._masters,
             records=self._records,
             story=self._story,
             trying=Trying(places, post, self._tasks, self._environment.current),
             linking=self._linking,
-            resolve=self._resolve,
+            resolve=self._asking.ask,
             wants_sentinel=self._wants_sentinel,
             changed=self._decided,
         )
@@ -144,7 +144,7 @@ class Agent:
             paths=paths,
             log_of=self._dialling.log_of,
             environment=self._environment.current,
-            state=lambda: self._shell.state,
+            state=self._state,
         )
         handler = AgentHandler(
             self._shell,
@@ -153,7 +153,7 @@ class Agent:
             logins=self._logins,
             stop=self.stop,
             environment=self._client_environment,
-            looked=self._scan,
+            looked=self._scanning.scan,
             attached=self._linking.claim,
             ready=self._ready,
         )
@@ -174,11 +174,13 @@ class Agent:
         readiness = Readiness()
         await self._server.start()
         files = Files(self._file_changed)
-        self._noticing = Noticing(
+        self._noticing = noticing = Noticing(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
-            resolve_all=self._resolve_all, found_socket=self._socket_appeared, machine_changed=self._machine_changed,
-            key_changed=self._keys.changed, bus_appeared=self._desk.nudge if self._desk is not None else None,
+            resolve_all=self._asking.ask_all, found_socket=self._scanning.socket_appeared,
+            machine_changed=self._machine_changed, key_changed=self._keys.changed,
+            bus_appeared=self._desk.nudge if self._desk is not None else None,
         )  # fmt: skip
+        self._asking.answered = lambda: noticing.follow_folders(self._shell.state)
         try:
             await self._first_look()
             readiness.ready()
@@ -226,7 +228,7 @@ class Agent:
         if self._noticing is not None:  # before the look: what appears after it is seen
             self._noticing.follow_folders(self._shell.state)
             self._noticing.changed_meanwhile(past, self._environment.agent_mark())
-        await self._discovery.scan(lambda: self._shell.state)
+        await self._discovery.scan(self._state)
         self._leftovers.remove_logs()
         self._shell.post(Started(time.monotonic()))
         await asyncio.sleep(0)
@@ -247,6 +249,9 @@ class Agent:
             return replace(self._facts, no_tray="--no-tray", no_notifications="--no-tray")
         state = self._desk.state
         return replace(self._facts, no_tray=state.tray, no_notifications=state.notifications)
+
+    def _state(self) -> State:
+        return self._shell.state
 
     # What happens around us.
 
@@ -297,53 +302,6 @@ class Agent:
         ours = host.master is not None and host.master.ours
         return ours and self._configuring.wants_session_probe(host.name)
 
-    def _scan(self) -> None:
-        """Look for masters; a call during a look makes another, since what it is about may have been missed."""
-        self._scan_again = True
-        if not self._tasks.running("scan"):
-            self._tasks.start("scan", self._keep_scanning())
-
-    def _socket_appeared(self, path: Path) -> None:
-        """Look whose it is; a master that forks at this very moment is seen by neither pid at first."""
-        self._scan()
-        for later_s in _LOOK_LATER_S:
-            asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
-
     def _machine_changed(self, path: Path) -> None:
         hosts = self._shell.state.hosts.values()
         self._obstacles.changed(path, hosts, self._discovery.control_path)
-
-    def _scan_if_unknown(self, path: Path) -> None:
-        masters = [h.master for h in self._shell.state.hosts.values() if h.master is not None]
-        if path.is_socket() and str(path) not in {m.control_path for m in masters}:
-            self._scan()
-
-    async def _keep_scanning(self) -> None:
-        while self._scan_again:
-            self._scan_again = False
-            await self._discovery.scan(lambda: self._shell.state)
-
-    def _resolve_all(self) -> None:
-        for host in self._shell.state.hosts.values():
-            if not host.stranger:
-                self._resolve(host.name)
-
-    def _resolve(self, name: str) -> None:
-        if not self._tasks.running(f"resolve {name}"):
-            self._tasks.start(f"resolve {name}", self._ask_ssh(name))
-
-    async def _ask_ssh(self, name: str) -> None:
-        try:
-            answer = await self._resolver.ask(name)
-        except TrayagentError as error:
-            self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error)))
-        else:
-            self._shell.post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
-        if self._noticing is not None:
-            self._noticing.follow_folders(self._shell.state)
-
-
-def _unresolved(error: TrayagentError) -> Failure:
-    if error.code == "ssh-missing":
-        return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
-    return Failure(Problem("config-error", error.title, error.hint), "config")

@@ -1,4 +1,4 @@
-"""Effects that make a new master: dial, knock, take over, discard."""
+"""Effects that make a new master: dial and knock; `taking_over` puts it in place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trayagent.agent.control_paths import ControlPaths, FailedError, taken
+from trayagent.agent.control_paths import ControlPaths, FailedError
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
 from trayagent.agent.launching import Launching, Start
-from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -25,8 +23,6 @@ from trayagent.core.events import (
     AttemptFailed,
     AttemptReady,
     Event,
-    TakeOverFailed,
-    TookOver,
 )
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, LoginKind, Master
@@ -35,7 +31,6 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh import control_path as names
-from trayagent.ssh.ending import end, remove_stale
 from trayagent.ssh.failures import classify
 from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
@@ -50,12 +45,9 @@ _FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
 # Nobody is there to answer a window; a pop-up behind the user's back is worse than a failure.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 
-BeforeEnd = Callable[[str, Master], Awaitable[None]]
-"""Does what has to be done for a host through a living master before one of its masters ends."""
-
 
 class Dialling:
-    """Starts masters and puts them in place; what comes of it are events."""
+    """Starts masters; what comes of it are events."""
 
     def __init__(
         self,
@@ -66,7 +58,6 @@ class Dialling:
         discovery: Discovery,
         environment: Callable[[], Mapping[str, str]],
         paths: ControlPaths,
-        obstacles: Obstacles,
     ) -> None:
         self._places = places
         self._post = post
@@ -75,7 +66,6 @@ class Dialling:
         self._discovery = discovery
         self._environment = environment
         self._paths = paths
-        self._obstacles = obstacles
         self._launching = Launching(places)
         self._launched: dict[int, Launched] = {}
 
@@ -91,29 +81,21 @@ class Dialling:
         """End an attempt."""
         self._tasks.cancel(f"attempt {action.attempt}")
 
-    def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
-        """Put a new master in the old one's place; where the old one lives still, `before` is given the new one."""
-        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host, before))
-
-    def discard(self, action: a.Discard) -> None:
-        """End a master that nobody needs."""
-        self._tasks.start(f"discard {action.master.pid}", self._end(action.master))
-
-    def kill(self, action: a.Kill, before: BeforeEnd) -> None:
-        """End a stale or unwanted master; one that lives still is left to `before` first."""
-        self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
-
     def log_of(self, pid: int) -> Path:
         """Return where a master of ours writes its stderr."""
         return self._places.runtime_dir / f"master-{pid}.log"
 
+    def let_go(self, pid: int) -> None:
+        """End what still is ours of a master's connection: the master is about to end."""
+        launched = self._launched.get(pid)
+        if launched is not None:
+            launched.let_go()
+
     def reap(self, pid: int) -> int | None:
         """Return the exit status of a master that was our child, None of any other."""
+        self.let_go(pid)
         launched = self._launched.pop(pid, None)
-        if launched is None:
-            return None
-        launched.let_go()
-        return launched.process.poll()
+        return launched.process.poll() if launched is not None else None
 
     # Attempts.
 
@@ -128,7 +110,7 @@ class Dialling:
             title = f"ssh could not be started for {host.name}: {error.strerror or error}"
             self._failed(action, Failure(Problem("unknown", title, "It is tried again"), "unknown"))
         except Exception:
-            self._failed(action, _bug(host))
+            self._failed(action, bug(host))
             raise
         else:
             kind = self._login_kind(master, host)
@@ -146,7 +128,7 @@ class Dialling:
             raise FailedError(
                 Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config")
             )
-        path = self.control_path(host)
+        path = self._discovery.control_path(host)
         await self._paths.check(path, host)
         fresh = names.fresh_beside(path)
         starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
@@ -198,10 +180,6 @@ class Dialling:
         self._records.add_master(master, host.name, [])
         return master
 
-    def control_path(self, host: Host) -> str:
-        """Return where a host's master listens: as ssh_config says, else in the runtime folder."""
-        return self._discovery.control_path(host)
-
     def _failed(self, action: a.Dial | a.DialBare, failure: Failure) -> None:
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
         self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter))
@@ -224,81 +202,6 @@ class Dialling:
         else:
             self._failed(action, Failure(Problem("timed-out", f"{where} does not answer"), "timed-out"))
 
-    # Putting in place.
-
-    async def _take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
-        try:
-            await self._put_in_place(action, host, before)
-        except Exception:
-            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, _bug(host)))
-            await self._gone(action.master)
-            raise
-        finally:
-            self._records.end_attempt(action.master.control_path)
-
-    async def _put_in_place(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
-        path, new, old = self.control_path(host), action.master, action.old
-        if old is not None:
-            path = old.control_path
-        holder = await self._discovery.holder(path)
-        if holder is not None and not holder.is_ssh:
-            await self._gone(new)
-            self._obstacles.held(host.name, holder.pid)
-            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder.words)))
-            return
-        if holder is not None and (old is None or holder.pid != old.pid):
-            await self._give_way(action, host, holder.pid, path)
-            return
-        try:
-            Path(new.control_path).rename(path)
-        except OSError as error:
-            await self._gone(new)
-            problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
-            self._post(
-                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
-            )
-            return
-        new = replace(new, control_path=path)
-        if old is not None:
-            if host.attempt is not None and host.attempt.purpose == "user":
-                await before(host.name, new)
-            await self._gone(old, ask=False)
-            self._records.drop_master(old.pid)
-        self._records.add_master(new, host.name, [])
-        self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
-
-    async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
-        """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
-        await self._gone(action.master)
-        if action.old is not None:
-            await self._gone(action.old, ask=False)
-        theirs = describe(pid, path, ours=False)
-        if theirs is None:
-            problem = Problem("unknown", f"{host.name}: the control path changed hands twice")
-            self._post(
-                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
-            )
-            return
-        self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
-
-    async def _kill(self, action: a.Kill, before: BeforeEnd) -> None:
-        if action.gently:
-            await before(action.name, action.master)
-        await self._end(action.master)
-
-    async def _gone(self, master: Master, *, ask: bool = True) -> None:
-        launched = self._launched.get(master.pid)
-        if launched is not None:
-            launched.let_go()
-        await end(master, ask=ask)
-
-    async def _end(self, master: Master) -> None:
-        await self._gone(master)
-        self._records.drop_master(master.pid)
-        self._records.end_attempt(master.control_path)
-        if await self._discovery.holder(master.control_path) is None:
-            remove_stale(master.control_path)
-
 
 async def _daemon_of(launched: Launched) -> int:
     """Return the pid of a master that went to the background; its parent's exit says that it has."""
@@ -312,7 +215,7 @@ async def _daemon_of(launched: Launched) -> int:
         client.close()
 
 
-def _bug(host: Host) -> Failure:
+def bug(host: Host) -> Failure:
     """Return the failure of an attempt that ended as nobody foresaw: the host must not wait for it for ever."""
     hint = "It is tried again; the agent's log says more"
     return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")

@@ -13,6 +13,7 @@ from trayagent.agent.probing import Probing
 from trayagent.agent.records import Records
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
+from trayagent.agent.taking_over import TakingOver
 from trayagent.agent.trying import Trying
 from trayagent.agent.watching_masters import MasterWatch
 from trayagent.core import actions as a
@@ -29,6 +30,7 @@ class AgentEffects:
         shell: Shell,
         *,
         dialling: Dialling,
+        taking_over: TakingOver,
         probing: Probing,
         forwarding: Forwarding,
         masters: MasterWatch,
@@ -42,6 +44,7 @@ class AgentEffects:
     ) -> None:
         self._shell = shell
         self._dialling = dialling
+        self._taking_over = taking_over
         self._probing = probing
         self._forwarding = forwarding
         self._masters = masters
@@ -69,7 +72,7 @@ class AgentEffects:
             case a.TryKeys() if host is not None:
                 self._trying.begin(action, host)
             case a.TakeOver() if host is not None:
-                self._dialling.take_over(action, host, self._linking.hand_over)
+                self._taking_over.take_over(action, host, self._linking.hand_over)
             case a.EnsureForwards():
                 self._forwarding.ensure(action)
             case a.Tell():
@@ -88,9 +91,9 @@ class AgentEffects:
             case a.Abort():
                 self._dialling.abort(action)
             case a.Discard():
-                self._dialling.discard(action)
+                self._taking_over.discard(action)
             case a.Kill():
-                self._dialling.kill(action, self._linking.release)
+                self._taking_over.kill(action, self._linking.release)
             case _:
                 pass  # the host is gone by now
 

@@ -1,0 +1,53 @@
+"""Asking ssh what hosts mean; what it says are events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from trayagent.agent.resolving import Resolver
+from trayagent.agent.tasks import Tasks
+from trayagent.core.events import Event, HostResolved, ResolveFailed
+from trayagent.core.failure import Failure
+from trayagent.core.problems import Problem
+from trayagent.core.state import State
+from trayagent.errors import TrayagentError
+
+
+class Asking:
+    """Runs `ssh -G`, once at a time for each host; `answered` is called after each answer."""
+
+    def __init__(
+        self, post: Callable[[Event], None], tasks: Tasks, resolver: Resolver, state: Callable[[], State]
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._resolver = resolver
+        self._state = state
+        self.answered: Callable[[], None] = lambda: None
+
+    def ask(self, name: str) -> None:
+        """Ask for one host; returns at once."""
+        if not self._tasks.running(f"resolve {name}"):
+            self._tasks.start(f"resolve {name}", self._ask(name))
+
+    def ask_all(self) -> None:
+        """Ask for all hosts that have a name."""
+        for host in self._state().hosts.values():
+            if not host.stranger:
+                self.ask(host.name)
+
+    async def _ask(self, name: str) -> None:
+        try:
+            answer = await self._resolver.ask(name)
+        except TrayagentError as error:
+            self._post(ResolveFailed(time.monotonic(), name, _unresolved(error)))
+        else:
+            self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
+        self.answered()
+
+
+def _unresolved(error: TrayagentError) -> Failure:
+    if error.code == "ssh-missing":
+        return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
+    return Failure(Problem("config-error", error.title, error.hint), "config")
