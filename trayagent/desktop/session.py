@@ -56,9 +56,7 @@ class Asked:
     token: Callable[[str], None]
 
 
-def session(
-    asked: Asked, buses: Callable[[], Sequence[str | None]]
-) -> tuple[TrayBackend, Messages, Carrier]:
+def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[TrayBackend, Messages, Carrier]:
     """Return what shows the icon, what shows messages, and what carries both."""
     if sys.platform == "darwin":
         from trayagent.desktop.notifications.macos_osascript import OsascriptNotifier
