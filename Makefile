@@ -55,7 +55,7 @@ bench: .venv/.for-use
 # Without a tool its tests are skipped on a desktop; with CI set that is a failure.
 test: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
-	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) $(ARGS)
+	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
