@@ -22,6 +22,7 @@ from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 # The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 
+_SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf")
 _MACHINES_JOBS = ("/etc/systemd", "/etc/cron.d")
 
 # The far side has one of its own; the laboratory lies here because the path is short everywhere.
@@ -43,6 +44,7 @@ class Files:
         self.key = self.ssh / "id_ed25519"
         self.authorized_keys = self.far / "authorized_keys"
         self.known_hosts = self.ssh / "known_hosts"
+        self._lacking = self.root / "lacking"
 
     def write(self) -> None:
         """Make the folders, the user's key pair and the system files."""
@@ -61,12 +63,15 @@ class Files:
         (etc / "resolv.conf").write_text(f"nameserver {plan.NAME_SERVER}\noptions timeout:1 attempts:1\n")
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
         (etc / "ssh_config").write_text("")
+        self._lacking.mkdir()
+        for name in _lacking():
+            (self._lacking / name).touch()
         (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM lets nobody in
 
     def laptop_mounts(self) -> list[list[str]]:
         """Return the steps of the laptop's mount namespace; the machine's units and crontabs are not its own."""
         emptied = [["tmpfs", "lab", folder] for folder in _MACHINES_JOBS if Path(folder).is_dir()]
-        return [["sysfs", "lab", "/sys"], *emptied, *self._covers("passwd-laptop")]
+        return [["sysfs", "lab", "/sys"], *self._covers("passwd-laptop"), *emptied]
 
     def far_mounts(self) -> list[list[str]]:
         """Return the steps of the mount namespace of every other node.
@@ -92,12 +97,12 @@ class Files:
         ]
 
     def _covers(self, passwd: str) -> list[list[str]]:
-        same = ("hosts", "resolv.conf", "nsswitch.conf")
         return [
+            *([["besides", str(self._lacking), "/etc"]] if _lacking() else []),
             ["bind", self._etc(passwd), "/etc/passwd"],
             # Files that it includes belong to nobody seen from a user namespace, and ssh refuses those.
             ["bind", self._etc("ssh_config"), "/etc/ssh/ssh_config"],
-            *(["bind", self._etc(name), f"/etc/{name}"] for name in same),
+            *(["bind", self._etc(name), f"/etc/{name}"] for name in _SAME_EVERYWHERE),
         ]
 
     def _etc(self, name: str) -> str:
@@ -124,6 +129,11 @@ class Files:
             "LANG": "C.UTF-8",
             "PATH": search_path(),
         }
+
+
+def _lacking() -> list[str]:
+    """Return which files the machine has none of to cover: a Debian made by debootstrap has no /etc/hosts."""
+    return [name for name in _SAME_EVERYWHERE if not Path("/etc", name).exists()]
 
 
 def _programs_below(folder: str) -> list[str]:

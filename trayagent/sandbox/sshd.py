@@ -14,7 +14,7 @@ from pathlib import Path
 from trayagent.errors import TrayagentError
 from trayagent.sandbox.files import Files, keygen
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
 
 START_DEADLINE_S = 10.0
 
@@ -80,6 +80,7 @@ class Sshd:
             "PrintLastLog no",
             "Subsystem sftp internal-sftp",
             *_helper_paths(),
+            *_login_path(),
         ]
         self._config.write_text("\n".join(lines) + "\n")
 
@@ -144,6 +145,12 @@ def _helper_paths() -> list[str]:
     beside = Path(tool("sshd")).parent.parent / "usr/lib/openssh"
     helpers = {"SshdSessionPath": beside / "sshd-session", "SshdAuthPath": beside / "sshd-auth"}
     return [f"{keyword} {path}" for keyword, path in helpers.items() if path.exists()]
+
+
+def _login_path() -> list[str]:
+    """Return what lets a login find tmux and others where they were only unpacked, beside sshd."""
+    folder = str(Path(tool("sshd")).parent)
+    return [] if folder in SYSTEM_FOLDERS else [f"SetEnv PATH=/usr/local/bin:/usr/bin:/bin:{folder}"]
 
 
 def _children(pid: int) -> list[int]:

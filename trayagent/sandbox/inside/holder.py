@@ -42,9 +42,10 @@ def _unshare(flags: int, what: str) -> None:
     _checked(_libc.unshare(flags), what)
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
     kind_word = kind.encode() if kind else None
-    _checked(_libc.mount(source.encode(), target.encode(), kind_word, flags, None), f"mount {target}")
+    words = source.encode(), target.encode(), kind_word, flags, options.encode() or None
+    _checked(_libc.mount(*words), f"mount {target}")
 
 
 def _namespace_of_child(kind: str, enter: Callable[[], None], outside: Callable[[int], None]) -> int:
@@ -113,6 +114,9 @@ def _mounts(steps: list[list[str]]) -> None:
             continue  # what the machine does not have needs no cover
         elif kind == "bind":
             _mount(source, target, None, MS_BIND | MS_REC)
+        elif kind == "besides":  # what lies in the source is seen too; read-only
+            with contextlib.suppress(OSError):  # a kernel without overlayfs, or before 5.11 an ordinary user
+                _mount("lab", target, "overlay", 0, f"lowerdir={target}:{source}")
         elif kind == "sysfs":
             # Some containers forbid a second sysfs; then /sys/class/net shows the machine's own devices.
             with contextlib.suppress(OSError):
