@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.far_records import FarRecords
+from trayagent.agent.far_records import FarRecords, this_machine
 from trayagent.agent.records import Records
 from trayagent.core.hosts import Master
 from trayagent.core.reaping import FarSession
@@ -84,3 +84,15 @@ def test_a_row_of_another_shape_is_as_good_as_none(tmp_path: Path, rows: object)
     assert all(isinstance(one, str) for one in records.sockets("web01"))
     records.keep("web01", MASTER, SESSION)
     assert len(far(tmp_path).sessions("web01")) == 1
+
+
+@pytest.mark.parametrize("first", [None, "", "uninitialized\n"])
+def test_an_image_before_its_first_boot_has_no_name(tmp_path: Path, first: str | None) -> None:
+    """machine-id(5): the file is absent, empty or says so; D-Bus's may know better, else nothing is claimed."""
+    of_the_boot, of_the_bus = tmp_path / "machine-id", tmp_path / "bus"
+    if first is not None:
+        of_the_boot.write_text(first)
+    places = [str(of_the_boot), str(of_the_bus)]
+    assert this_machine(places).name == ""
+    of_the_bus.write_text("5f1d\n")
+    assert this_machine(places).name == "5f1d"

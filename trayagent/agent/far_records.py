@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ _SOCKETS_KEPT = 32
 _IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
-def this_machine() -> Machine:
+def this_machine(ids: Iterable[str] = _IDS) -> Machine:
     """Return what names this machine and boot. Source: machine-id(5)."""
-    for path in _IDS:
+    for path in ids:
         with contextlib.suppress(OSError):
-            return Machine(Path(path).read_text().strip(), boot_id())
+            name = Path(path).read_text().strip()
+            if name not in {"", "uninitialized"}:  # an image's, before its first boot
+                return Machine(name, boot_id())
     return Machine("", boot_id())
 
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 from trayagent.sandbox import plan
@@ -22,7 +23,7 @@ from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 # The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 
-_SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf")
+_SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf", "machine-id")
 _MACHINES_JOBS = ("/etc/systemd", "/etc/cron.d")
 
 # The far side has one of its own; the laboratory lies here because the path is short everywhere.
@@ -62,6 +63,7 @@ class Files:
         (etc / "hosts").write_text("".join(f"{ip} {name}\n" for ip, name in names.items()))
         (etc / "resolv.conf").write_text(f"nameserver {plan.NAME_SERVER}\noptions timeout:1 attempts:1\n")
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
+        (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
         (etc / "ssh_config").write_text("")
         self._lacking.mkdir()
         for name in _lacking():
@@ -132,7 +134,7 @@ class Files:
 
 
 def _lacking() -> list[str]:
-    """Return which files the machine has none of to cover: a Debian made by debootstrap has no /etc/hosts."""
+    """Return which files the machine has none of to cover: a bare Debian has no hosts and no machine-id."""
     return [name for name in _SAME_EVERYWHERE if not Path("/etc", name).exists()]
 
 
