@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
@@ -43,6 +46,48 @@ def settled(lab: Lab, agent: Agent) -> str:
     logs = {p.name for p in agent.runtime_dir.glob("*.log")}
     foreign = logs - {f"master-{h['pid']}.log" for h in hosts.values()}
     return f"logs: {foreign}" if foreign else ""
+
+
+def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, agent: Agent) -> None:
+    """The new master has the path and stays; the old one, which nobody reaches any more, ends."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    old = agent.wait_state("web01", "connected")["pid"]
+    agent.kill9()
+    target = lab.files.ssh / "cm-web01"
+    fresh = target.with_name("cm-web01.new")
+    record = agent.state_dir / "agent.json"
+    kept = json.loads(record.read_text())
+    log = agent.runtime_dir / "attempt-1-1.log"
+    log.touch()
+    begun = {
+        "host": "web01",
+        "target": str(target),
+        "log": str(log),
+        "boot": kept["masters"][str(old)]["boot"],
+    }
+    record.write_text(json.dumps(kept | {"attempts": {str(fresh): begun}}))
+    words = [
+        "ssh",
+        "-F",
+        agent.env["TRAYAGENT_SSH_CONFIG"],
+        "-M",
+        "-N",
+        "-o",
+        f"ControlPath={fresh}",
+        "web01",
+    ]
+    new = lab.laptop.popen(words, stdin=subprocess.DEVNULL)
+    until("the new master listens", fresh.is_socket)
+    fresh.rename(target)
+    agent.start()
+    until("one master is left", lambda: set(ssh_pids(lab)) == {new.pid})
+    assert agent.wait_state("web01", "connected")["pid"] == new.pid
+    assert Path(agent.runtime_dir / f"master-{new.pid}.log").exists()
+    assert agent.stop() < 5.0
+    assert set(ssh_pids(lab)) == {new.pid}
 
 
 @pytest.mark.parametrize("first_ms", [0, 50])

@@ -103,8 +103,9 @@ class Discovery:
         for socket in sockets:
             if socket.pid in _known_pids(state()):
                 continue
-            if not socket.present and socket.path in present:
-                await self._pushed_aside(socket, present[socket.path])
+            path = self._records.path_of(socket.pid) or socket.path  # ours was renamed to where it belongs
+            if not socket.present and path in present:
+                await self._pushed_aside(socket, present[path])
             else:
                 await self._found(socket, state())
 

@@ -46,6 +46,10 @@ class Leftovers:
         ready = next((s for s in sockets if s.path == path), None)
         if ready is not None:
             await self._place(ready.pid, path, begun)
+        elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
+            self._keep(
+                placed.pid, begun
+            )  # cut short behind the rename: the scan ends the one that had the path
         else:
             self._count(begun)
         listeners = {
@@ -68,6 +72,10 @@ class Leftovers:
             self._records.drop_master(pid)
             return
         Path(path).rename(begun.target)
+        self._keep(pid, begun)
+
+    def _keep(self, pid: int, begun: Begun) -> None:
+        """Know it as ours, with its log, like any master that is in place."""
         placed = describe(pid, begun.target, ours=True)
         if placed is not None:
             self._records.add_master(placed, begun.host, [])

@@ -103,6 +103,11 @@ class Records:
         known = self._known(pid, start_ticks)
         return str(known["host"]) if known is not None else None
 
+    def path_of(self, pid: int) -> str | None:
+        """Return the control path that a master of ours was given."""
+        known = self._data["masters"].get(str(pid))
+        return str(known["path"]) if known is not None else None
+
     def keep_only(self, living: set[int]) -> None:
         """Forget all masters but these."""
         masters = {pid: m for pid, m in self._data["masters"].items() if int(pid) in living}

@@ -13,7 +13,7 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     while True:
         readable = loop.create_future()
-        loop.add_reader(fd, readable.set_result, None)
+        loop.add_reader(fd, _tell, readable)
         try:
             await readable
         finally:
@@ -22,3 +22,8 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
         if not data:
             return
         yield data
+
+
+def _tell(readable: asyncio.Future[None]) -> None:
+    if not readable.done():  # whoever waits was cancelled a moment before
+        readable.set_result(None)

@@ -1,0 +1,32 @@
+"""A pipe of the far side, read within the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from trayagent.ssh.farside.pipes import chunks
+
+
+def test_a_reader_that_is_cancelled_as_something_comes_says_nothing() -> None:
+    """What was readable a moment before is told to nobody, and the loop has nothing to complain of."""
+    said: list[object] = []
+
+    async def read_and_cancel() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: said.append(context))
+        near, far = os.pipe()
+        try:
+            task = asyncio.ensure_future(anext(chunks(near)))
+            await asyncio.sleep(0)
+            os.write(far, b"x")
+            loop.call_soon(task.cancel)  # runs before what the pipe has to say, which the loop looks for next
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        finally:
+            os.close(near)
+            os.close(far)
+
+    asyncio.run(read_and_cancel())
+    assert not said
