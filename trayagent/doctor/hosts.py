@@ -17,8 +17,8 @@ AWAY = {"offline", "paused"}
 async def check(case: Case) -> Iterable[Finding]:
     """Say which hosts ssh cannot make sense of, and which do not come up."""
     found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case)]
-    if found or not case.config.hosts:
-        return found
+    if found or not case.config.hosts or case.unresolved:
+        return found  # where ssh could not be run, it knows none of them
     number = len(case.config.hosts)
     return [ok(f"ssh knows {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
 
