@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trayagent.history.outages import Outage, outages
+from trayagent.history.outages import Outage, Sighting, outages, sightings
 
 
 def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict[str, Any]:
@@ -72,3 +72,23 @@ def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
         ]
     )
     assert [(o.began, o.duration_ms) for o in found] == [("2026-01-01T08:00:00.400Z", 620.0)]
+
+
+def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_connection() -> None:
+    """Who loses a connection had one; who only failed, or waits for a person, has none."""
+    found = sightings(
+        [
+            event(1, "network-changed", None),
+            event(2, "sign-in-needed", "asks"),
+            event(3, "connect-failed", "late"),
+            event(4, "master-stale", "old"),
+            event(5, "connected", "late"),
+            event(6, "connected", "old"),
+        ]
+    )
+    at = "2026-01-01T08:00:0{}Z".format
+    assert found == {
+        "asks": Sighting(at(2), None),
+        "late": Sighting(at(3), at(5)),
+        "old": Sighting(at(4), at(4)),
+    }

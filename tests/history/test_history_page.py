@@ -10,7 +10,7 @@ import pytest
 
 from trayagent.cli.when import lasted
 from trayagent.history.charts import MOST_BARS, Period, outages_by_day, recovery_times, timeline
-from trayagent.history.outages import Outage
+from trayagent.history.outages import Outage, Sighting
 from trayagent.history.page import MOST_ROWS, page
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
@@ -28,6 +28,11 @@ def outage(
     began = NOW - timedelta(seconds=ago_s)
     ended = None if lasted_s is None else rfc3339(began + timedelta(seconds=lasted_s))
     return Outage(host, rfc3339(began), ended, None if lasted_s is None else lasted_s * 1e3, took_ms, why)
+
+
+def known(*hosts: str) -> dict[str, Sighting]:
+    """Return hosts that were connected before the week began."""
+    return dict.fromkeys(hosts, Sighting("2025-12-01T00:00:00Z", "2025-12-01T00:00:00Z"))
 
 
 class Reader(HTMLParser):
@@ -81,7 +86,7 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
         outage("web", 7200, 120, 1200),
         outage("db", 3600, None),
     ]
-    reader = Reader(page(["web", "db", "nas"], found, WEEK, lasted))
+    reader = Reader(page(known("web", "db", "nas"), found, WEEK, lasted))
     assert "3 outages" in reader.text
     assert "806 ms the median recovery" in reader.text
     assert "1.2 s the slowest recovery" in reader.text
@@ -95,7 +100,7 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
 
 def test_the_page_is_whole_by_itself() -> None:
     """No script, nothing loaded from anywhere, and a policy that would forbid both."""
-    text = page(["web"], [outage("web", 3600, 60, 400)], WEEK, lasted)
+    text = page(known("web"), [outage("web", 3600, 60, 400)], WEEK, lasted)
     tags = {tag for tag, _ in Reader(text).tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed"}
     assert not re.search(r"https?:|//|@import|url\(|\bon\w+=", text.replace("<!DOCTYPE", ""))
@@ -107,7 +112,7 @@ def test_the_page_is_whole_by_itself() -> None:
 def test_nothing_in_the_data_is_markup() -> None:
     """A host's name and a reason come from elsewhere."""
     bad = "</title><script>alert(1)</script>\"'&\x1b[2J\udcff"
-    text = page([bad], [outage(bad, 3600, 60, 400, bad)], WEEK, lasted)
+    text = page(known(bad), [outage(bad, 3600, 60, 400, bad)], WEEK, lasted)
     reader = Reader(text)
     assert "script" not in {tag for tag, _ in reader.tags}
     assert "<script>alert(1)</script>" in reader.text
@@ -120,10 +125,23 @@ def test_an_outage_lies_where_it_was() -> None:
     half = outage("web", 3.5 * 86400, 1.75 * 86400)
     early = outage("web", 8 * 86400, 2 * 86400)
     short, last = outage("web", 86400, 0.1), outage("web", 1, None)
-    shapes = rects(timeline(["web"], [early, half, short, last], WEEK, lasted), "gap")
+    shapes = rects(timeline(known("web"), [early, half, short, last], WEEK, lasted), "gap")
     assert [(round(s["x"], 1), round(s["width"], 1)) for s in shapes[:2]] == [(0, 14.3), (50, 25)]
     assert all(s["width"] > 0.1 and s["x"] + s["width"] <= 100 for s in shapes)
     assert WEEK.seconds_of(early) == 86400
+
+
+def test_a_host_is_there_only_since_it_was_first_connected() -> None:
+    """Nobody knows what was before; one that never was connected is not there at all."""
+    hour = NOW - timedelta(hours=1)
+    new = Sighting(rfc3339(hour - timedelta(hours=3)), rfc3339(hour))
+    found = [outage("new", 1800, 900, 400), outage("never", 600, None)]
+    text = page({"new": new, "never": Sighting(rfc3339(hour), None)}, found, WEEK, lasted)
+    assert "new 1 15 min 18.75% 400 ms" in Reader(text).text
+    assert "never 1 10 min never -" in Reader(text).text
+    (well,) = rects(text, "well")
+    assert well["x"] == pytest.approx(100 * (1 - 1 / 168), abs=0.001)
+    assert well["x"] + well["width"] == pytest.approx(100)
 
 
 def test_recoveries_are_counted_by_how_long_they_took() -> None:
@@ -147,14 +165,14 @@ def test_many_days_are_drawn_together(days: int, bars: int) -> None:
 
 def test_a_page_of_nothing_says_so() -> None:
     """With no host at all, too."""
-    assert "No outage of 2 hosts" in Reader(page(["a", "b"], [], WEEK, lasted)).text
-    assert "No outage" in Reader(page([], [], WEEK, lasted)).text
+    assert "No outage of 2 hosts" in Reader(page(known("a", "b"), [], WEEK, lasted)).text
+    assert "No outage" in Reader(page(known(), [], WEEK, lasted)).text
 
 
 def test_a_long_history_makes_a_page_that_can_be_read() -> None:
     """The table ends somewhere, and says so; the charts have all of it."""
     found = [outage("web", 600_000 - number * 60, 30, 400) for number in range(MOST_ROWS + 100)]
-    text = page(["web"], found, WEEK, lasted)
+    text = page(known("web"), found, WEEK, lasted)
     assert f"The last {MOST_ROWS} of {MOST_ROWS + 100} outages" in Reader(text).text
     assert len(rects(text, "gap")) == len(found)
     assert text.count("<tr>") == MOST_ROWS + 3

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from trayagent.history.outages import Outage
+    from trayagent.history.outages import Outage, Sighting
 
 SCHEMA = 1
 WEEK_S = 7 * 86400
@@ -45,7 +45,7 @@ def history(args: argparse.Namespace) -> int:
     """Print the outages, for people or as JSON, or write them as a page."""
     from trayagent.cli import when
     from trayagent.config import places
-    from trayagent.history.outages import outages
+    from trayagent.history.outages import outages, sightings
     from trayagent.history.store import History
 
     since = when.before(args.since_s)
@@ -56,7 +56,7 @@ def history(args: argparse.Namespace) -> int:
         shown = [outage.as_json() for outage in found]
         say(json.dumps({"schema": SCHEMA, "since": when.rfc3339(since), "outages": shown}, indent=2))
     elif args.html is not None:
-        _write_page(args.html, sorted({event["host"] for event in events if event.get("host")}), found, since)
+        _write_page(args.html, sightings(events), found, since)
     else:
         _print_for_people(found, args.since_s, when.now())
     return 0
@@ -86,7 +86,7 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
     say(f"\n{summary}.")
 
 
-def _write_page(name: str, hosts: list[str], found: list[Outage], since: datetime) -> None:
+def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
     """Write the page whole or not at all: a reader may have the old one open."""
     from pathlib import Path
 

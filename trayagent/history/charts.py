@@ -6,11 +6,11 @@ The SVG holds shapes only and is stretched; words stand beside it as text, so th
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trayagent.history.outages import Outage
+from trayagent.history.outages import Outage, Sighting
 
 Lasted = Callable[[float], str]
 """A duration in seconds as a person says it."""
@@ -44,6 +44,10 @@ class Period:
         begin, end = ends(outage, self)
         return max((min(end, self.until) - max(begin, self.since)).total_seconds(), 0.0)
 
+    def later(self, moment: str) -> Period:
+        """Return what of the period comes after a moment (RFC 3339); it may be nothing."""
+        return Period(min(max(datetime.fromisoformat(moment), self.since), self.until), self.until)
+
 
 def ends(outage: Outage, period: Period) -> tuple[datetime, datetime]:
     """Return when an outage began and ended."""
@@ -62,9 +66,12 @@ def moment(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def timeline(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
-    """Return a strip for each host, with its outages where they were."""
-    rows = [_strip(host, [o for o in outages if o.host == host], period, lasted) for host in hosts]
+def timeline(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    """Return a strip for each host, with its outages where they were; grey before its first connection."""
+    rows = [
+        _strip(host, seen, [o for o in outages if o.host == host], period, lasted)
+        for host, seen in sorted(hosts.items())
+    ]
     return f'<div class="timeline">{"".join(rows)}<span></span><div class="axis">{_ticks(period)}</div></div>'
 
 
@@ -92,11 +99,18 @@ def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
     return _bars([*zip(labels, counts, strict=True)])
 
 
-def _strip(host: str, outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+def _strip(host: str, seen: Sighting, outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
     shapes = "".join(_gap(outage, period, lasted) for outage in outages)
     strip = f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{len(outages)} outages">'
-    strip += f'<rect class="well" width="100" height="10"/>{shapes}</svg>'
+    strip += f'<rect class="unknown" width="100" height="10"/>{_well(seen, period)}{shapes}</svg>'
     return f'<span class="host">{text(host)}</span>{strip}'
+
+
+def _well(seen: Sighting, period: Period) -> str:
+    if seen.connected is None:
+        return ""
+    left = period.share(datetime.fromisoformat(seen.connected))
+    return f'<rect class="well" x="{left:.3f}" width="{100 - left:.3f}" height="10"/>'
 
 
 def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
 WISHES = frozenset({"paused"})
+PROVES = ENDS | {"disconnected", "master-stale"}
+"""Who loses a connection had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,27 @@ class Outage:
             "took_ms": self.took_ms,
             "reason": self.reason,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Since when a host is known, and since when there was a connection to it (None: never); RFC 3339."""
+
+    first: str
+    connected: str | None
+
+
+def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
+    """Return when each host was seen first; `events` are oldest first."""
+    found: dict[str, Sighting] = {}
+    for event in events:
+        host = event.get("host")
+        if not host:
+            continue
+        known = found.setdefault(host, Sighting(event["at"], None))
+        if known.connected is None and event.get("event") in PROVES:
+            found[host] = Sighting(known.first, event["at"])
+    return found
 
 
 def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -16,7 +16,7 @@ from trayagent.history.charts import (
     text,
     timeline,
 )
-from trayagent.history.outages import Outage
+from trayagent.history.outages import Outage, Sighting
 
 MOST_ROWS = 500
 """Outages in the table; the charts have them all."""
@@ -29,7 +29,7 @@ HEAD = (
 )
 
 
-def page(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+def page(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
     """Return the page of these hosts and of the outages that touch the period, oldest first."""
     title = f"Outages from {moment(period.since)} to {moment(period.until)}"
     parts = [
@@ -41,20 +41,21 @@ def page(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted
     return "\n".join(parts)
 
 
-def _nothing(hosts: Sequence[str]) -> list[str]:
+def _nothing(hosts: Mapping[str, Sighting]) -> list[str]:
     of = f" of {len(hosts)} host{'' if len(hosts) == 1 else 's'}" if hosts else ""
     return [f"<h2>No outage{of}</h2>", "<p>Nothing was lost in this time, or no agent was running.</p>"]
 
 
-def _report(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> list[str]:
+def _report(
+    hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted
+) -> list[str]:
     took_s = [o.took_ms / 1000 for o in outages if o.took_ms is not None]
-    shown = sorted({*hosts, *(o.host for o in outages)})
     return [
         _tiles(outages, took_s, period, lasted),
-        f"<h2>When</h2>{timeline(shown, outages, period, lasted)}",
+        f"<h2>When</h2>{timeline(hosts, outages, period, lasted)}",
         *([f"<h2>How long a recovery took</h2>{recovery_times(took_s)}"] if took_s else []),
         f"<h2>How often</h2>{outages_by_day(outages, period)}",
-        f"<h2>Hosts</h2>{_by_host(shown, outages, period, lasted)}",
+        f"<h2>Hosts</h2>{_by_host(hosts, outages, period, lasted)}",
         _each(outages, period, lasted),
     ]
 
@@ -71,10 +72,9 @@ def _tiles(outages: Sequence[Outage], took_s: Sequence[float], period: Period, l
     return f'<div class="tiles">{"".join(cells)}</div>'
 
 
-def _by_host(hosts: Sequence[str], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
-    whole = (period.until - period.since).total_seconds()
+def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
     rows = []
-    for host in hosts:
+    for host, seen in sorted(hosts.items()):
         own = [o for o in outages if o.host == host]
         away = [period.seconds_of(o) for o in own]
         took_s = [o.took_ms / 1000 for o in own if o.took_ms is not None]
@@ -83,11 +83,21 @@ def _by_host(hosts: Sequence[str], outages: Sequence[Outage], period: Period, la
                 host,
                 str(len(own)),
                 lasted(sum(away)) if own else "-",
-                f"{max(1 - sum(away) / whole, 0.0):.2%}",
+                _there(seen, own, period),
                 lasted(median(took_s)) if took_s else "-",
             )
         )
     return _table(("host", "outages", "away", "there", "a recovery took"), rows, numbers={1, 2, 3, 4})
+
+
+def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
+    """Return how much of the time since it was first seen a host was there."""
+    if seen.connected is None:
+        return "never"
+    known, there = period.later(seen.first), period.later(seen.connected)
+    known_s = (known.until - known.since).total_seconds()
+    there_s = (there.until - there.since).total_seconds() - sum(map(there.seconds_of, outages))
+    return f"{max(there_s / known_s, 0.0):.2%}" if known_s > 0 else "-"
 
 
 def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
