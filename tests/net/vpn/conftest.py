@@ -55,7 +55,8 @@ class Watched:
 
     async def until_vpn(self, state: str, name: str = "Corp VPN") -> VpnConnection:
         """Wait until a VPN has that state."""
-        await until(lambda: self.vpn(name).state == state, f"{name} is {state}; told: {self.told[-3:]}")
+        what = f"{name} is {state}; told: {self.told[-3:]}; bus: {self.source.problem}"
+        await until(lambda: self.vpn(name).state == state, what)
         return self.vpn(name)
 
     def states(self, name: str = "Corp VPN") -> list[str]:
