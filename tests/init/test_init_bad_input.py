@@ -36,7 +36,7 @@ def a_unit(home: Path) -> None:
 
 
 def test_an_existing_configuration_stays_as_it_is(home: Path, init: Init) -> None:
-    """Status 1 and what to do; also for an empty one and for a dead link."""
+    """Status 1 and what to do, before anything is shown; also for an empty one and for a dead link."""
     furnish(home, "jump-host")
     folder = home / ".config/trayagent"
     folder.mkdir()
@@ -45,10 +45,10 @@ def test_an_existing_configuration_stays_as_it_is(home: Path, init: Init) -> Non
             (folder / "config.toml").symlink_to("/nowhere")
         else:
             (folder / "config.toml").touch()
-        done = init("--yes")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "exists already" in done.stderr
-        assert "--print" in done.stderr
+        for done in (init("--yes"), init()):
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "exists already" in done.stderr
+            assert "--print" in done.stderr
         assert init("--print").returncode == 0
         assert [entry.name for entry in folder.iterdir()] == ["config.toml"]
         (folder / "config.toml").unlink()

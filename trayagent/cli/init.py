@@ -47,7 +47,7 @@ def init(args: argparse.Namespace) -> int:
     at = places.find(args.config)
     asks = not args.yes and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     shows = args.only_show or not (args.yes or asks)
-    if not shows:
+    if not args.only_show:
         written.refuse_existing(at.config_file)
     progress = _Progress(sys.stderr)
     seen = asyncio.run(survey(at, found.this_machine(), progress.told))
