@@ -139,10 +139,13 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
     kept.record({"at": at(2), "event": "master-stale", "host": "web", "reason": "address gone"})
     kept.record({"at": at(1), "event": "connected", "host": "web", "reason": "", "took_ms": 412.0})
     kept.record({"at": at(0.5), "event": "disconnected", "host": "db", "reason": "reset"})
+    kept.record({"at": at(0.4), "event": "paused", "host": None, "reason": "user=pause"})
+    kept.record({"at": at(0.3), "event": "resumed-by-user", "host": None, "reason": "user=resume"})
     kept.close(WITHIN_S)
 
     done = run("history")
     lines = [line.split("  ") for line in done.stdout.splitlines()]
+    lines_of_db = done.stdout.splitlines()[1].split()
     assert done.returncode == 0
     assert [[cell.strip() for cell in line if cell][1:] for line in lines[:2]] == [
         ["web", "1 h", "back in 412 ms", "address gone"],
@@ -159,6 +162,7 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
     (outage,) = json.loads(run("history", "web", "--json").stdout)["outages"]
     assert outage["took_ms"] == 412.0
     assert outage["duration_ms"] == pytest.approx(3_600_000, rel=0.01)
+    assert run("history", "db").stdout.splitlines()[0].split() == lines_of_db
     assert run("history", "nowhere").stdout == "No outage in the last 7 d.\n"
 
 

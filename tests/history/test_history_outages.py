@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from trayagent.history.outages import Outage, Sighting, outages, sightings
 
 
@@ -36,11 +38,21 @@ def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -
 
 
 def test_what_the_user_wished_is_no_outage() -> None:
-    """Nobody misses a host that was taken down, nor one that is paused, by name or with all others."""
+    """Nobody misses a host that was taken down."""
     assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
     assert outages([event(1, "disconnected", reason="user=disconnect"), event(9, "connected")]) == []
-    assert outages([event(1, "disconnected"), event(2, "paused"), event(9, "connected")]) == []
-    assert outages([event(1, "disconnected"), event(2, "paused", None), event(9, "connected")]) == []
+    taken_down = event(2, "disconnected", reason="user=disconnect")
+    assert outages([event(1, "connect-failed"), taken_down, event(9, "connected")]) == []
+
+
+@pytest.mark.parametrize("of", ["web", None])
+def test_a_pause_ends_no_outage(of: str | None) -> None:
+    """By name or of all hosts: what was away before it still is, until it is connected."""
+    paused = [event(1, "disconnected"), event(2, "paused", of), event(4, "resumed-by-user", of)]
+    (going,) = outages(paused)
+    (ended,) = outages([*paused, event(5, "connect-failed"), event(9, "connected")])
+    assert (going.began, going.ended) == (ended.began, None)
+    assert ended.duration_ms == 8000.0
 
 
 def test_hosts_do_not_mix_and_come_in_the_order_of_their_beginnings() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
-WISHES = frozenset({"paused"})
 PROVES = ENDS | {"disconnected", "master-stale"}
 """Who loses a connection had one."""
 
@@ -65,18 +64,17 @@ def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
 def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     """Return the outages of all hosts in the order of their beginning; `events` are oldest first.
 
-    An outage begins with the first sign of it, and ends with a connection that carries. What
-    the user wished (a pause; a `disconnected` with `"wished": true` or a reason that begins with
-    `user=`) neither begins one nor lets one go on: nobody misses the host then.
+    An outage begins with the first sign of it, and ends with a connection that carries; a pause
+    ends none. What the user wished (a `disconnected` with `"wished": true` or a reason that begins
+    with `user=`) neither begins one nor lets one go on: nobody misses the host then.
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
     for event in events:
         host, name = event.get("host"), event.get("event")
         if host is None:
-            if name in WISHES:
-                going.clear()  # the user wished it of all hosts
-        elif name in WISHES or (name == "disconnected" and _wished(event)):
+            continue
+        if name == "disconnected" and _wished(event):
             going.pop(host, None)
         elif name in BEGINS:
             going.setdefault(host, event)
