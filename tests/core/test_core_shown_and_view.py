@@ -86,13 +86,12 @@ def test_the_states_of_a_life(story: Story) -> None:
 
 
 def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
-    """Nothing is due for what is not wanted; `waiting` would promise a retry."""
+    """Nothing is due for what is not wanted, `waiting` would promise a retry; but why it failed is told."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web")
     story.post(e.UserReconnect(story.t, ("web",)))
     story.fails("web", "timed-out")
-    assert story.shown("web") == "idle"
-    assert story.problem("web") is None
+    assert (story.shown("web"), story.problem("web")) == ("idle", "timed-out")
 
 
 def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:

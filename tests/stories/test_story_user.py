@@ -13,6 +13,7 @@ from trayagent.core import events as e
 from trayagent.core.actions import Dial, EnsureForwards, Kill, Remember, SendProbe, TakeOver
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import Wish
+from trayagent.core.shown import way_problem
 
 
 def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:
@@ -391,3 +392,42 @@ def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
     story.after(60)
     assert not story.did(Dial)
     assert story.shown("web") == "idle"
+
+
+def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
+    """It is idle again, with the reason, until there is another way to try it on, or the user says otherwise."""
+    story.network(HOME)
+    story.configured(web=ON_USE)
+    story.resolved("web")
+    story.started()
+    for end in ("another network", "disconnect"):
+        story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+        story.fails("web", "timed-out")
+        story.after(600).network(story.scene)
+        assert (story.shown("web"), story.problem("web")) == ("idle", "timed-out")
+        if end == "disconnect":
+            story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+        else:
+            story.network(CAFE)
+        assert (story.shown("web"), story.problem("web")) == ("idle", None)
+
+
+def test_an_on_use_host_that_was_left_has_no_old_failure(story: Story) -> None:
+    """A reconnect failed, the old connection was kept, and later the user ended it."""
+    story.connected(wish=ON_USE, scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "timed-out")
+    story.after(600).ended("web", 101, by_request=True)
+    assert (story.shown("web"), story.problem("web")) == ("idle", None)
+
+
+def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -> None:
+    """And does not promise to go on by itself."""
+    story.network(NOTHING)
+    story.configured(web=ON_USE)
+    story.resolved("web")
+    story.started()
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    said = way_problem(story.host("web"), story.state)
+    assert said is not None
+    assert (said.code, said.hint) == ("unreachable", "Then: trayagent reconnect web")

@@ -15,7 +15,7 @@ from trayagent.agent.views import Views
 from trayagent.core.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.hosts import Host
 from trayagent.core.retry import CREDENTIAL_KINDS
-from trayagent.core.shown import shown_problem, shown_state
+from trayagent.core.shown import shown_problem, shown_state, way_problem
 from trayagent.errors import TrayagentError
 
 
@@ -157,6 +157,8 @@ class AgentHandler:
         now = time.monotonic()
         state = shown_state(host, self._shell.state, now)
         wrong = shown_problem(host, self._shell.state, now)
+        if wrong is None and state == "idle":
+            wrong = way_problem(host, self._shell.state)
         problem = wrong.as_json() if wrong is not None else None
         replaced = host.master is not None and host.master.pid != before
         pid = host.master.pid if host.master is not None else None

@@ -15,7 +15,7 @@ from trayagent.core.events import (
     ProbeAnswered,
 )
 from trayagent.core.hosts import NEVER, Host, LoginKind, Master, Observation
-from trayagent.core.on_network import note_reached
+from trayagent.core.on_network import forget_failure, note_reached
 from trayagent.core.paths import master_lookup
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.timing import CROSSED_S
@@ -183,6 +183,8 @@ def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: boo
         turn.do(Remember(host.name))
     elif network:
         turn.put(host, lost=True)
+    else:
+        forget_failure(turn, host)
 
 
 def probe_answered(turn: Turn, event: ProbeAnswered) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Remember, Resolve
-from trayagent.core.attempts import give_up_attempt
+from trayagent.core.attempts import give_up_attempt, wanted
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
@@ -16,6 +16,7 @@ from trayagent.core.network import Touched
 from trayagent.core.paths import Way, is_private, way_for
 from trayagent.core.problems import Code
 from trayagent.core.retry import LOCAL_KINDS, REFUSED_KINDS, STOP_KINDS, rearmed, with_new_credentials
+from trayagent.core.shown import NEEDS_USER, STATE_OF
 from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
 
@@ -105,7 +106,16 @@ def _rearm_where_moved(turn: Turn, host: Host) -> None:
     if (_waits(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
         host = turn.put(host, retry=rearmed(host.retry, turn.now))
     if _waits(host.knock, turn.now) and _moved(host.knock, way):
-        turn.put(host, knock=rearmed(host.knock, turn.now))
+        host = turn.put(host, knock=rearmed(host.knock, turn.now))
+    if _moved(host.retry, way):
+        forget_failure(turn, host)
+
+
+def forget_failure(turn: Turn, host: Host) -> None:
+    """What the user's own attempt failed by is no news any more, unless only they can end it."""
+    needs_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
+    if host.master is None and host.attempt is None and not wanted(host) and not needs_user:
+        turn.put(host, problem=None)
 
 
 def _waits(retry: Retry, now: float) -> bool:
@@ -195,7 +205,8 @@ def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
     retry = with_new_credentials(host, turn.now) if host.retry.at is None else host.retry
     host = turn.put(host, wish=wish, retry=retry, stranger=False)
     if forwards_changed:
-        turn.put(host, forwards_at=turn.now)
+        host = turn.put(host, forwards_at=turn.now)
+    forget_failure(turn, host)
     if host.resolved is None:
         turn.do(Resolve(host.name))
 

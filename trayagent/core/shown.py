@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from trayagent.core.attempts import wanted
@@ -70,8 +71,11 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
 
 def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     """Return what is wrong with a host here and now, None when nothing is (or nobody may care)."""
-    if shown_state(host, state, now) in {"idle", "paused"}:
+    shown = shown_state(host, state, now)
+    if shown == "paused" or (shown == "idle" and host.held):
         return None
+    if shown == "idle":
+        return host.problem  # by which the user's own attempt failed
     if host.master is not None and not host.suspect:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
@@ -81,6 +85,14 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     waits = host.master is None and host.attempt is None and waits_for_person(host)
     told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     return person_needed(host) if waits and not told else host.problem
+
+
+def way_problem(host: Host, state: State) -> Problem | None:
+    """Return why the user's own word could not take an unwanted host anywhere: nothing leads there now."""
+    way = gate(host, state, by_user=True)
+    if way.open or wanted(host):
+        return None
+    return replace(gate_problem(host, way), hint=f"Then: trayagent reconnect {host.name}")
 
 
 def _with_master(host: Host, state: State) -> Shown:
