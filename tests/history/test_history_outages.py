@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from trayagent.history.outages import Outage, Sighting, outages, sightings
+from trayagent.core.shown import STATE_OF
+from trayagent.history.outages import ASKS, Outage, Sighting, outages, sightings
 
 
 def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict[str, Any]:
@@ -35,6 +36,35 @@ def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -
     """Nothing was connected anew, so nothing took time."""
     (outage,) = outages([event(1, "connect-failed"), event(4, "master-kept")])
     assert (outage.duration_ms, outage.took_ms) == (3000.0, None)
+
+
+def test_a_first_connection_is_no_recovery() -> None:
+    """Nothing was there that could come back; the next one is."""
+    first = [event(1, "connect-failed", code="refused"), event(4, "connected", took_ms=3000.0)]
+    again = [event(6, "master-stale"), event(7, "connected", took_ms=400.0)]
+    found = outages(first + again)
+    assert [(o.duration_ms, o.took_ms) for o in found] == [(3000.0, None), (1000.0, 400.0)]
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        *(event(2, "connect-failed", code=code) for code in sorted(ASKS)),
+        event(2, "sign-in-needed"),
+    ],
+    ids=lambda asks: asks.get("code", asks["event"]),
+)
+def test_how_long_a_person_took_is_no_recovery_time(asks: dict[str, Any]) -> None:
+    """The outage was as long as it was; the next one is timed again."""
+    lost = [event(0, "connected"), event(1, "master-stale"), asks, event(30, "connected", took_ms=29000.0)]
+    again = [event(40, "disconnected"), event(41, "connected", took_ms=400.0)]
+    found = outages(lost + again)
+    assert [(o.duration_ms, o.took_ms) for o in found] == [(29000.0, None), (1000.0, 400.0)]
+
+
+def test_the_codes_that_wait_for_a_person_are_the_cores() -> None:
+    """They are written twice, and mean the same."""
+    assert {code for code, state in STATE_OF.items() if state == "needs-sign-in"} == ASKS
 
 
 def test_what_the_user_wished_is_no_outage() -> None:

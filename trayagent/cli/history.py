@@ -81,8 +81,9 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
     summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {when.lasted(since_s)}"
     if took_ms:
-        middle, worst = took_ms[len(took_ms) // 2] / 1000, took_ms[-1] / 1000
-        summary += f"; a recovery took {when.lasted(middle)} in the middle, {when.lasted(worst)} at worst"
+        median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
+        summary += f"; the median recovery took {when.lasted(median / 1000)}, "
+        summary += f"the slowest {when.lasted(took_ms[-1] / 1000)}"
     say(f"\n{summary}.")
 
 

@@ -11,6 +11,11 @@ BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
 PROVES = ENDS | {"disconnected", "master-stale"}
 """Who loses a connection had one."""
+ASKS = frozenset({"auth-denied", "host-key-unknown", "passphrase-needed", "vpn-needs-sign-in"})
+"""Codes that wait for a person: how long one took says nothing of a recovery.
+
+Those that the core shows as needs-sign-in; importing it would slow the start of the command.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,8 @@ class Outage:
     """A time in which a host was wanted and not there.
 
     `began` and `ended` are RFC 3339; `ended` None: it goes on. `took_ms` is how long the
-    recovery itself took, None where no new connection was needed (the old one came back).
+    recovery itself took, None where none was timed: the old connection came back, a person was
+    waited for, or it was the first connection to this host.
     """
 
     host: str
@@ -70,6 +76,8 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
+    connected: set[str] = set()  # once, at least
+    asked: set[str] = set()  # those whose outage waited for a person
     for event in events:
         host, name = event.get("host"), event.get("event")
         if host is None:
@@ -77,9 +85,16 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         if name == "disconnected" and _wished(event):
             going.pop(host, None)
         elif name in BEGINS:
+            if host not in going:
+                asked.discard(host)
             going.setdefault(host, event)
         elif name in ENDS and host in going:
-            found.append(_outage(going.pop(host), event))
+            timed = host in connected and host not in asked
+            found.append(_outage(going.pop(host), event, timed=timed))
+        if name in PROVES:
+            connected.add(host)
+        if name == "sign-in-needed" or event.get("code") in ASKS:
+            asked.add(host)
     found += [_outage(begin, None) for begin in going.values()]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
@@ -88,7 +103,7 @@ def _wished(event: dict[str, Any]) -> bool:
     return event.get("wished") is True or str(event.get("reason") or "").startswith("user=")
 
 
-def _outage(begin: dict[str, Any], end: dict[str, Any] | None) -> Outage:
+def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = False) -> Outage:
     began, duration_ms = begin["at"], None
     if end is not None:
         lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(began)
@@ -102,7 +117,7 @@ def _outage(begin: dict[str, Any], end: dict[str, Any] | None) -> Outage:
         began=began,
         ended=end["at"] if end else None,
         duration_ms=duration_ms,
-        took_ms=end.get("took_ms") if end else None,
+        took_ms=end.get("took_ms") if end and timed else None,
         reason=str(begin.get("reason") or begin["event"]),
     )
 

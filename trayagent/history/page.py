@@ -87,7 +87,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
                 lasted(median(took_s)) if took_s else "-",
             )
         )
-    return _table(("host", "outages", "away", "there", "a recovery took"), rows, numbers={1, 2, 3, 4})
+    return _table(("host", "outages", "away", "there", "median recovery"), rows, numbers={1, 2, 3, 4})
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
