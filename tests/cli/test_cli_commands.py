@@ -86,13 +86,14 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
 
 
 def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
-    """A line per decision: when, what, on what evidence, however the evidence is given."""
+    """A line per decision: when, what it means, on what evidence; raw where nobody put it in words."""
     agent.decisions = [
         {"at": "2026-01-01T08:00:00Z", "row": 5, "verdict": "probe", "evidence": "route=changed rtt_ms=41"},
         {"at": "2026-01-01T08:00:01Z", "row": 6, "verdict": "keep it", "evidence": {"probe": "answered"}},
     ]
+    asked = "its path changed: the old connection is asked whether it still works"
     assert run("why", "web").stdout.splitlines() == [
-        "2026-01-01 08:00:00  probe    route=changed rtt_ms=41",
+        f"2026-01-01 08:00:00  {asked}  probe  route=changed rtt_ms=41",
         "2026-01-01 08:00:01  keep it  probe=answered",
     ]
     agent.decisions = []

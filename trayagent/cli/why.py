@@ -16,24 +16,35 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "why",
         help="the last decisions about a host",
-        description="Prints the last decisions about a host, oldest first, each with its evidence.",
+        description="Prints the last decisions about a host, oldest first, each in a sentence "
+        "and with its evidence, in the words of the log.",
     )
     parser.add_argument("host", metavar="HOST")
     parser.set_defaults(carry_out=why)
 
 
 def why(args: argparse.Namespace) -> int:
-    """Print a line per decision: when, what was decided, and on what evidence."""
+    """Print a line per decision: when, what it means, and on what evidence, as the log has it."""
     from trayagent.cli import when
+    from trayagent.cli.why_words import sentence
 
     decisions = ask("why", host=args.host)["decisions"]
-    now = when.now()
     if not decisions:
         say(f"Nothing has been decided about {clean(args.host)} yet.")
-    width = max((len(clean(d["verdict"])) for d in decisions), default=0)
+        return 0
+    from rich.text import Text
+
+    from trayagent.cli.people import print_report
+
+    now, lines = when.now(), []
     for decision in decisions:
-        at, verdict = when.clock(decision["at"], now), clean(decision["verdict"])
-        say(f"{at}  {verdict:<{width}}  {_words(decision['evidence'])}".rstrip())
+        verdict, evidence = clean(decision["verdict"]), _words(decision["evidence"])
+        line = Text(f"{when.clock(decision['at'], now)}  ")
+        said = sentence(decision["row"], verdict, evidence)
+        line.append(f"{said}  " if said else "")
+        line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
+        lines.append(line)
+    print_report(lambda _width, _signs: lines)
     return 0
 
 

@@ -1,0 +1,102 @@
+"""Each decision that the core can come to has a sentence for people."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import trayagent.core
+from trayagent.cli.why_words import SENTENCES, sentence
+from trayagent.core.verdict import Do
+
+CORE = Path(trayagent.core.__file__).parent
+ROWS = range(13)
+
+Found = tuple[int | None, str]
+
+
+def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
+    """Return the texts that an expression may be: a constant, a choice, a name that was given one, a table's."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp():
+            return texts(node.body, module, at) | texts(node.orelse, module, at)
+        case ast.Attribute(value=ast.Name(id="verdict"), attr="do"):
+            return set(get_args(Do))
+        case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name):
+            given = [
+                n.value
+                for n in ast.walk(module)
+                if isinstance(n, ast.Assign)
+                and any(isinstance(t, ast.Name) and t.id == name for t in n.targets)
+            ]
+            values = [v for g in given for v in (g.values if isinstance(g, ast.Dict) else [g])]
+            if values:
+                return set().union(*(texts(value, module, at) for value in values))
+    pytest.fail(f"{at}: write the verdict so that this test can read it")
+
+
+def decided() -> Iterator[Found]:
+    """Yield each row (None where it is computed) and verdict that stand in core's sources."""
+    for path in sorted(CORE.glob("*.py")):
+        module = ast.parse(path.read_text())
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
+                continue
+            match node.func:
+                case ast.Attribute(attr="because"):
+                    row, verdict = node.args[1:3]
+                case ast.Name(id="Verdict"):
+                    row, verdict = node.args[:2]
+                case _:
+                    continue
+            number = row.value if isinstance(row, ast.Constant) and isinstance(row.value, int) else None
+            for text in texts(verdict, module, f"{path.name}:{node.lineno}"):
+                yield number, text
+
+
+def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
+    """Also one whose evidence says nothing that the table knows; a computed row may be any."""
+    found = set(decided())
+    assert len(found) > len(get_args(Do)), "the sources are read"
+    missing = {
+        (row, verdict)
+        for number, verdict in found
+        for row in (ROWS if number is None else [number])
+        if sentence(row, verdict, "") is None
+    }
+    assert not missing
+
+
+def test_no_sentence_is_left_over_or_hidden() -> None:
+    """Each is of a verdict that the core has, and none stands behind one that fits whenever it does."""
+    assert {verdict for verdict, *_ in SENTENCES} == {verdict for _, verdict in decided()}
+    for verdict, row, needed, text in SENTENCES:
+        assert sentence(max(ROWS) if row is None else row, verdict, " ".join(needed)) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "evidence", "said"),
+    [
+        (4, "control", "local=192.0.2.1:5 address=gone gone_ms=0", "its address is gone: a new login begins"),
+        (9, "replace", "probe=silent silent_ms=200 rtt_ms=1 control=ready", "stays silent: proven cut off"),
+        (2, "offline", "route=none", "no way to it: nothing is sent"),
+        (0, "failed", "attempt=3 kind=auth positive=True retry=never", "refused the login: not tried again"),
+        (
+            0,
+            "failed",
+            "attempt=3 kind=auth positive=True retry=120.0s",
+            "the login failed: it is tried again",
+        ),
+        (5, "wait", "probe=silent silent_ms=0 rtt_ms=1", "its answer is waited for"),
+        (7, "wait", "probe=silent silent_ms=0 rtt_ms=1 control=running", "a new login is under way"),
+    ],
+)
+def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:
+    """The same verdict means another thing in another row, or on other evidence."""
+    assert said in (sentence(row, verdict, evidence) or "")
