@@ -164,7 +164,29 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
     assert outage["took_ms"] == 412.0
     assert outage["duration_ms"] == pytest.approx(3_600_000, rel=0.01)
     assert run("history", "db").stdout.splitlines()[0].split() == lines_of_db
-    assert run("history", "nowhere").stdout == "No outage in the last 7 d.\n"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--html", "page.html"]])
+def test_a_host_that_nobody_knows_has_no_history(run: Run, tmp_path: Path, form: list[str]) -> None:
+    """Exit status 1, with the nearest name; a host of the configuration or of the history has one."""
+    kept = History(tmp_path / "state" / "history.sqlite")
+    kept.record({"at": "2020-01-01T08:00:00Z", "event": "connected", "host": "seen01", "reason": ""})
+    kept.close(WITHIN_S)
+    (tmp_path / "config.toml").write_text("[hosts.web01]\n")
+    known = "No host '{}' is known to the history or the configuration.".format
+    for name, hint in (
+        ("web1", "Did you mean web01?"),
+        ("sen01", "Did you mean seen01?"),
+        ("x", "`trayagent status`"),
+    ):
+        done = run("history", name, *form)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert known(name) in done.stderr
+        assert hint in done.stderr
+    if not form:
+        for name in ("web01", "seen01"):
+            done = run("history", name)
+            assert (done.returncode, done.stdout) == (0, "No outage in the last 7 d.\n")
 
 
 def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:

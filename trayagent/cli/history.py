@@ -10,7 +10,9 @@ from trayagent.cli.out import clean, say
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
+    from pathlib import Path
     from typing import Any
 
     from trayagent.history.outages import Outage, Sighting
@@ -50,7 +52,11 @@ def history(args: argparse.Namespace) -> int:
 
     since = when.before(args.since_s)
     # An outage may have begun before the time that is asked for, so all are read and the ended ones left out.
-    events = History(places.find(args.config).history_db).events(args.host)
+    where = places.find(args.config)
+    store = History(where.history_db)
+    events = store.events(args.host)
+    if args.host is not None and not events:
+        _check_known(args.host, sightings(store.events()), where.config_file)
     found = [o for o in outages(events) if o.ended is None or when.read(o.ended) >= since]
     if args.json:
         shown = [outage.as_json() for outage in found]
@@ -60,6 +66,22 @@ def history(args: argparse.Namespace) -> int:
     else:
         _print_for_people(found, args.since_s, when.now())
     return 0
+
+
+def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
+    """Raise TrayagentError, with the nearest name, for a host that nobody ever named here."""
+    from difflib import get_close_matches
+
+    from trayagent.config.load import load
+    from trayagent.errors import TrayagentError
+
+    known = {*seen, *load(config).hosts}
+    if name in known:
+        return
+    close = get_close_matches(name, sorted(known), 1)
+    hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
+    title = f"No host {name!r} is known to the history or the configuration."
+    raise TrayagentError(title, code="unknown-host", hint=hint)
 
 
 def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
