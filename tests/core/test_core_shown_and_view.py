@@ -11,6 +11,7 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
+from trayagent.core.failure import FailureKind
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState, Retry
 from trayagent.core.problems import CODES, Code, Problem
@@ -92,6 +93,20 @@ def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
     story.post(e.UserReconnect(story.t, ("web",)))
     story.fails("web", "timed-out")
     assert (story.shown("web"), story.problem("web")) == ("idle", "timed-out")
+
+
+@pytest.mark.parametrize("kind", ["auth", "host-key-changed"])
+def test_offline_a_host_keeps_the_problem_that_no_network_solves(story: Story, kind: FailureKind) -> None:
+    """It is not "connected as soon as one does": only the user can go on."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", kind)
+    told = story.problem("web")
+    story.after(60).network(NOTHING)
+    assert (story.shown("web"), story.problem("web")) == ("offline", told)
+    assert told != "unreachable"
 
 
 def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:

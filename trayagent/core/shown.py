@@ -80,10 +80,11 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     shut = gate(host, state, by_user=host.by_user)
-    if not shut.open:
-        return gate_problem(host, shut)
     waits = host.master is None and host.attempt is None and waits_for_person(host)
     told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
+    stuck = host.master is None and (waits or told)  # no network brings it back by itself
+    if not shut.open and not (stuck and shut.code == "unreachable"):
+        return gate_problem(host, shut)
     return person_needed(host) if waits and not told else host.problem
 
 
