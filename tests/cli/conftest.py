@@ -58,6 +58,7 @@ def example_view() -> dict[str, Any]:
             "started": "2026-01-01T08:00:00Z",
             "paused": False,
             "paused_until": None,
+            "config_error": None,
         },
         "network": {"online": True, "name": None, "default": network, "interfaces": [wlan]},
         "vpns": [

@@ -207,6 +207,17 @@ def test_the_headline_says_what_concerns_everything(
     assert headline in done.stdout.splitlines()[0]
 
 
+def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent: Agent) -> None:
+    """What is shown below follows from the one before it."""
+    agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"
+    lines = run("status").stdout.splitlines()
+    assert lines[:2] == [
+        "Configuration rejected: config.toml: hosts.web: no key `conect`",
+        "The one before it stays in force until the file is mended.",
+    ]
+    assert lines[2].startswith("1 of 3 connected")
+
+
 def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
     """Each view is painted over the one before; Ctrl-C ends it quietly, with the cursor shown again."""
     second = deepcopy(agent.view)

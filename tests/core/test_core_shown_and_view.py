@@ -120,7 +120,7 @@ def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:
 
 
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
-    """No key is ever absent; `schema` is 1. Two are added: why there is no icon, why there are no messages."""
+    """No key is ever absent; `schema` is 1. Three are added: why there is no icon, no message, no new configuration."""
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (forward,)))
@@ -135,6 +135,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
         "paused_until": None,
         "no_tray": None,
         "no_notifications": None,
+        "config_error": None,
     }
     assert whole["network"] == {
         "online": True,

@@ -89,6 +89,7 @@ class Agent:
         self._story = Story(self._history, lambda: configuring.config)
         self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
         self._views = Views(self._shell, self._who, self._story.tell)
+        configuring.judged = self._views.note_change
         post = self._shell.post
         self._asking = Asking(post, self._tasks, self._resolver, self._state)
         self._discovery = Discovery(places, self._resolver, self._records, post)
@@ -244,11 +245,12 @@ class Agent:
             self._desk.settings_changed()
 
     def _who(self) -> AgentFacts:
-        """Return who is speaking, with why there is no icon or message."""
+        """Return who is speaking, with why there is no icon, message, or newer configuration."""
+        facts = replace(self._facts, config_error=self._configuring.error)
         if self._desk is None:
-            return replace(self._facts, no_tray="--no-tray", no_notifications="--no-tray")
+            return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")
         state = self._desk.state
-        return replace(self._facts, no_tray=state.tray, no_notifications=state.notifications)
+        return replace(facts, no_tray=state.tray, no_notifications=state.notifications)
 
     def _state(self) -> State:
         return self._shell.state

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from trayagent.config.errors import ConfigError
 from trayagent.config.load import load
 from trayagent.config.model import Config
 from trayagent.core.events import Configured, Vpn
@@ -12,17 +14,28 @@ from trayagent.core.hosts import Wish
 
 
 class Configuring:
-    """Holds the configuration that is in force; `load` raises ConfigError and changes nothing then."""
+    """Holds the configuration that is in force; `load` raises ConfigError and changes nothing then.
+
+    `error` says why the file as it is now was rejected; `judged` is called when that may have changed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config: Config = load(path)
+        self.error: str | None = None
+        self.judged: Callable[[], None] = lambda: None
 
     def reload(self) -> bool:
         """Read the file again; report whether it says something new."""
-        config = load(self.path)
+        try:
+            config = load(self.path)
+        except ConfigError as error:
+            self.error = error.title
+            self.judged()
+            raise
         changed = config != self.config
-        self.config = config
+        self.config, self.error = config, None
+        self.judged()
         return changed
 
     def event(self) -> Configured:

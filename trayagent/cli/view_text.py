@@ -62,7 +62,7 @@ Signs = Mapping[str, str]
 def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
     """Return the whole view; `watching` writes times of day, which stay true while nothing is repainted."""
     hosts = view["hosts"]
-    shown = [_headline(view, now, signs)]
+    shown = [*_rejected(view["agent"].get("config_error")), _headline(view, now, signs)]
     if hosts:
         shown.append(Text())
         columns = [[_name(h), _state(h), _since(h, now, watching=watching)] for h in hosts]
@@ -87,6 +87,13 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
         until = when.clock(agent["paused_until"], now)
         parts.append(f"paused until {until}" if until else "paused")
     return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
+
+
+def _rejected(error: str | None) -> Iterator[Text]:
+    """Yield why the configuration as it stands is not in force; an older agent does not tell."""
+    if error:
+        yield Text(clean(f"Configuration rejected: {error}"), style="bold red")
+        yield Text("The one before it stays in force until the file is mended.")
 
 
 def _network(network: dict[str, Any]) -> str:

@@ -20,13 +20,17 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """Who is speaking: `started` is RFC 3339 UTC; the `no_…` say why there is no icon or message."""
+    """Who is speaking: `started` is RFC 3339 UTC; the `no_…` say why there is no icon or message.
+
+    `config_error`: why the configuration as it is now was rejected, so that the one before it is in force.
+    """
 
     version: str
     pid: int
     started: str
     no_tray: str | None = None
     no_notifications: str | None = None
+    config_error: str | None = None
 
 
 # Turns monotonic seconds into RFC 3339 UTC; the only way that wall-clock time comes in.
@@ -48,6 +52,7 @@ def view(
             "paused_until": _wall(until, wall),
             "no_tray": agent.no_tray,
             "no_notifications": agent.no_notifications,
+            "config_error": agent.config_error,
         },
         "network": _network(state),
         "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],
