@@ -35,7 +35,17 @@ time.sleep(60)
 SPOILT = f'sys.stdout.write("{SPOIL}"); sys.stdout.flush()\n'
 MENDED = "terminal.take_back(broken=True, behind_words=False)\n"
 
-Opened = Callable[[str], str]
+
+class Opened:
+    """How a terminal is after a program: its flags, or (`screen`) what stands in it."""
+
+    def __init__(self, flags: Callable[[str], str], screen: Callable[[str], str]) -> None:
+        self._flags = flags
+        self.screen = screen
+
+    def __call__(self, meanwhile: str) -> str:
+        """Return the flags."""
+        return self._flags(meanwhile)
 
 
 @pytest.fixture
@@ -64,8 +74,16 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
             "display-message", "-p", "-t", name, " ".join(f"{flag}=#{{{flag}}}" for flag in FLAGS.split())
         )
 
+    def screen(meanwhile: str) -> str:
+        name = f"t{time.monotonic_ns()}"
+        opened(name, meanwhile, "seen")
+        return run("capture-pane", "-p", "-t", name)
+
     try:
-        yield lambda meanwhile: opened(f"t{time.monotonic_ns()}", meanwhile, "seen")
+        yield Opened(
+            lambda meanwhile: opened(f"t{time.monotonic_ns()}", meanwhile, "seen"),
+            screen,
+        )
     finally:
         subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)
 
@@ -94,3 +112,14 @@ def test_a_line_over_the_picture_leaves_the_cursor_where_it_was(opened: Opened) 
         covered = f"terminal.cover('offline', last_row={last_row})\n"
         assert opened(covered) == fresh
         assert opened(f"{covered}terminal.uncover(last_row={last_row})\n") == fresh
+
+
+def test_what_is_said_takes_the_place_of_what_stood_there(opened: Opened) -> None:
+    """A far program that moved the cursor up leaves words beneath it: none of them shows behind ours."""
+    words = r"\r\n" + "old words " * 6
+    moved = f'sys.stdout.write("{words}\\x1b[A"); sys.stdout.flush()\n'
+    mended = "terminal.take_back(broken=True, behind_words=True)\n"
+    said = "terminal.say('it was lost')\n"
+    whole = opened.screen(f"{moved}{mended}{said}")
+    assert "it was lost" in whole
+    assert "old words" not in whole

@@ -156,9 +156,10 @@ class Terminal:
         self._shown = ""
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays, in place of whatever stands there."""
         self.clear()
-        self._write(f"{text}\n" if self._fresh else f"\n{text}\n")
+        erase = "" if self._dumb else ERASE  # beneath a cursor that a far program moved up stand old words
+        self._write(f"{erase}{text}\n" if self._fresh else f"\n{erase}{text}\n")
         self._fresh = True
 
     def _columns(self) -> int:
