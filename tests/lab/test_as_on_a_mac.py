@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
     wait_gone(agent, "hand")
     events = agent.events()
     assert agent.cli("status").returncode == 0  # it has answered after `events` was asked for
-    lab.laptop.run(["kill", "-9", str(first["pid"])])
+    os.kill(first["pid"], signal.SIGKILL)
     events.wait("connected", "web01")
     assert agent.wait_state("web01", "connected")["pid"] != first["pid"]
     assert agent.host("hand") is None
