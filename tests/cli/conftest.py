@@ -37,6 +37,7 @@ def host(name: str, state: str, **more: Any) -> dict[str, Any]:
         "attempt": 0,
         "next_retry": None,
         "problem": None,
+        "held": False,
         "recoveries": 0,
         "last_recovery_ms": None,
     } | more

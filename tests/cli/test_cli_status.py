@@ -207,6 +207,16 @@ def test_the_headline_says_what_concerns_everything(
     assert headline in done.stdout.splitlines()[0]
 
 
+def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: Run, agent: Agent) -> None:
+    """Another idle one is only not in use."""
+    db, nas = agent.view["hosts"][1:]
+    db |= {"state": "idle", "problem": None}
+    nas |= {"state": "idle", "problem": None, "next_retry": None, "held": True}
+    lines = run("status").stdout.splitlines()
+    assert [line for line in lines if "ended" in line] == ["    ended by you · trayagent reconnect nas"]
+    assert lines.index("    ended by you · trayagent reconnect nas") > [x[2:5] for x in lines].index("nas")
+
+
 def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent: Agent) -> None:
     """What is shown below follows from the one before it."""
     agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"

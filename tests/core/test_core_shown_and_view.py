@@ -120,7 +120,7 @@ def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:
 
 
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
-    """No key is ever absent; `schema` is 1. Three are added: why there is no icon, no message, no new configuration."""
+    """No key is ever absent; `schema` is 1. Added: why no icon, no message, no new configuration; `held`."""
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (forward,)))
@@ -166,6 +166,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "attempt": 0,
             "next_retry": None,
             "problem": None,
+            "held": False,
             "recoveries": 0,
             "last_recovery_ms": None,
         }

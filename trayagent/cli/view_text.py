@@ -154,6 +154,8 @@ def _forward(forward: dict[str, Any], signs: Signs) -> Text:
 def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
     """Yield what is wrong, what to do, when it goes on, and which forward failed why."""
     yield from _problem(host["problem"])
+    if host["state"] == "idle" and host.get("held"):
+        yield _indented(f"ended by you {signs['separator']} trayagent reconnect {host['name']}", "dim")
     for forward in host["forwards"]:
         if forward["error"]:
             said = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"

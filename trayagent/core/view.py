@@ -133,6 +133,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
+        "held": host.held,
         "recoveries": host.recoveries,
         "last_recovery_ms": None if host.last_recovery_s is None else round(host.last_recovery_s * 1e3, 1),
     }
