@@ -85,6 +85,30 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
     assert (done.returncode, done.stdout) == (0, "Nothing to reconnect.\n")
 
 
+def test_reconnect_names_the_way_out_of_a_pause(run: Run, agent: Agent) -> None:
+    """It went through the pause of everything, or somebody paused the host meanwhile."""
+    agent.outcomes = [
+        {
+            "name": "web",
+            "state": "connected",
+            "problem": None,
+            "replaced": True,
+            "resume": "trayagent resume",
+        },
+        {
+            "name": "nas",
+            "state": "paused",
+            "problem": None,
+            "replaced": False,
+            "resume": "trayagent resume nas",
+        },
+    ]
+    done = run("reconnect", "web", "nas")
+    assert done.returncode == 1
+    assert done.stdout == "web: connected; the pause goes on until: trayagent resume\n"
+    assert done.stderr == "trayagent: nas: paused\n  Then: trayagent resume nas\n"
+
+
 def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
     """A line per decision: when, what it means, on what evidence; raw where nobody put it in words."""
     agent.decisions = [

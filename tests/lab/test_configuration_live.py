@@ -75,6 +75,16 @@ def test_a_bad_configuration_is_said_and_the_old_one_stays(lab: Lab, agent: Agen
     assert agent.status()["agent"]["config_error"] is None
 
 
+def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, agent: Agent) -> None:
+    """The named host is connected anew, and the command that ends the pause stands there."""
+    pid = connected(lab, agent)
+    agent.cli("pause")
+    done = agent.cli("reconnect", "web01")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("; the pause goes on until: trayagent resume\n")
+    assert agent.status()["hosts"][0]["pid"] not in {pid, None}
+
+
 def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
     """A new table in the configuration brings the host up; removing it leaves the master alone."""
     lab.join("home")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -155,14 +156,25 @@ class AgentHandler:
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
         now = time.monotonic()
-        state = shown_state(host, self._shell.state, now)
-        wrong = shown_problem(host, self._shell.state, now)
+        # The user's word goes through the pause of everything: told is what came of it.
+        through = replace(self._shell.state, paused_until=None)
+        state, wrong = shown_state(host, through, now), shown_problem(host, through, now)
+        if state != "connected" and wrong is None:
+            state = shown_state(host, self._shell.state, now)
         if wrong is None and state == "idle":
             wrong = way_problem(host, self._shell.state)
         problem = wrong.as_json() if wrong is not None else None
         replaced = host.master is not None and host.master.pid != before
         pid = host.master.pid if host.master is not None else None
-        return {"name": name, "state": state, "problem": problem, "replaced": replaced, "pid": pid}
+        outcome = {"name": name, "state": state, "problem": problem, "replaced": replaced, "pid": pid}
+        return outcome | {"resume": self._resume(host, now)}
+
+    def _resume(self, host: Host, now: float) -> str | None:
+        """Return the command that ends the pause of a host, None without one."""
+        if not self._shell.state.paused(host, now):
+            return None
+        own = host.paused_until is not None and host.paused_until > now
+        return f"trayagent resume {host.name}" if own else "trayagent resume"
 
     def _up(self, name: str) -> bool:
         host = self._host(name)

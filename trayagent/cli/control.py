@@ -64,15 +64,17 @@ def reconnect(args: argparse.Namespace) -> int:
         say("Nothing to reconnect.")
     status = 0
     for outcome in outcomes:
-        problem, name = outcome["problem"], clean(outcome["name"])
+        problem, name, resume = outcome["problem"], clean(outcome["name"]), outcome.get("resume")
         if outcome["state"] == "connected" and outcome.get("replaced", True):
             took = outcome.get("took_ms")
-            say(f"{name}: connected" + (f" in {took:.0f} ms" if took is not None else ""))
+            paused = f"; the pause goes on until: {clean(resume)}" if resume else ""
+            say(f"{name}: connected" + (f" in {took:.0f} ms" if took is not None else "") + paused)
         else:
             title = problem["title"] if problem else WITHOUT_PROBLEM.get(outcome["state"], outcome["state"])
             if outcome["state"] == "connected":
                 title += " (the old connection is kept)"
-            complain(TrayagentError(f"{name}: {title}", hint=problem["hint"] if problem else ""))
+            hint = (problem["hint"] if problem else "") or (f"Then: {resume}" if resume else "")
+            complain(TrayagentError(f"{name}: {title}", hint=hint))
             status = 1
     return status
 
