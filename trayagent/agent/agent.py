@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,6 +291,10 @@ class Agent:
             self._shell.post(CredentialsChanged(time.monotonic()))
         if self._desk is not None and self._environment.shown_bus(env):
             self._desk.nudge()
+
+    def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call the listener for each event."""
+        self._story.subscribe(listener)
 
     def _decided(self) -> None:
         """Let what is derived from the state follow it."""

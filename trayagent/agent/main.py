@@ -14,6 +14,7 @@ lean.without_tls()
 
 import asyncio  # noqa: E402  # after TLS was left out
 
+from trayagent.agent import on_terminal  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.configuring import Configuring  # noqa: E402
 from trayagent.config.places import Places, prepare  # noqa: E402
@@ -23,8 +24,10 @@ LOG_BYTES = 1 << 20
 LOG_FILES = 3
 
 
-def run(places: Places, config_path: Path, tray: bool) -> int:
+def run(places: Places, config_path: Path, tray: bool, verbose: bool = False) -> int:
     """Run the agent until SIGTERM, SIGINT or `stop`; return the exit status.
+
+    `verbose`: the whole log goes to the terminal, too, if there is one.
 
     Raises ConfigError for a configuration that cannot be used, TrayagentError when another
     agent runs already.
@@ -34,28 +37,39 @@ def run(places: Places, config_path: Path, tray: bool) -> int:
     lock = Lock(places.lock_file)
     lock.acquire()
     try:
-        _log_to(places.log_file)
-        asyncio.run(_run(places, configuring, tray))
+        quiet = _is_terminal() and not verbose
+        _log_to(places.log_file, logging.WARNING if quiet else logging.INFO)
+        if quiet:
+            on_terminal.say(on_terminal.greeting(len(configuring.config.hosts)))
+        asyncio.run(_run(places, configuring, tray, quiet))
     finally:
         lock.release()
     return 0
 
 
-async def _run(places: Places, configuring: Configuring, tray: bool) -> None:
+async def _run(places: Places, configuring: Configuring, tray: bool, quiet: bool) -> None:
     agent = Agent(places, configuring, tray=tray)
+    if quiet:
+        agent.listen(on_terminal.Needs())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     await agent.run()
 
 
-def _log_to(path: Path) -> None:
-    """Log to a file of bounded size, 0600, and to a terminal if there is one."""
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _log_to(path: Path, shown: int) -> None:
+    """Log to a file of bounded size, 0600, and what is at least of level `shown` to a terminal if there is one."""
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
     path.chmod(0o600)
     handlers: list[logging.Handler] = [handler]
-    if sys.stderr is not None and sys.stderr.isatty():
-        handlers.append(logging.StreamHandler())
+    if _is_terminal():
+        terminal = logging.StreamHandler()
+        terminal.setLevel(shown)
+        handlers.append(terminal)
     logging.basicConfig(
         level=logging.INFO,
         handlers=handlers,

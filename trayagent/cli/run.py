@@ -18,6 +18,7 @@ def add(commands: Any) -> None:
         "It leaves the masters running; the next start adopts them.",
     )
     parser.add_argument("--no-tray", action="store_true", help="show no tray icon, even with a display")
+    parser.add_argument("-v", "--verbose", action="store_true", help="in a terminal, print the whole log")
     parser.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="read this configuration file"
     )
@@ -30,4 +31,4 @@ def run(args: argparse.Namespace) -> int:
     from trayagent.config import places
 
     found = places.find(args.config)
-    return run_agent(found, found.config_file, not args.no_tray)
+    return run_agent(found, found.config_file, not args.no_tray, args.verbose)

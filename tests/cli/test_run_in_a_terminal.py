@@ -1,0 +1,83 @@
+"""What `trayagent run` prints in a terminal, and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trayagent import __version__
+from trayagent.agent.on_terminal import Needs
+
+
+def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:
+    """Run the agent until its log says that it runs; return what stderr got, and the log."""
+    (tmp_path / "config.toml").write_text('[agent]\nadopt = false\n[hosts.web01]\nconnect = "never"\n')
+    (tmp_path / "config.toml").chmod(0o600)
+    env = {
+        **os.environ,
+        "TRAYAGENT_CONFIG": str(tmp_path / "config.toml"),
+        "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "run"),
+        "TRAYAGENT_STATE_DIR": str(tmp_path / "state"),
+        "PYTHONUTF8": "1",
+    }
+    master, slave = pty.openpty() if terminal else os.pipe()
+    own = [sys.executable, "-m", "trayagent"]
+    child = subprocess.Popen(
+        [*own, "run", "--no-tray", *words], env=env, stderr=slave, stdin=subprocess.DEVNULL
+    )
+    os.close(slave)
+    try:
+        limit = time.monotonic() + 20
+        while subprocess.run([*own, "status"], env=env, capture_output=True, check=False).returncode:
+            assert time.monotonic() < limit
+            assert child.poll() is None
+        subprocess.run([*own, "pause", "web01"], env=env, capture_output=True, check=True)
+    finally:
+        child.terminate()
+        child.wait(20)
+    shown = b""
+    try:
+        while data := os.read(master, 4096):
+            shown += data
+    except OSError:  # a pty whose other side was closed
+        pass
+    os.close(master)
+    return shown.decode(), (tmp_path / "state" / "agent.log").read_text()
+
+
+@pytest.mark.parametrize(("words", "terminal"), [((), True), (("--verbose",), True), ((), False)])
+def test_a_terminal_gets_a_greeting_or_the_log(
+    tmp_path: Path, words: tuple[str, ...], terminal: bool
+) -> None:
+    """One line; with --verbose the log, which is in its file always; elsewhere (a service) nothing, as before."""
+    shown, log = run(tmp_path, *words, terminal=terminal)
+    assert "paused web01" in log
+    if not terminal:
+        assert shown == ""
+    elif words:
+        assert "paused web01" in shown
+        assert "is looking after" not in shown
+    else:
+        assert shown.startswith(f"trayagent {__version__} is looking after 1 host ")
+        assert len(shown.splitlines()) == 1
+
+
+def test_what_a_host_needs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What heals by itself is not said; after a connection it may be said again."""
+    hear = Needs()
+    failed = {"event": "connect-failed", "host": "web", "reason": "web refused\x1b the login"}
+    hear({**failed, "retry_in_s": 2.0})
+    assert capsys.readouterr().err == ""
+    hear(failed)
+    hear({**failed, "event": "sign-in-needed"})
+    line = "web needs you: web refused  the login (trayagent status web)\n"
+    assert capsys.readouterr().err == line
+    hear({"event": "connected", "host": "web", "reason": ""})
+    hear(failed)
+    assert capsys.readouterr().err == line
