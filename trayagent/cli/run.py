@@ -29,6 +29,14 @@ def run(args: argparse.Namespace) -> int:
     """Start the agent; returns its exit status when it ends."""
     from trayagent.agent.main import run as run_agent
     from trayagent.config import places
+    from trayagent.config.errors import ConfigError, MissingFile
 
     found = places.find(args.config)
+    if args.config:
+        try:
+            found.config_file.stat()
+        except FileNotFoundError:
+            raise MissingFile(str(found.config_file)) from None
+        except OSError as error:
+            raise ConfigError(str(found.config_file), f"it cannot be read: {error.strerror}") from error
     return run_agent(found, found.config_file, not args.no_tray, args.verbose)
