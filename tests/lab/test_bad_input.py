@@ -157,6 +157,18 @@ def test_a_configuration_in_a_folder_that_is_made_later_is_read(lab: Lab, agent:
     agent.wait_state("web01", "connected")
 
 
+def test_a_host_of_ssh_config_that_is_not_listed_leads_to_login(lab: Lab, agent: Agent) -> None:
+    """It is no mistyped name; one that nobody knows leads to `status`."""
+    lab.ssh_config({"gitlab": SERVER, "git.example": SERVER})
+    agent.start()
+    told = agent.cli("reconnect", "gitlab").stderr
+    assert "gitlab is in ssh_config, but not listed" in told
+    assert "trayagent login gitlab" in told
+    assert "[hosts.gitlab]" in told
+    assert '[hosts."git.example"]' in agent.cli("why", "git.example").stderr
+    assert "`trayagent status` names them all" in agent.cli("reconnect", "unheard").stderr
+
+
 # -- the IPC socket ---------------------------------------------------------------------------------
 
 

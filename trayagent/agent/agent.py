@@ -157,6 +157,7 @@ class Agent:
             looked=self._scanning.scan,
             attached=self._linking.claim,
             ready=self._ready,
+            aliases=self._resolver.aliases,
         )
         self._server = Server(places.ipc_socket, handler)
         self._desk: Desk | None = None

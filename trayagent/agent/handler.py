@@ -13,6 +13,7 @@ from trayagent.agent.person_logins import PersonLogins
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
 from trayagent.agent.views import Views
+from trayagent.config.tables import dotted
 from trayagent.core.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.hosts import Host
 from trayagent.core.retry import CREDENTIAL_KINDS
@@ -35,6 +36,7 @@ class AgentHandler:
         looked: Callable[[], None],
         attached: Callable[[str], None],
         ready: asyncio.Event,
+        aliases: Callable[[], Iterable[str]],
     ) -> None:
         self._shell = shell
         self._story = story
@@ -45,6 +47,7 @@ class AgentHandler:
         self._looked = looked
         self._attached = attached
         self._ready = ready
+        self._aliases = aliases
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation; raises TrayagentError."""
@@ -187,11 +190,17 @@ class AgentHandler:
         hosts = self._shell.state.hosts
         for name in names:
             if name not in hosts:
-                close = get_close_matches(name, hosts, 1)
-                hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
-                raise TrayagentError(
-                    f"No host {name!r} is known to the agent.", code="unknown-host", hint=hint
-                )
+                raise self._unknown(name)
+
+    def _unknown(self, name: str) -> TrayagentError:
+        if name in self._aliases():
+            title = f"{name} is in ssh_config, but not listed, and no master of it is up."
+            table = f"[{dotted('hosts', name)}]"
+            hint = f"Connect it once: trayagent login {name}. Or list it in the configuration: {table}"
+            return TrayagentError(title, code="unknown-host", hint=hint)
+        close = get_close_matches(name, self._shell.state.hosts, 1)
+        hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
+        return TrayagentError(f"No host {name!r} is known to the agent.", code="unknown-host", hint=hint)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

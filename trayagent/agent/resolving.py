@@ -56,6 +56,10 @@ class Resolver:
         self._aliases.clear()
         self._varies = None
 
+    def aliases(self) -> tuple[str, ...]:
+        """Return the names that stand literally in the files of ssh, in their order."""
+        return tuple(dict.fromkeys(a for root in self._roots for a in config_text.aliases(root)))
+
     async def ask(self, name: str) -> Answer:
         """Return the answer for a host; raises TrayagentError with ssh's own words."""
         resolved = await self._resolve(name)
@@ -63,8 +67,8 @@ class Resolver:
 
     async def alias_of(self, control_path: str) -> tuple[str, Answer] | None:
         """Return the alias whose `ssh -G` yields this control path, the likeliest asked first."""
-        aliases = [a for root in self._roots for a in config_text.aliases(root)]
-        likely = sorted(dict.fromkeys(aliases), key=lambda a: (a not in control_path, aliases.index(a)))
+        aliases = self.aliases()
+        likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
         for start in range(0, len(likely), _AT_ONCE):
             batch = likely[start : start + _AT_ONCE]
             for alias, resolved in zip(batch, await asyncio.gather(*map(self._cached, batch)), strict=True):
