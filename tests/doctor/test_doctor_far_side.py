@@ -164,7 +164,7 @@ def test_a_forward_that_is_not_open_is_a_problem(report: Report) -> None:
 def test_what_a_check_knows_better_is_not_told_twice(report: Report) -> None:
     """The agent and the look at known_hosts say the same."""
     found = report.one("host-key-unknown", "problem", "known hosts")
-    assert (found["host"], found["lines"]) == ("stranger", ["ssh stranger"])
+    assert (found["host"], found["lines"]) == ("stranger", ["trayagent login stranger"])
 
 
 def test_an_agent_without_a_tray_is_no_finding(report: Report) -> None:

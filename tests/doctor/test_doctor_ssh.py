@@ -291,7 +291,7 @@ def test_an_unknown_host_key_is_a_problem(patient: Patient) -> None:
     known = patient.known_hosts.read_text()
     patient.known_hosts.write_text("")
     found = patient.examine().one("host-key-unknown", "problem", "known hosts")
-    assert found["lines"] == ["ssh box"]
+    assert found["lines"] == ["trayagent login box"]
     patient.known_hosts.write_text(known)
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", patient.known_hosts], check=True, capture_output=True)
     assert patient.examine().well("known hosts")

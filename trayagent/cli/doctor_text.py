@@ -43,7 +43,7 @@ def _headline(findings: list[Finding], signs: Signs) -> Text:
     parts = [
         {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems"),
         *([f"{advice} piece{'' if advice == 1 else 's'} of advice"] if advice else []),
-        f"{levels.count('ok')} well",
+        f"{levels.count('ok')} fine",
     ]
     return Text(f" {signs['separator']} ".join(parts), style="bold")
 

@@ -14,5 +14,5 @@ def duration(text: str) -> int:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}; give {durations.FORM}") from error
     if seconds == 0:
-        raise argparse.ArgumentTypeError("it must be longer than nothing")
+        raise argparse.ArgumentTypeError("it must be at least one second, such as 30s")
     return seconds

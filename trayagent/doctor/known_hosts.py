@@ -48,7 +48,7 @@ async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
     title = f"{name}: its host key is not known"
     why = "Nobody could compare it at an automatic login, so there is none."
     remedy = "Log in once, compare the key with the server's own, and accept it:"
-    return problem("host-key-unknown", title, why, remedy, f"ssh {name}", host=name)
+    return problem("host-key-unknown", title, why, remedy, f"trayagent login {name}", host=name)
 
 
 def _unchecked(case: Case, name: str) -> Finding:
