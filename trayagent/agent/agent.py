@@ -106,7 +106,13 @@ class Agent:
             paths,
         )
         taking_over = TakingOver(
-            post, self._tasks, self._records, self._discovery, self._obstacles, self._dialling.let_go
+            post,
+            self._tasks,
+            self._records,
+            self._discovery,
+            self._obstacles,
+            self._dialling.let_go,
+            self._dialling.forget,
         )
         self._keys = Keys(post, lambda: self._resolver.place_dependent)
         self._linking = Linking(post, self._tasks, self._records, self._state, configuring.agent_socket)

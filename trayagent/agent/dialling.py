@@ -97,6 +97,11 @@ class Dialling:
         launched = self._launched.pop(pid, None)
         return launched.process.poll() if launched is not None else None
 
+    def forget(self, pid: int) -> None:
+        """Leave nothing of a master that ended before it was in place."""
+        self.reap(pid)
+        self.log_of(pid).unlink(missing_ok=True)
+
     # Attempts.
 
     async def _dial(self, action: a.Dial, host: Host) -> None:

@@ -35,6 +35,7 @@ class TakingOver:
         discovery: Discovery,
         obstacles: Obstacles,
         let_go: Callable[[int], None],
+        forget: Callable[[int], None],
     ) -> None:
         self._post = post
         self._tasks = tasks
@@ -42,6 +43,7 @@ class TakingOver:
         self._discovery = discovery
         self._obstacles = obstacles
         self._let_go = let_go
+        self._forget = forget
 
     def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
         """Put a new master in the old one's place; where the old one lives still, `before` is given the new one."""
@@ -49,7 +51,7 @@ class TakingOver:
 
     def discard(self, action: a.Discard) -> None:
         """End a master that nobody needs."""
-        self._tasks.start(f"discard {action.master.pid}", self._end(action.master))
+        self._tasks.start(f"discard {action.master.pid}", self._unwanted(action.master))
 
     def kill(self, action: a.Kill, before: BeforeEnd) -> None:
         """End a stale or unwanted master; one that lives still is left to `before` first."""
@@ -60,7 +62,7 @@ class TakingOver:
             await self._put_in_place(action, host, before)
         except Exception:
             self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, bug(host)))
-            await self._gone(action.master)
+            await self._unwanted(action.master)
             raise
         finally:
             self._records.end_attempt(action.master.control_path)
@@ -71,7 +73,7 @@ class TakingOver:
             path = old.control_path
         holder = await self._discovery.holder(path)
         if holder is not None and not holder.is_ssh:
-            await self._gone(new)
+            await self._unwanted(new)
             self._obstacles.held(host.name, holder.pid)
             self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder.words)))
             return
@@ -81,7 +83,7 @@ class TakingOver:
         try:
             Path(new.control_path).rename(path)
         except OSError as error:
-            await self._gone(new)
+            await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
@@ -98,7 +100,7 @@ class TakingOver:
 
     async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
         """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
-        await self._gone(action.master)
+        await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, ask=False)
         theirs = describe(pid, path, ours=False)
@@ -118,6 +120,11 @@ class TakingOver:
     async def _gone(self, master: Master, *, ask: bool = True) -> None:
         self._let_go(master.pid)
         await end(master, ask=ask)
+
+    async def _unwanted(self, master: Master) -> None:
+        """End a master that never was in place: nobody watches it, so nobody else tidies up after it."""
+        await self._end(master)
+        self._forget(master.pid)
 
     async def _end(self, master: Master) -> None:
         await self._gone(master)
