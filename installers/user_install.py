@@ -99,6 +99,8 @@ def install(to: Places, *, login: bool) -> None:
     if str(to.command.parent) not in os.environ.get("PATH", "").split(os.pathsep):
         _say(f"{to.command.parent} is not on your PATH. Log in again, or add it:")
         _say(f'  export PATH="{to.command.parent}:$PATH"')
+    if before is None:
+        _say(f"Now: {NAME} init, and {NAME} run")
 
 
 def uninstall(to: Places) -> None:

@@ -274,13 +274,11 @@ def test_run_hands_the_places_and_the_configuration_to_the_agent(
     monkeypatch.setitem(sys.modules, "trayagent.agent.main", module)
     monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("TRAYAGENT_CONFIG", "/elsewhere.toml")
-    named = str(tmp_path / "a.toml")
-    (tmp_path / "a.toml").touch()
-    for words in (["--config", named, "run"], ["run", "--config", named, "--no-tray"], ["run", "-v"]):
+    for words in (["--config", "/a.toml", "run"], ["run", "--config", "/a.toml", "--no-tray"], ["run", "-v"]):
         assert main.entry(words) == 1
     assert [(str(path), tray, verbose) for _, path, tray, verbose in called] == [
-        (named, True, False),
-        (named, False, False),
+        ("/a.toml", True, False),
+        ("/a.toml", False, False),
         ("/elsewhere.toml", True, True),
     ]
     assert called[0][0].ipc_socket == tmp_path / "agent.sock"

@@ -64,18 +64,6 @@ def test_another_configuration_can_be_checked(patient: Patient) -> None:
     assert f"{other}: host: there is no such key" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", ["doctor", "run"])
-def test_a_configuration_that_is_named_must_be_there(patient: Patient, command: str) -> None:
-    """Status 2 and its name, for a mistyped one would be taken for none; `init` writes it at that place."""
-    other = patient.folder / "other.toml"
-    done = patient.command(command, "--config", str(other))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{other}: there is no such file" in done.stderr
-    assert f"trayagent --config {other} init" in done.stderr
-    assert patient.command("--config", str(other), "init", "--yes").returncode == 0
-    assert patient.command("doctor", "--config", str(other)).returncode == 0
-
-
 # The program.
 
 

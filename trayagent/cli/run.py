@@ -6,6 +6,7 @@ import argparse
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 
@@ -28,15 +29,19 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start the agent; returns its exit status when it ends."""
     from trayagent.agent.main import run as run_agent
+    from trayagent.cli.out import complain
     from trayagent.config import places
-    from trayagent.config.errors import ConfigError, MissingFile
+    from trayagent.errors import TrayagentError
 
     found = places.find(args.config)
-    if args.config:
-        try:
-            found.config_file.stat()
-        except FileNotFoundError:
-            raise MissingFile(str(found.config_file)) from None
-        except OSError as error:
-            raise ConfigError(str(found.config_file), f"it cannot be read: {error.strerror}") from error
+    if args.config and not _may_be_there(found.config_file):
+        hint = "It is as good as an empty one, and is read when it appears."
+        complain(TrayagentError(f"There is no {found.config_file}", hint=hint))
     return run_agent(found, found.config_file, not args.no_tray, args.verbose)
+
+
+def _may_be_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:
+        return True  # what is wrong with it is told when it is read

@@ -17,13 +17,6 @@ class ConfigError(TrayagentError):
         self.key = key
 
 
-class MissingFile(ConfigError):  # noqa: N818  # it names what happened, and is shown to people
-    """A configuration that was named on the command line is not there."""
-
-    def __init__(self, file: str) -> None:
-        super().__init__(file, "there is no such file", hint=f"Write it: trayagent --config {file} init")
-
-
 class UnsafeFolder(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
     """A private folder cannot be had: it is another user's, open to others, or no folder."""
 
