@@ -47,6 +47,7 @@ class Notifier:
         """What the server was told last under each key, on the screen or closed since."""
         self._ids: dict[str, int] = {}
         self._early: list[tuple[int, str | None]] = []
+        self._early_tokens: dict[int, str] = {}
         """Signals about messages whose number is not known yet."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._server: Server | None = None
@@ -131,6 +132,7 @@ class Notifier:
                 del self._tasks[key]
             if not self._tasks:
                 self._early.clear()
+                self._early_tokens.clear()
 
     async def _tell(self, server: Server, key: str, message: Message | None) -> None:
         if message is None:
@@ -169,8 +171,12 @@ class Notifier:
         """Pass the token of one of our messages on; everybody hears of everybody's."""
         if number in self._ids.values():
             self._activation(token)
+        elif self._tasks:  # perhaps of a message whose answer is a moment behind
+            self._early_tokens[number] = token
 
     def _catch_up(self, number: int) -> None:
+        if (token := self._early_tokens.pop(number, None)) is not None:
+            self._activation(token)
         early, self._early = self._early, []
         for n, action in early:
             if n == number:
