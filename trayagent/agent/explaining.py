@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from trayagent.core.failure import Failure
 from trayagent.core.problems import Problem
@@ -17,7 +18,12 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
     key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
     if key is None:
         return failure
+    return locked(key, resolved.host, positive=failure.positive)
+
+
+def locked(key: Path, host: str, *, positive: bool) -> Failure:
+    """Return the failure of a login that a key with a passphrase would have made."""
     # An ssh-agent tells nobody of a new key, so the person has to.
-    hint = f"ssh-add {key}, then: trayagent reconnect {resolved.host}. Or: trayagent login {resolved.host}"
+    hint = f"ssh-add {key}, then: trayagent reconnect {host}. Or: trayagent login {host}"
     problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
-    return Failure(problem, "passphrase", positive=failure.positive)
+    return Failure(problem, "passphrase", positive=positive)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from trayagent.agent.dialling import JITTER, NO_WINDOWS
+from trayagent.agent.explaining import locked
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
 from trayagent.core.actions import TryKeys
 from trayagent.core.events import Event, TrialEnded, TrialVerdict
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host
-from trayagent.core.problems import Problem
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.timing import ATTEMPT_DEADLINE_S
 from trayagent.ssh.credentials import agent_socket, identities, kind_of, wants_passphrase
@@ -112,14 +112,9 @@ def judged(
         return "passed", "login=accepted", None
     if tried.accepted.intersection(shown):
         return "passed", "agent_key=accepted signed=no", None
-    locked = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
-    if locked is not None:
-        problem = Problem(
-            "passphrase-needed",
-            f"The key {locked.name} asks for its passphrase",
-            f"Unlock it: ssh-add {locked}",
-        )
-        return "refused", f"key={locked.name} accepted=yes locked=yes", Failure(problem, "passphrase", True)
+    key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
+    if key is not None:
+        return "refused", f"key={key.name} accepted=yes locked=yes", locked(key, name, positive=True)
     failure = classify(tried.said, host=name, exit_status=tried.status)
     evidence = f"kind={failure.kind} positive={failure.positive}"
     proven = failure.positive and failure.kind in REFUSED_KINDS
