@@ -112,6 +112,7 @@ class Desk:
             self.environment[variable] = str(self.folder / name)
         self._children: list[subprocess.Popen[bytes]] = []
         self._log: IO[bytes] = (self.folder / "log").open("ab")
+        self._display: subprocess.Popen[bytes] | None = None
         self._screen: Any = None
 
     def close(self) -> None:
@@ -119,7 +120,8 @@ class Desk:
         if self._screen is not None:
             self._screen.close()
         for child in reversed(self._children):
-            self.end(child)
+            # A display that is killed leaves its socket in the folder that all displays share.
+            self.end(child, signal.SIGTERM if child is self._display else signal.SIGKILL)
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -151,6 +153,7 @@ class Desk:
         """Start the display and return its name."""
         words = [tool("Xvfb"), "-screen", "0", size, "-nolisten", "tcp", "-noreset", "-displayfd"]
         self.environment["DISPLAY"] = f":{self._saying(words)}"
+        self._display = self._children[-1]
         return self.environment["DISPLAY"]
 
     def bus(self) -> str:
