@@ -24,6 +24,7 @@ from trayagent.sandbox.plan import INTERNAL, SERVER
 
 SAVED, ASKED = "Saved VPN", "Asked VPN"
 LIMIT_S = 60.0
+TRIES, PLUGIN_STOPPED = 4, 4
 
 
 def watch(manager: NetworkManager, body: Callable[[Watched], Awaitable[None]]) -> None:
@@ -157,13 +158,23 @@ def test_nobody_to_ask_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
-    """An agent without hints: the reason is 0, and the plug-in's own word makes it a refused login."""
+    """An agent without hints: the reason is 0, and the plug-in's own word makes it a refused login.
+
+    On a busy machine the plug-in may end before that word is on the bus (reason 4); then it is done again.
+    """
 
     async def body(watched: Watched) -> None:
-        async with dialog(desk, "wrong", capabilities=0) as agent:
-            await watched.source.activate(ASKED)
-            assert (await watched.until_vpn("needs-sign-in", ASKED)).reason == 0
-            assert agent.asked == [ASKED]
+        async with dialog(desk, *["wrong"] * TRIES, capabilities=0) as agent:
+            for number in range(1, TRIES + 1):
+                await watched.source.activate(ASKED)
+                await watched.until_vpn("connecting", ASKED)
+                await until(lambda: watched.vpn(ASKED).state != "connecting", "the attempt ends")
+                ended = watched.vpn(ASKED)
+                assert agent.asked == [ASKED] * number
+                if ended.reason != PLUGIN_STOPPED:
+                    break
+                assert ended.state == "failed"
+            assert (ended.state, ended.reason) == ("needs-sign-in", 0)
 
     desk.run(body)
 

@@ -55,8 +55,11 @@ class Watched:
 
     async def until_vpn(self, state: str, name: str = "Corp VPN") -> VpnConnection:
         """Wait until a VPN has that state."""
-        what = f"{name} is {state}; told: {self.told[-3:]}; bus: {self.source.problem}"
-        await until(lambda: self.vpn(name).state == state, what)
+        try:
+            await until(lambda: self.vpn(name).state == state, f"{name} is {state}")
+        except AssertionError as error:
+            error.add_note(f"told: {self.told[-3:]}; bus: {self.source.problem}")
+            raise
         return self.vpn(name)
 
     def states(self, name: str = "Corp VPN") -> list[str]:
