@@ -11,11 +11,13 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
+from trayagent.core.actions import Dial
 from trayagent.core.failure import FailureKind
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState, Retry
 from trayagent.core.problems import CODES, Code, Problem
 from trayagent.core.shown import shown_state
+from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
 from trayagent.core.view import AgentFacts, view
 
 STATES: dict[Code, str] = {
@@ -196,6 +198,24 @@ def test_a_retry_that_is_due_says_when(story: Story) -> None:
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"], host["attempt"]) == ("waiting", "wall 1", 1)
     assert host["problem"] == {"code": "refused", "title": "it is refused", "hint": ""}
+
+
+def test_a_full_measure_of_attempts_is_waited_for_and_says_until_when(story: Story) -> None:
+    """Nothing has failed, but the server was asked as often as it may be: `waiting`, and no time that passes first."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    for _ in range(ATTEMPTS_PER_WINDOW):
+        story.reconnected()
+        story.after(1)
+        story.ended("web")
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["problem"]) == ("waiting", None)
+    story.forget()
+    story.after(ATTEMPT_WINDOW_S)
+    assert story.did(Dial)
+    assert host["next_retry"] == f"wall {story.host('web').dialled[-1]:.0f}"
 
 
 def test_a_learned_vpn_is_shown_under_its_interface(story: Story) -> None:

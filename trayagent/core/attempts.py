@@ -11,7 +11,7 @@ from trayagent.core.logins import asks_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
 from trayagent.core.retry import REFUSED_KINDS
-from trayagent.core.servers import ended, free_at, may_abort, started
+from trayagent.core.servers import Servers, ended, free_at, may_abort, started
 from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
 from trayagent.core.turn import Turn
 
@@ -43,7 +43,7 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     if jump is not None:
         turn.because(host.name, row, "wait", f"{evidence} jump={jump}")
         return False, None
-    at = _allowed_at(turn, host, purpose)
+    at = now if purpose == "user" else _allowed_at(host, turn.state.servers, now)
     if at is None or at > now:
         turn.because(host.name, row, "wait", f"{evidence} server={host.server} busy=yes")
         return False, at
@@ -117,11 +117,17 @@ def holds(turn: Turn, attempt: Attempt, way: Gate) -> bool:
     return turn.state.network.has_address(attempt.source)
 
 
-def _allowed_at(turn: Turn, host: Host, purpose: Purpose) -> float | None:
-    now = turn.now
-    if purpose == "user":
-        return now
-    at = free_at(turn.state.servers, host.server, now)
+def due_at(host: Host, servers: Servers, now: float) -> float | None:
+    """Return when the next attempt of its own may begin, by its retry and by all limits.
+
+    At most `now`: at once. None: when another attempt has ended.
+    """
+    allowed = _allowed_at(host, servers, now)
+    return allowed if allowed is None or host.retry.at is None else max(allowed, host.retry.at)
+
+
+def _allowed_at(host: Host, servers: Servers, now: float) -> float | None:
+    at = free_at(servers, host.server, now)
     recent = [t for t in host.dialled if now - t < ATTEMPT_WINDOW_S]
     if at is not None and len(recent) >= ATTEMPTS_PER_WINDOW:
         at = max(at, recent[-ATTEMPTS_PER_WINDOW] + ATTEMPT_WINDOW_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from trayagent.core.attempts import wanted
+from trayagent.core.attempts import due_at, wanted
 from trayagent.core.gate import gate
 from trayagent.core.hosts import Host
 from trayagent.core.logins import waits_for_person
@@ -66,7 +66,7 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
     if waits_for_person(host):
         failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
         return "failed" if failed else "needs-sign-in"
-    return _after_failure(host, now)
+    return _after_failure(host, state, now)
 
 
 def shown_problem(host: Host, state: State, now: float) -> Problem | None:
@@ -116,10 +116,11 @@ def _unwanted(host: Host) -> Shown:
     return shown if shown in NEEDS_USER else "idle"  # nothing is due for what is not wanted
 
 
-def _after_failure(host: Host, now: float) -> Shown:
+def _after_failure(host: Host, state: State, now: float) -> Shown:
     if host.problem is not None:
         return _state_of_problem(host)
-    return "waiting" if host.retry.at is not None and host.retry.at > now else "connecting"
+    due = due_at(host, state.servers, now)
+    return "waiting" if due is not None and due > now else "connecting"
 
 
 def _state_of_problem(host: Host) -> Shown:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trayagent.core.attempts import due_at
 from trayagent.core.forwards import Forward
 from trayagent.core.hosts import ForwardState, Host
 from trayagent.core.paths import default_routes
@@ -131,7 +132,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "interface": host.path.egress if host.path is not None else None,
         "forwards": [_forward(f) for f in _forwards(host)],
         "attempt": host.retry.count,
-        "next_retry": _wall(_next_retry(host, shown, now), wall),
+        "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
         "held": host.held,
         "recoveries": host.recoveries,
@@ -145,9 +146,9 @@ def _control_path(host: Host) -> str | None:
     return host.resolved.control_path if host.resolved is not None else None
 
 
-def _next_retry(host: Host, shown: Shown, now: float) -> float | None:
-    due = host.retry.at
-    return due if shown == "waiting" and due is not None and due > now else None
+def _next_retry(host: Host, state: State, shown: Shown, now: float) -> float | None:
+    due = due_at(host, state.servers, now) if shown == "waiting" else None
+    return due if due is not None and due > now else None
 
 
 def _forwards(host: Host) -> tuple[ForwardState, ...]:
