@@ -106,9 +106,16 @@ class PersonLogins:
             raise TrayagentError(problem.title, code=problem.code, hint=problem.hint) from failed
         fresh = names.fresh_beside(path)
         number = await self._attempt(LoginBegun(time.monotonic(), name, answer.resolved, answer.hop))
+        try:
+            client = PidWatch(client_pid, partial(self._client_ended, number))
+        except OSError as error:  # no descriptor is left; nobody would hear that it is over
+            self._post(LoginGivenUp(time.monotonic(), name, number))
+            hint = f"Log in without the agent: ssh {name}"
+            raise TrayagentError(
+                f"{name}: the login cannot be watched: {error.strerror}.", hint=hint
+            ) from error
         logfile = self._places.runtime_dir / f"attempt-{os.getpid()}-{number}.log"
         self._records.begin_attempt(fresh, Begun(name, path, str(logfile)))
-        client = PidWatch(client_pid, partial(self._client_ended, number))
         self._going_on[number] = _Login(name, answer.resolved, fresh, logfile, client)
         words = master_command(
             name,

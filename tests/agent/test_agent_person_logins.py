@@ -1,0 +1,77 @@
+"""Logins at a terminal: what becomes of an attempt for which the agent itself lacks something."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stories.scenes import HOME
+from tests.stories.teller import ALWAYS, Story
+from trayagent.agent import person_logins
+from trayagent.agent.person_logins import PersonLogins
+from trayagent.agent.records import Records
+from trayagent.agent.resolving import Answer
+from trayagent.core.resolved import Resolved
+from trayagent.errors import TrayagentError
+
+
+class _Around:
+    """What an attempt is made of, as far as a login needs it before it begins."""
+
+    def __init__(self, resolved: Resolved, path: Path) -> None:
+        self.resolved, self.path = resolved, path
+
+    async def ask(self, _: str) -> Answer:
+        return Answer(self.resolved, None)
+
+    def control_path(self, _: object) -> str:
+        return str(self.path)
+
+    async def check(self, *_: object) -> None:
+        """Let it be free."""
+
+
+def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors: a clear error, and the host is as it was, so that the next one may begin."""
+    story = Story()
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "auth")
+    resolved = story.host("web").resolved
+    assert resolved is not None
+    around: Any = _Around(resolved, tmp_path / "cm")
+    records = Records(tmp_path / "records.json")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(person_logins, "PidWatch", full)
+    places: Any = None
+    logins = PersonLogins(
+        places=places,
+        post=story.post,
+        tasks=around,
+        records=records,
+        discovery=around,
+        resolver=around,
+        paths=around,
+        log_of=lambda pid: tmp_path / str(pid),
+        environment=dict,
+        state=lambda: story.state,
+    )
+    with pytest.raises(
+        TrayagentError, match="web: the login cannot be watched: Too many open files"
+    ) as error:
+        asyncio.run(logins.begin("web", os.getpid()))
+    assert error.value.hint == "Log in without the agent: ssh web"
+    assert story.host("web").attempt is None
+    assert (story.shown("web"), records.begun()) == ("needs-sign-in", {})
