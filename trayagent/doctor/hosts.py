@@ -12,6 +12,12 @@ LATE = "check-late"
 STUCK = {"failed", "needs-sign-in"}
 # Quiet on purpose: there is no network, or it is not the place.
 AWAY = {"offline", "paused"}
+_MEANS = {
+    "connected": "is connected all the same",
+    "failed": "is not connected, and stays so until this is mended",
+    "needs-sign-in": "is not connected: it waits for you",
+    "needs-vpn": "is not connected: it waits for its VPN",
+}
 
 
 async def check(case: Case) -> Iterable[Finding]:
@@ -54,9 +60,7 @@ def _stuck(case: Case) -> Iterator[Finding]:
         name, told = host["name"], host["problem"]
         if told is not None and host["state"] not in AWAY:
             make = problem if host["state"] in STUCK else advice
-            why = f"{name} is not connected: {host['state']}."
-            if host["state"] == "connected":
-                why = f"{name} is connected all the same."
+            why = f"{name} {_MEANS.get(host['state'], 'is not connected')}."
             yield make(told["code"], f"{name}: {told['title']}", why, told["hint"], host=name)
         for forward in host["forwards"]:
             if forward["state"] == "failed":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
         else:
             title += "is left over: nobody listens there" if kind == "socket" else "is no socket"
             remedy = "Remove it. For sockets, StreamLocalBindUnlink yes in ssh_config does that from now on."
-            yield advice("socket-left", title, why, remedy, f"rm {path}", host=wish.host)
+            yield advice("socket-left", title, why, remedy, f"rm {shlex.quote(path)}", host=wish.host)
 
 
 def _kind(path: str) -> str | None:
