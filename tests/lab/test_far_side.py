@@ -355,6 +355,7 @@ def test_a_server_whose_sessions_cannot_be_told_apart_is_waited_for(lab: Lab, ag
     lab.ssh_config({HOST: SERVER})
     agent.start(CONFIG)
     agent.wait_forwards(HOST, {"remote": "open"})
+    until("the far side has spoken", lambda: "does not tell its sessions apart" in log_of(agent))
     stale = server.sessions()
     events = agent.events()
     lab.switch("home", "cafe")

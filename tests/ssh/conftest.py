@@ -65,13 +65,13 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     queue = [pid]
     while queue:
-        for task in Path(f"/proc/{queue.pop(0)}/task").glob("*/children"):
-            try:
-                below = [int(word) for word in task.read_text().split()]
-            except OSError:
-                continue  # it ended meanwhile
-            found += below
-            queue += below
+        try:
+            tasks = [*Path(f"/proc/{queue.pop(0)}/task").iterdir()]
+            below = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+        except OSError:
+            continue  # it ended meanwhile
+        found += below
+        queue += below
     return found
 
 

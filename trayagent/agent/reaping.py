@@ -68,6 +68,8 @@ class Reaping:
     def told(self, name: str, master: Master, session: FarSession | None) -> None:
         """Take what a session on a master said of its far end; None where it could not be told from others."""
         if session is None:
+            if name not in self._unmarked:
+                log.info("%s: the far side does not tell its sessions apart; dead ones are waited for", name)
             self._unmarked.add(name)
             return
         self._unmarked.discard(name)
