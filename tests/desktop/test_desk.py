@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,11 @@ class Door:
 
 @asynccontextmanager
 async def shown(
-    desktop: Desktop, tmp_path: Path, seen: Any, words: tuple[str, ...] | None = None
+    desktop: Desktop,
+    tmp_path: Path,
+    seen: Any,
+    words: tuple[str, ...] | None = None,
+    env: Mapping[str, str] = NO_PROGRAMS,
 ) -> AsyncIterator[tuple[Door, Panel, FakeServer]]:
     """Show a view on a private bus; yield the agent's side, the panel's and the messages'."""
     address = desktop.bus()
@@ -73,7 +77,7 @@ async def shown(
         sign_in_words=lambda _: words,
         activate=door.activate,
         start_at_login=lambda _: None,
-        environment=lambda: NO_PROGRAMS,
+        environment=lambda: env,
     )
     made = Desk(door, choices, start_at_login=lambda: None, buses=lambda: [address])
     made.start()
@@ -122,6 +126,26 @@ def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> N
             await until(lambda: panel.signals, "told")
             marked = {k: props.get("toggle-state") for k, (_, props) in (await panel.items()).items()}
             assert (marked["For 1 hour"], marked["For 30 minutes"]) == (1, 0)
+
+    run(body())
+
+
+def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, tmp_path: Path) -> None:
+    """The file that was rejected, in the editor; here there is no terminal for that one, which is said."""
+
+    async def body() -> None:
+        seen = view(host("web"), agent={"config_error": "line 3"})
+        async with shown(desk, tmp_path, seen, env={**NO_PROGRAMS, "EDITOR": "vi"}) as (_, _, server):
+            await until(lambda: server.shown, "the message")
+            number, (_, title, text, actions, *_) = server.shown[0]
+            assert (title, text) == (
+                "The configuration has a mistake",
+                "line 3\nThe one before it stays in force.",
+            )
+            assert actions[:2] == ["edit", "Edit"]
+            server.ActionInvoked(number, "edit")
+            await until(lambda: len(server.shown) > 1, "why it could not be opened")
+            assert (tmp_path / "config.toml").exists()
 
     run(body())
 

@@ -99,6 +99,14 @@ def test_the_most_urgent_truth_is_what_the_icon_says(given: dict[str, Any], expe
     assert summary.overall(given) == expected
 
 
+@pytest.mark.parametrize("hosts", [(), ("connected",), ("connecting",)])
+def test_a_configuration_with_a_mistake_needs_you(hosts: tuple[str, ...]) -> None:
+    """Also where nothing is listed yet: the first one may be the one that is wrong."""
+    given = view(*hosts)
+    given["agent"]["config_error"] = "config.toml: line 3"
+    assert summary.overall(given) == "needs-you"
+
+
 @pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "all-connected")])
 def test_a_vpn_that_wants_a_sign_in_calls_you_only_when_a_host_waits(waits: str, expected: Overall) -> None:
     """A VPN behind which nothing is wanted interrupts nobody."""

@@ -494,6 +494,30 @@ def test_times_are_those_of_the_persons_clock(since: str | None, shown: str) -> 
     assert at(built(view(host("web", since=since))), "host", "web").label == f"● web · connected{shown}"
 
 
+def test_a_configuration_with_a_mistake_is_the_first_thing_told() -> None:
+    """What is wrong, a way to it, and a line where the pointer rests; an older agent tells nothing of it."""
+    error = "~/.config/trayagent/config.toml, [hosts.web]: there is no setting lokal; do you mean local?"
+    given = view(host("web"), agent={"config_error": error})
+    whole = built(given)
+    assert drawn(whole.items)[:5] == [
+        "1 of 1 connected · wlan0",
+        "▲ Configuration has a mistake: edit…",
+        "~/.config/trayagent/config.toml, [hosts.web]: there is no",
+        "setting lokal; do you mean local?",
+        "---",
+    ]
+    assert at(whole, "rejected").command == EditConfiguration()
+    assert menu.tooltip(given, NOW).splitlines()[1] == "▲ the configuration has a mistake"
+    assert not any("mistake" in line for line in drawn(built(view(host("web"))).items))
+
+
+def test_who_ended_it_is_told() -> None:
+    """A host that is not in use because the person disconnected it."""
+    ended = drawn(built(view(host("web", "idle", held=True), host("old", "idle", held=False))).items)
+    assert "– web · ended by you since 14:02 ▸" in ended  # noqa: RUF001  # the menu's sign
+    assert "– old · not in use since 14:02 ▸" in ended  # noqa: RUF001
+
+
 def test_the_tooltip_names_what_is_missing_and_why() -> None:
     """The headline, then at most five hosts, those that need you first."""
     missing = [host(f"h{n}", "waiting") for n in range(6)]

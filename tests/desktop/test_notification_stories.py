@@ -189,6 +189,22 @@ def test_a_forward_that_stays_closed_is_told() -> None:
     desk.expect("90 + forward-failed: a: a forward is not open | 8080:localhost:80: address in use")
 
 
+def test_a_configuration_with_a_mistake_is_one_message_until_it_is_mended() -> None:
+    """Told at once, also without a network; another mistake takes its place, and a save in two steps is none."""
+    desk = Desk().sees(online=False, rejected="line 3").after(0.5).sees(online=False).after(60)
+    desk.sees(online=False, rejected="line 3").after(60)
+    desk.sees(rejected="line 4").after(60).sees()
+    desk.expect(
+        """
+        61.5 + configuration-rejected: The configuration has a mistake | line 3
+        The one before it stays in force.
+        120.5 + configuration-rejected: The configuration has a mistake | line 4
+        The one before it stays in force.
+        180.5 - configuration-rejected
+        """
+    )
+
+
 def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
     """The same cause is told again afterwards, a new one at once."""
     refused = host("web", "needs-sign-in", "auth-denied")

@@ -28,10 +28,10 @@ def vpn(name: str, state: str, *hosts: str, hint: str = "") -> Any:
     return {"name": name, "state": state, "hosts": list(hosts), "problem": problem}
 
 
-def view(*subjects: Any, online: bool = True, paused: bool = False) -> Any:
-    """Return a view of these hosts and VPNs."""
+def view(*subjects: Any, online: bool = True, paused: bool = False, rejected: str | None = None) -> Any:
+    """Return a view of these hosts and VPNs; `rejected` is what the configuration was rejected for."""
     return {
-        "agent": {"paused": paused},
+        "agent": {"paused": paused, "config_error": rejected},
         "network": {"online": online},
         "vpns": [s for s in subjects if "hosts" in s],
         "hosts": [s for s in subjects if "hosts" not in s],
@@ -45,9 +45,9 @@ class Desk:
         self.memory, self.now, self.notify, self.lines = Memory(), 0.0, notify, list[str]()
         self.view: Any = view()
 
-    def sees(self, *subjects: Any, **network: bool) -> Desk:
+    def sees(self, *subjects: Any, **around: Any) -> Desk:
         """The view changes now."""
-        self.view = view(*subjects, **network)
+        self.view = view(*subjects, **around)
         self._step()
         return self
 

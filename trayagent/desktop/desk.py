@@ -16,7 +16,15 @@ from typing import Any, Protocol
 from trayagent.desktop.bus import session_bus_addresses
 from trayagent.desktop.choices import Choices
 from trayagent.desktop.menu import Menu, Options
-from trayagent.desktop.menu.commands import Command, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
+from trayagent.desktop.menu.commands import (
+    Command,
+    EditConfiguration,
+    LogIn,
+    OpenTerminal,
+    Pause,
+    ShowWhy,
+    SignIn,
+)
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.registry import Notify
 from trayagent.desktop.notifications.teller import Teller
@@ -142,6 +150,8 @@ class Desk:
             self._carry_out(LogIn(host) if message.stays else OpenTerminal(host))
         elif action == "why" and host is not None:
             self._carry_out(ShowWhy(host))
+        elif action == "edit":
+            self._carry_out(EditConfiguration())
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Pause) and not command.hosts:

@@ -32,7 +32,7 @@ def overall(view: View) -> Overall:
     wanted = [host["state"] for host in wanted_hosts(view)]
     if view["agent"]["paused"]:
         return "paused"
-    if not wanted:
+    if not wanted and rejected(view) is None:
         return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
     connected = wanted.count("connected")
     if not view["network"]["online"] and not connected:
@@ -58,7 +58,16 @@ def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
 
 def needs_you(view: View) -> bool:
     """Report whether something waits that only the user can do."""
-    return any(host_needs_you(host) for host in view["hosts"]) or bool(vpns_to_sign_in(view))
+    return (
+        any(host_needs_you(host) for host in view["hosts"])
+        or bool(vpns_to_sign_in(view))
+        or rejected(view) is not None
+    )
+
+
+def rejected(view: View) -> str | None:
+    """Return why the configuration as it stands is not in force; an older agent does not tell."""
+    return view["agent"].get("config_error") or None
 
 
 def host_needs_you(host: Mapping[str, Any]) -> bool:

@@ -15,7 +15,8 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 def host_item(host: Host, scene: Scene) -> Item:
     """Return the host's line, with all that can be done about it beneath."""
     name, state = host["name"], host["state"]
-    text = f"{words.sign(state)} {words.short(name)} · {words.state(state)}{words.since(host['since'], scene.now)}"
+    said = "ended by you" if state == "idle" and host.get("held") else words.state(state)
+    text = f"{words.sign(state)} {words.short(name)} · {said}{words.since(host['since'], scene.now)}"
     parts = (
         _news(host, scene),
         [*_remedies(host, scene), *_connection(host, scene)],

@@ -18,6 +18,8 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
     missing = [host for host in summary.wanted_hosts(view) if host["state"] != "connected"]
     missing.sort(key=lambda host: not summary.host_needs_you(host))
     lines = [words.clean(summary.headline(view))]
+    if summary.rejected(view) is not None:
+        lines.append(f"{words.sign('needs-sign-in')} the configuration has a mistake")
     lines += [_line(host, now) for host in missing[:MOST]]
     if len(missing) > MOST:
         lines.append(f"and {len(missing) - MOST} more")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,7 +40,7 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
     head = [label(("headline",), words.short(summary.headline(view), words.LINE))]
-    head += [_urgent(vpn, able=vpn in scene.sign_ins) for vpn in urgent]
+    head += [*_rejected(view), *(_urgent(vpn, able=vpn in scene.sign_ins) for vpn in urgent)]
     everything = [
         _reconnect_all(view),
         _pause(view["agent"], now, options.pause),
@@ -48,6 +48,16 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     ]
     parts = (head, host_items(scene), everything, _program(view, now, options))
     return Menu(sections((), parts))
+
+
+def _rejected(view: View) -> Iterator[Item]:
+    """Yield what is wrong with the configuration, and the way to it; the one before it stays in force."""
+    error = summary.rejected(view)
+    if error is not None:
+        text = f"{words.sign('needs-sign-in')} Configuration has a mistake: edit…"
+        yield action(("rejected",), text, EditConfiguration())
+        for number, line in enumerate(words.lines(error)):
+            yield label(("rejected", str(number)), line)
 
 
 def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:

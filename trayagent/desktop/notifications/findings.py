@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from trayagent.desktop import summary
 from trayagent.desktop.notifications.warnings import WARNINGS
 
 View = Mapping[str, Any]
@@ -21,7 +22,7 @@ _REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failure
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem of one subject: a host's name, a VPN's, or "" for the network."""
+    """One problem of one subject: a host's name, a VPN's, or "" for the network or the configuration."""
 
     code: str
     subject: str
@@ -36,6 +37,8 @@ def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
         return []
     hosts = view["hosts"]
     found = [] if view["network"]["online"] else [Finding("offline", "")]
+    if (error := summary.rejected(view)) is not None:
+        found.append(Finding("configuration-rejected", "", error))
     if any(_code(host) == "captive-portal" for host in hosts):
         found.append(Finding("captive-portal", ""))
     found += [f for vpn in view["vpns"] if (f := _of_vpn(vpn)) is not None]

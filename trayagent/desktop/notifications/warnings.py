@@ -15,6 +15,7 @@ ACTIONS: dict[str, str] = {
     "sign-in": "Sign in",
     "terminal": "Open terminal",
     "why": "Show why",
+    "edit": "Edit",
     "snooze": "Snooze",
 }
 
@@ -51,6 +52,15 @@ def _failed(code: str, title: str, text: str = "{problem}") -> Row:
 _ROWS = (
     # Never told: the person knows, and the icon says it. Everything else waits for it.
     Row("offline", "Offline", "", visible_after_s=float("inf"), depends_on=()),
+    Row(
+        "configuration-rejected",
+        "The configuration has a mistake",
+        "{problem}\nThe one before it stays in force.",
+        actions=("edit", "snooze"),
+        depends_on=(),  # whoever has just edited it is there, network or not
+        visible_after_s=1.0,  # some editors write in two steps
+        icon="dialog-warning",
+    ),
     Row(
         "captive-portal",
         "This network wants you to sign in",
