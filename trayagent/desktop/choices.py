@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from trayagent.desktop.activation import Activation
 from trayagent.desktop.log_in import log_in
 from trayagent.desktop.menu import commands as c
 from trayagent.desktop.sign_in import sign_in
+from trayagent.desktop.started import start
 from trayagent.desktop.terminal import open_terminal
 from trayagent.errors import TrayagentError
 
@@ -112,12 +114,13 @@ class Choices:
             return
         env = await self._env()
         display = sys.platform == "darwin" or env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
-        await sign_in(vpn, words, self._terminal if display else None)
+        await sign_in(vpn, words, partial(open_terminal, env=env) if display else None)
 
-    async def _terminal(self, words: Sequence[str]) -> str:
-        return await open_terminal(words, await self._env())
+    async def _terminal(self, words: Sequence[str]) -> None:
+        await open_terminal(words, await self._env())
 
     async def _env(self) -> Mapping[str, str]:
+        """Return what a choice's program is started with; once for each choice, for a token is good for one."""
         return self._activation.lay_over(await asyncio.to_thread(self._environment))
 
     async def _edit(self) -> None:
@@ -128,11 +131,9 @@ class Choices:
         env = await self._env()
         editor = env.get("VISUAL") or env.get("EDITOR")
         if editor is not None and shutil.which(editor):
-            await self._terminal([editor, str(self._configuration)])
+            await open_terminal([editor, str(self._configuration)], env)
             return
-        await _open(
-            str(self._configuration), await self._env(), *(["-t"] if sys.platform == "darwin" else [])
-        )
+        await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
 
 
 async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
@@ -140,10 +141,9 @@ async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
         raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
-    null = asyncio.subprocess.DEVNULL
-    await asyncio.create_subprocess_exec(
-        opener, *options, what, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
-    )
+    if status := await start([opener, *options, what], env):
+        title = f"{Path(opener).name} could not open it (status {status})."
+        raise TrayagentError(title, hint=f"Open it yourself: {what}")
 
 
 async def _copy(text: str, env: Mapping[str, str]) -> None:

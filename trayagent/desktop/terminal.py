@@ -7,21 +7,15 @@ the ones that only take a shell's line (tilix, lxterminal) are left out.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from trayagent.desktop.started import AT_ONCE_S, start
 from trayagent.errors import TrayagentError
-
-AT_ONCE_S = 0.5
-"""A terminal that cannot start (no display, say) ends within this; one that runs is left alone."""
 
 # What stands between the program and the words. In the order in which they are tried.
 BEFORE_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -104,38 +98,12 @@ def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
 
 async def _start(line: Sequence[str], env: Mapping[str, str], at_once_s: float) -> str | None:
     """Start it and return None, or why it did not come up."""
-    null = subprocess.DEVNULL
     try:
-        # Not asyncio's: that kills a child which is still there when the interpreter ends.
-        process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
-            line, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
-        )
+        code = await start(line, env, at_once_s)
     except OSError as error:
         return error.strerror or str(error)
-    try:
-        code = await asyncio.wait_for(_reaped(process), at_once_s)
-    except TimeoutError:
-        return None
     # Some only hand the wish to a running one, and end with 0.
-    return None if code == 0 or _ran(line[0], code) else f"it ended with status {code}"
-
-
-def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """Return the exit status to come; a thread waits for it, whenever that is, so that no zombie stays."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-
-    def tell(code: int) -> None:
-        if not ended.done():
-            ended.set_result(code)
-
-    def wait() -> None:
-        code = process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
-            loop.call_soon_threadsafe(tell, code)
-
-    threading.Thread(target=wait, name=f"terminal {process.pid}", daemon=True).start()
-    return ended
+    return f"it ended with status {code}" if code and not _ran(line[0], code) else None
 
 
 def _ran(program: str, code: int) -> bool:

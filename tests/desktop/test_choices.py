@@ -1,0 +1,97 @@
+"""What a click starts may come to the front: each choice hands the click's token to its own program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.desktop.choices import Choices
+from trayagent.desktop.menu.commands import (
+    Command,
+    Copy,
+    EditConfiguration,
+    OpenTerminal,
+    OpenUrl,
+    ShowLog,
+    SignIn,
+)
+from trayagent.errors import TrayagentError
+
+WITHIN_S = 20.0
+
+
+async def nothing(*_: Any) -> Any:
+    """Stand for an agent that is not asked."""
+    raise AssertionError
+
+
+def choices_of(tmp_path: Path, **env: str) -> Choices:
+    """Return what carries choices out, in an environment."""
+    return Choices(
+        nothing,
+        quit_=lambda: None,
+        configuration=tmp_path / "config.toml",
+        log=tmp_path / "log",
+        sign_in_words=lambda _: ["vpn-client"],
+        activate=nothing,
+        start_at_login=lambda _: None,
+        environment=lambda: {"PATH": os.environ["PATH"], **env},
+    )
+
+
+def program(path: Path, *lines: str) -> None:
+    """Write a shell script."""
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("command", "editor"),
+    [
+        (OpenTerminal("web"), False),
+        (ShowLog(), False),
+        (EditConfiguration(), True),
+        (EditConfiguration(), False),
+        (OpenUrl("http://localhost:8080"), False),
+        (Copy("localhost:8080"), False),
+        (SignIn("corp"), False),
+    ],
+)
+def test_a_clicks_token_reaches_what_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, editor: bool
+) -> None:
+    """In the editor's terminal, in the sign-in's, or in the desktop's opener."""
+    note = tmp_path / "token"
+    for name in ("term", "xdg-open", "wl-copy", "ed"):
+        program(tmp_path / name, f'echo "$XDG_ACTIVATION_TOKEN" > {note}.part', f"mv {note}.part {note}")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    choices = choices_of(tmp_path, TERMINAL="term", DISPLAY=":77", EDITOR="ed" if editor else "", VISUAL="")
+    choices.activated_with("of this click")
+
+    async def body() -> None:
+        chosen = asyncio.ensure_future(choices.carry_out(command))
+        limit = time.monotonic() + WITHIN_S
+        while not note.exists():
+            assert time.monotonic() < limit, "nothing was started"
+            await asyncio.sleep(0.01)
+        chosen.cancel()  # a sign-in waits for its window's end
+        await asyncio.gather(chosen, return_exceptions=True)
+
+    asyncio.run(body())
+    assert note.read_text() == "of this click\n"
+
+
+def test_an_address_that_nothing_opens_is_given_to_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """xdg-open(1) ends with 3 where no program is there for it."""
+    program(tmp_path / "xdg-open", "exit 3")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
+        asyncio.run(choices_of(tmp_path).carry_out(OpenUrl("http://localhost:8080")))
+    assert error.value.hint == "Open it yourself: http://localhost:8080"

@@ -1,0 +1,46 @@
+"""Programs that a click starts and that outlive the agent: a terminal, a browser, an editor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+
+AT_ONCE_S = 0.5
+"""A program that cannot come up (no display, say) ends within this; one that runs is left alone."""
+
+
+async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float = AT_ONCE_S) -> int | None:
+    """Start a program; return its exit status if it ends at once, None where it runs on.
+
+    Raises OSError where it cannot be started.
+    """
+    null = subprocess.DEVNULL
+    # Not asyncio's: that kills a child which is still there when the interpreter ends.
+    process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
+        words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
+    )
+    try:
+        return await asyncio.wait_for(_reaped(process), at_once_s)
+    except TimeoutError:
+        return None
+
+
+def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """Return the exit status to come; a thread waits for it, whenever that is, so that no zombie stays."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def tell(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    def wait() -> None:
+        code = process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(tell, code)
+
+    threading.Thread(target=wait, name=f"started {process.pid}", daemon=True).start()
+    return ended
