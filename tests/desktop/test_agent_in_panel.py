@@ -26,16 +26,24 @@ def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
         if error.code in UNAVAILABLE and not os.environ.get("CI"):
             pytest.skip(str(error))
         raise
-    desk.screen()
-    desk.bus()
-    desk.panel()
-    with lab, Agent(lab, desktop={name: desk.environment[name] for name in SESSION}) as agent:
+    with lab:
+        desk.screen()
+        desk.bus()
+        desk.panel()
+        with running(lab, desk) as agent:
+            yield lab, agent
+
+
+@contextmanager
+def running(lab: Lab, desk: Desk) -> Iterator[Agent]:
+    """Run an agent that is at home and connected."""
+    with Agent(lab, desktop={name: desk.environment[name] for name in SESSION}) as agent:
         lab.join("home")
         lab.sshd()
         lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
         agent.start("[hosts.web01]\n")
         agent.wait_state("web01", "connected")
-        yield lab, agent
+        yield agent
 
 
 def icon(desk: Desk) -> bytes:
