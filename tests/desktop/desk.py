@@ -244,11 +244,17 @@ class Desk:
             self._screen = display.Display(self.environment["DISPLAY"])
         return self._screen
 
+    async def move(self, x: int, y: int) -> None:
+        """Move the pointer there."""
+        from Xlib import X
+
+        await self._fake(X.MotionNotify, x=x, y=y)
+
     async def click(self, x: int, y: int, button: int = 1) -> None:
         """Move there and click; 1 is the left button, 3 the right."""
         from Xlib import X
 
-        await self._fake(X.MotionNotify, x=x, y=y)
+        await self.move(x, y)
         await self._fake(X.ButtonPress, button)
         await self._fake(X.ButtonRelease, button)
 
