@@ -121,6 +121,7 @@ def uninstall(to: Places) -> None:
     for path in (to.root, *removed):
         _say(f"  {path}")
     _say("Your configuration (~/.config/trayagent) and history (~/.local/state/trayagent) stay.")
+    _say("Connections that are up stay, too; end one: ssh -O exit HOST (or kill its ssh)")
 
 
 def _refuse_strangers(to: Places) -> None:
