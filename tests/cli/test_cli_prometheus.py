@@ -62,6 +62,14 @@ def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
         assert family.unit == ("seconds" if family.name.endswith("_seconds") else "")
 
 
+@pytest.mark.parametrize("error", [None, "line 3"])
+def test_a_configuration_that_was_rejected_is_told(run: Run, agent: Agent, error: str | None) -> None:
+    """On many boxes nobody looks at the menu."""
+    agent.view["agent"]["config_error"] = error
+    found = samples(run("status", "--prometheus").stdout)
+    assert value(found, "trayagent_configuration_rejected") == (error is not None)
+
+
 @pytest.mark.usefixtures("agent")
 def test_node_exporters_older_format_reads_it_too(run: Run) -> None:
     """Its parser knows no info and no stateset, and fails the whole file on one; the samples are the same."""

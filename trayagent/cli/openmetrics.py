@@ -52,6 +52,12 @@ def _agent(agent: dict[str, Any]) -> Iterable[list[str]]:
         unit="seconds",
     )
     yield _gauge("trayagent_paused", "Whether everything is paused.", [({}, agent["paused"])])
+    rejected = agent.get("config_error") is not None  # an older agent does not tell
+    yield _gauge(
+        "trayagent_configuration_rejected",
+        "Whether the file as it is now was rejected; the one before it stays in force.",
+        [({}, rejected)],
+    )
 
 
 def _network(view: dict[str, Any]) -> Iterable[list[str]]:
