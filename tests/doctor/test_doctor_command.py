@@ -10,7 +10,9 @@ import pytest
 from tests.cli.test_cli_status import on_a_terminal
 from tests.doctor.patient import Patient
 from trayagent import __version__
+from trayagent.cli import doctor_text
 from trayagent.cli.doctor import JSON_SHAPE
+from trayagent.cli.view_text import PLAIN_SIGNS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -52,6 +54,33 @@ def test_problems_come_first_and_what_is_well_last(patient: Patient) -> None:
     block = done.stdout.partition("✗ box: -L 8102")[2].partition("\n\n")[0]
     assert "Only one of them can be open" in block
     assert "Take one of them out." in block
+
+
+def test_the_same_of_several_hosts_is_said_once() -> None:
+    """Their titles one beneath the other, then why and what to do, then each one's own lines, whole."""
+
+    def unknown(host: str) -> dict[str, object]:
+        lines = [f"Host {host}", "    ForwardAgent yes"]
+        return {
+            "topic": "hosts", "level": "advice", "code": "agent-not-forwarded", "host": host,
+            "title": f"{host}: no agent", "why": "It is so.", "remedy": "Add:", "lines": lines,
+        }  # fmt: skip
+
+    other = unknown("nas") | {"why": "For another reason."}
+    told = [line.plain for line in doctor_text.lines([unknown("web"), other, unknown("db")], 80, PLAIN_SIGNS)]
+    assert told[2:12] == [
+        f"{PLAIN_SIGNS['needs-sign-in']} web: no agent",
+        f"{PLAIN_SIGNS['needs-sign-in']} db: no agent",
+        "    It is so.",
+        "    Add:",
+        "        Host web",
+        "            ForwardAgent yes",
+        "        Host db",
+        "            ForwardAgent yes",
+        "",
+        f"{PLAIN_SIGNS['needs-sign-in']} nas: no agent",
+    ]
+    assert told.count("            ForwardAgent yes") == 3
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

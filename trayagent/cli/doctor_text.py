@@ -24,10 +24,9 @@ def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
     width = max(width, NARROWEST)
     shown = [_headline(findings, signs)]
     for level in ("problem", "advice"):
-        for finding in findings:
-            if finding["level"] == level:
-                shown.append(Text())
-                shown += _ailing(finding, width, signs)
+        for alike in _alike([finding for finding in findings if finding["level"] == level]):
+            shown.append(Text())
+            shown += _ailing(alike, width, signs)
     well = [finding for finding in findings if finding["level"] == "ok"]
     if well:
         shown.append(Text())
@@ -48,18 +47,27 @@ def _headline(findings: list[Finding], signs: Signs) -> Text:
     return Text(f" {signs['separator']} ".join(parts), style="bold")
 
 
-def _ailing(finding: Finding, width: int, signs: Signs) -> Iterator[Text]:
+def _alike(findings: list[Finding]) -> list[list[Finding]]:
+    """Return the findings in groups of those of which the same is to be said, as of many unknown host keys."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding["code"], finding["why"], finding["remedy"]), []).append(finding)
+    return list(groups.values())
+
+
+def _ailing(alike: list[Finding], width: int, signs: Signs) -> Iterator[Text]:
     """Yield what is so, why it matters, what to do; lines to be typed are never broken."""
-    level = finding["level"]
+    level, why, remedy = (alike[0][key] for key in ("level", "why", "remedy"))
     sign, style = signs[SIGNS[level]], STYLES[level]
-    for number, line in enumerate(_wrapped(finding["title"], width - 2)):
-        yield Text().append(f"{sign} " if number == 0 else "  ", style=style).append(line, style="bold")
-    for line in _wrapped(finding["why"], width - 4):
+    for finding in alike:
+        for number, line in enumerate(_wrapped(finding["title"], width - 2)):
+            yield Text().append(f"{sign} " if number == 0 else "  ", style=style).append(line, style="bold")
+    for line in _wrapped(why, width - 4):
         yield Text(f"    {line}", style="dim")
-    for line in _wrapped(finding["remedy"], width - 4):
+    for line in _wrapped(remedy, width - 4):
         yield Text(f"    {line}")
-    for line in finding["lines"]:
-        yield Text(f"        {clean(line)}", style="cyan")
+    for lines in dict.fromkeys(tuple(finding["lines"]) for finding in alike):
+        yield from (Text(f"        {clean(line)}", style="cyan") for line in lines)
 
 
 def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[Text]:
