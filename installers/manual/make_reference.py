@@ -23,7 +23,7 @@ WHEN = {
     "master-kept": "it was asked after a change, and lives",
     "connecting": "a new connection begins",
     "connected": "a new connection stands; after a loss with the time that it took",
-    "disconnected": "a connection is gone; the reason says why",
+    "disconnected": "a connection is gone, or waited for no more; the reason says why",
     "connect-failed": "an attempt failed; the reason says why",
     "forward-open": "a forward is open",
     "forward-failed": "a forward could not be opened; it is tried again",

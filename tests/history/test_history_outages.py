@@ -75,6 +75,18 @@ def test_what_the_user_wished_is_no_outage() -> None:
     assert outages([event(1, "connect-failed"), taken_down, event(9, "connected")]) == []
 
 
+def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> None:
+    """Its outage is over; who takes down a living connection had one."""
+    away = [event(1, "connect-failed"), event(2, "disconnected", reason="user=disconnect")]
+    assert outages(away) == []
+    assert sightings(away)["web"].connected is None
+    living = [event(2, "disconnected", reason="user=disconnect", pid=101)]
+    assert sightings(living)["web"].connected == living[0]["at"]
+    again = [event(5, "connect-failed"), event(9, "connected", took_ms=4000.0)]
+    assert [o.took_ms for o in outages(away + again)] == [None]
+    assert [o.took_ms for o in outages(living + again)] == [4000.0]
+
+
 @pytest.mark.parametrize("of", ["web", None])
 def test_a_pause_ends_no_outage(of: str | None) -> None:
     """By name or of all hosts: what was away before it still is, until it is connected."""

@@ -183,6 +183,12 @@ def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: s
     return False, None
 
 
+def tell_given_up(turn: Turn, host: Host, reason: str) -> None:
+    """Let everybody know that the user ends the wish for a host that is away; one that was idle is no news."""
+    if host.master is None and (wanted(host) or host.lost):
+        turn.tell("disconnected", host.name, reason)
+
+
 def tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool = False) -> None:
     """Let everybody know; whoever is `there`, at the terminal, need not be called."""
     retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Remember, Resolve
-from trayagent.core.attempts import give_up_attempt, wanted
+from trayagent.core.attempts import give_up_attempt, tell_given_up, wanted
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
@@ -203,7 +203,9 @@ def configured(turn: Turn, event: Configured) -> None:
 def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
     forwards_changed = host.wish.forwards != wish.forwards
     retry = with_new_credentials(host, turn.now) if host.retry.at is None else host.retry
-    host = turn.put(host, wish=wish, retry=retry, stranger=False)
+    before, host = host, turn.put(host, wish=wish, retry=retry, stranger=False)
+    if wanted(before) and not wanted(host):
+        tell_given_up(turn, before, "user=configuration")
     if forwards_changed:
         host = turn.put(host, forwards_at=turn.now)
     forget_failure(turn, host)
@@ -215,6 +217,7 @@ def _unlisted(turn: Turn, host: Host) -> None:
     """A host that left the configuration: its master is like any other that was found; forwards of ours go."""
     if host.master is None or not turn.state.adopt:
         give_up_attempt(turn, host)
+        tell_given_up(turn, host, "user=configuration")
         turn.forget(host.name)
         return
     turn.put(host, wish=Wish(), forwards_at=turn.now)

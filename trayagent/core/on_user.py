@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from trayagent.core.actions import Abort, Kill, Remember, Resolve, SendProbe
-from trayagent.core.attempts import begin, give_up_attempt
+from trayagent.core.attempts import begin, give_up_attempt, tell_given_up
 from trayagent.core.events import (
     CredentialsChanged,
     LoginBegun,
@@ -86,6 +86,7 @@ def disconnect(turn: Turn, event: UserDisconnect) -> None:
         host = turn.get(name)
         if host is None:
             continue
+        tell_given_up(turn, host, "user=disconnect")
         host = turn.put(host, held=True, asked=False, lost=False, problem=None)
         if host.attempt is not None:
             turn.put(host, attempt=replace(host.attempt, purpose="connect"))

@@ -62,7 +62,7 @@ def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
         if not host:
             continue
         known = found.setdefault(host, Sighting(event["at"], None))
-        if known.connected is None and event.get("event") in PROVES:
+        if known.connected is None and _proves(event):
             found[host] = Sighting(known.first, event["at"])
     return found
 
@@ -91,7 +91,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         elif name in ENDS and host in going:
             timed = host in connected and host not in asked
             found.append(_outage(going.pop(host), event, timed=timed))
-        if name in PROVES:
+        if _proves(event):
             connected.add(host)
         if name == "sign-in-needed" or event.get("code") in ASKS:
             asked.add(host)
@@ -99,8 +99,19 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
 
+def _proves(event: dict[str, Any]) -> bool:
+    name = event.get("event")
+    # Whoever takes down what is away already ends a wish, and no connection.
+    given_up = name == "disconnected" and _by_user(event) and "pid" not in event
+    return name in PROVES and not given_up
+
+
 def _wished(event: dict[str, Any]) -> bool:
-    return event.get("wished") is True or str(event.get("reason") or "").startswith("user=")
+    return event.get("wished") is True or _by_user(event)
+
+
+def _by_user(event: dict[str, Any]) -> bool:
+    return str(event.get("reason") or "").startswith("user=")
 
 
 def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = False) -> Outage:

@@ -1,0 +1,95 @@
+"""What the history makes of what is told: an outage goes on only while somebody misses the host."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME, NOTHING
+from tests.stories.teller import ALWAYS, ON_USE, Story
+from trayagent.core import events as e
+from trayagent.core.hosts import Wish
+from trayagent.history.outages import outages
+
+BEGAN = datetime(2026, 1, 1, 8, tzinfo=UTC)
+NEVER = Wish(listed=True, connect="never")
+
+
+def recorded(story: Story) -> list[dict[str, Any]]:
+    """Return what was told as the history keeps it, a second apart."""
+    return [
+        {
+            "at": (BEGAN + timedelta(seconds=number)).isoformat(),
+            "event": tell.event,
+            "host": tell.name or None,
+            "reason": tell.reason,
+            **{key: value for key, value in tell.details.items() if value is not None},
+        }
+        for number, tell in enumerate(story.tells)
+    ]
+
+
+def away(story: Story) -> list[str]:
+    """Return the hosts whose outage goes on."""
+    return [outage.host for outage in outages(recorded(story)) if outage.ended is None]
+
+
+def lose(story: Story, wish: Wish = ALWAYS) -> None:
+    """Let the network take the connection of one host and stay away."""
+    story.connected(scene=HOME, wish=wish)
+    story.after(60).network(CAFE)
+    story.ended("web")
+    story.after(60).network(NOTHING)
+    assert away(story) == ["web"]
+
+
+@pytest.mark.parametrize("wish", [ALWAYS, ON_USE, NEVER])
+def test_a_disconnect_ends_an_outage(story: Story, wish: Wish) -> None:
+    """There is no connection to end any more, but nobody misses the host from now on."""
+    lose(story, wish)
+    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    assert away(story) == []
+    told = len(story.told("disconnected"))
+    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    assert len(story.told("disconnected")) == told
+
+
+def test_a_disconnect_while_it_is_being_connected_ends_an_outage(story: Story) -> None:
+    """The attempt is given up, and with it what was waited for."""
+    lose(story)
+    story.after(60).network(HOME)
+    assert story.host("web").attempt is not None
+    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    assert away(story) == []
+
+
+@pytest.mark.parametrize("wishes", [{}, {"web": NEVER}])
+@pytest.mark.parametrize("adopt", [True, False])
+def test_a_configuration_without_the_host_ends_an_outage(
+    story: Story, wishes: dict[str, Wish], adopt: bool
+) -> None:
+    """It left the file, or is to be left alone."""
+    lose(story)
+    story.configured(wishes=wishes, adopt=adopt)
+    assert away(story) == []
+
+
+def test_a_configuration_that_still_wants_the_host_ends_no_outage(story: Story) -> None:
+    """On use, it is recovered all the same."""
+    lose(story)
+    story.configured(web=ON_USE)
+    assert away(story) == ["web"]
+
+
+def test_an_idle_host_is_not_told_as_disconnected(story: Story) -> None:
+    """Nothing ends for it: on use and never used, held, left alone, and of the file no more."""
+    story.network(HOME)
+    story.configured(web=ON_USE, quiet=NEVER, held=ALWAYS)
+    story.post(e.Remembered(story.t, "held", held=True))
+    story.started()
+    story.post(e.UserDisconnect(story.t, ("web", "quiet", "held", "nobody")), "disconnect")
+    story.configured(web=NEVER)
+    story.configured()
+    assert not story.told("disconnected")
