@@ -10,8 +10,7 @@ from typing import TextIO
 
 from trayagent.init.choosing import Choosing
 from trayagent.init.keys import keyboard
-from trayagent.init.proposal import HostProposal, Wish
-from trayagent.init.rendered import option
+from trayagent.init.proposal import HostProposal, Wish, option
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\n"

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len, set_cell_size
 
 from trayagent.init.keys import Key
-from trayagent.init.proposal import HostProposal, Wish
-from trayagent.init.rendered import option
+from trayagent.init.proposal import HostProposal, Wish, option
 
 _NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}
 _WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "leave": "leave out"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
@@ -85,7 +85,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
             if (why := _clash(forward, one.meaning.name, gathered)) is not None:
-                passed.append(PassedOver(f"{_option(forward)} of {one.found.where}", why))
+                passed.append(PassedOver(f"{option(forward)} of {one.found.where}", why))
             elif forward not in host.forwards:
                 host.forwards.append(forward)
     proposals = [_proposal(name, host) for name, host in gathered.items()]
@@ -132,16 +132,10 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
         for heard in (*other.forwards, *other.given):
             same_end = (heard.kind != "remote") == here and heard.listen == forward.listen
             if same_end and not (other_name == name and heard == forward):
-                return (
-                    f"{_option(heard)} of {other_name} listens there already; give one of them another port"
-                )
+                return f"{option(heard)} of {other_name} listens there already; give one of them another port"
     return None
 
 
-def _option(forward: Forward) -> str:
+def option(forward: Forward) -> str:
+    """Return a forward as ssh's command line has it."""
     return f"-{forward.kind[0].upper()} {forward.spec}"
-
-
-def with_wishes(proposals: Sequence[HostProposal], wishes: dict[str, Wish]) -> list[HostProposal]:
-    """Return the proposals as the person wants them."""
-    return [replace(p, wish=wishes.get(p.name, p.wish)) for p in proposals]

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from trayagent.config.tables import dotted
-from trayagent.core.forwards import Forward, ForwardKind
-from trayagent.init.proposal import HostProposal
+from trayagent.core.forwards import ForwardKind
+from trayagent.init.proposal import HostProposal, option
 
 _WIDTH = 100
 _HEAD = """\
@@ -70,11 +70,6 @@ def _host(host: HostProposal) -> str:
 def block(lines: Sequence[str]) -> list[str]:
     """Return a Host block as ssh_config is usually written."""
     return [lines[0], *(f"    {line}" for line in lines[1:])]
-
-
-def option(forward: Forward) -> str:
-    """Return a forward as ssh's command line has it."""
-    return f"-{forward.kind[0].upper()} {forward.spec}"
 
 
 def comment(text: str) -> Iterator[str]:
