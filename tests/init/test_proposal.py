@@ -76,6 +76,19 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
     assert other.where == "/etc/cron.d/t line 4"
 
 
+@pytest.mark.parametrize(
+    "line", ["* * * * *\tme\tssh -N a", "* * * * * me\t ssh -N a", "@reboot me  ssh -N a"]
+)
+def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> None:
+    """As cron itself has them; a line that ends with its user runs nothing."""
+    machine = Machine("me", 1000, Path("/home/me"), {})
+    [found] = cron.lines(machine, "/etc/crontab", line, "an editor", with_user=True)
+    assert isinstance(found, Found)
+    assert found.words == ("ssh", "-N", "a")
+    [other] = cron.lines(machine, "/etc/crontab", "@daily\tssh", "an editor", with_user=True)
+    assert isinstance(other, PassedOver)
+
+
 def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:
     """Of the user's manager and of the system's; a terminal's scope is none."""
     machine = Machine("me", 1000, Path("/home/me"), {})

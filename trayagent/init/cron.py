@@ -57,7 +57,8 @@ def _line(
 ) -> Iterator[Finding]:
     command = text
     if with_user:
-        user, _, command = text.partition(" ")
+        user, *behind = text.split(None, 1)  # by spaces or tabs
+        command = "".join(behind)
         if user != machine.user:
             yield PassedOver(where, f"runs as {user}, whose keys are not yours")
             return
