@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
@@ -15,11 +16,22 @@ _KEYWORDS = frozenset(
 _DECLARES = frozenset(("export", "local", "declare", "typeset", "readonly", "set"))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _OTHER_USER = frozenset(("sudo", "doas", "su", "runuser"))
-# Programs that start another one, and which of their options take a value.
+# Programs that start another one, and which of their options take a value: the short ones, then the long ones.
 _WRAPPERS = {
     "env": "uCS", "nohup": "", "exec": "a", "command": "", "setsid": "", "nice": "n", "ionice": "cnp",
     "time": "fo", "stdbuf": "ioe", "timeout": "ks", "sshpass": "pfdP", "caffeinate": "tw", "chronic": "",
-    "sudo": "ugCDhpRrTtU", "doas": "uC", "screen": "SceEhLpsTt", "systemd-run": "pEut", "flock": "wEc",
+    "sudo": "ugCDhpRrTtU", "doas": "uC", "screen": "SceEhpsTt", "systemd-run": "pEuHM", "flock": "wEc",
+}  # fmt: skip
+_LONG = {
+    "env": ("unset", "chdir", "split-string"),
+    "nice": ("adjustment",),
+    "ionice": ("class", "classdata"),
+    "stdbuf": ("input", "output", "error"),
+    "timeout": ("kill-after", "signal"),
+    "sudo": ("user", "group", "chdir"),
+    "systemd-run": ("unit", "property", "description", "slice", "setenv", "working-directory", "nice",
+                    "service-type", "uid", "gid"),
+    "flock": ("wait", "timeout", "conflict-exit-code"),
 }  # fmt: skip
 _FIRST_WORDS = {"timeout": 1, "flock": 1}
 """Words of their own that stand before the program: a time, a lock file."""
@@ -99,10 +111,29 @@ def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
             words = words[1:]
             break
         if word.startswith("-") and len(word) > 1:
-            takes = not word.startswith("--") and word[-1] in _WRAPPERS[wrapper]
-            words = words[2:] if takes else words[1:]
+            words = _behind(wrapper, words)
         elif _ASSIGNMENT.match(word):
             env |= _assignments(words)
         else:
             break
     return words[_FIRST_WORDS.get(wrapper, 0) :]
+
+
+def _behind(wrapper: str, words: list[str]) -> list[str]:
+    """Return the words behind the first, an option; getopt_long(3). What `env -S` is given are words, too."""
+    name, glued = _option(wrapper, words[0])
+    if not name:
+        return words[1:]
+    value, rest = (words[1:2], words[2:]) if glued is None else ([glued], words[1:])
+    if wrapper == "env" and name in {"S", "split-string"}:
+        return [*shlex.split("".join(value)), *rest]
+    return rest
+
+
+def _option(wrapper: str, word: str) -> tuple[str, str | None]:
+    """Return the option in a word that takes a value, "" for none, and that value if the same word has it."""
+    if word.startswith("--"):
+        name, equals, value = word[2:].partition("=")
+        return (name if name in _LONG.get(wrapper, ()) else ""), (value if equals else None)
+    at = next((at for at, sign in enumerate(word) if sign in _WRAPPERS[wrapper]), None)
+    return ("", None) if at is None else (word[at], word[at + 1 :] or None)
