@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import plistlib
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trayagent.init import launchd
 from trayagent.init.found import Found, Machine, PassedOver
 from trayagent.init.shell_calls import calls
 from trayagent.init.shell_files import lines
@@ -109,5 +111,19 @@ def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
     broken, fine = lines(machine(tmp_path), tmp_path / ".bashrc", text)
     assert isinstance(broken, PassedOver)
     assert broken.where == "~/.bashrc line 1"
+    assert isinstance(fine, Found)
+    assert fine.words == ("ssh", "-N", "g")
+
+
+@pytest.mark.parametrize("words", [["sh", "-c", "ssh -N 'h"], ["env", "-S", "ssh -N 'h"]])
+def test_a_quote_that_never_ends_spoils_one_launch_agent_only(tmp_path: Path, words: list[str]) -> None:
+    """It is named, and the next one is found."""
+    folder = tmp_path / "Library/LaunchAgents"
+    folder.mkdir(parents=True)
+    for label, program in (("a", words), ("b", ["ssh", "-N", "g"])):
+        (folder / f"{label}.plist").write_bytes(plistlib.dumps({"Label": label, "ProgramArguments": program}))
+    broken, fine = launchd.find(machine(tmp_path))
+    assert isinstance(broken, PassedOver)
+    assert broken.where.startswith("a ")
     assert isinstance(fine, Found)
     assert fine.words == ("ssh", "-N", "g")

@@ -44,7 +44,12 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
     env = machine.variables | _strings(job.get("EnvironmentVariables"))
     user = str(job.get("UserName") or (machine.user if domain != "system" else "root"))
     sudo = "sudo " if domain == "system" and machine.uid != 0 else ""
-    for call in unwrapped(_words(job), env):
+    try:
+        calls = list(unwrapped(_words(job), env))
+    except ValueError as error:
+        yield PassedOver(f"{label} ({machine.shown(file)})", str(error))
+        return
+    for call in calls:
         if user != machine.user or call.as_other:
             yield PassedOver(f"{label} ({machine.shown(file)})", f"runs as {user}, whose keys are not yours")
             continue
