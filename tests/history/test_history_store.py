@@ -57,6 +57,36 @@ def test_what_is_recorded_can_be_read_again(history: History, told: list[str]) -
     assert told == []
 
 
+def test_a_host_whose_name_is_not_utf_8_is_kept_as_any_other(history: History, told: list[str]) -> None:
+    """ssh_config may be in Latin-1; what comes after it is kept, too."""
+    odd, other = event(0, "b\udcf6x"), event(1, "b\udcfcx")
+    history.record(odd)
+    history.record(other)
+    assert history.flush(WITHIN_S)
+    assert history.events() == [odd, other]
+    assert history.events("b\udcf6x") == [odd]
+    assert told == []
+
+
+def test_what_goes_wrong_with_one_event_does_not_end_the_history(
+    history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug of ours: it is logged, and the next event is kept."""
+    real = database.write
+
+    def broken(*_: object) -> None:
+        monkeypatch.setattr(database, "write", real)
+        raise ValueError
+
+    monkeypatch.setattr(database, "write", broken)
+    history.record(event(0))
+    assert history.flush(WITHIN_S)
+    assert "are lost" in caplog.text
+    history.record(event(1))
+    assert history.flush(WITHIN_S)
+    assert history.events() == [event(1)]
+
+
 def test_a_history_that_was_never_written_is_empty(history: History, path: Path) -> None:
     """Reading makes no file and starts no thread; nor does closing."""
     assert history.events() == []

@@ -48,7 +48,12 @@ class Row:
 def row(event: dict[str, Any]) -> Row:
     """Return the row of an event object; raises KeyError, TypeError or ValueError for what is none."""
     at = datetime.fromisoformat(event["at"]).timestamp()
-    return Row(at, event.get("host"), json.dumps(event, separators=(",", ":")))
+    return Row(at, _written(event.get("host")), json.dumps(event, separators=(",", ":")))
+
+
+def _written(host: str | None) -> str | None:
+    """Return a host's name as text that SQLite takes: a name in ssh_config need not be UTF-8."""
+    return None if host is None else str(host).encode(errors="backslashreplace").decode()
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
@@ -101,8 +106,9 @@ def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
             raise NewerSchema
         if version == 0:  # made, and not yet filled
             return []
+        name = _written(host)
         query = "SELECT body FROM event WHERE at >= ? AND (? IS NULL OR host = ?) ORDER BY at, id"
-        return [json.loads(body) for (body,) in db.execute(query, (since, host, host))]
+        return [json.loads(body) for (body,) in db.execute(query, (since, name, name))]
 
 
 def put_aside(path: Path) -> Path:

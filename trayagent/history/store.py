@@ -134,6 +134,8 @@ class History:
                 return self._carry_out(None, jobs)
             self._say_once(str(error))
             return None
+        except Exception:  # what one event did must not cost all that follow
+            log.exception("history: events are lost")
         return db
 
     def _begin_anew(self) -> bool:
