@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from trayagent.errors import TrayagentError
     from trayagent.history.outages import Outage, Sighting
 
 SCHEMA = 1
@@ -111,21 +112,43 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
     """Write the page whole or not at all: a reader may have the old one open."""
-    from pathlib import Path
+    import contextlib
 
     from trayagent.cli import when
-    from trayagent.errors import TrayagentError
     from trayagent.history.charts import Period
     from trayagent.history.page import page
 
-    file = Path(name).expanduser()
+    file = _file(name)
     fresh = file.with_name(f".{file.name}.new")
     text = page(hosts, found, Period(since, when.now()), when.lasted)
     try:
         fresh.write_text(text, encoding="utf-8", errors="replace")
         fresh.replace(file)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
-        title, hint = f"{file} cannot be written: {error.strerror}.", "Name a file in a folder of your own."
-        raise TrayagentError(title, code="unwritable", hint=hint) from error
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise _unwritable(str(file), error.strerror or str(error)) from error
     say(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")
+
+
+def _file(name: str) -> Path:
+    """Return the file of that name; raises TrayagentError for a folder, and for what names no file."""
+    from pathlib import Path
+
+    try:
+        file = Path(name).expanduser()
+        folder = not file.name or file.is_dir()
+    except RuntimeError as error:  # ~ of nobody
+        raise _unwritable(name, "there is no such home folder") from error
+    except OSError as error:
+        raise _unwritable(name, error.strerror or str(error)) from error
+    if folder:
+        raise _unwritable(name, "it is a folder" if name else "it names no file")
+    return file
+
+
+def _unwritable(name: str, why: str) -> TrayagentError:
+    from trayagent.errors import TrayagentError
+
+    hint = "Name a file in a folder of your own, as ~/outages.html."
+    return TrayagentError(f"{name or repr(name)} cannot be written: {why}.", code="unwritable", hint=hint)
