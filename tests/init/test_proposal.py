@@ -98,5 +98,7 @@ def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:
     of_system = "12:pids:/system.slice/t.service\n0::/system.slice/t.service\n"
     assert processes.unit_of(of_system) == "t.service"
     assert processes.disable("t.service", of_system, machine) == "sudo systemctl disable --now t.service"
+    escaped = processes.disable(r"t@web\x2d01.service", of_system, machine)
+    assert escaped == r"sudo systemctl disable --now 't@web\x2d01.service'"
     scope = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope\n"
     assert processes.unit_of(scope) == ""

@@ -127,6 +127,28 @@ def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
     assert one.active
 
 
+def test_what_starts_a_service_is_switched_off_with_it(machine: Machine) -> None:
+    """A timer, a path or a socket of its name would start it again; a template's stands for its instances."""
+    put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N a\n")
+    put(machine.home, ".config/systemd/user/b.timer", "[Timer]\nOnBootSec=1\n")
+    put(machine.root, "usr/lib/systemd/user/a.timer", "[Timer]\nOnBootSec=1\n")
+    put(machine.root, "etc/systemd/user/a.socket", "[Socket]\nListenStream=1\n")
+    put(machine.root, "etc/systemd/system/t@.path", "[Path]\nPathExists=/\n")
+    [one] = found(machine)
+    assert isinstance(one, Found)
+    assert one.switch_off == "systemctl --user disable --now a.timer a.socket a.service"
+    of_system = systemd.disable(machine, "t@x.service", system=True)
+    assert of_system == "sudo systemctl disable --now t@x.path t@x.service"
+
+
+def test_the_name_of_a_unit_can_be_pasted(machine: Machine) -> None:
+    """Its escapes are quoted: a shell would take the backslash away."""
+    put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %I\n")
+    [one] = found(machine, r"t@web\x2d01.service")
+    assert isinstance(one, Found)
+    assert one.switch_off == r"systemctl --user disable --now 't@web\x2d01.service'"
+
+
 @given(st.text(alphabet="[Service]\nExecStart=ssh -N\\'\"$%{};:@x2", max_size=80))
 def test_any_text_is_a_unit_or_refused(text: str) -> None:
     """Nothing but ValueError comes of it."""

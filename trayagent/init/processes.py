@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trayagent.init import systemd
 from trayagent.init.command_line import NotUnderstood, parse, program_of
 from trayagent.init.found import Found, Machine, autossh_only
 from trayagent.ssh.control_sockets import listening
@@ -134,9 +135,7 @@ def unit_of(cgroup: str) -> str:
 
 def disable(unit: str, cgroup: str, machine: Machine) -> str:
     """Return the command that ends the service of that control group for good."""
-    if f"/user@{machine.uid}.service/" in cgroup:
-        return f"systemctl --user disable --now {unit}"
-    return f"{'sudo ' if machine.uid != 0 else ''}systemctl disable --now {unit}"
+    return systemd.disable(machine, unit, system=f"/user@{machine.uid}.service/" not in cgroup)
 
 
 def _started_by_manager(process: Process) -> bool:

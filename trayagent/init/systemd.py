@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/sy
            "lib/systemd/system")  # fmt: skip
 _FOR_USERS = ("etc/systemd/user", "run/systemd/user", "usr/local/lib/systemd/user", "usr/lib/systemd/user")
 _CALLS_SSH = re.compile(r"\b(?:auto)?ssh\b")
+_STARTERS = ("timer", "path", "socket")
+"""Units that start the service of their own name: systemd.timer(5), systemd.path(5), systemd.socket(5)."""
 _EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec", "StartLimitBurst")
 
 
@@ -39,6 +42,24 @@ def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Fi
         wanted = _wanted(manager.folders)
         for name, path in sorted(_units(manager.folders, wanted | running).items()):
             yield from _unit(machine, manager, name, path, active=name in wanted or name in running)
+
+
+def disable(machine: Machine, name: str, *, system: bool) -> str:
+    """Return the command that ends a service for good, and what would only start it again."""
+    manager = _system_manager(machine) if system else _user_manager(machine)
+    sudo = ["sudo"] if system and machine.uid != 0 else []
+    systemctl = ["systemctl"] if system else ["systemctl", "--user"]
+    return shlex.join([*sudo, *systemctl, "disable", "--now", *_starters(manager.folders, name), name])
+
+
+def _starters(folders: tuple[Path, ...], name: str) -> list[str]:
+    stem = name.removesuffix(".service")
+    template = stem.partition("@")[0] + "@" if "@" in stem else stem
+    return [
+        f"{stem}.{kind}"
+        for kind in _STARTERS
+        if any(os.path.lexists(f / f"{each}.{kind}") for f in folders for each in (stem, template))
+    ]
 
 
 def _user_manager(machine: Machine) -> _Manager:
@@ -118,8 +139,6 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
     except ValueError as error:
         yield PassedOver(machine.shown(path), str(error))
         return
-    flag = "" if manager.system else " --user"
-    sudo = "sudo " if manager.system and machine.uid != 0 else ""
     for call in calls:
         if user not in {machine.user, str(machine.uid)} or call.as_other:
             why = f"runs as {'another user' if call.as_other else user}, whose keys are not yours"
@@ -135,7 +154,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
             autossh_only(call.env),
             _folder(unit, table, machine, manager),
             active=active or not any(key.startswith("Install.") for key in unit),
-            switch_off=f"{sudo}systemctl{flag} disable --now {name}",
+            switch_off=disable(machine, name, system=manager.system),
             extras=tuple(
                 f"{key}=" for key in _EXTRAS if unit.get(f"Service.{key}") or unit.get(f"Unit.{key}")
             ),
