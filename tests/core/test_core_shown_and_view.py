@@ -12,12 +12,13 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
 from trayagent.core.actions import Dial
+from trayagent.core.attempts import due_at
 from trayagent.core.failure import FailureKind
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState, Retry
 from trayagent.core.problems import CODES, Code, Problem
 from trayagent.core.shown import shown_state
-from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
+from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW, UNAUTHENTICATED_IN_ALL
 from trayagent.core.view import AgentFacts, view
 
 STATES: dict[Code, str] = {
@@ -198,6 +199,49 @@ def test_a_retry_that_is_due_says_when(story: Story) -> None:
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"], host["attempt"]) == ("waiting", "wall 1", 1)
     assert host["problem"] == {"code": "refused", "title": "it is refused", "hint": ""}
+
+
+def test_a_retry_says_when_also_while_other_hosts_take_all_the_logins(story: Story) -> None:
+    """Whether one of them will be through by then is not known, and the back-off ends no sooner."""
+    others = [f"other{number}" for number in range(UNAUTHENTICATED_IN_ALL)]
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "refused")
+    story.configured(wishes=dict.fromkeys(["web", *others], ALWAYS))
+    for number, other in enumerate(others):
+        story.resolved(other, server=f"203.0.113.{100 + number}")
+    assert all(story.host(other).attempt is not None for other in others)
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["next_retry"]) == ("waiting", "wall 1")
+    story.after(2)  # its turn has come, but not its place
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["next_retry"]) == ("waiting", None)
+
+
+@pytest.mark.parametrize("state", ["paused", "failed", "offline", "connected"])
+def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
+    """A time may lie ahead in any state; it is no promise where something else must happen first."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "control-path" if state == "failed" else "refused")
+    if state == "paused":
+        story.post(e.UserPause(story.t, ("web",)))
+    elif state == "offline":
+        story.network(NOTHING)
+    elif state == "connected":
+        story.found("web")
+        for _ in range(ATTEMPTS_PER_WINDOW):
+            story.post(e.UserReconnect(story.t, ("web",)))
+            story.fails("web", "refused")
+    due = due_at(story.host("web"), story.state.servers, story.t)
+    assert due is not None
+    assert due > story.t
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["next_retry"]) == (state, None)
 
 
 def test_a_full_measure_of_attempts_is_waited_for_and_says_until_when(story: Story) -> None:

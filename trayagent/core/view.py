@@ -147,7 +147,11 @@ def _control_path(host: Host) -> str | None:
 
 
 def _next_retry(host: Host, state: State, shown: Shown, now: float) -> float | None:
-    due = due_at(host, state.servers, now) if shown == "waiting" else None
+    if shown != "waiting":
+        return None
+    due = due_at(host, state.servers, now)
+    if due is None:  # while others are being connected, its own back-off is what is known
+        due = host.retry.at
     return due if due is not None and due > now else None
 
 
