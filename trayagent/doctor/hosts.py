@@ -40,8 +40,10 @@ def _unresolved(case: Case) -> Iterator[Finding]:
 def _late(case: Case) -> Iterator[Finding]:
     names = [name for name, error in case.unresolved.items() if error.code == LATE]
     if names:
-        title = f"ssh could not be asked in time about {len(names)} hosts, {names[0]} the first of them"
-        why = "Nothing else about them was checked."
+        one = len(names) == 1
+        which = names[0] if one else f"{len(names)} hosts, {names[0]} the first of them"
+        title = f"ssh could not be asked in time about {which}"
+        why = f"Nothing else about {'it' if one else 'them'} was checked."
         remedy = "See whether a Match exec in ssh_config is slow:"
         yield advice(LATE, title, why, remedy, f"time ssh -G {names[0]}")
 
