@@ -138,7 +138,8 @@ def _is_ours(command: Path) -> bool:
 
 
 def _next_number(to: Places) -> int:
-    return max((int(path.name.removeprefix("venv-")) for path in to.environments()), default=0) + 1
+    rests = [path.name.removeprefix("venv-") for path in to.environments()]
+    return max((int(rest) for rest in rests if rest.isdecimal()), default=0) + 1  # the fleet's are no numbers
 
 
 def _build(fresh: Path) -> None:

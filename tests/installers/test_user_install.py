@@ -247,3 +247,11 @@ def test_an_agent_of_the_service_manager_is_restarted_by_it(
     played_by(tmp_path, program, f'echo "$@" >>{tmp_path / "asked"}')
     assert user_install._restart_unit()
     assert (tmp_path / "asked").read_text() == asked
+
+
+def test_beside_the_environments_of_the_fleet_it_counts_its_own(user: User) -> None:
+    """The Ansible role uses the same folder, and names them by a checksum."""
+    to = user_install.places(user.env)
+    for name in ("venv-0123456789ab", "venv-2", "venv-10"):
+        (to.root / name).mkdir(parents=True)
+    assert user_install._next_number(to) == 11
