@@ -23,6 +23,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 DONE = "installed-whole"
 """A file in an environment that is complete; one without it was interrupted."""
 MARK = b"trayagent"
+LOGIN_MARK = b"Written by `trayagent install`; `trayagent uninstall` removes it."
 NO_AGENT = 3  # exit status of a command that found no agent
 PATIENCE_S = 30.0
 
@@ -38,6 +39,7 @@ class Places:
     root: Path
     command: Path
     extras: Mapping[str, Path]
+    login: tuple[Path, ...]
 
     @property
     def current(self) -> Path:
@@ -57,15 +59,27 @@ class Places:
 def places(env: Mapping[str, str] = os.environ) -> Places:
     """Return the places of this user."""
     home = Path(env.get("HOME") or Path.home())
-    chosen = Path(env.get("XDG_DATA_HOME", ""))
-    data = chosen if chosen.is_absolute() else home / ".local" / "share"
+    data = _folder(env, "XDG_DATA_HOME", home / ".local" / "share")
+    config = _folder(env, "XDG_CONFIG_HOME", home / ".config")
     extras = {
         "manual": data / "man" / "man1" / f"{NAME}.1",
         "bash": data / "bash-completion" / "completions" / NAME,
         "zsh": data / "zsh" / "site-functions" / f"_{NAME}",
         "fish": data / "fish" / "vendor_completions.d" / f"{NAME}.fish",
     }
-    return Places(data / NAME, home / ".local" / "bin" / NAME, extras)
+    units = config / "systemd" / "user"
+    login = (
+        units / "default.target.wants" / f"{NAME}.service",
+        units / f"{NAME}.service",
+        config / "autostart" / f"{NAME}.desktop",
+        home / "Library" / "LaunchAgents" / f"{NAME}.plist",
+    )
+    return Places(data / NAME, home / ".local" / "bin" / NAME, extras, login)
+
+
+def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
+    chosen = Path(env.get(name, ""))
+    return chosen if chosen.is_absolute() else usual
 
 
 def install(to: Places, *, login: bool) -> None:
@@ -108,18 +122,19 @@ def uninstall(to: Places) -> None:
     if not os.path.lexists(to.root) and not _is_ours(to.command):
         _say(f"{NAME} is not installed for this user.")
         return
-    if to.program.exists():
+    if _version(to.program):  # an upgrade of the system may have taken its Python away
         _run(to.program, "uninstall")
         if _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
             _run(to.program, "stop")
-    removed = [path for path in to.extras.values() if path.is_file() and MARK in path.read_bytes()]
+    marked = [(path, LOGIN_MARK) for path in to.login] + [(path, MARK) for path in to.extras.values()]
+    removed = [path for path, mark in marked if path.is_file() and mark in path.read_bytes()]
     removed += [to.command] if _is_ours(to.command) else []
     for path in removed:
         path.unlink()
-    shutil.rmtree(to.root)
-    _say("Removed:")
-    for path in (to.root, *removed):
-        _say(f"  {path}")
+    if os.path.lexists(to.root):
+        shutil.rmtree(to.root)
+        removed.insert(0, to.root)
+    _say("\n  ".join(["Removed:", *map(str, removed)]))
     _say("Your configuration (~/.config/trayagent) and history (~/.local/state/trayagent) stay.")
     _say("Connections that are up stay, too; end one: ssh -O exit HOST (or kill its ssh)")
 
@@ -183,12 +198,8 @@ def _extras(fresh: Path) -> dict[str, bytes]:
     completions = SOURCE / "installers" / "completions"
     python, maker = fresh / "bin" / "python", SOURCE / "installers" / "manual" / "make_manual.py"
     page = subprocess.run([str(python), "-P", str(maker)], capture_output=True, check=True).stdout
-    return {
-        "manual": page,
-        "bash": (completions / f"{NAME}.bash").read_bytes(),
-        "zsh": (completions / f"_{NAME}").read_bytes(),
-        "fish": (completions / f"{NAME}.fish").read_bytes(),
-    }
+    names = {"bash": f"{NAME}.bash", "zsh": f"_{NAME}", "fish": f"{NAME}.fish"}
+    return {"manual": page} | {shell: (completions / name).read_bytes() for shell, name in names.items()}
 
 
 def _start_at_login(to: Places, *, login: bool) -> None:
@@ -222,13 +233,11 @@ def _restart_unit() -> bool:
         steps = [["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/{NAME}"]]
     else:
         steps = [["systemctl", "--user", "is-active", unit], ["systemctl", "--user", "restart", unit]]
-    try:
-        return all(
-            subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
-            for words in steps
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        for words in steps:
+            subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=True)
+        return True
+    return False
 
 
 def _run(program: Path, *words: str, quiet: bool = False) -> int:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from installers import user_install
+from tests.installers.test_user_install import SCRIPT, User
+from trayagent.desktop.login import files
+from trayagent.desktop.login.linux_systemd import Systemd
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    """Return a user whose command leads to where the program would be."""
+    user = User(tmp_path)
+    user.command.parent.mkdir(parents=True)
+    user.command.symlink_to(user.root / "current" / "bin" / "trayagent")
+    return user
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("#!/gone/python3.11\n", id="its interpreter is gone"),
+        pytest.param("#!/bin/sh\nexit 1\n", id="its interpreter is a newer one, without its modules"),
+    ],
+)
+def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, script: str) -> None:
+    """As after an upgrade of the system: nothing tries to start it at login; what is not ours stays."""
+    program = user.root / "venv-1" / "bin" / "trayagent"
+    program.parent.mkdir(parents=True)
+    program.write_text(script)
+    program.chmod(0o755)
+    (user.root / "current").symlink_to("venv-1")
+    config = user.home / "conf"
+    unit = Systemd(config, user.home / "run", user.home)
+    unit.enable((str(user.command), "run"))
+    entry = config / "autostart" / "trayagent.desktop"
+    entry.parent.mkdir()
+    entry.write_text("[Desktop Entry]\nExec=/opt/mine/trayagent run\n")
+    done = user.run(SCRIPT, "--uninstall", XDG_CONFIG_HOME=str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(unit.path) in done.stdout
+    assert [path for path in user.home.rglob("*trayagent*") if path.is_file() or path.is_symlink()] == [entry]
+    assert not user.root.exists()
+
+
+def test_the_mark_of_what_starts_at_login_is_the_programs() -> None:
+    """The script cannot import it: it runs with the system's Python."""
+    assert files.MARK.encode() == user_install.LOGIN_MARK
+
+
+def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
+    """Somebody removed ~/.local/share/trayagent by hand."""
+    done = user.run(SCRIPT, "--uninstall")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(user.command) in done.stdout
+    assert not user.command.is_symlink()
+    assert f"  {user.root}\n" not in done.stdout
