@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,8 @@ class Places:
     command: Path
     extras: Mapping[str, Path]
     login: tuple[Path, ...]
+    config: Path
+    state: Path
 
     @property
     def current(self) -> Path:
@@ -59,22 +62,22 @@ class Places:
 def places(env: Mapping[str, str] = os.environ) -> Places:
     """Return the places of this user."""
     home = Path(env.get("HOME") or Path.home())
+    mac = home / "Library" / "Application Support" if sys.platform == "darwin" else None
     data = _folder(env, "XDG_DATA_HOME", home / ".local" / "share")
-    config = _folder(env, "XDG_CONFIG_HOME", home / ".config")
+    config = _folder(env, "XDG_CONFIG_HOME", mac or home / ".config")
+    state = _folder(env, "XDG_STATE_HOME", mac or home / ".local" / "state")
     extras = {
         "manual": data / "man" / "man1" / f"{NAME}.1",
         "bash": data / "bash-completion" / "completions" / NAME,
         "zsh": data / "zsh" / "site-functions" / f"_{NAME}",
         "fish": data / "fish" / "vendor_completions.d" / f"{NAME}.fish",
     }
-    units = config / "systemd" / "user"
-    login = (
-        units / "default.target.wants" / f"{NAME}.service",
-        units / f"{NAME}.service",
-        config / "autostart" / f"{NAME}.desktop",
-        home / "Library" / "LaunchAgents" / f"{NAME}.plist",
-    )
-    return Places(data / NAME, home / ".local" / "bin" / NAME, extras, login)
+    unit = config / "systemd" / "user" / f"{NAME}.service"
+    wanted = unit.parent / "default.target.wants" / unit.name
+    entry = config / "autostart" / f"{NAME}.desktop"
+    plist = home / "Library" / "LaunchAgents" / f"{NAME}.plist"
+    command, login = home / ".local" / "bin" / NAME, (wanted, unit, entry, plist)
+    return Places(data / NAME, command, extras, login, config / NAME, state / NAME)
 
 
 def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
@@ -106,8 +109,9 @@ def install(to: Places, *, login: bool) -> None:
     _say(f"  program      {fresh}, an environment of its own")
     _say(f"  manual       man {NAME}")
     _say("  completions  bash and fish in new shells; zsh with this in ~/.zshrc, before compinit:")
-    _say(f"               fpath=({to.extras['zsh'].parent} $fpath)")
-    _say(f"  undo         {_script()} --uninstall")
+    _say(f"               fpath=({shlex.quote(str(to.extras['zsh'].parent))} $fpath)")
+    script = SOURCE / "installers" / ("macos" if sys.platform == "darwin" else "linux") / "install.sh"
+    _say(f"  undo         {shlex.quote(str(script))} --uninstall")
     _start_at_login(to, login=login)
     _renew_agent(to, fresh)
     if str(to.command.parent) not in os.environ.get("PATH", "").split(os.pathsep):
@@ -135,8 +139,8 @@ def uninstall(to: Places) -> None:
         shutil.rmtree(to.root)
         removed.insert(0, to.root)
     _say("\n  ".join(["Removed:", *map(str, removed)]))
-    _say("Your configuration (~/.config/trayagent) and history (~/.local/state/trayagent) stay.")
-    _say("Connections that are up stay, too; end one: ssh -O exit HOST (or kill its ssh)")
+    _say(f"Your configuration ({to.config}) and history ({to.state}) stay.")
+    _say("Connections that are up stay, too; to end one, kill its ssh: ps x | grep ssh")
 
 
 def _refuse_strangers(to: Places) -> None:
@@ -164,9 +168,8 @@ def _build(fresh: Path) -> None:
     words = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", str(SOURCE)]
     done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        last = [
-            line for line in done.stderr.splitlines() if line.startswith("ERROR")
-        ] or done.stderr.splitlines()
+        lines = done.stderr.splitlines()
+        last = [line for line in lines if line.startswith("ERROR")] or lines
         raise InstallError("pip could not install it; what was there before is untouched.\n  "
                      + "\n  ".join(last[-3:])
                      + "\n  It needs the package index once: try again when you are online.")  # fmt: skip
@@ -247,10 +250,6 @@ def _run(program: Path, *words: str, quiet: bool = False) -> int:
     return subprocess.run([str(program), *words], stdout=aside, stderr=aside, check=False).returncode
 
 
-def _script() -> str:
-    return str(SOURCE / "installers" / ("macos" if sys.platform == "darwin" else "linux") / "install.sh")
-
-
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
@@ -290,9 +289,8 @@ def main() -> int:
         sys.stderr.write("install.sh: interrupted; run it again to complete it\n")
         return 130
     except (OSError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(
-            f"install.sh: {error}\n  Mend this and run it again, which completes what is half done.\n"
-        )
+        again = "Mend this and run it again, which completes what is half done."
+        sys.stderr.write(f"install.sh: {error}\n  {again}\n")
         return 1
     return 0
 

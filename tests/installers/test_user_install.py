@@ -255,3 +255,20 @@ def test_beside_the_environments_of_the_fleet_it_counts_its_own(user: User) -> N
     for name in ("venv-0123456789ab", "venv-2", "venv-10"):
         (to.root / name).mkdir(parents=True)
     assert user_install._next_number(to) == 11
+
+
+def test_what_it_says_to_type_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with a space, where the clone is and where the completions go; nothing is built here."""
+    monkeypatch.setattr(user_install, "SOURCE", Path("/my clones/trayagent"))
+    monkeypatch.setattr(user_install, "_build", lambda fresh: fresh.mkdir(parents=True))
+    monkeypatch.setattr(
+        user_install, "_extras", lambda _: dict.fromkeys(("manual", "bash", "zsh", "fish"), b"")
+    )
+    data = tmp_path / "my data"
+    to = user_install.places({"HOME": str(tmp_path), "XDG_DATA_HOME": str(data)})
+    user_install.install(to, login=False)
+    said = capsys.readouterr().out
+    assert f"fpath=('{data}/zsh/site-functions' $fpath)" in said
+    assert "'/my clones/trayagent/installers/" in said

@@ -58,3 +58,12 @@ def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
     assert str(user.command) in done.stdout
     assert not user.command.is_symlink()
     assert f"  {user.root}\n" not in done.stdout
+
+
+def test_what_stays_is_named_where_it_is(user: User, tmp_path: Path) -> None:
+    """Also where the user chose other folders; and no way to end a connection that may not work."""
+    chosen = {"XDG_CONFIG_HOME": str(tmp_path / "conf"), "XDG_STATE_HOME": str(tmp_path / "past")}
+    said = user.run(SCRIPT, "--uninstall", **chosen).stdout
+    assert f"({tmp_path}/conf/trayagent)" in said
+    assert f"({tmp_path}/past/trayagent)" in said
+    assert "ssh -O" not in said
