@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trayagent.agent import refusals
+from trayagent.agent.explaining import locked
 from trayagent.agent.leftovers import Leftovers
 from trayagent.agent.records import Begun, Records, remembered
 from trayagent.core.failure import Failure
@@ -15,6 +16,13 @@ from trayagent.core.hosts import Host, Retry
 from trayagent.core.problems import Problem
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
+
+
+@pytest.mark.parametrize(("key", "word"), [("/k/id", "/k/id"), ("/My Keys/id", "'/My Keys/id'")])
+def test_the_command_that_unlocks_a_key_can_be_pasted(key: str, word: str) -> None:
+    """Quoted where a shell would part it, and only there."""
+    hint = locked(Path(key), "web01", positive=True).problem.hint
+    assert hint == f"ssh-add {word}, then: trayagent reconnect web01. Or: trayagent login web01"
 
 
 def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:

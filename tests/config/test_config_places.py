@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trayagent.config import folders, places
-from trayagent.config.errors import UnsafeFolder
+from trayagent.config.errors import ConfigError, UnsafeFolder
+from trayagent.config.load import load
 
 
 def mode(path: Path) -> int:
@@ -109,6 +110,10 @@ def test_an_open_runtime_folder_is_refused_an_open_state_folder_closed(tmp_path:
     with pytest.raises(UnsafeFolder, match="open to other users") as caught:
         folders.make_private(str(run))
     assert caught.value.hint == f"Close it: chmod 700 {run}"
+    odd = run.rename(tmp_path / "my run")
+    with pytest.raises(UnsafeFolder) as caught:
+        folders.make_private(str(odd))
+    assert caught.value.hint == f"Close it: chmod 700 '{odd}'"
     folders.make_private(str(state), repair=True)
     assert mode(state) == 0o700
 
@@ -136,3 +141,13 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
     for repair in (False, True):
         with pytest.raises(UnsafeFolder, match="belongs to another user"):
             folders.make_private(str(folder), repair=repair)
+
+
+def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -> None:
+    """A path with a space stays one word."""
+    path = tmp_path / "my config.toml"
+    path.touch()
+    path.chmod(0o620)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.hint == f"Take the right away: chmod go-w '{path}'"

@@ -326,6 +326,8 @@ def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
     assert told["RunAtLoad"] is True
     assert told["KeepAlive"] == {"SuccessfulExit": False}
     assert told["AbandonProcessGroup"] is True
+    [note] = macos_launchd.LaunchAgent(tmp_path / "my home").notes()
+    assert note.endswith(f" '{tmp_path}/my home/Library/LaunchAgents/trayagent.plist'")
     assert agent.disable()
     assert not agent.disable()
     assert not agent.enabled()

@@ -57,6 +57,13 @@ def test_what_cannot_be_started_is_told(terminal: None) -> None:
         asyncio.run(sign_in("corp", ["/nowhere/vpn", "up"], terminal))
 
 
+def test_the_command_of_a_failure_can_be_pasted() -> None:
+    """A word with a space stays one word."""
+    with pytest.raises(TrayagentError) as caught:
+        asyncio.run(sign_in("corp", ["/nowhere/nmcli", "up", "Corp VPN"], None))
+    assert caught.value.hint == "Try it in a terminal: /nowhere/nmcli up 'Corp VPN'"
+
+
 def test_a_terminal_that_is_closed_is_no_success() -> None:
     """The window's end is the command's end, and is told as that."""
 

@@ -292,16 +292,18 @@ def test_a_socket_whose_path_is_too_long_is_a_problem(patient: Patient) -> None:
 @pytest.mark.parametrize("content", [b"no database" * 100, None])
 def test_a_history_that_cannot_be_read_is_named(patient: Patient, content: bytes | None) -> None:
     """Rubbish, and one of a newer trayagent; the command puts it aside."""
-    path = patient.state / "history.sqlite"
+    state = patient.folder / "my state"
+    state.mkdir(mode=0o700)
+    path = state / "history.sqlite"
     if content is None:
         with sqlite3.connect(path) as db:
             db.execute("PRAGMA user_version = 99")
         db.close()
     else:
         path.write_bytes(content)
-    found = patient.examine().one("history-unreadable", "advice", "files")
+    found = patient.examine(TRAYAGENT_STATE_DIR=str(state)).one("history-unreadable", "advice", "files")
     subprocess.run(shlex.split(found["lines"][0]), check=True)
-    assert "history-unreadable" not in patient.examine().ailing
+    assert "history-unreadable" not in patient.examine(TRAYAGENT_STATE_DIR=str(state)).ailing
 
 
 def test_large_files_are_named_with_their_size(patient: Patient) -> None:

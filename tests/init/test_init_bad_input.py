@@ -167,6 +167,16 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> No
     assert not list(folder.iterdir())
 
 
+def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
+    """A path with a space stays one word."""
+    folder = tmp_path / "my config"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(TrayagentError) as caught:
+        written.write(folder / "config.toml", "")
+    assert caught.value.hint == f"Take the right away: chmod go-w '{folder}'"
+
+
 def test_who_is_faster_wins(tmp_path: Path) -> None:
     """A configuration that appears while it is being written is not replaced, and no file is left."""
     place = tmp_path / "trayagent" / "config.toml"

@@ -120,10 +120,11 @@ def test_a_quote_that_never_ends_spoils_one_launch_agent_only(tmp_path: Path, wo
     """It is named, and the next one is found."""
     folder = tmp_path / "Library/LaunchAgents"
     folder.mkdir(parents=True)
-    for label, program in (("a", words), ("b", ["ssh", "-N", "g"])):
+    for label, program in (("a", words), ("my b", ["ssh", "-N", "g"])):
         (folder / f"{label}.plist").write_bytes(plistlib.dumps({"Label": label, "ProgramArguments": program}))
     broken, fine = launchd.find(machine(tmp_path))
     assert isinstance(broken, PassedOver)
     assert broken.where.startswith("a ")
     assert isinstance(fine, Found)
+    assert fine.switch_off == "launchctl bootout 'gui/1000/my b'; launchctl disable 'gui/1000/my b'"
     assert fine.words == ("ssh", "-N", "g")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,6 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
 def locked(key: Path, host: str, *, positive: bool) -> Failure:
     """Return the failure of a login that a key with a passphrase would have made."""
     # An ssh-agent tells nobody of a new key, so the person has to.
-    hint = f"ssh-add {key}, then: trayagent reconnect {host}. Or: trayagent login {host}"
+    hint = f"ssh-add {shlex.quote(str(key))}, then: trayagent reconnect {host}. Or: trayagent login {host}"
     problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
     return Failure(problem, "passphrase", positive=positive)

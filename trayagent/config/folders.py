@@ -62,7 +62,10 @@ def make_private(path: str, *, repair: bool = False) -> None:
     if is_open and repair:
         os.chmod(path, 0o700)
     elif is_open:
-        raise UnsafeFolder(f"The folder {path} is open to other users.", hint=f"Close it: chmod 700 {path}")
+        import shlex
+
+        hint = f"Close it: chmod 700 {shlex.quote(path)}"
+        raise UnsafeFolder(f"The folder {path} is open to other users.", hint=hint)
 
 
 _ELSEWHERE = "Set TRAYAGENT_RUNTIME_DIR or TRAYAGENT_STATE_DIR to a folder of your own."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import tomllib
 from pathlib import Path
@@ -76,7 +77,10 @@ def _refuse_danger(path: Path, found: os.stat_result) -> None:
 
 
 def _remedy(path: Path, why: str) -> str:
-    return f"Take the right away: chmod go-w {path}" if "written" in why else f"Own it: chown $USER {path}"
+    quoted = shlex.quote(str(path))
+    return (
+        f"Take the right away: chmod go-w {quoted}" if "written" in why else f"Own it: chown $USER {quoted}"
+    )
 
 
 def _syntax(message: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None)
     status, last = await (_without_terminal(words) if terminal is None else _at_terminal(words, terminal))
     if status:
         said = f": {last}" if last else f", with status {status}"
-        hint = f"Try it in a terminal: {' '.join(words)}"
+        hint = f"Try it in a terminal: {shlex.join(words)}"
         raise TrayagentError(f"Signing in to {vpn} failed{said}", code="sign-in-failed", hint=hint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,9 @@ def _look(places: Places) -> list[Finding]:
         title = f"What masters said has {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
         why = "These files lie in memory, and each grows as long as its master lives."
         remedy = "See what they complain about, and start the loudest anew: trayagent reconnect HOST"
-        found.append(advice("log-large", title, why, remedy, f"tail -n 3 {places.runtime_dir}/master-*.log"))
+        found.append(
+            advice("log-large", title, why, remedy, f"tail -n 3 {_quoted(places.runtime_dir)}/master-*.log")
+        )
     return found or [ok(f"history {_words(history)}, log {_words(log)}: {shown(places.state_dir)}")]
 
 
@@ -69,7 +72,9 @@ def _folders(places: Places) -> Iterator[Finding]:
             continue
         if not os.access(folder, os.W_OK | os.X_OK):
             title = f"The folder {folder} cannot be written"
-            yield problem("folder-unsafe", title, "The agent does not start.", "", f"chmod u+rwx {folder}")
+            yield problem(
+                "folder-unsafe", title, "The agent does not start.", "", f"chmod u+rwx {_quoted(folder)}"
+            )
 
 
 def _history(places: Places) -> Iterator[Finding]:
@@ -77,7 +82,7 @@ def _history(places: Places) -> Iterator[Finding]:
         History(places.history_db).events(since=_FAR_FUTURE)
     except HistoryUnreadable as error:
         why = "What happened is neither shown nor kept."
-        line = f"mv {places.history_db} {places.history_db}.old"
+        line = f"mv {_quoted(places.history_db)} {_quoted(places.history_db)}.old"
         yield advice("history-unreadable", error.title, why, error.hint, line)
 
 
@@ -91,7 +96,7 @@ def _full(places: Places) -> Iterator[Finding]:
         if free < LITTLE:
             title = f"Only {_words(free)} are free where {folder} is"
             why = "History, logs and records are lost when it is full, and no master can be recorded."
-            yield problem("disk-full", title, why, "Make room. See what takes it:", f"df -h {there}")
+            yield problem("disk-full", title, why, "Make room. See what takes it:", f"df -h {_quoted(there)}")
 
 
 def _size(folder: Path, prefix: str) -> int:
@@ -100,6 +105,10 @@ def _size(folder: Path, prefix: str) -> int:
         return sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith(prefix) and f.is_file())
     except OSError:
         return 0
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _words(size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
     except ValueError as error:
         yield PassedOver(f"{label} ({machine.shown(file)})", str(error))
         return
+    job_name = shlex.quote(f"{domain}/{label}")
     for call in calls:
         if user != machine.user or call.as_other:
             yield PassedOver(f"{label} ({machine.shown(file)})", f"runs as {user}, whose keys are not yours")
@@ -60,7 +62,7 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
             autossh_only(call.env),
             Path(str(job.get("WorkingDirectory") or "/")),
             active=not job.get("Disabled", False),
-            switch_off=f"{sudo}launchctl bootout {domain}/{label}; {sudo}launchctl disable {domain}/{label}",
+            switch_off=f"{sudo}launchctl bootout {job_name}; {sudo}launchctl disable {job_name}",
             extras=tuple(key for key in _EXTRAS if key in job),
         )
 

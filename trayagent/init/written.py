@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write(path: Path, text: str) -> None:
             raise TrayagentError(
                 f"The folder {folder} {why}: a configuration in it would be refused.",
                 code="config-error",
-                hint=f"Take the right away: chmod go-w {folder}",
+                hint=f"Take the right away: chmod go-w {shlex.quote(str(folder))}",
             )
         _write(path, text)
     except OSError as error:

@@ -83,12 +83,14 @@ def test_a_refusal_says_why_and_what_to_do(bus: Bus, kind: str, code: str) -> No
     async def body() -> None:
         async with scene(bus) as (manager, watched):
             fill(manager)
+            manager.profiles[VPN]["id"] = "$Corp VPN"
             manager.refusal = (f"{words.NAME}.{kind}", "no, thank you")
             with pytest.raises(TrayagentError) as caught:
-                await watched.source.activate("Corp VPN")
+                await watched.source.activate("$Corp VPN")
             assert caught.value.code == code
             assert code == "vpn-active" or "no, thank you" in caught.value.title
             assert "nmcli" in caught.value.hint
+            assert " '$Corp VPN'" in caught.value.hint  # as a shell takes it
 
     run(body())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class LaunchAgent:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the person should know besides."""
-        return (f"Start it now: launchctl bootstrap gui/$(id -u) {self.path}",)
+        return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)
 
 
 def plist(command: Sequence[str]) -> bytes:

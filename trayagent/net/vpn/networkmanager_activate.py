@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,12 +110,13 @@ def _missing(what: str) -> TrayagentError:
 
 
 def _refused(name: str, kind: str, text: str) -> TrayagentError:
+    quoted = shlex.quote(name)
     if kind == "ConnectionAlreadyActive":
         # A session that died at the server is active to NetworkManager still.
-        hint = f'If nothing behind it answers: nmcli connection down "{name}", then sign in again.'
+        hint = f"If nothing behind it answers: nmcli connection down {quoted}, then sign in again."
         title = f'VPN connection "{name}" is up already, or on its way'
         return TrayagentError(title, code="vpn-active", hint=hint)
     what = f'NetworkManager does not bring up "{name}": {text or kind}'
     return TrayagentError(
-        what, code="vpn-refused", hint=f'Try it by hand: nmcli --ask connection up "{name}"'
+        what, code="vpn-refused", hint=f"Try it by hand: nmcli --ask connection up {quoted}"
     )
