@@ -219,6 +219,36 @@ def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
     """)
 
 
+@pytest.mark.parametrize("away", [{"online": False}, {"paused": True}])
+def test_what_was_put_away_stays_so_through_a_change_of_network(away: dict[str, bool]) -> None:
+    """Snoozed or closed: without a network, under a pause and on the way back nobody knows whether it is solved."""
+    refused, gone = host("web", "needs-sign-in", "auth-denied"), host("web", "offline", "auth-denied")
+    trying = host("web", "connecting")
+    for put_away in (Desk.snoozes, Desk.closes):
+        desk = Desk().sees(refused).after(4)
+        put_away(desk, "auth-denied").after(6).sees(gone, **away).after(10).sees(trying).after(1)
+        desk.sees(refused).after(60)
+        withdrawn = "\n4 - auth-denied" if put_away is Desk.snoozes else "\n10 - auth-denied"
+        desk.expect("3 + auth-denied: web: sign-in needed | auth-denied" + withdrawn)
+        desk.sees(host("web")).after(1).sees(refused).after(4)
+        assert [line for line in desk.lines if "+" in line] == [
+            "85 + auth-denied: web: sign-in needed | auth-denied"
+        ]
+
+
+def test_a_mistake_in_the_configuration_is_nobodys_cause() -> None:
+    """Who waits for a jump host in vain is missed all the same."""
+    lost = host("web", "waiting", "jump-host-failed")
+    desk = Desk().sees(host("web")).after(1).sees(lost, rejected="line 3").after(60)
+    desk.expect(
+        """
+        2 + configuration-rejected: The configuration has a mistake | line 3
+        The one before it stays in force.
+        31 + lost: web: connection lost | jump-host-failed
+        """
+    )
+
+
 def test_a_closed_message_comes_back_only_with_news() -> None:
     """Another host, or for who must act another word; not the same again, not a name less."""
     refused = [host(n, "needs-sign-in", "auth-denied", title=f"{n} refused") for n in "abc"]

@@ -77,7 +77,7 @@ def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | Non
 def _without_jumpers(found: list[Finding], hosts: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Leave out who only waits for a jump host, while some other host has a trouble that may be the cause."""
     through = {h["name"] for h in hosts if _code(h) == "jump-host-failed"}
-    others = [f for f in found if f.subject not in through and f.code != "vpn-needs-sign-in"]
+    others = [f for f in found if f.hosts and f.subject not in through and f.code != "vpn-needs-sign-in"]
     return [f for f in found if f.subject not in through or f.code != "lost"] if others else found
 
 

@@ -25,6 +25,18 @@ Subject = tuple[str, str]
 """(code, subject): one occurrence of a problem."""
 
 
+# In these a host tells what is wrong with it, or that nothing is; in the others it is on its way, or cannot.
+_SETTLED = frozenset({"connected", "idle", "needs-sign-in", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """A message that is quiet until a time."""
+
+    message: Message
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What the registry knows of the past; times are those given to `step`, in seconds."""
@@ -36,9 +48,9 @@ class Memory:
     quiet: Mapping[Subject, float] = field(default_factory=dict)
     """Until when a problem that was told and ended is not told again."""
     shown: Mapping[str, Message] = field(default_factory=dict)
-    closed: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
-    """Messages that the person or time took from the screen, and what they were about."""
-    snoozed: Mapping[str, float] = field(default_factory=dict)
+    closed: Mapping[str, Message] = field(default_factory=dict)
+    """Messages that the person or time took from the screen."""
+    snoozed: Mapping[str, Snoozed] = field(default_factory=dict)
     was_up: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     """Hosts whose loss was told and that are not back."""
@@ -60,13 +72,14 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
     found = findings(view, memory.was_up)
     since = {_subject(f): memory.since.get(_subject(f), now) for f in found}
     keys = {key_of(f) for f in found}
-    snoozed = {key: until for key, until in memory.snoozed.items() if until > now and key in keys}
+    hidden = _hidden(memory, view)
+    snoozed = {k: s for k, s in memory.snoozed.items() if s.until > now and k in keys | hidden}
+    closed = {key: message for key, message in memory.closed.items() if key in keys | hidden}
     due = {s: max(t + WARNINGS[s[0]].visible_after_s, memory.quiet.get(s, t)) for s, t in since.items()}
 
     told = [f for f in found if due[_subject(f)] <= now and key_of(f) not in snoozed and notify != "none"]
     wanted = messages(told)
-    closed_now = {key: about for key, about in memory.closed.items() if key in wanted}
-    new = [m for key, m in wanted.items() if memory.shown.get(key) != m and not _seen(m, closed_now)]
+    new = [m for key, m in wanted.items() if memory.shown.get(key) != m and not _seen(m, closed)]
     new_keys = {message.key for message in new}
 
     up = frozenset(h["name"] for h in view["hosts"] if h["state"] == "connected")
@@ -76,13 +89,13 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
         told=frozenset(_subject(f) for f in told),
         quiet=_quiet(memory, since, now),
         shown=wanted,
-        closed={key: about for key, about in closed_now.items() if key not in new_keys},
+        closed={key: message for key, message in closed.items() if key not in new_keys},
         snoozed=snoozed,
         was_up=(memory.was_up | up) & _cared_for(view),
         lost=((memory.lost | {f.subject for f in told if f.code == "lost"}) & _cared_for(view)) - up,
         recoveries={h["name"]: h["recoveries"] for h in view["hosts"]},
     )
-    later = [t for t in (*due.values(), *snoozed.values()) if now < t < float("inf")]
+    later = [t for t in (*due.values(), *(s.until for s in snoozed.values())) if now < t < float("inf")]
     return Step(
         after,
         (*new, back_again(back)) if back else tuple(new),
@@ -93,28 +106,38 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
 
 def snooze(memory: Memory, key: str, now: float) -> Memory:
     """Return the memory after "Snooze": this cause is quiet for an hour, or until it is solved."""
-    return replace(memory, snoozed={**memory.snoozed, key: now + SNOOZE_S})
+    if key not in memory.shown:
+        return memory
+    return replace(memory, snoozed={**memory.snoozed, key: Snoozed(memory.shown[key], now + SNOOZE_S)})
 
 
 def closed(memory: Memory, key: str) -> Memory:
     """Return the memory after a message left the screen: it is not told again about the same."""
     if key not in memory.shown:
         return memory
-    return replace(memory, closed={**memory.closed, key: memory.shown[key].about})
+    return replace(memory, closed={**memory.closed, key: memory.shown[key]})
 
 
 def _subject(finding: Finding) -> Subject:
     return finding.code, finding.subject
 
 
-def _seen(message: Message, closed_now: Mapping[str, frozenset[tuple[str, str]]]) -> bool:
+def _hidden(memory: Memory, view: View) -> set[str]:
+    """Return the keys of what the person put away and of which the view tells nothing now: it may go on."""
+    away = view["agent"]["paused"] or not view["network"]["online"]
+    moving = {host["name"] for host in view["hosts"] if host["state"] not in _SETTLED}
+    put_away = {**memory.closed, **{key: snoozed.message for key, snoozed in memory.snoozed.items()}}
+    return {key for key, message in put_away.items() if away or moving.intersection(message.hosts)}
+
+
+def _seen(message: Message, closed: Mapping[str, Message]) -> bool:
     """Report whether the person has put this message away, and it tells nothing new.
 
     New is another subject, and where the person has to act also another word about one.
     """
-    if message.key not in closed_now:
+    if message.key not in closed:
         return False
-    known = closed_now[message.key]
+    known = closed[message.key].about
     if message.stays:
         return message.about <= known
     return {subject for subject, _ in message.about} <= {subject for subject, _ in known}
