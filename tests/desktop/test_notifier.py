@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -180,6 +181,31 @@ def test_a_server_that_died_is_told_again_when_it_is_back(desk: Desk) -> None:
             await until(lambda: not shows._tasks, "all told")
             assert [told[1] for _, told in again.shown] == ["Sign in to VPN corp"]
             again.leave()
+
+    run(body())
+
+
+def all_told(shows: Notifier, server: FakeServer, number: int) -> bool:
+    """Report whether the server was told so many times, and nothing is under way."""
+    return len(server.shown) == number and not shows._tasks
+
+
+def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
+    """A second recovery in the same words, while the server still has the first; what stays is told once."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, _):
+            back = Message("back", "web: connected again", "", passing=True)
+            for number, message in enumerate((back, SIGN_IN, back), 1):
+                shows.show(message)
+                await until(partial(all_told, shows, server, number), "told")
+            shows.show(SIGN_IN)
+            assert not shows._tasks
+            assert [told[1] for _, told in server.shown].count(back.title) == 2
+            assert [told[1] for _, told in server.shown].count(SIGN_IN.title) == 1
+            assert len({number for number, _ in server.shown}) == 2
+            server.leave()
 
     run(body())
 

@@ -43,6 +43,8 @@ class Notifier:
         self._invoked, self._closed, self._program, self._late_s = invoked, closed, program, late_s
         self._activation = activation
         self._wanted: dict[str, Message] = {}
+        self._again: set[str] = set()
+        """Passing messages that are to be told though the same was told before."""
         self._told: dict[str, Message] = {}
         """What the server was told last under each key, on the screen or closed since."""
         self._ids: dict[str, int] = {}
@@ -53,13 +55,16 @@ class Notifier:
         self._server: Server | None = None
 
     def show(self, message: Message) -> None:
-        """Show this under its key, in place of what was there; the same again does nothing."""
+        """Show this under its key, in place of what was there; the same again does nothing, unless it is passing."""
         self._wanted[message.key] = message
+        if message.passing:
+            self._again.add(message.key)
         self._tend(message.key)
 
     def withdraw(self, key: str) -> None:
         """Take what was shown under the key away; one that is not there is no error."""
         self._wanted.pop(key, None)
+        self._again.discard(key)
         self._tend(key)
 
     async def on_bus(self, connection: Connection) -> None:
@@ -97,16 +102,20 @@ class Notifier:
         self._tasks.clear()
         for key in [k for k, m in self._wanted.items() if m.passing and k in self._told]:
             del self._wanted[key]
+        self._again.intersection_update(self._wanted)
         self._told.clear()
         self._ids.clear()
         self._early.clear()
 
     def _tend(self, key: str) -> None:
-        if self._server is None or key in self._tasks or self._wanted.get(key) == self._told.get(key):
+        if self._server is None or key in self._tasks or not self._is_due(key):
             return
         work = self._bring_about(self._server, key)
         self._tasks[key] = task = asyncio.get_running_loop().create_task(work, name=f"message: {key}")
         task.add_done_callback(self._tended)
+
+    def _is_due(self, key: str) -> bool:
+        return key in self._again or self._wanted.get(key) != self._told.get(key)
 
     def _tended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -117,7 +126,9 @@ class Notifier:
         loop = asyncio.get_running_loop()
         late = loop.call_later(self._late_s, self._complain, "the notification server does not answer")
         try:
-            while (message := self._wanted.get(key)) != self._told.get(key):
+            while self._is_due(key):
+                self._again.discard(key)
+                message = self._wanted.get(key)
                 try:
                     await self._tell(server, key, message)
                     self.problem = None
