@@ -69,7 +69,7 @@ class FakeWatcher(ServiceInterface):
     def __init__(self, *, refuses: int = 0, host: Any = True) -> None:
         super().__init__(self.NAME)
         self.refuses, self.host, self.registered = refuses, host, list[str]()
-        self.asked = 0
+        self.asked = self.looked = 0
 
     async def take(self, address: str) -> "FakeWatcher":
         """Connect and own the watcher's name."""
@@ -84,6 +84,7 @@ class FakeWatcher(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def IsStatusNotifierHostRegistered(self) -> DBusBool:  # noqa: D102, N802  # the specification's name
+        self.looked += 1
         return self.host  # type: ignore[no-any-return]  # a malformed one on purpose
 
     @dbus_method()
@@ -95,6 +96,10 @@ class FakeWatcher(ServiceInterface):
 
     @dbus_signal()
     def StatusNotifierHostRegistered(self) -> None:  # noqa: D102, N802
+        pass
+
+    @dbus_signal()
+    def StatusNotifierHostUnregistered(self) -> None:  # noqa: D102, N802
         pass
 
     @dbus_signal()

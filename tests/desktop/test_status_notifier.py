@@ -298,6 +298,28 @@ def test_a_watcher_without_a_panel_is_a_problem_until_one_comes(
     run(body())
 
 
+def test_one_panel_of_several_may_leave(desk: Desk) -> None:
+    """As long as another one shows the icon nothing is wrong; when the last is gone it is told."""
+
+    async def body() -> None:
+        watcher = await FakeWatcher().take(desk.bus())
+        async with on_the_bus(desk) as (tray, _):
+            tray.show(look())
+            await until(lambda: tray.problem is None, "shown")
+            looked = watcher.looked
+            watcher.StatusNotifierHostUnregistered()
+            await until(lambda: watcher.looked > looked, "the watcher is asked")
+            assert tray.problem is None
+            watcher.host = False
+            watcher.StatusNotifierHostUnregistered()
+            await until(lambda: "shows nothing yet" in (tray.problem or ""), "the last one left")
+            watcher.StatusNotifierHostRegistered()
+            await until(lambda: tray.problem is None, "one came")
+            watcher.leave()
+
+    run(body())
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
     """It cannot say whether it shows icons; the icon is registered all the same."""

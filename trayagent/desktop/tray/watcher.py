@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from functools import partial
 from typing import Any
 
 from trayagent.desktop.connection import BusCallError, Call, Connection
@@ -39,19 +38,18 @@ class Registration:
         # such a name besides the connection, and where that is answered late it drops the icon (seen with 46-1).
         self._name = connection.bus.unique_name or ""
         self._task: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Register with each watcher that comes. Raises BusCallError."""
-        for member, problem in (
-            ("StatusNotifierHostRegistered", None),
-            ("StatusNotifierHostUnregistered", NO_HOST),
-        ):
-            await self._connection.listen(WATCHER, WATCHER, member, "", partial(self._host_is, problem))
+        await self._connection.listen(WATCHER, WATCHER, "StatusNotifierHostRegistered", "", self._host_came)
+        await self._connection.listen(WATCHER, WATCHER, "StatusNotifierHostUnregistered", "", self._host_went)
         await self._connection.listen(WATCHER, WATCHER, "StatusNotifierItemUnregistered", "s", self._dropped)
         await self._connection.watch_name(WATCHER, self._watcher_is)
 
     def stop(self) -> None:
         """Stop trying."""
+        self._look_no_more()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -74,9 +72,26 @@ class Registration:
             self.problem = DROPPED
             self._begin(self._pause_s())
 
-    def _host_is(self, problem: str | None, _: list[object]) -> None:
+    def _host_came(self, _: list[object]) -> None:
+        self._look_no_more()
         if self._task is None or self._task.done():  # before that, the answer says it
-            self.problem = problem
+            self.problem = None
+
+    def _host_went(self, _: list[object]) -> None:
+        """Ask whether any is left, for there may be several panels."""
+        self._look_no_more()
+        if self._task is None or not self._task.done():
+            return
+        self._look = asyncio.get_running_loop().create_task(self._see(), name="tray hosts")
+        self._look.add_done_callback(self._ended)
+
+    def _look_no_more(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    async def _see(self) -> None:
+        self.problem = await self._why_unseen()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
