@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import plistlib
 import re
@@ -238,18 +239,74 @@ def test_a_relative_config_home_counts_for_nothing(env: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("manager")
-def test_the_packages_unit_counts_and_is_switched_off_as_ours(env: dict[str, str]) -> None:
-    """`systemctl --user enable` links it; `uninstall` takes the link away, `install` puts our unit in its place."""
+def test_the_packages_unit_counts_and_is_switched_off_as_ours(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`systemctl --user enable` links it; `uninstall` takes the link away, `install` puts our unit in its place.
+
+    With the package gone the link starts nothing, and is cleared away all the same.
+    """
+    packaged = tmp_path / "packaged.service"
+    packaged.touch()
+    monkeypatch.setattr(linux_systemd, "PACKAGED", packaged)
     link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
     link.parent.mkdir(parents=True)
-    link.symlink_to("/usr/lib/systemd/user/trayagent.service")
+    link.symlink_to(packaged)
     assert login.enabled(env)
     assert login.disable(env).changed
     assert not link.is_symlink()
     assert not login.enabled(env)
-    link.symlink_to("/usr/lib/systemd/user/trayagent.service")
+    link.symlink_to(packaged)
+    packaged.unlink()
+    assert not login.enabled(env)
+    assert login.disable(env).changed
+    link.symlink_to(packaged)
     assert login.enable(COMMAND, env).changed
     assert link.readlink() == unit_of(env)
+
+
+def test_what_another_user_keeps_to_himself_is_no_manager_of_ours(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After su the runtime folder may still be the first user's."""
+
+    def closed(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "is_socket", closed)
+    assert login.enable(COMMAND, env).paths == (entry_of(env),)
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_link_that_cannot_be_removed_is_told(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name and with the reason, not by a traceback."""
+    login.enable(COMMAND, env)
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.is_symlink():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(
+        TrayagentError, match=r"default\.target\.wants/trayagent\.service cannot be removed: Perm"
+    ):
+        login.disable(env)
+
+
+@pytest.mark.usefixtures("manager")
+def test_the_manager_is_asked_by_its_own_socket(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever bus this session has: under sudo or su it is somebody else's."""
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+    note = tmp_path / "bus"
+    (tmp_path / "bin" / "systemctl").write_text(
+        f'#!/bin/sh\necho "${{DBUS_SESSION_BUS_ADDRESS-none}}" >> {note}\n'
+    )
+    login.enable(COMMAND, env)
+    assert set(note.read_text().split()) == {"none"}
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:

@@ -39,11 +39,16 @@ def remove(path: Path) -> bool:
     """Let there be no such file of ours, and return whether there was one; raises TrayagentError."""
     if not is_ours(path):
         return False
+    unlink(path)
+    return True
+
+
+def unlink(path: Path) -> None:
+    """Let there be no such file or link; raises TrayagentError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot("removed", path, error) from error
-    return True
 
 
 def read(path: Path) -> bytes | None:

@@ -64,12 +64,15 @@ class Systemd:
 
     def works(self) -> bool:
         """Report whether this user's manager runs: it listens here."""
-        return (self._runtime / "systemd" / "private").is_socket()
+        try:
+            return (self._runtime / "systemd" / "private").is_socket()
+        except OSError:  # another user's folder, as after su
+            return False
 
     def enabled(self) -> bool:
         """Report whether the manager starts the unit at login."""
         ours = files.is_ours(self.path) and self._link.exists()
-        return ours or self._leads_to(PACKAGED)
+        return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
 
     def enable(self, command: Sequence[str]) -> bool:
         """Start at login from now on; return whether that is news. Raises TrayagentError."""
@@ -83,7 +86,7 @@ class Systemd:
         """Start at login no longer; return whether that is news. A running agent goes on."""
         removed = files.remove(self.path)
         if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
-            self._link.unlink(missing_ok=True)
+            files.unlink(self._link)
             removed = True
         if removed:
             self._reload()
