@@ -6,6 +6,7 @@ It sends the signals of a connection's life in the order in which NetworkManager
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from dbus_fast import Message, MessageType, Variant
@@ -46,6 +47,10 @@ class FakeNetworkManager:
         self.deactivated: list[list[Any]] = []
         self.refusal: tuple[str, str] | None = None
         self.asked = 0
+        self.stubborn = False
+        """Set: what is to be taken down stays."""
+        self.dies_at: tuple[str, Callable[[], None]] | None = None
+        """A member, and what kills the bus before it is answered."""
         self.objects[words.ROOT, words.NAME] = {
             "Connectivity": 4, "PrimaryConnection": LAN, "ActiveConnections": [LAN], "Devices": [DEVICE],
         }  # fmt: skip
@@ -148,6 +153,9 @@ class FakeNetworkManager:
             return False
         self.asked += 1
         path = message.path or ""
+        if self.dies_at is not None and message.member == self.dies_at[0]:
+            self.dies_at[1]()
+            return True
         match message.member:
             case "GetAll" if (found := self.objects.get((path, message.body[0]))) is not None:
                 return Message.new_method_return(message, "a{sv}", [variants(found)])
@@ -159,7 +167,8 @@ class FakeNetworkManager:
             case "DeactivateConnection":
                 self.deactivated.append(message.body)
                 active = self.objects[words.ROOT, words.NAME]
-                left = [p for p in active["ActiveConnections"] if p != message.body[0]]
+                stays = self.stubborn
+                left = [p for p in active["ActiveConnections"] if p != message.body[0] or stays]
                 asyncio.get_running_loop().call_later(0.1, active.update, {"ActiveConnections": left})
                 return Message.new_method_return(message)
             case "ActivateConnection" if self.refusal is None:

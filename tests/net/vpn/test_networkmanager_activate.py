@@ -8,6 +8,7 @@ from tests.net.test_linux_logind import Bus, run
 from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CORP, FakeNetworkManager
 from trayagent.errors import TrayagentError
+from trayagent.net.vpn import networkmanager_activate
 from trayagent.net.vpn import networkmanager_words as words
 
 HOME, VPN, WG = (f"{words.SETTINGS}/{n}" for n in (1, 2, 3))
@@ -52,6 +53,39 @@ def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> 
             assert manager.activated == [[VPN, "/", "/"]]
             await watched.source.activate("Guard", anew=True)
             assert len(manager.deactivated) == 1
+
+    run(body())
+
+
+def test_one_that_does_not_go_down_is_told_as_that(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NetworkManager answers; the plug-in hangs. Nothing is brought up beside it."""
+    monkeypatch.setattr(networkmanager_activate, "DOWN_S", 0.2)
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            manager.stubborn = True
+            path = f"{words.ACTIVE_PATHS}1"
+            manager.objects[path, words.ACTIVE] = {"Uuid": CORP}
+            manager.objects[words.ROOT, words.NAME]["ActiveConnections"] = [path]
+            with pytest.raises(TrayagentError, match='"Corp VPN" does not go down') as error:
+                await watched.source.activate("Corp VPN", anew=True)
+            assert "nmcli connection down 'Corp VPN'" in error.value.hint
+            assert manager.activated == []
+
+    run(body())
+
+
+def test_a_bus_that_dies_while_the_profiles_are_read_is_told(bus: Bus) -> None:
+    """Between the list and what it lists."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            fill(manager)
+            manager.dies_at = "GetSettings", bus.stop
+            with pytest.raises(TrayagentError, match="does not list its connections") as error:
+                await watched.source.activate("Corp VPN")
+            assert error.value.code == "networkmanager-missing"
 
     run(body())
 

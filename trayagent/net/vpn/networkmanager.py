@@ -196,6 +196,7 @@ class NetworkManager:
         self._asking = None
         self._teller.put_off()
         self._teller.news()
+        self._ask()  # what came after its last look
 
     def _facts(self) -> ManagerFacts | None:
         if self._picture is None:

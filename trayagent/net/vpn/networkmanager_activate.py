@@ -34,9 +34,9 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
         raise _missing("NetworkManager is not running")
     try:
         (paths,) = await bus.ask(words.SETTINGS, f"{words.NAME}.Settings", "ListConnections")
+        found = [await _profile(bus, path) for path in paths]
     except (DBusError, TimeoutError, EOFError, OSError, ValueError) as e:
         raise _missing(f"NetworkManager does not list its connections: {e}") from e
-    found = [await _profile(bus, path) for path in paths]
     return [profile for profile in found if profile is not None]
 
 
@@ -71,9 +71,13 @@ async def _take_down(bus: Bus, profile: Profile) -> None:
     for path in await _active(bus, profile):
         with contextlib.suppress(DBusError):  # it ended by itself meanwhile
             await bus.ask(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
-    async with asyncio.timeout(DOWN_S):
-        while await _active(bus, profile):  # noqa: ASYNC110  # after a click, and over in a moment
-            await asyncio.sleep(_POLL_S)
+    until = asyncio.get_running_loop().time() + DOWN_S
+    while await _active(bus, profile):
+        if asyncio.get_running_loop().time() > until:
+            hint = f"Try it by hand: nmcli connection down {shlex.quote(profile.name)}, then sign in again."
+            title = f'VPN connection "{profile.name}" does not go down'
+            raise TrayagentError(title, code="vpn-refused", hint=hint)
+        await asyncio.sleep(_POLL_S)
 
 
 async def _active(bus: Bus, profile: Profile) -> list[str]:
