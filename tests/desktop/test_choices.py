@@ -87,6 +87,17 @@ def test_a_clicks_token_reaches_what_it_starts(
     assert note.read_text() == "of this click\n"
 
 
+def test_a_configuration_that_cannot_be_begun_is_said(tmp_path: Path) -> None:
+    """Where its folder would be is a file."""
+    (tmp_path / "file").touch()
+    choices = choices_of(tmp_path)
+    choices._configuration = tmp_path / "file" / "config.toml"
+    with pytest.raises(
+        TrayagentError, match=r"file/config\.toml cannot be made: (File exists|Not a directory)"
+    ):
+        asyncio.run(choices.carry_out(EditConfiguration()))
+
+
 def test_an_address_that_nothing_opens_is_given_to_the_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,13 +21,15 @@ from tests.desktop.test_menu import host, problem, view, vpn
 from trayagent.desktop.choices import Choices
 from trayagent.desktop.desk import SETTLED_S, Desk
 
+EMFILE = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
 
 
 class Door:
     """An agent that shows one view, and remembers what it was asked."""
 
-    def __init__(self, seen: Any) -> None:
+    def __init__(self, seen: Any, error: Exception | None = None) -> None:
+        self.error = error
         self.seen, self.asked, self.said = seen, list[tuple[str, Any]](), list[tuple[str, str]]()
         self.push: Callable[[Any], None] = lambda _: None
 
@@ -49,6 +53,8 @@ class Door:
 
     async def request(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         """Note it."""
+        if self.error is not None:
+            raise self.error
         self.asked.append((op, args))
         return {}
 
@@ -64,11 +70,12 @@ async def shown(
     seen: Any,
     words: tuple[str, ...] | None = None,
     env: Mapping[str, str] = NO_PROGRAMS,
+    error: Exception | None = None,
 ) -> AsyncIterator[tuple[Door, Panel, FakeServer]]:
     """Show a view on a private bus; yield the agent's side, the panel's and the messages'."""
     address = desktop.bus()
     watcher, server = await FakeWatcher().take(address), await FakeServer().take(address)
-    door = Door(seen)
+    door = Door(seen, error)
     choices = Choices(
         door.request,
         quit_=lambda: None,
@@ -109,6 +116,18 @@ def test_a_choice_that_cannot_be_carried_out_is_said(desk: Desktop, tmp_path: Pa
             title, text = server.shown[0][1][1:3]
             assert "noterm" in title
             assert "xterm" in text
+
+    run(body())
+
+
+def test_a_choice_that_goes_wrong_in_a_way_nobody_thought_of_is_said(desk: Desktop, tmp_path: Path) -> None:
+    """A click without any effect is worse than a bare reason."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web")), error=EMFILE) as (_, panel, server):
+            await choose(panel, "Reconnect")
+            await until(lambda: server.shown, "the message")
+            assert server.shown[0][1][1] == "That could not be done: Too many open files."
 
     run(body())
 

@@ -78,6 +78,7 @@ def make_desk(
     stop: Callable[[], None],
 ) -> Desk:
     """Return the desk, wired; the desktop's libraries are imported here, for `--no-tray` does without."""
+    from trayagent.config.places import unusual
     from trayagent.desktop.choices import Choices
     from trayagent.desktop.desk import Desk
     from trayagent.desktop.login import disable, enable, enabled, own_command
@@ -87,7 +88,7 @@ def make_desk(
 
     def start_at_login(on: bool) -> None:
         if on:
-            enable(own_command())
+            enable(own_command(unusual(configuring.path)))
         else:
             disable()
 

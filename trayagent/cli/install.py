@@ -8,7 +8,6 @@ from trayagent.cli.out import clean, say
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
 
@@ -34,9 +33,11 @@ def add(commands: Any) -> None:
 
 def install(args: argparse.Namespace) -> int:
     """Start at login; say what was written, and how to undo it."""
+    from trayagent.config import places
     from trayagent.desktop import login
 
-    outcome = login.enable(login.own_command(_unusual_config(args.config)))
+    chosen = places.unusual(places.find(args.config).config_file)
+    outcome = login.enable(login.own_command(chosen))
     written = ", ".join(clean(str(path)) for path in outcome.paths)
     already = "" if outcome.changed else " already"
     say(f"Starts at login{already}: {written} (undo: trayagent uninstall)")
@@ -53,14 +54,3 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
     say(f"Starts at login no longer: removed {removed}" if removed else "Did not start at login.")
     return 0
-
-
-def _unusual_config(given: str | None) -> Path | None:
-    """Return the configuration file where the agent would not find it by itself at login."""
-    import os
-
-    from trayagent.config import places
-
-    at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
-    found = places.find(given).config_file
-    return found if found != places.find(env=at_login).config_file else None

@@ -57,6 +57,12 @@ def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> Plac
     )
 
 
+def unusual(config_file: Path) -> Path | None:
+    """Return the configuration file if the agent would not find it by itself at login, else None."""
+    at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
+    return config_file if config_file != find(env=at_login).config_file else None
+
+
 def prepare(places: Places) -> None:
     """Create the runtime and the state folder, 0700; raises UnsafeFolder."""
     folders.make_private(str(places.runtime_dir))

@@ -125,9 +125,7 @@ class Choices:
 
     async def _edit(self) -> None:
         if not self._configuration.exists():
-            self._configuration.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._configuration.touch(mode=0o600)
-            self._configuration.write_text(_NEW_CONFIGURATION)
+            _begin(self._configuration)
         env = await self._env()
         editor = env.get("VISUAL") or env.get("EDITOR")
         if editor is not None and shutil.which(editor):
@@ -136,12 +134,29 @@ class Choices:
         await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
 
 
+def _begin(path: Path) -> None:
+    """Make a configuration to edit; raises TrayagentError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(_NEW_CONFIGURATION)
+    except OSError as error:
+        title = f"{path} cannot be made: {error.strerror}."
+        raise TrayagentError(title, hint="Make its folder yourself, and try again.") from error
+
+
 async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
     """Let the desktop open an address or a file; open(1) takes -t for its text editor."""
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
         raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
-    if status := await start([opener, *options, what], env):
+    try:
+        status = await start([opener, *options, what], env)
+    except OSError as error:
+        raise TrayagentError(
+            f"{opener} cannot be run: {error.strerror}.", hint=f"Open it yourself: {what}"
+        ) from error
+    if status:
         title = f"{Path(opener).name} could not open it (status {status})."
         raise TrayagentError(title, hint=f"Open it yourself: {what}")
 

@@ -164,6 +164,11 @@ class Desk:
         except TrayagentError as error:
             log.info("%s: %s", command, error)
             await self._failed(command, error)
+        except (OSError, EOFError) as error:
+            log.error("a choice in the menu failed", exc_info=error)
+            why = getattr(error, "strerror", None) or str(error) or "it was cut off"
+            title = f"That could not be done: {why}."
+            await self._failed(command, TrayagentError(title, hint="“Show log” in the menu tells more."))
         self._show()
 
     async def _failed(self, command: Command, error: TrayagentError) -> None:
