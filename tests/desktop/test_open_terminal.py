@@ -51,7 +51,7 @@ def test_open_terminal_attaches_with_the_agents_own_configuration(tmp_path: Path
     words = words_of(tmp_path, "-web; reboot")
     assert words[:2] == ["-e", "sh"]
     config = str(tmp_path / "config.toml")
-    attach = [sys.executable, "-m", "trayagent", "attach", "--config", config, "--", "-web; reboot"]
+    attach = [sys.executable, "-P", "-m", "trayagent", "attach", "--config", config, "--", "-web; reboot"]
     assert words[-len(attach) :] == attach
 
 

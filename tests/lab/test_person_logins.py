@@ -74,7 +74,7 @@ def command_at_work(lab: Lab, name: str) -> int:
     """Return the pid of a trayagent command that runs in the laptop."""
     for pid in lab.laptop.pids():
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        if words[0] == sys.executable and words[1:4] == ["-m", "trayagent", name]:
+        if words[0] == sys.executable and words[1:5] == ["-P", "-m", "trayagent", name]:
             return pid
     raise AssertionError(f"no trayagent {name} runs")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 
@@ -12,6 +11,7 @@ from trayagent.config import folders, places
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
 from trayagent.ipc.errors import NoAgent
+from trayagent.own_module import own_module
 
 WITHIN_S = 15.0
 """A cold start with two hundred hosts on a slow disk; a warm one takes half a second."""
@@ -75,7 +75,7 @@ def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
     # From the root folder, so that no file system is kept busy; relative places are meant from here.
     absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
     return subprocess.Popen(
-        [sys.executable, "-m", "trayagent", "run"],
+        own_module("trayagent", "run"),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -18,6 +18,7 @@ from trayagent.desktop.sign_in import sign_in
 from trayagent.desktop.started import start
 from trayagent.desktop.terminal import open_terminal
 from trayagent.errors import TrayagentError
+from trayagent.own_module import own_module
 
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """One of the agent's operations, as the command line asks for them; raises TrayagentError."""
@@ -84,12 +85,12 @@ class Choices:
     async def _show(self, command: c.Command) -> None:
         match command:
             case c.OpenTerminal(host):
-                attach = [sys.executable, "-m", "trayagent", "attach", "--config", str(self._configuration)]
+                attach = own_module("trayagent", "attach", "--config", str(self._configuration))
                 await self._terminal(["sh", "-c", _UNTIL_READ, "sh", *attach, "--", host])
             case c.LogIn(host):
                 await log_in(host, await self._env())
             case c.ShowWhy(host):
-                why = [sys.executable, "-m", "trayagent", "why", "--", host]
+                why = own_module("trayagent", "why", "--", host)
                 await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
             case c.ShowLog():
                 await self._terminal(["less", "+G", str(self._log)])

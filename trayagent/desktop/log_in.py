@@ -10,12 +10,12 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping
 
 from trayagent.desktop.terminal import open_terminal
 from trayagent.errors import TrayagentError
+from trayagent.own_module import own_module
 
 # A window closes with its program, and what that said last would be gone. Ctrl-C was the person's own wish.
 _UNTIL_READ = '"$@"; case $? in 0|130) ;; *) printf "\\n(Enter closes this window) "; read -r _;; esac'
@@ -32,7 +32,7 @@ _GIVEN_UP = 130
 
 async def log_in(host: str, env: Mapping[str, str]) -> None:
     """Open a terminal that logs in, or let ssh ask in windows until it is over. Raises TrayagentError."""
-    words = [sys.executable, "-m", "trayagent", "login", "--", host]
+    words = own_module("trayagent", "login", "--", host)
     try:
         await open_terminal(["sh", "-c", _UNTIL_READ, "sh", *words], env)
     except TrayagentError as no_terminal:

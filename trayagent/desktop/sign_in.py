@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from trayagent.desktop.recorded import last_line
 from trayagent.errors import TrayagentError
+from trayagent.own_module import own_module
 
 OpenTerminal = Callable[[Sequence[str]], Awaitable[object]]
 """Runs words in a new terminal window; returns once it is open. Raises TrayagentError."""
@@ -34,7 +34,7 @@ async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None)
 async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[int, str]:
     with tempfile.TemporaryDirectory(prefix="trayagent-") as folder:
         report = Path(folder) / "report"
-        await terminal([sys.executable, "-m", "trayagent.desktop.recorded", str(report), *words])
+        await terminal(own_module("trayagent.desktop.recorded", str(report), *words))
         until = time.monotonic() + PATIENCE_S
         while not report.exists():  # a terminal tells nobody when its command ends
             if time.monotonic() > until:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trayagent.errors import TrayagentError
+from trayagent.own_module import own_module
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Lines
@@ -119,7 +119,7 @@ class Agent:
     @staticmethod
     def command(*args: str) -> list[str]:
         """Return the words of a trayagent command."""
-        return [sys.executable, "-m", "trayagent", *args]
+        return own_module("trayagent", *args)
 
     def configure(self, config_toml: str) -> None:
         """Replace the configuration in one step."""

@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+from trayagent.own_module import own_module
+
 PROGRAM = "trayagent"
 
 
-def own_command(
-    config: Path | None = None, argv0: str | None = None, python: str | None = None
-) -> tuple[str, ...]:
+def own_command(config: Path | None = None, argv0: str | None = None) -> tuple[str, ...]:
     """Return the command that runs the agent, every path absolute; `config` where it is not the usual one.
 
     The program is named as it was called, links and all: a link that an update moves stays right.
@@ -20,6 +20,5 @@ def own_command(
     if called.name == PROGRAM and called.is_file() and os.access(called, os.X_OK):
         program = [str(called)]
     else:
-        # -P: a folder of this name where the session starts is not this program.
-        program = [python or sys.executable, "-P", "-m", PROGRAM]
+        program = own_module(PROGRAM)
     return (*program, "run", *(("--config", str(config.absolute())) if config is not None else ()))

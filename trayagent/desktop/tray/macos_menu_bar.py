@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Hashable, Sequence
 
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.macos_icon import encoded
 from trayagent.desktop.tray.pace import INTERVAL_S, Pace
+from trayagent.own_module import own_module
 
 log = logging.getLogger(__name__)
 
-PROGRAM = (sys.executable, "-m", "trayagent.desktop.tray.macos_icon")
+PROGRAM = tuple(own_module("trayagent.desktop.tray.macos_icon"))
 RETRY_S = 60.0
 """One that ended by itself is started again with the next look, but not more often than this."""
 _END_S = 2.0
