@@ -7,6 +7,7 @@ import pytest
 from tests.desktop.views import Desk, host, vpn
 from trayagent.core.problems import CODES
 from trayagent.core.shown import STATE_OF
+from trayagent.desktop.notifications.registry import closed
 from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
 
 HOUR_S = 3600.0
@@ -234,6 +235,20 @@ def test_what_was_put_away_stays_so_through_a_change_of_network(away: dict[str, 
         assert [line for line in desk.lines if "+" in line] == [
             "85 + auth-denied: web: sign-in needed | auth-denied"
         ]
+
+
+def test_a_button_that_serves_one_of_two_hosts_leaves_the_other_to_be_told() -> None:
+    """The server closes the message with the button; the person has put away nothing of the second host."""
+    first, second = (host(name, "needs-sign-in", "auth-denied") for name in "ab")
+    desk = Desk().sees(first, second).after(4)
+    desk.memory = closed(desk.memory, "auth-denied", "a")
+    desk.after(10).sees(host("a"), second).after(HOUR_S)
+    desk.expect(
+        """
+        3 + auth-denied: a and b: sign-in needed | auth-denied
+        14 + auth-denied: b: sign-in needed | auth-denied
+        """
+    )
 
 
 def test_a_mistake_in_the_configuration_is_nobodys_cause() -> None:

@@ -210,6 +210,59 @@ def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
     run(body())
 
 
+class Screen:
+    """Shows messages, for a teller alone."""
+
+    problem = None
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def show(self, message: Message) -> None:
+        """Note it."""
+        self.titles.append(message.title)
+
+    def withdraw(self, key: str) -> None:
+        """Note nothing."""
+
+
+def test_a_message_that_left_with_its_button_was_put_away_for_one_host_only() -> None:
+    """The one that the button served; the second host is told again, when the first one is solved."""
+
+    async def body() -> None:
+        screen, now, served = Screen(), [0.0], list[str]()
+        teller = Teller(lambda: screen, lambda _, m: served.append(m.hosts[0]), clock=lambda: now[0])
+        both = view(*(host(name, "needs-sign-in", "auth-denied") for name in "ab"))
+        for now[0] in (0.0, 4.0):
+            teller.look(both)
+        teller.invoked("auth-denied", "terminal")
+        teller.closed("auth-denied")
+        teller.look(view(host("a"), host("b", "needs-sign-in", "auth-denied")))
+        assert (served, screen.titles) == (["a"], ["a and b: sign-in needed", "b: sign-in needed"])
+        teller.close()
+
+    run(body())
+
+
+def test_what_is_passing_is_not_told_long_afterwards(desk: Desk) -> None:
+    """Nothing showed messages then; when something does, only what stays is news."""
+
+    async def body() -> None:
+        done = Message("done", "Nothing here puts it on the clipboard", "", passing=True)
+        async with notifier(desk) as (shows, _):
+            shows.show(done)
+            await until(lambda: shows._server, "on the bus")
+            for message in (done, SIGN_IN):
+                shows.show(message)
+            await until(lambda: shows.problem and not shows._tasks, "nobody shows them")
+            server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+            await until(lambda: server.shown and not shows._tasks, "told")
+            assert [told[1] for _, told in server.shown] == [SIGN_IN.title]
+            server.leave()
+
+    run(body())
+
+
 def test_a_server_that_takes_over_is_told_everything(desk: Desk) -> None:
     """Another program may replace the first without a gap; it knows nothing of its messages."""
 

@@ -56,6 +56,8 @@ class Notifier:
 
     def show(self, message: Message) -> None:
         """Show this under its key, in place of what was there; the same again does nothing, unless it is passing."""
+        if message.passing and self._server is None and self.problem is not None:
+            return  # later it would be no news
         self._wanted[message.key] = message
         if message.passing:
             self._again.add(message.key)
@@ -135,6 +137,8 @@ class Notifier:
                 except BusCallError as e:
                     self._complain(f"a message was not shown: {e}")
                     if self._wanted.get(key) is message:
+                        if message is not None and message.passing:
+                            del self._wanted[key]  # told later, it would be no news
                         return
         finally:
             late.cancel()

@@ -111,11 +111,17 @@ def snooze(memory: Memory, key: str, now: float) -> Memory:
     return replace(memory, snoozed={**memory.snoozed, key: Snoozed(memory.shown[key], now + SNOOZE_S)})
 
 
-def closed(memory: Memory, key: str) -> Memory:
-    """Return the memory after a message left the screen: it is not told again about the same."""
-    if key not in memory.shown:
+def closed(memory: Memory, key: str, acted_on: str | None = None) -> Memory:
+    """Return the memory after a message left the screen: it is not told again about the same.
+
+    `acted_on`: it left because of its button, which served this host; the others are told again.
+    """
+    message = memory.shown.get(key)
+    if message is None:
         return memory
-    return replace(memory, closed={**memory.closed, key: memory.shown[key]})
+    if acted_on is not None:
+        message = replace(message, about=frozenset(a for a in message.about if a[0] == acted_on))
+    return replace(memory, closed={**memory.closed, key: message})
 
 
 def _subject(finding: Finding) -> Subject:

@@ -14,7 +14,7 @@ from trayagent.desktop.notifications.wording import key_of
 class Teller:
     """Shows through `notifications` what the view is worth.
 
-    `asked(action, message)` is called for a button: "sign-in", "terminal" or "why"; "snooze" stays here.
+    `asked(action, message)` is called for a button: "sign-in", "terminal", "why" or "edit"; "snooze" stays here.
     Hand `invoked` and `closed` to the Notifier.
     """
 
@@ -29,6 +29,8 @@ class Teller:
         self._notifications, self._asked, self._notify = notifications, asked, notify
         self._clock = clock
         self._memory = registry.Memory()
+        self._acted_on: dict[str, str] = {}
+        """By a message's key, the host that its button served: most servers close a message with that."""
         self._view: View | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -55,12 +57,14 @@ class Teller:
         if action == "snooze":
             self._memory = registry.snooze(self._memory, key, self._now())
             self._step()
-        else:
-            self._asked(action, message)
+            return
+        if message.hosts and message.vpn is None:
+            self._acted_on[key] = message.hosts[0]
+        self._asked(action, message)
 
     def closed(self, key: str) -> None:
         """A message left the screen."""
-        self._memory = registry.closed(self._memory, key)
+        self._memory = registry.closed(self._memory, key, self._acted_on.pop(key, None))
 
     def close(self) -> None:
         """Tell nothing more."""
