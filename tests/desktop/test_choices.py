@@ -102,7 +102,7 @@ def test_an_address_that_nothing_opens_is_given_to_the_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """xdg-open(1) ends with 3 where no program is there for it."""
-    program(tmp_path / "xdg-open", "exit 3")
+    program(tmp_path / "xdg-open", "sleep 0.8", "exit 3")  # it tries one program after the other
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
         asyncio.run(choices_of(tmp_path).carry_out(OpenUrl("http://localhost:8080")))

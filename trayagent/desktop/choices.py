@@ -31,6 +31,8 @@ _CLIPBOARDS = (
     ["pbcopy"],
 )
 _CLIPBOARD_S = 2.0
+OPENER_S = 8.0
+"""xdg-open is a script that tries one program after the other before it gives up."""
 # A window closes with its program, and what that said last would be gone.
 _UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
 _NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
@@ -152,7 +154,7 @@ async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
     if opener is None:
         raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
     try:
-        status = await start([opener, *options, what], env)
+        status = await start([opener, *options, what], env, OPENER_S)
     except OSError as error:
         raise TrayagentError(
             f"{opener} cannot be run: {error.strerror}.", hint=f"Open it yourself: {what}"
