@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trayagent.core.texts import vpn_problem
 from trayagent.desktop import menu
 from trayagent.desktop.menu import commands
 from trayagent.desktop.menu.commands import (
@@ -167,7 +168,7 @@ def test_the_whole_menu_reads_as_it_should() -> None:
         "    ---",
         "    Open terminal",
         "    Show why",
-        "● web01 · connected since 14:02 ▸",
+        "● web01 · connected since 14:02 · a forward is not open ▸",
         "    203.0.113.10:22 over wlan0",
         "    ---",
         "    Reconnect",
@@ -511,6 +512,20 @@ def test_a_configuration_with_a_mistake_is_the_first_thing_told() -> None:
     assert not any("mistake" in line for line in drawn(built(view(host("web"))).items))
 
 
+def test_how_a_sign_in_failed_stands_beneath_it() -> None:
+    """Where nothing shows messages the menu is all there is; the usual hint says no more than the line itself."""
+    failed = vpn("corp", "needs-sign-in", "db")
+    failed["problem"] = problem(
+        "vpn-needs-sign-in", "x", "Signing in to corp failed: wrong code (14:26:42). Try it"
+    )
+    usual = failed | {"problem": vpn_problem("corp").as_json()}
+    shown = [drawn(built(view(host("db", "needs-vpn"), vpns=[v])).items)[1:4] for v in (failed, usual)]
+    assert shown == [
+        ["▲ Sign in to corp…", "Signing in to corp failed: wrong code (14:26:42). Try it", "---"],
+        ["▲ Sign in to corp…", "---", "◇ db · waits for the VPN since 14:02 ▸"],
+    ]
+
+
 def test_who_ended_it_is_told() -> None:
     """A host that is not in use because the person disconnected it."""
     ended = drawn(built(view(host("web", "idle", held=True), host("old", "idle", held=False))).items)
@@ -533,3 +548,8 @@ def test_the_tooltip_names_what_is_missing_and_why() -> None:
         "and 2 more",
     ]
     assert menu.tooltip(view(host("web")), NOW) == "1 of 1 connected · wlan0"
+    shut = [forward("local", "80:localhost:80", "failed")]
+    assert (
+        menu.tooltip(view(host("web", forwards=shut)), NOW).splitlines()[1] == "✗ web: a forward is not open"
+    )
+    assert menu.tooltip(view(host("web", "idle", forwards=shut)), NOW) == "Nothing to connect · wlan0"

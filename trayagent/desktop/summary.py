@@ -78,6 +78,14 @@ def host_needs_you(host: Mapping[str, Any]) -> bool:
     return problem is not None and problem["code"] == "captive-portal" and host["state"] not in NOT_WANTED
 
 
+def lacks(host: Mapping[str, Any]) -> str:
+    """Return what a connected host has not: "a forward is not open", "" where nothing is missing."""
+    failed = [forward for forward in host["forwards"] if forward["state"] == "failed"]
+    if host["state"] != "connected" or not failed:
+        return ""
+    return "a forward is not open" if len(failed) == 1 else f"{len(failed)} forwards are not open"
+
+
 def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
     """Return the VPNs that want the user, where a host waits behind them."""
     wanted = {host["name"] for host in wanted_hosts(view)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trayagent.desktop import summary
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
 from trayagent.desktop.menu.forwards import forward_item
@@ -17,6 +18,8 @@ def host_item(host: Host, scene: Scene) -> Item:
     name, state = host["name"], host["state"]
     said = "ended by you" if state == "idle" and host.get("held") else words.state(state)
     text = f"{words.sign(state)} {words.short(name)} · {said}{words.since(host['since'], scene.now)}"
+    if lacking := summary.lacks(host):
+        text += f" · {lacking}"
     parts = (
         _news(host, scene),
         [*_remedies(host, scene), *_connection(host, scene)],

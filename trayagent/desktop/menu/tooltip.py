@@ -14,8 +14,8 @@ MOST = 5
 
 
 def tooltip(view: Mapping[str, Any], now: datetime) -> str:
-    """Return the headline, and a line for each host that is wanted and not connected, those that need you first."""
-    missing = [host for host in summary.wanted_hosts(view) if host["state"] != "connected"]
+    """Return the headline, and a line for each host that is wanted and not there or not whole; yours first."""
+    missing = [h for h in summary.wanted_hosts(view) if h["state"] != "connected" or summary.lacks(h)]
     missing.sort(key=lambda host: not summary.host_needs_you(host))
     lines = [words.clean(summary.headline(view))]
     if summary.rejected(view) is not None:
@@ -27,6 +27,7 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
 
 
 def _line(host: Mapping[str, Any], now: datetime) -> str:
-    problem = host["problem"]
+    problem, lacking = host["problem"], summary.lacks(host)
     told = problem["title"] if problem else words.state(host["state"]) + words.since(host["since"], now)
-    return f"{words.sign(host['state'])} {words.short(host['name'])}: {words.short(told, words.LINE)}"
+    sign = words.sign("failed" if lacking else host["state"])
+    return f"{sign} {words.short(host['name'])}: {words.short(lacking or told, words.LINE)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from trayagent.core.texts import vpn_problem
 from trayagent.desktop import summary
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import (
@@ -40,7 +41,9 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
     head = [label(("headline",), words.short(summary.headline(view), words.LINE))]
-    head += [*_rejected(view), *(_urgent(vpn, able=vpn in scene.sign_ins) for vpn in urgent)]
+    head += _rejected(view)
+    for vpn in urgent:
+        head += [_urgent(vpn, able=vpn in scene.sign_ins), *_failed_sign_in(vpn)]
     everything = [
         _reconnect_all(view),
         _pause(view["agent"], now, options.pause),
@@ -65,6 +68,14 @@ def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
     if able:
         return _sign_in(vpn, f"{before} ")
     return label(("vpn", vpn["name"], "waits"), f"{before} {words.short(vpn['name'])} wants you to sign in")
+
+
+def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
+    """Yield how the last sign-in failed, or that its window is open; the rest, the line above says."""
+    told = vpn["problem"]["hint"] if vpn["problem"] else ""
+    if told != vpn_problem(vpn["name"]).hint:
+        for number, line in enumerate(words.lines(told)):
+            yield label(("vpn", vpn["name"], "told", str(number)), line)
 
 
 def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
