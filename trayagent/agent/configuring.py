@@ -30,7 +30,7 @@ class Configuring:
         try:
             config = load(self.path)
         except ConfigError as error:
-            self.error = error.title
+            self.error = f"{error.title}. {error.hint}" if error.hint else error.title
             self.judged()
             raise
         changed = config != self.config

@@ -176,7 +176,7 @@ class Desk:
         if isinstance(command, SignIn):
             # With its time: that it failed in the same way again is news to whoever has just tried it again.
             at = datetime.now().astimezone().strftime("%H:%M:%S")
-            self._door.sign_in_said(command.vpn, f"{error.title} ({at}). {error.hint}")
+            self._door.sign_in_said(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)
             if self._teller.tells("vpn-needs-sign-in", command.vpn):
                 return
