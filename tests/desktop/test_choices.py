@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trayagent.desktop.menu.commands import (
     ShowLog,
     SignIn,
 )
+from trayagent.desktop.started import start
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0
@@ -107,3 +109,19 @@ def test_an_address_that_nothing_opens_is_given_to_the_person(
     with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
         asyncio.run(choices_of(tmp_path).carry_out(OpenUrl("http://localhost:8080")))
     assert error.value.hint == "Open it yourself: http://localhost:8080"
+
+
+def test_a_program_that_ends_after_it_was_left_alone_disturbs_nobody(tmp_path: Path) -> None:
+    """Nobody waits for its status any more, and the loop says nothing of it."""
+    program(tmp_path / "late", "sleep 0.2")
+    complaints: list[object] = []
+
+    async def body() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        assert await start([str(tmp_path / "late")], os.environ, 0.01) is None
+        while any(thread.name.startswith("started ") for thread in threading.enumerate()):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # what the thread has told is handled
+
+    asyncio.run(body())
+    assert complaints == []

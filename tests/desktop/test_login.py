@@ -6,6 +6,7 @@ import plistlib
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -109,6 +110,7 @@ def test_with_a_user_manager_it_is_a_unit_that_the_manager_is_told_of(
     assert login.enabled(env)
     link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
     assert link.readlink() == unit_of(env)
+    assert stat.S_IMODE(unit_of(env).stat().st_mode) == 0o644  # as every unit; nothing in it is a secret
     assert asked(tmp_path) == ["--user daemon-reload", "--user is-enabled trayagent.service"]
     assert not entry_of(env).exists()
     assert any("loginctl enable-linger" in note for note in outcome.notes)

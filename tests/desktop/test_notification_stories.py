@@ -320,6 +320,11 @@ def test_none_is_none() -> None:
     desk.expect("3 + host-key-changed a: a: the host key changed | host-key-changed\n9 - host-key-changed a")
 
 
+def test_what_waits_for_the_person_stays_on_the_screen() -> None:
+    """What heals by itself, or only tells of something, may leave by itself."""
+    assert {code for code, row in WARNINGS.items() if not row.stays} == {"forward-failed", "lost"}
+
+
 def test_every_code_that_needs_a_person_has_a_row() -> None:
     """A problem that only the user can solve is never silent, and each row's buttons have words."""
     needing = {c for c in CODES if STATE_OF.get(c) in {"needs-sign-in", "failed"}}
