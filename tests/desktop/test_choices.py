@@ -119,8 +119,8 @@ def test_a_program_that_ends_after_it_was_left_alone_disturbs_nobody(tmp_path: P
     async def body() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         assert await start([str(tmp_path / "late")], os.environ, 0.01) is None
-        while any(thread.name.startswith("started ") for thread in threading.enumerate()):
-            await asyncio.sleep(0.01)
+        [waits] = [thread for thread in threading.enumerate() if thread.name.startswith("started ")]
+        await asyncio.to_thread(waits.join)
         await asyncio.sleep(0.01)  # what the thread has told is handled
 
     asyncio.run(body())
