@@ -83,6 +83,8 @@ def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, a
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("; the pause goes on until: trayagent resume\n")
     assert agent.status()["hosts"][0]["pid"] not in {pid, None}
+    agent.wait_forwards("web01", {"local": "open"})
+    assert agent.status()["agent"]["paused"]
 
 
 def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.stories.scenes import CAFE, HOME
-from tests.stories.teller import Story
+from tests.stories.teller import ALWAYS, Story
 from trayagent.core import events as e
+from trayagent.core.actions import Dial, EnsureForwards
 from trayagent.core.decide import decide
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState
@@ -87,3 +90,39 @@ def test_why_tells_what_came_of_our_dead_sessions(
     decision = decide(story.state, e.FarSideReaped(story.t, "web", outcome))
     assert [(why.name, why.verdict, why.evidence) for why in decision.whys] == [("web", verdict, evidence)]
     assert not [a for a in decision.actions if type(a).__name__ != "LookAt"]
+
+
+@pytest.mark.parametrize("hands_off", ["a pause of everything", "never"])
+def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) -> None:
+    """The new master gets them, and one that fails is asked for again until it is open; then hands off."""
+    wish = replace(ALWAYS, forwards=(LOCAL,), connect="never" if hands_off == "never" else "always")
+    story.connected(scene=HOME, wish=wish)
+    story.connected("db")
+    story.after(60)
+    if hands_off != "never":
+        story.post(e.UserPause(story.t, ()), "pause all")
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    new = story.reconnected()
+    assert story.host("web").forwards_at is None  # they were asked for
+    story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
+    story.after(5)
+    assert len(story.did(EnsureForwards)) == 1
+    story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "open"),)), "open")
+    story.forget()
+    story.configured(web=replace(wish, forwards=()), db=ALWAYS)
+    story.after(60)
+    assert not story.did(EnsureForwards)
+    assert not story.did(Dial, "db")
+
+
+def test_a_pause_after_a_reconnect_is_the_newer_word(story: Story) -> None:
+    """A forward that failed is asked for no more, until it is resumed."""
+    story.connected(scene=HOME, wish=replace(ALWAYS, forwards=(LOCAL,)))
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    new = story.reconnected()
+    story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
+    story.post(e.UserPause(story.t, ()), "pause all")
+    story.after(600)
+    assert not story.did(EnsureForwards)
+    story.post(e.UserResume(story.t, ()), "resume")
+    assert len(story.did(EnsureForwards)) == 1

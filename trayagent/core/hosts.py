@@ -250,6 +250,7 @@ class Host:
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0
     forwards_at: float | None = None  # a failed forward is asked again
+    forwards_owed: bool = False  # the user's own word made this master, and its forwards are not open yet
     trial: Trial = field(default_factory=Trial)
     agent_socket: Problem | None = None  # why the far side's link to it could not be made
 

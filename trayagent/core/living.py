@@ -60,15 +60,27 @@ def _keep(turn: Turn, host: Host, master: Master, way: Gate, _verdict: Verdict) 
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(turn, host)
     trial_at = try_keys(turn, host, way)
-    host = turn.get(host.name) or host
+    forwards_at = _ask_for_forwards(turn, turn.get(host.name) or host, master)
+    return False, min((at for at in (forwards_at, trial_at) if at is not None), default=None)
+
+
+def finish(turn: Turn, host: Host) -> float | None:
+    """Hands off, but for the forwards that the user's own word still owes; return when to look again."""
+    if host.master is None or host.suspect or host.ending or not host.forwards_owed:
+        return None
+    return _ask_for_forwards(turn, host, host.master)
+
+
+def _ask_for_forwards(turn: Turn, host: Host, master: Master) -> float | None:
+    """Ask for them when it is time; return when that will be."""
     if host.forwards_at is None or host.forwards_at > turn.now:
-        return False, min((at for at in (host.forwards_at, trial_at) if at is not None), default=None)
-    host = turn.put(host, forwards_at=None)
+        return host.forwards_at
+    turn.put(host, forwards_at=None)
     if (
         host.wish.listed or master.ours or host.forwards
     ):  # what the user's own ssh opened is none of our business
         turn.do(EnsureForwards(host.name, master))
-    return False, trial_at
+    return None
 
 
 def _offline(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:

@@ -153,6 +153,7 @@ def took_over(turn: Turn, event: TookOver) -> None:
         recoveries=host.recoveries + (1 if recovered else 0),
         last_recovery_s=took_s if recovered else host.last_recovery_s,
         worked_at=now,
+        forwards_owed=user and not host.held,
     )
     if old is not None:
         turn.tell("master-killed", host.name, "taken over", pid=old)

@@ -35,6 +35,7 @@ def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
         forwards=event.forwards,
         forwards_tried=tried,
         forwards_at=turn.now + pause if pause is not None else None,
+        forwards_owed=host.forwards_owed and failed,
     )
 
 

@@ -98,6 +98,7 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         knock=after_success(host.knock, now),
         forwards_tried=0,
         forwards_at=now,
+        forwards_owed=False,
         agent_socket=None,
         addresses=_with_peer(host.addresses, master),
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),

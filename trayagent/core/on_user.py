@@ -113,7 +113,7 @@ def pause(turn: Turn, event: UserPause) -> None:
     for name in event.names or turn.names:
         host = turn.get(name)
         if host is not None:
-            turn.put(give_up_attempt(turn, host), asked=False)
+            turn.put(give_up_attempt(turn, host), asked=False, forwards_owed=False)
     for name in event.names or ("",):
         turn.tell("paused", name, "user=pause", for_s=event.for_s)
 

@@ -35,12 +35,11 @@ def _step(turn: Turn, host: Host) -> Step:
     """Do the next thing."""
     now, state = turn.now, turn.state
     if state.paused(host, now) and not host.by_user:
-        give_up_attempt(turn, host)
-        until = [t for t in (state.paused_until, host.paused_until) if t is not None and t > now]
-        return False, min(until)
+        owed_at = living.finish(turn, give_up_attempt(turn, host))
+        ends = (state.paused_until, host.paused_until, owed_at)
+        return False, min(t for t in ends if t is not None and t > now)
     if host.wish.connect == "never" and not host.by_user:
-        give_up_attempt(turn, host)
-        return False, None
+        return False, living.finish(turn, give_up_attempt(turn, host))
     if host.attempt is not None and host.attempt.taking_over:
         return False, None
     way = gate(host, state, by_user=host.by_user)
