@@ -146,3 +146,12 @@ def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_conn
         "late": Sighting(at(3), at(5)),
         "old": Sighting(at(4), at(4)),
     }
+
+
+def test_a_failure_of_what_nobody_misses_begins_no_outage() -> None:
+    """It ends none either; events of earlier versions do not tell, and begin one as ever."""
+    unmissed = event(1, "connect-failed", missed=False)
+    assert outages([unmissed]) == []
+    (outage,) = outages([event(0, "master-stale"), unmissed, event(4, "connected", took_ms=300.0)])
+    assert outage.duration_ms == 4000.0
+    assert len(outages([event(1, "connect-failed")])) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
-from tests.stories.teller import ALWAYS, ON_USE, Story
+from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core import events as e
 from trayagent.core.hosts import Wish
 from trayagent.history.outages import outages
@@ -93,3 +93,51 @@ def test_an_idle_host_is_not_told_as_disconnected(story: Story) -> None:
     story.configured(web=NEVER)
     story.configured()
     assert not story.told("disconnected")
+
+
+def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(story: Story) -> None:
+    """The old connection is kept, by the server's no and by a path that could not be had; one in doubt is missed."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "timed-out")
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.ready("web")
+    number = story.host("web").attempt.id  # type: ignore[union-attr]
+    story.post(e.TakeOverFailed(story.t, "web", number, failure("control-path")), "the path is taken")
+    assert len(story.told("connect-failed")) == 2
+    assert outages(recorded(story)) == []
+    story.after(60).network(CAFE)
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "timed-out")
+    assert away(story) == ["web"]
+
+
+def test_a_failed_reconnect_of_an_idle_on_use_host_begins_no_outage(story: Story) -> None:
+    """Nobody missed it before, whether ssh knows it or not."""
+    story.network(HOME)
+    story.configured(web=ON_USE)
+    story.started()
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(e.ResolveFailed(story.t, "web", failure("config")), "ssh -G failed")
+    story.resolved("web")
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "timed-out")
+    assert len(story.told("connect-failed")) == 2
+    assert outages(recorded(story)) == []
+
+
+@pytest.mark.parametrize("wish", [ALWAYS, ON_USE])
+def test_a_failed_reconnect_of_a_host_that_is_missed_begins_an_outage(story: Story, wish: Wish) -> None:
+    """It is to be up always, or the network took it."""
+    story.network(HOME)
+    story.configured(web=wish)
+    story.resolved("web")
+    story.started()
+    if wish is ON_USE:
+        story.found("web")
+        story.network(CAFE)
+        story.ended("web")
+        story.tells.clear()
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.fails("web", "timed-out")
+    assert away(story) == ["web"]

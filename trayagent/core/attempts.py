@@ -192,6 +192,19 @@ def tell_given_up(turn: Turn, host: Host, reason: str) -> None:
 def tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool = False) -> None:
     """Let everybody know; whoever is `there`, at the terminal, need not be called."""
     retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
-    turn.tell("connect-failed", host.name, problem.title, code=problem.code, retry_in_s=retry_in_s)
+    tell_connect_failed(turn, host, problem, retry_in_s=retry_in_s)
     if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
         turn.tell("sign-in-needed", host.name, problem.title)
+
+
+def tell_connect_failed(turn: Turn, host: Host, problem: Problem, **details: object) -> None:
+    """Let everybody know, and whether anybody misses the host: the history begins no outage where nobody does."""
+    missed = None if _missed(host) else False
+    turn.tell("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
+
+
+def _missed(host: Host) -> bool:
+    """Report whether the host is away, or may be, and wanted for more than the word that failed."""
+    if host.master is not None:
+        return host.suspect
+    return wanted(replace(host, asked=False, attempt=None))

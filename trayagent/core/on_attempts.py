@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Discard, Kill, Remember
-from trayagent.core.attempts import tell_failure
+from trayagent.core.attempts import tell_connect_failed, tell_failure
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -76,7 +76,7 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     problem = _problem(host, attempt, failure)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(turn, host)
-        turn.tell("connect-failed", host.name, failure.problem.title, code=failure.problem.code)
+        tell_connect_failed(turn, host, failure.problem)
         return
     control = failure.positive and host.suspect and not attempt.unwanted
     host = with_failure(host, attempt, failure, now, event.jitter)
@@ -175,8 +175,8 @@ def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
     problem: Problem = event.failure.problem
     old = frozenset() if host.master is None else frozenset({host.master.pid})
     host = with_failure(host, attempt, event.failure, turn.now, 1.0)
-    turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
-    turn.tell("connect-failed", host.name, problem.title, code=problem.code)
+    host = turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
+    tell_connect_failed(turn, host, problem)
 
 
 def obstacle_gone(turn: Turn, event: ObstacleGone) -> None:

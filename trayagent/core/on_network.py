@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Remember, Resolve
-from trayagent.core.attempts import give_up_attempt, tell_given_up, wanted
+from trayagent.core.attempts import give_up_attempt, tell_connect_failed, tell_given_up, wanted
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
@@ -285,7 +285,7 @@ def resolve_failed(turn: Turn, event: ResolveFailed) -> None:
     problem = event.failure.problem
     if host.resolved is None:
         if problem != host.problem:
-            turn.tell("connect-failed", host.name, problem.title, code=problem.code)
+            tell_connect_failed(turn, host, problem)
         retry = replace(host.retry, at=turn.now + RETRY_MAX_S, kind=event.failure.kind)
         host = turn.put(host, asked=False, retry=retry)
     turn.put(host, problem=problem)

@@ -72,7 +72,8 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
 
     An outage begins with the first sign of it, and ends with a connection that carries; a pause
     ends none. What the user wished (a `disconnected` with `"wished": true` or a reason that begins
-    with `user=`) neither begins one nor lets one go on: nobody misses the host then.
+    with `user=`) neither begins one nor lets one go on: nobody misses the host then. A `connect-failed`
+    with `"missed": false` begins none: the old connection lives, or the host is wanted by one word only.
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
@@ -84,7 +85,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             continue
         if name == "disconnected" and _wished(event):
             going.pop(host, None)
-        elif name in BEGINS:
+        elif name in BEGINS and event.get("missed") is not False:
             if host not in going:
                 asked.discard(host)
             going.setdefault(host, event)
