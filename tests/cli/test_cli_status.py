@@ -121,6 +121,25 @@ def test_people_see_a_headline_a_line_per_host_and_what_is_wrong_beneath(run: Ru
     assert agent.asked == [("status", {"hosts": []})]
 
 
+@pytest.mark.parametrize(
+    ("states", "paused", "said"),
+    [
+        (("connected", "waiting", "idle"), False, "1 of 2 connected · "),
+        (("connected", "paused"), False, "1 of 1 connected · "),
+        (("idle",), False, "Nothing to connect · "),
+        (("paused", "paused"), True, "wlan0 192.168.10.2 · paused"),
+        ((), False, "No hosts yet: "),
+    ],
+)
+def test_only_what_is_to_be_connected_counts(
+    run: Run, agent: Agent, states: tuple[str, ...], paused: bool, said: str
+) -> None:
+    """The menu's headline counts the same: two numbers for one thing would make both doubtful."""
+    agent.view["agent"]["paused"] = paused
+    agent.view["hosts"] = [agent.view["hosts"][0] | {"state": state} for state in states]
+    assert run("status").stdout.startswith(said)
+
+
 def test_no_colour_leaves_a_pipe_or_a_terminal_that_wants_none(
     run: Run, agent: Agent, cli_env: dict[str, str]
 ) -> None:

@@ -52,6 +52,7 @@ STYLES = {
     "paused": "dim",
     "idle": "dim",
 }
+NOT_WANTED = {"idle", "paused"}
 WORDS = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
 FLAGS = {"local": "-L", "remote": "-R", "dynamic": "-D"}
 FORWARD_STYLES = {"open": "", "opening": "cyan", "closed": "dim", "failed": "red"}
@@ -79,14 +80,22 @@ def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watc
 
 def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
     """Return how many are connected, over which network, and whether everything is paused."""
-    hosts, agent = view["hosts"], view["agent"]
-    up = sum(host["state"] == "connected" for host in hosts)
-    parts = [f"{up} of {len(hosts)} connected" if hosts else "No hosts yet: list them, or just use ssh"]
-    parts.append(_network(view["network"]))
+    agent, parts = view["agent"], [*_count(view), _network(view["network"])]
     if agent["paused"]:
         until = when.clock(agent["paused_until"], now)
         parts.append(f"paused until {until}" if until else "paused")
     return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
+
+
+def _count(view: dict[str, Any]) -> Iterator[str]:
+    """Yield how many of those that are to be connected are, as the menu counts them."""
+    wanted = [host["state"] for host in view["hosts"] if host["state"] not in NOT_WANTED]
+    if not view["hosts"]:
+        yield "No hosts yet: list them, or just use ssh"
+    elif wanted:
+        yield f"{wanted.count('connected')} of {len(wanted)} connected"
+    elif not view["agent"]["paused"]:
+        yield "Nothing to connect"
 
 
 def _rejected(error: str | None) -> Iterator[Text]:
