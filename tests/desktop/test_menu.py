@@ -512,6 +512,15 @@ def test_a_configuration_with_a_mistake_is_the_first_thing_told() -> None:
     assert not any("mistake" in line for line in drawn(built(view(host("web"))).items))
 
 
+def test_a_paused_host_tells_whether_its_connection_lives() -> None:
+    """A pause ends nothing: what is up stays up, and is not looked after."""
+    lives = host("web", "paused", pid=4242, peer="203.0.113.10:22")
+    seen = drawn(built(view(lives, host("old", "paused"))).items)
+    assert "‖ web · paused, still connected since 14:02 ▸" in seen
+    assert "    203.0.113.10:22 over wlan0" in seen
+    assert "‖ old · paused since 14:02 ▸" in seen
+
+
 def test_how_a_sign_in_failed_stands_beneath_it() -> None:
     """Where nothing shows messages the menu is all there is; the usual hint says no more than the line itself."""
     failed = vpn("corp", "needs-sign-in", "db")

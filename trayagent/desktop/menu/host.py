@@ -16,8 +16,7 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 def host_item(host: Host, scene: Scene) -> Item:
     """Return the host's line, with all that can be done about it beneath."""
     name, state = host["name"], host["state"]
-    said = "ended by you" if state == "idle" and host.get("held") else words.state(state)
-    text = f"{words.sign(state)} {words.short(name)} · {said}{words.since(host['since'], scene.now)}"
+    text = f"{words.sign(state)} {words.short(name)} · {_said(host)}{words.since(host['since'], scene.now)}"
     if lacking := summary.lacks(host):
         text += f" · {lacking}"
     parts = (
@@ -29,11 +28,19 @@ def host_item(host: Host, scene: Scene) -> Item:
     return submenu(("host", name), text, sections(("host", name), parts))
 
 
+def _said(host: Host) -> str:
+    if host["state"] == "idle" and host.get("held"):
+        return "ended by you"
+    if host["state"] == "paused" and host["pid"] is not None:
+        return "paused, still connected"
+    return words.state(host["state"])
+
+
 def _news(host: Host, scene: Scene) -> list[Item]:
     """Return where it is connected to, what is wrong, and when it goes on."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
-    if host["state"] == "connected" and host["peer"]:
+    if host["state"] in {"connected", "paused"} and host["peer"]:
         over = f" over {words.clean(host['interface'])}" if host["interface"] else ""
         found.append(label((*key, "peer"), f"{words.clean(host['peer'])}{over}"))
     if problem is not None:
