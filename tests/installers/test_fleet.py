@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trayagent import __version__
 from trayagent.config.load import load
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
@@ -157,3 +159,43 @@ def _runs(boxes: Boxes) -> None:
     finally:
         agent.terminate()
         agent.wait(10)
+
+
+@needs_ansible
+def test_what_runs_is_what_the_folder_holds(boxes: Boxes) -> None:
+    """Newer wheels, the older ones again, or only another dependency; nothing that is not used stays."""
+    older = Path(boxes.vars["trayagent_wheels"])
+    assert boxes.play()["failed"] == 0
+    boxes.play(trayagent_wheels=str(_newer(older)))
+    assert boxes.trayagent("--version").stdout == "trayagent 9.9.9\n"
+    boxes.play(trayagent_wheels=str(older))
+    assert boxes.trayagent("--version").stdout == f"trayagent {__version__}\n"
+    [before] = boxes.root.glob("venv-*")
+
+    [dependency] = older.glob("platformdirs-*.whl")
+    with zipfile.ZipFile(dependency, "a") as wheel:
+        wheel.comment = b"another one"
+    boxes.play()
+    [after] = boxes.root.glob("venv-*")
+    assert after != before
+    assert boxes.trayagent("--version").returncode == 0
+    assert len(list(boxes.root.glob("wheels*"))) == 1
+    assert boxes.play()["changed"] == 0
+
+
+def _newer(wheels: Path) -> Path:
+    """Return a folder with the same wheels, but for a trayagent of a higher version."""
+    folder = wheels.with_name("newer")
+    shutil.copytree(wheels, folder)
+    [old] = folder.glob("trayagent-*.whl")
+    with (
+        zipfile.ZipFile(old) as before,
+        zipfile.ZipFile(old.with_name(old.name.replace(__version__, "9.9.9")), "w") as after,
+    ):
+        for name in before.namelist():
+            content = before.read(name)
+            if ".dist-info/" in name or name == "trayagent/__init__.py":
+                content = content.replace(__version__.encode(), b"9.9.9")
+            after.writestr(name.replace(f"-{__version__}.", "-9.9.9."), content)
+    old.unlink()
+    return folder
