@@ -18,6 +18,7 @@ import pytest
 
 from trayagent import __version__
 from trayagent.config.load import load
+from trayagent.desktop.login.linux_systemd import Systemd
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
 from trayagent.sandbox.plan import SERVER
@@ -60,9 +61,20 @@ class Boxes:
     def play(self, **changed: Any) -> dict[str, int]:
         """Run the role; return how many tasks did what."""
         self.vars |= changed
-        play = [{"hosts": "all", "roles": [{"role": str(ROLE)}], "vars": self.vars}]
+        return self._play({"roles": [{"role": str(ROLE)}]})
+
+    def play_service(self, manager: Path, **changed: Any) -> dict[str, int]:
+        """Run its part for the service manager, whose `systemctl` is a script in this folder."""
+        self.vars |= changed
+        tasks: list[dict[str, Any]] = [
+            {"set_fact": {"service_mgr": "systemd", "cacheable": True}},
+            {"include_role": {"name": str(ROLE), "tasks_from": "service.yml"}},
+        ]
+        return self._play({"tasks": tasks, "environment": {"PATH": f"{manager}:{os.environ['PATH']}"}})
+
+    def _play(self, play: dict[str, Any]) -> dict[str, int]:
         book = self._folder / "book.json"
-        book.write_text(json.dumps(play))
+        book.write_text(json.dumps([{"hosts": "all", "vars": self.vars} | play]))
         path = f"{shutil.which('ansible-playbook')}"
         env = {
             "PATH": f"{Path(path).parent}:{os.environ['PATH']}",
@@ -199,3 +211,25 @@ def _newer(wheels: Path) -> Path:
             after.writestr(name.replace(f"-{__version__}.", "-9.9.9."), content)
     old.unlink()
     return folder
+
+
+@needs_ansible
+def test_without_metrics_no_timer_wakes_the_box(boxes: Boxes) -> None:
+    """A script in systemctl's place notes what it is asked; the unit is one that the program knows as its own."""
+    config, manager = boxes.home / ".config", boxes.lab.files.home / "manager"
+    units = config / "systemd" / "user"
+    for folder in (manager, units / "default.target.wants", units / "timers.target.wants"):
+        folder.mkdir(parents=True)
+    asked, stop = manager / "asked", "--user stop trayagent-metrics.timer"
+    script = f"#!/bin/sh\necho \"$@\" >>'{asked}'\necho LoadState=loaded\necho ActiveState=active\n"
+    (manager / "systemctl").write_text(script)
+    (manager / "systemctl").chmod(0o755)
+    boxes.play_service(manager)
+    assert (units / "timers.target.wants/trayagent-metrics.timer").exists()
+    assert stop not in asked.read_text()
+
+    boxes.play_service(manager, trayagent_textfile_folder="")
+    assert stop in asked.read_text().splitlines()
+    assert list(units.rglob("*metrics*")) == []
+    assert Systemd(config, manager, manager).enabled()
+    assert boxes.play_service(manager)["changed"] == 0
