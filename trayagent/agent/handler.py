@@ -9,7 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from trayagent.agent.person_logins import PersonLogins
+from trayagent.agent.person_logins import BUSY, PersonLogins
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
 from trayagent.agent.views import Views
@@ -119,7 +119,7 @@ class AgentHandler:
         }
         self._shell.post(UserReconnect(time.monotonic(), chosen))
         await asyncio.sleep(0)
-        await self._until(lambda: not any(self._busy(n) for n in chosen))
+        await self._until(lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen))
         outcomes = [self._outcome(n, before.get(n)) for n in chosen]
         for outcome in outcomes:
             if outcome["name"] in names and outcome.get("replaced"):
@@ -136,7 +136,7 @@ class AgentHandler:
         return self._outcome(name, None)
 
     def _default_names(self) -> tuple[str, ...]:
-        """Return the listed hosts that are wanted up and not paused, disconnected or refused."""
+        """Return the listed hosts that are wanted up and not paused, disconnected, refused or at a prompt."""
         now = time.monotonic()
         state = self._shell.state
         return tuple(
@@ -148,16 +148,23 @@ class AgentHandler:
             and not state.paused(h, now)
             and not (h.retry.at is None and h.retry.kind in CREDENTIAL_KINDS)
             and h.login not in {"typed", "unlocked"}
+            and not h.at_prompt
         )
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)
         return host is not None and (host.asked or host.attempt is not None)
 
+    def _at_prompt(self, name: str) -> bool:
+        host = self._host(name)
+        return host is not None and host.at_prompt
+
     def _outcome(self, name: str, before: int | None) -> dict[str, Any]:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
+        if host.at_prompt:  # it is up to the person there, who may take their time
+            return {"name": name, "state": "connecting", "problem": BUSY, "replaced": False, "pid": None}
         now = time.monotonic()
         # The user's word goes through the pause of everything: told is what came of it.
         through = replace(self._shell.state, paused_until=None)

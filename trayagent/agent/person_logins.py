@@ -44,6 +44,13 @@ from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.process import PidWatch
 
+BUSY = {
+    "code": "busy",
+    "title": "somebody logs in to it already.",
+    "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
+}
+"""What anybody else is told who wants to connect the host meanwhile."""
+
 log = logging.getLogger(__name__)
 
 
@@ -161,12 +168,10 @@ class PersonLogins:
         if attempt is not None and attempt.at_prompt and attempt.id >= least:
             return attempt.id
         if attempt is not None:
-            what = (
-                "somebody logs in to it already"
-                if attempt.at_terminal
-                else "a new connection is being put in place"
-            )
-            raise TrayagentError(f"{begun.name}: {what}.", code="busy", hint="Try again in a moment")
+            if attempt.at_terminal:
+                raise TrayagentError(f"{begun.name}: {BUSY['title']}", code=BUSY["code"], hint=BUSY["hint"])
+            what = f"{begun.name}: a new connection is being put in place."
+            raise TrayagentError(what, code="busy", hint="Try again in a moment")
         problem = gate_problem(host, gate(host, state, by_user=True))
         raise TrayagentError(f"{begun.name}: {problem.title}", code=problem.code, hint=problem.hint)
 

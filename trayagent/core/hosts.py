@@ -279,6 +279,11 @@ class Host:
         """Whether the user's own word is being carried out."""
         return self.asked or (self.attempt is not None and self.attempt.purpose == "user")
 
+    @property
+    def at_prompt(self) -> bool:
+        """Whether a person logs in to it at a terminal, and nobody but them may end that."""
+        return self.attempt is not None and self.attempt.at_prompt
+
     def was_reached_at(self, place: Place | None) -> bool:
         """Report whether it was certainly here that the host was reached before."""
         return place is not None and any(known.matches(place) for known in self.reached)

@@ -29,8 +29,8 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
     """Connect again now: the user's word ends pauses, holds and back-offs of these hosts."""
     for name in event.names:
         host = turn.get(name)
-        if host is None or host.stranger:
-            continue
+        if host is None or host.stranger or host.at_prompt:
+            continue  # where a person logs in already, that is what is waited for
         remembered = host.held or host.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=turn.now, kind=None, count=0)
         host = turn.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
