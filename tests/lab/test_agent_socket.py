@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,16 @@ from trayagent.sandbox.node import Node
 
 CONFIG = '[hosts.web01]\nagent_socket = "~/.ssh/agent.sock"\nsession = ["true"]\n'
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C", "ForwardAgent": "yes"}
+
+
+@pytest.fixture(autouse=True)
+def sockets_are_removed(lab: Lab) -> Iterator[None]:
+    """End sshd's sessions politely: one that is killed leaves its agent socket's folder in the machine's /tmp."""
+    yield
+    for pid in [pid for server in lab.servers for pid in server.sessions()]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    until("the sessions have ended", lambda: not any(server.sessions() for server in lab.servers))
 
 
 @contextmanager
