@@ -210,6 +210,29 @@ def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
     run(body())
 
 
+def test_what_is_passing_is_told_though_the_last_one_leaves_meanwhile(desk: Desk) -> None:
+    """The server is slow, and the person closes the old message: the new one is not taken for closed."""
+
+    async def body() -> None:
+        server = await FakeServer().take(desk.bus())
+        async with notifier(desk) as (shows, heard):
+            back = Message("back", "web: connected again", "", passing=True)
+            shows.show(back)
+            await until(partial(all_told, shows, server, 1), "told")
+            server.answers.clear()
+            shows.show(back)
+            await until(lambda: not shows._again, "the second is on its way")
+            shows.show(back)
+            server.NotificationClosed(1, 2)
+            await until(lambda: heard == ["back"], "the first is closed")
+            server.answers.set()
+            await until(partial(all_told, shows, server, 3), "the third is told")
+            assert server.closed == []
+        server.leave()
+
+    run(body())
+
+
 class Screen:
     """Shows messages, for a teller alone."""
 

@@ -176,7 +176,7 @@ class Notifier:
             return
         if action is None:
             del self._ids[key]
-            if self._wanted.get(key) == self._told.pop(key, None):
+            if self._wanted.get(key) == self._told.pop(key, None) and key not in self._again:
                 del self._wanted[key]  # so that a server that starts anew does not bring it back
             self._closed(key)
         elif any(action == name for name, _ in self._told[key].actions):
