@@ -35,10 +35,10 @@ def need(present: object, what: str) -> None:
     pytest.skip(f"{what} is missing")
 
 
-def laboratory(*, ipv6: bool = False) -> Lab:
+def laboratory(*, ipv6: bool = False, ssh: str | None = None) -> Lab:
     """Build a laboratory with a round trip of 50 ms; skip where the machine has none, but not in CI."""
     try:
-        return Lab(rtt_ms=50, ipv6=ipv6)
+        return Lab(rtt_ms=50, ipv6=ipv6, ssh=ssh)
     except TrayagentError as error:
         if error.code in UNAVAILABLE and not os.environ.get("CI"):
             pytest.skip(str(error))

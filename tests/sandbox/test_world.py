@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import UNAVAILABLE
+from trayagent.sandbox import UNAVAILABLE, Agent, Lab
 from trayagent.sandbox.world import World
 
 pytestmark = pytest.mark.lab
@@ -46,3 +46,19 @@ def test_a_file_that_the_machine_lacks_has_a_place_all_the_same() -> None:
     finally:
         world.close()
     assert not folder.exists()
+
+
+def test_the_laptop_may_have_another_ssh(tmp_path: Path) -> None:
+    """A given ssh program is the one that the laptop's user and the agent run."""
+    other = tmp_path / "ssh"
+    other.write_text("#!/bin/sh\necho other\n")
+    other.chmod(0o755)
+    try:
+        lab = Lab(ssh=str(other))
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+    with lab:
+        assert lab.laptop.run(["ssh"]).stdout == "other\n"
+        assert Agent(lab).env["TRAYAGENT_SSH"] == str(other)

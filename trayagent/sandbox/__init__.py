@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from trayagent.sandbox.agent import Agent, Events
 from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.terminal import Terminal
+from trayagent.sandbox.tools import other_ssh_programs
 
 # The codes of a TrayagentError that says: not on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
 
-__all__ = ["UNAVAILABLE", "Agent", "Events", "Lab", "Node", "Probe", "Sshd", "Terminal"]
+__all__ = [
+    "UNAVAILABLE",
+    "Agent",
+    "Events",
+    "Lab",
+    "Liar",
+    "Node",
+    "Probe",
+    "Sshd",
+    "Terminal",
+    "other_ssh_programs",
+]

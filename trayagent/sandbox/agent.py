@@ -21,7 +21,6 @@ from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Lines
 from trayagent.sandbox.terminal import Terminal
-from trayagent.sandbox.tools import tool
 from trayagent.sandbox.world import close_streams
 
 # The folder that holds the package: the agent is found without being installed.
@@ -105,7 +104,7 @@ class Agent:
             "TRAYAGENT_RUNTIME_DIR": str(self.runtime_dir),
             "TRAYAGENT_STATE_DIR": str(self.state_dir),
             "TRAYAGENT_SSH_CONFIG": str(files.ssh / "config"),
-            "TRAYAGENT_SSH": tool("ssh"),
+            "TRAYAGENT_SSH": lab.ssh,
             "PYTHONPATH": str(SOURCE),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",

@@ -10,6 +10,7 @@ from typing import Self
 
 from trayagent.sandbox import build, client, plan
 from trayagent.sandbox.files import Files
+from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.places import Places
 from trayagent.sandbox.probe import Probe
@@ -26,7 +27,8 @@ class Lab:
     `rtt_ms` is the round trip between any network and the server. With `nat` the gateways
     translate addresses (`office`, whose addresses are those of `home`, cannot do without).
     With `ipv6` everything outside the VPN has IPv6 addresses too, and the laptop's appear
-    tentative at first, as on a real LAN.
+    tentative at first, as on a real LAN. `ssh` is the path of the laptop's ssh program, by
+    default the machine's; the laptop finds it, and what lies beside it, first in its PATH.
 
     A context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces,
     however it was left; when the whole process is killed, the holder does the same.
@@ -34,9 +36,12 @@ class Lab:
     tun-missing (VPN only), sandbox-usage, sandbox-broken.
     """
 
-    def __init__(self, *, rtt_ms: float = 0.0, nat: bool = True, ipv6: bool = False) -> None:
+    def __init__(
+        self, *, rtt_ms: float = 0.0, nat: bool = True, ipv6: bool = False, ssh: str | None = None
+    ) -> None:
         for name in ("ip", "nsenter", "ssh-keygen", *(["nft"] if nat else [])):
             tool(name)
+        self.ssh = ssh or tool("ssh")
         self.files = Files()
         mounts = {"laptop": self.files.laptop_mounts(), "server": self.files.far_mounts()}
         settings = {name: plan.sysctls(name, ipv6=ipv6) for name in plan.NODES}
@@ -50,7 +55,7 @@ class Lab:
     def _wire(self, *, rtt_ms: float, nat: bool, ipv6: bool) -> None:
         far_env = self.files.far_env()
         self.nodes = {name: Node(name, self._world, "server", far_env) for name in plan.NODES}
-        self.laptop = self.nodes["laptop"] = Node("laptop", self._world, "laptop", self.files.laptop_env())
+        self.laptop = self.nodes["laptop"] = Node("laptop", self._world, "laptop", self._laptop_env())
         self.server = self.nodes["server"]
         build.lay(self.nodes, nat=nat, ipv6=ipv6)
         lines = (f"{name}=in-{name}:out-{name}" for name in plan.NETWORKS)
@@ -62,6 +67,10 @@ class Lab:
         self._places = Places(self.laptop, self.nodes["air"], ipv6=ipv6)
         self._vpn = Vpn(self.laptop, self.server)
         self.servers: list[Sshd] = []
+
+    def _laptop_env(self) -> dict[str, str]:
+        env = self.files.laptop_env()
+        return env if self.ssh == tool("ssh") else {**env, "PATH": f"{Path(self.ssh).parent}:{env['PATH']}"}
 
     @property
     def networks(self) -> frozenset[tuple[int, int]]:
@@ -95,6 +104,10 @@ class Lab:
     def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
         """Change a gateway: address translation, and whether it drops silently what it does not know."""
         build.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
+
+    def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
+        """Make a network's gateway answer in a server's place, as a hostile café can; one liar per network."""
+        return Liar(self.nodes[network], plan.NETWORKS[network], self.files, address, port)
 
     # -- the laptop moves ---------------------------------------------------------------------------
 

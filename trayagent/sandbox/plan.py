@@ -191,7 +191,7 @@ def firewall(n: Network, *, nat: bool, silent: bool) -> str:
     `silent`: a router that drops what it does not know, without a word: a source that is
     not of its LAN, and a TCP connection whose beginning it did not see.
     """
-    rules = ["flush ruleset"]
+    rules = [_no_table("ip nat"), _no_table("ip strict")]
     if nat:
         rules.append(
             "table ip nat {\n chain out {\n  type nat hook postrouting priority 100;\n"
@@ -203,3 +203,25 @@ def firewall(n: Network, *, nat: bool, silent: bool) -> str:
             f"  iifname lan ip saddr != {n.subnet} drop\n  ct state invalid drop\n }}\n}}"
         )
     return "\n".join(rules) + "\n"
+
+
+def lie(address: str, port: int, own_port: int | None) -> str:
+    """Return the nft rules of a gateway that answers in the place of address and port, at its own port.
+
+    What else goes to the address is dropped, as connections of before are. Without `own_port` the gateway is honest.
+    """
+    rules = [_no_table("inet lie")]
+    if own_port is not None:
+        to = f"{'ip6' if ':' in address else 'ip'} daddr {address}"
+        rules.append(
+            "table inet lie {\n chain answer {\n  type nat hook prerouting priority -100;\n"
+            f"  iifname lan {to} tcp dport {port} tcp flags & (syn | ack) == syn redirect to :{own_port}\n }}\n"
+            " chain through {\n  type filter hook forward priority 0;\n"
+            f"  iifname lan {to} drop\n }}\n}}"
+        )
+    return "\n".join(rules) + "\n"
+
+
+def _no_table(name: str) -> str:
+    """Return the rules that remove a table, whether it is there or not."""
+    return f"add table {name}\ndelete table {name}"

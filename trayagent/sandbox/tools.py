@@ -79,3 +79,8 @@ def _reads(path: str, value: str) -> bool:
         return Path(path).read_text().strip() == value
     except OSError:
         return False
+
+
+def other_ssh_programs() -> list[str]:
+    """Return the paths of ssh programs of other versions, given in TRAYAGENT_OTHER_SSH as in a PATH."""
+    return [path for path in os.environ.get("TRAYAGENT_OTHER_SSH", "").split(":") if path]

@@ -83,7 +83,7 @@ class Stage:
 
     def start_plain(self) -> float:
         """Start the plain ssh; return the seconds until its forward gave its first byte."""
-        words = [tool("ssh"), "-M", "-S", str(self._control_path), "-N", "-L", PLAIN_FORWARD, HOST]
+        words = [self.lab.ssh, "-M", "-S", str(self._control_path), "-N", "-L", PLAIN_FORWARD, HOST]
         with self.stopwatch(PLAIN_PORT) as watch:
             begin = time.monotonic()
             self.lab.laptop.popen(words)
@@ -92,7 +92,7 @@ class Stage:
 
     def check_plain(self) -> str:
         """Return what `ssh -O check` says about the plain ssh, "" if it is gone."""
-        done = self.lab.laptop.run([tool("ssh"), "-O", "check", "-S", str(self._control_path), HOST])
+        done = self.lab.laptop.run([self.lab.ssh, "-O", "check", "-S", str(self._control_path), HOST])
         return done.stderr.strip() if done.returncode == 0 else ""
 
     def master_pid(self) -> int | None:

@@ -1,0 +1,144 @@
+"""A machine that answers for a server and is none: what it does to a visitor is an order.
+
+Usage: liar.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
+
+An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} only asks.
+Each is answered by {"visits"}: how many connections came so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import socketserver
+import struct
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+BANNER = b"SSH-2.0-OpenSSH_9.2p1\r\n"
+# Messages: RFC 4253, section 12. The reason: section 11.1.
+DISCONNECT, DEBUG = 1, 4
+REASON_PROTOCOL_ERROR = 2
+TARPIT_EVERY_S = 0.2
+CLOSE_NOW = struct.pack("ii", 1, 0)
+
+Trick = Callable[[socket.socket], None]
+
+
+def disconnect(
+    visitor: socket.socket, text: str, prelude: Sequence[str] = (), debug: Sequence[str] = ()
+) -> None:
+    """Send lines before the banner, debug messages and a disconnect with this text, all before any key exchange."""
+    visitor.sendall(b"".join(f"{line}\r\n".encode() for line in prelude) + BANNER)
+    read_line(visitor)
+    body = struct.pack(">BI", DISCONNECT, REASON_PROTOCOL_ERROR) + string(text) + string("")
+    messages = [*(struct.pack(">B?", DEBUG, True) + string(line) + string("") for line in debug), body]
+    visitor.sendall(b"".join(map(packet, messages)))
+    drain(visitor)
+
+
+def close(visitor: socket.socket, reset: bool = False) -> None:
+    """Hang up at once, politely or with a reset."""
+    if reset:
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
+    visitor.close()
+
+
+def keep_silent(visitor: socket.socket) -> None:
+    """Say nothing."""
+    drain(visitor)
+
+
+def stall(visitor: socket.socket) -> None:
+    """Say who it claims to be, and nothing more."""
+    visitor.sendall(BANNER)
+    drain(visitor)
+
+
+def tarpit(visitor: socket.socket) -> None:
+    """Send lines before the banner for ever."""
+    pause = threading.Event()
+    while not pause.wait(TARPIT_EVERY_S):
+        visitor.sendall(b"wait a little\r\n")
+
+
+def long_banner(visitor: socket.socket, size: int) -> None:
+    """Send a banner of so many bytes."""
+    visitor.sendall(b"SSH-2.0-" + b"x" * (size - 10) + b"\r\n")
+    drain(visitor)
+
+
+TRICKS: dict[str, Callable[..., None]] = {
+    function.__name__: function for function in (disconnect, close, keep_silent, stall, tarpit, long_banner)
+}
+
+
+def string(text: str) -> bytes:
+    """Return a text as RFC 4251, section 5, writes it."""
+    data = text.encode()
+    return struct.pack(">I", len(data)) + data
+
+
+def packet(payload: bytes) -> bytes:
+    """Return a message as it goes over the line before there is a key: RFC 4253, section 6."""
+    padding = 8 - (len(payload) + 5) % 8
+    padding += 8 if padding < 4 else 0
+    return struct.pack(">IB", 1 + len(payload) + padding, padding) + payload + bytes(padding)
+
+
+def read_line(visitor: socket.socket) -> bytes:
+    """Return the visitor's first line, as much of it as came."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := visitor.recv(1)):
+        line += byte
+    return line
+
+
+def drain(visitor: socket.socket) -> None:
+    """Swallow what the visitor sends until they leave."""
+    while visitor.recv(65536):
+        pass
+
+
+class Service(socketserver.ThreadingTCPServer):
+    """The listener; `trick` is what the next visitor meets."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, address: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.trick: Trick = keep_silent
+        self.visits = 0
+        super().__init__((address, port), socketserver.BaseRequestHandler)
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        """Play the trick on one visitor."""
+        del client_address
+        assert isinstance(request, socket.socket)  # noqa: S101 - a TCP server's
+        self.visits += 1
+        with contextlib.suppress(OSError):  # visitors come and go with the network
+            self.trick(request)
+
+
+def main() -> None:
+    """Listen, and do as ordered until the end of stdin."""
+    try:
+        service = Service(sys.argv[1], int(sys.argv[2]))
+    except OSError as error:
+        print(json.dumps({"error": str(error)}), flush=True)  # noqa: T201 - the answer
+        return
+    print("{}", flush=True)  # noqa: T201 - the answer
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order:
+            service.trick = partial(TRICKS[order.pop("trick")], **order)
+        print(json.dumps({"visits": service.visits}), flush=True)  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    main()

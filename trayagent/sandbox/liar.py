@@ -1,0 +1,97 @@
+"""A gateway that answers in a server's place: what a hostile café can do without the server's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import plan
+from trayagent.sandbox.files import Files
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+from trayagent.sandbox.sshd import Sshd
+from trayagent.sandbox.tools import tool
+
+OWN_PORT = 2201
+SSHD_PORT = 2202
+
+
+class Liar:
+    """The gateway of one network while it lies about one address and port.
+
+    New TCP connections to that port end at the gateway; whatever else goes to the address
+    is dropped. It keeps silent until told what to do. Each method may be called at any
+    time and holds for the visitors that come afterwards.
+    """
+
+    def __init__(self, gateway: Node, network: plan.Network, files: Files, address: str, port: int) -> None:
+        self._gateway = gateway
+        self._network = network
+        self._files = files
+        self._address = address
+        self._port = port
+        everywhere = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - within the laboratory
+        self._program = Program(gateway, "liar", everywhere, str(OWN_PORT))
+        if "error" in self._program.first:
+            raise TrayagentError(f"the liar: {self._program.first['error']}", code="sandbox-broken")
+        self.server: Sshd | None = None
+        self._answer_at(OWN_PORT)
+
+    @property
+    def visits(self) -> int:
+        """How many TCP connections came to it; those to its ssh server do not count."""
+        return int(self._program.ask({})["visits"])
+
+    def disconnects(self, text: str, *, prelude: Sequence[str] = (), debug: Sequence[str] = ()) -> None:
+        """Send a plaintext SSH_MSG_DISCONNECT with this text, which may have newlines, before key exchange.
+
+        `prelude` are lines before the banner, `debug` the texts of debug messages before the disconnect.
+        """
+        self._play("disconnect", text=text, prelude=list(prelude), debug=list(debug))
+
+    def closes(self, *, reset: bool = False) -> None:
+        """Accept the connection and close it at once."""
+        self._play("close", reset=reset)
+
+    def is_silent(self) -> None:
+        """Accept the connection and say nothing."""
+        self._play("keep_silent")
+
+    def stalls(self) -> None:
+        """Send an SSH banner and nothing more."""
+        self._play("stall")
+
+    def is_tarpit(self) -> None:
+        """Send lines before the banner, one after the other, without end."""
+        self._play("tarpit")
+
+    def sends_banner(self, size: int = 100_000) -> None:
+        """Send a banner of so many bytes."""
+        self._play("long_banner", size=size)
+
+    def pretends(self, config: Sequence[str] = ()) -> Sshd:
+        """Run a real sshd with another host key, which lets the laboratory's user in; known_hosts is not told.
+
+        `config` are sshd_config lines that win: `AuthorizedKeysFile none` refuses every login.
+        """
+        if self.server is None:
+            place = self._network
+            address = f"{place.subnet_6}1" if ":" in self._address else place.gateway
+            self.server = Sshd(self._gateway, self._files, address, SSHD_PORT, config)
+            self.server.start()
+        else:
+            self.server.restart(config)
+        self._answer_at(SSHD_PORT)
+        return self.server
+
+    def is_honest(self) -> None:
+        """Let everything through to the real server again."""
+        self._answer_at(None)
+
+    def _play(self, trick: str, **arguments: object) -> None:
+        self._program.ask({"trick": trick, **arguments})
+        self._answer_at(OWN_PORT)
+
+    def _answer_at(self, own_port: int | None) -> None:
+        rules = plan.lie(self._address, self._port, own_port)
+        self._gateway.check([tool("nft"), "-f", "-"], admin=True, text=rules)
