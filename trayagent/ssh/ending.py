@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from pathlib import Path
@@ -11,25 +12,30 @@ from pathlib import Path
 from trayagent.core.hosts import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.process import Process, alive, descendants, kill_checked
+from trayagent.ssh.process import Process, alive, descendants, kill_checked, read
 from trayagent.ssh.transport import transport_of
 
 TERMINATE_S = 0.100  # an idle master is gone 2 ms after TERMINATE; a wedged one never goes
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
+_PROGRAM = "ssh"
 
 
 async def end(master: Master, *, ask: bool = True) -> None:
     """End a master and whatever carries its bytes; returns when it is gone.
 
     `ask` False skips TERMINATE: after a take-over a polite end would unlink the new
-    master's socket. Only processes that are still what they were are touched.
+    master's socket. A pid that means another process by now is left alone, with its children.
     """
-    family = _family(master.pid)
+    family = _family(master)
+    if not _still(
+        master
+    ):  # after the look: what was found belongs to this master, or to nobody that we may end
+        return
     if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
         _kill_all(family, but=master.pid)
         return
-    kill_checked(master.pid, master.start_ticks, {"ssh"}, signal.SIGKILL)
+    kill_checked(master.pid, master.start_ticks, {_PROGRAM}, signal.SIGKILL)
     _kill_all(family, but=master.pid)
     await _gone(master, _KILLED_S)
 
@@ -80,9 +86,21 @@ async def _gone(master: Master, within_s: float) -> bool:
     return True
 
 
-def _family(pid: int) -> list[Process]:
+def _still(master: Master) -> bool:
+    """Report whether the pid is still this ssh process of this user."""
+    found = read(master.pid)
+    return found is not None and (found.start_ticks, found.uid, found.comm) == (
+        master.start_ticks,
+        os.getuid(),
+        _PROGRAM,
+    )
+
+
+def _family(master: Master) -> list[Process]:
     """Return its children, and its transport even where that is no child (a master that went to the background)."""
-    found = {p.pid: p for p in (*descendants(pid), *transport_of(pid))}
+    if not _still(master):
+        return []
+    found = {p.pid: p for p in (*descendants(master.pid), *transport_of(master.pid))}
     return list(found.values())
 
 
