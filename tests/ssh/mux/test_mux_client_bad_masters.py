@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,3 +179,23 @@ def test_a_giant_request_waits_for_a_slow_reader(short_folder: Path) -> None:
                 return session
 
     assert asyncio.run(run()) == 5
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may act for another user")
+def test_a_socket_of_another_user_is_never_spoken_to(short_folder: Path) -> None:
+    """Whoever may add a socket to the folder gets no request and no descriptor; the error says whose it is."""
+    short_folder.chmod(0o1777)
+    path = short_folder / "s"
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
+        "print(flush=True); c = s.accept()[0]; print(c.recv(99), flush=True)"
+    )
+    words = ["python3", "-c", program, str(path)]
+    with subprocess.Popen(words, user=65534, group=65534, extra_groups=[], stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        with pytest.raises(Gone) as gone:
+            asyncio.run(MuxClient.connect(str(path), timeout_s=DEADLINE_S))
+        assert gone.value.reason == "foreign"
+        assert "65534" in str(gone.value)
+        assert other.stdout.read() == b"b''\n"

@@ -6,6 +6,7 @@ import array
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 
@@ -15,6 +16,7 @@ from trayagent.ssh.mux.connection import Connection, Ended, Event
 from trayagent.ssh.mux.errors import Gone, GoneReason, LocalProtocolError, Refused, Timeout
 from trayagent.ssh.mux.forward import MuxForward
 from trayagent.ssh.mux.messages import Hello
+from trayagent.ssh.mux.peer import peer_uid
 
 LOCAL_S = 2.0
 """A master answers local questions in 0.1 ms; more than this is a stopped or wedged one."""
@@ -53,7 +55,7 @@ class MuxClient:
     async def connect(cls, path: str, *, timeout_s: float = LOCAL_S) -> MuxClient:
         """Connect to a control socket and exchange greetings; raises Gone (with its reason), Timeout.
 
-        A stopped master accepts in the kernel and never greets.
+        Nothing is sent to a socket of another user. A stopped master accepts in the kernel and never greets.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -61,6 +63,7 @@ class MuxClient:
         try:
             async with _deadline(timeout_s, "greet"):
                 await _connect(sock, path)
+                _check_owner(sock, path)
                 await client._send(client._connection.send(Hello()))
                 await client._event()
         except BaseException:
@@ -248,6 +251,17 @@ async def _connect(sock: socket.socket, path: str) -> None:
             return
         # asyncio's sock_connect would take EAGAIN for "in progress"; it is a full accept queue.
         await asyncio.sleep(_RETRY_S)
+
+
+def _check_owner(sock: socket.socket, path: str) -> None:
+    """Raise Gone ("foreign") where another user listens.
+
+    Of the credentials only the uid counts: their pid is the process that called listen(), which for a
+    master in the background is a parent long gone.
+    """
+    uid = peer_uid(sock)
+    if uid is not None and uid != os.geteuid():
+        raise Gone(f"another user (uid {uid}) listens at {path}", reason="foreign")
 
 
 @contextlib.asynccontextmanager
