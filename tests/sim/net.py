@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
-from trayagent.core.network import Lookup, Touched
+from trayagent.core.network import Lookup, Route, Snapshot, Touched
 
 PUBLIC, INTERNAL, HOME_ONLY = "203.0.113.10", "10.99.0.10", "192.168.10.50"
 TUN = "tun0"
@@ -79,6 +80,7 @@ class Net:
     tentative: set[str] = field(default_factory=set)  # addresses that nothing is sent from yet
     _tunnels: int = 0
     _scene: Scene | None = None
+    _matched: dict[Lookup, Route | None] = field(default_factory=dict)
 
     def changed(self, old: Scene) -> Touched:
         """Forget the picture, and return what the kernel's messages say about the way from the old one."""
@@ -107,7 +109,20 @@ class Net:
         """Return what the kernel shows."""
         if self._scene is None:
             self._scene = self._picture()
+            self._matched = {}
         return self._scene
+
+    def snapshot(self, lookups: Iterable[Lookup]) -> Snapshot:
+        """Return what the kernel would answer now."""
+        scene = self.scene()
+        macs = {(i, g): mac for i, g, mac in scene.macs}
+        return Snapshot(scene.interfaces, scene.routes, {at: self._match(at) for at in lookups}, macs)
+
+    def _match(self, lookup: Lookup) -> Route | None:
+        scene = self.scene()
+        if lookup not in self._matched:
+            self._matched |= scene.snapshot([lookup]).matched
+        return self._matched[lookup]
 
     def _picture(self) -> Scene:
         scene = LO
@@ -131,7 +146,7 @@ class Net:
     def way(self, peer: str) -> Flow | None:
         """Return the flow of a new connection, None without a route."""
         lookup = Lookup(peer)
-        route = self.scene().snapshot([lookup]).matched[lookup]
+        route = self._match(lookup)
         if route is None or route.source is None or not self._up(route.interface):
             return None
         if route.interface == TUN:
@@ -146,7 +161,7 @@ class Net:
         if flow.local in self.tentative and not soon:
             return False
         lookup = Lookup(flow.peer, flow.local)
-        route = self.scene().snapshot([lookup]).matched[lookup]
+        route = self._match(lookup)
         if route is None or not self._up(route.interface):
             return False
         if route.interface == TUN:
@@ -167,7 +182,7 @@ class Net:
     def signature(self, flow: Flow) -> object:
         """Return what must not change for a master on this flow to be beyond doubt, as the world sees it."""
         lookup = Lookup(flow.peer, flow.local)
-        route = self.scene().snapshot([lookup]).matched[lookup]
+        route = self._match(lookup)
         if self._bearer(flow.local) is None:
             return "absent"
         if route is None:
@@ -178,15 +193,22 @@ class Net:
             self._up(route.interface),
             route.prefix,
             self._segment_of(route.interface),
+            self._segment_of(self._bearer(flow.local)),
             under,
         )
 
     def touches(self, flow: Flow, seen: Touched) -> bool:
         """Report whether what flickered is part of a flow's path."""
         lookup = Lookup(flow.peer, flow.local)
-        route = self.scene().snapshot([lookup]).matched[lookup]
+        route = self._match(lookup)
         egress = route.interface if route is not None else ""
-        return seen.lost or flow.local in seen.addresses or egress in seen.links | seen.routes
+        bearer = self._bearer(flow.local) or ""
+        return (
+            seen.lost
+            or flow.local in seen.addresses
+            or egress in seen.links | seen.routes
+            or bearer in seen.links
+        )
 
     def has(self, ip: str) -> bool:
         """Report whether the machine bears the address."""

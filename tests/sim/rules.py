@@ -1,4 +1,4 @@
-"""The policy's four invariants, checked against the true world with a memory of their own."""
+"""The policy's invariants, checked against the true world with a memory of their own."""
 
 from __future__ import annotations
 

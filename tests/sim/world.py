@@ -100,7 +100,7 @@ class World:
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         wanted = lookups(self.state.hosts.values())
-        return e.NetworkRead(self.clock.now, self.net.scene().snapshot(wanted), touched)
+        return e.NetworkRead(self.clock.now, self.net.snapshot(wanted), touched)
 
     # The agent.
 
@@ -284,12 +284,15 @@ class World:
     def plug(self, spot: str) -> None:
         """Plug in or associate there."""
         there = SPOTS[spot]
+        before = self.net.spots.get(there.interface)
+        # Another network on the same radio: its carrier goes and comes, whatever the addresses are.
+        links = {there.interface} if before is not None and before.segment != there.segment else set()
 
         def change(net: Net) -> None:
             net.spots[there.interface] = there
             net.dark.discard(there.interface)
 
-        self.change_network(change)
+        self.change_network(change, Touched(links=frozenset(links)))
 
     def unplug(self, interface: str) -> None:
         """Leave the network on an interface."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from ipaddress import ip_address, ip_network
 
 from trayagent.core.network import Address, Interface, Kind, Lookup, Route, Snapshot
@@ -69,17 +70,17 @@ class Scene:
         return Snapshot(self.interfaces, self.routes, asked, macs, self.name, self.name_of)
 
     def _match(self, lookup: Lookup) -> Route | None:
-        peer = ip_address(lookup.peer)
         bears = {a.ip for i in self.interfaces for a in i.addresses}
         if lookup.local is not None and lookup.local not in bears:
             return None
-        fits = [r for r in self.routes if _covers(r.prefix, str(peer))]
+        fits = [r for r in self.routes if _covers(r.prefix, lookup.peer)]
         if not fits:
             return None
         best = min(fits, key=lambda r: (-r.prefix_len, r.metric))
         return replace(best, source=lookup.local or best.source)
 
 
+@cache
 def _covers(prefix: str, ip: str) -> bool:
     net, peer = ip_network(prefix), ip_address(ip)
     return net.version == peer.version and peer in net

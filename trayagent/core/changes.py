@@ -88,7 +88,7 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
         return "messages=lost"
     if master.local is not None and master.local.partition("%")[0] in touched.addresses:
         return "address=flickered"
-    if path.egress is not None and path.egress in touched.links:
+    if touched.links & {path.egress, path.bearer}:
         return "carrier=flickered"
     if path.egress is not None and path.egress in touched.routes:
         return "route=flickered"

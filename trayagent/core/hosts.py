@@ -78,7 +78,8 @@ class MasterPath:
     """The path of a master: what must not change for its connection to be beyond doubt.
 
     While the local address is missing nothing else counts. That it is `tentative` is no change of the path,
-    but nothing is sent from it meanwhile.
+    but nothing is sent from it meanwhile. `bearer` is the interface that has the local address: answers come back
+    through it, also where the packets leave through another one.
     """
 
     present: bool
@@ -88,6 +89,7 @@ class MasterPath:
     gateway: str | None = None
     source_differs: bool = False
     tentative: bool = False
+    bearer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

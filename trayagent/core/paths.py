@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from trayagent.core.hosts import Host, Master, MasterPath, Place
@@ -39,6 +40,7 @@ class Way:
     place: Place
 
 
+@lru_cache(maxsize=1024)
 def is_address(text: str) -> bool:
     """Report whether the text is a literal IP address (a scope id is allowed)."""
     try:
@@ -48,6 +50,7 @@ def is_address(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)
 def is_private(ip: str) -> bool:
     """Report whether an address has no meaning outside its own network (RFC 1918, 4193, 6598, link-local)."""
     address = ip_address(ip.partition("%")[0])
@@ -130,6 +133,7 @@ def _in_scope(peer: str, source: str | None) -> bool:
     return source is None or not _is_link_local_6(source) or _is_link_local_6(peer)
 
 
+@lru_cache(maxsize=1024)
 def _is_link_local_6(ip: str) -> bool:
     address = ip_address(ip.partition("%")[0])
     return address.version == 6 and address.is_link_local
@@ -168,14 +172,15 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     local = lookup.local
     if local is not None and not snapshot.has_address(local.partition("%")[0]):
         return MasterPath(present=False)
-    mine = [a for i in snapshot.interfaces for a in i.addresses if a.ip == local]
-    tentative = any(a.tentative for a in mine)
+    mine = [(i.name, a) for i in snapshot.interfaces for a in i.addresses if a.ip == local]
+    bearer = mine[0][0] if mine else None
+    tentative = any(a.tentative for _, a in mine)
     route = snapshot.matched.get(lookup)
     if route is None:
-        return MasterPath(present=True, tentative=tentative)
+        return MasterPath(present=True, tentative=tentative, bearer=bearer)
     chosen = snapshot.matched.get(_lookup(lookup.peer))
     # A deprecated source is still ours to send from; only newer connections avoid it.
-    deprecated = any(a.deprecated for a in mine)
+    deprecated = any(a.deprecated for _, a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(
         True,
@@ -185,6 +190,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
         route.gateway,
         differs,
         tentative,
+        bearer,
     )
 
 

@@ -1,0 +1,218 @@
+"""Carries a history out in a world: each word, then the healing of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.cast import CAST
+from tests.sim.histories import FLICKERS, History
+from tests.sim.net import SPOTS, Net
+from tests.sim.tcp import Machine
+from tests.sim.world import World
+from trayagent.core import events as e
+from trayagent.core.network import Touched
+
+QUIET_S = 1000.0  # longer than every back-off: 10 minutes for a server that closes connections
+
+
+def play(history: History) -> World:
+    """Let a history happen, then let the world be well and quiet, and return it."""
+    names, rtt_s, steps = history
+    world = World(names, rtt_s)
+    world.plug("home")
+    world.clock.run_until(world.clock.now + 5)
+    for name in names:
+        if CAST[name].wish is None or CAST[name].strict == "no":
+            world.connect_by_hand(name)
+    world.clock.run_until(world.clock.now + 5)
+    for pause, word, which in steps:
+        world.clock.run_until(world.clock.now + pause)
+        world.log.append((world.clock.now, f"{word} {which}"))
+        happen(world, word, which)
+    heal(world)
+    return world
+
+
+def happen(world: World, word: str, which: str) -> None:
+    """Carry one word out."""
+    for group in (_network, _hole, _server, _user):
+        if group(world, word, which):
+            return
+    raise KeyError(word)
+
+
+def _network(world: World, word: str, which: str) -> bool:
+    match word:
+        case "plug":
+            world.plug(which)
+        case "unplug":
+            world.unplug(which)
+        case "flicker":
+            world.change_network(lambda _net: None, FLICKERS[which])
+        case "flapping" | "blink" | "tentative" | "swallowed":
+            _flap(world, word, which)
+        case "sleep":
+            world.sleep({SPOTS[which].interface: SPOTS[which]} if which else {})
+        case _:
+            if word not in _CHANGES:
+                return False
+            world.change_network(lambda net: _CHANGES[word](net, which))
+    return True
+
+
+def _flap(world: World, word: str, which: str) -> None:
+    """Change places faster than connections can be made, or lose the network for a moment."""
+    if word == "blink":
+        world.unplug("wlan0")
+        world.clock.run_until(world.clock.now + 0.05)
+        world.plug(which)
+        return
+    if word == "tentative":  # its addresses are given anew, and nothing is sent from them for a while
+        spot = world.net.spots.get(which)
+        own = {spot.address.partition("/")[0]} if spot is not None else set()
+        world.change_network(lambda net: net.tentative.update(own), Touched(addresses=frozenset(own)))
+        world.clock.run_until(world.clock.now + 1.7)
+        world.change_network(lambda net: net.tentative.clear())
+        return
+    if word == "swallowed":  # a question lost in a hole: its retransmission is due some time after
+        holes = {spot.segment for spot in world.net.spots.values()}
+        world.net.holes |= holes
+        world.change_network(lambda _net: None, FLICKERS["lost"])
+        world.clock.run_until(world.clock.now + float(which))
+        world.net.holes -= holes
+        return
+    for _ in range(6):
+        for name in (which, "home"):
+            world.plug(name)
+            world.clock.run_until(world.clock.now + 0.7)
+
+
+def _carrier_lost(net: Net, which: str) -> None:
+    if which in net.spots:
+        net.dark.add(which)
+
+
+def _advertised(net: Net, _which: str) -> None:
+    net.extra += 1
+
+
+def _docker(net: Net, _which: str) -> None:
+    net.docker = not net.docker
+
+
+def _vpn_up(net: Net, which: str) -> None:
+    if net.tunnel_number is None:
+        net.tunnel_up(everything=which == "everything")
+
+
+def _vpn_down(net: Net, _which: str) -> None:
+    net.tunnel_number = None
+
+
+_CHANGES: dict[str, Callable[[Net, str], None]] = {
+    "carrier lost": _carrier_lost,
+    "carrier back": lambda net, which: net.dark.discard(which),
+    "router advertisement": _advertised,
+    "docker": _docker,
+    "vpn up": _vpn_up,
+    "vpn down": _vpn_down,
+    "vpn new address": lambda net, which: net.tunnel_up(everything=which == "everything"),
+}
+
+
+def _hole(world: World, word: str, which: str) -> bool:
+    match word:
+        case "hole":
+            world.net.holes.add(which)
+        case "hole over":
+            world.net.holes.clear()
+        case _:
+            return False
+    return True
+
+
+_OF_SERVERS = {
+    "reboot",
+    "nologin",
+    "credentials expired",
+    "credentials renewed",
+    "files touched",
+    "keys changed",
+    "dropping",
+    "dropping over",
+    "busy",
+}
+
+
+def _server(world: World, word: str, which: str) -> bool:
+    if word not in _OF_SERVERS:
+        return False
+    machine: Machine = getattr(world.machines, which or "web")
+    match word:
+        case "reboot" | "nologin":
+            world.reboot(which, 90.0 if word == "nologin" else 0.0)
+        case "credentials expired":
+            machine.accepts_login = False
+        case "credentials renewed":
+            renew(world)
+        case "files touched":
+            world.post(e.CredentialsChanged(0))
+        case "keys changed":
+            change_keys(world)
+        case "dropping":
+            machine.dropping = True
+        case "dropping over":
+            world.machines.web.dropping = world.machines.home.dropping = False
+        case "busy":
+            machine.busy = not machine.busy
+    return True
+
+
+def _user(world: World, word: str, which: str) -> bool:
+    known = which in world.roles
+    match word:
+        case "connect" if known:
+            world.connect_by_hand(which)
+        case "exit" | "-O exit" if known:
+            world.leave(which, by_request=word == "-O exit")
+        case "disconnect" if known:
+            world.command(e.UserDisconnect(0, (which,)))
+        case "reconnect" if known and world.roles[which].alias:
+            world.command(e.UserReconnect(0, (which,)))
+        case "pause" if known or not which:
+            world.command(e.UserPause(0, (which,) if which else (), 300.0))
+        case "resume" if known or not which:
+            world.command(e.UserResume(0, (which,) if which else ()))
+        case "look":
+            world.post(e.UserLooked(0))
+        case "agent restarts":
+            world.start_agent()
+    return True
+
+
+def renew(world: World) -> None:
+    """Let every login work again, and the files say so."""
+    for machine in (world.machines.web, world.machines.home, world.machines.internal):
+        machine.accepts_login = True
+    change_keys(world)
+
+
+def change_keys(world: World) -> None:
+    """Let all files of keys be others; a little later they are compared."""
+    world.post(e.CredentialsChanged(0))
+    world.clock.after(2.0, lambda: world.post(e.KeysChanged(0, tuple(world.roles))))
+
+
+def heal(world: World) -> None:
+    """Make the world well: at home, the VPN up, servers up, logins valid; then let some time pass, quietly."""
+    world.net.holes.clear()
+    for machine in (world.machines.web, world.machines.home, world.machines.internal):
+        machine.dropping = machine.busy = False
+    world.unplug("eth0")
+    world.plug("home")
+    world.change_network(lambda net: net.tunnel_up(everything=False))
+    world.clock.run_until(world.clock.now + 1000)  # servers that reboot are up, their nologin is over
+    renew(world)
+    world.log.append((world.clock.now, "from here on all is well"))
+    world.clock.run_until(world.clock.now + QUIET_S)
+    world.rules.at_rest()
