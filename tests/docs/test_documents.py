@@ -25,7 +25,8 @@ from trayagent.history.outages import Outage
 from trayagent.init import explained
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted({*ROOT.glob("docs/*.md"), *ROOT.glob("installers/**/*.md"), *ROOT.glob("*.md")})
+FOLDERS = ("docs/**/*.md", ".github/**/*.md", "installers/**/*.md", "*.md")
+PAGES = sorted({page for pattern in FOLDERS for page in ROOT.glob(pattern)})
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("trayagent/**/*.py")))
 STATES = get_args(Shown)
@@ -192,7 +193,11 @@ def test_every_setting_of_autossh_is_in_the_page_for_those_who_move() -> None:
 def test_every_page_is_in_the_index() -> None:
     """Whoever reads the README finds all of them."""
     linked = set(re.findall(r"\]\((docs/[a-z-]+\.md)", TEXTS["README.md"]))
-    assert linked == {name for name in TEXTS if name.startswith("docs/")}
+    assert linked == {name for name in TEXTS if re.fullmatch(r"docs/[^/]+", name)}
+    decisions = set(re.findall(r"\]\(([a-z0-9-]+\.md)", TEXTS["docs/decisions/README.md"]))
+    assert decisions == {Path(name).name for name in TEXTS if name.startswith("docs/decisions/")} - {
+        "README.md"
+    }
 
 
 def test_every_key_of_the_view_is_in_the_page_for_scripts() -> None:
