@@ -8,7 +8,8 @@ from trayagent.errors import TrayagentError
 
 GoneReason = Literal["absent", "deaf", "unreachable", "foreign", "ended"]
 """absent: no such file; deaf: a socket file where nobody listens; unreachable: connect() failed
-otherwise (permission, a path too long); foreign: another user listens there; ended: the master closed the connection."""
+otherwise (permission, a path too long); foreign: another user listens there; ended: the
+master closed the connection."""
 
 
 class MuxError(TrayagentError):
