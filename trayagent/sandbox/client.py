@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.sshd import Sshd
+from trayagent.sandbox.world import script
 
 Options = Mapping[str, str | int | list[str]]
 
@@ -40,6 +41,12 @@ def make_known(files: Files, server: Sshd, *names: str) -> None:
     """Add the server's host key to known_hosts, under its address and other names."""
     with files.known_hosts.open("a") as known:
         known.write(f"{','.join((server.known_as, *names))} {server.host_key}\n")
+
+
+def over_mptcp() -> list[str]:
+    """Return the options with which ssh speaks over a Multipath TCP socket of its own."""
+    connect = " ".join(script("mptcp", "connect", "%h", "%p"))
+    return ["-o", f"ProxyCommand={connect}", "-o", "ProxyUseFdpass=yes"]
 
 
 def _block(name: str, options: Options) -> str:

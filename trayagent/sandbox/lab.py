@@ -11,12 +11,14 @@ from typing import Self
 from trayagent.sandbox import build, client, plan
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.liar import Liar
+from trayagent.sandbox.lines import DelayLines
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.places import Places
 from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.program import Program
 from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.tools import tool
+from trayagent.sandbox.traffic import Direction, Traffic
 from trayagent.sandbox.vpn import Vpn
 from trayagent.sandbox.world import World
 
@@ -58,8 +60,7 @@ class Lab:
         self.laptop = self.nodes["laptop"] = Node("laptop", self._world, "laptop", self._laptop_env())
         self.server = self.nodes["server"]
         build.lay(self.nodes, nat=nat, ipv6=ipv6)
-        lines = (f"{name}=in-{name}:out-{name}" for name in plan.NETWORKS)
-        self._line = Program(self.nodes["air"], "delay_line", *lines, admin=True, greets=False)
+        self._lines = DelayLines(self.nodes)
         self.set_rtt(rtt_ms)
         if nat:
             for network in plan.NETWORKS:
@@ -85,21 +86,39 @@ class Lab:
     @property
     def delay_line_pid(self) -> int:
         """The process that carries the frames."""
-        return self._line.pid
+        return self._lines.pid
 
     # -- the network outside ------------------------------------------------------------------------
 
     def set_rtt(self, rtt_ms: float, network: str | None = None) -> None:
         """Set the round trip to the server, from one network or from all."""
-        self._line.ask({"line": network, "rtt_ms": rtt_ms})
+        self._lines.ask(network, rtt_ms=rtt_ms)
+
+    def set_bandwidth(
+        self, mbit_s: float | None, network: str | None = None, *, queue_bytes: int | None = None
+    ) -> None:
+        """Bound the rate of each direction of a line (or of all), and the queue in front of it; None: no bound."""
+        self._lines.set_bandwidth(mbit_s, network, queue_bytes)
+
+    def swallow_above(self, size: int | None, network: str | None = None) -> None:
+        """Let a line (or all) drop IP packets above a size without a word; None carries all again."""
+        self._lines.set_largest(size, network)
+
+    def set_loss(self, share: float, network: str | None = None) -> None:
+        """Let a line (or all) lose a share of its frames, the same ones in each run."""
+        self._lines.ask(network, loss=share)
 
     def blackhole(self, on: bool, network: str | None = None) -> None:
         """Drop everything beyond the gateways, without any sign on this side; or carry again."""
-        self._line.ask({"line": network, "drop": on})
+        self._lines.ask(network, drop=on)
 
     def carried(self) -> dict[str, dict[str, int]]:
-        """Return per network how many frames were carried, dropped on command, and lost by accident."""
-        return self._line.ask({})
+        """Return what happened to each network's frames.
+
+        `carried`, `dropped` on command, `overflowed` the queue, `swallowed` as too large, `lost` by accident;
+        and how many bytes are queued now: `queued_up` and `queued_down`.
+        """
+        return self._lines.ask()
 
     def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
         """Change a gateway: address translation, and whether it drops silently what it does not know."""
@@ -108,6 +127,10 @@ class Lab:
     def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
         """Make a network's gateway answer in a server's place, as a hostile café can; one liar per network."""
         return Liar(self.nodes[network], plan.NETWORKS[network], self.files, address, port)
+
+    def set_mptcp(self, on: bool) -> None:
+        """Give each address that the laptop gets from now on an endpoint of its own, as NetworkManager does."""
+        self._places.endpoints = on
 
     # -- the laptop moves ---------------------------------------------------------------------------
 
@@ -183,9 +206,10 @@ class Lab:
         *,
         config: Sequence[str] = (),
         node: Node | None = None,
+        mptcp: bool = False,
     ) -> Sshd:
         """Start an ssh server, by default behind the internet, and make it known to the laptop's user."""
-        server = Sshd(node or self.server, self.files, address, port, config)
+        server = Sshd(node or self.server, self.files, address, port, config, mptcp=mptcp)
         self.servers.append(server)
         server.start()
         names = [plan.HOSTS[address]] if port == 22 and address in plan.HOSTS else []
@@ -199,6 +223,21 @@ class Lab:
     def echo(self, port: int = 8000, address: str = "127.0.0.1", *, node: Node | None = None) -> Program:
         """Start a TCP service that echoes and answers HTTP, by default in the server for local forwards."""
         return Program(node or self.server, "echo", address, str(port))
+
+    def traffic(
+        self, direction: Direction, host: str | None = None, *, port: int = 0, node: Node | None = None
+    ) -> Traffic:
+        """Start an upload or a download: in a session to `host`, or through the forward on `port`."""
+        node = node or self.laptop
+        return (
+            Traffic.in_session(node, direction, host) if host else Traffic.in_forward(node, direction, port)
+        )
+
+    def traffic_service(
+        self, port: int = 8001, address: str = "127.0.0.1", *, node: Node | None = None
+    ) -> Program:
+        """Start the other end of `traffic` through forwards, by default in the server."""
+        return Program(node or self.server, "traffic", "service", address, str(port))
 
     def probe(self, port: int, *, node: Node | None = None) -> Probe:
         """Return a stopwatch for a forward that listens on that port, by default in the laptop."""

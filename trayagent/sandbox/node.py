@@ -98,9 +98,14 @@ class Node:
             self.check([tool("ip"), "-batch", "-"], admin=True, text="\n".join(lines) + "\n")
         return time.monotonic()
 
-    def ping(self, address: str, *, count: int = 1, wait_s: float = 1.0) -> list[float | None]:
-        """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each unanswered one."""
-        words = script("ping", address, str(count), str(wait_s))
+    def ping(
+        self, address: str, *, count: int = 1, wait_s: float = 1.0, size: int = 44
+    ) -> list[float | None]:
+        """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each unanswered one.
+
+        `size` is that of the IP packets in bytes.
+        """
+        words = script("ping", address, str(count), str(wait_s), str(size))
         answers: list[float | None] = json.loads(self.check(words, admin=True))
         return answers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from trayagent.sandbox.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """An interface's stay in a network."""
+    """An interface's stay in a network; `endpoint` is the number of its address as an MPTCP endpoint."""
 
     network: plan.Network
     address: str
+    endpoint: int | None = None
 
 
 class Places:
@@ -26,6 +28,8 @@ class Places:
         self._air = air
         self._ipv6 = ipv6
         self.stays: dict[str, Stay] = {}
+        self.endpoints = False  # whether addresses are made MPTCP endpoints, see ip-mptcp(8)
+        self._ids = itertools.cycle(range(1, 256))
 
     def join(
         self, network: str, interface: str, *, address: str | None = None, metric: int | None = None
@@ -38,7 +42,7 @@ class Places:
         if place is None:
             known = ", ".join(plan.NETWORKS)
             raise TrayagentError(f"no network {network!r}", code="sandbox-usage", hint=f"Known: {known}")
-        stay = Stay(place, address or place.laptop)
+        stay = Stay(place, address or place.laptop, next(self._ids) if self.endpoints else None)
         lines = self._flushed(interface, self.stays.get(interface))
         self.plug(network, interface)
         self.stays[interface] = stay
@@ -54,6 +58,8 @@ class Places:
                 f"addr add {place.subnet_6}{host}/64 dev {interface}",
                 f"route add default via {place.subnet_6}1 dev {interface} metric {metric}",
             ]
+        if stay.endpoint is not None:
+            lines.append(f"mptcp endpoint add {stay.address} dev {interface} id {stay.endpoint} subflow")
         return self._laptop.ip(*lines)
 
     def plug(self, network: str, interface: str) -> None:
@@ -78,6 +84,8 @@ class Places:
         if self._ipv6:
             # An IPv6 route asks for no source address, so it outlives all of them.
             lines.append(f"route del default via {stay.network.subnet_6}1 dev {interface}")
+        if stay.endpoint is not None:
+            lines.append(f"mptcp endpoint delete id {stay.endpoint}")
         return lines
 
     def carrier(self, interface: str, *, on: bool) -> float:

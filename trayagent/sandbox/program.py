@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -85,6 +86,18 @@ class Program:
         """Send an order and return the answer."""
         self.tell(order)
         return self.answer()
+
+    def close(self) -> None:
+        """Let it end by itself, what it started included: its orders are over."""
+        assert self._child.stdin  # noqa: S101 - it was asked for
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
+        try:
+            self._child.wait(ANSWER_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        close_streams(self._child)
 
     def end(self) -> None:
         """End it at once and wait until it is gone."""

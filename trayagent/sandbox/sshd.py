@@ -15,6 +15,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.files import Files, keygen
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
+from trayagent.sandbox.world import script
 
 START_DEADLINE_S = 10.0
 
@@ -25,13 +26,23 @@ class Sshd:
     `config` are sshd_config lines that come before the laboratory's own, so they win
     (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`).
     Logins are the laboratory's user with the laboratory's key; as an ordinary user the
-    server runs as that user and lets nobody else in.
+    server runs as that user and lets nobody else in. With `mptcp` its connections may have several paths.
     """
 
-    def __init__(self, node: Node, files: Files, address: str, port: int, config: Sequence[str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        files: Files,
+        address: str,
+        port: int,
+        config: Sequence[str],
+        *,
+        mptcp: bool = False,
+    ) -> None:
         self.node = node
         self.address = address
         self.port = port
+        self._mptcp = mptcp
         self.folder = files.far / f"{address}_{port}_{node.name}"
         self.folder.mkdir(mode=0o700)
         self.log = self.folder / "log"
@@ -89,9 +100,12 @@ class Sshd:
         if self.pid:
             return
         begin = self.log.stat().st_size if self.log.exists() else 0
+        # The full path: sshd starts itself again for each connection.
+        words = [tool("sshd"), "-i" if self._mptcp else "-D", "-e", "-f", str(self._config)]
+        if self._mptcp:
+            words = script("mptcp", "listen", self.address, str(self.port), *words)
         with self.log.open("a") as log:
-            # The full path: sshd starts itself again for each connection.
-            self._child = self.node.popen([tool("sshd"), "-D", "-e", "-f", str(self._config)], stderr=log)
+            self._child = self.node.popen(words, stderr=log)
         limit = time.monotonic() + START_DEADLINE_S
         while f"Server listening on {self.address} port {self.port}" not in self.said(begin):
             if self._child.poll() is not None or time.monotonic() > limit:

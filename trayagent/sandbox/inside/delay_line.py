@@ -2,12 +2,16 @@
 
 Two packet sockets per line, on veth ends in a namespace of their own. PACKET_VNET_HDR
 hands over checksum and segmentation state with each frame, so that offloads work as on
-a real wire. Nothing is lost and nothing overtakes, except that a line told to drop
-drops everything, what is on its way included. It sleeps while nothing travels.
+a real wire. Nothing overtakes, and nothing is lost unless a line is told to be worse: to
+drop everything (what is on its way included), to carry so many bits per second with a
+queue of so many bytes in front, to swallow packets above a size, or to lose a share of
+them. Each direction has its own bandwidth and queue. It sleeps while nothing travels.
 
 Usage: delay_line.py NAME=IFACE:IFACE…  Orders come as JSON lines on stdin
-({"line": NAME or null, "rtt_ms": …, "drop": …}); each is answered by one JSON line:
-what each line carried and lost since the start.
+({"line": NAME or null, "rtt_ms": …, "drop": …, "bits_s": …, "queue": bytes, "largest": bytes, "loss": share};
+null lifts a limit, what is not named stays). One JSON line answers each:
+what each line carried and lost since the start, and how many bytes are queued from the first
+interface to the second ("up") and back ("down").
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import select
 import socket
 import sys
@@ -28,8 +33,9 @@ PACKET_STATISTICS, PACKET_VNET_HDR, PACKET_QDISC_BYPASS = 6, 15, 20
 SO_RCVBUFFORCE = 33
 PR_SET_TIMERSLACK = 29
 
-# A 64 KiB segment before segmentation, its Ethernet header and the 10 bytes of virtio_net_hdr.
-FRAME_MAX = 65536 + 14 + 4 + 10
+# An Ethernet header and the 10 bytes of virtio_net_hdr; before segmentation a packet has up to 64 KiB.
+HEADERS = 14 + 10
+FRAME_MAX = 65536 + 4 + HEADERS
 # Room for a burst while this process waits for its turn on a busy machine.
 RECEIVE_BUFFER = 16 << 20
 
@@ -47,79 +53,144 @@ def packet_socket(interface: str) -> socket.socket:
     return sock
 
 
-class Line:
-    """One line: two ends, what is on its way, and what it has done so far."""
+class Direction:
+    """One way of a line: the end that takes, the end that gives, and what is between them."""
 
-    def __init__(self, ends: tuple[socket.socket, socket.socket]) -> None:
-        self.ends = ends
+    def __init__(self, near: socket.socket, far: socket.socket) -> None:
+        self.near = near
+        self.far = far
+        self.free_at = 0.0
+        self.on_the_way: deque[tuple[float, bytes]] = deque()
+
+    def queued(self, now: float, bits_s: float) -> float:
+        """Return how many bytes wait for the wire at this bandwidth."""
+        return max(0.0, self.free_at - now) * bits_s / 8
+
+    def add(self, frame: bytes, at: float) -> None:
+        """Send a frame on its way, to arrive at a time, though never before an earlier one."""
+        due = max(at, self.on_the_way[-1][0]) if self.on_the_way else at
+        self.on_the_way.append((due, frame))
+
+
+class Line:
+    """One line: its two directions, how it treats frames, and what it has done so far."""
+
+    def __init__(self, name: str, left: socket.socket, right: socket.socket) -> None:
+        self.directions = (Direction(left, right), Direction(right, left))
         self.one_way_s = 0.0
         self.drop = False
-        self.on_the_way: deque[tuple[float, socket.socket, bytes]] = deque()
-        self.carried = self.dropped = self.lost = 0
+        self.bits_s: float | None = None
+        self.queue: int | None = None
+        self.largest: int | None = None
+        self.loss = 0.0
+        self.chance = random.Random(name)  # noqa: S311 - the same losses in each run
+        self.carried = self.dropped = self.overflowed = self.swallowed = self.lost = 0
 
-    def take(self, end: socket.socket, buffer: bytearray) -> None:
-        """Take every frame that waits at one end."""
-        other = self.ends[1] if end is self.ends[0] else self.ends[0]
+    def take(self, way: Direction, buffer: bytearray) -> None:
+        """Take every frame that waits at the beginning of one direction."""
         while True:
             try:
-                size = end.recv_into(buffer)
+                size = way.near.recv_into(buffer)
             except BlockingIOError:
                 return
             except OSError:  # the interface went down, or a frame that cannot be described: as on a wire
                 self.lost += 1
                 return
-            if self.drop:
-                self.dropped += 1
-                continue
-            due = time.monotonic() + self.one_way_s
-            if self.on_the_way:
-                due = max(due, self.on_the_way[-1][0])
-            self.on_the_way.append((due, other, bytes(memoryview(buffer)[:size])))
+            at = self.passes(way, size)
+            if at is not None:
+                way.add(bytes(memoryview(buffer)[:size]), at)
+
+    def passes(self, way: Direction, size: int) -> float | None:
+        """Return when a frame of that size arrives, or None if it never does."""
+        now, packet = time.monotonic(), size - HEADERS
+        if self.drop or (self.loss and self.chance.random() < self.loss):
+            self.dropped += 1
+            return None
+        if self.largest is not None and packet > self.largest:
+            self.swallowed += 1
+            return None
+        if self.bits_s is None:
+            return now + self.one_way_s
+        if self.queue is not None and way.queued(now, self.bits_s) + packet > self.queue:
+            self.overflowed += 1
+            return None
+        way.free_at = max(now, way.free_at) + packet * 8 / self.bits_s
+        return way.free_at + self.one_way_s
 
     def give(self, now: float) -> None:
         """Hand out every frame whose time has come."""
-        while self.on_the_way and self.on_the_way[0][0] <= now:
-            _, end, frame = self.on_the_way.popleft()
-            try:
-                end.send(frame)
-                self.carried += 1
-            except OSError:
-                self.lost += 1
+        for way in self.directions:
+            while way.on_the_way and way.on_the_way[0][0] <= now:
+                _, frame = way.on_the_way.popleft()
+                try:
+                    way.far.send(frame)
+                    self.carried += 1
+                except OSError:
+                    self.lost += 1
+
+    def next_due(self) -> float | None:
+        """Return when the next frame arrives."""
+        return min((way.on_the_way[0][0] for way in self.directions if way.on_the_way), default=None)
 
     def obey(self, order: dict[str, Any]) -> None:
-        """Set the round trip and whether to drop."""
+        """Change what the order names."""
         if order.get("rtt_ms") is not None:
             self.one_way_s = order["rtt_ms"] / 2000
+        for name in ("bits_s", "queue", "largest"):
+            if name in order:
+                setattr(self, name, order[name])
+        if order.get("loss") is not None:
+            self.loss = order["loss"]
         if order.get("drop") is not None:
             self.drop = order["drop"]
             if self.drop:
-                self.dropped += len(self.on_the_way)
-                self.on_the_way.clear()
+                self._forget()
+        if "bits_s" in order and self.bits_s is None:
+            for way in self.directions:
+                way.free_at = 0.0
+
+    def _forget(self) -> None:
+        for way in self.directions:
+            self.dropped += len(way.on_the_way)
+            way.on_the_way.clear()
+            way.free_at = 0.0
 
     def report(self) -> dict[str, int]:
         """Return the counters; `lost` is what the kernel or this process could not carry."""
-        for end in self.ends:
+        for way in self.directions:
             # struct tpacket_stats: packets and drops since the last time it was read.
-            raw = end.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+            raw = way.near.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
             self.lost += int.from_bytes(raw[4:8], sys.byteorder)
-        return {"carried": self.carried, "dropped": self.dropped, "lost": self.lost}
+        now = time.monotonic()
+        return {
+            "carried": self.carried,
+            "dropped": self.dropped,
+            "overflowed": self.overflowed,
+            "swallowed": self.swallowed,
+            "lost": self.lost,
+            **{
+                f"queued_{name}": int(way.queued(now, self.bits_s or 0.0))
+                for name, way in zip(("up", "down"), self.directions, strict=True)
+            },
+        }
 
 
 def carry(lines: dict[str, Line]) -> None:
     """Carry frames and obey orders until stdin ends."""
-    by_end = {end: line for line in lines.values() for end in line.ends}
+    by_end = {way.near: (line, way) for line in lines.values() for way in line.directions}
     waiting: list[Any] = [sys.stdin.fileno(), *by_end]
     buffer = bytearray(FRAME_MAX)
     orders = b""
     while True:
-        due = min((line.on_the_way[0][0] for line in lines.values() if line.on_the_way), default=None)
+        due = min((at for line in lines.values() if (at := line.next_due()) is not None), default=None)
         # select() counts in microseconds; poll() and epoll would round to milliseconds.
         ready, _, _ = select.select(
             waiting, [], [], None if due is None else max(0.0, due - time.monotonic())
         )
         for one in ready:
             if isinstance(one, socket.socket):
-                by_end[one].take(one, buffer)
+                line, way = by_end[one]
+                line.take(way, buffer)
         for line in lines.values():
             line.give(time.monotonic())
         if sys.stdin.fileno() not in ready:
@@ -144,7 +215,7 @@ def main() -> None:
     for word in sys.argv[1:]:
         name, _, interfaces = word.partition("=")
         left, _, right = interfaces.partition(":")
-        lines[name] = Line((packet_socket(left), packet_socket(right)))
+        lines[name] = Line(name, packet_socket(left), packet_socket(right))
     carry(lines)
 
 

@@ -1,6 +1,7 @@
 """One ICMP echo at a time.
 
-Usage: ping.py ADDRESS COUNT WAIT_S  prints the round trips in ms as a JSON list; null is silence.
+Usage: ping.py ADDRESS COUNT WAIT_S SIZE  prints the round trips in ms as a JSON list; null is silence.
+SIZE is that of the IP packets in bytes.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import sys
 import time
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
+HEADERS = 20 + 8  # IPv4 without options, ICMP
 
 
 def checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of an even number of bytes."""
+    """Return the Internet checksum (RFC 1071)."""
+    data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
 
 
-def ping(sock: socket.socket, address: str, number: int, wait_s: float) -> float | None:
+def ping(sock: socket.socket, address: str, number: int, wait_s: float, size: int) -> float | None:
     """Send one echo request; return the round trip in ms, None without an answer in time."""
     ident = os.getpid() & 0xFFFF
-    body = b"trayagent lab..."
+    body = bytes(size - HEADERS)
     head = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, ident, number)
     head = struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(head + body), ident, number)
     start = time.monotonic()
@@ -46,9 +49,9 @@ def ping(sock: socket.socket, address: str, number: int, wait_s: float) -> float
 
 def main() -> None:
     """Ping as the command line says."""
-    address, count, wait_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    address, count, wait_s, size = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    answers = [ping(sock, address, number, wait_s) for number in range(count)]
+    answers = [ping(sock, address, number, wait_s, size) for number in range(count)]
     os.write(1, json.dumps(answers).encode() + b"\n")
 
 

@@ -1,0 +1,29 @@
+"""An ssh connection over Multipath TCP, which moves along with the laptop."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.matrix import until
+from trayagent.sandbox import Lab
+from trayagent.sandbox.client import over_mptcp
+from trayagent.sandbox.plan import SERVER
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_session_moves_along(lab: Lab) -> None:
+    """From home to the cafe: the same session, more bytes; an endpoint per address, as NetworkManager has it."""
+    lab.set_mptcp(True)
+    lab.join("home")
+    lab.sshd(mptcp=True)
+    lab.ssh_config({"web": {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
+    master = lab.laptop.popen(["ssh", "-M", "-N", *over_mptcp(), "web"])
+    until("a master", lambda: lab.laptop.run(["ssh", "-O", "check", "web"]).returncode == 0)
+    with lab.traffic("down", "web") as traffic:
+        traffic.wait(100_000)
+        lab.switch("home", "cafe")
+        traffic.wait(1_000_000)
+        assert lab.laptop.run(["ip", "mptcp", "endpoint"]).stdout.split()[0] == "10.20.0.2"
+        assert master.poll() is None
+    assert lab.servers[0].logins() == 1

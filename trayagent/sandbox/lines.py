@@ -1,0 +1,52 @@
+"""The lines between the gateways and the internet: how far, how wide, how reliable; without limits at first."""
+
+from __future__ import annotations
+
+from trayagent.sandbox import plan
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+
+# What the kernel has by default; 1: every frame is a packet of its own, as on a real wire.
+_SEGMENTS_PER_FRAME = 65535
+
+
+class DelayLines:
+    """One line per network. `network` None means all of them."""
+
+    def __init__(self, nodes: dict[str, Node]) -> None:
+        self._nodes = nodes
+        words = (f"{name}=in-{name}:out-{name}" for name in plan.NETWORKS)
+        self._program = Program(nodes["air"], "delay_line", *words, admin=True, greets=False)
+        self._narrow: dict[str, set[str]] = {name: set() for name in plan.NETWORKS}
+
+    @property
+    def pid(self) -> int:
+        """The process that carries the frames."""
+        return self._program.pid
+
+    def ask(self, network: str | None = None, **order: object) -> dict[str, dict[str, int]]:
+        """Give an order; return the counters of all lines."""
+        return self._program.ask({"line": network, **order})
+
+    def set_bandwidth(self, mbit_s: float | None, network: str | None, queue_bytes: int | None) -> None:
+        """Bound the rate of each direction and the queue in front of it; None lifts the bound."""
+        self._packets(network, "bandwidth", needed=mbit_s is not None)
+        bits_s = None if mbit_s is None else mbit_s * 1e6
+        self.ask(network, bits_s=bits_s, queue=queue_bytes)
+
+    def set_largest(self, size: int | None, network: str | None) -> None:
+        """Swallow every IP packet above a size in bytes, without a word; None carries all."""
+        self._packets(network, "largest", needed=size is not None)
+        self.ask(network, largest=size)
+
+    def _packets(self, network: str | None, why: str, *, needed: bool) -> None:
+        """Let the kernel cut what it sends into packets before the line, where a limit looks at their size."""
+        for name in [network] if network is not None else plan.NETWORKS:
+            reasons = self._narrow[name]
+            before = bool(reasons)
+            reasons.symmetric_difference_update({why} if needed != (why in reasons) else set())
+            if bool(reasons) == before:
+                continue
+            segments = 1 if reasons else _SEGMENTS_PER_FRAME
+            for node, interface in ((self._nodes[name], "wan"), (self._nodes["internet"], name)):
+                node.ip(f"link set dev {interface} gso_max_segs {segments}")

@@ -1,0 +1,70 @@
+"""Traffic that goes on: an upload or a download through a session or a forward, and how much of it arrived."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, Self
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+from trayagent.sandbox.world import script
+
+Direction = Literal["up", "down"]
+POLL_S = 0.02
+
+
+class Traffic:
+    """Bytes that flow until `end`, as fast as the way allows or at a pace; a context manager.
+
+    Counted where they arrive: an upload at the server, which reports back.
+    """
+
+    def __init__(self, node: Node, direction: Direction, *words: str) -> None:
+        self._program = Program(node, "traffic", "near", direction, *words)
+
+    @classmethod
+    def in_session(cls, node: Node, direction: Direction, host: str) -> Self:
+        """Return traffic through a session that `ssh HOST` opens."""
+        return cls(node, direction, "session", "ssh", host, *script("traffic", "far", direction))
+
+    @classmethod
+    def in_forward(cls, node: Node, direction: Direction, port: int) -> Self:
+        """Return traffic through a forward that listens on that port and leads to a `traffic_service`."""
+        return cls(node, direction, "port", "127.0.0.1", str(port))
+
+    def pace(self, bytes_s: float | None) -> None:
+        """Set how many bytes per second an upload pours at most; None is as many as the way takes."""
+        self._program.ask({"rate": bytes_s})
+
+    @property
+    def arrived(self) -> int:
+        """How many bytes arrived so far."""
+        return int(self._program.ask({})["bytes"])
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended ("status 255", an error), None while it flows."""
+        ended: str | None = self._program.ask({})["ended"]
+        return ended
+
+    def wait(self, more: int = 1, *, deadline_s: float = 20.0) -> int:
+        """Return how much arrived once `more` bytes came; raises TrayagentError (sandbox-broken)."""
+        limit, wanted = time.monotonic() + deadline_s, self.arrived + more
+        while (arrived := self.arrived) < wanted:
+            ended = self.ended
+            if ended is not None or time.monotonic() > limit:
+                what = f"{wanted - arrived} bytes of {more} did not arrive: {ended or 'too slow'}"
+                raise TrayagentError(what, code="sandbox-broken")
+            time.sleep(POLL_S)
+        return arrived
+
+    def end(self) -> None:
+        """End it, and the session that it ran in."""
+        self._program.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
