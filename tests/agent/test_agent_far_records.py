@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.far_records import FarRecords, this_machine
+from trayagent.agent.far_records import FarRecords
+from trayagent.agent.machine import this_machine
 from trayagent.agent.records import Records
 from trayagent.core.hosts import Master
 from trayagent.core.reaping import FarSession

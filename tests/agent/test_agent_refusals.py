@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from trayagent.agent import refusals
 from trayagent.agent.explaining import locked
 from trayagent.agent.leftovers import Leftovers
+from trayagent.agent.record_types import KeptHost, KeptRefusal
 from trayagent.agent.records import Begun, Records, remembered
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, Retry
@@ -52,23 +52,22 @@ def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> 
 def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
     """Another ssh-agent, or a file that is younger; a missing file is none."""
     key = tmp_path / "key"
-    known = refusals.one_more({}, DENIED, time.time() - 60, "sock 1 1")
+    known = KeptHost()
+    refusals.add(known, DENIED, time.time() - 60, "sock 1 1")
     assert not refusals.outdated(known, "sock 1 1", [key])
     assert refusals.outdated(known, "sock 2 2", [])
     key.touch()
     assert refusals.outdated(known, "sock 1 1", [key])
-    assert not refusals.outdated({}, "", [key])
+    assert not refusals.outdated(KeptHost(), "", [key])
 
 
-@pytest.mark.parametrize(
-    "stop", [{"kind": "?", "code": "auth-denied"}, {"kind": "auth", "code": "?"}, "auth", {}]
-)
-def test_what_makes_no_sense_stops_nobody(stop: Any) -> None:
-    """A record of another version, or one that was edited."""
-    assert refusals.refusal({"refusal": stop}, time.time()) is None
+def test_an_unknown_code_stops_nobody() -> None:
+    """A record of another version."""
+    assert refusals.refusal(KeptHost(refusal=KeptRefusal("auth", "?")), time.time()) is None
 
 
 def test_a_locked_key_is_asked_again() -> None:
     """No server refused it, and the ssh-agent may have it by now; but it counts in the ten minutes."""
-    found = refusals.one_more({}, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
-    assert (found["refused"], found["refusal"]) == ([1.0], None)
+    found = KeptHost()
+    refusals.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
+    assert (found.refused, found.refusal) == ([1.0], None)

@@ -39,7 +39,7 @@ def up(lab: Lab, agent: Agent, config: str = CONFIG, *sshd_config: str) -> Sshd:
 
 def kept(agent: Agent) -> list[dict[str, Any]]:
     """Return the sessions of the host that the agent keeps on record."""
-    found = json.loads((agent.state_dir / "agent.json").read_text())["far"].get(HOST, {})
+    found = agent.records()["far"].get(HOST, {})
     sessions: list[dict[str, Any]] = found.get("sessions", [])
     return sessions
 
@@ -120,7 +120,7 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
 
 def edit(agent: Agent, **changes: object) -> None:
     """Change the newest session on record."""
-    path = agent.state_dir / "agent.json"
+    path = agent.records_file
     record = json.loads(path.read_text())
     record["far"][HOST]["sessions"][-1].update(changes)
     path.write_text(json.dumps(record))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -116,7 +115,7 @@ def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: A
     agent.start()
     agent.wait_state("web01", "connected")
     agent.stop()
-    assert json.loads((agent.state_dir / "agent.json").read_text())["hosts"]["web01"]["refusal"] is None
+    assert agent.records()["hosts"]["web01"]["refusal"] is None
 
 
 def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, agent: Agent) -> None:
@@ -275,7 +274,7 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
     pid = agent.wait_state("web01", "connected")["pid"]
 
     def remembered() -> bool:
-        kept = json.loads((agent.state_dir / "agent.json").read_text())
+        kept = agent.records()
         return kept["hosts"].get("web01", {}).get("sentinel") is False
 
     until("it is remembered", remembered, deadline_s=4.0)  # the end of its output tells, no time-out

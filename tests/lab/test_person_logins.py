@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -83,7 +82,7 @@ def leftovers(lab: Lab, agent: Agent) -> list[str]:
     """Return what a login that came to nothing has left: processes, sockets, logs, notes."""
     ssh = [pid for pid in lab.laptop.pids() if is_ssh(pid)]
     files = [*lab.files.ssh.glob("cm-*"), *agent.runtime_dir.glob("attempt-*")]
-    notes = json.loads((agent.state_dir / "agent.json").read_text())["attempts"]
+    notes = agent.records()["attempts"]
     return [*map(str, ssh), *map(str, files), *notes]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core import events as e
-from trayagent.core.actions import Dial, EnsureForwards, Kill, Remember, SendProbe, TakeOver
+from trayagent.core.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import Wish
 from trayagent.core.shown import way_problem
@@ -88,6 +88,31 @@ def test_disconnect_holds_across_a_restart(story: Story) -> None:
     later.after(3600)
     assert not later.did(Dial)
     assert later.shown("web") == "idle"
+
+
+def test_a_host_whose_master_died_while_no_agent_ran_is_recovered(story: Story) -> None:
+    """Listed as on-use or not listed at all: it was lost, not left."""
+    story.network(HOME)
+    story.configured(web=ON_USE)
+    for name in ("web", "other"):
+        story.post(e.Remembered(story.t, name, lost=True), f"remembered: {name} was lost")
+    assert story.did(Resolve, "other")  # nobody else would ask for a host that no configuration lists
+    for name in ("web", "other"):
+        story.resolved(name)
+    story.started()
+    assert story.did(Dial, "web")
+    assert story.did(Dial, "other")
+
+
+def test_a_held_host_whose_master_died_meanwhile_stays_held(story: Story) -> None:
+    """`disconnect` counts more."""
+    story.network(HOME)
+    story.configured(web=ON_USE)
+    story.post(e.Remembered(story.t, "web", held=True, lost=True), "remembered: held")
+    story.resolved("web")
+    story.started()
+    story.after(3600)
+    assert not story.did(Dial)
 
 
 def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:

@@ -27,13 +27,15 @@ from trayagent.agent.handler import AgentHandler
 from trayagent.agent.keys import Keys
 from trayagent.agent.leftovers import Leftovers
 from trayagent.agent.linking import Linking
+from trayagent.agent.lost_masters import LostMasters
+from trayagent.agent.machine import file_mark
 from trayagent.agent.noticing import Noticing
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.person_logins import PersonLogins
 from trayagent.agent.probing import Probing
 from trayagent.agent.readiness import Readiness
 from trayagent.agent.reaping import Reaping
-from trayagent.agent.records import Records, remembered
+from trayagent.agent.records import Records, records_path, remembered
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.scanning import Scanning
 from trayagent.agent.shell import Shell
@@ -82,7 +84,7 @@ class Agent:
         self._woke_at = float("-inf")
         self._network: NetworkName | None = None
         self._environment = Environment()
-        self._records = Records(places.state_dir / "agent.json", self._environment.agent_mark)
+        self._records = Records(records_path(places.state_dir, file_mark()), self._environment.agent_mark)
         self._history = History(places.history_db)
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
@@ -116,6 +118,7 @@ class Agent:
         )
         self._keys = Keys(post, lambda: self._resolver.place_dependent)
         self._linking = Linking(post, self._tasks, self._records, self._state, configuring.agent_socket)
+        self._lost = LostMasters(self._records, self._dialling.log_of)
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
         reaping = Reaping(
             post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel, self._linking.made
@@ -228,11 +231,14 @@ class Agent:
         names = set(self._configuring.config.hosts)
         await self._leftovers.clear()
         now = time.monotonic()
-        past = {name: kept for name, kept in self._records.hosts().items() if name in names}
+        lost = self._lost.meanwhile()
+        if not self._configuring.config.agent.adopt:
+            lost &= names
+        past = {name: kept for name, kept in self._records.hosts().items() if name in names | lost}
         for name, kept in past.items():
-            self._shell.post(remembered(name, kept, now))
+            self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects)
-        await self._tasks_done(f"resolve {name}" for name in names)
+        await self._tasks_done(f"resolve {name}" for name in names | lost)
         if self._noticing is not None:  # before the look: what appears after it is seen
             self._noticing.follow_folders(self._shell.state)
             self._noticing.changed_meanwhile(past, self._environment.agent_mark())
@@ -305,6 +311,7 @@ class Agent:
 
     def _decided(self) -> None:
         """Let what is derived from the state follow it."""
+        self._lost.follow(self._shell.state)
         if self._keys.follow(self._shell.state) and self._noticing is not None:
             self._noticing.follow_folders(self._shell.state)
         self._views.note_change()

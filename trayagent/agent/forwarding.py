@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from trayagent.agent.reaping import Reaping
 from trayagent.agent.records import Records
@@ -142,7 +142,8 @@ class Forwarding:
         """Return what is open: as this agent knows it, else as the one before it wrote down."""
         if master.pid in self._opened:
             return self._opened[master.pid]
-        return tuple(map(_read, self._records.opened(master.pid, master.start_ticks)))
+        lines = self._records.opened(master.pid, master.start_ticks)
+        return tuple(forward for line in lines if (forward := _read(line)) is not None)
 
 
 def _still_asked(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
@@ -159,9 +160,15 @@ def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
     return wanted_forwards(host) if master.ours else host.wish.forwards
 
 
-def _read(line: str) -> Forward:
+def _read(line: str) -> Forward | None:
+    """Return a forward on record, None where the line makes no sense."""
     kind, _, spec = line.partition(" ")
-    return parse(cast("ForwardKind", kind), spec)
+    if kind not in get_args(ForwardKind):
+        return None
+    try:
+        return parse(cast("ForwardKind", kind), spec)
+    except ValueError:
+        return None
 
 
 def _written(forward: Forward) -> str:

@@ -65,6 +65,7 @@ class Launching:
             ssh=self._places.ssh,
             config=str(config) if config is not None else None,
             connection=connection,
+            log=str(start.log),
         )
         environment = dict(start.environment)
         if connection is not None:

@@ -7,12 +7,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from trayagent.agent import refusals
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.files import Files
 from trayagent.agent.obstacles import nearest
+from trayagent.agent.record_types import KeptHost
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.shell import Shell
 from trayagent.agent.story import Story
@@ -88,7 +88,7 @@ class Noticing:
                 break
         self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 
-    def changed_meanwhile(self, past: Mapping[str, Mapping[str, Any]], agent_mark: str) -> None:
+    def changed_meanwhile(self, past: Mapping[str, KeptHost], agent_mark: str) -> None:
         """Let a refused login be tried again where something changed while no agent ran."""
         ssh = {self._configuring.path, *self._ssh_files}
         for name, kept in past.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trayagent.agent.records import Records
 from trayagent.core.events import Event, MasterEnded, MasterFound
+from trayagent.core.failure import Failure
 from trayagent.core.hosts import Master
 from trayagent.core.state import State
 from trayagent.ssh.failures import classify
@@ -73,9 +74,17 @@ class MasterWatch:
         log = self._log_of(pid)
         words = said(log)
         self._forget(pid)
-        polite = _POLITE_END in words and status in {None, _EXIT_STATUS_OF_EXIT}
-        failure = None
-        if words:
-            found = classify(words, host=name, exit_status=status)
-            failure = found if found.kind == "died" else None
-        self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite and failure is None))
+        failure = _death(words, name, status)
+        polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
+        self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+
+
+def ended_politely(words: str, host: str, status: int | None = None) -> bool:
+    """Report whether a master's last words are those of an orderly end, which somebody asked for."""
+    return _POLITE_END in words and _death(words, host, status) is None
+
+
+def _death(words: str, host: str, status: int | None) -> Failure | None:
+    """Return why a master died by its last words, None where they say nothing of it."""
+    found = classify(words, host=host, exit_status=status) if words else None
+    return found if found is not None and found.kind == "died" else None

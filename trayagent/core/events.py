@@ -91,6 +91,7 @@ class Remembered(Event):
     """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins.
 
     `killing` are the pids of masters whose end it had begun, and perhaps did not live to see.
+    `lost`: the host's master was up, and died while no agent ran; nobody asked for that.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Remembered(Event):
     refused_ago_s: tuple[float, ...] = ()
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,11 @@ def _unlisted(turn: Turn, host: Host) -> None:
 
 def remembered(turn: Turn, event: Remembered) -> None:
     """Take up what an earlier agent knew of a host."""
-    host = turn.get(event.name) or Host(event.name)
+    host = turn.get(event.name)
+    if host is None:
+        host = Host(event.name)
+        if event.lost:
+            turn.do(Resolve(event.name))  # no configuration lists it: nobody else would
     paused = turn.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = turn.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
     refusal = event.refusal
@@ -244,7 +248,10 @@ def remembered(turn: Turn, event: Remembered) -> None:
         addresses=event.addresses,
         worked_at=worked,
         login=event.login,
+        lost=event.lost and not event.held,
     )
+    if event.lost:
+        turn.because(event.name, 1, "ended", "agent=none lost=yes")
 
 
 def host_resolved(turn: Turn, event: HostResolved) -> None:

@@ -115,6 +115,19 @@ class Agent:
         """Its process id, None while it is not running."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
+    @property
+    def records_file(self) -> Path:
+        """The file of what it remembers on this machine; raises FileNotFoundError before it wrote one."""
+        found = next(self.state_dir.glob("agent*.json"), None)
+        if found is None:
+            raise FileNotFoundError(self.state_dir / "agent*.json")
+        return found
+
+    def records(self) -> dict[str, Any]:
+        """Return what it remembers."""
+        kept: dict[str, Any] = json.loads(self.records_file.read_text())
+        return kept
+
     @staticmethod
     def command(*args: str) -> list[str]:
         """Return the words of a trayagent command."""

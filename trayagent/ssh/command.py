@@ -17,7 +17,7 @@ _SPLITS = frozenset(" \t'\"\\#")
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
 
 
-def master_command(
+def master_command(  # noqa: PLR0913  # each is a choice of the caller
     name: str,
     resolved: Resolved,
     control_path: str,
@@ -27,6 +27,7 @@ def master_command(
     config: str | None = None,
     at_terminal: str | None = None,
     connection: str | None = None,
+    log: str | None = None,
 ) -> list[str]:
     """Return the words that start a master for the host on this control path.
 
@@ -36,6 +37,7 @@ def master_command(
 
     `at_terminal` is the file to log to for a master that a person logs in to: it asks them there,
     and goes to a session of its own (`-f`) once it listens. What it logs is all in the file.
+    `log` is the file that a master in the background logs to: its stderr leads nowhere once it is there.
     `connection` is where it gets the connection that we make for it, see `own_connection`.
     """
     persist = resolved.control_persist
@@ -57,8 +59,9 @@ def master_command(
     if connection is not None:
         options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
     words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
-    if at_terminal is not None:
-        words += ["-E", at_terminal]
+    file = at_terminal or (log if background else None)
+    if file is not None:
+        words += ["-E", file]
     for key, value in options.items():
         words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
     return [*words, "--", name]

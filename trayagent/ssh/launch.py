@@ -89,7 +89,8 @@ def said(log: Path) -> str:
 
 
 def _spawn(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    # Appending, since a master in the background writes there by a descriptor of its own, too.
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.
         return subprocess.Popen(

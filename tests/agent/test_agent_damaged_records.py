@@ -1,0 +1,236 @@
+"""A damaged file of records costs what is damaged in it, and never the start of the agent."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.agent import machine, record_file, refusals
+from trayagent.agent.far_records import FarRecords
+from trayagent.agent.record_types import VERSION, KeptHost
+from trayagent.agent.records import Records, records_path, remembered
+from trayagent.core.hosts import Master
+
+BOOT = machine.boot_id()
+WHOLE: dict[str, Any] = {
+    "version": VERSION,
+    "masters": {"42": {"path": "/run/cm", "start": 7, "boot": BOOT, "host": "web01", "forwards": ["local 1:a:2"]}},
+    "attempts": {"/run/cm.n": {"host": "web01", "target": "/run/cm", "log": "/run/log", "boot": BOOT}},
+    "hosts": {
+        "web01": {
+            "held": True,
+            "paused_until": None,
+            "reached": [["wlan0", "aa:bb", "Home"]],
+            "learned_vpn": "tun0",
+            "addresses": ["192.0.2.1"],
+            "worked_at": 1.7e9,
+            "login": "quiet",
+            "sentinel": False,
+            "agent_socket": "/run/agent",
+            "killing": {"boot": BOOT, "pids": [43]},
+            "refused": [1.7e9],
+            "refusal": {"kind": "auth", "code": "auth-denied", "title": "t", "hint": "h", "at": 1.0, "due": None,
+                        "agent": "mark"},
+        },
+        "db": {"learned_vpn": "tun1"},
+    },
+    "paused_until": None,
+    "far": {
+        "web01": {
+            "sessions": [
+                {"session": {"pid": 9, "mark": "b/[4]/1"}, "master_pid": 42, "start_ticks": 7, "ours": True,
+                 "machine": {"name": "m", "boot": BOOT}, "connection": ["192.0.2.1", 4000, "192.0.2.9", 22]},
+            ],
+            "sockets": ["/run/a"],
+        },
+    },
+}  # fmt: skip
+
+
+def used(records: Records) -> None:
+    """Ask the records all that an agent asks at its start and later."""
+    now = time.monotonic()
+    for name, kept in records.hosts().items():
+        remembered(name, kept, now)
+        refusals.outdated(kept, "", [])
+        records.has_sentinel(name)
+        records.agent_socket(name)
+        records.up(name)
+    records.begun()
+    records.is_ours(42, 7)
+    records.opened(42, 7)
+    records.path_of(42)
+    far = FarRecords(records)
+    far.sessions("web01")
+    far.sockets("web01")
+    records.add_master(Master(77, 5, "/run/new", ours=True), "web01", [])
+    records.keep_only({42, 77})
+
+
+# What somebody's editor, a full disk or another version may leave at each place.
+ODD: list[object] = [
+    None, "", "text", 5, -1, 1e308, True, [], [None], [["a", "b", "c", "d"]], [{}], {}, {"a": 1}, {"42": None},
+    "\ud800", 10**400, float("nan"),
+]  # fmt: skip
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to each value inside the records."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way, *(found for key, one in inner for found in places(one, (*way, key)))]
+
+
+@pytest.mark.parametrize("way", places(WHOLE)[1:], ids=lambda way: ".".join(map(str, way)))
+def test_any_value_may_be_damaged(tmp_path: Path, way: tuple[Any, ...]) -> None:
+    """Whatever stands at any one place: the agent starts, and a host that is not concerned keeps its past."""
+    for odd in ODD:
+        data = copy.deepcopy(WHOLE)
+        inner = data
+        for key in way[:-1]:
+            inner = inner[key]
+        inner[way[-1]] = odd
+        path = tmp_path / "r.json"
+        path.write_text(json.dumps(data))
+        records = Records(path)
+        used(records)
+        used(Records(path))
+        if "db" not in way and way not in {("hosts",), ("version",)}:
+            assert records.hosts()["db"].learned_vpn == "tun1", odd
+
+
+@pytest.mark.parametrize("gone", places(WHOLE)[1:], ids=lambda way: ".".join(map(str, way)))
+def test_any_value_may_be_missing(tmp_path: Path, gone: tuple[Any, ...]) -> None:
+    """A file that was cut and mended, or one of an older version."""
+    data = copy.deepcopy(WHOLE)
+    inner = data
+    for key in gone[:-1]:
+        inner = inner[key]
+    del inner[gone[-1]]
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(data))
+    used(Records(path))
+
+
+def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of it is taken for damage, and nothing is lost by writing it again."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(WHOLE))
+    records = Records(path)
+    assert (list(records.begun()), records.opened(42, 7)) == (["/run/cm.n"], ["local 1:a:2"])
+    records.set_agent_socket("db", "/run/x")
+    again = json.loads(path.read_text())
+    for table in ("masters", "attempts", "far"):
+        assert again[table] == WHOLE[table]
+    assert WHOLE["hosts"]["web01"].items() <= again["hosts"]["web01"].items()
+    assert not caplog.records
+    assert not path.with_name("r.json.bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        (lambda d: d["masters"].update(x={"path": 1}), "masters.x"),
+        (lambda d: d["masters"]["42"].update(start="soon"), "masters.42.start"),
+        (lambda d: d["hosts"]["web01"].update(held="perhaps"), "hosts.web01.held"),
+        (lambda d: d["hosts"]["web01"].update(login="?"), "hosts.web01.login"),
+        (lambda d: d["hosts"]["web01"]["reached"].append([]), "hosts.web01.reached.1"),
+        (lambda d: d["hosts"]["web01"]["refusal"].update(kind="?"), "hosts.web01.refusal.kind"),
+        (lambda d: d["far"]["web01"]["sessions"].append(1), "far.web01.sessions.1"),
+    ],
+)
+def test_only_the_damaged_part_is_lost_and_that_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Any], None], lost: str
+) -> None:
+    """The message names the part and the copy; the next agent finds a sound file and says nothing."""
+    data = copy.deepcopy(WHOLE)
+    damage(data)
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(data))
+    kept = Records(path).hosts()["web01"]
+    assert (kept.learned_vpn, kept.addresses, kept.sentinel) == ("tun0", ["192.0.2.1"], False)
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert lost in warning.getMessage()
+    assert "r.json.bad" in warning.getMessage()
+    assert json.loads((tmp_path / "r.json.bad").read_text()) == data
+    caplog.clear()
+    assert Records(path).hosts()["web01"] == kept
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"[]", b"null", b"{}", b'{"version": 1, "masters"', b'{"version": 99, "masters": {}, "hosts": {}}',
+        b"\xff\xfe\x00", b"\x00" * 4096, b"[" * 200_000, b'{"version": "1"}',
+    ],
+    ids=lambda text: repr(text[:30]),
+)  # fmt: skip
+def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes) -> None:
+    """Half a file, another version, another shape: the agent starts without, and the damaged file is kept."""
+    path = tmp_path / "r.json"
+    path.write_bytes(text)
+    records = Records(path)
+    used(records)
+    assert (tmp_path / "r.json.bad").read_bytes() == text
+    assert Records(path).is_ours(77, 5)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Nothing waits for a pipe that nobody writes to."""
+    path = tmp_path / "r.json"
+    make(path)
+    used(Records(path))
+    assert stat.S_ISREG(path.stat().st_mode)
+
+
+def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    """A state directory that vanished: a warning each time, no end."""
+    used(Records(tmp_path / "gone" / "r.json"))
+
+
+def test_an_odd_path_survives(tmp_path: Path) -> None:
+    """File names may hold any byte."""
+    path = os.fsdecode(b"/run/cm-\xff")
+    Records(tmp_path / "r.json").add_master(Master(42, 7, path, ours=True), "web01", [])
+    assert Records(tmp_path / "r.json").path_of(42) == path
+
+
+def test_machines_with_one_home_have_a_file_each(tmp_path: Path) -> None:
+    """Neither erases what the other remembers."""
+    for name in ("one", "two"):
+        Records(records_path(tmp_path, name)).add_master(Master(42, 7, f"/run/{name}", ours=True), name, [])
+    for name in ("one", "two"):
+        assert Records(records_path(tmp_path, name)).path_of(42) == f"/run/{name}"
+
+
+def test_the_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    """What agent.json held is this machine's, which then has a file of its own."""
+    (tmp_path / "agent.json").write_text(json.dumps(WHOLE))
+    records = Records(records_path(tmp_path, "one"))
+    assert records.hosts()["db"] == KeptHost(learned_vpn="tun1")
+    assert not (tmp_path / "agent.json").exists()
+    (tmp_path / "agent.json").write_text("{}")  # another machine's agent of an older version
+    assert Records(records_path(tmp_path, "one")).hosts()["db"].learned_vpn == "tun1"
+    assert (tmp_path / "agent.json").exists()
+
+
+def test_the_name_of_the_file_does_not_tell_the_machines_id(tmp_path: Path) -> None:
+    """machine-id(5): the identifier is not to leave the machine; the home directory may be another's."""
+    ids = tmp_path / "machine-id"
+    ids.write_text("5f1d0000000000000000000000000000\n")
+    mark = machine.file_mark([str(ids)])
+    assert mark == machine.file_mark([str(ids)])
+    assert not mark.startswith("5f1d")
+    assert mark.isalnum()
+    assert record_file.read(tmp_path / "none.json").hosts == {}

@@ -1,0 +1,97 @@
+"""The agent is killed, and masters end before the next one starts: lost hosts come back, left ones do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.lab.matrix import until
+from tests.lab.test_adoption import BY_HAND, started_by_hand
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
+ON_USE = '[hosts.web01]\nconnect = "on-use"\n'
+
+
+def up(lab: Lab, agent: Agent, config: str, server: dict[str, str]) -> int:
+    """Return the pid of a master that a running agent knows, and that is on record."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": server})
+    agent.start(config)
+    if server is BY_HAND:
+        started_by_hand(lab, agent)
+    else:
+        assert agent.cli("reconnect", "web01").returncode == 0
+    pid = int(agent.wait_state("web01", "connected")["pid"])
+
+    def on_record() -> bool:
+        kept = agent.records()["hosts"].get("web01", {}).get("up") or {}
+        return bool(kept.get("pid") == pid)
+
+    until("the master is on record", on_record)
+    return pid
+
+
+def gone(pid: int) -> bool:
+    """Report whether a process is gone, or waits only for its parent."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # it may vanish between any two calls
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "killed"])
+def test_an_on_use_host_that_lost_its_master_meanwhile_is_recovered(
+    lab: Lab, agent: Agent, stopped: bool
+) -> None:
+    """Nobody asked for the end of its connection, and an agent that ran would have brought it back."""
+    pid = up(lab, agent, ON_USE, SERVER)
+    agent.stop() if stopped else agent.kill9()
+    os.kill(pid, signal.SIGKILL)
+    until("it is gone", lambda: gone(pid))
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+
+
+def test_a_master_of_the_users_own_that_the_network_took_meanwhile_is_recovered(
+    lab: Lab, agent: Agent
+) -> None:
+    """No configuration lists the host, the network changed, the master ended: as while an agent runs."""
+    pid = up(lab, agent, "", BY_HAND)
+    agent.kill9()
+    lab.switch("home", "cafe")
+    os.kill(pid, signal.SIGTERM)
+    until("it is gone", lambda: gone(pid))
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+
+
+@pytest.mark.parametrize("server", [SERVER, BY_HAND], ids=["ours", "by-hand"])
+def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, server: dict[str, str]) -> None:
+    """`ssh -O exit` is a wish, also where no agent hears it."""
+    pid = up(lab, agent, ON_USE, server)
+    agent.kill9()
+    exited = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
+    assert exited.returncode == 0, exited.stderr
+    until("it is gone", lambda: gone(pid))
+    agent.start()
+    assert agent.wait_state("web01", "idle")["pid"] is None
+    assert "dial" not in agent.cli("why", "web01", "--all").stdout
+
+
+def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, agent: Agent) -> None:
+    """The network took its master, and is still away when the agent is killed."""
+    pid = up(lab, agent, ON_USE, SERVER)
+    lab.leave("home")
+    os.kill(pid, signal.SIGKILL)
+    agent.wait_state("web01", "offline")
+    until("that is on record", lambda: agent.records()["hosts"]["web01"]["up"]["pid"] is None)
+    agent.kill9()
+    agent.start()
+    agent.wait_state("web01", "offline")
+    lab.join("home")
+    agent.wait_state("web01", "connected")
