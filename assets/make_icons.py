@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trayagent.desktop import icon
 from trayagent.desktop.icon.design import Stroke, strokes
-from trayagent.desktop.summary import OVERALLS, Overall
+from trayagent.presentation.summary import OVERALLS, Overall
 
 ROOT = Path(__file__).parents[1]
 SHEET = ROOT / "docs" / "icons.png"

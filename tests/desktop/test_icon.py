@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-from trayagent.desktop import icon, summary
+from trayagent.desktop import icon
 from trayagent.desktop.icon.design import COLOURS, WHITE, Colour
 from trayagent.desktop.icon.painted import FILE, paint_all, painted
-from trayagent.desktop.summary import OVERALLS, Overall
+from trayagent.presentation import summary
+from trayagent.presentation.summary import OVERALLS, Overall
 
 ROOT = Path(__file__).parents[2]
 PANELS: tuple[Colour, ...] = ((255, 255, 255), (242, 242, 242), (43, 43, 43), (30, 30, 30))
@@ -182,7 +183,7 @@ def test_each_icon_is_painted_once() -> None:
 
 def test_pillow_is_not_imported_before_an_icon_is_asked_for() -> None:
     """Nor by the summary: the command line never pays for it."""
-    code = "import sys; from trayagent.desktop import icon, summary; sys.exit('PIL' in sys.modules)"
+    code = "import sys; import trayagent.desktop.icon, trayagent.presentation.summary; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

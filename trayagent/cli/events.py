@@ -34,9 +34,9 @@ def events(args: argparse.Namespace) -> int:
 
 def in_words(event: dict[str, Any]) -> str:
     """Return an event in one short line: when, which host, what, and what belongs to it."""
-    from trayagent.cli import when
+    from trayagent.presentation import times
 
-    at = when.clock(event["at"], when.now())
+    at = times.clock(event["at"], times.now())
     said = [text for key, value in event.items() if key not in STANDING and (text := _word(key, value))]
     line = f"{at}  {event['host'] or '-':<12}  {event['event']:<18}  {'  '.join(said)}"
     return clean(line).rstrip()

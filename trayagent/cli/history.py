@@ -46,26 +46,26 @@ def add(commands: Any) -> None:
 
 def history(args: argparse.Namespace) -> int:
     """Print the outages, for people or as JSON, or write them as a page."""
-    from trayagent.cli import when
     from trayagent.config import places
     from trayagent.history.outages import outages, sightings
     from trayagent.history.store import History
+    from trayagent.presentation import times
 
-    since = when.before(args.since_s)
+    since = times.before(args.since_s)
     # An outage may have begun before the time that is asked for, so all are read and the ended ones left out.
     where = places.find(args.config)
     store = History(where.history_db)
     events = store.events(args.host)
     if args.host is not None and not events:
         _check_known(args.host, sightings(store.events()), where.config_file)
-    found = [o for o in outages(events) if o.ended is None or when.read(o.ended) >= since]
+    found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]
     if args.json:
         shown = [outage.as_json() for outage in found]
-        say(json.dumps({"schema": SCHEMA, "since": when.rfc3339(since), "outages": shown}, indent=2))
+        say(json.dumps({"schema": SCHEMA, "since": times.rfc3339(since), "outages": shown}, indent=2))
     elif args.html is not None:
         _write_page(args.html, sightings(events), found, since)
     else:
-        _print_for_people(found, args.since_s, when.now())
+        _print_for_people(found, args.since_s, times.now())
     return 0
 
 
@@ -86,27 +86,28 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
 
 
 def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
-    from trayagent.cli import people, when
+    from trayagent.cli import people
+    from trayagent.presentation import times
 
     if not found:
-        say(f"No outage in the last {when.lasted(since_s)}.")
+        say(f"No outage in the last {times.lasted(since_s)}.")
         return
     rows = []
     for o in found:
         lasted = (
-            when.lasted(o.duration_ms / 1000)
+            times.lasted(o.duration_ms / 1000)
             if o.duration_ms is not None
-            else f"{when.ago(o.began, now)}, still"
+            else f"{times.ago(o.began, now)}, still"
         )
-        took = f"back in {when.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
-        rows.append((when.clock(o.began, now), o.host, lasted, took, o.reason))
+        took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
+        rows.append((times.clock(o.began, now), o.host, lasted, took, o.reason))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
-    summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {when.lasted(since_s)}"
+    summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"
     if took_ms:
         median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
-        summary += f"; the median recovery took {when.lasted(median / 1000)}, "
-        summary += f"the slowest {when.lasted(took_ms[-1] / 1000)}"
+        summary += f"; the median recovery took {times.lasted(median / 1000)}, "
+        summary += f"the slowest {times.lasted(took_ms[-1] / 1000)}"
     say(f"\n{summary}.")
 
 
@@ -114,13 +115,13 @@ def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], sinc
     """Write the page whole or not at all: a reader may have the old one open."""
     import contextlib
 
-    from trayagent.cli import when
     from trayagent.history.charts import Period
     from trayagent.history.page import page
+    from trayagent.presentation import times
 
     file = _file(name)
     fresh = file.with_name(f".{file.name}.new")
-    text = page(hosts, found, Period(since, when.now()), when.lasted)
+    text = page(hosts, found, Period(since, times.now()), times.lasted)
     try:
         fresh.write_text(text, encoding="utf-8", errors="replace")
         fresh.replace(file)

@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console, Group
 from rich.text import Text
 
-from trayagent.cli import view_text, when
+from trayagent.cli import view_text
 from trayagent.cli.out import clean
+from trayagent.presentation import times
 
 WIDE = 160
 """Columns where nobody's terminal says: a file or a pipe."""
@@ -74,7 +75,7 @@ def _console() -> Console:
 
 
 def _render(console: Console, view: dict[str, Any], *, watching: bool) -> list[Text]:
-    return view_text.lines(view, when.now(), console.width, _signs(console), watching=watching)
+    return view_text.lines(view, times.now(), console.width, _signs(console), watching=watching)
 
 
 def _signs(console: Console) -> view_text.Signs:

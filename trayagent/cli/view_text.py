@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from trayagent.cli import when
 from trayagent.cli.out import clean
+from trayagent.presentation import times
 
 # A state's sign differs in shape, not only in colour; the plain ones serve where UTF-8 is missing.
 SIGNS = {
@@ -82,7 +82,7 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
     """Return how many are connected, over which network, and whether everything is paused."""
     agent, parts = view["agent"], [*_count(view), _network(view["network"])]
     if agent["paused"]:
-        until = when.clock(agent["paused_until"], now)
+        until = times.clock(agent["paused_until"], now)
         parts.append(f"paused until {until}" if until else "paused")
     return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
 
@@ -127,7 +127,7 @@ def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
     since = host["since"]
     if not since:
         return ""
-    return f"since {when.clock(since, now)}" if watching else f"for {when.ago(since, now)}"
+    return f"since {times.clock(since, now)}" if watching else f"for {times.ago(since, now)}"
 
 
 def _host(
@@ -169,7 +169,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             yield _indented(said, "red")
     if host["next_retry"]:
         moment = host["next_retry"]
-        due = f"at {when.clock(moment, now)}" if watching else f"in {when.until(moment, now)}"
+        due = f"at {times.clock(moment, now)}" if watching else f"in {times.until(moment, now)}"
         yield _indented(f"next try {due} {signs['separator']} attempt {host['attempt'] + 1}", "dim")
 
 

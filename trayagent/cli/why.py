@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
 
 def why(args: argparse.Namespace) -> int:
     """Print a line per decision: when, what it means, and on what evidence, as the log has it."""
-    from trayagent.cli import when
     from trayagent.cli.why_words import sentence
+    from trayagent.presentation import times
 
     decisions = ask("why", host=args.host)["decisions"]
     if not decisions:
@@ -36,10 +36,10 @@ def why(args: argparse.Namespace) -> int:
 
     from trayagent.cli.people import print_report
 
-    now, lines = when.now(), []
+    now, lines = times.now(), []
     for decision in decisions:
         verdict, evidence = clean(decision["verdict"]), _words(decision["evidence"])
-        line = Text(f"{when.clock(decision['at'], now)}  ")
+        line = Text(f"{times.clock(decision['at'], now)}  ")
         said = sentence(decision["row"], verdict, evidence)
         line.append(f"{said}  " if said else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trayagent.desktop.icon.design import Point, Stroke, strokes
 from trayagent.desktop.icon.painted import painted
-from trayagent.desktop.summary import Overall
+from trayagent.presentation.summary import Overall
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trayagent.desktop.summary import Overall
+from trayagent.presentation.summary import Overall
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]

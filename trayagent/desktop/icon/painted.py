@@ -10,7 +10,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-from trayagent.desktop.summary import OVERALLS, Overall
+from trayagent.presentation.summary import OVERALLS, Overall
 
 FILE = Path(__file__).with_name("pixmaps.bin")
 _PIXEL_BYTES = 4

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trayagent.desktop import summary
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
 from trayagent.desktop.menu.forwards import forward_item
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.presentation import summary
 
 LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
 """Problems that are gone once the person has logged in at a terminal."""

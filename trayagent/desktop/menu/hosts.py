@@ -14,7 +14,7 @@ from trayagent.desktop.menu import words
 from trayagent.desktop.menu.host import host_item
 from trayagent.desktop.menu.items import Item, submenu
 from trayagent.desktop.menu.scene import Host, Scene
-from trayagent.desktop.summary import host_needs_you
+from trayagent.presentation.summary import host_needs_you
 
 FEW = 10
 """Hosts that need no folding: with the other lines, the menu still fits a small screen."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from trayagent.desktop import summary
 from trayagent.desktop.menu import words
+from trayagent.presentation import summary
 
 MOST = 5
 """Hosts that are named; more would cover the screen."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trayagent.core.texts import vpn_problem
-from trayagent.desktop import summary
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import (
     SPAN_S,
@@ -24,6 +23,7 @@ from trayagent.desktop.menu.commands import (
 from trayagent.desktop.menu.hosts import host_items
 from trayagent.desktop.menu.items import Item, Menu, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Options, View, see
+from trayagent.presentation import summary
 
 SPANS: Mapping[Span, str] = {
     "30-minutes": "For 30 minutes",

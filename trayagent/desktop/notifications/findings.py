@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.desktop import summary
 from trayagent.desktop.notifications.warnings import WARNINGS
+from trayagent.presentation import summary
 
 View = Mapping[str, Any]
 

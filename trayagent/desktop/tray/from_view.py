@@ -7,8 +7,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from trayagent.desktop import icon, menu, summary
+from trayagent.desktop import icon, menu
 from trayagent.desktop.tray.look import Look, Pixmap
+from trayagent.presentation import summary
 
 TITLE = "trayagent"
 

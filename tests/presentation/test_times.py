@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trayagent.cli import when
+from trayagent.presentation import times
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -27,16 +27,16 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 )
 def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None:
     """The largest unit, and the next one for hours and days."""
-    assert when.lasted(seconds) == said
+    assert times.lasted(seconds) == said
 
 
 def test_what_is_unknown_is_not_said() -> None:
     """A missing time is an empty word, not an epoch."""
-    assert when.ago(None, NOW) == when.until(None, NOW) == when.clock(None, NOW) == ""
+    assert times.ago(None, NOW) == times.until(None, NOW) == times.clock(None, NOW) == ""
 
 
 def test_a_moment_is_a_moment_on_either_side() -> None:
     """Clocks that differ by a little make no "-1 s"."""
-    assert when.ago("2026-01-01T12:00:03Z", NOW) == "a moment"
-    assert when.until("2026-01-01T11:59:59Z", NOW) == "a moment"
-    assert when.until("2026-01-01T12:00:12Z", NOW) == "12 s"
+    assert times.ago("2026-01-01T12:00:03Z", NOW) == "a moment"
+    assert times.until("2026-01-01T11:59:59Z", NOW) == "a moment"
+    assert times.until("2026-01-01T12:00:12Z", NOW) == "12 s"
