@@ -20,6 +20,8 @@ TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps tmux screen dbus-daemon opens
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of tray and notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
+# ProxyCommands of several kinds.
+TEST_TOOLS += socat ncat corkscrew
 # What a Mac is asked by, tried here.
 TEST_TOOLS += lsof
 # For manual page, scripts and package.

@@ -47,3 +47,14 @@ def test_an_ssh_that_cannot_take_it_connects_by_itself(lab: Lab, agent: Agent, t
     host = agent.wait_state("web01", "connected")
     assert "ProxyUseFdpass" not in words(host["pid"])
     assert host["attempt"] == 0
+
+
+def test_why_there_is_no_connection_is_known_of_a_master_in_the_background(lab: Lab, agent: Agent) -> None:
+    """A closed port is named, though ssh hides what its helper says there."""
+    lab.join("home")
+    lab.ssh_config({"web01": SERVER})
+    agent.start('[hosts.web01]\nconnect = "on-use"\n')
+    agent.cli("reconnect", "web01")
+    problem = agent.status()["hosts"][0]["problem"]
+    assert problem["title"] == "web01 refused the connection"
+    assert "port 22" in problem["hint"]

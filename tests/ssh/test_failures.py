@@ -235,6 +235,14 @@ def test_a_master_whose_server_went_silent_died_of_it(sshd: Sshd, start_master: 
 
 
 # What loopback and one version cannot produce, as OpenSSH and PAM word it.
+def _proxied(said: str) -> str:
+    """Return what ssh writes when its ProxyCommand says this and ends."""
+    return (
+        f"{said}\nkex_exchange_identification: Connection closed by remote host\r\n"
+        "Connection closed by UNKNOWN port 65535\r\n"
+    )
+
+
 RECORDED: dict[str, tuple[str, Told]] = {
     "no route": ("ssh: connect to host 203.0.113.1 port 22: No route to host", UNREACHABLE),
     "no network": (
@@ -303,6 +311,32 @@ RECORDED: dict[str, tuple[str, Told]] = {
     "a ProxyCommand that says why, quick": (
         "no token\nbanner exchange: Connection to UNKNOWN port 65535: Broken pipe", PROXY,
     ),
+    "socat, closed port": (_proxied(
+        "2026/11/29 18:21:38 socat[8448] E connect(5, AF=2 127.0.0.1:1, 16): Connection refused"
+    ), ("refused", "jump-host-failed", False)),
+    "ncat, no such name": (_proxied(
+        'Ncat: Could not resolve hostname "nosuch.invalid": Name or service not known. QUITTING.'
+    ), ("dns", "jump-host-failed", False)),
+    "openssl, no network": (_proxied(
+        "40F7:error:80000065:system library:BIO_connect:Network is unreachable:../crypto/bio/bio_sock2.c:117:calling\n"
+        "40F7:error:10000067:BIO routines:BIO_connect:connect error:../crypto/bio/bio_sock2.c:119:\nconnect:errno=101"
+    ), ("unreachable", "jump-host-failed", False)),
+    "openssl's remark about a certificate is no refusal": (_proxied(
+        "verify error:num=10:certificate has expired\n40F7:error:8000006F:system library:BIO_connect:Connection refused"
+    ), ("refused", "jump-host-failed", False)),
+    "cloudflared, the server is away": (_proxied(
+        'ERR failed to connect to origin error="dial tcp 203.0.113.10:443: i/o timeout" originURL=https://x'
+    ), ("timed-out", "jump-host-failed", False)),
+    "aws, an expired token": (_proxied(
+        "An error occurred (ExpiredTokenException) when calling the StartSession operation: The security token "
+        "included in the request is expired"
+    ), ("proxy-login", "auth-denied", False)),
+    "a proxy that wants a password": (_proxied("Ncat: Proxy returned status code 407."), (
+        "proxy-login", "auth-denied", False
+    )),
+    "a token that cannot be fetched is no refused one": (_proxied(
+        "login: fetch token: dial tcp: connect: connection refused"
+    ), ("refused", "jump-host-failed", False)),
     "a server that closes while we greet": ("banner exchange: Connection to 203.0.113.1 port 22: Broken pipe", DROPPED),
     "the jump host has no route to the target": (
         (

@@ -34,6 +34,9 @@ _CODES: dict[FailureKind, Code] = {
     "config": "config-error",
     "control-path": "control-path-taken",
     "unreachable": "unreachable",
+    "proxy-command": "jump-host-failed",
+    "proxy-login": "auth-denied",
+    "dns": "name-not-found",
 }
 _UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
 

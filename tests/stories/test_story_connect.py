@@ -318,18 +318,100 @@ def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story
     assert story.shown("web") == "needs-sign-in"
 
 
-def test_a_foreign_proxy_command_gets_one_attempt_in_each_place(story: Story) -> None:
-    """It may open a browser: once here, once there, and then the person is asked for."""
+FOREIGN = "cloudflared access ssh --hostname %h"
+
+
+def test_an_unknown_proxy_command_gets_one_attempt_in_each_network(story: Story) -> None:
+    """An error that nobody knows may be a refused login: once here, once there, and its own words are shown."""
     story.network(HOME)
     story.configured(web=ALWAYS)
-    story.resolved("web", command="cloudflared access ssh --hostname %h")
+    story.resolved("web", command=FOREIGN)
     story.started()
     story.fails("web", "proxy-command")
     story.after(3600)
     assert dialled(story) == 1
-    assert story.shown("web") == "needs-sign-in"
+    assert story.shown("web") == "failed"
+    problem = story.host("web").problem
+    assert problem is not None
+    assert problem.title == "it is proxy-command"
+    assert "trayagent reconnect web" in problem.hint
     story.network(CAFE)
     assert dialled(story) == 2
+
+
+@pytest.mark.parametrize("kind", ["dns", "refused", "unreachable", "timed-out"])
+def test_an_unknown_proxy_command_is_tried_again_while_the_world_is_down(
+    story: Story, kind: FailureKind
+) -> None:
+    """What says that the network or the server is away says nothing against one more try."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command=FOREIGN)
+    story.started()
+    story.fails("web", kind)
+    assert story.shown("web") == "waiting"
+    story.after(1.5)
+    assert dialled(story) == 2
+
+
+def test_a_proxy_command_that_logged_in_is_tried_again_whatever_it_says(story: Story) -> None:
+    """Its logins are quiet, so an error that nobody knows is as good as a network that is away."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command=FOREIGN)
+    story.started()
+    story.ready("web", direct=False)
+    story.took_over("web")
+    story.after(60)
+    story.ended("web")
+    story.fails("web", "proxy-command")
+    before = dialled(story)
+    story.after(1.5)
+    assert dialled(story) == before + 1
+
+
+def test_a_proxy_command_that_wants_a_login_waits_for_a_person(story: Story) -> None:
+    """However well it worked before: its token has expired. Another network may not ask for one."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command=FOREIGN)
+    story.started()
+    story.ready("web", direct=False)
+    story.took_over("web")
+    story.after(60)
+    story.ended("web")
+    before = dialled(story)
+    story.fails("web", "proxy-login")
+    story.after(3600)
+    assert dialled(story) == before
+    assert story.shown("web") == "needs-sign-in"
+    assert story.told("sign-in-needed")
+    story.network(CAFE)
+    assert dialled(story) == before + 1
+
+
+def test_a_proxy_that_refuses_logins_is_not_asked_at_every_network(story: Story) -> None:
+    """A proxy may lock accounts as a server may: two refused logins in ten minutes, however often one moves."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", command=FOREIGN)
+    story.started()
+    for scene in (CAFE, HOME, CAFE, HOME):
+        if story.host("web").attempt is not None:
+            story.fails("web", "proxy-login")
+        story.after(60).network(scene)
+    assert dialled(story) == 2
+
+
+def test_a_move_is_seen_through_any_proxy_command(story: Story) -> None:
+    """The control is a new login through the command; the old master is not left in doubt until it dies."""
+    story.connected(scene=HOME, direct=False)
+    story.resolved("web", command="socat - TCP:%h:%p")
+    story.after(60).network(CAFE)
+    story.after(0.1).ready("web", direct=False)
+    story.after(0.3).took_over("web")
+    assert story.shown("web") == "connected"
+    assert story.living("web").pid != 101
 
 
 @pytest.mark.parametrize("command", ["ssh -W %h:%p jump", "/usr/bin/nc %h %p", "exec nc -x proxy %h %p"])

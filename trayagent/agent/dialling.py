@@ -13,7 +13,7 @@ from pathlib import Path
 from trayagent.agent.control_paths import ControlPaths, FailedError
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
-from trayagent.agent.launching import Launching, Start
+from trayagent.agent.launching import Launching, Start, WantsBrowserError
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -31,19 +31,18 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh import control_path as names
-from trayagent.ssh.failures import classify
+from trayagent.ssh.failures import classify, wants_browser
 from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
 from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.windows import without_windows
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.2
 _FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
-# Nobody is there to answer a window; a pop-up behind the user's back is worse than a failure.
-NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 
 
 class Dialling:
@@ -149,7 +148,7 @@ class Dialling:
     async def _launched_master(
         self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path
     ) -> Master:
-        environment = {k: v for k, v in self._environment().items() if k not in NO_WINDOWS}
+        environment = without_windows(self._environment())
 
         def established(pid: int) -> bool:
             if flow_of(pid) is None:
@@ -162,6 +161,8 @@ class Dialling:
             launched = await self._launching.launch(
                 Start(host.name, resolved, fresh, starting, action.background, environment, asked)
             )
+        except WantsBrowserError as wants:
+            raise FailedError(wants_browser(host.name)) from wants
         except LaunchFailedError as failed:
             failure = classify(failed.said, host=host.name, exit_status=failed.status)
             raise FailedError(explained(failure, resolved, environment)) from failed

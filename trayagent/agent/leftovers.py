@@ -92,8 +92,9 @@ class Leftovers:
 
     def remove_logs(self) -> None:
         """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
-        for file in (*self._runtime_dir.glob("attempt-*.log"), *self._runtime_dir.glob("trial-*.pub")):
-            file.unlink(missing_ok=True)
+        for kind in ("attempt-*.log", "attempt-*.called", "trial-*.pub"):
+            for file in self._runtime_dir.glob(kind):
+                file.unlink(missing_ok=True)
         for log in self._runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from trayagent.agent.dialling import JITTER, NO_WINDOWS
+from trayagent.agent.dialling import JITTER
 from trayagent.agent.explaining import locked
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -25,6 +25,7 @@ from trayagent.ssh.credentials import agent_socket, identities, kind_of, wants_p
 from trayagent.ssh.failures import classify
 from trayagent.ssh.offers import Offers, asks_whom, offers
 from trayagent.ssh.trial import Tried, log_in, mark_of, trial_command
+from trayagent.ssh.windows import without_windows
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Trying:
                 config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
             )
             # Neither the agent nor a window: a jump host's ssh must ask nobody either.
-            quiet = {k: v for k, v in environment.items() if k not in {*NO_WINDOWS, "SSH_AUTH_SOCK"}}
+            quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
                 tried = await log_in(words, quiet, deadline_s=ATTEMPT_DEADLINE_S)
             except OSError as error:

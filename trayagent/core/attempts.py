@@ -7,7 +7,7 @@ from dataclasses import replace
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
 from trayagent.core.gate import Gate, gate
 from trayagent.core.hosts import Attempt, Host, Purpose
-from trayagent.core.logins import asks_person
+from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
 from trayagent.core.retry import REFUSED_KINDS
@@ -31,7 +31,7 @@ def wanted(host: Host) -> bool:
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
     refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS
-    return host.stranger or asks_person(host) or refused
+    return host.stranger or waits_for_person(host) or refused
 
 
 def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
@@ -50,7 +50,7 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has not answered yet
-    if not bare and asks_person(host) and (other := _asking(turn, host)) is not None:
+    if not bare and waits_for_person(host) and (other := _asking(turn, host)) is not None:
         turn.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
         return False, None
     number = begin(turn, host, way, Attempt(turn.state.next_attempt, purpose, now, bare=bare)).id
@@ -80,7 +80,7 @@ def _asking(turn: Turn, host: Host) -> str | None:
     """Return the host for which a person is being asked already: two windows or blinking keys at once confuse."""
     for name in turn.names:
         other = turn.get(name)
-        if other is None or other is host or other.attempt is None or not asks_person(other):
+        if other is None or other is host or other.attempt is None or not waits_for_person(other):
             continue
         attempt = other.attempt
         if not attempt.bare and not attempt.at_terminal and attempt.positive_at is None:
@@ -146,7 +146,7 @@ def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
     if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
         return other.name
     first = other.master is None and other.retry.kind is None and other.resolved is not None
-    if first and wanted(other) and not asks_person(other) and gate(other, turn.state).open:
+    if first and wanted(other) and not waits_for_person(other) and gate(other, turn.state).open:
         return other.name
     return None
 

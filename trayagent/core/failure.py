@@ -23,6 +23,7 @@ FailureKind = Literal[
     "booting",
     "jump",
     "proxy-command",
+    "proxy-login",
     "forward",
     "config",
     "ssh-missing",

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.hosts import Host
 
-_QUIET_COMMANDS = {"ssh", "nc"}  # any other ProxyCommand may open a browser or ask for a touch
-
-
-def asks_person(host: Host) -> bool:
-    """Report whether a login of this host may ask a person for something."""
-    return waits_for_person(host) or foreign_proxy(host)
+_KNOWN_COMMANDS = {"ssh", "nc"}  # these log in nowhere by any means but ssh's, and open no browser
 
 
 def waits_for_person(host: Host) -> bool:
@@ -18,9 +13,13 @@ def waits_for_person(host: Host) -> bool:
 
 
 def foreign_proxy(host: Host) -> bool:
-    """Report whether the host is reached through a command that is not ssh or nc."""
+    """Report whether the host is reached through a command that is not ssh or nc.
+
+    Such a command may want a browser or a token that expires. A background login runs it where it cannot open
+    a window (`agent/guard`), and what it does there says whether a person is needed.
+    """
     command = host.resolved.proxy_command if host.resolved is not None else None
     if command is None:
         return False
     words = command.removeprefix("exec ").split()
-    return not words or words[0].rpartition("/")[2] not in _QUIET_COMMANDS
+    return not words or words[0].rpartition("/")[2] not in _KNOWN_COMMANDS

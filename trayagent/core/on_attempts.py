@@ -17,12 +17,12 @@ from trayagent.core.events import (
 )
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Attempt, Host, LoginKind
-from trayagent.core.logins import foreign_proxy, waits_for_person
+from trayagent.core.logins import waits_for_person
 from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
 from trayagent.core.retry import CREDENTIAL_KINDS, LOCAL_KINDS, REFUSED_KINDS, VANISHED_KINDS, with_failure
 from trayagent.core.servers import dropped, ended, server_of
-from trayagent.core.texts import not_here, person_needed
+from trayagent.core.texts import not_here, person_needed, proxy_failed
 from trayagent.core.trials import answered_by
 from trayagent.core.turn import Turn
 
@@ -73,13 +73,13 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     host, attempt = _find(turn, event.name, event.attempt)
     if host is None or attempt is None:
         return
-    problem = _problem(host, attempt, failure)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(turn, host)
         tell_connect_failed(turn, host, failure.problem)
         return
     control = failure.positive and host.suspect and not attempt.unwanted
     host = with_failure(host, attempt, failure, now, event.jitter)
+    problem = _problem(host, attempt, failure)
     host = turn.put(
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
@@ -105,7 +105,9 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     if key_changed and not host.was_reached_at(attempt.place):
         return not_here(host)
     refused = waits_for_person(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
-    return person_needed(host) if refused or foreign_proxy(host) else failure.problem
+    if failure.kind == "proxy-command" and host.retry.at is None:
+        return proxy_failed(host, failure.problem)
+    return person_needed(host) if refused else failure.problem
 
 
 def login_given_up(turn: Turn, event: LoginGivenUp) -> None:

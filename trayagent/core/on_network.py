@@ -11,11 +11,18 @@ from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembe
 from trayagent.core.failure import FailureKind
 from trayagent.core.gate import here
 from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
-from trayagent.core.logins import foreign_proxy
 from trayagent.core.network import Touched
 from trayagent.core.paths import Way, is_private, way_for
 from trayagent.core.problems import Code
-from trayagent.core.retry import LOCAL_KINDS, REFUSED_KINDS, STOP_KINDS, rearmed, with_new_credentials
+from trayagent.core.retry import (
+    LOCAL_KINDS,
+    ONCE_KINDS,
+    REFUSED_KINDS,
+    STOP_KINDS,
+    rearmed,
+    refusable_at,
+    with_new_credentials,
+)
 from trayagent.core.shown import NEEDS_USER, STATE_OF
 from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
@@ -100,11 +107,12 @@ def _rearm_where_moved(turn: Turn, host: Host) -> None:
     way = way_for(host, turn.state.network)
     if way is None:
         return
-    # Another machine answered, or a person was needed: once more at each new place.
-    once = foreign_proxy(host) or (host.problem is not None and host.problem.code == "not-here")
+    # Another machine answered, or a ProxyCommand failed for a reason of its own: once more at each new place.
+    once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
     elsewhere = host.retry.at is None and once
     if (_waits(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
-        host = turn.put(host, retry=rearmed(host.retry, turn.now))
+        at = refusable_at(host, turn.now) if host.retry.kind == "proxy-login" else turn.now
+        host = turn.put(host, retry=rearmed(host.retry, at))
     if _waits(host.knock, turn.now) and _moved(host.knock, way):
         host = turn.put(host, knock=rearmed(host.knock, turn.now))
     if _moved(host.retry, way):

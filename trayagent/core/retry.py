@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.backoff import doubling
 from trayagent.core.failure import Failure, FailureKind
-from trayagent.core.hosts import Attempt, Host, Retry
+from trayagent.core.hosts import NEVER, Attempt, Host, Retry
 from trayagent.core.logins import foreign_proxy
 from trayagent.core.timing import (
     BOOTING_S,
@@ -23,10 +23,12 @@ from trayagent.core.timing import (
 
 # Only the user, or a change of what they log in with, can go on after these.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
-    {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed"}
+    {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed", "proxy-login"}
 )
 # A login that was refused: never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
+# A ProxyCommand that nobody can vouch for: tried once in each network.
+ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
 # Only a changed configuration can go on after these.
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
@@ -40,7 +42,7 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
     """Return the host with the back-off of its failed attempt; a bare one has a back-off of its own."""
     if attempt.bare:
         return replace(host, knock=_after(host.knock, attempt, failure, now, _away(host.knock, now, jitter)))
-    if failure.kind in REFUSED_KINDS:
+    if failure.kind in REFUSED_KINDS or failure.kind == "proxy-login":  # a proxy may lock accounts, too
         host = replace(host, refused=(*host.refused[1 - _REFUSALS_KEPT :], now))
     at = _next_login(host, failure, now, jitter)
     return replace(host, retry=_after(host.retry, attempt, failure, now, at))
@@ -83,13 +85,23 @@ def refusable_at(host: Host, now: float) -> float:
 def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> float | None:
     if failure.kind in REFUSED_KINDS:
         return _after_refusal(host, now)
-    if failure.kind in CREDENTIAL_KINDS | STOP_KINDS or foreign_proxy(host):
+    if failure.kind in CREDENTIAL_KINDS | STOP_KINDS or (
+        failure.kind == "proxy-command" and not _worked(host)
+    ):
         return None
     if failure.kind in LOCAL_KINDS:
         return now + RETRY_MAX_S
     if failure.kind == "booting":
         return now + BOOTING_S * max(jitter, 1.0)
     return _away(host.retry, now, jitter)
+
+
+def _worked(host: Host) -> bool:
+    """Report whether the host's ProxyCommand is known to log in quietly, or is one that only connects.
+
+    An error that nobody knows may be a refused login at a proxy, and those are never repeated blindly.
+    """
+    return not foreign_proxy(host) or host.worked_at > NEVER
 
 
 def _away(retry: Retry, now: float, jitter: float) -> float:

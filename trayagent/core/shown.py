@@ -130,4 +130,6 @@ def _state_of_problem(host: Host) -> Shown:
         return "waiting"  # there is a route here, the gate is open: the far end is away
     if host.problem == person_needed(host):
         return "needs-sign-in"
+    if host.retry.kind == "proxy-command" and host.retry.at is None:
+        return "failed"  # nothing is due here; a new network, or the user, brings the next try
     return STATE_OF.get(host.problem.code, "waiting")

@@ -39,6 +39,12 @@ def person_needed(host: Host) -> Problem:
     )
 
 
+def proxy_failed(host: Host, why: Problem) -> Problem:
+    """Return the problem of a ProxyCommand that failed, and that is not tried again on this network."""
+    hint = f"It is tried again on another network. Try it now: trayagent reconnect {host.name}"
+    return Problem(why.code, why.title, hint)
+
+
 def refused_next_time(host: Host, why: Problem) -> Problem:
     """Return the problem of a living connection whose next login would not get in any more."""
     if why == person_needed(host):

@@ -13,7 +13,7 @@ from trayagent.core.events import KeysChanged, TrialEnded
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
-from trayagent.core.logins import asks_person
+from trayagent.core.logins import foreign_proxy, waits_for_person
 from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
 from trayagent.core.servers import dropped, ended, free_at, server_of, started
 from trayagent.core.texts import refused_next_time
@@ -34,7 +34,8 @@ def keys_changed(turn: Turn, event: KeysChanged) -> None:
 def _ours_to_ask(host: Host) -> bool:
     """Report whether a login of ours would be made for this host, and nobody would be asked for it."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
-    return logged_in_by_us and not host.stranger and host.wish.connect != "never" and not asks_person(host)
+    asks = waits_for_person(host) or foreign_proxy(host)
+    return logged_in_by_us and not host.stranger and host.wish.connect != "never" and not asks
 
 
 def try_keys(turn: Turn, host: Host, way: Gate) -> float | None:

@@ -7,6 +7,7 @@ import re
 from trayagent.core.failure import Failure, FailureKind
 from trayagent.core.problems import Problem
 from trayagent.ssh.failure_table import TABLE, Row
+from trayagent.ssh.proxy_words import proxy_said
 
 MAX_LINE = 200
 """Characters of ssh's own words that are shown; a server may have written them."""
@@ -49,6 +50,12 @@ def classify(stderr: str, *, host: str, exit_status: int | None = None) -> Failu
     return _direct(text, host) or _unexplained(text, host, exit_status)
 
 
+def wants_browser(host: str) -> Failure:
+    """Return the failure of a login whose ProxyCommand called for a browser."""
+    title = f"What {host} is reached through wants you to log in with a browser"
+    return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
+
+
 def _direct(text: str, host: str) -> Failure | None:
     found = _row_of(text)
     return _failure(*found, who=host, host=host) if found is not None else None
@@ -62,8 +69,7 @@ def _carried(said: str, host: str, links: int) -> Failure:
     """
     found = _row_of(said)
     if found is None:
-        title = f"The ProxyCommand of {host} failed: {_last_line(said)}"
-        return Failure(Problem("jump-host-failed", title), "proxy-command")
+        return _by_proxy(said, host)
     row, match = found
     if links == 1 and "stdio forwarding failed" in said:
         return _failure(row, match, who=host, host=host)
@@ -71,6 +77,15 @@ def _carried(said: str, host: str, links: int) -> Failure:
     code = problem.code if row.kind in _KEEPS_ITS_CODE else "jump-host-failed"
     title = problem.title[:1].upper() + problem.title[1:]
     return Failure(Problem(code, title, problem.hint), row.kind)
+
+
+def _by_proxy(said: str, host: str) -> Failure:
+    """Return the failure of a ProxyCommand that is no ssh, with its own words."""
+    kind, line = proxy_said(said) or ("proxy-command", _last_line(said))
+    title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
+    if kind == "proxy-login":
+        return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), kind)
+    return Failure(Problem("jump-host-failed", title), kind)
 
 
 def _row_of(text: str) -> tuple[Row, re.Match[str]] | None:

@@ -32,7 +32,7 @@ class Launched:
 
 
 class LaunchFailedError(Exception):
-    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None for the deadline."""
+    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None where we ended it."""
 
     def __init__(self, said: str, status: int | None) -> None:
         super().__init__(said)
@@ -48,11 +48,13 @@ async def launch(
     deadline_s: float,
     environment: Mapping[str, str],
     established: Callable[[int], bool] | None = None,
+    hopeless: Callable[[], bool] = lambda: False,
 ) -> Launched:
     """Start ssh and return once its control socket is there, which means: logged in.
 
     stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
-    asked until it returns true. Cancelling ends the child politely, then for good.
+    asked until it returns true. Once it is `hopeless`, ssh is ended before its time.
+    Cancelling ends the child politely, then for good.
     Raises LaunchFailedError.
     """
     process = _spawn(words, log, environment)
@@ -66,7 +68,7 @@ async def launch(
             if status is not None:
                 raise LaunchFailedError(said(log), status)
             now = time.monotonic()
-            if now > deadline:
+            if now > deadline or hopeless():
                 raise LaunchFailedError(said(log), None)
             if established is not None and now >= look_at:
                 look_at = now + ASK_EVERY_S
@@ -89,7 +91,7 @@ def said(log: Path) -> str:
 
 
 def _spawn(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # Appending, since a master in the background writes there by a descriptor of its own, too.
+    # Appending, since a master in the background and a ProxyCommand write there by descriptors of their own.
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.

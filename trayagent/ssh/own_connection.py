@@ -38,10 +38,14 @@ def words_of(path: str) -> list[str]:
 
 
 class OwnConnection:
-    """One connection on its way to ssh; `asked` is whether ssh's helper came for it."""
+    """One connection on its way to ssh.
+
+    `asked` is whether ssh's helper came for it; `why_not` is what it was given instead of a connection, "" if none.
+    """
 
     def __init__(self, resolved: Resolved, timeout_s: float) -> None:
         self.asked = False
+        self.why_not = ""
         self._resolved = resolved
         self._timeout_s = timeout_s
         self._haste = _Haste()
@@ -87,6 +91,7 @@ class OwnConnection:
                 return
             made = making.result()
             if isinstance(made, str):
+                self.why_not = made
                 helper.sendall(made.encode())
                 return
             socket.send_fds(helper, [b"\0"], [made.fileno()])
