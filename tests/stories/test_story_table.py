@@ -6,6 +6,7 @@ from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, VPN, VPN_A
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
 from trayagent.core.actions import Dial, Kill, SendProbe, TakeOver
+from trayagent.core.network import Touched
 
 
 def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:
@@ -338,6 +339,37 @@ def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> 
     story.after(1.55).answered("web")
     story.expect("""
         62.550 probe of web answered
+                web: row 6 keep
+            discard web pid=102
+    """)
+
+
+def test_row_8_patience_begins_at_the_later_doubt(story: Story) -> None:
+    """The probe was sent before the wake, whose control is quick: the old one has half a second from the wake on."""
+    story.connected(scene=HOME, direct=False)  # behind a jump host, where no acknowledgement is proof
+    story.after(60).network(HOME, Touched(links=frozenset({"wlan0"})))
+    story.after(0.4).post(e.Woke(story.t), "woke")
+    story.after(0.02).established("web")
+    story.after(0.18).ready("web")
+    story.expect("""
+        60.000 network: home (wlan0 flickered)
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.400 woke
+                web: row 3 control
+                web: row 3 dial
+            dial web #1 control
+        60.420 attempt of web established
+                web: row 5 wait
+        60.600 attempt of web ready pid=102
+                web: row 8 grace
+    """)
+    story.after(0.25)
+    assert not story.did(TakeOver), "killed half a second after the probe, a quarter after the wake"
+    story.answered("web")
+    story.expect("""
+        60.850 probe of web answered
                 web: row 6 keep
             discard web pid=102
     """)
