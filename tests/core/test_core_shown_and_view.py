@@ -116,6 +116,7 @@ def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:
     """`needs-vpn` is gone the moment that the VPN is up, before anything else has happened."""
     story.connected("web", scene=HOME + VPN, server="10.99.0.10", local="10.8.0.6")
     story.after(60).network(CAFE)
+    story.fails("web", "timed-out")
     assert (story.shown("web"), story.problem("web")) == ("needs-vpn", "vpn-down")
     story.network(HOME + VPN)
     assert story.shown("web") in {"checking", "connecting"}

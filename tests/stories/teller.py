@@ -102,11 +102,12 @@ class Story:
         keep_while_offline_s: float = 600.0,
         vpns: tuple[e.Vpn, ...] = (),
         adopt: bool = True,
+        learn_vpn: bool = True,
         **more: Wish,
     ) -> None:
         """Let the configuration be read."""
         every = {**(wishes or {}), **more}
-        self.post(e.Configured(self.t, every, vpns, adopt, keep_while_offline_s), "configured")
+        self.post(e.Configured(self.t, every, vpns, adopt, keep_while_offline_s, learn_vpn), "configured")
 
     def resolved(
         self,

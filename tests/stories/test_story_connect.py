@@ -445,27 +445,6 @@ def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
     assert story.problem("db") is None
 
 
-def test_a_vpn_is_learned(story: Story) -> None:
-    """Reached through tun0 by a narrow route: without it, away from home, it is not even looked up."""
-    story.connected("db", scene=HOME + VPN, server=INTERNAL, local="10.8.0.6")
-    assert story.host("db").learned_vpn == "tun0"
-    story.after(60).network(CAFE)
-    story.after(60)
-    assert dialled(story, "db") == 0
-    assert story.shown("db") == "needs-vpn"
-
-
-def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: Story) -> None:
-    """In the office no VPN is needed."""
-    story.connected("db", scene=OFFICE, server=INTERNAL)
-    story.after(60).network(HOME + VPN)
-    story.after(1).ready("db", local="10.8.0.6", peer=INTERNAL)
-    story.took_over("db")
-    assert story.host("db").learned_vpn == "tun0"
-    story.after(60).network(OFFICE)
-    assert dialled(story, "db") == 2
-
-
 @pytest.mark.parametrize(
     ("networks", "name", "allowed"),
     [

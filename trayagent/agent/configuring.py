@@ -56,8 +56,9 @@ class Configuring:
         vpns = tuple(
             Vpn(name, vpn.interface, vpn.networkmanager, vpn.grace_s) for name, vpn in config.vpns.items()
         )
+        agent = config.agent
         return Configured(
-            time.monotonic(), wishes, vpns, config.agent.adopt, config.agent.keep_while_offline_s
+            time.monotonic(), wishes, vpns, agent.adopt, agent.keep_while_offline_s, agent.learn_vpn
         )
 
     def agent_socket(self, name: str) -> str | None:

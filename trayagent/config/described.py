@@ -67,6 +67,12 @@ TABLES = (
                 "Time asleep does not count, and nothing is ended in the first minute after a wake.",
             ),
             Key(
+                "learn_vpn",
+                "Remember the VPN through which a host with a private address was reached, and wait for it elsewhere.",
+                "At each new network one login is tried without the VPN if ssh checks the host key. A host that was "
+                "reached at a public address waits for no VPN. With `false`, only the key `vpn` of a host counts.",
+            ),
+            Key(
                 "notify",
                 "Which messages are shown: `problems`, what only you can solve and losses that last; `all`, also each "
                 "recovery; or `none`.",
@@ -107,8 +113,7 @@ TABLES = (
             Key(
                 "vpn",
                 "It can be reached only while this VPN is up.",
-                "NAME of a table `[vpns.NAME]`. Without this key, a VPN through which the host was last reached is "
-                "learned.",
+                "NAME of a table `[vpns.NAME]`. Without this key, the agent may learn a VPN: see `learn_vpn`.",
                 '"corp"',
             ),
             Key(

@@ -47,6 +47,7 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     adopt: bool = True
     keep_while_offline: Duration = "10m"
+    learn_vpn: bool = True
     notify: Literal["all", "problems", "none"] = "problems"
     history: Duration = "90d"
 

@@ -62,13 +62,13 @@ def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
     if attempt.ready is not None:
         return put_in_place(turn, host, attempt, 1, "master=none control=ready")
     knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
-    if knows_all or (not attempt.unwanted and not holds(turn, attempt, way)):
+    if knows_all or (not attempt.unwanted and not holds(turn, host, attempt, way)):
         if attempt.refused is not None:  # as a control it was the old one's affair, that ended meanwhile
             tell_failure(turn, host, attempt.refused)
         host = give_up_attempt(turn, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
         turn.put(host, asked=host.asked or again)
         return host.attempt is None, None
-    if attempt.unwanted and holds(turn, attempt, way):
+    if attempt.unwanted and holds(turn, host, attempt, way):
         turn.put(host, attempt=replace(attempt, unwanted=False))  # its old master ended: it is wanted again
     return False, None

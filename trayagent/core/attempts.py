@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
-from trayagent.core.gate import Gate, gate
+from trayagent.core.gate import Gate, gate, through_tunnel
 from trayagent.core.hosts import Attempt, Host, Purpose
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
@@ -110,11 +110,20 @@ def _tells_of_jump(host: Host) -> bool:
     return jumped and host.gone_at is not None and host.master is not None and host.master.carrier is None
 
 
-def holds(turn: Turn, attempt: Attempt, way: Gate) -> bool:
+def holds(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> bool:
     """Report whether the connection that an attempt is making may still get through from here."""
+    if _superseded(turn, host, attempt, way):
+        return False
     if attempt.source is None or way.way is None or attempt.source == way.way.source:
         return True
     return turn.state.network.has_address(attempt.source)
+
+
+def _superseded(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> bool:
+    """Report whether the host's VPN came up while a login without it was tried."""
+    if host.learned_vpn is None or way.way is None or attempt.place is None:
+        return False
+    return through_tunnel(way.way, turn.state) and attempt.place.egress != way.way.interface
 
 
 def due_at(host: Host, servers: Servers, now: float) -> float | None:

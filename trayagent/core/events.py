@@ -55,6 +55,7 @@ class Configured(Event):
     vpns: tuple[Vpn, ...] = ()
     adopt: bool = True
     keep_while_offline_s: float = 600.0
+    learn_vpn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trayagent.core.hosts import Host, Place
+from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, underlay, way_for
 from trayagent.core.problems import Code
 from trayagent.core.state import State
@@ -45,15 +46,14 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
         if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
             return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Gate(None, "unreachable", "route=none")
-    if by_user:
-        return Gate(way)
+    return Gate(way) if by_user else _automatic(host, way, state)
+
+
+def _automatic(host: Host, way: Way, state: State) -> Gate:
+    """Return whether the agent may connect this way without being asked to."""
     if state.manager.connectivity == "portal":
         return Gate(way, "captive-portal", "connectivity=portal")
-    if (
-        host.learned_vpn is not None
-        and not _through_tunnel(way, state)
-        and not _reached_directly_here(host, state)
-    ):
+    if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
         return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
     names = _names_at(way, state)
     if not _network_allowed(host, names):
@@ -63,6 +63,24 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
         )
     return Gate(way)
+
+
+def bypasses_learned_vpn(host: Host, way: Way, state: State) -> bool:
+    """Report whether a route leads past the VPN through which the host was reached before."""
+    return host.learned_vpn is not None and not through_tunnel(way, state)
+
+
+def _may_bypass(host: Host, way: Way, state: State) -> bool:
+    """Report whether a login without the learned VPN may be tried here.
+
+    Where the host was reached directly, always. Elsewhere one per network, and only where ssh checks the host
+    key: the private address may belong to another machine there. `failed_without_vpn` counts them, so that an
+    attempt that a move cut short does not.
+    """
+    if _reached_directly_here(host, state):
+        return True
+    tried = any(known.matches(way.place) for known in host.failed_without_vpn)
+    return _strict(host) and not waits_for_person(host) and way.place.known and not tried
 
 
 def here(state: State) -> Place | None:
@@ -84,14 +102,15 @@ def _reached_directly_here(host: Host, state: State) -> bool:
     return host.was_reached_at(here(state))
 
 
-def _through_tunnel(way: Way, state: State) -> bool:
+def through_tunnel(way: Way, state: State) -> bool:
+    """Report whether a route leads into a tunnel."""
     interface = state.network.interface(way.interface)
     return interface is not None and interface.kind == "vpn"
 
 
 def _names_at(way: Way, state: State) -> tuple[str, ...]:
     """Return what the network is called that a way leaves through (a tunnel: the one under it), () where unknown."""
-    under = underlay(state.network) if _through_tunnel(way, state) else None
+    under = underlay(state.network) if through_tunnel(way, state) else None
     egress = under[0] if under is not None else way.interface
     told = state.manager.network
     if told is not None and told.interface in {None, egress}:

@@ -16,6 +16,7 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.timing import RTT_BOUNDS_S, RTT_UNKNOWN_S
 
 NEVER = -inf
+NETWORKS_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
 Purpose = Literal["connect", "control", "user"]
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
 LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
@@ -244,6 +245,7 @@ class Host:
     reached: frozenset[Place] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces
     learned_vpn: str | None = None
+    failed_without_vpn: tuple[Place, ...] = ()  # networks where a login without the learned VPN failed
     worked_at: float = NEVER  # the login, last
     login: LoginKind = "quiet"  # how that went
     vanished_at: float = NEVER  # the server closed or was unreachable, last

@@ -48,7 +48,7 @@ def _without_dead_attempt(turn: Turn, host: Host, way: Gate) -> Host:
         return host
     user = attempt.purpose == "user"
     late = host.suspect and not user and not is_timely(attempt, host)
-    if not late and (attempt.positive_at is not None or holds(turn, attempt, way)):
+    if not late and (attempt.positive_at is not None or holds(turn, host, attempt, way)):
         return host
     host = give_up_attempt(turn, host)
     return turn.put(host, asked=host.asked or user)

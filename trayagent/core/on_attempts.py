@@ -16,7 +16,7 @@ from trayagent.core.events import (
     TookOver,
 )
 from trayagent.core.failure import Failure
-from trayagent.core.hosts import Attempt, Host, LoginKind
+from trayagent.core.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind
 from trayagent.core.logins import waits_for_person
 from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
@@ -78,12 +78,18 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
         tell_connect_failed(turn, host, failure.problem)
         return
     control = failure.positive and host.suspect and not attempt.unwanted
+    bypassed = _bypassed_vpn(turn, host, attempt)
+    if bypassed and attempt.place is not None:
+        host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
     host = with_failure(host, attempt, failure, now, event.jitter)
     problem = _problem(host, attempt, failure)
+    # What is wrong is that the VPN is down, not that the server cannot be reached without it.
+    expected = bypassed and failure.kind not in REFUSED_KINDS
+    unsaid = host.problem if attempt.unwanted or attempt.bare else None
     host = turn.put(
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
-        problem=host.problem if attempt.unwanted or attempt.bare else problem,
+        problem=unsaid if attempt.unwanted or attempt.bare or expected else problem,
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
     if failure.kind in REFUSED_KINDS:
@@ -108,6 +114,14 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     if failure.kind == "proxy-command" and host.retry.at is None:
         return proxy_failed(host, failure.problem)
     return person_needed(host) if refused else failure.problem
+
+
+def _bypassed_vpn(turn: Turn, host: Host, attempt: Attempt) -> bool:
+    """Report whether a login was tried without the learned VPN."""
+    if attempt.place is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
+        return False
+    egress = turn.state.network.interface(attempt.place.egress)
+    return egress is None or egress.kind != "vpn"
 
 
 def login_given_up(turn: Turn, event: LoginGivenUp) -> None:

@@ -15,8 +15,9 @@ from trayagent.core.events import (
     ProbeAnswered,
 )
 from trayagent.core.hosts import NEVER, Host, LoginKind, Master, Observation
-from trayagent.core.on_network import forget_failure, note_reached
+from trayagent.core.on_network import forget_failure
 from trayagent.core.paths import master_lookup
+from trayagent.core.reached import note_reached
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.timing import CROSSED_S
 from trayagent.core.turn import Turn

@@ -9,11 +9,11 @@ from trayagent.core.attempts import give_up_attempt, tell_connect_failed, tell_g
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
-from trayagent.core.gate import here
 from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
 from trayagent.core.network import Touched
-from trayagent.core.paths import Way, is_private, way_for
+from trayagent.core.paths import Way, way_for
 from trayagent.core.problems import Code
+from trayagent.core.reached import has_public_address, in_tunnel, note_reached
 from trayagent.core.retry import (
     LOCAL_KINDS,
     ONCE_KINDS,
@@ -28,7 +28,6 @@ from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
-_PLACES_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
 _WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"dropped", "booting", "auth"})
 
 
@@ -56,7 +55,7 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
         return
     place = master_place(host, path, new)
     why = path_change(host, path, place, touched)
-    wary = delta.underlay_changed and _in_tunnel(host, turn)
+    wary = delta.underlay_changed and in_tunnel(host, turn)
     # A path that is seen for the first time is a change only where it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     settled = host.path is not None and host.path.tentative and not path.tentative
@@ -96,12 +95,6 @@ def _words(host: Host) -> str:
     return f"{path.egress},{path.prefix},{path.gateway or 'link'},{'up' if path.carrier else 'down'}"
 
 
-def _in_tunnel(host: Host, turn: Turn) -> bool:
-    egress = host.path.egress if host.path is not None else None
-    interface = turn.state.network.interface(egress) if egress is not None else None
-    return interface is not None and interface.kind == "vpn"
-
-
 def _rearm_where_moved(turn: Turn, host: Host) -> None:
     """A back-off belongs to the path on which it was earned."""
     way = way_for(host, turn.state.network)
@@ -134,44 +127,6 @@ def _moved(retry: Retry, way: Way) -> bool:
     return way.place != retry.place or way.source != retry.source
 
 
-def note_reached(turn: Turn, host: Host) -> Host:
-    """Keep where, through what and at which address a living master was reached."""
-    master = host.master
-    if master is None or host.path is None or not host.path.present:
-        return host
-    egress = host.path.egress
-    place = host.place
-    reached = host.reached
-    if place is not None and place.known and not host.was_reached_at(place):
-        reached = frozenset([place, *sorted(reached, key=_words_of)[: _PLACES_KEPT - 1]])
-    learned = _learned_vpn(turn, host)
-    through = host.reached_through | ({egress} if egress else frozenset())
-    if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
-        return host
-    remembered = reached != host.reached or learned != host.learned_vpn
-    host = turn.put(host, reached=reached, learned_vpn=learned, reached_through=through)
-    if remembered:
-        turn.do(Remember(host.name))
-    return host
-
-
-def _words_of(place: Place) -> tuple[str, str, str]:
-    return (place.egress, place.gateway, place.network)
-
-
-def _learned_vpn(turn: Turn, host: Host) -> str | None:
-    path, master = host.path, host.master
-    if path is None or master is None or master.peer is None or host.wish.vpn is not None:
-        return host.learned_vpn
-    if not _in_tunnel(host, turn):
-        # Reached without it here: it holds only at places where that is not known.
-        return host.learned_vpn
-    narrow = path.prefix is not None and int(path.prefix.rpartition("/")[2]) > 1
-    if not (narrow or is_private(master.peer)) or host.was_reached_at(here(turn.state)):
-        return host.learned_vpn
-    return path.egress
-
-
 def woke(turn: Turn, event: Woke) -> None:
     """Every master is in doubt after a sleep, and every back-off may be over."""
     now = turn.now
@@ -192,7 +147,12 @@ def woke(turn: Turn, event: Woke) -> None:
 def configured(turn: Turn, event: Configured) -> None:
     """Take over what the user wrote; only what changed is done again."""
     first = not turn.state.vpns and not turn.state.hosts
-    turn.change(vpns=event.vpns, adopt=event.adopt, keep_while_offline_s=event.keep_while_offline_s)
+    turn.change(
+        vpns=event.vpns,
+        adopt=event.adopt,
+        keep_while_offline_s=event.keep_while_offline_s,
+        learn_vpn=event.learn_vpn,
+    )
     for name, wish in event.wishes.items():
         host = turn.get(name)
         if host is None:
@@ -204,6 +164,11 @@ def configured(turn: Turn, event: Configured) -> None:
         host = turn.get(name)
         if host is not None and name not in event.wishes and (host.wish.listed or not event.adopt):
             _unlisted(turn, host)
+    for name in () if event.learn_vpn else turn.names:
+        host = turn.get(name)
+        if host is not None and host.learned_vpn is not None:
+            turn.put(host, learned_vpn=None)
+            turn.do(Remember(name))
     if not first:
         turn.tell("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
 
@@ -245,6 +210,8 @@ def remembered(turn: Turn, event: Remembered) -> None:
         due = None if refusal.retry_in_s is None else turn.now + refusal.retry_in_s
         retry = replace(host.retry, at=due, kind=refusal.kind, count=1, failed_at=turn.now)
         host = replace(host, retry=retry, problem=refusal.problem)
+    # An older agent learned a VPN for public addresses, too.
+    learns = turn.state.learn_vpn and not has_public_address(event.addresses)
     turn.put(
         host,
         refused=tuple(turn.now - ago_s for ago_s in event.refused_ago_s),
@@ -252,7 +219,7 @@ def remembered(turn: Turn, event: Remembered) -> None:
         held=event.held,
         paused_until=paused,
         reached=event.reached,
-        learned_vpn=event.learned_vpn,
+        learned_vpn=event.learned_vpn if learns else None,
         addresses=event.addresses,
         worked_at=worked,
         login=event.login,

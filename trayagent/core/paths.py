@@ -118,10 +118,20 @@ def way_for(host: Host, snapshot: Snapshot) -> Way | None:
     target = _target(host)
     if target is not None and is_address(target):
         return None
+    if not host.addresses and (learned := _learned_route(host, snapshot)) is not None:
+        return _way(snapshot, learned)
     for route in default_routes(snapshot):
         if usable_interface(snapshot, route.interface, host.reached_through):
             return _way(snapshot, route)
     return None
+
+
+def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
+    """Return the route into the VPN through which a host of unknown address was reached: its jump host's name."""
+    if host.learned_vpn is None or not usable_interface(snapshot, host.learned_vpn):
+        return None
+    routes = [r for r in snapshot.routes if r.interface == host.learned_vpn]
+    return next((r for r in routes if host.was_reached_at(place_of(snapshot, r))), None)
 
 
 def _in_scope(peer: str, source: str | None) -> bool:

@@ -45,6 +45,7 @@ class State:
     servers: Servers = field(default_factory=dict)
     adopt: bool = True
     keep_while_offline_s: float = 600.0
+    learn_vpn: bool = True
     paused_until: float | None = None
     woke_at: float = NEVER
     next_attempt: int = 1

@@ -1,0 +1,279 @@
+"""A VPN that no configuration names: when it is learned, when it is forgotten, and what it never locks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene, tunnel
+from tests.stories.teller import ALWAYS, SERVER, Story
+from trayagent.core import events as e
+from trayagent.core.actions import Abort, Dial
+from trayagent.core.hosts import Hop, Wish
+from trayagent.core.resolved import HostKeyChecking
+
+INTERNAL = "10.99.0.10"
+PUBLIC = SERVER
+NARROW = tunnel("VPN with a route to one public network", "tun0", "10.8.0.6/24", "203.0.113.0/24")
+OTHER_VPN = tunnel("another VPN for everything", "tun1", "10.66.0.6/24", "0.0.0.0/0")
+
+
+def dialled(story: Story, name: str = "db") -> int:
+    """Return how many logins were begun."""
+    return len(story.did(Dial, name))
+
+
+def behind(
+    story: Story, scene: Scene = HOME + VPN, server: str = INTERNAL, strict: HostKeyChecking = "ask"
+) -> None:
+    """Begin with `db`, a name that is connected through the VPN."""
+    story.connected("db", scene=scene, server="db.corp", strict=strict, peer=server, local="10.8.0.6")
+    story.network(scene)  # the address is known now, and the way to it
+    story.forget()
+
+
+def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> None:
+    """Without the VPN: one login at each new network, since the host may be reachable there; then it waits."""
+    behind(story)
+    assert story.host("db").learned_vpn == "tun0"
+    story.after(60).network(CAFE)
+    assert dialled(story) == 1
+    story.after(10).fails("db", "timed-out")
+    assert story.shown("db") == "needs-vpn"
+    story.after(300).network(HOME)
+    story.after(10).fails("db", "timed-out")
+    story.network(CAFE)
+    story.after(300)
+    assert dialled(story) == 2
+    story.network(CAFE_2)
+    assert dialled(story) == 3
+
+
+def test_an_attempt_that_a_move_cut_short_is_not_the_networks_one(story: Story) -> None:
+    """Only what failed here says something of here."""
+    behind(story)
+    story.after(60).network(CAFE)
+    story.after(1).network(HOME)
+    story.after(10).fails("db", "timed-out")
+    story.network(CAFE)
+    assert dialled(story) == 3
+
+
+def test_the_vpn_that_returns_ends_the_attempt_past_it(story: Story) -> None:
+    """Nobody waits for a time-out when the way that is known to work is there again."""
+    behind(story)
+    story.network(NOTHING)
+    story.ended("db", kind="died")
+    story.after(60).network(CAFE)
+    assert dialled(story) == 1
+    story.after(2).network(CAFE + VPN)
+    assert len(story.did(Abort, "db")) == 1
+    assert dialled(story) == 2
+    story.after(1).network(CAFE + VPN)
+    assert dialled(story) == 2
+
+
+def test_a_failure_through_the_vpn_is_told(story: Story) -> None:
+    """Only without the VPN is a silent server no news."""
+    behind(story)
+    story.ended("db", kind="died")
+    story.after(1).fails("db", "timed-out")
+    assert story.problem("db") == "timed-out"
+
+
+@pytest.mark.parametrize("strict", ["no", "accept-new"])
+def test_the_attempt_is_a_careful_one(story: Story, strict: HostKeyChecking) -> None:
+    """Where nothing checks the host key there is none; where the key is known it is checked."""
+    behind(story, strict=strict)
+    story.after(60).network(CAFE)
+    story.after(3600)
+    assert dialled(story) == (0 if strict == "no" else 1)
+    if strict == "no":
+        assert story.shown("db") == "needs-vpn"
+
+
+def test_a_host_that_needs_a_person_just_waits_for_the_vpn(story: Story) -> None:
+    """Nobody is asked to log in where the VPN is what is missing."""
+    story.connected(
+        "db", Wish(listed=True, connect="always", interactive=True), HOME + VPN, server=INTERNAL,
+        local="10.8.0.6",
+    )  # fmt: skip
+    story.ended("db", kind="died")
+    story.network(CAFE)
+    story.after(60)
+    assert dialled(story) == 0
+    assert story.shown("db") == "needs-vpn"
+
+
+def test_an_unknown_network_gets_no_attempt_until_it_can_be_told_from_others(story: Story) -> None:
+    """Else one network's attempt would count for another."""
+    behind(story)
+    story.after(60).network(CAFE.without_mac())
+    story.after(5)
+    assert dialled(story) == 0
+    story.network(CAFE)
+    assert dialled(story) == 1
+
+
+def test_a_public_host_is_never_locked(story: Story) -> None:
+    """A narrow route of the VPN led to its public address: it has the same one everywhere."""
+    behind(story, HOME + NARROW, PUBLIC)
+    assert story.host("db").learned_vpn is None
+    story.after(60).network(CAFE)
+    for _ in range(3):
+        story.fails("db", "timed-out")
+        story.after(60)
+    assert dialled(story) == 4
+    assert story.shown("db") != "needs-vpn"
+
+
+def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) -> None:
+    """Split horizon: once it was reached at a public address without the VPN, no network waits for the VPN."""
+    behind(story)
+    story.after(60).network(CAFE)
+    story.after(1).reconnected("db", peer=PUBLIC)
+    assert story.host("db").learned_vpn is None
+    # Through the VPN again, at the inner address: what is known of the outer one stays.
+    story.network(CAFE + VPN)
+    story.ended("db", kind="died")
+    story.reconnected("db", peer=INTERNAL, local="10.8.0.6")
+    assert story.host("db").learned_vpn is None
+    story.network(CAFE_2)
+    assert dialled(story) == 1
+
+
+def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: Story) -> None:
+    """In the office no VPN is needed; at home, where the same private address leads nowhere, it is."""
+    story.connected("db", scene=OFFICE, server=INTERNAL)
+    story.after(60).network(HOME + VPN)
+    story.after(1).ready("db", local="10.8.0.6", peer=INTERNAL)
+    story.took_over("db")
+    assert story.host("db").learned_vpn == "tun0"
+    story.after(60).network(OFFICE)
+    story.after(1).reconnected("db", local="172.20.0.5", peer=INTERNAL)
+    assert story.host("db").learned_vpn == "tun0"
+    for _ in range(3):
+        story.ended("db", kind="died")
+        story.after(1).fails("db", "timed-out")
+        story.after(60)
+        story.reconnected("db", local="172.20.0.5", peer=INTERNAL)
+    story.network(CAFE)
+    story.after(1).fails("db", "timed-out")
+    assert story.shown("db") == "needs-vpn"
+
+
+def test_nothing_is_learned_where_the_host_is_reached_without_the_vpn(story: Story) -> None:
+    """In the office with the VPN up out of habit."""
+    story.connected("db", scene=OFFICE, server=INTERNAL)
+    story.after(60).network(OFFICE + VPN)
+    story.ended("db", kind="died")
+    story.reconnected("db", local="10.8.0.6", peer=INTERNAL)
+    assert story.host("db").learned_vpn is None
+
+
+def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
+    """Begin with `db`, whose own address nobody here knows: only that of its jump host."""
+    story.scene = scene
+    story.configured(db=ALWAYS)
+    story.resolved("db", server="db.corp", jump="jump", strict="no", hop=Hop("jump.corp", 22))
+    story.network(scene)
+    story.found("db", ours=True, local="10.8.0.6", peer=peer, direct=False)
+    story.started()
+    story.network(scene)
+
+
+def test_a_public_jump_host_teaches_no_vpn(story: Story) -> None:
+    """A narrow route led to it; and reached at a public address without the VPN, none is needed any more."""
+    through_a_jump_host(story, HOME + NARROW, PUBLIC)
+    assert story.host("db").learned_vpn is None
+    other = Story()
+    through_a_jump_host(other, HOME + VPN, INTERNAL)
+    assert other.host("db").learned_vpn == "tun0"
+    other.network(HOME)
+    other.ended("db", kind="died")
+    other.post(e.UserReconnect(other.t, ("db",)), "reconnect")
+    other.reconnected("db", peer=PUBLIC, direct=False)
+    assert other.host("db").learned_vpn is None
+
+
+def test_learning_can_be_turned_off(story: Story) -> None:
+    """`[agent] learn_vpn = false`: nothing is learned, and what was learned is forgotten."""
+    behind(story)
+    assert story.host("db").learned_vpn == "tun0"
+    story.configured(db=ALWAYS, learn_vpn=False)
+    assert story.host("db").learned_vpn is None
+    story.ended("db", kind="died")
+    story.reconnected("db", local="10.8.0.6", peer=INTERNAL)
+    assert story.host("db").learned_vpn is None
+    story.post(e.Remembered(story.t, "db", learned_vpn="tun0"))
+    assert story.host("db").learned_vpn is None
+
+
+def test_what_an_older_agent_learned_of_a_public_host_is_forgotten(story: Story) -> None:
+    """It learned any host behind a narrow route."""
+    story.configured(db=ALWAYS)
+    story.post(e.Remembered(story.t, "db", learned_vpn="tun0", addresses=(PUBLIC,)))
+    assert story.host("db").learned_vpn is None
+    story.post(e.Remembered(story.t, "db", learned_vpn="tun0", addresses=(INTERNAL,)))
+    assert story.host("db").learned_vpn == "tun0"
+
+
+def test_the_users_word_needs_no_learned_vpn(story: Story) -> None:
+    """`trayagent reconnect` goes anywhere, as often as it is said."""
+    behind(story)
+    story.after(60).network(CAFE)
+    story.fails("db", "timed-out")
+    for _ in range(2):
+        story.after(60).post(e.UserReconnect(story.t, ("db",)), "reconnect")
+        story.fails("db", "timed-out")
+    assert dialled(story) == 3
+
+
+def test_without_checking_the_way_through_another_tunnel_is_no_known_place(story: Story) -> None:
+    """The server behind the learned VPN is private even where only its jump host's address was seen."""
+    through_a_jump_host(story, HOME + VPN, INTERNAL)
+    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").addresses == ()
+    story.ended("db", kind="died")
+    story.reconnected("db", local="10.8.0.6", peer=INTERNAL, direct=False)
+    story.network(HOME + OTHER_VPN)
+    story.ended("db", kind="died")
+    story.forget()
+    story.after(60)
+    assert dialled(story) == 0
+    assert story.problem("db") == "not-here"
+
+
+def test_a_vpn_for_everything_is_a_way_for_all(story: Story) -> None:
+    """Another tunnel may lead there: with checking it is tried."""
+    behind(story)
+    story.after(60).network(CAFE + VPN_ALL)
+    assert dialled(story) + len([w for w in story.whys if w.verdict == "probe"]) >= 1
+
+
+def test_an_unreachable_host_without_a_learned_vpn_waits_for_no_vpn(story: Story) -> None:
+    """No route to a literal address is not a VPN that is down."""
+    story.scene = replace(HOME, routes=HOME.routes[:1]).called("home without a default route")
+    story.configured(nas=ALWAYS)
+    story.resolved("nas", server=INTERNAL)
+    story.network(story.scene)
+    story.started()
+    story.after(60)
+    assert story.problem("nas") == "unreachable"
+
+
+def test_accept_new_is_no_check_before_the_key_is_known(story: Story) -> None:
+    """A private address that was never reached is not given to whatever machine answers first."""
+    story.network(CAFE)
+    story.configured(nas=ALWAYS)
+    story.resolved("nas", server="192.168.10.50", strict="accept-new")
+    story.started()
+    story.after(60)
+    assert dialled(story, "nas") == 0
+    assert story.problem("nas") == "not-here"
+    story.network(HOME)
+    story.post(e.UserReconnect(story.t, ("nas",)), "reconnect")
+    story.reconnected("nas", peer="192.168.10.50")
+    story.after(60).network(CAFE)
+    assert dialled(story, "nas") == 1
