@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from trayagent.agent.records import Records, places_of
-from trayagent.core.hosts import Host, Master, Place
+from trayagent.agent.records import Records, places_of, remembered
+from trayagent.core.hosts import Host, Master, Place, Wish
 
 MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
 
@@ -24,13 +24,16 @@ def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
 
 def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
     """Held, places, addresses and the learned VPN come back as they were."""
-    host = Host("web01", held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
+    wish = Wish(listed=True, vpn="corp", networks=("Home*",))
+    host = Host("web01", wish, held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
     host = replace(host, reached=frozenset({Place("wlan0", "aa:bb", "Home"), Place("eth0", "cc:dd")}))
     Records(tmp_path / "r.json").remember(host, time.monotonic())
     kept = Records(tmp_path / "r.json").hosts()["web01"]
     assert kept.held is True
     assert kept.learned_vpn == "tun0"
     assert places_of(kept) == host.reached
+    told = remembered("web01", kept, time.monotonic())
+    assert (told.vpn, told.networks) == ("corp", ("Home*",))
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

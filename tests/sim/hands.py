@@ -183,4 +183,5 @@ class Hands:
         self._world.kept[name] = e.Remembered(
             now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.refused), refusal=stop, killing=host.killing,
+            vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic
+from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core import events as e
-from trayagent.core.actions import Dial
-from trayagent.core.hosts import Wish
+from trayagent.core.actions import Dial, Remember, SendProbe
+from trayagent.core.hosts import Place, Wish
 from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import shown_vpn
 from trayagent.core.vpns import Connectivity, ManagerFacts, VpnConnection, VpnState
@@ -261,3 +261,101 @@ def test_behind_a_captive_portal_nothing_is_tried_but_by_the_user(story: Story, 
     else:
         says(story, "down", connectivity="full")
     assert story.did(Dial)
+
+
+def taken_out(story: Story, *, tables: bool) -> None:
+    """Take `db` out of the configuration while its VPN is down; with `tables` the VPN's table stays."""
+    behind(story, "db")
+    story.network(story.scene)  # reached through it, and known by that
+    story.after(60).network(HOME)
+    story.configured(vpns=(CORP,) if tables else ())
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_it(
+    story: Story, tables: bool
+) -> None:
+    """Its connection waits for the VPN, or ends after `keep_while_offline`; no login goes past the VPN."""
+    taken_out(story, tables=tables)
+    story.after(1).network(CAFE)
+    story.ended("db", kind="died")
+    story.after(3600)
+    story.network(HOME)
+    assert not story.did(Dial, "db")
+    assert story.shown("db") == "needs-vpn"
+    if not tables:  # nothing says that this tunnel is the VPN
+        story.network(HOME + tunnel("another VPN", "wg0", "10.66.0.6/24", "0.0.0.0/0"))
+        assert not story.did(Dial, "db")
+    story.network(HOME + VPN)
+    assert story.did(Dial, "db")
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_removed_hosts_connection_goes_on_when_its_vpn_returns(story: Story, tables: bool) -> None:
+    """It is asked, as any other that was found."""
+    taken_out(story, tables=tables)
+    story.after(1).network(HOME + VPN)
+    assert story.did(SendProbe, "db")
+    story.after(0.05).answered("db")
+    assert story.shown("db") == "connected"
+
+
+def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> None:
+    """The host was taken out of the configuration while no agent ran; its connection is found."""
+    story.network(CAFE)
+    story.configured()
+    reached = frozenset({Place("tun0", "", "10.99.0.0/24")})
+    story.post(e.Remembered(story.t, "db", reached=reached, vpn="corp"))
+    story.resolved("db", server=INSIDE)
+    story.found("db", fresh=False, ours=True, peer=INSIDE, local="10.8.0.6")
+    story.started()
+    story.after(60)
+    assert not story.did(Dial, "db")
+    assert story.shown("db") == "needs-vpn"
+
+
+def test_the_networks_of_a_removed_host_still_hold(story: Story) -> None:
+    """Where it was not to be connected it is not, by this agent and a later one."""
+    away = Wish(listed=True, connect="always", networks=("Home*",))
+    story.connected("nas", away, HOME.named("Home"))
+    story.after(60).configured()
+    story.network(CAFE.named("Airport"))
+    story.ended("nas", kind="died")
+    story.after(60)
+    assert not story.did(Dial, "nas")
+    later = Story()
+    later.network(CAFE.named("Airport"))
+    later.configured()
+    later.post(e.Remembered(later.t, "nas", networks=("Home*",)))
+    later.resolved("nas")
+    later.found("nas", fresh=False)
+    later.started()
+    later.after(60)
+    assert not later.did(Dial, "nas")
+
+
+def test_the_users_word_reaches_a_removed_host(story: Story) -> None:
+    """No table says any more how its VPN is seen, so they know better."""
+    taken_out(story, tables=False)
+    story.after(1).post(e.UserReconnect(story.t, ("db",)), "reconnect")
+    assert story.did(Dial, "db")
+
+
+def test_a_new_vpn_of_a_host_is_kept_for_a_later_agent(story: Story) -> None:
+    """It is known even if the host leaves the configuration while no agent runs."""
+    story.connected("db", scene=HOME)
+    story.configured(vpns=(CORP,), db=DB)
+    assert story.did(Remember, "db")
+    story.forget()
+    story.post(e.Remembered(story.t, "db"))
+    assert story.did(Remember, "db")
+
+
+def test_what_a_configuration_says_goes_before_what_an_older_one_said(story: Story) -> None:
+    """A listed host has the VPN and the networks of its table only."""
+    story.network(CAFE)
+    story.configured(db=ALWAYS)
+    story.post(e.Remembered(story.t, "db", vpn="corp", networks=("Home*",)))
+    story.resolved("db")
+    story.started()
+    assert story.did(Dial, "db")

@@ -80,6 +80,8 @@ class KeptHost(Struct):
     paused_until: float | Literal["ever"] | None = None
     reached: list[Place] = field(default_factory=list)
     learned_vpn: str | None = None
+    vpn: str | None = None
+    networks: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     worked_at: float | None = None
     login: LoginKind = "quiet"

@@ -132,6 +132,8 @@ class Records:
         kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
         kept.reached = sorted([p.egress, p.gateway, p.network] for p in host.reached)
         kept.learned_vpn = host.learned_vpn
+        kept.vpn = host.wish.vpn
+        kept.networks = list(host.wish.networks)
         kept.addresses = list(host.addresses)
         kept.worked_at = wall + host.worked_at if host.worked_at > 0 else None
         kept.login = host.login
@@ -239,6 +241,8 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         paused_for_s=paused,
         reached=places_of(kept),
         learned_vpn=kept.learned_vpn,
+        vpn=kept.vpn,
+        networks=tuple(kept.networks),
         addresses=tuple(kept.addresses),
         login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
         login=kept.login,

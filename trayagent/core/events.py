@@ -91,6 +91,7 @@ class Refusal:
 class Remembered(Event):
     """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins.
 
+    `vpn` and `networks` are those of its table, if it had one.
     `killing` are the pids of masters whose end it had begun, and perhaps did not live to see.
     `lost`: the host's master was up, and died while no agent ran; nobody asked for that.
     """
@@ -107,6 +108,8 @@ class Remembered(Event):
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
     lost: bool = False
+    vpn: str | None = None
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
     vpn = host.wish.vpn
     if way is None and underlay(state.network) is None:
         return Gate(None, "unreachable", "network=none")
-    if vpn is not None and not usable_vpn(state, vpn):
+    if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
         return Gate(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
     if way is None:
@@ -51,8 +51,12 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
 
 def _automatic(host: Host, way: Way, state: State) -> Gate:
     """Return whether the agent may connect this way without being asked to."""
+    vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
         return Gate(way, "captive-portal", "connectivity=portal")
+    # The host and its VPN's table left the configuration: only the route by which it was reached stands for it.
+    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
+        return Gate(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
     if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
         return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
     names = _names_at(way, state)
@@ -63,6 +67,11 @@ def _automatic(host: Host, way: Way, state: State) -> Gate:
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
         )
     return Gate(way)
+
+
+def _described(vpn: str, state: State) -> bool:
+    """Report whether the configuration still says how this VPN is seen."""
+    return any(known.name == vpn for known in state.vpns)
 
 
 def bypasses_learned_vpn(host: Host, way: Way, state: State) -> bool:

@@ -181,19 +181,31 @@ def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
         tell_given_up(turn, before, "user=configuration")
     if forwards_changed:
         host = turn.put(host, forwards_at=turn.now)
+    if _bounds(before.wish) != _bounds(wish):
+        turn.do(Remember(host.name))
     forget_failure(turn, host)
     if host.resolved is None:
         turn.do(Resolve(host.name))
 
 
+def _bounds(wish: Wish) -> tuple[str | None, tuple[str, ...]]:
+    """Return where the host may be connected: what must hold even if it leaves the configuration."""
+    return wish.vpn, wish.networks
+
+
 def _unlisted(turn: Turn, host: Host) -> None:
-    """A host that left the configuration: its master is like any other that was found; forwards of ours go."""
+    """Treat the master of a host that left the configuration as found, and close the forwards that we opened.
+
+    Where it may be connected still holds: nobody said that its name may be looked up anywhere.
+    """
     if host.master is None or not turn.state.adopt:
         give_up_attempt(turn, host)
         tell_given_up(turn, host, "user=configuration")
         turn.forget(host.name)
         return
-    turn.put(host, wish=Wish(), forwards_at=turn.now)
+    left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
+    turn.put(host, wish=left, forwards_at=turn.now)
+    turn.do(Remember(host.name))
 
 
 def remembered(turn: Turn, event: Remembered) -> None:
@@ -203,6 +215,8 @@ def remembered(turn: Turn, event: Remembered) -> None:
         host = Host(event.name)
         if event.lost:
             turn.do(Resolve(event.name))  # no configuration lists it: nobody else would
+    if not host.wish.listed:  # a table says it itself
+        host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = turn.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = turn.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
     refusal = event.refusal
@@ -227,6 +241,8 @@ def remembered(turn: Turn, event: Remembered) -> None:
     )
     if event.lost:
         turn.because(event.name, 1, "ended", "agent=none lost=yes")
+    if _bounds(host.wish) != (event.vpn, event.networks):
+        turn.do(Remember(host.name))
 
 
 def host_resolved(turn: Turn, event: HostResolved) -> None:
