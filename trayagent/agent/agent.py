@@ -298,8 +298,8 @@ class Agent:
         if self._noticing is not None:
             self._noticing.file_changed(path)
 
-    def _client_environment(self, env: dict[str, str]) -> None:
-        if self._environment.shown(env):
+    async def _client_environment(self, env: dict[str, str]) -> None:
+        if self._environment.is_news(env) and await asyncio.to_thread(self._environment.accept, env):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
         if self._desk is not None and self._environment.shown_bus(env):

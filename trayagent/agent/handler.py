@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -32,7 +32,7 @@ class AgentHandler:
         *,
         logins: PersonLogins,
         stop: Callable[[], None],
-        environment: Callable[[dict[str, str]], None],
+        environment: Callable[[dict[str, str]], Awaitable[None]],
         looked: Callable[[], None],
         attached: Callable[[str], None],
         ready: asyncio.Event,
@@ -51,8 +51,8 @@ class AgentHandler:
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation; raises TrayagentError."""
-        self._environment(env)
         if op != "stop":
+            await self._environment(env)
             await self._ready.wait()  # before the first look there is nothing true to say
         match op:
             case "status":

@@ -1,0 +1,108 @@
+"""Any command tells the agent its SSH_AUTH_SOCK: a bad one must not take the good ssh-agent away."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.matrix import until
+from tests.lab.test_agent_socket import sockets_are_removed, ssh_agent
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.client import Options
+
+__all__ = ["sockets_are_removed"]  # an autouse fixture
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
+HERE: Options = {"HostName": "127.0.0.1", "Port": 2222, "ForwardAgent": "yes", "ControlPath": "none"}
+
+
+@contextmanager
+def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
+    """Log in to the laptop with agent forwarding, as from another machine; give the socket in that session."""
+    lab.sshd("127.0.0.1", 2222, node=lab.laptop)
+    words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "here", "echo $SSH_AUTH_SOCK; read ended"]
+    pipe = subprocess.PIPE
+    child = lab.laptop.popen(words, env={"SSH_AUTH_SOCK": str(behind)}, stdin=pipe, stdout=pipe)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        yield child.stdout.readline().strip()
+    finally:
+        child.stdin.close()
+        child.wait(5)
+        child.stdout.close()
+
+
+def used(agent: Agent) -> str:
+    """Return the SSH_AUTH_SOCK with which a new master was started, "" for none."""
+    assert agent.cli("reconnect", "web01").returncode == 0
+    pid = agent.wait_state("web01", "connected")["pid"]
+    words = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return next(
+        (word.removeprefix("SSH_AUTH_SOCK=") for word in words if word.startswith("SSH_AUTH_SOCK=")), ""
+    )
+
+
+def started(lab: Lab, agent: Agent, auth_sock: str) -> None:
+    """Start the agent in an environment with this ssh-agent."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER, "here": HERE})
+    agent.env["SSH_AUTH_SOCK"] = auth_sock
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+
+
+@pytest.mark.parametrize("offered", ["gone", "file", "dead", "other", "forwarded"])
+def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> None:
+    """Whatever an old tmux window, `sudo -E` or a session from another machine brings along."""
+    path = lab.files.root / "offered"
+    with ssh_agent(lab, "good") as good, ssh_agent(lab, "other") as other:
+        started(lab, agent, str(good))
+        if offered == "file":
+            path.touch()
+        elif offered == "dead":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+        elif offered == "other":
+            path.symlink_to(other)
+        if offered == "forwarded":
+            with forwarded(lab, agent, other) as session:
+                agent.env["SSH_AUTH_SOCK"] = session
+                assert used(agent) == str(good)
+        else:
+            agent.env["SSH_AUTH_SOCK"] = str(path)
+            assert agent.cli("status").returncode == 0
+            assert used(agent) == str(good)
+
+
+def test_another_one_takes_the_place_of_one_that_ended(lab: Lab, agent: Agent) -> None:
+    """One of this machine, at the first command of a shell that has it; never one that sshd forwards."""
+    with ssh_agent(lab, "first") as first:
+        started(lab, agent, str(first))
+    until("it has ended", lambda: not first.exists())
+    with ssh_agent(lab, "second") as second:
+        with forwarded(lab, agent, second) as session:
+            agent.env["SSH_AUTH_SOCK"] = session
+            assert used(agent) == str(first)
+            assert agent.cli("status").returncode == 0
+            assert "sshd forwards it from another machine" in (agent.state_dir / "agent.log").read_text()
+        agent.env["SSH_AUTH_SOCK"] = str(second)
+        assert used(agent) == str(second)
+
+
+def test_an_agent_started_in_a_session_from_another_machine_asks_nobody_there(lab: Lab, agent: Agent) -> None:
+    """Its background logins use the key files of this machine."""
+    lab.join("home")
+    lab.ssh_config({"web01": SERVER, "here": HERE})
+    lab.sshd()
+    with ssh_agent(lab, "far") as far, forwarded(lab, agent, far) as session:
+        agent.env["SSH_AUTH_SOCK"] = session
+        agent.start("[hosts.web01]\n")
+        agent.wait_state("web01", "connected")
+        assert used(agent) == ""

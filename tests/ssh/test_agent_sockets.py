@@ -1,0 +1,69 @@
+"""What a socket of an ssh-agent leads to."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.ssh.test_credentials import auth_sock
+from trayagent.ssh.agent_sockets import is_forwarded, kind_of
+
+__all__ = ["auth_sock"]
+
+
+def test_a_living_ssh_agent_is_usable(auth_sock: str, tmp_path: Path) -> None:
+    """Directly, and through a link."""
+    link = tmp_path / "link"
+    link.symlink_to(auth_sock)
+    assert (kind_of(auth_sock), kind_of(str(link))) == ("usable", "usable")
+
+
+def test_a_socket_without_an_ssh_agent_is_silent(tmp_path: Path) -> None:
+    """Nobody listens, somebody listens and says nothing, or there is nothing."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert kind_of(str(path)) == "silent"
+        bound.listen()
+        assert kind_of(str(path)) == "silent"
+    assert kind_of(str(tmp_path / "gone")) == "silent"
+    assert kind_of("a\0b") == "silent"
+
+
+def test_what_is_no_socket_of_ours_is_not_used(tmp_path: Path) -> None:
+    """A file, a directory, nothing at all."""
+    (tmp_path / "file").touch()
+    assert [kind_of(path) for path in (None, "", str(tmp_path), str(tmp_path / "file"))] == ["not-ours"] * 4
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make another user's socket")
+def test_another_users_socket_is_not_used(auth_sock: str) -> None:
+    """Also where it could be reached, as root can."""
+    os.chown(auth_sock, 12345, -1)
+    assert kind_of(auth_sock) == "not-ours"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".ssh/agent/s.Xa1.sshd.tY2", ".ssh/agent/s.Xa1.sshd.77.tY2", "dropbear-1f2e/auth-3c4d-22"],
+)
+def test_some_servers_name_what_they_forward(tmp_path: Path, name: str) -> None:
+    """OpenSSH 10.1 and later, and dropbear; the session that it belongs to may have ended."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert is_forwarded(str(path))
+
+
+def test_an_agents_own_name_is_none_of_these(tmp_path: Path) -> None:
+    """OpenSSH 10.1's ssh-agent listens beside sshd's sockets."""
+    path = tmp_path / ".ssh" / "agent" / "s.Xa1.agent.tY2"
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        assert not is_forwarded(str(path))
