@@ -178,7 +178,8 @@ async def _copy(text: str, env: Mapping[str, str]) -> None:
             start_new_session=True,
         )
         try:
-            await asyncio.wait_for(child.communicate(text.encode()), _CLIPBOARD_S)
+            async with asyncio.timeout(_CLIPBOARD_S):
+                await child.communicate(text.encode())
         except TimeoutError:
             child.kill()
             continue

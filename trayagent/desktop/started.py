@@ -23,7 +23,8 @@ async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float =
         words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
     try:
-        return await asyncio.wait_for(_reaped(process), at_once_s)
+        async with asyncio.timeout(at_once_s):
+            return await _reaped(process)
     except TimeoutError:
         return None
 

@@ -65,7 +65,8 @@ class Server:
         if self._connections:
             self._deserted.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._deserted.wait(), FINISH_S)
+                async with asyncio.timeout(FINISH_S):
+                    await self._deserted.wait()
         for connection in list(self._connections):
             connection.cut()
 

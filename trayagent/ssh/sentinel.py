@@ -55,7 +55,8 @@ class Sentinel:
             finally:  # the master has its own; with ours open the end of the output would never show
                 for fd in (far_in, far_out, null):
                     os.close(fd)
-            words = await asyncio.wait_for(_marker(near_out), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                words = await _marker(near_out)
             if words is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
                 raise Gone("the connection ended before the far side's shell said anything")
         except BaseException as error:

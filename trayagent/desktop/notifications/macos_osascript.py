@@ -60,7 +60,8 @@ async def _run(words: list[str]) -> str | None:
     except OSError as error:
         return f"{words[0]}: {error.strerror}"
     try:
-        _, said = await asyncio.wait_for(child.communicate(), _SHOWN_S)
+        async with asyncio.timeout(_SHOWN_S):
+            _, said = await child.communicate()
     except TimeoutError:
         return f"{words[0]} did not end within {_SHOWN_S:g} s"
     finally:

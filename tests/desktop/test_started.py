@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from trayagent.desktop import started
+
+
+def test_a_cancellation_is_kept_when_the_program_ends_at_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """asyncio.wait_for of Python 3.11 lost it, and a sign-in that was given up went on for 15 minutes."""
+
+    async def body() -> None:
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(started, "_reaped", lambda _process: ended)
+        starting = asyncio.ensure_future(started.start(["true"], {}, at_once_s=20.0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ended.set_result(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    asyncio.run(body())
