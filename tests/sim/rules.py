@@ -29,6 +29,7 @@ class Tried:
     began: float
     by_user: bool
     source: str | None
+    place: str | None = None
     succeeded: bool = False
     over: bool = False
 
@@ -44,6 +45,7 @@ class Rules:
     refused: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     reached_at: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     needs_tunnel: set[str] = field(default_factory=set)
+    failed_without_vpn: set[tuple[str, str]] = field(default_factory=set)  # host and place, of this agent
     positives: dict[str, list[Tried]] = field(default_factory=lambda: defaultdict(list))
     wished_down: set[str] = field(default_factory=set)
     disconnected: set[str] = field(default_factory=set)
@@ -118,7 +120,8 @@ class Rules:
         role = world.roles[name]
         flow = world.net.way(role.peer)
         source = flow.local if flow is not None else None
-        self.tried[action.attempt] = Tried(name, role.hostname, now, by_user, source)
+        place = self._here(flow) if flow is not None and flow.segment != TUN else None
+        self.tried[action.attempt] = Tried(name, role.hostname, now, by_user, source, place)
         if by_user:
             self.wished_down.discard(name)
             return
@@ -151,6 +154,8 @@ class Rules:
         """An attempt failed."""
         tried = self.tried[number]
         tried.over, tried.succeeded = True, False
+        if tried.place is not None and not tried.by_user and name in self.needs_tunnel:
+            self.failed_without_vpn.add((name, tried.place))
         if kind != "auth" or tried.by_user:
             return
         now = self.world.clock.now
@@ -181,9 +186,10 @@ class Rules:
             assert world.net.online(), self._says(name, f"{what} without a network")
             flow = world.net.way(role.peer)
             through_tunnel = flow is not None and flow.segment == TUN
-            behind = (role.wish is not None and role.wish.vpn is not None) or name in self.needs_tunnel
-            if behind:
+            if role.wish is not None and role.wish.vpn is not None:
                 assert through_tunnel, self._says(name, f"{what} while its VPN is down")
+            elif name in self.needs_tunnel and not through_tunnel:
+                self._may_be_tried_without_vpn(name, what, flow)
             # A stranger's options are unknown: its own connection may be asked, its address not knocked at.
             loose = role.strict == "no" and (role.alias or what == "attempt")
             if loose and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
@@ -193,6 +199,14 @@ class Rules:
                 )
 
     # 3. What is well comes up; what was ended stays down.
+
+    def _may_be_tried_without_vpn(self, name: str, what: str, flow: Flow | None) -> None:
+        """Nothing described that VPN: a login whose host key is checked may fail once at each place."""
+        careful = what == "attempt" and self.world.roles[name].strict != "no" and flow is not None
+        assert careful, self._says(name, f"{what} without the VPN that it was reached through")
+        place = self._here(flow) if flow is not None else ""
+        again = (name, place) in self.failed_without_vpn
+        assert not again, self._says(name, f"a second {what} without its VPN at {place}")
 
     def left(self, living: Living, *, by_request: bool) -> None:
         """The user ended a master: a wish, where nothing of the network could have been the reason."""
@@ -247,6 +261,7 @@ class Rules:
     def restarted(self) -> None:
         """Another agent: attempts of the one before are over."""
         self.tried.clear()
+        self.failed_without_vpn.clear()
 
     def _says(self, name: str, what: str) -> str:
         return f"t={self.world.clock.now:.3f} {name}: {what}\n{self.world.told()}"
