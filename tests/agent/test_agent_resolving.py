@@ -24,13 +24,15 @@ def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
         ("gate:99", Hop("192.0.2.1", 99)),
         ("outer,gate", Hop("192.0.2.9", 22)),
         ("[2001:db8::1]:99", Hop("2001:db8::1", 99)),
+        ("ssh://me@gate:99", Hop("192.0.2.1", 99)),
+        ("inner:99", Hop("192.0.2.1", 2222)),
     ],
 )
 def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str, hop: Hop) -> None:
     """The first jump host of the list is where TCP goes, with its own port unless one is given."""
     config = (
         f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
-        "Host gate\n HostName 192.0.2.1\n Port 2222\nHost outer\n HostName 192.0.2.9\n"
+        "Host gate\n HostName 192.0.2.1\n Port 2222\nHost inner\n ProxyJump gate\nHost outer\n HostName 192.0.2.9\n"
     )
     assert ask(tmp_path, config, "target") == hop
 

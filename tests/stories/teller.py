@@ -118,17 +118,19 @@ class Story:
         jump: str | None = None,
         command: str | None = None,
         hop: Hop | None = None,
+        port: int = 22,
     ) -> None:
         """Let `ssh -G` answer."""
         answer = Resolved(
             name,
             server,
+            port=port,
             control_path=f"/cm/{name}",
             proxy_jump=jump,
             proxy_command=command,
             strict_host_key_checking=strict,
         )
-        first = hop or (Hop(server, 22) if command is None else None)
+        first = hop or (Hop(server, port) if command is None else None)
         self._quiet(e.HostResolved(self.t, name, answer, first))
 
     def started(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trayagent.core.hosts import Hop
+from trayagent.core.jumps import parse_jumps
 from trayagent.core.resolved import Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
@@ -97,23 +98,11 @@ class Resolver:
         for _ in range(_JUMPS_MAX):
             if resolved.proxy_jump is None:
                 break
-            first = resolved.proxy_jump.split(",")[0]
-            resolved = await self._resolve(_jump_name(first))
-            if (port := _jump_port(first)) is not None:
-                return Hop(resolved.hostname, port)
+            first = parse_jumps(resolved.proxy_jump)[0]
+            resolved = await self._resolve(first.host)
+            resolved = replace(
+                resolved, port=first.port or resolved.port, user=first.user or resolved.user
+            )
         if resolved.proxy_command is not None:
             return None
         return Hop(resolved.hostname, resolved.port)
-
-
-def _jump_name(jump: str) -> str:
-    host = jump.removeprefix("ssh://").rpartition("@")[2]
-    if host.startswith("["):
-        return host[1 : host.index("]")]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
-
-
-def _jump_port(jump: str) -> int | None:
-    tail = jump.rpartition("]")[2] if "]" in jump else jump
-    host, _, port = tail.rpartition(":")
-    return int(port) if port.isdigit() and (host.count(":") == 0) and tail.count(":") == 1 else None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
 from trayagent.core.gate import Gate, gate, through_tunnel
 from trayagent.core.hosts import Attempt, Host, Purpose
+from trayagent.core.jumps import last_jump
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
@@ -145,12 +146,8 @@ def _allowed_at(host: Host, servers: Servers, now: float) -> float | None:
 
 def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
     """Return the jump host that must be judged or connected first, or None."""
-    jump = host.resolved.proxy_jump if host.resolved is not None else None
-    if jump is None:
-        return None
-    name = jump.split(",")[-1].removeprefix("ssh://").rpartition("@")[2]
-    other = turn.get(name) or turn.get(name.rpartition(":")[0])
-    if other is None or other is host or turn.state.paused(other, turn.now) or other.wish.connect == "never":
+    other = last_jump(turn.state.hosts, host)
+    if other is None or turn.state.paused(other, turn.now) or other.wish.connect == "never":
         return None
     if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
         return other.name

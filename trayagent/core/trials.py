@@ -13,6 +13,7 @@ from trayagent.core.events import KeysChanged, TrialEnded
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
+from trayagent.core.jumps import last_jump
 from trayagent.core.logins import foreign_proxy, waits_for_person
 from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
 from trayagent.core.servers import dropped, ended, free_at, server_of, started
@@ -116,11 +117,9 @@ def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> Non
 
 def _jump_is_up(turn: Turn, host: Host) -> bool:
     """Report whether the way through a jump host asks for no login there."""
-    jump = host.resolved.proxy_jump if host.resolved is not None else None
-    if jump is None:
+    if host.resolved is None or host.resolved.proxy_jump is None:
         return True
-    name = jump.split(",")[-1].removeprefix("ssh://").rpartition("@")[2]
-    other = turn.get(name) or turn.get(name.rpartition(":")[0])
+    other = last_jump(turn.state.hosts, host)
     return other is not None and other.master is not None and not other.suspect
 
 
