@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 import pytest
 
@@ -14,7 +15,12 @@ def test_a_cancellation_is_kept_when_the_program_ends_at_the_same_moment(
 
     async def body() -> None:
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        monkeypatch.setattr(started, "_reaped", lambda _process: ended)
+
+        def reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+            process.wait()
+            return ended
+
+        monkeypatch.setattr(started, "_reaped", reaped)
         starting = asyncio.ensure_future(started.start(["true"], {}, at_once_s=20.0))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
