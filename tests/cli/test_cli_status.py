@@ -233,8 +233,12 @@ def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: R
     db |= {"state": "idle", "problem": None}
     nas |= {"state": "idle", "problem": None, "next_retry": None, "held": True}
     lines = run("status").stdout.splitlines()
-    assert [line for line in lines if "ended" in line] == ["    ended by you · trayagent reconnect nas"]
-    assert lines.index("    ended by you · trayagent reconnect nas") > [x[2:5] for x in lines].index("nas")
+    assert [line for line in lines if "by you" in line] == [
+        "    disconnected by you · trayagent reconnect nas"
+    ]
+    assert lines.index("    disconnected by you · trayagent reconnect nas") > [x[2:5] for x in lines].index(
+        "nas"
+    )
 
 
 def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent: Agent) -> None:
@@ -243,7 +247,7 @@ def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent
     lines = run("status").stdout.splitlines()
     assert lines[:2] == [
         "Configuration rejected: config.toml: hosts.web: no key `conect`",
-        "The one before it stays in force until the file is mended.",
+        "The previous configuration stays in force until you fix the file.",
     ]
     assert lines[2].startswith("1 of 3 connected")
 

@@ -76,7 +76,7 @@ def test_what_a_host_needs_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == ""
     hear(failed)
     hear({**failed, "event": "sign-in-needed"})
-    line = "web needs you: web refused  the login (trayagent status web)\n"
+    line = "web needs you: web refused\N{REPLACEMENT CHARACTER} the login (trayagent status web)\n"
     assert capsys.readouterr().err == line
     hear({"event": "connected", "host": "web", "reason": ""})
     hear(failed)

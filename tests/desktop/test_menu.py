@@ -158,7 +158,7 @@ def test_the_whole_menu_reads_as_it_should() -> None:
         "    ---",
         "    Open terminal",
         "    Show why",
-        "↻ nas · tries again ▸",
+        "↻ nas · waiting ▸",
         "    nas refuses the connection",
         "    Next try at 15:31:30",
         "    ---",
@@ -275,9 +275,9 @@ def test_what_needs_you_stands_first_and_what_is_well_is_folded() -> None:
     lines = [item.label for item in whole.items if item.kind != "separator"]
     assert len(lines) <= 12
     assert lines[1:5] == [
-        "▲ db · needs you since 14:02",
-        "○ hotel · out of reach since 14:02",
-        "↻ nas · tries again since 14:02",
+        "▲ db · needs sign-in since 14:02",
+        "○ hotel · offline since 14:02",
+        "↻ nas · waiting since 14:02",
         "● Connected (57)",
     ]
     pages = at(whole, "fold", "connected").children
@@ -531,15 +531,15 @@ def test_how_a_sign_in_failed_stands_beneath_it() -> None:
     shown = [drawn(built(view(host("db", "needs-vpn"), vpns=[v])).items)[1:4] for v in (failed, usual)]
     assert shown == [
         ["▲ Sign in to corp…", "Signing in to corp failed: wrong code (14:26:42). Try it", "---"],
-        ["▲ Sign in to corp…", "---", "◇ db · waits for the VPN since 14:02 ▸"],
+        ["▲ Sign in to corp…", "---", "◇ db · needs VPN since 14:02 ▸"],
     ]
 
 
 def test_who_ended_it_is_told() -> None:
     """A host that is not in use because the person disconnected it."""
     ended = drawn(built(view(host("web", "idle", held=True), host("old", "idle", held=False))).items)
-    assert "– web · ended by you since 14:02 ▸" in ended  # noqa: RUF001  # the menu's sign
-    assert "– old · not in use since 14:02 ▸" in ended  # noqa: RUF001
+    assert "– web · disconnected by you since 14:02 ▸" in ended  # noqa: RUF001  # the menu's sign
+    assert "– old · idle since 14:02 ▸" in ended  # noqa: RUF001
 
 
 def test_the_tooltip_names_what_is_missing_and_why() -> None:
@@ -550,10 +550,10 @@ def test_the_tooltip_names_what_is_missing_and_why() -> None:
     assert menu.tooltip(given, NOW).splitlines() == [
         "1 of 8 connected · wlan0",
         "▲ db: db asks for a password",
-        "↻ h0: tries again since 14:02",
-        "↻ h1: tries again since 14:02",
-        "↻ h2: tries again since 14:02",
-        "↻ h3: tries again since 14:02",
+        "↻ h0: waiting since 14:02",
+        "↻ h1: waiting since 14:02",
+        "↻ h2: waiting since 14:02",
+        "↻ h3: waiting since 14:02",
         "and 2 more",
     ]
     assert menu.tooltip(view(host("web")), NOW) == "1 of 1 connected · wlan0"

@@ -76,7 +76,7 @@ def test_an_item_of_another_kind_is_another_item() -> None:
 
 def test_a_label_is_one_bearable_line_without_accelerators() -> None:
     """Whatever a host's name or a problem's words hold."""
-    assert label("a_b\n c\0\udc80\t") == "a__b c"
+    assert label("a_b\n c\0\udc80\t") == "a__b c\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
     assert len(label("x" * 500)) == 120
 
 

@@ -12,7 +12,7 @@ from tests.doctor.patient import Patient
 from trayagent import __version__
 from trayagent.cli import doctor_text
 from trayagent.cli.doctor import JSON_SHAPE
-from trayagent.cli.view_text import PLAIN_SIGNS
+from trayagent.presentation.states import PLAIN_SIGNS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from trayagent import __version__
+from trayagent.presentation.text import clean
 
 
 def greeting(hosts: int) -> str:
@@ -42,7 +43,6 @@ def say(text: str) -> None:
     """Write a line to the terminal; a server's words must not command it."""
     if sys.stderr is not None:
         encoding = sys.stderr.encoding or "utf-8"
-        plain = "".join(c if c.isprintable() else " " for c in text)
         with contextlib.suppress(OSError):  # it was closed: there is nobody to tell
-            sys.stderr.write(plain.encode(encoding, "replace").decode(encoding) + "\n")
+            sys.stderr.write(clean(text).encode(encoding, "replace").decode(encoding) + "\n")
             sys.stderr.flush()

@@ -20,6 +20,7 @@ import time
 from trayagent.attach import status_line
 from trayagent.attach.terminal import INTERRUPT
 from trayagent.errors import TrayagentError
+from trayagent.presentation.states import AWAY
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 _SILENT_S = 2.0
 """A session is open after two round trips; one that takes longer than this hangs on a master that may be stale."""
 _USABLE = frozenset({"connected", "paused", "idle"})
-_AWAY = frozenset({"offline", "needs-vpn"})
 _SHOWN_S = 1.0
 """A gap between two access points passes faster, and then the picture need not change."""
 _DOUBTED_S = 4.0
@@ -179,7 +179,7 @@ class Doubt:
             return self._way
         if self.since is None:
             self.since = now
-        if state in _AWAY:
+        if state in AWAY:
             self._way, self._here_since = "held", None
             return self._way
         if self._here_since is None:

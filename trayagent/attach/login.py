@@ -22,6 +22,7 @@ from trayagent.config import folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
 from trayagent.ipc.errors import NoAgent
+from trayagent.presentation.text import clean
 
 INTERRUPTED = 128 + signal.SIGINT
 _ANSWER_S = 30.0  # `ssh -G` with a slow Match exec is part of it
@@ -153,7 +154,7 @@ def _show(log: Path, shown: int) -> int:
     except FileNotFoundError:
         return shown
     for line in lines.decode(errors="replace").splitlines():
-        text = "".join(sign for sign in line if sign.isprintable())
+        text = clean(line.rstrip("\r\n"))
         if text == _ONCE_MORE:
             sys.stderr.write(f"({text}) ")
         elif text and not _FOR_THE_AGENT.match(text):

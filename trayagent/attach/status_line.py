@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from trayagent.presentation import states
+from trayagent.presentation.text import clean
+
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
@@ -9,17 +12,6 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 NO_AGENT = "no agent is running"
-WORDS = {
-    "connecting": "connecting",
-    "checking": "asking the connection",
-    "waiting": "no connection",
-    "offline": "offline",
-    "needs-vpn": "offline",
-    "needs-sign-in": "needs you",
-    "failed": "failed",
-    "paused": "paused",
-    "idle": "not connected",
-}
 # On these the person's Enter goes on, and only it.
 ENTER = {
     "idle": "Enter connects",
@@ -35,7 +27,7 @@ def line(host: str, view: View | None, waited_s: float, interface: str | None, *
     `interface` is the one over which the host was last seen; `enter` whether Enter does something.
     """
     parts = _parts(host, view, waited_s, interface)
-    return " · ".join(plain(part) for part in parts if part and (enter or part not in ENTER.values()))
+    return " · ".join(clean(part) for part in parts if part and (enter or part not in ENTER.values()))
 
 
 def _parts(host: str, view: View | None, waited_s: float, interface: str | None) -> list[str]:
@@ -44,7 +36,7 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
         return [f"{host}: {NO_AGENT}, {since}", "start it: trayagent run"]
     seen = of(view, host)
     if seen is None:
-        return [f"{host}: {WORDS['idle']} {since}", ENTER["idle"]]
+        return [f"{host}: {states.word('idle')} {since}", ENTER["idle"]]
     state, problem = seen["state"], seen["problem"]
     said = problem["title"] if problem else ""
     if state == "offline" and (problem is None or problem["code"] == "unreachable"):
@@ -52,7 +44,7 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
     todo = f"go on: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
     if state == "needs-sign-in" and not for_the_terminal(seen):
         todo = ""
-    return [f"{host}: {WORDS.get(state, WORDS['connecting'])} {since}", said, todo]
+    return [f"{host}: {states.word('connecting' if state == 'connected' else state)} {since}", said, todo]
 
 
 def of(view: View, host: str) -> View | None:
@@ -79,8 +71,3 @@ def next_tick_s(seconds: float) -> float:
     """Return how long `lasted` stays true."""
     unit = 1 if seconds < 60 else 60
     return unit - seconds % unit
-
-
-def plain(text: str) -> str:
-    """Return the text without control characters: a server's words must not command a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)

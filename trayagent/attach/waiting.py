@@ -9,6 +9,7 @@ from trayagent.attach import status_line
 from trayagent.attach.terminal import ENTER, INTERRUPT
 from trayagent.errors import TrayagentError
 from trayagent.ipc.errors import Refused
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Waiting:
             except Left:
                 return  # they may want to try it once more
             except TrayagentError as error:
-                self._terminal.say(f"trayagent: {status_line.plain(error.title)}")
+                self._terminal.say(f"trayagent: {clean(error.title)}")
         elif seen is None or seen["state"] in status_line.ENTER:
             self._connect()
 

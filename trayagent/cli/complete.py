@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 
 from trayagent.cli import described
-from trayagent.cli.out import ask, clean, say
+from trayagent.cli.out import ask, say
 from trayagent.errors import TrayagentError
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:

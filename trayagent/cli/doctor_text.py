@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from trayagent.cli.out import clean
+from trayagent.presentation.text import clean
 
 Signs = Mapping[str, str]
 Finding = dict[str, Any]

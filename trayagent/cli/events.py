@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.out import clean, follow, say
+from trayagent.cli.out import follow, say
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def in_words(event: dict[str, Any]) -> str:
     """Return an event in one short line: when, which host, what, and what belongs to it."""
     from trayagent.presentation import times
 
-    at = times.clock(event["at"], times.now())
+    at = times.clock(event["at"], times.now(), exact=True)
     said = [text for key, value in event.items() if key not in STANDING and (text := _word(key, value))]
     line = f"{at}  {event['host'] or '-':<12}  {event['event']:<18}  {'  '.join(said)}"
     return clean(line).rstrip()

@@ -6,7 +6,8 @@ import argparse
 import json
 
 from trayagent.cli.durations import duration
-from trayagent.cli.out import clean, say
+from trayagent.cli.out import say
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
             else f"{times.ago(o.began, now)}, still"
         )
         took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
-        rows.append((times.clock(o.began, now), o.host, lasted, took, o.reason))
+        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, o.reason))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
     summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from trayagent.cli.out import clean, complain, say
+from trayagent.cli.out import complain, say
 from trayagent.errors import TrayagentError
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.out import clean, say
+from trayagent.cli.out import say
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:

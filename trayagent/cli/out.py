@@ -1,4 +1,4 @@
-"""What all commands share: asking the agent, and writing lines that cannot trick a terminal."""
+"""What all commands share: requests to the agent, and lines that cannot command a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 from trayagent.config import folders
 from trayagent.ipc import client
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ def ask(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict
 def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
     """Yield what the agent streams."""
     return client.stream(folders.ipc_socket(os.environ), op, args)
-
-
-def clean(text: str) -> str:
-    """Return the text without control characters: a server's words must not command a terminal."""
-    return "".join(
-        c if c.isprintable() else " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
 
 
 def say(text: str) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from trayagent.cli import view_text
-from trayagent.cli.out import clean
-from trayagent.presentation import times
+from trayagent.presentation import states, times
+from trayagent.presentation.text import clean
 
 WIDE = 160
 """Columns where nobody's terminal says: a file or a pipe."""
@@ -79,7 +79,7 @@ def _render(console: Console, view: dict[str, Any], *, watching: bool) -> list[T
 
 
 def _signs(console: Console) -> view_text.Signs:
-    return view_text.SIGNS if console.encoding.startswith("utf") else view_text.PLAIN_SIGNS
+    return states.SIGNS if console.encoding.startswith("utf") else states.PLAIN_SIGNS
 
 
 def _print(console: Console, lines: Iterable[Text]) -> None:

@@ -8,38 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from trayagent.cli.out import clean
-from trayagent.presentation import times
+from trayagent.presentation import states, summary, times
+from trayagent.presentation.text import clean
 
-# A state's sign differs in shape, not only in colour; the plain ones serve where UTF-8 is missing.
-SIGNS = {
-    "connected": "●",
-    "checking": "?",
-    "connecting": "◐",
-    "waiting": "↻",
-    "offline": "○",
-    "needs-vpn": "◇",
-    "needs-sign-in": "▲",
-    "failed": "✗",
-    "paused": "‖",
-    "idle": "-",
-    "well": "✓",
-    "separator": "·",
-    "more": "…",
-}
-PLAIN_SIGNS = SIGNS | {
-    "connected": "*",
-    "connecting": "~",
-    "waiting": "@",
-    "offline": "o",
-    "needs-vpn": "v",
-    "needs-sign-in": "!",
-    "failed": "x",
-    "paused": "=",
-    "well": "+",
-    "separator": "-",
-    "more": "...",
-}
 STYLES = {
     "connected": "green",
     "checking": "cyan",
@@ -52,8 +23,6 @@ STYLES = {
     "paused": "dim",
     "idle": "dim",
 }
-NOT_WANTED = {"idle", "paused"}
-WORDS = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
 FLAGS = {"local": "-L", "remote": "-R", "dynamic": "-D"}
 FORWARD_STYLES = {"open": "", "opening": "cyan", "closed": "dim", "failed": "red"}
 
@@ -82,27 +51,24 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
     """Return how many are connected, over which network, and whether everything is paused."""
     agent, parts = view["agent"], [*_count(view), _network(view["network"])]
     if agent["paused"]:
-        until = times.clock(agent["paused_until"], now)
+        until = times.clock(agent["paused_until"], now, exact=True)
         parts.append(f"paused until {until}" if until else "paused")
     return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
 
 
 def _count(view: dict[str, Any]) -> Iterator[str]:
     """Yield how many of those that are to be connected are, as the menu counts them."""
-    wanted = [host["state"] for host in view["hosts"] if host["state"] not in NOT_WANTED]
     if not view["hosts"]:
         yield "No hosts yet: list them, or just use ssh"
-    elif wanted:
-        yield f"{wanted.count('connected')} of {len(wanted)} connected"
-    elif not view["agent"]["paused"]:
-        yield "Nothing to connect"
+    else:
+        yield from summary.count(view)
 
 
 def _rejected(error: str | None) -> Iterator[Text]:
     """Yield why the configuration as it stands is not in force; an older agent does not tell."""
     if error:
         yield Text(clean(f"Configuration rejected: {error}"), style="bold red")
-        yield Text("The one before it stays in force until the file is mended.")
+        yield Text("The previous configuration stays in force until you fix the file.")
 
 
 def _network(network: dict[str, Any]) -> str:
@@ -120,14 +86,14 @@ def _name(host: dict[str, Any]) -> str:
 
 
 def _state(host: dict[str, Any]) -> str:
-    return clean(WORDS.get(host["state"], host["state"]))
+    return clean(states.word(host["state"]))
 
 
 def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
     since = host["since"]
     if not since:
         return ""
-    return f"since {times.clock(since, now)}" if watching else f"for {times.ago(since, now)}"
+    return f"since {times.clock(since, now, exact=True)}" if watching else f"for {times.ago(since, now)}"
 
 
 def _host(
@@ -162,14 +128,16 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
     """Yield what is wrong, what to do, when it goes on, and which forward failed why."""
     yield from _problem(host["problem"])
     if host["state"] == "idle" and host.get("held"):
-        yield _indented(f"ended by you {signs['separator']} trayagent reconnect {host['name']}", "dim")
+        yield _indented(
+            f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
+        )
     for forward in host["forwards"]:
         if forward["error"]:
             said = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"
             yield _indented(said, "red")
     if host["next_retry"]:
         moment = host["next_retry"]
-        due = f"at {times.clock(moment, now)}" if watching else f"in {times.until(moment, now)}"
+        due = f"at {times.clock(moment, now, exact=True)}" if watching else f"in {times.until(moment, now)}"
         yield _indented(f"next try {due} {signs['separator']} attempt {host['attempt'] + 1}", "dim")
 
 
@@ -191,7 +159,7 @@ def _indented(text: str, style: str) -> Text:
 
 def _vpn(vpn: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
     like = {"up": "connected", "down": "offline"}.get(vpn["state"], vpn["state"])  # a host's, with that sign
-    words = ["VPN", clean(vpn["name"]), clean(WORDS.get(vpn["state"], vpn["state"]))]
+    words = ["VPN", clean(vpn["name"]), clean(states.word(vpn["state"]))]
     words += [clean(vpn["interface"])] if vpn["interface"] else []
     line = Text().append(f"{signs.get(like, '?')} ", style=STYLES.get(like, ""))
     line.append("  ".join([" ".join(words), _since(vpn, now, watching=watching)]).rstrip())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.out import ask, clean, say
+from trayagent.cli.out import ask, say
+from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def why(args: argparse.Namespace) -> int:
     now, lines = times.now(), []
     for decision in decisions:
         verdict, evidence = clean(decision["verdict"]), _words(decision["evidence"])
-        line = Text(f"{times.clock(decision['at'], now)}  ")
+        line = Text(f"{times.clock(decision['at'], now, exact=True)}  ")
         said = sentence(decision["row"], verdict, evidence)
         line.append(f"{said}  " if said else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")

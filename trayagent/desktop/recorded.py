@@ -16,6 +16,8 @@ import sys
 import termios
 from pathlib import Path
 
+from trayagent.presentation.text import clean
+
 _KEPT = 4096  # the last line is in there
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
 
@@ -57,7 +59,7 @@ def _closed(*_: object) -> None:
 def last_line(output: bytes) -> str:
     """Return the last line that says something, without what only steers a terminal."""
     text = _ESCAPES.sub("", output.decode(errors="replace"))
-    lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
+    lines = [clean(line).strip() for line in text.splitlines()]
     return next((line for line in reversed(lines) if line), "")
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"
-# Nobody but the user can go on from these.
-STUCK = {"failed", "needs-sign-in"}
 # Quiet on purpose: there is no network, or it is not the place.
 AWAY = {"offline", "paused"}
 _MEANS = {
@@ -61,7 +60,7 @@ def _stuck(case: Case) -> Iterator[Finding]:
     for host in case.view["hosts"] if case.view is not None else []:
         name, told = host["name"], host["problem"]
         if told is not None and host["state"] not in AWAY:
-            make = problem if host["state"] in STUCK else advice
+            make = problem if host["state"] in NEEDS_USER else advice
             why = f"{name} {_MEANS.get(host['state'], 'is not connected')}."
             yield make(told["code"], f"{name}: {told['title']}", why, told["hint"], host=name)
         for forward in host["forwards"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trayagent.history.outages import Outage, Sighting
+from trayagent.presentation.text import clean
 
 Lasted = Callable[[float], str]
 """A duration in seconds as a person says it."""
@@ -57,8 +58,7 @@ def ends(outage: Outage, period: Period) -> tuple[datetime, datetime]:
 
 def text(words: object) -> str:
     """Return words as the text of a page: no markup, no control characters."""
-    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(words))
-    return html.escape(plain)
+    return html.escape(clean(str(words)))
 
 
 def moment(at: datetime) -> str:

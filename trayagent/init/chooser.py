@@ -11,6 +11,7 @@ from typing import TextIO
 from trayagent.init.choosing import Choosing
 from trayagent.init.keys import keyboard
 from trayagent.init.proposal import HostProposal, Wish, option
+from trayagent.presentation.text import clean
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\n"
@@ -56,7 +57,7 @@ def ask_plainly(hosts: Sequence[HostProposal], source: TextIO, target: TextIO) -
         words = " ".join(map(option, host.forwards))
         about = f"{host.name} ({', '.join(host.because)}) {words}".rstrip()
         while True:
-            target.write("".join(c if c.isprintable() else "?" for c in f"{about} [{_LETTERS[host.wish]}] "))
+            target.write(clean(f"{about} [{_LETTERS[host.wish]}] "))
             target.flush()
             line = source.readline()
             answer = line.strip().lower()

@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from trayagent.init.keys import Key
 from trayagent.init.proposal import HostProposal, Wish, option
+from trayagent.presentation.text import clean
 
 _NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}
 _WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "leave": "leave out"}
@@ -91,14 +92,10 @@ class Choosing:
         host = self._hosts[row.host]
         if row.forward is None:
             new = "  (new in ssh_config)" if host.lines else ""
-            because = _plain(", ".join(host.because))
-            return f"{_SIGNS[host.wish]} {_plain(host.name)}  {_WORDS[host.wish]}{new}  {because}"
+            because = clean(", ".join(host.because))
+            return f"{_SIGNS[host.wish]} {clean(host.name)}  {_WORDS[host.wish]}{new}  {because}"
         on = host.listed and row not in self._dropped
-        return f"      {'[x]' if on else '[ ]'} {_plain(option(host.forwards[row.forward]))}"
-
-
-def _plain(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+        return f"      {'[x]' if on else '[ ]'} {clean(option(host.forwards[row.forward]))}"
 
 
 def _cut(text: str, width: int) -> str:

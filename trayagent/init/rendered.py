@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from trayagent.config.tables import dotted
 from trayagent.core.forwards import ForwardKind
 from trayagent.init.proposal import HostProposal, option
+from trayagent.presentation.text import clean
 
 _WIDTH = 100
 _HEAD = """\
@@ -74,8 +75,7 @@ def block(lines: Sequence[str]) -> list[str]:
 
 def comment(text: str) -> Iterator[str]:
     """Yield the text as comment lines; nothing in it can end the comment."""
-    plain = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    for line in textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False):
+    for line in textwrap.wrap(clean(text), _WIDTH, break_long_words=False, break_on_hyphens=False):
         yield f"# {line}"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from trayagent.presentation.states import NEEDS_USER, NOT_WANTED, WORKING
+
 Overall = Literal[
     "all-connected",
     "some-connected",
@@ -20,11 +22,6 @@ Overall = Literal[
 OVERALLS: tuple[Overall, ...] = get_args(Overall)
 
 View = Mapping[str, Any]
-
-NOT_WANTED = frozenset({"idle", "paused"})
-"""States of hosts that nobody waits for: they count neither as connected nor as missing."""
-NEEDS_YOU = frozenset({"needs-sign-in", "failed"})
-WORKING = frozenset({"checking", "connecting"})
 
 
 def overall(view: View) -> Overall:
@@ -51,6 +48,16 @@ def headline(view: View) -> str:
     return " · ".join(_parts(view))
 
 
+def count(view: View) -> Iterator[str]:
+    """Yield how many of the wanted hosts are connected: "3 of 4 connected"; nothing while everything is paused."""
+    wanted = wanted_hosts(view)
+    if wanted:
+        connected = sum(host["state"] == "connected" for host in wanted)
+        yield f"{connected} of {len(wanted)} connected"
+    elif not view["agent"]["paused"]:
+        yield "Nothing to connect"
+
+
 def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
     """Return the hosts that are to be connected."""
     return [host for host in view["hosts"] if host["state"] not in NOT_WANTED]
@@ -72,7 +79,7 @@ def rejected(view: View) -> str | None:
 
 def host_needs_you(host: Mapping[str, Any]) -> bool:
     """Report whether this host waits for the user: a login, a decision, or a captive portal's page."""
-    if host["state"] in NEEDS_YOU:
+    if host["state"] in NEEDS_USER:
         return True
     problem = host["problem"]
     return problem is not None and problem["code"] == "captive-portal" and host["state"] not in NOT_WANTED
@@ -97,14 +104,10 @@ def _any_paused(view: View) -> bool:
 
 
 def _parts(view: View) -> Iterator[str]:
-    wanted = wanted_hosts(view)
-    if wanted:
-        connected = sum(host["state"] == "connected" for host in wanted)
-        yield f"{connected} of {len(wanted)} connected"
-    elif not view["hosts"]:
+    if view["hosts"]:
+        yield from count(view)
+    else:
         yield "No hosts yet"
-    elif not view["agent"]["paused"]:
-        yield "Nothing to connect"
     if view["agent"]["paused"]:
         yield "paused"
     elif paused := sum(host["state"] == "paused" for host in view["hosts"]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+DAYS_BY_NAME = timedelta(days=6)
+"""Within a week a day has only one name."""
 STEPS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -40,13 +42,20 @@ def until(moment: str | None, now: datetime) -> str:
     return lasted(round(seconds)) if seconds >= 1 else "a moment"
 
 
-def clock(moment: str | None, now: datetime) -> str:
-    """Return an RFC 3339 time in the user's time zone, with the date where it is not today's; "" for none."""
+def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
+    """Return an RFC 3339 time by the local clock, "" for none; with the day or date where it is not today's.
+
+    `exact` adds the seconds. A time of day stays true while it is on the screen; "5 minutes ago" would not.
+    """
     if not moment:
         return ""
-    local = datetime.fromisoformat(moment).astimezone()
-    today = local.date() == now.astimezone().date()
-    return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+    then, today = datetime.fromisoformat(moment).astimezone(), now.astimezone()
+    time_of_day = then.strftime("%H:%M:%S" if exact else "%H:%M")
+    if then.date() == today.date():
+        return time_of_day
+    if abs(today - then) < DAYS_BY_NAME:
+        return f"{then:%a} {time_of_day}"
+    return f"{then:%Y-%m-%d} {time_of_day}" if exact else f"{then:%Y-%m-%d}"
 
 
 def now() -> datetime:

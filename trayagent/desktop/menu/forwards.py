@@ -11,6 +11,7 @@ from trayagent.core.forwards import End, Forward, ForwardKind
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
+from trayagent.presentation import states
 
 HTTPS = frozenset({443, 8443, 9443})
 ALL_INTERFACES = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
@@ -21,7 +22,7 @@ def forward_item(host: str, given: Mapping[str, Any]) -> Item:
     """Return a forward's line; a near end that is open can be opened or copied beneath it."""
     key = ("host", host, "forward", given["kind"], given["spec"])
     forward = _parsed(given["kind"], given["spec"])
-    text = f"{words.sign(given['state'])} {_text(forward, given)}"
+    text = f"{states.sign(given['state'])} {_text(forward, given)}"
     if given["state"] == "failed" and given["error"]:
         return label(key, f"{text}: {_reason(given['error'])}")
     children = tuple(_near_end(key, forward)) if forward and given["state"] == "open" else ()

@@ -7,7 +7,9 @@ from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, Show
 from trayagent.desktop.menu.forwards import forward_item
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
-from trayagent.presentation import summary
+from trayagent.presentation import states, summary
+from trayagent.presentation.text import clean
+from trayagent.presentation.times import clock
 
 LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
 """Problems that are gone once the person has logged in at a terminal."""
@@ -16,7 +18,7 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 def host_item(host: Host, scene: Scene) -> Item:
     """Return the host's line, with all that can be done about it beneath."""
     name, state = host["name"], host["state"]
-    text = f"{words.sign(state)} {words.short(name)} · {_said(host)}{words.since(host['since'], scene.now)}"
+    text = f"{states.sign(state)} {words.short(name)} · {states.words_of(host)}{words.since(host['since'], scene.now)}"
     if lacking := summary.lacks(host):
         text += f" · {lacking}"
     parts = (
@@ -28,26 +30,18 @@ def host_item(host: Host, scene: Scene) -> Item:
     return submenu(("host", name), text, sections(("host", name), parts))
 
 
-def _said(host: Host) -> str:
-    if host["state"] == "idle" and host.get("held"):
-        return "ended by you"
-    if host["state"] == "paused" and host["pid"] is not None:
-        return "paused, still connected"
-    return words.state(host["state"])
-
-
 def _news(host: Host, scene: Scene) -> list[Item]:
     """Return where it is connected to, what is wrong, and when it goes on."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
     if host["state"] in {"connected", "paused"} and host["peer"]:
-        over = f" over {words.clean(host['interface'])}" if host["interface"] else ""
-        found.append(label((*key, "peer"), f"{words.clean(host['peer'])}{over}"))
+        over = f" over {clean(host['interface'])}" if host["interface"] else ""
+        found.append(label((*key, "peer"), f"{clean(host['peer'])}{over}"))
     if problem is not None:
         told = [*words.lines(problem["title"]), *words.lines(problem["hint"])]
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
     if host["next_retry"]:
-        due = words.clock(host["next_retry"], scene.now, exact=True)
+        due = clock(host["next_retry"], scene.now, exact=True)
         found.append(label((*key, "retry"), f"Next try at {due}"))
     return found
 

@@ -14,6 +14,7 @@ from trayagent.desktop.menu import words
 from trayagent.desktop.menu.host import host_item
 from trayagent.desktop.menu.items import Item, submenu
 from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.presentation import states
 from trayagent.presentation.summary import host_needs_you
 
 FEW = 10
@@ -36,9 +37,9 @@ class Group:
 
 # In the order of the menu. The first is filled by host_needs_you, not by states alone.
 GROUPS = (
-    Group("needs-you", "More need you", "needs-sign-in", frozenset({"needs-sign-in", "failed"}), 8),
-    Group("working", "Connecting", "connecting", frozenset({"checking", "connecting", "waiting"}), 6),
-    Group("away", "Out of reach", "offline", frozenset({"offline", "needs-vpn"}), 4),
+    Group("needs-you", "More need you", "needs-sign-in", states.NEEDS_USER, 8),
+    Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),
+    Group("away", "Out of reach", "offline", states.AWAY, 4),
     Group("connected", "Connected", "connected", frozenset({"connected"}), 3),
     Group("paused", "Paused", "paused", frozenset({"paused"}), 3),
     Group("idle", "Not in use", "idle", frozenset({"idle"}), 3),
@@ -74,7 +75,7 @@ def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
         return _lines(hosts, scene)
     outside = hosts[: group.lines] if group is GROUPS[0] else ()
     inside = sorted(hosts[len(outside) :], key=_by_name)
-    title = f"{words.sign(group.sign)} {group.title} ({len(inside)})"
+    title = f"{states.sign(group.sign)} {group.title} ({len(inside)})"
     return [*_lines(outside, scene), submenu(("fold", group.name), title, _pages(group, inside, scene))]
 
 

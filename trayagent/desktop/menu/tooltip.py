@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from trayagent.desktop.menu import words
-from trayagent.presentation import summary
+from trayagent.presentation import states, summary
+from trayagent.presentation.text import clean
 
 MOST = 5
 """Hosts that are named; more would cover the screen."""
@@ -17,9 +18,9 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
     """Return the headline, and a line for each host that is wanted and not there or not whole; yours first."""
     missing = [h for h in summary.wanted_hosts(view) if h["state"] != "connected" or summary.lacks(h)]
     missing.sort(key=lambda host: not summary.host_needs_you(host))
-    lines = [words.clean(summary.headline(view))]
+    lines = [clean(summary.headline(view))]
     if summary.rejected(view) is not None:
-        lines.append(f"{words.sign('needs-sign-in')} the configuration has a mistake")
+        lines.append(f"{states.sign('needs-sign-in')} the configuration has a mistake")
     lines += [_line(host, now) for host in missing[:MOST]]
     if len(missing) > MOST:
         lines.append(f"and {len(missing) - MOST} more")
@@ -28,6 +29,6 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
 
 def _line(host: Mapping[str, Any], now: datetime) -> str:
     problem, lacking = host["problem"], summary.lacks(host)
-    told = problem["title"] if problem else words.state(host["state"]) + words.since(host["since"], now)
-    sign = words.sign("failed" if lacking else host["state"])
+    told = problem["title"] if problem else states.word(host["state"]) + words.since(host["since"], now)
+    sign = states.sign("failed" if lacking else host["state"])
     return f"{sign} {words.short(host['name'])}: {words.short(lacking or told, words.LINE)}"

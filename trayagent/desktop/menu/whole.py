@@ -23,7 +23,9 @@ from trayagent.desktop.menu.commands import (
 from trayagent.desktop.menu.hosts import host_items
 from trayagent.desktop.menu.items import Item, Menu, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Options, View, see
-from trayagent.presentation import summary
+from trayagent.presentation import states, summary
+from trayagent.presentation.text import clean
+from trayagent.presentation.times import clock
 
 SPANS: Mapping[Span, str] = {
     "30-minutes": "For 30 minutes",
@@ -57,14 +59,14 @@ def _rejected(view: View) -> Iterator[Item]:
     """Yield what is wrong with the configuration, and the way to it; the one before it stays in force."""
     error = summary.rejected(view)
     if error is not None:
-        text = f"{words.sign('needs-sign-in')} Configuration has a mistake: edit…"
+        text = f"{states.sign('needs-sign-in')} Configuration has a mistake: edit…"
         yield action(("rejected",), text, EditConfiguration())
         for number, line in enumerate(words.lines(error)):
             yield label(("rejected", str(number)), line)
 
 
 def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
-    before = words.sign("needs-sign-in")
+    before = states.sign("needs-sign-in")
     if able:
         return _sign_in(vpn, f"{before} ")
     return label(("vpn", vpn["name"], "waits"), f"{before} {words.short(vpn['name'])} wants you to sign in")
@@ -104,7 +106,7 @@ def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
         for span, text in SPANS.items()
     ]
     end = action(("resume",), "Resume", Do("resume"), enabled=paused)
-    shown = f"Paused until {words.clock(until, now)}" if until else "Paused" if paused else "Pause"
+    shown = f"Paused until {clock(until, now)}" if until else "Paused" if paused else "Pause"
     return submenu(("pause",), shown, sections(("pause",), (choices, [end])))
 
 
@@ -121,7 +123,7 @@ def _lasting(until: str | None, now: datetime, asked: Span | None) -> Span | Non
 def _program(view: View, now: datetime, options: Options) -> list[Item]:
     agent, on = view["agent"], options.start_at_login
     about = [
-        label(("about", "version"), f"trayagent {words.clean(agent['version'])}"),
+        label(("about", "version"), f"trayagent {clean(agent['version'])}"),
         label(("about", "process"), f"Process {agent['pid']}, running{words.since(agent['started'], now)}"),
     ]
     found = [

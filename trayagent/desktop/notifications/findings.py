@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.desktop.notifications.warnings import WARNINGS
-from trayagent.presentation import summary
+from trayagent.presentation import states, summary
 
 View = Mapping[str, Any]
 
 # A host in one of these should be up, can be, and is not.
-_DOWN = {"checking", "connecting", "waiting"}
-_NEEDS_PERSON = {"needs-sign-in", "failed"}
+_DOWN = states.WORKING | {"waiting"}
 
 # What a login is refused for; of a living connection it is told before that goes.
 _REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failures"}
@@ -62,7 +61,7 @@ def _of_vpn(vpn: Mapping[str, Any]) -> Finding | None:
 
 def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | None:
     name, code, state = host["name"], _code(host), host["state"]
-    if state in _NEEDS_PERSON and code in WARNINGS and code != "vpn-needs-sign-in":
+    if state in states.NEEDS_USER and code in WARNINGS and code != "vpn-needs-sign-in":
         return Finding(code, name, _words(host), (name,))
     if state == "connected" and code in _REFUSED_NEXT_TIME:
         return Finding("refused-next-time", name, _words(host), (name,))

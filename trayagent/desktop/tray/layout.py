@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trayagent.desktop.tray.look import Item, Kind
+from trayagent.presentation.text import clean
 
 Value = str | bool | int
 
@@ -98,7 +99,7 @@ def properties(item: Item) -> dict[str, Value]:
 
 def label(text: str) -> str:
     """Return a text as a label: one line, of bearable length, its underscores no accelerators."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    flat = " ".join(clean(text).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
     return flat.replace("_", "__")

@@ -1,0 +1,80 @@
+"""The words and signs of states, the same on every surface, and the sets of states that belong together; pure.
+
+docs/troubleshooting.md says what each state means and what to do.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+WORDS: Mapping[str, str] = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
+"""Words of states whose name is not a word. Every other state is called by its name."""
+
+# A sign differs in shape, not only in colour. The plain signs are for terminals without UTF-8.
+SIGNS: Mapping[str, str] = {
+    "connected": "●",
+    "checking": "◌",
+    "connecting": "◐",
+    "waiting": "↻",
+    "offline": "○",
+    "needs-vpn": "◇",
+    "needs-sign-in": "▲",
+    "failed": "✗",
+    "paused": "‖",
+    "idle": "–",  # noqa: RUF001  # a dash as wide as the other signs
+    "open": "●",
+    "opening": "◐",
+    "closed": "○",
+    "well": "✓",
+    "separator": "·",
+    "more": "…",
+}
+PLAIN_SIGNS: Mapping[str, str] = {
+    "connected": "*",
+    "checking": "?",
+    "connecting": "~",
+    "waiting": "@",
+    "offline": "o",
+    "needs-vpn": "v",
+    "needs-sign-in": "!",
+    "failed": "x",
+    "paused": "=",
+    "idle": "-",
+    "open": "*",
+    "opening": "~",
+    "closed": "o",
+    "well": "+",
+    "separator": "-",
+    "more": "...",
+}
+
+NOT_WANTED = frozenset({"idle", "paused"})
+"""No one waits for these hosts: they count neither as connected nor as missing."""
+NEEDS_USER = frozenset({"needs-sign-in", "failed"})
+"""Only the user, or something that the user changes, can end these states."""
+WORKING = frozenset({"checking", "connecting"})
+"""The agent is at work and needs no one."""
+AWAY = frozenset({"offline", "needs-vpn"})
+"""There is no route to the host, so nothing is sent."""
+
+
+def word(state: str) -> str:
+    """Return a state in words: a host's, a VPN's or a forward's."""
+    return WORDS.get(state, state)
+
+
+def words_of(host: Mapping[str, Any]) -> str:
+    """Return a host's state in words, with what the user should know besides; `host` is one of `status --json`."""
+    if host["state"] == "idle" and host.get("held"):
+        return "disconnected by you"
+    if host["state"] == "paused" and host["pid"] is not None:
+        return "paused, still connected"
+    return word(host["state"])
+
+
+def sign(state: str, signs: Mapping[str, str] = SIGNS) -> str:
+    """Return a state's sign, "?" for a state of a newer agent."""
+    return signs.get(state, "?")
