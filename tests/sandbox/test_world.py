@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,41 @@ def test_the_laptop_may_have_another_ssh(tmp_path: Path) -> None:
     with lab:
         assert lab.laptop.run(["ssh"]).stdout == "other\n"
         assert Agent(lab).env["TRAYAGENT_SSH"] == str(other)
+
+
+def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
+    """Whoever replaces the covered file uncovers it (useradd does): what runs is ended, and nothing more is run."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-"))
+    machine, own = folder / "machine", folder / "own"
+
+    def prepare() -> None:
+        machine.write_text("machine\n")
+        own.write_text("own\n")
+
+    try:
+        world = World(folder, prepare, {"laptop": {}}, {"laptop": [["bind", str(own), str(machine)]]})
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+    try:
+        words = world.enter("laptop", "laptop", admin=False)
+        assert subprocess.run([*words, "cat", machine], capture_output=True, check=True).stdout == b"own\n"
+        own.write_text("own, changed in place\n")  # that uncovers nothing
+        world.enter("laptop", "laptop", admin=False)
+        running = world.popen([*words, "sleep", "600"])
+        until = time.monotonic() + 15
+        while running.pid not in world.processes("laptop"):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        (folder / "new").write_text("new\n")
+        (folder / "new").replace(machine)
+        with pytest.raises(TrayagentError, match="lost its own") as caught:
+            world.enter("laptop", "laptop", admin=False)
+        assert caught.value.code == "sandbox-broken"
+        assert running.wait(15) == -signal.SIGKILL
+        late = subprocess.Popen([*words, "sleep", "600"])  # it was on its way in
+        assert late.wait(15) == -signal.SIGKILL
+    finally:
+        world.close()
+    assert not folder.exists()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from trayagent.errors import TrayagentError
 from trayagent.sandbox.inside import holder
 from trayagent.sandbox.tools import forbidden, tool
 
@@ -89,7 +90,11 @@ class World:
         return self._path(self._held["net"][node])
 
     def enter(self, node: str, mounts_of: str, *, admin: bool) -> list[str]:
-        """Return the words before a command that run it in a node, as its root (`admin`) or as the user."""
+        """Return the words before a command that run it in a node, as its root (`admin`) or as the user.
+
+        Raises TrayagentError (sandbox-broken) when the node no longer shows its own files.
+        """
+        self._check_covers(mounts_of)
         words = [
             tool("nsenter"),
             f"--net={self.netns(node)}",
@@ -102,6 +107,20 @@ class World:
             # One step at a time: from the user's own namespace no other one could be entered.
             words += [tool("nsenter"), f"--user={self._path(self._held['own'])}", "--preserve-credentials"]
         return words
+
+    def _check_covers(self, mounts_of: str) -> None:
+        guard = self._held["guards"][mounts_of]
+        for target, known in self._held["covers"][mounts_of].items():
+            try:
+                seen = holder.identity(f"/proc/{guard}/root{target}")
+            except OSError:
+                seen = None
+            if seen != tuple(known):
+                title = f"The laboratory lost its own {target}: the machine's was replaced meanwhile"
+                hint = (
+                    "An account or a package was added to the machine. Everything in the laboratory was ended"
+                )
+                raise TrayagentError(title, code="sandbox-broken", hint=hint)
 
     def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
         """Start a command in a process group of its own; it is waited for at the latest by `close`."""

@@ -8,6 +8,10 @@ name in the file system, so two laboratories cannot clash and nothing can be lef
 At the end of stdin, which also comes when the parent is killed, every process in the
 namespaces is ended and the laboratory's folder removed.
 
+A file that the laboratory shows instead of the machine's can be uncovered: whoever replaces /etc/passwd on the
+machine (useradd, the installation of a package) detaches what is mounted on it, in every mount namespace. In
+each one a guard hears of it from the kernel, and every process is ended before it reads the real home.
+
 An ordinary user first gets a user namespace where it is root; programs of the laptop and
 sshd run in a second one below, where the user is itself again, without any capability.
 """
@@ -18,6 +22,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -28,6 +33,9 @@ from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_AGAIN_S = 0.02  # what was on its way in when a cover was lost
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -125,6 +133,55 @@ def _mounts(steps: list[list[str]]) -> None:
             _mount(source, target, kind, MS_NOSUID | MS_NODEV)
 
 
+def covers(steps: list[list[str]]) -> dict[str, tuple[int, int]]:
+    """Return each target that shows what was to cover it, with what tells that apart."""
+    # Seen from inside, where a later step may have hidden an earlier one.
+    return {target: identity(target) for kind, _, target in steps if kind == "bind" and Path(target).exists()}
+
+
+def _guarded(steps: list[list[str]], lost: int) -> tuple[int, int, dict[str, tuple[int, int]]]:
+    """Make a mount namespace; return its descriptor, the pid of its guard, and what that guards."""
+    told_r, told_w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            _mounts(steps)
+            _unshare(CLONE_NEWNET, "network namespace")  # it lives in none of the nodes
+            guarded = covers(steps)
+        except OSError as error:
+            os.write(told_w, json.dumps({"errno": error.errno, "error": str(error)}).encode() + b"\n")
+            os._exit(1)
+        os.write(told_w, json.dumps({"covers": guarded}).encode() + b"\n")
+        os.close(told_w)
+        _guard(guarded, lost)
+        os._exit(0)
+    os.close(told_w)
+    with open(told_r) as file:  # noqa: PTH123 - a descriptor has no Path
+        answer = json.loads(file.readline() or '{"errno": 0, "error": "no guard"}')
+    if "error" in answer:
+        os.waitpid(pid, 0)
+        raise OSError(answer["errno"], answer["error"])
+    return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), pid, answer["covers"]
+
+
+def _guard(guarded: dict[str, tuple[int, int]], lost: int) -> None:
+    """Return when one of the targets shows something else; every change of the mounts wakes us (proc(5))."""
+    with open("/proc/self/mountinfo") as mounts:  # noqa: PTH123 - polled, not read
+        poller = select.poll()
+        poller.register(mounts, select.POLLPRI | select.POLLERR)
+        while True:
+            for target, known in guarded.items():
+                try:
+                    same = identity(target) == tuple(known)
+                except OSError:
+                    same = False
+                if not same:
+                    os.write(lost, b"!")
+                    return
+            poller.poll()
+
+
 def processes_in(networks: set[tuple[int, int]]) -> list[int]:
     """Return the pids of the processes that live in one of the network namespaces (device, inode)."""
     found = []
@@ -160,22 +217,34 @@ def identity(path: str) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def _build(order: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"pid": os.getpid(), "user": None, "own": None, "net": {}, "mnt": {}}
+def _build(order: dict[str, Any], lost: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "pid": os.getpid(), "user": None, "own": None, "net": {}, "mnt": {}, "guards": {}, "covers": {},
+    }  # fmt: skip
     if os.getuid() != 0:
         answer["user"], answer["own"] = _become_root()
     for name, settings in order["nodes"].items():
         answer["net"][name] = _network(settings)
         if name in order["mounts"]:
-            steps = order["mounts"][name]
-
-            def enter(steps: list[list[str]] = steps) -> None:
-                _mounts(steps)
-
-            answer["mnt"][name] = _namespace_of_child("mnt", enter, lambda _: None)
+            made = _guarded(order["mounts"][name], lost)
+            answer["mnt"][name], answer["guards"][name], answer["covers"][name] = made
     # The holder itself lives in none of them: what stops all of a node's processes spares it.
     _unshare(CLONE_NEWNET, "network namespace")
     return answer
+
+
+def _watch(networks: set[tuple[int, int]], lost: int) -> None:
+    """Wait for the end of stdin; once a cover is lost, leave nothing alive meanwhile."""
+    broken = False
+    while True:
+        ready = select.select([0, lost], [], [], _AGAIN_S if broken else None)[0]
+        if 0 in ready and not os.read(0, 4096):
+            return
+        if lost in ready:
+            os.read(lost, 4096)
+            broken = True
+        if broken:
+            end_processes(networks)
 
 
 def main() -> None:
@@ -183,18 +252,19 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # only the end of stdin ends a holder: it clears up
     networks: set[tuple[int, int]] = set()
+    lost_r, lost_w = os.pipe()
     try:
         order = sys.stdin.readline()
         if not order:
             return
         try:
-            answer = _build(json.loads(order))
+            answer = _build(json.loads(order), lost_w)
         except OSError as error:
             answer = {"errno": error.errno, "error": str(error)}
         networks = {identity(f"/proc/self/fd/{fd}") for fd in answer.get("net", {}).values()}
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(answer), flush=True)  # noqa: T201 - the answer to the parent
-        sys.stdin.read()
+        _watch(networks, lost_r)
     finally:
         end_processes(networks)
         shutil.rmtree(sys.argv[1], ignore_errors=True)
