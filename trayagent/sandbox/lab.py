@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from trayagent.sandbox import build, client, plan
+from trayagent.sandbox import build, client, others, plan
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.lines import DelayLines
@@ -196,6 +196,31 @@ class Lab:
     def vpn_stall(self, on: bool) -> None:
         """Let the VPN's server fall silent while `tun0`, its address and routes stay; or speak again."""
         self._vpn.stall(on)
+
+    # -- who else there is --------------------------------------------------------------------------
+
+    def other_user(self, uid: int = 61_234) -> Node:
+        """Return the laptop as another user of it sees it, who has no home; only root can make one."""
+        return others.other_user(self.laptop, uid)
+
+    def container(self, *, network: str | None = "office", mounts: bool = True) -> Node:
+        """Return the laptop as a container of its user sees it, which shares the home folder with it.
+
+        It is on that network, whatever the laptop is on (None: in the laptop's own network namespace);
+        each command has a mount namespace of its own with `mounts`.
+        """
+        return others.container(self.laptop, network, mounts=mounts)
+
+    def hostile_mux(
+        self, path: str, how: others.Manner, *, pid: int = 1, ambush: bool = False, node: Node | None = None
+    ) -> Program:
+        """Let a program listen as an ssh master would, and answer as one must not; `first` says where.
+
+        `how`: "claims" to be the process `pid`; "silent", it never answers; "endless", it floods; "huge",
+        it announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh that
+        is told to listen at `path` or at a name that begins so, and listens there first.
+        """
+        return others.hostile_mux(node or self.laptop, path, how, pid=pid, ambush=ambush)
 
     # -- services -----------------------------------------------------------------------------------
 

@@ -25,17 +25,24 @@ class Node:
 
     Commands run as the user who built the laboratory; with `admin`, with every right over
     the node's network (an ordinary user is root of the namespaces then, never of the machine).
+    They go through the words of `through`, such as another user's rights or a namespace of their own.
     """
 
     name: str
     world: World
     mounts_of: str
     env: Mapping[str, str]
+    through: Sequence[str] = ()
 
     def argv(self, command: Sequence[str], *, admin: bool = False, cwd: str | None = None) -> list[str]:
         """Return the words that run a command in this node, for a caller with a subprocess of its own."""
         chdir = ["env", f"--chdir={cwd or self.env['HOME']}"]
-        return [*self.world.enter(self.name, self.mounts_of, admin=admin), *chdir, *command]
+        return [
+            *self.world.enter(self.name, self.mounts_of, admin=admin),
+            *self.through,
+            *chdir,
+            *command,
+        ]
 
     def popen(
         self,

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -58,9 +59,19 @@ class Program:
     Raises TrayagentError (sandbox-broken) when it ends or keeps silent instead of answering.
     """
 
-    def __init__(self, node: Node, name: str, *args: str, admin: bool = False, greets: bool = True) -> None:
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        *args: str,
+        admin: bool = False,
+        greets: bool = True,
+        python: str = sys.executable,
+    ) -> None:
         pipe = subprocess.PIPE
-        self._child = node.popen(script(name, *args), admin=admin, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._child = node.popen(
+            script(name, *args, python=python), admin=admin, stdin=pipe, stdout=pipe, stderr=pipe
+        )
         self._lines = Lines(name, self._child)
         self.first: dict[str, Any] = self.answer() if greets else {}
 

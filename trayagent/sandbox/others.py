@@ -1,0 +1,38 @@
+"""Who else is on the laptop: other users, containers of its user, and masters that misbehave."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Literal
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+from trayagent.sandbox.tools import search_path, tool
+from trayagent.sandbox.world import system_python
+
+Manner = Literal["claims", "silent", "endless", "huge", "agrees"]
+
+
+def other_user(laptop: Node, uid: int) -> Node:
+    """Return the laptop as another user of it sees it; raises TrayagentError (sandbox-usage) unless root asks."""
+    if os.getuid() != 0:
+        raise TrayagentError("only root can act for another user", code="sandbox-usage")
+    rights = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    return replace(laptop, env={"HOME": "/", "PATH": search_path()}, through=rights)
+
+
+def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
+    """Return the laptop as a container of its user sees it, on that network (None: on the laptop's own)."""
+    words: tuple[str, ...] = ()
+    if mounts:
+        mapped = () if os.getuid() == 0 else ("--user", "--map-current-user")
+        words = (tool("unshare"), *mapped, "--mount")
+    return replace(laptop, name=network or laptop.name, through=words)
+
+
+def hostile_mux(node: Node, path: str, how: Manner, *, pid: int, ambush: bool) -> Program:
+    """Start a program that listens as a master would; its first line says where."""
+    words = (path, how, str(pid), *(["ambush"] if ambush else []))
+    return Program(node, "hostile_mux", *words, python=system_python())
