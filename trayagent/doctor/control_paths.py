@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -56,11 +57,11 @@ def _each(case: Case) -> Iterator[Finding]:
             folder = Path(path).parent
             if folder not in seen:
                 seen.add(folder)
-                yield from _folder(name, folder)
+                yield from _folder(case, name, folder)
             yield from _taken(case, name, path)
 
 
-def _folder(name: str, folder: Path) -> Iterator[Finding]:
+def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
     quoted = shlex.quote(str(folder))
     try:
         status = folder.stat()
@@ -75,6 +76,10 @@ def _folder(name: str, folder: Path) -> Iterator[Finding]:
         lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
         remedy = "Take the right away:" if lines else f"Choose a folder of your own, as in {_HASHED}"
         yield advice("control-path-open", title, reason, remedy, *lines, host=name)
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        title = f"{name}: other users may create files in the folder of its ControlPath, {folder}"
+        reason = "Whoever listens there before your master gets what your ssh sends to it."
+        yield advice("control-path-open", title, reason, *_shorter(case, name), host=name)
     elif not os.access(folder, os.W_OK | os.X_OK):
         title = f"{name}: you may not write into the folder of its ControlPath, {folder}"
         remedy = f"Choose a folder of your own, as in {_HASHED}"
