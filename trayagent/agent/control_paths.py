@@ -15,6 +15,8 @@ from trayagent.core.problems import Problem
 from trayagent.core.state import State
 from trayagent.ssh import control_path as names
 
+_OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
+
 
 class FailedError(Exception):
     """An attempt came to nothing; carries the failure."""
@@ -63,3 +65,17 @@ def taken(path: str, by: str) -> Failure:
     """Return the failure of a path on which another program listens."""
     hint = f"End that program or choose another ControlPath; it is: {by}"
     return Failure(Problem("control-path-taken", f"Another program listens on {path}", hint), "control-path")
+
+
+def fresh_for(path: str) -> str:
+    """Return where a new master for this path is to listen at first; raises FailedError."""
+    try:
+        fresh = names.fresh_for(path)
+    except OSError as error:
+        title = f"{Path(path).parent}: {error.strerror}"
+        raise FailedError(Failure(Problem("config-error", title, _OWN_FOLDER), "control-path")) from error
+    if not names.fits(fresh):
+        names.remove_fresh(fresh)
+        title = f"ControlPath {path} is too long for a folder in which others may write"
+        raise FailedError(Failure(Problem("control-path-too-long", title, _OWN_FOLDER), "control-path"))
+    return fresh

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trayagent.agent.control_paths import ControlPaths, FailedError
+from trayagent.agent.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
 from trayagent.agent.launching import Launching, Start, WantsBrowserError
@@ -30,13 +30,13 @@ from trayagent.core.problems import Problem
 from trayagent.core.resolved import Resolved
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
-from trayagent.ssh import control_path as names
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.failures import classify, wants_browser
 from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
 from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
-from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.windows import without_windows
 
 log = logging.getLogger(__name__)
@@ -134,14 +134,14 @@ class Dialling:
             )
         path = self._discovery.control_path(host)
         await self._paths.check(path, host)
-        fresh = names.fresh_beside(path)
+        fresh = fresh_for(path)
         starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
         except BaseException:
             starting.unlink(missing_ok=True)
-            Path(fresh).unlink(missing_ok=True)
+            remove_fresh(fresh)
             self._records.end_attempt(fresh)
             raise
 
@@ -210,15 +210,17 @@ class Dialling:
 
 
 async def _daemon_of(launched: Launched) -> int:
-    """Return the pid of a master that went to the background; its parent's exit says that it has."""
+    """Return the pid of a master that went to the background; its parent's exit says that it has.
+
+    Whoever holds the listening socket is the master, whatever is said there. Raises FailedError.
+    """
     until = time.monotonic() + _FORK_S
     while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event tells
         await asyncio.sleep(0.002)
-    client = await MuxClient.connect(launched.socket_path)
-    try:
-        return await client.alive()
-    finally:
-        client.close()
+    pid = owner_of(launched.socket_path)
+    if pid is None:
+        raise FailedError(Failure(Problem("unknown", "The new master ended at once"), "died"))
+    return pid
 
 
 def bug(host: Host) -> Failure:

@@ -16,8 +16,9 @@ from trayagent.agent.discovery import describe
 from trayagent.agent.records import Begun, Records
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.ssh.command import escaped
+from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
-from trayagent.ssh.ending import abandon, end, remove_stale
+from trayagent.ssh.ending import abandon, end
 from trayagent.ssh.failures import classify
 from trayagent.ssh.launch import said
 from trayagent.ssh.process import Process, read, ssh_processes
@@ -59,7 +60,7 @@ class Leftovers:
             if process.pid not in listeners:
                 await abandon(process)
         if owner_of(path) is None:
-            remove_stale(path)
+            remove_fresh(path)
         self._records.end_attempt(path)
 
     async def _place(self, pid: int, path: str, begun: Begun) -> None:

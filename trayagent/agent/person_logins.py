@@ -9,7 +9,6 @@ What is typed passes between the person and ssh alone.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trayagent.agent.control_paths import ControlPaths, FailedError
+from trayagent.agent.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
 from trayagent.agent.leftovers import processes_of
@@ -35,13 +34,13 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.state import State
 from trayagent.core.texts import gate_problem
 from trayagent.errors import TrayagentError
-from trayagent.ssh import control_path as names
 from trayagent.ssh.command import master_command
-from trayagent.ssh.ending import abandon, remove_stale
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.control_sockets import owner_of
+from trayagent.ssh.ending import abandon
 from trayagent.ssh.failures import classify
 from trayagent.ssh.launch import said
 from trayagent.ssh.login_kind import login_kind
-from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.process import PidWatch
 
 BUSY = {
@@ -50,8 +49,6 @@ BUSY = {
     "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
 }
 """What anybody else is told who wants to connect the host meanwhile."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +105,19 @@ class PersonLogins:
         path = self._discovery.control_path(host)
         try:
             await self._paths.check(path, host)
+            fresh = fresh_for(path)
         except FailedError as failed:
             problem = failed.failure.problem
             raise TrayagentError(problem.title, code=problem.code, hint=problem.hint) from failed
-        fresh = names.fresh_beside(path)
-        number = await self._attempt(LoginBegun(time.monotonic(), name, answer.resolved, answer.hop))
+        try:
+            number = await self._attempt(LoginBegun(time.monotonic(), name, answer.resolved, answer.hop))
+        except BaseException:
+            remove_fresh(fresh)
+            raise
         try:
             client = PidWatch(client_pid, partial(self._client_ended, number))
         except OSError as error:  # no descriptor is left; nobody would hear that it is over
+            remove_fresh(fresh)
             self._post(LoginGivenUp(time.monotonic(), name, number))
             hint = f"Log in without the agent: ssh {name}"
             raise TrayagentError(
@@ -182,7 +184,7 @@ class PersonLogins:
             return
         for process in processes_of(login.fresh):  # in the background without a socket, or left by its client
             await abandon(process)
-        remove_stale(login.fresh)
+        remove_fresh(login.fresh)
         self._records.end_attempt(login.fresh)
         if status < 0:
             self._post(LoginGivenUp(time.monotonic(), login.host, number))
@@ -192,17 +194,10 @@ class PersonLogins:
         self._post(AttemptFailed(time.monotonic(), login.host, number, failure))
 
     async def _ready(self, number: int, login: _Login) -> None:
-        try:
-            client = await MuxClient.connect(login.fresh)
-            try:
-                pid = await client.alive()
-            finally:
-                client.close()
-            master = describe(pid, login.fresh, ours=True)
-        except TrayagentError as error:
-            log.info("%s: the new master does not answer: %s", login.host, error)
-            master = None
+        pid = owner_of(login.fresh)  # who holds the listening socket, whatever is said there
+        master = describe(pid, login.fresh, ours=True) if pid is not None else None
         if master is None:
+            remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)
             problem = Problem("unknown", f"{login.host}: the new master ended at once")
             self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))

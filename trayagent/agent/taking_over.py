@@ -18,7 +18,8 @@ from trayagent.core.events import Event, TakeOverFailed, TookOver
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, Master
 from trayagent.core.problems import Problem
-from trayagent.ssh.ending import end, remove_stale
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.ending import end
 
 BeforeEnd = Callable[[str, Master], Awaitable[None]]
 """Does what has to be done for a host through a living master before one of its masters ends."""
@@ -82,6 +83,7 @@ class TakingOver:
             return
         try:
             Path(new.control_path).rename(path)
+            remove_fresh(new.control_path)
         except OSError as error:
             await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
@@ -131,4 +133,4 @@ class TakingOver:
         self._records.drop_master(master.pid)
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
-            remove_stale(master.control_path)
+            remove_fresh(master.control_path)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 from trayagent.core.hosts import Master
 from trayagent.errors import TrayagentError
@@ -55,12 +53,6 @@ async def abandon(process: Process) -> None:
             any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
         ):
             await asyncio.sleep(_POLL_S)
-
-
-def remove_stale(path: str) -> None:
-    """Unlink the socket file of a master of ours that is gone; whoever listens there now keeps it."""
-    with contextlib.suppress(OSError):
-        Path(path).unlink()
 
 
 async def _terminate(master: Master) -> bool:

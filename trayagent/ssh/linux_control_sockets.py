@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.unix_diag import LISTEN, UnixSocket, unix_sockets
+from trayagent.ssh.control_path import home_of
 from trayagent.ssh.linux_process import pids_of, read, socket_inodes, ssh_pids
 from trayagent.ssh.seen import ControlSocket
 
@@ -36,18 +37,19 @@ def listening(uid: int) -> list[ControlSocket]:
 def owner_of(path: str) -> int | None:
     """Return the pid of the process of this user that listens on the file at `path` now, or None.
 
-    It need not be an ssh, nor have been bound under this name. Raises NetlinkError.
+    It need not be an ssh, nor have been bound under this name. A file of another user names nobody, nor does
+    a symbolic link: in a folder like /tmp anybody may let one lead to a socket of ours. Raises NetlinkError.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116 - beside the inode comparisons below
+        found = os.lstat(path)
     except OSError:
         return None
-    if not stat.S_ISSOCK(found.st_mode):
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
         return None
     wanted = {s.inode: s for s in _listeners() if s.file_inode == found.st_ino & _INODE_MASK}
     if len(wanted) > 1:  # the same number on another file system
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as `stat` above
-        here = {i: s for i, s in wanted.items() if os.path.realpath(os.path.dirname(s.name)) == folder}  # noqa: PTH120
+        here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
         wanted = here or wanted
     if not wanted:
         return None
@@ -96,14 +98,14 @@ def _from_folder_of(pid: int, name: str) -> str:
 
 
 def _where(stem: str, file_inode: int) -> str | None:
-    """Return where the socket's file is: under the name it was made for, or renamed in the same folder."""
+    """Return where the socket's file is: under the name it was made for, or renamed where that belongs."""
     try:
         if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - as above
             return stem
     except OSError:
         pass
     try:
-        with os.scandir(os.path.dirname(stem)) as entries:  # noqa: PTH120 - as above
+        with os.scandir(home_of(stem)) as entries:
             for entry in entries:
                 if entry.inode() & _INODE_MASK == file_inode and stat.S_ISSOCK(entry.stat().st_mode):
                     return entry.path

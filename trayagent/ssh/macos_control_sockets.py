@@ -15,10 +15,12 @@ from pathlib import Path
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh import macos_lsof
+from trayagent.ssh.control_path import home_of
 from trayagent.ssh.macos_process import ssh_processes
 from trayagent.ssh.mux.answers import Alive
 from trayagent.ssh.mux.connection import Connection, Ended
 from trayagent.ssh.mux.messages import Hello
+from trayagent.ssh.mux.peer import peer_uid
 from trayagent.ssh.mux.requests import AliveCheck
 from trayagent.ssh.seen import ControlSocket, Process
 
@@ -49,13 +51,15 @@ def owner_of(path: str, wait_s: float = _ANSWER_S) -> int | None:
 
     A master is waited for so long.
     """
-    if not Path(path).is_socket():
+    if Path(path).is_symlink() or not Path(path).is_socket():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(wait_s)
         try:
             sock.connect(path)
         except OSError:
+            return None
+        if peer_uid(sock) not in {None, os.getuid()}:
             return None
         return _by_its_word(sock) or _by_the_kernel(sock)
 
@@ -100,11 +104,11 @@ def _control_socket(name: str, pid: int, device: str) -> ControlSocket:
 
 
 def _where(stem: str, pid: int) -> str | None:
-    """Return where the master is reached: at the name it was made for, or renamed in the same folder."""
+    """Return where the master is reached: at the name it was made for, or renamed where that belongs."""
     if owner_of(stem) == pid:
         return stem
     try:
-        with os.scandir(Path(stem).parent) as entries:
+        with os.scandir(home_of(stem)) as entries:
             others = [entry.path for entry in entries if entry.path != stem and not entry.is_symlink()]
     except OSError:
         return None

@@ -1,0 +1,77 @@
+"""Control paths in a folder where everybody may create files: what another user can do there, and cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def sticky(lab: Lab) -> Iterator[Path]:
+    """Make a folder like /tmp, which both users can reach; the laboratory's own is closed to others."""
+    del lab  # it must end before the folder goes
+    folder = Path(tempfile.mkdtemp(prefix="st-", dir="/tmp"))
+    folder.chmod(0o1777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def bystander(lab: Lab) -> subprocess.Popen[str]:
+    """Run a program of the laptop's user that has a child."""
+    child = lab.laptop.popen(["sh", "-c", "sleep 600 & wait"])
+    until(lambda: children(child.pid))
+    return child
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until(condition: object, deadline_s: float = DEADLINE_S) -> None:
+    """Poll until it is true."""
+    limit = time.monotonic() + deadline_s
+    assert callable(condition)
+    while not condition():
+        assert time.monotonic() < limit, "not in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["claims", "silent", "endless", "huge", "agrees"])
+def test_another_user_cannot_put_a_master_in_the_place_of_ours(
+    lab: Lab, agent: Agent, sticky: Path, bystander: subprocess.Popen[str], how: str
+) -> None:
+    """Whoever listens first where a background master is to listen gets nothing, and has nobody ended."""
+    lab.join("home")
+    lab.sshd()
+    path = sticky / "cm"
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10"}}, ControlPath=str(path), ControlPersist="yes")
+    (child,) = children(bystander.pid)
+    mallory = lab.other_user()
+    lab.hostile_mux(str(sticky), how, pid=bystander.pid, ambush=True, node=mallory)  # type: ignore[arg-type]
+    agent.start('[hosts.web01]\nconnect = "on-use"\n')
+    assert lab.laptop.run(["ssh", "-MNf", "-S", str(path), "web01"]).returncode == 0
+    before = agent.wait_state("web01", "connected")["pid"]
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "web01", deadline_s=DEADLINE_S)
+    after = agent.wait_state("web01", "connected")
+    assert after["pid"] not in {before, bystander.pid}
+    assert Path(f"/proc/{after['pid']}/comm").read_text() == "ssh\n"
+    assert agent.cli("disconnect", "web01").returncode == 0
+    until(lambda: not Path(f"/proc/{after['pid']}").exists())
+    assert bystander.poll() is None
+    assert children(bystander.pid) == [child]
+    assert [p for p in sticky.iterdir() if p.owner() == "root"] == []
