@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -75,3 +77,39 @@ def test_another_user_cannot_put_a_master_in_the_place_of_ours(
     assert bystander.poll() is None
     assert children(bystander.pid) == [child]
     assert [p for p in sticky.iterdir() if p.owner() == "root"] == []
+
+
+@pytest.mark.parametrize("how", ["network", "mounts", "both"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "meanwhile"])
+def test_a_master_in_a_container_keeps_its_control_path(
+    lab: Lab, agent: Agent, how: str, first: bool
+) -> None:
+    """It is neither adopted nor ended, its path stays, and the host says who has it; when it ends, ours comes."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10"}}, ControlPath="~/.ssh/cm-%n")
+    inside = lab.container(network="office" if how != "mounts" else None, mounts=how != "network")
+    path = lab.files.ssh / "cm-web01"
+    start = ["ssh", "-MN", "-o", "ControlPersist=no", "web01"]
+    if first:
+        theirs = inside.popen(start)
+        until(path.exists)
+        agent.start("[hosts.web01]\n")
+    else:
+        agent.start("[hosts.web01]\n")
+        ours = agent.wait_state("web01", "connected")["pid"]
+        path.unlink()
+        theirs = inside.popen(start)
+        until(path.exists)
+        os.kill(ours, signal.SIGKILL)
+    inode = path.stat().st_ino
+    problem = agent.wait_state("web01", "failed")["problem"]
+    assert problem["code"] == "control-path-taken"
+    assert "container" in problem["title"] + problem["hint"]
+    assert agent.cli("reconnect", "web01").returncode == 1
+    assert path.stat().st_ino == inode
+    assert theirs.poll() is None
+    assert inside.run(["ssh", "-O", "check", "web01"]).returncode == 0
+    theirs.kill()
+    theirs.wait(DEADLINE_S)
+    assert agent.wait_state("web01", "connected")["control_path"] == str(path)

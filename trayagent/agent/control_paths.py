@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from trayagent.agent.discovery import Discovery
+from trayagent.agent.discovery import Discovery, Holder
 from trayagent.agent.obstacles import Obstacles
 from trayagent.config.places import Places
 from trayagent.core.failure import Failure
@@ -54,17 +54,21 @@ class ControlPaths:
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
             raise FailedError(Failure(problem, "control-path"))
         holder = await self._discovery.holder(path)
-        if holder is not None and not holder.is_ssh:
+        if holder is not None and not holder.adoptable:
             self._obstacles.held(host.name, holder.pid)
-            raise FailedError(taken(path, holder.words))
+            raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
             await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
 
 
-def taken(path: str, by: str) -> Failure:
-    """Return the failure of a path on which another program listens."""
-    hint = f"End that program or choose another ControlPath; it is: {by}"
-    return Failure(Problem("control-path-taken", f"Another program listens on {path}", hint), "control-path")
+def taken(path: str, by: Holder) -> Failure:
+    """Return the failure of a path that something else has."""
+    if by.pid is None:
+        title, hint = f"{path} is taken by {by.words}", "Choose another ControlPath, as in ~/.ssh/cm-%C"
+    else:
+        title = f"Another program listens on {path}"
+        hint = f"End that program or choose another ControlPath; it is: {by.words}"
+    return Failure(Problem("control-path-taken", title, hint), "control-path")
 
 
 def fresh_for(path: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Answer, Resolver
@@ -16,22 +17,36 @@ from trayagent.core.hosts import Host, Master
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import default_in
-from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.ending import end
 from trayagent.ssh.flows import flow_of, tcp_facts
+from trayagent.ssh.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.naming import stranger_name
-from trayagent.ssh.process import age_s, read
+from trayagent.ssh.process import Process, age_s, read
 
+LIVING_S = 0.1  # how long a listener may remain without a process before it counts as living elsewhere
+_LOOK_AGAIN_S = 0.01
 FRESH_S = 5.0  # a master that has just logged in needs no probe
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that listens on a control path."""
+    """What has a control path: `pid` listens there, None: no process that can be seen from here.
 
-    pid: int
-    is_ssh: bool
+    `adoptable`: an ssh of this user that lives where we live. `words` say what it is.
+    """
+
+    pid: int | None
+    adoptable: bool
     words: str
+
+
+def _holder(process: Process) -> Holder:
+    words = " ".join(process.argv) or process.comm
+    if in_other_namespace(process.pid):
+        words = f"in another container or network namespace: {words}"
+        return Holder(process.pid, adoptable=False, words=words)
+    return Holder(process.pid, adoptable=process.comm == "ssh", words=words)
 
 
 def describe(pid: int, path: str, *, ours: bool) -> Master | None:
@@ -77,21 +92,32 @@ class Discovery:
         return default_in(self._places.runtime_dir, host.name)
 
     async def holder(self, path: str) -> Holder | None:
-        """Return who listens on this very path now, whatever name it was bound to; None: nobody."""
-        if not Path(path).is_socket():
+        """Return what has this very path now, whatever name it was bound to; None: nobody, it may be taken."""
+        try:
+            found = os.lstat(path)
+        except OSError:
             return None
-        pid = owner_of(path)
-        if pid is None:
-            return None
-        process = read(pid)
-        if process is None:
-            return None
-        return Holder(pid, process.comm == "ssh", " ".join(process.argv) or process.comm)
+        if found.st_uid != os.getuid():
+            return Holder(None, adoptable=False, words=f"a file of another user (uid {found.st_uid})")
+        if not stat.S_ISSOCK(found.st_mode):
+            return Holder(None, adoptable=False, words="a file that is no socket")
+        until = time.monotonic() + LIVING_S
+        while True:
+            pid = owner_of(path)
+            process = read(pid) if pid is not None else None
+            if process is not None:
+                return _holder(process)
+            if not accepts(path):
+                return None
+            if time.monotonic() > until:
+                words = "a program in another container or network namespace"
+                return Holder(owner_elsewhere(path), adoptable=False, words=words)
+            await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks it is seen by neither pid
 
     def heir(self, master: Master) -> Master | None:
         """Return who listens on an ended master's path now, None: nobody, or no ssh."""
         pid = owner_of(master.control_path)
-        if pid is None or pid == master.pid:
+        if pid is None or pid == master.pid or in_other_namespace(pid):
             return None
         return describe(pid, master.control_path, ours=master.ours)
 
@@ -101,7 +127,7 @@ class Discovery:
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
         for socket in sockets:
-            if socket.pid in _known_pids(state()):
+            if socket.pid in _known_pids(state()) or in_other_namespace(socket.pid):
                 continue
             path = self._records.path_of(socket.pid) or socket.path  # ours was renamed to where it belongs
             if not socket.present and path in present:

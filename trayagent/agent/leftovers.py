@@ -17,7 +17,7 @@ from trayagent.agent.records import Begun, Records
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.ssh.command import escaped
 from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.ending import abandon, end
 from trayagent.ssh.failures import classify
 from trayagent.ssh.launch import said
@@ -68,7 +68,7 @@ class Leftovers:
         master = describe(pid, path, ours=True)
         if master is None:
             return
-        if owner_of(begun.target) is not None:
+        if owner_of(begun.target) is not None or accepts(begun.target):
             await end(master)
             self._records.drop_master(pid)
             return

@@ -20,9 +20,14 @@ class Obstacles:
         self._post = post
         self._holders: dict[str, PidWatch] = {}
 
-    def held(self, name: str, pid: int) -> None:
-        """Wait for the end of the process that listens on this host's control path; it may leave its file behind."""
+    def held(self, name: str, pid: int | None) -> None:
+        """Wait for the end of the process that listens on this host's control path; it may leave its file behind.
+
+        None: it cannot be seen, only its file.
+        """
         self._forget(name)
+        if pid is None:
+            return
         self._holders[name] = PidWatch(pid, partial(self._gone, name))
 
     def changed(self, path: Path, hosts: Iterable[Host], control_path: Callable[[Host], str]) -> None:

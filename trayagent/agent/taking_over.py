@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from trayagent.agent.control_paths import taken
 from trayagent.agent.dialling import bug
-from trayagent.agent.discovery import Discovery, describe
+from trayagent.agent.discovery import Discovery, Holder, describe
 from trayagent.agent.obstacles import Obstacles
 from trayagent.agent.records import Records
 from trayagent.agent.tasks import Tasks
@@ -20,6 +22,9 @@ from trayagent.core.hosts import Host, Master
 from trayagent.core.problems import Problem
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.ending import end
+from trayagent.ssh.exchange import exchange, rename_new
+
+_TRIES = 3
 
 BeforeEnd = Callable[[str, Master], Awaitable[None]]
 """Does what has to be done for a host through a living master before one of its masters ends."""
@@ -72,24 +77,22 @@ class TakingOver:
         path, new, old = self._discovery.control_path(host), action.master, action.old
         if old is not None:
             path = old.control_path
-        holder = await self._discovery.holder(path)
-        if holder is not None and not holder.is_ssh:
-            await self._unwanted(new)
-            self._obstacles.held(host.name, holder.pid)
-            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder.words)))
-            return
-        if holder is not None and (old is None or holder.pid != old.pid):
-            await self._give_way(action, host, holder.pid, path)
-            return
         try:
-            Path(new.control_path).rename(path)
-            remove_fresh(new.control_path)
+            holder = await self._placed(new.control_path, path, old)
         except OSError as error:
             await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
+            return
+        if holder is not None and holder.adoptable and holder.pid is not None:
+            await self._give_way(action, host, holder.pid, path)
+            return
+        if holder is not None:
+            await self._unwanted(new)
+            self._obstacles.held(host.name, holder.pid)
+            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
             return
         new = replace(new, control_path=path)
         if old is not None:
@@ -99,6 +102,37 @@ class TakingOver:
             self._records.drop_master(old.pid)
         self._records.add_master(new, host.name, [])
         self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
+
+    async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
+        """Put the socket at `fresh` in place; return what has the path instead and keeps it, None: it is done.
+
+        Whoever came to the path between a look and a rename would lose it. So the two files are swapped in
+        one step, and swapped back if what came out is neither dead nor the judged master. Raises OSError.
+        """
+        for _ in range(_TRIES):
+            holder = await self._discovery.holder(path)
+            if holder is not None and (old is None or holder.pid != old.pid):
+                return holder
+            try:
+                swapped = exchange(fresh, path)
+            except FileNotFoundError:  # the path is free
+                with contextlib.suppress(FileExistsError):
+                    if not rename_new(fresh, path):
+                        Path(fresh).rename(path)
+                    remove_fresh(fresh)
+                    return None
+                continue
+            if not swapped:
+                Path(fresh).rename(path)
+                remove_fresh(fresh)
+                return None
+            out = await self._discovery.holder(fresh)
+            if out is None or (old is not None and out.pid == old.pid):
+                remove_fresh(fresh)
+                return None
+            _swap_back(fresh, path)
+            return out
+        raise FileExistsError(errno.EEXIST, "it changes hands all the time", path)
 
     async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
         """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
@@ -134,3 +168,11 @@ class TakingOver:
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_fresh(master.control_path)
+
+
+def _swap_back(fresh: str, path: str) -> None:
+    """Give a path back to the file that was swapped out of it."""
+    try:
+        exchange(fresh, path)
+    except FileNotFoundError:  # somebody removed ours there: what came out goes back all the same
+        Path(fresh).rename(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 from trayagent.ssh.seen import ControlSocket
@@ -11,4 +12,17 @@ if sys.platform == "darwin":
 else:
     from trayagent.ssh.linux_control_sockets import listening, owner_of
 
-__all__ = ["ControlSocket", "listening", "owner_of"]
+__all__ = ["ControlSocket", "accepts", "listening", "owner_of"]
+
+
+def accepts(path: str) -> bool:
+    """Report whether anybody listens on the file at `path`, in whatever namespace; returns at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full: it is stopped or busy, and lives
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,49 @@
+"""Swapping two files in one step, so that nothing is lost between a look and a rename.
+
+Source: rename(2), RENAME_EXCHANGE and RENAME_NOREPLACE; on macOS renamex_np(2), RENAME_SWAP and RENAME_EXCL.
+Some file systems have neither (NFS, 9p, some FUSE ones), nor have C libraries other than glibc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+
+_AT_FDCWD = -100
+_NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
+_SWAP, _EXCL = 2, 4  # macOS, sys/stdio.h
+# Old kernels, file systems without it, and two mounts of one file system.
+_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Swap two files; False where this system or file system cannot. Raises OSError."""
+    return _renamed(one, other, _SWAP if sys.platform == "darwin" else _EXCHANGE)
+
+
+def rename_new(source: str, target: str) -> bool:
+    """Rename a file to a name that is free; False where it cannot be done in one step.
+
+    Raises FileExistsError when it is not free, and other OSErrors.
+    """
+    return _renamed(source, target, _EXCL if sys.platform == "darwin" else _NOREPLACE)
+
+
+def _renamed(source: str, target: str, flags: int) -> bool:
+    words = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "darwin":
+        call, arguments = getattr(_libc, "renamex_np", None), (*words, ctypes.c_uint(flags))
+    else:
+        call = getattr(_libc, "renameat2", None)
+        arguments = (_AT_FDCWD, words[0], _AT_FDCWD, words[1], ctypes.c_uint(flags))
+    if call is None:
+        return False
+    if call(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), source, None, target)
