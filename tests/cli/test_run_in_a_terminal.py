@@ -68,6 +68,12 @@ def test_a_terminal_gets_a_greeting_or_the_log(
         assert len(shown.splitlines()) == 1
 
 
+def test_a_vpn_that_needs_the_user_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its event has no host."""
+    Needs()({"event": "sign-in-needed", "host": None, "reason": "vpn=corp", "vpn": "corp"})
+    assert capsys.readouterr().err == "VPN corp needs you to sign in (trayagent status)\n"
+
+
 def test_what_a_host_needs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     """What heals by itself is not said; after a connection it may be said again."""
     hear = Needs()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.plan import INTERNAL
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = """
@@ -81,6 +82,22 @@ def test_a_switch_of_networks_kills_the_stale_master_and_brings_the_forwards_bac
         ]
     )
     assert done.stdout.strip() == "same-master", done.stderr
+
+
+def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: Agent) -> None:
+    """Without a tray the terminal is the only place where the user can hear of it."""
+    lab.join("home")
+    lab.sshd(INTERNAL)
+    lab.ssh_config({"db": {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}})
+    lab.vpn_up()
+    agent.configure('[hosts.db]\nvpn = "corp"\n[vpns.corp]\ninterface = "tun*"\ngrace = "1s"\n')
+    with agent.at_terminal("run", "--no-tray") as terminal:
+        terminal.expect("is looking after 1 host")
+        agent.wait_state("db", "connected")
+        lab.vpn_down()
+        terminal.expect("VPN corp needs you to sign in (trayagent status)")
+        terminal.enter("\x03")
+        assert terminal.ended() == 0
 
 
 def test_a_vpn_that_comes_back_with_a_new_address_is_recovered(lab: Lab, agent: Agent) -> None:

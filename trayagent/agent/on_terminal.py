@@ -1,4 +1,4 @@
-"""What `trayagent run` says to the person at its terminal: a greeting, and then only what needs them."""
+"""What `trayagent run` prints at a terminal: a greeting, and then only what needs the user."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ def greeting(hosts: int) -> str:
 
 
 class Needs:
-    """Hears the agent's events, and says once for each host what it needs of the person, until it is connected."""
+    """Prints once for each host what it needs from the user, until it is connected; and each VPN that needs them.
+
+    The core reports a VPN once, when it begins to need the user.
+    """
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Hear one event."""
+        """Take one of the agent's events, see docs/scripting.md."""
         name, what = event["host"], event["event"]
         if name is None:
+            if what == "sign-in-needed":
+                say(f"VPN {event['vpn']} needs you to sign in (trayagent status)")
             return
         if what == "connected":
             self._said.discard(name)
@@ -40,9 +45,9 @@ class Needs:
 
 
 def say(text: str) -> None:
-    """Write a line to the terminal; a server's words must not command it."""
+    """Write a line to the terminal, without control characters."""
     if sys.stderr is not None:
         encoding = sys.stderr.encoding or "utf-8"
-        with contextlib.suppress(OSError):  # it was closed: there is nobody to tell
+        with contextlib.suppress(OSError):  # the terminal was closed
             sys.stderr.write(clean(text).encode(encoding, "replace").decode(encoding) + "\n")
             sys.stderr.flush()

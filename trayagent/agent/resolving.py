@@ -100,9 +100,7 @@ class Resolver:
                 break
             first = parse_jumps(resolved.proxy_jump)[0]
             resolved = await self._resolve(first.host)
-            resolved = replace(
-                resolved, port=first.port or resolved.port, user=first.user or resolved.user
-            )
+            resolved = replace(resolved, port=first.port or resolved.port, user=first.user or resolved.user)
         if resolved.proxy_command is not None:
             return None
         return Hop(resolved.hostname, resolved.port)
