@@ -42,6 +42,34 @@ def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
     assert ask(tmp_path, "Host target\n ProxyCommand nc %h %p\n", "target") is None
 
 
+@pytest.mark.parametrize(
+    ("config", "hops", "jump"),
+    [
+        ("", 0, None),
+        ("ProxyCommand nc %h %p", 1, None),
+        ("ProxyJump gate", 1, "192.0.2.1"),
+        ("ProxyJump me@gate:99", 1, "192.0.2.1"),
+        ("ProxyJump gate,outer", 2, None),
+        ("ProxyJump inner", 2, None),
+        ("ProxyJump cloud", 2, None),
+        ("ProxyJump bound", 1, None),
+    ],
+)
+def test_machines_on_the_way_are_counted_and_the_only_one_is_kept(
+    tmp_path: Path, config: str, hops: int, jump: str | None
+) -> None:
+    """Jump hosts of jump hosts and commands count, too. A jump host that ssh reaches in its own way is not kept."""
+    path = tmp_path / "config"
+    path.write_text(
+        f"Host target\n HostName 10.0.0.1\n {config}\nHost gate\n HostName 192.0.2.1\nHost outer\n"
+        " HostName 192.0.2.9\nHost inner\n ProxyJump gate\nHost cloud\n ProxyCommand nc %h %p\n"
+        "Host bound\n BindAddress 127.0.0.1\n"
+    )
+    resolved = asyncio.run(Resolver("ssh", path, (path,)).ask("target")).resolved
+    assert resolved.hops == hops
+    assert (resolved.jump.hostname if resolved.jump is not None else None) == jump
+
+
 def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
     """The socket of a master tells which alias it was started for; a stranger's tells none."""
     path = tmp_path / "config"

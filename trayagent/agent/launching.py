@@ -9,8 +9,9 @@ from pathlib import Path
 
 from trayagent.config.places import Places
 from trayagent.core.resolved import Resolved
-from trayagent.core.timing import ATTEMPT_DEADLINE_S
+from trayagent.core.timing import ATTEMPT_DEADLINE_S, LOGIN_ROUND_TRIPS
 from trayagent.ssh.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
+from trayagent.ssh.flows import flow_of, tcp_facts
 from trayagent.ssh.launch import Launched, LaunchFailedError, launch
 from trayagent.ssh.own_connection import OwnConnection
 from trayagent.ssh.windows import Openers
@@ -27,6 +28,9 @@ class Start:
     background: bool
     environment: Mapping[str, str]
     established: Callable[[int], bool] | None
+
+
+_OLD_SSH = "onfiguration option"  # it knows no ProxyUseFdpass
 
 
 class WantsBrowserError(LaunchFailedError):
@@ -46,32 +50,40 @@ class Launching:
         """Return the master once it listens; raises LaunchFailedError, WantsBrowserError, OSError."""
         self._number += 1
         at = self._places.runtime_dir / f"connection-{os.getpid()}-{self._number}"
-        if start.resolved.proxy_command is not None or start.resolved.proxy_jump is not None:
-            return await self._carried(start)
-        if not self._hands_over or not may_be_handed_over(start.resolved, str(at)):
+        jump = start.resolved.jump
+        if not self._hands_over or not may_be_handed_over(
+            start.resolved, str(at), ssh=self._places.ssh, config=self._config
+        ):
             return await self._start(start, None)
-        connection = OwnConnection(start.resolved, start.resolved.connect_timeout or CONNECT_TIMEOUT_S)
+        to = jump or start.resolved
+        # A jump host may have a master of its own, and then needs no connection.
+        connection = OwnConnection(to, to.connect_timeout or CONNECT_TIMEOUT_S, at_once=jump is None)
         try:
             async with connection.offered(at):
                 launched = await self._start(start, str(at))
             return replace(launched, let_go=connection.close)
         except LaunchFailedError as failed:
-            if connection.asked:
+            if connection.asked or (jump is not None and _OLD_SSH not in failed.said):
                 # ssh shows what its helper says only where its master stays in the foreground.
-                raise LaunchFailedError(f"{connection.why_not}\n{failed.said}", failed.status) from failed
+                raise failed.with_reason(connection.why_not) from failed
         # Its ProxyCommand was never run: ssh must get there without.
         launched = await self._start(start, None)
         self._hands_over = False
         return launched
 
-    async def _carried(self, start: Start) -> Launched:
-        """Start an ssh that connects through another program; raises WantsBrowserError, too."""
+    async def _start(self, start: Start, connection: str | None) -> Launched:
+        environment = dict(start.environment)
+        if connection is not None:
+            # It runs the ProxyCommand; the user's own may read a profile first.
+            environment["SHELL"] = "/bin/sh"
+        if not start.resolved.hops:
+            return await self._run(start, connection, environment)
         called = start.log.with_suffix(".called")
-        environment = self._openers.caught(start.environment, called)
+        environment = self._openers.caught(environment, called)
         if start.background:
             environment = self._openers.heard(environment, start.log)
         try:
-            return await self._start(replace(start, environment=environment), None, called.exists)
+            return await self._run(start, connection, environment, called.exists)
         except LaunchFailedError as failed:
             if called.exists():
                 raise WantsBrowserError(failed.said, failed.status) from failed
@@ -79,31 +91,43 @@ class Launching:
         finally:
             called.unlink(missing_ok=True)
 
-    async def _start(
-        self, start: Start, connection: str | None, hopeless: Callable[[], bool] = lambda: False
+    async def _run(
+        self,
+        start: Start,
+        connection: str | None,
+        environment: Mapping[str, str],
+        hopeless: Callable[[], bool] = lambda: False,
     ) -> Launched:
-        config = self._places.ssh_config
+        machines = 1 + start.resolved.hops
         words = master_command(
             start.name,
             start.resolved,
             start.socket_path,
             background=start.background,
             ssh=self._places.ssh,
-            config=str(config) if config is not None else None,
+            config=self._config,
             connection=connection,
             log=str(start.log),
         )
-        environment = dict(start.environment)
-        if connection is not None:
-            environment["SHELL"] = (
-                "/bin/sh"  # it runs the ProxyCommand; the user's own may read a profile first
-            )
         return await launch(
             words,
             start.socket_path,
             start.log,
-            deadline_s=ATTEMPT_DEADLINE_S,
+            deadline_s=ATTEMPT_DEADLINE_S * machines,
             environment=environment,
             established=start.established,
             hopeless=hopeless,
+            longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
         )
+
+    @property
+    def _config(self) -> str | None:
+        config = self._places.ssh_config
+        return str(config) if config is not None else None
+
+
+def _round_trip_s(pid: int) -> float:
+    """Return how slow the line is that an ssh connects over, 0 where it has no connection."""
+    flow = flow_of(pid)
+    facts = tcp_facts(flow) if flow is not None else None
+    return facts.rtt_s if facts is not None else 0.0

@@ -63,8 +63,7 @@ class Resolver:
 
     async def ask(self, name: str) -> Answer:
         """Return the answer for a host; raises TrayagentError with ssh's own words."""
-        resolved = await self._resolve(name)
-        return Answer(resolved, await self._first_hop(resolved))
+        return await self._answer(await self._resolve(name))
 
     async def alias_of(self, control_path: str) -> tuple[str, Answer] | None:
         """Return the alias whose `ssh -G` yields this control path, the likeliest asked first."""
@@ -74,7 +73,7 @@ class Resolver:
             batch = likely[start : start + _AT_ONCE]
             for alias, resolved in zip(batch, await asyncio.gather(*map(self._cached, batch)), strict=True):
                 if resolved is not None and resolved.control_path == control_path:
-                    return alias, Answer(resolved, await self._first_hop(resolved))
+                    return alias, await self._answer(resolved)
         return None
 
     async def _cached(self, alias: str) -> Resolved | None:
@@ -93,14 +92,18 @@ class Resolver:
         # Where ssh may see a jump host that this answer does not have, ssh makes its connection itself.
         return replace(resolved, plain_connect=False) if self._varies else resolved
 
-    async def _first_hop(self, resolved: Resolved) -> Hop | None:
+    async def _answer(self, resolved: Resolved) -> Answer:
         """Follow the jump hosts to the first machine that is really connected to."""
+        first, hops = resolved, 0
         for _ in range(_JUMPS_MAX):
-            if resolved.proxy_jump is None:
+            if first.proxy_jump is None:
                 break
-            first = parse_jumps(resolved.proxy_jump)[0]
-            resolved = await self._resolve(first.host)
-            resolved = replace(resolved, port=first.port or resolved.port, user=first.user or resolved.user)
-        if resolved.proxy_command is not None:
-            return None
-        return Hop(resolved.hostname, resolved.port)
+            jumps = parse_jumps(first.proxy_jump)
+            hops += len(jumps)
+            first = await self._resolve(jumps[0].host)
+            first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
+        hop = Hop(first.hostname, first.port) if first.proxy_command is None else None
+        if hop is None:
+            hops += 1
+        jump = first if hops == 1 and first.plain_connect else None
+        return Answer(replace(resolved, hops=hops, jump=jump), hop)

@@ -84,7 +84,7 @@ class Trying:
             # Neither the agent nor a window: a jump host's ssh must ask nobody either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
-                tried = await log_in(words, quiet, deadline_s=ATTEMPT_DEADLINE_S)
+                tried = await log_in(words, quiet, deadline_s=ATTEMPT_DEADLINE_S * (1 + resolved.hops))
             except OSError as error:
                 return "unknown", f"ssh={error.strerror or error}", None
         return judged(host.name, tried, shown, offered)

@@ -19,7 +19,9 @@ class Resolved:
     and "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them,
     mostly with `~`. `connect_timeout` and `server_alive_interval` are seconds, the latter 0 for never.
     `control_persist` is "no", "yes" or seconds. `plain_connect`: ssh would look `hostname` up and connect to
-    it, no more; so a connection that another program made can take the place of its own.
+    it, no more; so a connection that another program made can take the place of its own. `hops` is how many
+    machines or commands stand before the host, jump hosts of jump hosts too. `jump` is what ssh says of its only
+    jump host, None with more than one or where ssh connects to that in a way of its own.
     """
 
     host: str
@@ -61,3 +63,5 @@ class Resolved:
     canonicalize_hostname: str = "no"
     tcp_keep_alive: bool = True
     plain_connect: bool = False
+    hops: int = 0
+    jump: Resolved | None = None

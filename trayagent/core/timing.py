@@ -58,8 +58,10 @@ ATTEMPTS_PER_WINDOW = 6
 ABORT_WINDOW_S = 30.0
 ABORTS_PER_WINDOW = 5
 
-# A whole connection: ConnectTimeout covers TCP and banner only, not key exchange and login.
+# A whole connection to one machine: ConnectTimeout covers TCP and banner only, not key exchange and login. Each jump
+# host is one more of them. On a slow line a login takes nine round trips, and one more for each key refused.
 ATTEMPT_DEADLINE_S = 30.0
+LOGIN_ROUND_TRIPS = 15
 BARE_CONTROL_DEADLINE_S = 5.0
 
 # A forward that failed is asked again, at a pace that a server's log can bear.

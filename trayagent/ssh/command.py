@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from trayagent.core.resolved import Resolved
+from trayagent.core.timing import ATTEMPT_DEADLINE_S
 from trayagent.ssh.own_connection import words_of
 
 # Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
@@ -15,6 +16,9 @@ PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
 # What neither a shell nor ssh's tokens change in the words of a ProxyCommand.
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
+_JUMP = re.compile(
+    r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<port>\d+))?"
+)
 
 
 def master_command(  # noqa: PLR0913  # each is a choice of the caller
@@ -38,7 +42,8 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     `at_terminal` is the file to log to for a master that a person logs in to: it asks them there,
     and goes to a session of its own (`-f`) once it listens. What it logs is all in the file.
     `log` is the file that a master in the background logs to: its stderr leads nowhere once it is there.
-    `connection` is where it gets the connection that we make for it, see `own_connection`.
+    `connection` is where it, or the ssh to its jump host, gets the connection that we make for it, see
+    `own_connection`.
     """
     persist = resolved.control_persist
     options = {
@@ -52,12 +57,14 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         "LogLevel": "VERBOSE",
     }
     if resolved.connect_timeout is None:
-        options["ConnectTimeout"] = str(CONNECT_TIMEOUT_S)
+        options["ConnectTimeout"] = str(connect_timeout_s(resolved))
     # BatchMode makes Debian's ssh report 300 of its own; 0 is upstream's "unset".
     if resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
-    if connection is not None:
+    if connection is not None and resolved.jump is None:
         options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
+    elif connection is not None:
+        options["ProxyCommand"] = _jump_command(resolved, connection, ssh=ssh, config=config)
     words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
     file = at_terminal or (log if background else None)
     if file is not None:
@@ -67,9 +74,40 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     return [*words, "--", name]
 
 
-def may_be_handed_over(resolved: Resolved, connection: str) -> bool:
-    """Return whether a connection that we make can take the place of ssh's own."""
-    return resolved.plain_connect and all(map(_PLAIN.fullmatch, words_of(connection)))
+def connect_timeout_s(resolved: Resolved) -> int:
+    """Return the ConnectTimeout of a new ssh: the banner of a host comes after the logins to all hops before it."""
+    return CONNECT_TIMEOUT_S + resolved.hops * int(ATTEMPT_DEADLINE_S)
+
+
+def may_be_handed_over(
+    resolved: Resolved, connection: str, *, ssh: str = "ssh", config: str | None = None
+) -> bool:
+    """Return whether a connection that we make can take the place of that of ssh, or of its jump host's ssh."""
+    if not all(map(_PLAIN.fullmatch, words_of(connection))):
+        return False
+    if resolved.jump is None:
+        return resolved.plain_connect
+    words = (ssh, config or ssh)
+    return _JUMP.fullmatch(resolved.proxy_jump or "") is not None and all(map(_PLAIN.fullmatch, words))
+
+
+def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str | None) -> str:
+    """Return the ProxyCommand that ssh makes of a ProxyJump (ssh.c), with the connection that we make.
+
+    Nobody is there to answer the jump host's questions either: BatchMode.
+    """
+    jump = _JUMP.fullmatch(resolved.proxy_jump or "")
+    if jump is None:
+        raise ValueError(
+            f"ProxyJump {resolved.proxy_jump}"
+        )  # `may_be_handed_over` said yes to something else
+    words = [ssh]
+    words += ["-l", jump["user"]] if jump["user"] else []
+    words += ["-p", jump["port"]] if jump["port"] else []
+    words += ["-F", config] if config is not None else []
+    words += ["-o", "BatchMode=yes", "-o", "ProxyUseFdpass=yes"]
+    words += ["-o", f"'ProxyCommand={' '.join(words_of(connection))}'", "-W", "'[%h]:%p'", jump["host"]]
+    return " ".join(words)
 
 
 def escaped(path: str) -> str:

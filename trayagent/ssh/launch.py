@@ -39,6 +39,10 @@ class LaunchFailedError(Exception):
         self.said = said
         self.status = status
 
+    def with_reason(self, reason: str) -> LaunchFailedError:
+        """Return the same failure with what ssh was told, and perhaps could not show."""
+        return type(self)(f"{reason}\n{self.said}", self.status) if reason else self
+
 
 async def launch(
     words: Sequence[str],
@@ -49,16 +53,18 @@ async def launch(
     environment: Mapping[str, str],
     established: Callable[[int], bool] | None = None,
     hopeless: Callable[[], bool] = lambda: False,
+    longer_s: Callable[[int], float] = lambda _pid: 0.0,
 ) -> Launched:
     """Start ssh and return once its control socket is there, which means: logged in.
 
     stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
-    asked until it returns true. Once it is `hopeless`, ssh is ended before its time.
+    asked until it returns true. Once it is `hopeless`, ssh is ended before its time; at the deadline,
+    `longer_s(pid)` says how much more it gets.
     Cancelling ends the child politely, then for good.
     Raises LaunchFailedError.
     """
     process = _spawn(words, log, environment)
-    deadline = time.monotonic() + deadline_s
+    deadline, extended = time.monotonic() + deadline_s, False
     look_at = 0.0
     try:
         while True:
@@ -68,6 +74,8 @@ async def launch(
             if status is not None:
                 raise LaunchFailedError(said(log), status)
             now = time.monotonic()
+            if now > deadline and not extended:
+                deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline or hopeless():
                 raise LaunchFailedError(said(log), None)
             if established is not None and now >= look_at:

@@ -40,12 +40,15 @@ def words_of(path: str) -> list[str]:
 class OwnConnection:
     """One connection on its way to ssh.
 
+    It is begun at once, or (`at_once` false) when it is asked for: an ssh that goes through a master needs none.
     `asked` is whether ssh's helper came for it; `why_not` is what it was given instead of a connection, "" if none.
     """
 
-    def __init__(self, resolved: Resolved, timeout_s: float) -> None:
+    def __init__(self, resolved: Resolved, timeout_s: float, *, at_once: bool = True) -> None:
         self.asked = False
         self.why_not = ""
+        self._at_once = at_once
+        self._making: asyncio.Task[socket.socket | str] | None = None
         self._resolved = resolved
         self._timeout_s = timeout_s
         self._haste = _Haste()
@@ -59,8 +62,9 @@ class OwnConnection:
             listener.setblocking(False)
             listener.bind(str(path))
             listener.listen(1)
-            making = loop.create_task(self._make())
-            loop.add_reader(listener, self._accept, listener, making)
+            if self._at_once:
+                self._begin()
+            loop.add_reader(listener, self._accept, listener)
             try:
                 yield
             except BaseException:
@@ -68,7 +72,8 @@ class OwnConnection:
                 raise
             finally:
                 loop.remove_reader(listener)
-                making.cancel()
+                if self._making is not None:
+                    self._making.cancel()
                 for one in self._sockets:
                     one.close()
                 path.unlink(missing_ok=True)
@@ -78,11 +83,16 @@ class OwnConnection:
         """Let go of a connection that ssh has; it comes by itself soon after the login."""
         self._haste.close()
 
-    def _accept(self, listener: socket.socket, making: asyncio.Task[socket.socket | str]) -> None:
+    def _begin(self) -> asyncio.Task[socket.socket | str]:
+        if self._making is None:
+            self._making = asyncio.get_running_loop().create_task(self._make())
+        return self._making
+
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             helper, _ = listener.accept()
             self.asked = True
-            making.add_done_callback(partial(self._hand_over, helper))
+            self._begin().add_done_callback(partial(self._hand_over, helper))
 
     def _hand_over(self, helper: socket.socket, making: asyncio.Task[socket.socket | str]) -> None:
         """Send the connection, or the words that explain why there is none, to ssh's helper."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.resolved import Resolved
-from trayagent.ssh.command import CONNECT_TIMEOUT_S, escaped
+from trayagent.ssh.command import connect_timeout_s, escaped
 from trayagent.ssh.ending import abandon
 from trayagent.ssh.process import Process, read, ssh_processes
 
@@ -68,7 +68,7 @@ def trial_command(
         "LogLevel": "DEBUG1",
     }
     if resolved.connect_timeout is None:
-        options["ConnectTimeout"] = str(CONNECT_TIMEOUT_S)
+        options["ConnectTimeout"] = str(connect_timeout_s(resolved))
     words = [ssh, *(["-F", config] if config is not None else []), "-N"]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]

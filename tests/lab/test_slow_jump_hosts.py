@@ -1,0 +1,81 @@
+"""Hosts behind jump hosts, on lines on which plain ssh gets there too: slowly, or past an address that is dead."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lab.matrix import OPTIONS, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.plan import JUMP, OTHER
+
+CONFIG = "[hosts.inner]\n"
+DEAD_6 = "2001:db8:113::99"
+
+
+def behind(lab: Lab, **jump: str) -> None:
+    """Put `inner` behind the jump host `door`, which has further options."""
+    lab.join("home")
+    lab.sshd(JUMP)
+    lab.sshd(OTHER)
+    lab.ssh_config(
+        {
+            "inner": {**OPTIONS, "HostName": OTHER, "ProxyJump": "door"},
+            "door": {"HostName": "jump", **jump},
+        }
+    )
+
+
+def connected(agent: Agent, deadline_s: float) -> float:
+    """Start the agent and return how many seconds it took to connect; it begins at once."""
+    began = time.monotonic()
+    agent.start(CONFIG)
+    agent.wait_state("inner", "connected", deadline_s)
+    return time.monotonic() - began
+
+
+def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
+    """The first attempt gets through, in no more time than plain ssh takes."""
+    behind(lab)
+    lab.set_rtt(1000)
+    began = time.monotonic()
+    plain = lab.laptop.run(["ssh", "-o", "ControlPath=none", "inner", "true"], deadline_s=120)
+    plain_s = time.monotonic() - began
+    assert plain.returncode == 0, plain.stderr
+    took_s = connected(agent, 120)
+    print(f"plain {plain_s:.1f} s, agent {took_s:.1f} s")  # noqa: T201  # for who asks: -s
+    assert took_s < plain_s + 2
+    assert lab.servers[0].logins() == 2
+
+
+@pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
+def test_a_dead_address_of_the_jump_host_holds_nothing_up(lab: Lab, agent: Agent) -> None:
+    """Its IPv6 address swallows every packet. The addresses are tried beside each other, as for a direct host."""
+    behind(lab)
+    lab.nodes["internet"].ip(f"route add blackhole {DEAD_6}/128")
+    hosts = lab.files.root / "etc" / "hosts"
+    hosts.write_text(f"{hosts.read_text()}{DEAD_6} jump\n")
+    # The laptop's own address is tentative at first, and until then the name's IPv4 address is preferred.
+    until("IPv6 comes first", lambda: lab.laptop.run(["getent", "ahosts", "jump"]).stdout.startswith(DEAD_6))
+    assert connected(agent, 15) < 8
+
+
+def test_a_jump_host_with_a_master_gets_no_connection_besides(lab: Lab, agent: Agent) -> None:
+    """Ssh goes through that master, so none is begun that its server would only see cut."""
+    behind(lab, ControlPath="~/.ssh/cm-%C")
+    agent.start("[hosts.door]\n" + CONFIG)
+    agent.wait_state("door", "connected")
+    agent.wait_state("inner", "connected")
+    assert lab.servers[0].logins() == 1
+    assert "[preauth]" not in lab.servers[0].said()
+
+
+def test_why_the_jump_host_has_no_connection_is_shown(lab: Lab, agent: Agent) -> None:
+    """A closed port of the jump host is named as such, also for a master in the background."""
+    behind(lab)
+    lab.servers[0].stop()
+    agent.start('[hosts.inner]\nconnect = "on-use"\n')
+    agent.cli("reconnect", "inner")
+    problem = agent.status()["hosts"][0]["problem"]
+    assert problem["title"] == "The jump host of inner refused the connection"

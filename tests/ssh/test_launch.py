@@ -1,0 +1,52 @@
+"""How long a new master may take to listen; a shell script plays ssh."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trayagent.ssh.launch import LaunchFailedError, launch
+
+
+def listens(
+    folder: Path,
+    after_s: float,
+    *,
+    deadline_s: float,
+    longer_s: float = 0.0,
+    hopeless: Callable[[], bool] = lambda: False,
+) -> None:
+    """Start something that listens after that time, and end it once it does; raises LaunchFailedError."""
+
+    async def run() -> None:
+        script = f"echo begun >&2; sleep {after_s}; : >{folder / 'socket'}; exec sleep 60"
+        launched = await launch(
+            ["sh", "-c", script], str(folder / "socket"), folder / "log",
+            deadline_s=deadline_s, environment=os.environ, longer_s=lambda _pid: longer_s, hopeless=hopeless,
+        )  # fmt: skip
+        launched.process.kill()
+        launched.process.wait()
+
+    asyncio.run(run())
+
+
+def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
+    """At the deadline the line says how much longer a login takes there."""
+    with pytest.raises(LaunchFailedError) as failed:
+        listens(tmp_path, 1.5, deadline_s=0.3)
+    assert failed.value.status is None
+    assert "begun" in failed.value.said
+    with pytest.raises(LaunchFailedError):
+        listens(tmp_path, 2.5, deadline_s=0.3, longer_s=0.3)
+    listens(tmp_path, 1.0, deadline_s=0.3, longer_s=20.0)
+
+
+def test_what_is_hopeless_ends_before_its_time(tmp_path: Path) -> None:
+    """Nobody waits for a browser that will not open."""
+    with pytest.raises(LaunchFailedError) as failed:
+        listens(tmp_path, 60, deadline_s=60, hopeless=(tmp_path / "log").exists)
+    assert failed.value.status is None
