@@ -91,14 +91,23 @@ class Up:
         """Return the events about this host so far, once nothing came for a while."""
         return [e for e in self.events.drain(quiet_s) if e["host"] == self.name]
 
-    def assert_kept(self, *, proven: bool, quiet_s: float = 0.5, deadline_s: float = 10.0) -> None:
+    def assert_kept(
+        self,
+        *,
+        proven: bool,
+        quiet_s: float = 0.5,
+        deadline_s: float = 10.0,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
         """The same process still carries sessions, and nothing was done to it.
 
         `proven`: its life was in doubt and a sign of life ended that; otherwise nobody even asked.
+        `then` is called once that is clear, before a session tries it.
         """
         if proven:
             kept = self.events.wait("master-kept", self.name, deadline_s=deadline_s)
             assert kept["pid"] == self.pid
+        then()
         told = [e["event"] for e in self.about(quiet_s)]
         assert not HARM & set(told), told
         assert proven == ("master-kept" in told), told

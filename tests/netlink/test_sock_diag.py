@@ -37,7 +37,8 @@ def test_a_recorded_connection_tells_its_life(golden: Golden) -> None:
     assert info is not None
     assert (info.rtt_us, info.rttvar_us, info.min_rtt_us, info.rto_us) == (33, 18, 9, 204000)
     assert (info.bytes_acked, info.bytes_sent, info.bytes_received) == (1001, 1000, 1)
-    assert (info.unacked, info.retransmits, info.backoff) == (0, 0, 0)
+    assert (info.unacked, info.retransmits, info.backoff, info.bytes_retrans) == (0, 0, 0, 0)
+    assert found.unacked_bytes == 0
 
 
 def test_a_mapped_address_is_shown_as_ipv4(golden: Golden) -> None:
@@ -111,6 +112,7 @@ def test_unacknowledged_bytes_show(channel: Channel) -> None:
     assert found is not None
     assert found.info is not None
     assert found.info.bytes_acked < sent
+    assert found.unacked_bytes == sent - (found.info.bytes_acked - 1)  # the SYN counts as one
     assert found.timer in {inet_diag.TIMER_RETRANSMIT, inet_diag.TIMER_ZERO_WINDOW}
     assert found.expires_ms > 0
 

@@ -90,7 +90,7 @@ class Hands:
             return
         connection = living.connection
         due = None if connection.due is None else max(connection.due - self._world.clock.now, 0.0)
-        acked = connection.acked_at >= 0 and action.master.direct
+        acked = int(connection.acked_at >= 0)
         self._world.post(e.Observed(0, action.name, action.master.pid, acked, due))
 
     def _dial(self, action: a.Dial | a.DialBare) -> None:

@@ -50,16 +50,19 @@ class Story:
     """Keeps the state, the clock and the transcript.
 
     `t` is seconds since the story began. Timers that a decision asked for come back by
-    themselves while the time passes. The kernel is asked at once: `acked` and `due` hold
-    what it will say of each host's master.
+    themselves while the time passes. The kernel is asked at once: `acked`, `ahead`, `due`, `moved`
+    and `adrift` hold what it will say of each host's master.
     """
 
     def __init__(self) -> None:
         self.state = State()
         self.t = 0.0
         self.scene = NOTHING
-        self.acked: dict[str, bool] = {}
+        self.acked: dict[str, int] = {}
         self.due: dict[str, float] = {}
+        self.ahead: dict[str, int] = {}
+        self.moved: dict[str, Master] = {}
+        self.adrift: set[str] = set()
         self.actions: list[a.Action] = []
         self.tells: list[a.Tell] = []
         self.whys: list[Why] = []
@@ -304,8 +307,12 @@ class Story:
     def _kernel_says(self, action: a.Observe) -> None:
         due = self.due.get(action.name)
         left = None if due is None or due < self.t else due - self.t
-        acked = self.acked.get(action.name, False)
-        self._decide(e.Observed(self.t, action.name, action.master.pid, acked, left))
+        acked = self.acked.get(action.name, 0)
+        ahead = self.ahead.get(action.name, 0)
+        now, adrift = self.moved.get(action.name), action.name in self.adrift
+        self._decide(
+            e.Observed(self.t, action.name, action.master.pid, acked, left, ahead, now=now, adrift=adrift)
+        )
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)

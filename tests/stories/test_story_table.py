@@ -201,19 +201,44 @@ def test_rows_5_and_6_a_changed_path_is_probed_once(story: Story) -> None:
     assert len(story.did(SendProbe)) == 1
 
 
-def test_row_6_an_acknowledgement_is_life_too(story: Story) -> None:
-    """Direct TCP: bytes sent after the event were acknowledged, so the far end is there, only slow to answer."""
+def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -> None:
+    """All bytes are acknowledged and the server is only slow to answer: no control for a minute."""
     story.connected(scene=HOME)
-    story.acked["web"] = True
+    story.acked["web"] = 40
     story.after(60).network(HOME + OFFICE)
-    story.after(5)
+    assert story.shown("web") == "checking"
+    story.after(59)
+    assert story.shown("web") == "checking"
+    story.answered("web")
     story.expect("""
         60.000 network: home + office
                 web: row 0 suspect
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
+                web: row 6 wait
+        119.000 probe of web answered
                 web: row 6 keep
+    """)
+
+
+def test_row_6_acknowledgements_alone_lead_to_a_control_after_a_minute(story: Story) -> None:
+    """A box on the way may acknowledge for a server that is gone: without an answer the control decides."""
+    story.connected(scene=HOME)
+    story.acked["web"] = 40
+    story.after(60).network(HOME + OFFICE)
+    story.after(61)
+    story.expect("""
+        60.000 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            probe web pid=101
+        60.150 the time came for web
+                web: row 6 wait
+        120.150 the time came for web
+                web: row 7 control
+                web: row 7 dial
+            dial web #1 control
     """)
 
 
@@ -222,7 +247,7 @@ def test_row_6_what_arrived_before_the_doubt_is_asked_again(story: Story) -> Non
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.1).network(HOME)
-    story.acked["web"] = True
+    story.acked["web"] = 40
     story.after(0.6)
     story.expect("""
         60.000 network: home + office

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trayagent.agent.records import Records
 from trayagent.agent.tasks import Tasks
@@ -15,7 +15,7 @@ from trayagent.core.hosts import Host, Master
 from trayagent.core.reaping import FarSession
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
-from trayagent.ssh.flows import Flow, flow_of, tcp_facts
+from trayagent.ssh.flows import Flow, TcpFacts, flow_of, tcp_facts
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.sentinel import Sentinel
@@ -27,12 +27,40 @@ _LATE_ANSWER_S = 3600.0
 _CLOSED_PORT = 1  # tcpmux: nobody listens there, and the refusal is the answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Where a connection was when its master was asked, in bytes since its beginning.
+
+    `acked` by the peer; `sent`, the first time; `queued`, the end of what waits to be sent; `again`, sent again.
+    """
+
+    acked: int = 1
+    sent: int = 1
+    queued: int = 1
+    again: int = 0
+
+    @classmethod
+    def of(cls, facts: TcpFacts) -> _Mark:
+        """Return the mark of this moment; the SYN counts as one."""
+        sent = facts.bytes_sent - facts.bytes_retrans + 1
+        return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
+
+    def acked_since(self, facts: TcpFacts) -> int:
+        """Return how many bytes were acknowledged, once one of them was sent, or sent again, after the mark."""
+        sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
+        return max(0, facts.bytes_acked - self.acked) if sent_later else 0
+
+    def ahead(self, facts: TcpFacts) -> int:
+        """Return how many bytes that were queued before the mark still wait for their acknowledgement."""
+        return max(0, self.queued - facts.bytes_acked)
+
+
 @dataclass(slots=True)
 class _Watched:
-    """What is known of one master's connection; `acked` counts the bytes acknowledged when it was last asked."""
+    """What is known of one master's connection: which it is, and where it was when the master was last asked."""
 
     flow: Flow | None
-    acked: int | None = None
+    mark: _Mark | None = None
 
 
 class Probing:
@@ -57,9 +85,8 @@ class Probing:
 
     def send(self, name: str, master: Master) -> None:
         """Ask for a sign of life: a line through the sentinel, or a forward to a closed port."""
-        watched = self._watch(master)
-        facts = tcp_facts(watched.flow) if watched.flow is not None else None
-        watched.acked = facts.bytes_acked if facts is not None else None
+        watched, facts = self._facts(master)
+        watched.mark = _Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.ask():
             return
@@ -71,12 +98,31 @@ class Probing:
                 return
 
     def observe(self, name: str, master: Master) -> None:
-        """Say what the kernel knows: was anything acknowledged since the probe, when is the next retransmission."""
-        watched = self._watch(master)
-        facts = tcp_facts(watched.flow) if watched.flow is not None else None
-        acked = facts is not None and watched.acked is not None and facts.bytes_acked > watched.acked
-        due = facts.retransmit_in_s if facts is not None else None
-        self._post(Observed(time.monotonic(), name, master.pid, acked and master.direct, due))
+        """Say what the kernel knows of the connection: what was acknowledged since the probe, and where it is now."""
+        watched, facts = self._facts(master)
+        flow, mark = watched.flow, watched.mark
+        now = None
+        if flow is not None and flow.local_ip != master.local:
+            now = replace(
+                master,
+                local=flow.local_ip,
+                local_port=flow.local_port,
+                peer=flow.peer_ip,
+                peer_port=flow.peer_port,
+            )
+        self._post(
+            Observed(
+                time.monotonic(),
+                name,
+                master.pid,
+                acked=mark.acked_since(facts) if facts is not None and mark is not None else 0,
+                retransmit_in_s=facts.retransmit_in_s if facts is not None else None,
+                ahead=mark.ahead(facts) if facts is not None and mark is not None else 0,
+                rtt_s=facts.rtt_s if facts is not None else None,
+                now=now,
+                adrift=flow is None and master.local is not None,
+            )
+        )
 
     def keep_sentinels(self, state: State, wants: Callable[[Host], bool]) -> None:
         """Make the sentinels those that the hosts' healthy masters are to have."""
@@ -105,10 +151,14 @@ class Probing:
             sentinel.close()
         self._sentinels.clear()
 
-    def _watch(self, master: Master) -> _Watched:
-        if master.pid not in self._watched:
-            self._watched[master.pid] = _Watched(flow_of(master.pid))
-        return self._watched[master.pid]
+    def _facts(self, master: Master) -> tuple[_Watched, TcpFacts | None]:
+        """Return what carries the master now, and how it fares; the kernel may have moved the connection (MPTCP)."""
+        flow = flow_of(master.pid)
+        watched = self._watched.setdefault(master.pid, _Watched(flow))
+        if flow != watched.flow:
+            # All that is acknowledged on a new one was sent on it, and so after the question.
+            watched.flow, watched.mark = flow, None if watched.mark is None else _Mark()
+        return watched, tcp_facts(flow) if flow is not None else None
 
     async def _forward_probe(self, name: str, master: Master) -> None:
         try:

@@ -163,12 +163,22 @@ class ProbeAnswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Observed(Event):
-    """The kernel's view of a master's TCP connection."""
+    """The kernel's view of the TCP connection that carries a master, its own or a transport's.
+
+    `acked` counts the bytes that were sent after the probe and are acknowledged by now; `ahead` those that
+    were queued before the probe and are not. `rtt_s` is the round trip of now, queues included.
+    `now` is the master where the kernel moved its connection to other addresses. `adrift`: the kernel shows
+    no connection of a process that lives, so it may be between two addresses.
+    """
 
     name: str
     pid: int
-    acked: bool
+    acked: int
     retransmit_in_s: float | None = None
+    ahead: int = 0
+    rtt_s: float | None = None
+    now: Master | None = None
+    adrift: bool = False
 
 
 @dataclass(frozen=True, slots=True)

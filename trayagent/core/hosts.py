@@ -125,18 +125,29 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question on its way through the old connection; one at a time."""
+    """A question on its way through the old connection; one at a time.
+
+    `acked` counts the bytes sent after it that were acknowledged, `moved_at` tells when that number last rose.
+    `drained_at`: when all that was queued before the question was acknowledged.
+    """
 
     sent_at: float
+    acked: int = 0
+    moved_at: float | None = None
+    drained_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the kernel says of the old connection: what was acknowledged since the probe, what is due next."""
+    """What the kernel says of the old connection: when it sends again by itself, the round trip of now.
+
+    `adrift`: it shows no connection at all.
+    """
 
     at: float
-    acked: bool
     retransmit_at: float | None = None
+    rtt_s: float | None = None
+    adrift: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from trayagent.core.events import (
 )
 from trayagent.core.hosts import NEVER, Host, LoginKind, Master, Observation
 from trayagent.core.on_network import forget_failure
-from trayagent.core.paths import master_lookup
+from trayagent.core.paths import master_lookup, path_of
 from trayagent.core.reached import note_reached
 from trayagent.core.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.timing import CROSSED_S
@@ -203,29 +203,50 @@ def probe_answered(turn: Turn, event: ProbeAnswered) -> None:
 
 
 def observed(turn: Turn, event: Observed) -> None:
-    """Keep what the kernel says; an acknowledgement after the probe is life."""
+    """Keep what the kernel says. Acknowledgements are no proof of life: whoever is first on the way gives them."""
     host = _judged(turn, event.name, event.pid)
     if host is None:
         return
     due = turn.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
-    before = host.observed
-    host = turn.put(host, observed=Observation(turn.now, event.acked, due))
-    direct = host.master is not None and host.master.direct
-    if not event.acked or not host.suspect or host.gone_at is not None or host.probe is None:
+    host = turn.put(host, observed=Observation(turn.now, due, event.rtt_s, event.adrift))
+    if host.gone_at is not None:
+        if event.now is not None:
+            _moved(turn, host, event.now)
         return
-    if direct and _since_doubt(host, before):
-        _alive(turn, host, "tcp=acknowledged")
-    elif host.probe.sent_at < host.doubt_at:
+    probe = host.probe
+    if probe is None or not host.suspect:
+        return
+    if event.acked and probe.sent_at < host.doubt_at:
         # Acknowledged, perhaps before the doubt began: nothing is on the way that could still tell of life.
         turn.put(host, probe=None)
+        return
+    if event.acked > probe.acked:
+        probe = replace(probe, acked=event.acked, moved_at=turn.now)
+    if event.ahead == 0 and probe.drained_at is None:
+        probe = replace(probe, drained_at=turn.now)
+    turn.put(host, probe=probe)
 
 
-def _since_doubt(host: Host, before: Observation | None) -> bool:
-    """Report whether what is now acknowledged, and was sent with the probe, was so only after the doubt began."""
-    if host.probe is None:
-        return False
-    unacked = before is not None and before.at >= host.doubt_at and not before.acked
-    return unacked or host.probe.sent_at >= host.doubt_at
+def _moved(turn: Turn, host: Host, master: Master) -> None:
+    """The address that the connection had is gone, but the kernel moved it: its path is the new one."""
+    path = None
+    if master_lookup(master) in turn.state.network.matched:
+        path = path_of(master, turn.state.network)
+        if not path.present:
+            return
+    evidence = f"local={master.local} was={host.master.local if host.master else None}"
+    turn.put(
+        host,
+        master=master,
+        path=path,
+        place=None,
+        gone_at=None,
+        changed_at=turn.now,
+        probe=None,
+        observed=None,
+        addresses=_with_peer(host.addresses, master),
+    )
+    turn.because(host.name, 4, "moved", evidence)
 
 
 def _alive(turn: Turn, host: Host, evidence: str) -> None:

@@ -12,6 +12,20 @@ RETRANSMISSION_RTTS = 2  # its answer needs one; one more for jitter
 RTT_UNKNOWN_S = 0.200  # where no TCP tells: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)
 
+# Acknowledgements of what was sent after a change postpone the verdict as long as they keep coming: the answer waits
+# behind the user's own traffic. How long the kernel may show no more of them: round trips of now, queues included.
+FLOWING_RTTS = 2
+# A box on the way, or a jump host, may acknowledge for a server that is gone. An answer is due so long after the
+# data that was queued before the question has drained.
+ACKED_UNANSWERED_S = 60.0
+# A line whose queue holds seconds waits that long by itself, without any trouble.
+RETRANSMISSION_NEAR_RTTS = 3
+RTT_OF_NOW_MAX_S = 5.0
+
+# The kernel moves a connection to another address (MPTCP): it joins within a few round trips, or sends its SYN again.
+ADRIFT_S = 3.0
+ADRIFT_LOOK_S = 0.1
+
 # An address may flicker (DHCP renewal, a supplicant's restart): gone for good only after this.
 ADDRESS_GONE_S = 0.250
 

@@ -6,7 +6,7 @@ events change the facts, the verdict follows from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trayagent.core.attempts import control_possible, needs_bare_control
@@ -14,10 +14,16 @@ from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host, Master
 from trayagent.core.state import State
 from trayagent.core.timing import (
+    ACKED_UNANSWERED_S,
     ADDRESS_GONE_S,
+    ADRIFT_LOOK_S,
+    ADRIFT_S,
     END_AFTER_WAKE_S,
+    FLOWING_RTTS,
+    RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
+    RTT_OF_NOW_MAX_S,
     SILENT_FLOOR_S,
     SILENT_FLOOR_SOURCE_DIFFERS_S,
     SILENT_RTTS,
@@ -99,12 +105,32 @@ def _address_gone(host: Host, way: Gate, gone_at: float, now: float) -> Verdict:
     evidence = (
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
-    control = host.attempt
-    if control is not None and is_positive(control, host):
-        if now - gone_at < ADDRESS_GONE_S:
-            return Verdict(4, "wait", evidence, look_at=gone_at + ADDRESS_GONE_S)
-        return _ninth(control, evidence)
-    return _start_or_await(host, way, 4, evidence, now)
+    # The kernel may have moved the connection (MPTCP): it is looked for anew before anything is done.
+    if not _observed_since(host, gone_at):
+        return Verdict(4, "observe", evidence)
+    control, look_at = host.attempt, None
+    begun_at = max(gone_at, control.started_at) if control is not None else gone_at
+    if host.observed is not None and host.observed.adrift and now < begun_at + ADRIFT_S:
+        look_at = now + ADRIFT_LOOK_S
+        if not _observed_since(host, now - ADRIFT_LOOK_S):
+            return Verdict(4, "observe", evidence)
+    if control is None or not is_positive(control, host):
+        verdict = _start_or_await(host, way, 4, evidence, now)
+        return _sooner(verdict, look_at)
+    if look_at is not None:
+        return Verdict(4, "wait", f"{evidence} adrift=yes", look_at=look_at)
+    settled_at = gone_at + ADDRESS_GONE_S
+    if now < settled_at:
+        return Verdict(4, "wait", evidence, look_at=settled_at)
+    if not _observed_since(host, max(control.positive_at or now, settled_at)):
+        return Verdict(4, "observe", evidence)
+    return _ninth(control, evidence)
+
+
+def _sooner(verdict: Verdict, at: float | None) -> Verdict:
+    if at is None:
+        return verdict
+    return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
 
 
 def _asked(host: Host, way: Gate, master: Master, now: float) -> Verdict:
@@ -128,19 +154,53 @@ def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -
             return Verdict(5, "wait", evidence, look_at=silent_at)
         if not _observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
-        return _start_or_await(host, way, 7, evidence, now)
+        return _flowing(host, master, now) or _start_or_await(host, way, 7, evidence, now)
     positive_at = control.positive_at or now
     if control.grace_until is None:
         if not _observed_since(host, positive_at):
             return Verdict(8, "observe", evidence)
-        return Verdict(8, "grace", evidence)
+        return _flowing(host, master, now) or Verdict(8, "grace", evidence)
     if now < control.grace_until:
         return Verdict(8, "wait", evidence, look_at=control.grace_until)
     if not _observed_since(host, control.grace_until):
         return Verdict(8, "observe", evidence)
+    flowing = _flowing(host, master, now)
+    if flowing is not None:
+        return flowing
     if not control.waited and retransmission_near(host, now):
         return Verdict(8, "grace", evidence)  # too far to be waited for at first, near by now
     return _ninth(control, evidence)
+
+
+def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
+    """Return the verdict while what was sent after the change is being acknowledged, else None.
+
+    The answer waits behind the user's own traffic, or for a busy server. It may not wait forever: only the next
+    TCP on the way acknowledges, so an answer is due some time after the data queued before the question is gone.
+    """
+    probe, observed = host.probe, host.observed
+    if probe is None or observed is None or probe.moved_at is None or probe.moved_at < host.doubt_at:
+        return None
+    due = observed.retransmit_at
+    until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
+    if due is None:  # nothing waits for an acknowledgement, so no more of them can come
+        until = probe.moved_at + ACKED_UNANSWERED_S
+    elif retransmission_near(host, now):
+        until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))
+    evidence = f"probe=silent acked={probe.acked} silent_ms={(now - probe.sent_at) * 1e3:.0f}"
+    if probe.drained_at is not None:
+        until = min(until, probe.drained_at + ACKED_UNANSWERED_S)
+        if now >= until == probe.drained_at + ACKED_UNANSWERED_S:
+            return None
+    if now < until:
+        return Verdict(6, "wait", evidence, look_at=until)
+    return None if _observed_since(host, until) else Verdict(6, "observe", evidence)
+
+
+def rtt_of_now_s(host: Host, master: Master) -> float:
+    """Return the round trip with the queues of now in it, as far as the kernel told it."""
+    told = host.observed.rtt_s if host.observed is not None else None
+    return min(max(master.rtt_s, told or 0.0), RTT_OF_NOW_MAX_S)
 
 
 def grace_until(host: Host, now: float) -> float:
@@ -151,14 +211,17 @@ def grace_until(host: Host, now: float) -> float:
     until = max(probe.sent_at, host.doubt_at) + patience_s(master)
     due = host.observed.retransmit_at if host.observed is not None else None
     if due is not None and retransmission_near(host, now):
-        until = max(until, due + RETRANSMISSION_RTTS * master.rtt_s)
+        until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))
     return until
 
 
 def retransmission_near(host: Host, now: float) -> bool:
     """Report whether the old connection will speak up by itself so soon that it is worth the wait."""
     due = host.observed.retransmit_at if host.observed is not None else None
-    return due is not None and due - now < RETRANSMISSION_NEAR_S
+    if due is None or host.master is None:
+        return False
+    near_s = RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master)
+    return due - now < max(RETRANSMISSION_NEAR_S, near_s)
 
 
 def _ninth(control: Attempt, evidence: str) -> Verdict:

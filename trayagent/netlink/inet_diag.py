@@ -34,6 +34,7 @@ class TcpSocket:
 
     `bound` is the index of the interface it is bound to (a link-local connection always is).
     `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` only where it was asked for.
+    `unacked_bytes` is what a connection was given to send and its peer has not acknowledged, sent or not.
     """
 
     state: int
@@ -47,6 +48,7 @@ class TcpSocket:
     timer: int = 0
     retransmits: int = 0
     expires_ms: int = 0
+    unacked_bytes: int = 0
     info: TcpInfo | None = None
 
 
@@ -54,7 +56,7 @@ def parse_tcp(body: bytes) -> TcpSocket:
     """Read one answer to an INET_DIAG request; raises NetlinkError when it is cut short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a socket's record has {len(body)} bytes instead of {_ANSWER.size}")
-    family, state, timer, retransmits, sport, dport, src, dst, bound, _, expires, _, _, uid, inode = (
+    family, state, timer, retransmits, sport, dport, src, dst, bound, _, expires, _, unacked, uid, inode = (
         _ANSWER.unpack_from(body)
     )
     found = attributes(body, _ANSWER.size)
@@ -70,6 +72,7 @@ def parse_tcp(body: bytes) -> TcpSocket:
         timer=timer,
         retransmits=retransmits,
         expires_ms=expires,
+        unacked_bytes=unacked,
         info=parse_tcp_info(found[_ATTR_INFO]) if _ATTR_INFO in found else None,
     )
 

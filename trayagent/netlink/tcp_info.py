@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 _UNKNOWN_RTT = 0xFFFFFFFF
-_SIZE = 208  # up to and including bytes_sent
+_SIZE = 216  # up to and including bytes_retrans
 _BYTES = struct.Struct("=8B")
 _WORDS = struct.Struct("=24I")
 
@@ -18,7 +18,8 @@ _WORDS = struct.Struct("=24I")
 class TcpInfo:
     """Times end in their unit; `min_rtt_us` is None until a round trip was measured.
 
-    `bytes_acked` counts the SYN too, so it may exceed `bytes_sent` by one.
+    `bytes_acked` counts the SYN too, so it may exceed `bytes_sent` by one. `bytes_sent` counts what was sent
+    again, `bytes_retrans`, as well.
     """
 
     rtt_us: int
@@ -34,6 +35,7 @@ class TcpInfo:
     bytes_acked: int
     bytes_received: int
     bytes_sent: int
+    bytes_retrans: int
 
 
 def parse_tcp_info(data: bytes) -> TcpInfo:
@@ -43,7 +45,7 @@ def parse_tcp_info(data: bytes) -> TcpInfo:
     words = _WORDS.unpack_from(data, 8)
     acked, received = struct.unpack_from("=QQ", data, 120)
     (min_rtt,) = struct.unpack_from("=I", data, 148)
-    (sent,) = struct.unpack_from("=Q", data, 200)
+    sent, again = struct.unpack_from("=QQ", data, 200)
     return TcpInfo(
         rtt_us=words[15],
         rttvar_us=words[16],
@@ -58,4 +60,5 @@ def parse_tcp_info(data: bytes) -> TcpInfo:
         bytes_acked=acked,
         bytes_received=received,
         bytes_sent=sent,
+        bytes_retrans=again,
     )

@@ -72,6 +72,8 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
         bytes_acked=info.bytes_acked,
         bytes_received=info.bytes_received,
         bytes_sent=info.bytes_sent,
+        bytes_retrans=info.bytes_retrans,
+        queued=found.unacked_bytes,
         retransmit_in_s=found.expires_ms / 1e3 if due else None,
     )
 

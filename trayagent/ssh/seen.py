@@ -51,7 +51,9 @@ class TcpFacts:
     """How one connection fares; all times in seconds, `last_…` are ages.
 
     `unacked` counts segments in flight; `retransmit_in_s` is the time until the kernel sends again by
-    itself, None while nothing waits for an acknowledgement. `bytes_acked` counts the SYN as one.
+    itself, None while nothing waits for an acknowledgement. `bytes_acked` counts the SYN as one,
+    `bytes_sent` what was sent again (`bytes_retrans`), too. `queued` is what waits for an acknowledgement,
+    in bytes, sent or not.
     """
 
     rtt_s: float
@@ -66,6 +68,8 @@ class TcpFacts:
     bytes_acked: int
     bytes_received: int
     bytes_sent: int
+    bytes_retrans: int
+    queued: int
     retransmit_in_s: float | None
 
 

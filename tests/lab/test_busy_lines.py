@@ -1,0 +1,77 @@
+"""Slow lines that the user's own traffic fills: a probe waits behind it, and silence is no death."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from tests.lab.matrix import HOST, OPTIONS, Up, bring_up, need, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.plan import INTERNAL, SERVER
+from trayagent.sandbox.traffic import Direction
+
+SIZE = 6_000_000
+QUEUE = 32_000
+JUMPED = {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}
+# Each way through a machine that is no master itself.
+WAYS: Mapping[str, Mapping[str, str]] = {
+    "ProxyJump": {"ProxyJump": "srv"},
+    "nc": {"ProxyCommand": "nc %h %p"},
+    "socat": {"ProxyCommand": "socat - TCP:%h:%p"},
+}
+
+
+def bring_up_inner(lab: Lab, agent: Agent, way: str) -> Up:
+    """Connect `int` through a transport child; nothing but `srv` is reachable from outside."""
+    lab.join("home")
+    lab.sshd()
+    inner = JUMPED if way == "ProxyJump" else OPTIONS
+    if way == "ProxyJump":
+        lab.sshd(INTERNAL)
+    lab.ssh_config({"srv": {"HostName": SERVER}, "int": {**inner, **WAYS[way]}})
+    return bring_up(lab, agent, "[hosts.int]\n", "int")
+
+
+def until_full(lab: Lab, direction: Direction) -> None:
+    """Wait until traffic has filled the queue in front of the line, and more of it waits in the machine."""
+    until("queue full", lambda: lab.carried()["home"][f"queued_{direction}"] > 0.5 * QUEUE, 40)
+    time.sleep(2)  # TCP had sent what it could at once
+
+
+def away(lab: Lab, seconds: float = 1.5) -> None:
+    """Lose the carrier for a while; the same address is there all the time."""
+    lab.link_down()
+    time.sleep(seconds)
+    lab.link_up()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_upload_through_a_transport_survives(lab: Lab, agent: Agent, way: str) -> None:
+    """1 Mbit/s, the queue full, the link away for 1.5 s, the same address: all bytes arrive, status 0."""
+    need(shutil.which(WAYS[way].get("ProxyCommand", "ssh").split()[0]), f"the program of {way}")
+    up = bring_up_inner(lab, agent, way)
+    lab.set_bandwidth(1, queue_bytes=QUEUE)
+    words = ["sh", "-c", f"head -c {SIZE} /dev/zero | ssh int 'wc -c'"]
+    upload = lab.laptop.popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until_full(lab, "up")
+    away(lab)
+    up.assert_kept(proven=True, deadline_s=90, then=lambda: lab.set_bandwidth(None))
+    out, err = upload.communicate(timeout=60)
+    assert (upload.returncode, out.strip()) == (0, str(SIZE)), err
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_traffic_of_a_direct_session_survives(lab: Lab, agent: Agent, direction: Direction) -> None:
+    """The same without anything in between, for an upload and for a download."""
+    up = bring_up(lab, agent)
+    with lab.traffic(direction, HOST) as traffic:
+        traffic.wait(1)
+        lab.set_bandwidth(1, queue_bytes=QUEUE)
+        until_full(lab, direction)
+        away(lab)
+        up.assert_kept(proven=True, deadline_s=90, then=lambda: lab.set_bandwidth(None))
+        traffic.wait(1_000_000)

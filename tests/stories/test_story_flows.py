@@ -1,0 +1,111 @@
+"""What the kernel says of a connection in doubt: acknowledgements, queues, and that it moved to another address."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.stories.scenes import CAFE, HOME, OFFICE
+from tests.stories.teller import Story
+from trayagent.core.actions import Kill, TakeOver
+from trayagent.core.network import Touched
+
+FLICKER = Touched(links=frozenset({"wlan0"}))
+
+
+def _uploads(story: Story, seconds: float) -> None:
+    """Let acknowledgements of the user's own upload come for that long, 10 kB a quarter of a second."""
+    for _ in range(int(seconds * 4)):
+        story.acked["web"] = story.acked.get("web", 0) + 10_000
+        story.due["web"] = story.t + 1
+        story.after(0.25)
+
+
+def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story) -> None:
+    """The queue filled by an upload is longer than a new login takes: the old connection is not touched."""
+    story.connected(scene=HOME)
+    story.due["web"] = 62.0
+    story.ahead["web"] = 1_000_000
+    story.after(60).network(HOME, FLICKER)
+    story.after(0.6).established("web")
+    story.acked["web"] = 10_000
+    story.ready("web")
+    _uploads(story, 120)  # what was queued before the question is not through yet
+    assert not story.did(TakeOver)
+    assert not story.did(Kill)
+    story.answered("web")
+    assert story.shown("web") == "connected"
+
+
+def test_row_6_no_answer_long_after_the_queue_has_drained_is_death(story: Story) -> None:
+    """The next TCP on the way takes everything, and nothing comes back: the control that succeeded decides."""
+    story.connected(scene=HOME)
+    story.due["web"] = 62.0
+    story.after(60).network(HOME, FLICKER)
+    story.after(0.6).established("web")
+    story.acked["web"] = 10_000
+    story.ready("web")
+    _uploads(story, 55)
+    assert not story.did(TakeOver)
+    _uploads(story, 10)
+    assert story.did(TakeOver)
+
+
+def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story) -> None:
+    """The upload went on for a moment and is stuck again: the control's success ends the old one."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.2).established("web")
+    story.ahead["web"] = 1_000_000
+    story.acked["web"] = 10_000
+    story.due["web"] = 100.0
+    story.ready("web")
+    story.after(2)
+    assert story.did(TakeOver)
+
+
+def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story) -> None:
+    """The address is gone and the connection has another one: it is asked there, and no control is begun."""
+    story.connected(scene=HOME)
+    story.moved["web"] = replace(story.living("web"), local="10.20.0.7", local_port=4711)
+    story.after(60).network(CAFE)
+    story.after(0.05).answered("web")
+    story.after(5)
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 moved
+                web: row 5 probe
+            probe web pid=101
+                web: row 5 wait
+        60.050 probe of web answered
+                web: row 6 keep
+    """)
+    assert story.living("web").local == "10.20.0.7"
+
+
+def test_row_4_a_connection_between_two_addresses_gets_time_to_arrive(story: Story) -> None:
+    """The kernel shows no connection of a process that lives: the control may succeed first and ends nothing."""
+    story.connected(scene=HOME)
+    story.adrift.add("web")
+    story.after(60).network(CAFE)
+    story.after(0.3).established("web")
+    story.ready("web")
+    story.after(0.7)
+    assert not story.did(TakeOver)
+    story.adrift.clear()
+    story.moved["web"] = replace(story.living("web"), local="10.20.0.7", local_port=4711)
+    story.after(0.2).answered("web")
+    story.after(5)
+    assert not story.did(TakeOver)
+    assert story.shown("web") == "connected"
+
+
+def test_row_4_a_connection_that_arrives_nowhere_is_replaced(story: Story) -> None:
+    """It is between two addresses for good: the control that succeeded takes over after a few seconds."""
+    story.connected(scene=HOME)
+    story.adrift.add("web")
+    story.after(60).network(CAFE)
+    story.after(0.3).established("web")
+    story.ready("web")
+    story.after(4)
+    assert story.did(TakeOver)
