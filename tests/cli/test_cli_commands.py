@@ -115,7 +115,7 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
         {"at": "2026-01-01T08:00:00Z", "row": 5, "verdict": "probe", "evidence": "route=changed rtt_ms=41"},
         {"at": "2026-01-01T08:00:01Z", "row": 6, "verdict": "keep it", "evidence": {"probe": "answered"}},
     ]
-    asked = "its path changed: the old connection is asked whether it still works"
+    asked = "its network path changed: the old connection is probed"
     assert run("why", "web").stdout.splitlines() == [
         f"2026-01-01 08:00:00  {asked}  probe  route=changed rtt_ms=41",
         "2026-01-01 08:00:01  keep it  probe=answered",

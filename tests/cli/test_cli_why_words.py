@@ -83,18 +83,28 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
 @pytest.mark.parametrize(
     ("row", "verdict", "evidence", "said"),
     [
-        (4, "control", "local=192.0.2.1:5 address=gone gone_ms=0", "its address is gone: a new login begins"),
-        (9, "replace", "probe=silent silent_ms=200 rtt_ms=1 control=ready", "stays silent: proven cut off"),
-        (2, "offline", "route=none", "no way to it: nothing is sent"),
-        (0, "failed", "attempt=3 kind=auth positive=True retry=never", "refused the login: not tried again"),
+        (
+            4,
+            "control",
+            "local=192.0.2.1:5 address=gone gone_ms=0",
+            "its local address is gone: a new login starts",
+        ),
+        (
+            9,
+            "replace",
+            "probe=silent silent_ms=200 rtt_ms=1 control=ready",
+            "stays silent: the stale one was replaced",
+        ),
+        (2, "offline", "route=none", "there is no usable route: nothing is sent"),
+        (0, "failed", "attempt=3 kind=auth positive=True retry=never", "refused the login: no retry"),
         (
             0,
             "failed",
             "attempt=3 kind=auth positive=True retry=120.0s",
-            "the login failed: it is tried again",
+            "the login failed: the agent retries",
         ),
-        (5, "wait", "probe=silent silent_ms=0 rtt_ms=1", "its answer is waited for"),
-        (7, "wait", "probe=silent silent_ms=0 rtt_ms=1 control=running", "a new login is under way"),
+        (5, "wait", "probe=silent silent_ms=0 rtt_ms=1", "waiting for the answer"),
+        (7, "wait", "probe=silent silent_ms=0 rtt_ms=1 control=running", "a new login is running"),
     ],
 )
 def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:

@@ -18,12 +18,13 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "attach",
-        help="a terminal on a host that comes back by itself",
-        description="Opens a terminal in the host's tmux or screen session NAME, through the connection that "
-        "the agent looks after, and re-attaches it after every change of network until you leave it. "
-        "[hosts.HOST] session says what runs there: tmux, screen, a command, or a plain shell, which is opened "
-        "anew; with a NAME and nothing said, tmux. Meanwhile one line says what it waits for; "
-        "Ctrl-C or ~. leaves. Ends with ssh's status, 255 for its own failures; starts an agent if none runs.",
+        help="open a terminal that survives changes of network",
+        description="Opens a terminal in the host's tmux or screen session NAME through the agent's connection, and "
+        "attaches again after every change of network until you leave it. The key session in [hosts.HOST] says "
+        "what runs there: tmux, screen, a command or a plain shell. Commands and shells start again. With NAME and "
+        "without the key, tmux runs. While there is no connection, one line shows what attach waits for; "
+        "Ctrl-C or ~. leaves. The exit status is that of ssh, or 255 for a failure of attach itself. Starts an "
+        "agent if none is running.",
     )
     parser.add_argument("host", metavar="HOST")
     parser.add_argument("name", nargs="?", metavar="NAME", help="the session's name (main)")

@@ -36,9 +36,7 @@ BEGINNERS = {"attach", "login", "reconnect"}
 
 def add(commands: Any) -> None:
     """Add the command to the parser; it is for scripts, so the help does not name it."""
-    parser = commands.add_parser(
-        "complete", description="Prints what could stand at the place of the last word; for the shells."
-    )
+    parser = commands.add_parser("complete", description="Prints completions of the last word, for shells.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="what was typed after trayagent")
     parser.set_defaults(carry_out=complete)
 

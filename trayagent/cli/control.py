@@ -23,28 +23,30 @@ def add(commands: Any) -> None:
     again = commands.add_parser(
         "reconnect",
         help="connect again now",
-        description="Connects again now, and returns when connected or failed. "
+        description="Connects again now, and returns when the host is connected or the attempt failed. "
         "A living master is replaced only when the new one is ready, and kept if that fails.",
     )
-    again.add_argument("hosts", nargs="*", metavar="HOST", help="without any: the listed ones wanted up")
+    again.add_argument(
+        "hosts", nargs="*", metavar="HOST", help="default: the listed hosts that should be connected"
+    )
     again.set_defaults(carry_out=reconnect)
 
     down = commands.add_parser(
         "disconnect",
-        help="take hosts down and keep them down",
-        description="Takes hosts down and keeps them down until `reconnect`, across restarts too.",
+        help="disconnect hosts until reconnect",
+        description="Disconnects hosts. They stay disconnected until `reconnect`, even after a restart.",
     )
     down.add_argument("hosts", nargs="+", metavar="HOST")
     down.set_defaults(carry_out=disconnect)
 
     hold = commands.add_parser(
         "pause",
-        help="keep hands off",
-        description="Until `resume`, trayagent kills, connects and notifies nothing.",
+        help="end, connect and notify nothing for a while",
+        description="Until `resume`, the agent ends no master, connects nothing and notifies you of nothing.",
     )
     hold.add_argument("hosts", nargs="*", metavar="HOST", help=ALL)
     hold.add_argument(
-        "--for", dest="for_s", type=duration, metavar="TIME", help="resume by itself after 30m, 2h…"
+        "--for", dest="for_s", type=duration, metavar="TIME", help="resume automatically after 30m, 2h…"
     )
     hold.set_defaults(carry_out=pause)
 
@@ -53,7 +55,7 @@ def add(commands: Any) -> None:
     go_on.set_defaults(carry_out=resume)
 
     end = commands.add_parser(
-        "stop", help="stop the running agent", description="Stops the agent; the masters stay as they are."
+        "stop", help="stop the running agent", description="Stops the agent. The masters stay as they are."
     )
     end.set_defaults(carry_out=stop)
 

@@ -25,11 +25,11 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "doctor",
-        help="find out what does not work, and how to mend it",
-        description="Looks at everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
-        "the far side of living masters, tray, messages, VPNs, files. It changes nothing, logs in nowhere, and takes "
-        "less than 10 s. Needs no agent.",
-        epilog=f"{JSON_SHAPE}Exit status: 1 if something stops trayagent from working, else 0.",
+        help="report what does not work, and how to fix it",
+        description="Checks everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
+        "the servers of living masters, tray, messages, VPNs, files. It changes nothing, logs in nowhere, and takes "
+        "less than 10 s. It needs no agent.",
+        epilog=f"{JSON_SHAPE}Exit status: 1 if something stops the agent from working, else 0.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(

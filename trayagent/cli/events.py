@@ -1,4 +1,4 @@
-"""`events`: one line per event, as it happens, until interrupted."""
+"""`events`: one line per event, as it happens, until you interrupt it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "events",
-        help="what happens, as it happens",
+        help="print events as they happen",
         description="Prints one line per event, as it happens, until interrupted.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")

@@ -27,10 +27,10 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "history",
-        help="outages and recoveries",
-        description="Prints outages and recoveries with their durations. Needs no agent.",
+        help="list outages and recoveries",
+        description="Lists outages and recoveries with their durations. It needs no agent.",
     )
-    parser.add_argument("host", nargs="?", metavar="HOST", help="without it: all hosts")
+    parser.add_argument("host", nargs="?", metavar="HOST", help="default: all hosts")
     parser.add_argument(
         "--since",
         dest="since_s",
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
-    form.add_argument("--html", metavar="FILE", help="write one page with charts, whole by itself")
+    form.add_argument("--html", metavar="FILE", help="write one self-contained page with charts")
     parser.set_defaults(carry_out=history)
 
 

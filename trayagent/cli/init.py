@@ -25,12 +25,14 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
         help="write a first configuration",
-        description="Looks at ~/.ssh/config, running masters, autossh, systemd units, LaunchAgents, crontabs and "
-        "shell aliases, proposes which hosts to keep connected and with which forwards, asks, and writes the "
-        "configuration. An existing one stays as it is; nothing else is changed.",
+        description="Reads ~/.ssh/config, running masters, autossh, systemd units, LaunchAgents, crontabs and "
+        "shell aliases. It proposes which hosts to keep connected and with which forwards, asks you, and writes the "
+        "configuration. It never overwrites an existing one and changes nothing else.",
     )
-    parser.add_argument("--yes", action="store_true", help="take the proposal without asking")
-    parser.add_argument("--print", dest="only_show", action="store_true", help="show it and write nothing")
+    parser.add_argument("--yes", action="store_true", help="accept the proposal without asking")
+    parser.add_argument(
+        "--print", dest="only_show", action="store_true", help="print the configuration and write nothing"
+    )
     parser.set_defaults(carry_out=init)
 
 

@@ -16,17 +16,17 @@ def add(commands: Any) -> None:
     """Add the commands to the parser."""
     on = commands.add_parser(
         "install",
-        help="start at login",
-        description="Lets the agent start at each login: by a systemd user unit, where there is none by "
-        "the desktop's autostart folder, on macOS by a LaunchAgent. It may be repeated.",
+        help="start the agent at login",
+        description="Starts the agent at each login: by a systemd user unit, without a user manager by an entry in "
+        "the desktop's autostart directory, on macOS by a LaunchAgent. You can repeat it.",
     )
     on.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help="let it read this configuration file"
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="the agent reads this configuration file"
     )
     on.set_defaults(carry_out=install)
     off = commands.add_parser(
         "uninstall",
-        help="start at login no longer",
+        help="no longer start the agent at login",
         description="Removes what `install` wrote. A running agent goes on, and so do the masters.",
     )
     off.set_defaults(carry_out=uninstall)

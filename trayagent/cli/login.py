@@ -13,10 +13,11 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "login",
-        help="log in with you at the terminal",
-        description="Connects a host that asks for a password, a code, a passphrase or a new host key. ssh asks here; "
-        "nothing of it is read or stored. The connection stays when this terminal is closed, and the agent "
-        "looks after it; it starts an agent if none runs. After a change of network the host waits for you again.",
+        help="log in to a host at the terminal",
+        description="Connects a host that asks for a password, a code, a passphrase or a new host key. ssh asks you "
+        "in this terminal; trayagent neither reads nor stores what you type. The agent keeps the connection when "
+        "you close the terminal. After a change of network the host waits for you again. Starts an agent if none "
+        "is running.",
     )
     parser.add_argument("host", metavar="HOST", help="any name that ssh understands")
     parser.set_defaults(carry_out=login)

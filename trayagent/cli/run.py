@@ -15,11 +15,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run the agent in the foreground",
-        description="Runs the agent until it is stopped. "
-        "It leaves the masters running; the next start adopts them.",
+        description="Runs the agent until you stop it. The masters stay, and the next start adopts them.",
     )
     parser.add_argument("--no-tray", action="store_true", help="show no tray icon, even with a display")
-    parser.add_argument("-v", "--verbose", action="store_true", help="in a terminal, print the whole log")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the whole log in a terminal")
     parser.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="read this configuration file"
     )

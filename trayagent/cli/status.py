@@ -17,21 +17,21 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "status",
-        help="what is connected",
-        description="Shows the network, the hosts, their forwards and what is wrong with them.",
+        help="show what is connected",
+        description="Shows the network, the hosts, their forwards and what is wrong.",
         epilog="For node_exporter's textfile collector: "
         "trayagent status --prometheus > DIR/trayagent.tmp; mv DIR/trayagent.tmp DIR/trayagent.prom",
     )
-    parser.add_argument("hosts", nargs="*", metavar="HOST", help="without any: all hosts")
+    parser.add_argument("hosts", nargs="*", metavar="HOST", help="default: all hosts")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object (with --watch: one per line)")
     form.add_argument(
         "--prometheus",
         action="store_true",
-        help="OpenMetrics text, also with no agent: trayagent_up is 0 then, and the exit status 3",
+        help="OpenMetrics text; without an agent, trayagent_up is 0 and the exit status 3",
     )
     parser.add_argument(
-        "--watch", action="store_true", help="show it again at each change, until interrupted"
+        "--watch", action="store_true", help="show it again at each change, until you interrupt it"
     )
     parser.set_defaults(carry_out=status)
 

@@ -16,9 +16,9 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "why",
-        help="the last decisions about a host",
-        description="Prints the last decisions about a host, oldest first, each in a sentence "
-        "and with its evidence, in the words of the log.",
+        help="explain the last decisions about a host",
+        description="Prints the last decisions about a host, oldest first. Each has a sentence and its evidence, "
+        "in the words of the log.",
     )
     parser.add_argument("host", metavar="HOST")
     parser.set_defaults(carry_out=why)
