@@ -12,13 +12,12 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core import events as e
 from trayagent.core.actions import Dial
-from trayagent.core.attempts import due_at
 from trayagent.core.failure import FailureKind
 from trayagent.core.forward_spec import parse
 from trayagent.core.hosts import ForwardState, Retry
 from trayagent.core.problems import CODES, Code, Problem
 from trayagent.core.shown import shown_state
-from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW, UNAUTHENTICATED_IN_ALL
+from trayagent.core.timing import LOGINS_PER_WINDOW, LOGINS_WINDOW_S, UNAUTHENTICATED_IN_ALL
 from trayagent.core.view import AgentFacts, view
 
 STATES: dict[Code, str] = {
@@ -235,32 +234,34 @@ def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
         story.network(NOTHING)
     elif state == "connected":
         story.found("web")
-        for _ in range(ATTEMPTS_PER_WINDOW):
-            story.post(e.UserReconnect(story.t, ("web",)))
-            story.fails("web", "refused")
-    due = due_at(story.host("web"), story.state.servers, story.t)
+        story.post(e.UserReconnect(story.t, ("web",)))
+        story.fails("web", "refused")
+    due = story.host("web").retry.at
     assert due is not None
     assert due > story.t
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == (state, None)
 
 
-def test_a_full_measure_of_attempts_is_waited_for_and_says_until_when(story: Story) -> None:
-    """Nothing has failed, but the server was asked as often as it may be: `waiting`, and no time that passes first."""
+def test_a_host_that_logged_in_too_often_waits_and_says_until_when(story: Story) -> None:
+    """Its connections end right after each login: twenty in five minutes, then `waiting`, with reason and time."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
     story.started()
-    for _ in range(ATTEMPTS_PER_WINDOW):
+    for _ in range(LOGINS_PER_WINDOW):
         story.reconnected()
         story.after(1)
         story.ended("web")
     host = shown(story)["hosts"][0]
-    assert (host["state"], host["problem"]) == ("waiting", None)
+    assert (host["state"], host["problem"]["code"]) == ("waiting", "rate-limited")
     story.forget()
-    story.after(ATTEMPT_WINDOW_S)
+    due = story.host("web").logins[0] + LOGINS_WINDOW_S
+    assert host["next_retry"] == f"wall {due:.0f}"
+    story.after(due - story.t - 0.1)
+    assert not story.did(Dial)
+    story.after(0.2)
     assert story.did(Dial)
-    assert host["next_retry"] == f"wall {story.host('web').dialled[-1]:.0f}"
 
 
 def test_a_learned_vpn_is_shown_under_its_interface(story: Story) -> None:

@@ -103,6 +103,10 @@ class Hands:
             if agent == self._world.agent:
                 self._world.post(event)
 
+        def established() -> None:
+            self._world.rules.established(number)
+            mine(e.AttemptEstablished(0, action.name, number))
+
         def ready(connection: Connection) -> None:
             self._attempts.pop(number, None)
             if agent != self._world.agent:
@@ -127,7 +131,7 @@ class Hands:
         self._attempts[number] = Handshake(
             self._world.clock, self._world.net, self._world.machines, peer,
             bare=bare, through=through,
-            established=lambda: mine(e.AttemptEstablished(0, action.name, number)),
+            established=established,
             ready=ready, failed=failed, expects=getattr(self._world.machines, role.machine),
         )  # fmt: skip
 

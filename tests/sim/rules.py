@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tests.sim.world import Living, World
 
 REFUSED_IN_TEN_MINUTES = 2
-ATTEMPTS_PER_MINUTE = 6
+FAILED_PER_MINUTE = 6  # or as many as the server has hosts, where that is more
+UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host
+AT_ONCE = 6
 SOON_S = 3.0
 
 
@@ -30,8 +32,12 @@ class Tried:
     by_user: bool
     source: str | None
     place: str | None = None
+    network: str = ""
+    seen: bool = False
     succeeded: bool = False
     over: bool = False
+    failed_at: float | None = None
+    cut_at: float | None = None
 
 
 @dataclass
@@ -56,6 +62,9 @@ class Rules:
         match action:
             case a.Dial() | a.DialBare() | a.TryKeys():
                 self._dial(action)
+            case a.Abort():
+                tried = self.tried[action.attempt]
+                tried.cut_at, tried.over = self.world.clock.now, True
             case a.SendProbe():
                 self._hands_off(action.name, "probed")
                 self._may_be_tried(action.name, "probe")
@@ -121,7 +130,8 @@ class Rules:
         flow = world.net.way(role.peer)
         source = flow.local if flow is not None else None
         place = self._here(flow) if flow is not None and flow.segment != TUN else None
-        self.tried[action.attempt] = Tried(name, role.hostname, now, by_user, source, place)
+        network = self._here(flow) if flow is not None else ""
+        self.tried[action.attempt] = Tried(name, role.hostname, now, by_user, source, place, network)
         if by_user:
             self.wished_down.discard(name)
             return
@@ -138,22 +148,35 @@ class Rules:
             assert name not in self.disconnected, self._says(
                 name, "started although the user disconnected it"
             )
-        self._not_too_often(name, role.hostname)
+        self._not_too_often(name, role.hostname, network)
 
-    def _not_too_often(self, name: str, server: str) -> None:
+    def _not_too_often(self, name: str, server: str, network: str) -> None:
+        """Check what the server has seen of us from here, the user's own word aside."""
         now = self.world.clock.now
-        recent = [
-            t for t in self.tried.values() if t.server == server and now - t.began < 60 and not t.succeeded
-        ]
-        quiet = [t for t in recent if not t.by_user]
-        assert len(quiet) <= ATTEMPTS_PER_MINUTE, self._says(
-            name, f"{len(quiet)} attempts on {server} in a minute"
+        hosts = sum(role.hostname == server for role in self.world.roles.values())
+        ours = [t for t in self.tried.values() if t.server == server and not t.by_user]
+        running = [t for t in ours if not t.over]
+        assert len(running) <= AT_ONCE, self._says(name, f"{len(running)} attempts at once on {server}")
+        from_here = [t for t in ours if t.network == network and t.seen]
+        failed = [t for t in from_here if t.failed_at is not None and now - t.failed_at < 60]
+        assert len(failed) <= max(FAILED_PER_MINUTE, hosts), self._says(
+            name, f"{len(failed)} failures on {server} in a minute"
         )
+        unfinished = [t for t in from_here if t.cut_at is not None and now - t.cut_at < 30]
+        assert len(unfinished) <= max(UNFINISHED_IN_HALF_A_MINUTE, 2 * hosts), self._says(
+            name, f"{len(unfinished)} unfinished connections on {server} in half a minute"
+        )
+
+    def established(self, number: int) -> None:
+        """A server has seen an attempt."""
+        if number in self.tried:
+            self.tried[number].seen = True
 
     def failed(self, name: str, number: int, kind: FailureKind) -> None:
         """An attempt failed."""
         tried = self.tried[number]
         tried.over, tried.succeeded = True, False
+        tried.failed_at = self.world.clock.now
         if tried.place is not None and not tried.by_user and name in self.needs_tunnel:
             self.failed_without_vpn.add((name, tried.place))
         if kind != "auth" or tried.by_user:

@@ -63,20 +63,22 @@ def test_a_new_place_re_arms_a_back_off(story: Story) -> None:
 
 
 def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story) -> None:
-    """Sixty changes of place in half a minute: two logins for them, the second one late but not lost."""
+    """Sixty changes between two places in half a minute: the server sees one attempt for each, and a back-off."""
     begun(story)
     for _ in range(6):
         story.fails("web", "timed-out")
         story.after(300)
     story.fails("web", "timed-out")
-    before = dialled(story)
+    seen = 0
     for _ in range(30):
         for place in (CAFE, HOME):
             story.network(place)
             if story.host("web").attempt is not None:
+                story.established("web")
                 story.fails("web", "timed-out")
+                seen += 1
             story.after(0.5)
-    assert dialled(story) - before <= 5
+    assert seen <= 7
 
 
 def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> None:
@@ -219,8 +221,8 @@ def test_a_server_that_is_booting_up_is_asked_in_twenty_seconds(story: Story) ->
     """)
 
 
-def test_at_most_six_attempts_on_a_server_in_a_minute(story: Story) -> None:
-    """Ten aliases of one machine that refuses all of them, for ten minutes."""
+def test_as_many_attempts_on_a_server_in_a_minute_as_it_has_hosts(story: Story) -> None:
+    """Ten aliases of one machine that refuses all of them, for ten minutes; six for a machine with fewer."""
     names = [f"h{n}" for n in range(10)]
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(names, ALWAYS))
@@ -237,7 +239,7 @@ def test_at_most_six_attempts_on_a_server_in_a_minute(story: Story) -> None:
                 story.fails(name, "refused")
         story.after(0.5)
     worst = max(sum(1 for t in begun_at if at <= t < at + 60) for at in begun_at)
-    assert worst <= 6
+    assert worst <= 10
 
 
 def test_the_jump_host_goes_first(story: Story) -> None:
@@ -495,17 +497,19 @@ def test_the_users_own_word_goes_anywhere(story: Story) -> None:
 
 
 def test_another_machines_key_is_asked_again_at_the_next_place(story: Story) -> None:
-    """Not here, but perhaps there; and a limit that bites makes it late, not never."""
+    """Not here, but perhaps there; the same place again within half a minute is late, not never."""
     story.connected("nas", scene=HOME, server=NAS)
     story.after(60).network(CAFE)
     story.after(0.3).fails("nas", "host-key-changed")
     story.after(1).network(CAFE_2)
     story.after(0.3).fails("nas", "host-key-changed")
     story.after(1).network(CAFE)
+    story.after(0.3).fails("nas", "host-key-changed")
+    story.after(1).network(CAFE_2)
     story.after(0.3)
-    assert dialled(story, "nas") == 2
-    story.after(60)
     assert dialled(story, "nas") == 3
+    story.after(60)
+    assert dialled(story, "nas") == 4
 
 
 def test_a_strangers_private_server_is_not_knocked_at_in_a_cafe(story: Story) -> None:

@@ -269,6 +269,8 @@ def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> 
         story.connected(name)
     story.after(60).network(HOME + OFFICE)
     story.after(0.3)
+    for name in ("web", *"bcdef"):
+        story.established(name)
     story.forget()
     for name in ("web", *"bcdef"):
         story.answered(name)

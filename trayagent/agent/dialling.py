@@ -157,9 +157,8 @@ class Dialling:
             return True
 
         try:
-            asked = established if action.purpose == "control" else None
             launched = await self._launching.launch(
-                Start(host.name, resolved, fresh, starting, action.background, environment, asked)
+                Start(host.name, resolved, fresh, starting, action.background, environment, established)
             )
         except WantsBrowserError as wants:
             raise FailedError(wants_browser(host.name)) from wants

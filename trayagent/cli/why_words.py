@@ -27,6 +27,8 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("jump=",), "waiting for its jump host"),
     ("wait", None, ("carrier=",), "waiting for the verdict on the connection that carries it"),
     ("wait", None, ("busy=",), "waiting for its turn: enough logins to this server are running or were made"),
+    ("wait", None, ("logins=",), "waiting: it was logged in to again and again in a few minutes"),
+    ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
     ("wait", None, ("person_asked_for=",), "waiting for your login to another host"),
     ("wait", None, ("control=running",), "a new login is running; the old connection is kept"),
     ("wait", None, ("control=impossible",), "no new login can prove anything here: the old connection is kept"),
@@ -74,6 +76,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("resolve-failed", None, (), "ssh -G failed: the host cannot be connected yet"),
     ("sign-in-needed", None, (), "only you can log in: nothing is tried until you do"),
     ("re-arm", None, ("credentials=",), "a key, the ssh-agent or known_hosts changed: a retry is allowed"),
+    ("re-arm", None, ("answered=",), "its server let another host in: the agent retries at once"),
     ("re-arm", None, (), "the obstacle on this machine is gone: the agent retries"),
     # Beside a connection that works.
     ("try-keys", None, (), "a key changed: a login beside the connection checks whether it works"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Resolve
-from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure, wanted
+from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import waits_for_person
 from trayagent.core.shown import NEEDS_USER, STATE_OF
 from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
+from trayagent.core.wishes import wanted
 
 
 def step(turn: Turn, host: Host, way: Gate) -> Step:

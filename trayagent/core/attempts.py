@@ -5,28 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
-from trayagent.core.gate import Gate, gate, through_tunnel
+from trayagent.core.failure import Failure
+from trayagent.core.gate import Gate, through_tunnel
 from trayagent.core.hosts import Attempt, Host, Purpose
-from trayagent.core.jumps import last_jump
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
-from trayagent.core.retry import REFUSED_KINDS
-from trayagent.core.servers import Servers, ended, free_at, may_abort, started
-from trayagent.core.timing import ATTEMPT_WINDOW_S, ATTEMPTS_PER_WINDOW
+from trayagent.core.retry import REFUSED_KINDS, server_saw
+from trayagent.core.servers import dropped, ended, may_abort, started, visit_of
 from trayagent.core.turn import Turn
+from trayagent.core.waits import before_login, network_of
+from trayagent.core.wishes import wanted
 
 Step = tuple[bool, float | None]
 """What a step leaves: whether facts changed so that another may follow, and when to look again."""
-
-
-def wanted(host: Host) -> bool:
-    """Report whether a host without a master is to get one."""
-    if host.by_user:
-        return True
-    if host.held or host.stranger or host.wish.connect == "never":
-        return False
-    return host.wish.connect == "always" or host.lost
 
 
 def needs_bare_control(host: Host) -> bool:
@@ -36,18 +28,14 @@ def needs_bare_control(host: Host) -> bool:
 
 
 def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
-    """Start an attempt, if jump host, server and the host's own count allow one more now."""
+    """Start an attempt, if nothing must be waited for."""
     now = turn.now
     if host.attempt is not None:  # an unwanted one that is being left to finish
         return False, None
-    jump = _jump_in_doubt(turn, host)
-    if jump is not None:
-        turn.because(host.name, row, "wait", f"{evidence} jump={jump}")
-        return False, None
-    at = now if purpose == "user" else _allowed_at(host, turn.state.servers, now)
-    if at is None or at > now:
-        turn.because(host.name, row, "wait", f"{evidence} server={host.server} busy=yes")
-        return False, at
+    wait = before_login(host, turn.state, way, now, by_user=purpose == "user")
+    if wait is not None:
+        turn.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
+        return False, wait.at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has not answered yet
@@ -70,10 +58,9 @@ def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:
     """Put the attempt on its way from here, and count it."""
     place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
     attempt = replace(attempt, place=place, source=source)
-    servers = started(turn.state.servers, host.server, attempt.id)
+    servers = started(turn.state.servers, host.server, attempt.id, network_of(way), turn.now)
     turn.change(next_attempt=turn.state.next_attempt + 1, servers=servers)
-    recent = tuple(t for t in host.dialled if turn.now - t < ATTEMPT_WINDOW_S)
-    turn.put(host, attempt=attempt, dialled=(*recent, turn.now), asked=False)
+    turn.put(host, attempt=attempt, asked=False)
     return attempt
 
 
@@ -127,36 +114,6 @@ def _superseded(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> bool:
     return through_tunnel(way.way, turn.state) and attempt.place.egress != way.way.interface
 
 
-def due_at(host: Host, servers: Servers, now: float) -> float | None:
-    """Return when the next attempt of its own may begin, by its retry and by all limits.
-
-    At most `now`: at once. None: when another attempt has ended.
-    """
-    allowed = _allowed_at(host, servers, now)
-    return allowed if allowed is None or host.retry.at is None else max(allowed, host.retry.at)
-
-
-def _allowed_at(host: Host, servers: Servers, now: float) -> float | None:
-    at = free_at(servers, host.server, now)
-    recent = [t for t in host.dialled if now - t < ATTEMPT_WINDOW_S]
-    if at is not None and len(recent) >= ATTEMPTS_PER_WINDOW:
-        at = max(at, recent[-ATTEMPTS_PER_WINDOW] + ATTEMPT_WINDOW_S)
-    return at
-
-
-def _jump_in_doubt(turn: Turn, host: Host) -> str | None:
-    """Return the jump host that must be judged or connected first, or None."""
-    other = last_jump(turn.state.hosts, host)
-    if other is None or turn.state.paused(other, turn.now) or other.wish.connect == "never":
-        return None
-    if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
-        return other.name
-    first = other.master is None and other.retry.kind is None and other.resolved is not None
-    if first and wanted(other) and not waits_for_person(other) and gate(other, turn.state).open:
-        return other.name
-    return None
-
-
 def give_up_attempt(turn: Turn, host: Host) -> Host:
     """End a host's attempt politely, or let it finish where one more cut handshake would be punished."""
     attempt = host.attempt
@@ -167,11 +124,24 @@ def give_up_attempt(turn: Turn, host: Host) -> Host:
     elif attempt.refused is None and attempt.positive_at is None:
         # Where its own address is gone the server sees no difference.
         cut = attempt.source is not None and not turn.state.network.has_address(attempt.source)
-        if not cut and not may_abort(turn.state.servers, host.server, turn.now):
+        if not cut and not may_abort(turn.state.servers, attempt.id, turn.now):
             return turn.put(host, attempt=replace(attempt, unwanted=True))
         turn.do(Abort(host.name, attempt.id))
-        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, success=False, aborted=not cut))
+        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, "cut"))
     return turn.put(host, attempt=None)
+
+
+def count_failure(turn: Turn, number: int, failure: Failure, jitter: float) -> None:
+    """Count a failed attempt against its server's budget; one that no server saw spends nothing."""
+    found = visit_of(turn.state.servers, number)
+    if found is None:
+        return
+    key, visit = found
+    seen = server_saw(failure, established=visit.seen)
+    servers = ended(turn.state.servers, number, turn.now, "failed" if seen else "unseen")
+    if failure.kind == "dropped":
+        servers = dropped(servers, key, visit.network, turn.now, jitter)
+    turn.change(servers=servers)
 
 
 def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: str) -> Step:

@@ -184,7 +184,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history."""
+    """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history.
+
+    `seen`: the last failure came as far as a server. `rearmed`: when and where the network changed its mind.
+    """
 
     at: float | None = NEVER
     kind: FailureKind | None = None
@@ -192,7 +195,8 @@ class Retry:
     failed_at: float = NEVER
     place: Place | None = None
     source: str | None = None
-    rearmed: tuple[float, ...] = ()
+    seen: bool = True
+    rearmed: tuple[tuple[float, Place | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +264,8 @@ class Host:
     worked_at: float = NEVER  # the login, last
     login: LoginKind = "quiet"  # how that went
     vanished_at: float = NEVER  # the server closed or was unreachable, last
-    refused: tuple[float, ...] = ()  # logins, the last few
-    dialled: tuple[float, ...] = ()
+    refused: tuple[float, ...] = ()  # logins that were refused, the last few
+    logins: tuple[float, ...] = ()  # that succeeded, the last few
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0
     forwards_at: float | None = None  # a failed forward is asked again

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Discard, Kill, Remember
-from trayagent.core.attempts import tell_connect_failed, tell_failure
+from trayagent.core.attempts import count_failure, tell_connect_failed, tell_failure
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -20,15 +20,24 @@ from trayagent.core.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind
 from trayagent.core.logins import waits_for_person
 from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
-from trayagent.core.retry import CREDENTIAL_KINDS, LOCAL_KINDS, REFUSED_KINDS, VANISHED_KINDS, with_failure
-from trayagent.core.servers import dropped, ended, server_of
+from trayagent.core.retry import (
+    AWAY_KINDS,
+    CREDENTIAL_KINDS,
+    LOCAL_KINDS,
+    REFUSED_KINDS,
+    VANISHED_KINDS,
+    with_failure,
+)
+from trayagent.core.servers import ended, established
 from trayagent.core.texts import not_here, person_needed, proxy_failed
+from trayagent.core.timing import LOGINS_WINDOW_S
 from trayagent.core.trials import answered_by
 from trayagent.core.turn import Turn
 
 
 def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
-    """Row 3: the TCP connection of the control stands, so the way carries packets."""
+    """Row 3: the TCP connection of the control stands, so the way carries packets; the server has seen it."""
+    turn.change(servers=established(turn.state.servers, event.attempt))
     host, attempt = _find(turn, event.name, event.attempt)
     if host is not None and attempt is not None:
         turn.put(host, attempt=replace(attempt, established_at=turn.now))
@@ -36,7 +45,7 @@ def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
 
 def attempt_ready(turn: Turn, event: AttemptReady) -> None:
     """The control is positive; a new master stands by, unless it was a bare one."""
-    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, success=True))
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, "through"))
     host, attempt = _find(turn, event.name, event.attempt)
     if host is None or attempt is None:
         if event.master is not None:
@@ -48,12 +57,26 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
         turn.put(host, attempt=None)
         return
     now = turn.now
-    established = attempt.established_at if attempt.established_at is not None else now
-    attempt = replace(attempt, established_at=established, positive_at=now, ready=event.master)
+    since = attempt.established_at if attempt.established_at is not None else now
+    attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
     if event.master is None:
         turn.put(host, attempt=attempt)
-    else:
-        turn.put(host, attempt=attempt, worked_at=now, login=_login_of(host, attempt, event.login))
+        return
+    logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
+    login = _login_of(host, attempt, event.login)
+    host = turn.put(host, attempt=attempt, worked_at=now, login=login, logins=logins)
+    _release(turn, host)
+
+
+def _release(turn: Turn, host: Host) -> None:
+    """Let those go on at once that wait because this host's server was away: it is there."""
+    for name in turn.names:
+        other = turn.get(name)
+        if other is None or other.name == host.name or other.server != host.server:
+            continue
+        if other.retry.kind in AWAY_KINDS and other.retry.at is not None and other.retry.at > turn.now:
+            turn.put(other, retry=replace(other.retry, at=turn.now))
+            turn.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 
 
 def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
@@ -66,10 +89,7 @@ def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     """Row 10, or row 9 where the right server answered and let nobody in."""
     now, failure = turn.now, event.failure
-    key = server_of(turn.state.servers, event.attempt)
-    turn.change(servers=ended(turn.state.servers, event.attempt, now, success=False))
-    if failure.kind == "dropped" and key is not None:
-        turn.change(servers=dropped(turn.state.servers, key, now, event.jitter))
+    count_failure(turn, event.attempt, failure, event.jitter)
     host, attempt = _find(turn, event.name, event.attempt)
     if host is None or attempt is None:
         return
@@ -126,7 +146,7 @@ def _bypassed_vpn(turn: Turn, host: Host, attempt: Attempt) -> bool:
 
 def login_given_up(turn: Turn, event: LoginGivenUp) -> None:
     """Nothing is known but that nobody logged in."""
-    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, success=False))
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, "cut"))
     host, attempt = _find(turn, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.at_prompt:
         _as_before(turn, host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Remember, Resolve
-from trayagent.core.attempts import give_up_attempt, tell_connect_failed, tell_given_up, wanted
+from trayagent.core.attempts import give_up_attempt, tell_connect_failed, tell_given_up
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
 from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
 from trayagent.core.failure import FailureKind
@@ -26,9 +26,10 @@ from trayagent.core.retry import (
 from trayagent.core.shown import NEEDS_USER, STATE_OF
 from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
+from trayagent.core.wishes import wanted
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
-_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"dropped", "booting", "auth"})
+_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
 
 
 def network_read(turn: Turn, event: NetworkRead) -> None:
@@ -105,9 +106,9 @@ def _rearm_where_moved(turn: Turn, host: Host) -> None:
     elsewhere = host.retry.at is None and once
     if (_waits(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
         at = refusable_at(host, turn.now) if host.retry.kind == "proxy-login" else turn.now
-        host = turn.put(host, retry=rearmed(host.retry, at))
+        host = turn.put(host, retry=rearmed(host.retry, at, way.place))
     if _waits(host.knock, turn.now) and _moved(host.knock, way):
-        host = turn.put(host, knock=rearmed(host.knock, turn.now))
+        host = turn.put(host, knock=rearmed(host.knock, turn.now, way.place))
     if _moved(host.retry, way):
         forget_failure(turn, host)
 
@@ -138,10 +139,12 @@ def woke(turn: Turn, event: Woke) -> None:
             continue
         if host.master is not None:
             host = turn.put(host, wary_at=now)
+        way = way_for(host, turn.state.network)
+        place = way.place if way is not None else None
         if _waits(host.retry, now):
-            host = turn.put(host, retry=rearmed(host.retry, now))
+            host = turn.put(host, retry=rearmed(host.retry, now, place))
         if _waits(host.knock, now):
-            turn.put(host, knock=rearmed(host.knock, now))
+            turn.put(host, knock=rearmed(host.knock, now, place))
 
 
 def configured(turn: Turn, event: Configured) -> None:
@@ -272,7 +275,7 @@ def _after_answer(turn: Turn, host: Host) -> Retry:
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=turn.now)
     # Where the answers depend on the place, a flapping network changes them too.
-    return rearmed(retry, turn.now) if _waits(retry, turn.now) else retry
+    return rearmed(retry, turn.now, retry.place) if _waits(retry, turn.now) else retry
 
 
 def resolve_failed(turn: Turn, event: ResolveFailed) -> None:

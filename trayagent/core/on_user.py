@@ -76,7 +76,7 @@ def _without_attempt(turn: Turn, host: Host) -> Host:
     if host.attempt is None:
         return host
     turn.do(Abort(host.name, host.attempt.id))
-    turn.change(servers=ended(turn.state.servers, host.attempt.id, turn.now, success=False, aborted=True))
+    turn.change(servers=ended(turn.state.servers, host.attempt.id, turn.now, "cut"))
     return turn.put(host, attempt=None)
 
 

@@ -30,6 +30,7 @@ Code = Literal[
     "config-error",
     "vpn-down",
     "vpn-needs-sign-in",
+    "rate-limited",
     "unknown",
 ]
 CODES: tuple[Code, ...] = get_args(Code)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.backoff import doubling
 from trayagent.core.failure import Failure, FailureKind
-from trayagent.core.hosts import NEVER, Attempt, Host, Retry
+from trayagent.core.hosts import NEVER, Attempt, Host, Place, Retry
 from trayagent.core.logins import foreign_proxy
 from trayagent.core.timing import (
     BOOTING_S,
@@ -36,6 +36,15 @@ LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _REFUSALS_KEPT = 8
 # The server itself, or the way to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
+# The world is down: time heals it, or a server that answers somebody else.
+AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind]({"dropped", "dns", "jump", "proxy-command", "unknown"})
+# No server saw these, unless a connection was established before.
+_UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
+
+
+def server_saw(failure: Failure, *, established: bool) -> bool:
+    """Report whether a failed attempt came as far as a server: no name or no answer to a SYN bothers nobody."""
+    return established or failure.positive or failure.kind not in _UNSEEN_KINDS
 
 
 def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
@@ -53,9 +62,16 @@ def after_success(retry: Retry, now: float) -> Retry:
     return replace(retry, at=now, kind=None, count=0)
 
 
-def rearmed(retry: Retry, now: float) -> Retry:
-    """Return the retry made due at once; a little later where that was done too often (a flapping network)."""
-    recent = tuple(t for t in retry.rearmed if now - t < HOUR_S)
+def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
+    """Return the retry made due at once; a little later where that was done too often at this place.
+
+    A flapping network is no reason to bother a server again and again. Where no server saw the failure,
+    nobody was bothered.
+    """
+    if not retry.seen:
+        return replace(retry, at=now, count=0)
+    past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
+    recent = [t for t, where in past if where == place]
     if len(recent) >= REARM_PER_HOUR:
         # Its own back-off brings it back; what has none (another machine's key) must not wait for an event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
@@ -63,7 +79,7 @@ def rearmed(retry: Retry, now: float) -> Retry:
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
     if retry.at is not None and retry.at <= at:
         return retry
-    return replace(retry, at=at, count=0, rearmed=(*recent, at))
+    return replace(retry, at=at, count=0, rearmed=(*past, (at, place)))
 
 
 def with_new_credentials(host: Host, now: float) -> Retry:
@@ -126,4 +142,5 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         failed_at=now,
         place=attempt.place,
         source=attempt.source,
+        seen=server_saw(failure, established=attempt.established_at is not None),
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from trayagent.core import absent, living
 from trayagent.core.actions import LookAt
-from trayagent.core.attempts import Step, give_up_attempt, wanted
+from trayagent.core.attempts import Step, give_up_attempt
 from trayagent.core.gate import Gate, gate
 from trayagent.core.hosts import Host
 from trayagent.core.turn import Turn
+from trayagent.core.wishes import wanted
 
 _ROUNDS = 8  # no chain of verdicts without an event in between is longer than three
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from trayagent.core.attempts import due_at, wanted
 from trayagent.core.gate import gate
 from trayagent.core.hosts import Host
 from trayagent.core.logins import waits_for_person
 from trayagent.core.problems import Code, Problem
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.state import State
-from trayagent.core.texts import gate_problem, person_needed, refused_next_time
+from trayagent.core.texts import gate_problem, person_needed, refused_next_time, wait_problem
+from trayagent.core.verdict import judge
+from trayagent.core.waits import Wait, before_login
+from trayagent.core.wishes import wanted
 
 Shown = Literal[
     "connected",
@@ -55,7 +57,7 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
     if state.paused(host, now):
         return "paused"
     if host.master is not None:
-        return _with_master(host, state)
+        return _with_master(host, state, now)
     if host.attempt is not None and not host.attempt.unwanted:
         return "connecting"
     if not wanted(host):
@@ -85,7 +87,35 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     stuck = host.master is None and (waits or told)  # no network brings it back by itself
     if not shut.open and not (stuck and shut.code == "unreachable"):
         return gate_problem(host, shut)
-    return person_needed(host) if waits and not told else host.problem
+    if (waits and not told) or host.problem is not None:
+        return person_needed(host) if waits and not told else host.problem
+    delayed = delay(host, state, now)
+    return wait_problem(host, delayed.wait) if delayed is not None and delayed.wait is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A login that is wanted and not made yet: until when (None where no clock tells), and what it waits for."""
+
+    at: float | None
+    wait: Wait | None = None
+
+
+def delay(host: Host, state: State, now: float) -> Delay | None:
+    """Return what the next login of a host waits for, None where none is due or nothing holds it up."""
+    way = gate(host, state, by_user=host.by_user)
+    if not way.open or state.paused(host, now):
+        return None
+    if host.master is not None:
+        verdict = judge(host, state, way, now)
+        return Delay(verdict.look_at, verdict.wait) if verdict.do == "wait" and verdict.queued else None
+    under_way = host.attempt is not None and not host.attempt.unwanted
+    if under_way or not wanted(host) or waits_for_person(host) or host.retry.at is None:
+        return None
+    wait = before_login(host, state, way, now, by_user=host.by_user)
+    if wait is not None:
+        return Delay(None if wait.at is None else max(wait.at, host.retry.at), wait)
+    return Delay(host.retry.at) if host.retry.at > now else None
 
 
 def way_problem(host: Host, state: State) -> Problem | None:
@@ -96,7 +126,7 @@ def way_problem(host: Host, state: State) -> Problem | None:
     return replace(gate_problem(host, way), hint=f"Then: trayagent reconnect {host.name}")
 
 
-def _with_master(host: Host, state: State) -> Shown:
+def _with_master(host: Host, state: State, now: float) -> Shown:
     if not host.suspect:
         return "connected"
     shut = gate(host, state, by_user=host.by_user)
@@ -106,7 +136,7 @@ def _with_master(host: Host, state: State) -> Shown:
         return "connecting"
     if host.attempt is None and host.problem is not None:
         return _state_of_problem(host)
-    return "checking"
+    return "checking" if delay(host, state, now) is None else "waiting"
 
 
 def _unwanted(host: Host) -> Shown:
@@ -119,8 +149,7 @@ def _unwanted(host: Host) -> Shown:
 def _after_failure(host: Host, state: State, now: float) -> Shown:
     if host.problem is not None:
         return _state_of_problem(host)
-    due = due_at(host, state.servers, now)
-    return "waiting" if due is not None and due > now else "connecting"
+    return "connecting" if delay(host, state, now) is None else "waiting"
 
 
 def _state_of_problem(host: Host) -> Shown:

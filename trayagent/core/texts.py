@@ -5,6 +5,8 @@ from __future__ import annotations
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host
 from trayagent.core.problems import Problem
+from trayagent.core.timing import LOGINS_PER_WINDOW
+from trayagent.core.waits import Wait
 
 
 def gate_problem(host: Host, way: Gate) -> Problem:
@@ -24,6 +26,19 @@ def gate_problem(host: Host, way: Gate) -> Problem:
             return Problem("captive-portal", "This network wants you to sign in first", "Open a web page")
         case _:
             return Problem("unreachable", "No network leads there", "It is connected as soon as one does")
+
+
+def wait_problem(host: Host, wait: Wait) -> Problem:
+    """Return the problem of a login that is due and waits for something of this agent's own."""
+    follows = "It follows automatically"
+    match wait.why:
+        case "jump":
+            return Problem("jump-host-failed", f"{host.name} waits for its jump host {wait.jump}", follows)
+        case "logins":
+            title = f"{host.name} was logged in to {LOGINS_PER_WINDOW} times in a few minutes"
+            return Problem("rate-limited", title, f"See what ends it: trayagent why {host.name}")
+        case _:
+            return Problem("rate-limited", f"{host.name} waits for its turn at its server", follows)
 
 
 def not_here(host: Host) -> Problem:

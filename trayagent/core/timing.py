@@ -67,10 +67,17 @@ TRIALS_PER_HOUR = 6
 # Herding: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
 UNAUTHENTICATED_PER_SERVER = 6
 UNAUTHENTICATED_IN_ALL = 16
-ATTEMPT_WINDOW_S = 60.0
-ATTEMPTS_PER_WINDOW = 6
-ABORT_WINDOW_S = 30.0
-ABORTS_PER_WINDOW = 5
+# A connection that a move cut short hangs at the server until its LoginGraceTime, and counts there meanwhile.
+LOGIN_GRACE_S = 120.0
+UNAUTHENTICATED_AND_CUT = 9
+UNFINISHED_WINDOW_S = 30.0
+UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises an address for each, and refuses it from about 15 on
+UNFINISHED_PER_HOST = 2  # where that is more: two moves must hold up none of many hosts
+FAILED_WINDOW_S = 60.0
+FAILED_PER_WINDOW = 6
+# A host whose master dies right after each login; a user who moves needs far fewer.
+LOGINS_WINDOW_S = 300.0
+LOGINS_PER_WINDOW = 20
 
 # A whole connection to one machine: ConnectTimeout covers TCP and banner only, not key exchange and login. Each jump
 # host is one more of them. On a slow line a login takes nine round trips, and one more for each key refused.

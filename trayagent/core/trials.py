@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.actions import Remember, TryKeys
-from trayagent.core.events import KeysChanged, TrialEnded
+from trayagent.core.attempts import count_failure
+from trayagent.core.events import KeysChanged, TrialEnded, TrialVerdict
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.jumps import last_jump
 from trayagent.core.logins import foreign_proxy, waits_for_person
 from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
-from trayagent.core.servers import dropped, ended, free_at, server_of, started
+from trayagent.core.servers import End, ended, started
 from trayagent.core.texts import refused_next_time
 from trayagent.core.timing import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.turn import Turn
+from trayagent.core.waits import network_of, server_free_at
 
 
 def keys_changed(turn: Turn, event: KeysChanged) -> None:
@@ -50,11 +52,14 @@ def try_keys(turn: Turn, host: Host, way: Gate) -> float | None:
         turn.put(host, trial=replace(trial, wanted_at=None))
         turn.because(host.name, 0, "keys-not-tried", "jump=not_connected")
         return None
-    at = _allowed_at(turn, host)
+    at = _allowed_at(turn, host, way)
     if at is None or at > now:
         return at
     number = turn.state.next_attempt
-    turn.change(next_attempt=number + 1, servers=started(turn.state.servers, host.server, number))
+    turn.change(
+        next_attempt=number + 1,
+        servers=started(turn.state.servers, host.server, number, network_of(way), now),
+    )
     begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
     turn.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
     turn.do(TryKeys(host.name, number))
@@ -71,12 +76,12 @@ def answered_by(host: Host, attempt: Attempt) -> Host:
 
 def trial_ended(turn: Turn, event: TrialEnded) -> None:
     """Say what the next login would come to; the living master stays as it is."""
-    now, failure = turn.now, event.failure
-    key = server_of(turn.state.servers, event.attempt)
-    heard = event.verdict in {"passed", "skipped"}
-    turn.change(servers=ended(turn.state.servers, event.attempt, now, success=heard))
-    if failure is not None and failure.kind == "dropped" and key is not None:
-        turn.change(servers=dropped(turn.state.servers, key, now, event.jitter))
+    failure = event.failure
+    if event.verdict in {"passed", "skipped"} or failure is None:
+        end = _ENDS.get(event.verdict, "failed")
+        turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, end))
+    else:
+        count_failure(turn, event.attempt, failure, event.jitter)
     host = turn.get(event.name)
     if host is None or host.trial.running != event.attempt:
         return
@@ -88,6 +93,7 @@ def trial_ended(turn: Turn, event: TrialEnded) -> None:
         _refused(turn, host, event, failure)
 
 
+_ENDS: dict[TrialVerdict, End] = {"passed": "through", "skipped": "unseen"}
 _WORDS = {
     "passed": "keys-pass",
     "refused": "keys-refused",
@@ -123,10 +129,10 @@ def _jump_is_up(turn: Turn, host: Host) -> bool:
     return other is not None and other.master is not None and not other.suspect
 
 
-def _allowed_at(turn: Turn, host: Host) -> float | None:
+def _allowed_at(turn: Turn, host: Host, way: Gate) -> float | None:
     """Return when a trial is within all limits; None when a running attempt must end first."""
     now, begun = turn.now, host.trial.begun
-    free = free_at(turn.state.servers, host.server, now)
+    free = server_free_at(host, turn.state, way, now)
     if free is None:
         return None
     at = max(free, refusable_at(host, now))

@@ -31,18 +31,24 @@ from trayagent.core.timing import (
     TENTATIVE_S,
     WOKEN_S,
 )
+from trayagent.core.waits import Wait, before_login
 
 Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "grace", "replace", "kill"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The row that applies, what it asks for, and when to look again by the clock alone."""
+    """The row that applies, what it asks for, and when to look again by the clock alone.
+
+    `queued`: a control is due and cannot be made yet; `look_at` is when, None where no clock tells.
+    """
 
     row: int
     do: Do
     evidence: str
     look_at: float | None = None
+    queued: bool = False
+    wait: Wait | None = None
 
 
 def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
@@ -50,10 +56,7 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
 
     Raises ValueError when there is none.
     """
-    master = host.master
-    if master is None:
-        msg = f"{host.name} has no master to judge"
-        raise ValueError(msg)
+    master = _living(host)
     if not host.suspect:
         return Verdict(6, "keep", "proof=current")
     if not way.open:
@@ -65,12 +68,26 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
     if host.wary_at > host.proof_at and (control is None or control.established_at is None):
         settled_at = host.wary_at + WOKEN_S
         if control_possible(host, way):
-            return _start_or_await(host, way, 3, "woken_or_underlay=changed", now)
+            first = _start_or_await(host, state, way, 3, "woken_or_underlay=changed", now)
+            return _without_control(host, state, way, first, now) if first.queued else first
         if now < settled_at:
             return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
+    return _by_itself(host, state, way, now)
+
+
+def _without_control(host: Host, state: State, way: Gate, queued: Verdict, now: float) -> Verdict:
+    """Row 3 where no control can be made now: the old connection is asked meanwhile."""
+    verdict = _by_itself(host, state, way, now)
+    if verdict.do != "wait" or verdict.queued:
+        return verdict
+    return _sooner(verdict, queued.look_at)
+
+
+def _by_itself(host: Host, state: State, way: Gate, now: float) -> Verdict:
+    """Rows 4 to 9: by what is seen of the old connection itself."""
     if host.gone_at is not None:
-        return _address_gone(host, way, host.gone_at, now)
-    return _asked(host, way, master, now)
+        return _address_gone(host, state, way, host.gone_at, now)
+    return _asked(host, state, way, now)
 
 
 def _carrier(master: Master, state: State, now: float) -> Host | None:
@@ -101,7 +118,7 @@ def _offline(host: Host, state: State, way: Gate, now: float) -> Verdict:
     return Verdict(2, "offline", way.evidence, look_at=end_at)
 
 
-def _address_gone(host: Host, way: Gate, gone_at: float, now: float) -> Verdict:
+def _address_gone(host: Host, state: State, way: Gate, gone_at: float, now: float) -> Verdict:
     evidence = (
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
@@ -115,7 +132,7 @@ def _address_gone(host: Host, way: Gate, gone_at: float, now: float) -> Verdict:
         if not _observed_since(host, now - ADRIFT_LOOK_S):
             return Verdict(4, "observe", evidence)
     if control is None or not is_positive(control, host):
-        verdict = _start_or_await(host, way, 4, evidence, now)
+        verdict = _start_or_await(host, state, way, 4, evidence, now)
         return _sooner(verdict, look_at)
     if look_at is not None:
         return Verdict(4, "wait", f"{evidence} adrift=yes", look_at=look_at)
@@ -133,18 +150,20 @@ def _sooner(verdict: Verdict, at: float | None) -> Verdict:
     return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
 
 
-def _asked(host: Host, way: Gate, master: Master, now: float) -> Verdict:
+def _asked(host: Host, state: State, way: Gate, now: float) -> Verdict:
     """Rows 5 to 9: the path changed; the far end is asked as soon as the address may be used."""
     usable_at = host.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
-        return Verdict(5, "wait", f"local={master.local} address=tentative", look_at=usable_at)
+        local = host.master.local if host.master is not None else None
+        return Verdict(5, "wait", f"local={local} address=tentative", look_at=usable_at)
     if host.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
-    return _silent(host, way, host.probe.sent_at, master, now)
+    return _silent(host, state, way, host.probe.sent_at, now)
 
 
-def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -> Verdict:
+def _silent(host: Host, state: State, way: Gate, sent_at: float, now: float) -> Verdict:
     """Rows 6 to 9: a probe is on its way and not answered."""
+    master = _living(host)
     asked_at = max(sent_at, host.doubt_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
     evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
@@ -154,7 +173,7 @@ def _silent(host: Host, way: Gate, sent_at: float, master: Master, now: float) -
             return Verdict(5, "wait", evidence, look_at=silent_at)
         if not _observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
-        return _flowing(host, master, now) or _start_or_await(host, way, 7, evidence, now)
+        return _flowing(host, master, now) or _start_or_await(host, state, way, 7, evidence, now)
     positive_at = control.positive_at or now
     if control.grace_until is None:
         if not _observed_since(host, positive_at):
@@ -232,15 +251,27 @@ def _ninth(control: Attempt, evidence: str) -> Verdict:
     return Verdict(9, "wait", f"{evidence} control=positive")
 
 
-def _start_or_await(host: Host, way: Gate, row: int, evidence: str, now: float) -> Verdict:
+def _start_or_await(host: Host, state: State, way: Gate, row: int, evidence: str, now: float) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
     if not control_possible(host, way):
         return Verdict(11, "wait", f"{evidence} control=impossible")
     due = (host.knock if needs_bare_control(host) else host.retry).at
     if due is None or due > now:
-        return Verdict(10, "wait", f"{evidence} control=negative", look_at=due)
+        return Verdict(10, "wait", f"{evidence} control=negative", look_at=due, queued=True)
+    if host.attempt is not None:  # an unwanted one is being left to finish
+        return Verdict(row, "wait", f"{evidence} control=left_to_finish", queued=True)
+    wait = before_login(host, state, way, now)
+    if wait is not None:
+        return Verdict(row, "wait", f"{evidence} {wait.evidence}", wait.at, queued=True, wait=wait)
     return Verdict(row, "control", evidence)
+
+
+def _living(host: Host) -> Master:
+    if host.master is None:
+        msg = f"{host.name} has no master to judge"
+        raise ValueError(msg)
+    return host.master
 
 
 def is_positive(control: Attempt, host: Host) -> bool:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.attempts import due_at
 from trayagent.core.forwards import Forward
 from trayagent.core.hosts import ForwardState, Host
 from trayagent.core.paths import default_routes
 from trayagent.core.problems import Problem
-from trayagent.core.shown import Shown, shown_problem, shown_state
+from trayagent.core.shown import Shown, delay, shown_problem, shown_state
 from trayagent.core.state import State, VpnLife
 from trayagent.core.texts import vpn_problem
 from trayagent.core.vpn_state import manager_says, shown_vpn, vpn_interface_up
@@ -149,9 +148,8 @@ def _control_path(host: Host) -> str | None:
 def _next_retry(host: Host, state: State, shown: Shown, now: float) -> float | None:
     if shown != "waiting":
         return None
-    due = due_at(host, state.servers, now)
-    if due is None:  # while others are being connected, its own back-off is what is known
-        due = host.retry.at
+    delayed = delay(host, state, now)
+    due = delayed.at if delayed is not None and delayed.at is not None else host.retry.at
     return due if due is not None and due > now else None
 
 

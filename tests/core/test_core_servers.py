@@ -1,0 +1,193 @@
+"""Budgets of servers, per network."""
+
+from __future__ import annotations
+
+from trayagent.core.hosts import Place
+from trayagent.core.servers import (
+    Network,
+    Servers,
+    dropped,
+    ended,
+    established,
+    forgiven,
+    free_at,
+    may_abort,
+    started,
+)
+
+WEB = "web:22"
+HOME = Network(Place("wlan0", "aa:01"), "192.168.10.2")
+CAFE = Network(Place("wlan0", "cc:01"), "10.20.0.7")
+TWIN = Network(Place("wlan0", "bb:01"), "192.168.10.2")  # the addresses of home behind another gateway
+
+
+def running(*attempts: int, key: str = WEB, seen: bool = True, at: float = 0.0) -> Servers:
+    """Return servers with these attempts under way from home."""
+    servers: Servers = {}
+    for attempt in attempts:
+        servers = started(servers, key, attempt, HOME, at)
+        servers = established(servers, attempt) if seen else servers
+    return servers
+
+
+def cut(count: int, network: Network, servers: Servers | None = None, *, at: float = 0.0) -> Servers:
+    """Return servers that saw so many connections from a network, each cut short."""
+    servers = servers or {}
+    for n in range(count):
+        number = round(at * 1000) + 100 + n
+        servers = established(started(servers, WEB, number, network, at), number)
+        servers = ended(servers, number, at, "cut")
+    return servers
+
+
+def failed(count: int, at: float, network: Network = HOME) -> Servers:
+    """Return servers that saw so many attempts fail."""
+    servers: Servers = {}
+    for n in range(count):
+        servers = ended(started(servers, WEB, n, network, at), n, at, "failed")
+    return servers
+
+
+def test_six_unauthenticated_connections_are_enough() -> None:
+    """MaxStartups begins to drop at ten, and others connect too."""
+    assert free_at(running(1, 2, 3, 4, 5), WEB, HOME, 0.0) == 0.0
+    assert free_at(running(1, 2, 3, 4, 5, 6), WEB, HOME, 0.0) is None
+    assert free_at(running(1, 2, 3, 4, 5, 6), WEB, CAFE, 0.0) is None, "the server counts all of them"
+
+
+def test_sixteen_in_all() -> None:
+    """Key exchanges cost a core."""
+    servers = running(1)
+    for n in range(2, 17):
+        servers = started(servers, f"other{n}", n, HOME, 0.0)
+    assert free_at(servers, "yet another", HOME, 0.0) is None
+
+
+def test_failures_count_for_a_minute_and_successes_not() -> None:
+    """Thirty hosts on one machine may come up in seconds, as long as they do."""
+    servers = running(*range(6))
+    for n in range(6):
+        servers = ended(servers, n, 1.0, "through")
+    assert free_at(servers, WEB, HOME, 1.0) == 1.0
+    assert free_at(failed(6, 2.0), WEB, HOME, 2.0) == 62.0
+
+
+def test_a_success_ends_what_others_failed_by() -> None:
+    """The server lets us in from here."""
+    servers = started(failed(5, 2.0), WEB, 9, HOME, 3.0)
+    assert free_at(servers, WEB, HOME, 3.0) == 62.0
+    assert free_at(ended(servers, 9, 4.0, "through"), WEB, HOME, 4.0) == 4.0
+
+
+def test_failures_in_one_network_say_nothing_of_the_next() -> None:
+    """A café's gateway may have answered in the server's place."""
+    assert free_at(failed(6, 2.0, CAFE), WEB, CAFE, 3.0) == 62.0
+    assert free_at(failed(6, 2.0, CAFE), WEB, HOME, 3.0) == 3.0
+
+
+def test_the_budget_for_failures_grows_with_the_hosts_of_a_server() -> None:
+    """Each of ten may be tried once in a minute."""
+    assert free_at(failed(6, 2.0), WEB, HOME, 3.0, hosts=10) == 3.0
+    assert free_at(failed(10, 2.0), WEB, HOME, 3.0, hosts=10) == 62.0
+
+
+def test_the_users_word_ends_a_pause_and_forgets_no_failure() -> None:
+    """Who asks for one host does not ask for the others on that server."""
+    servers = dropped({}, WEB, HOME, 0.0, 1.0)
+    assert free_at(servers, WEB, HOME, 1.0) == 20.0
+    assert free_at(forgiven(servers, WEB), WEB, HOME, 1.0) == 1.0
+    assert free_at(forgiven(failed(6, 2.0), WEB), WEB, HOME, 3.0) == 62.0
+
+
+def test_running_attempts_may_yet_fail() -> None:
+    """They count until they are through, so that seven never fail within a minute."""
+    servers = running(1, 2, 3)
+    for n in (4, 5, 6):
+        servers = ended(started(servers, WEB, n, HOME, 0.0), n, float(n), "failed")
+    assert free_at(servers, WEB, HOME, 10.0) == 64.0
+
+
+def test_five_connections_may_be_cut_short_in_thirty_seconds() -> None:
+    """OpenSSH 9.8 punishes them, and each hangs at the server for a while."""
+    servers = cut(4, HOME)
+    assert free_at(servers, WEB, HOME, 1.0) == 1.0
+    assert free_at(started(servers, WEB, 1, HOME, 1.0), WEB, HOME, 1.0) == 30.0, "one more may yet be cut"
+    assert free_at(cut(5, HOME), WEB, HOME, 1.0) == 30.0
+    assert free_at(cut(5, HOME), WEB, CAFE, 1.0) == 1.0
+    assert free_at(cut(7, HOME), WEB, HOME, 1.0, hosts=4) == 1.0
+    assert free_at(cut(8, HOME), WEB, HOME, 1.0, hosts=4) == 30.0
+
+
+def test_what_hangs_at_the_server_leaves_less_room() -> None:
+    """Its MaxStartups counts all networks; one attempt may always be under way."""
+    servers = cut(4, CAFE, cut(3, HOME))
+    both = started(started(servers, WEB, 1, HOME, 1.0), WEB, 2, HOME, 1.0)
+    assert free_at(started(servers, WEB, 1, HOME, 1.0), WEB, HOME, 1.0, hosts=4) == 1.0
+    assert free_at(both, WEB, HOME, 1.0, hosts=4) is None
+    assert free_at(both, WEB, HOME, 121.0, hosts=4) == 121.0
+    assert free_at(cut(4, CAFE, cut(4, HOME, cut(4, TWIN))), WEB, HOME, 31.0) == 31.0
+
+
+def test_an_attempt_that_no_server_saw_spends_nothing() -> None:
+    """No name, no answer to a SYN, or a move before that."""
+    for n in range(50):
+        servers = ended(running(n, seen=False), n, 0.0, "cut" if n % 2 else "unseen")
+    assert free_at(servers, WEB, HOME, 0.0) == 0.0
+
+
+def test_the_sixth_abort_waits() -> None:
+    """Cutting is impolite where the server saw the attempt, and only there."""
+    servers = started(established(started(cut(4, HOME), WEB, 1, HOME, 0.0), 1), WEB, 2, HOME, 0.0)
+    assert may_abort(servers, 1, 0.0)
+    servers = ended(servers, 1, 0.0, "cut")
+    assert may_abort(servers, 2, 0.0), "nobody saw that one"
+    servers = established(servers, 2)
+    assert not may_abort(servers, 2, 29.0)
+    assert may_abort(servers, 2, 30.0)
+
+
+def test_a_drop_doubles_once_for_all_that_were_on_their_way() -> None:
+    """20 s, 40 s … ten minutes, and from the beginning after a success."""
+    servers: Servers = dropped(dropped({}, WEB, HOME, 0.0, 1.0), WEB, HOME, 0.1, 1.0)
+    assert free_at(servers, WEB, HOME, 0.0) == 20.0
+    servers = dropped(servers, WEB, HOME, 20.0, 1.0)
+    assert free_at(servers, WEB, HOME, 20.0) == 60.0
+    for at in range(1000, 11_000, 1000):
+        servers = dropped(servers, WEB, HOME, float(at), 1.0)
+    assert free_at(servers, WEB, HOME, 10_000.0) == 10_600.0
+    servers = ended(started(servers, WEB, 9, HOME, 20_000.0), 9, 20_000.0, "through")
+    assert free_at(dropped(servers, WEB, HOME, 20_000.0, 1.0), WEB, HOME, 20_000.0) == 20_020.0
+
+
+def test_a_success_that_began_before_the_drop_ends_no_pause() -> None:
+    """A busy server lets some in and drops others; one that begins later shows that it is well."""
+    servers = dropped(running(1), WEB, HOME, 1.0, 1.0)
+    servers = ended(servers, 1, 2.0, "through")
+    assert free_at(servers, WEB, HOME, 2.0) == 21.0
+    servers = ended(started(servers, WEB, 2, HOME, 3.0), 2, 4.0, "through")
+    assert free_at(servers, WEB, HOME, 4.0) == 4.0
+
+
+def test_a_pause_belongs_to_its_network() -> None:
+    """A café that accepts and closes port 22 does not keep us from the next network."""
+    servers = dropped({}, WEB, CAFE, 0.0, 1.0)
+    assert free_at(servers, WEB, CAFE, 1.0) == 20.0
+    assert free_at(servers, WEB, HOME, 1.0) == 1.0
+
+
+def test_a_network_is_known_again_though_its_gateway_was_not_resolved_at_first() -> None:
+    """The machine's own address decides meanwhile."""
+    unresolved = Network(Place("wlan0"), CAFE.source)
+    assert free_at(dropped({}, WEB, unresolved, 0.0, 1.0), WEB, CAFE, 1.0) == 20.0
+    assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, unresolved, 1.0) == 20.0
+    assert free_at(dropped({}, WEB, unresolved, 0.0, 1.0), WEB, HOME, 1.0) == 1.0
+    assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, Network(Place("wlan0"), HOME.source), 1.0) == 1.0
+    assert free_at(dropped({}, WEB, HOME, 0.0, 1.0), WEB, TWIN, 1.0) == 1.0
+
+
+def test_budgets_of_old_networks_are_forgotten() -> None:
+    """A traveller's agent must not grow."""
+    servers: Servers = {}
+    for n in range(100):
+        servers = dropped(servers, WEB, Network(Place("wlan0", f"mac {n}"), f"10.0.{n}.2"), float(n), 1.0)
+    assert len(servers[WEB].budgets) <= 8

@@ -1,0 +1,250 @@
+"""Users who move, networks that lie, and many hosts on one server: what a login must wait for, and what not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, tunnel
+from tests.stories.teller import Story
+from trayagent.core import events as e
+from trayagent.core.actions import Dial
+from trayagent.core.network import Touched
+from trayagent.core.shown import delay
+from trayagent.core.timing import UNFINISHED_PER_WINDOW
+
+INTERNAL = "10.99.0.10"
+FOUR = ("web", "b", "c", "d")
+
+
+def dialled(story: Story, name: str = "web") -> int:
+    """Return how many logins were begun."""
+    return len(story.did(Dial, name))
+
+
+def waits_until(story: Story, name: str = "web") -> float | None:
+    """Return until when the host's next login waits."""
+    delayed = delay(story.host(name), story.state, story.t)
+    return delayed.at if delayed is not None else None
+
+
+def arrive(story: Story, scene: Scene, names: tuple[str, ...] = ("web",)) -> None:
+    """Move, and let the connections of all attempts there stand."""
+    story.network(scene)
+    for name in names:
+        if story.host(name).attempt is not None:
+            story.established(name)
+
+
+def test_two_moves_hold_up_none_of_four_hosts_on_one_server(story: Story) -> None:
+    """The first move's logins are cut short by the second; nobody was refused, so all go on at once."""
+    for name in FOUR:
+        story.connected(name, scene=HOME)
+    story.after(60)
+    arrive(story, CAFE, FOUR)
+    story.after(0.7)
+    arrive(story, HOME.without_mac(), FOUR)
+    story.after(0.7)
+    arrive(story, CAFE_2, FOUR)
+    for _ in range(10):
+        for name in FOUR:
+            attempt = story.host(name).attempt
+            if attempt is not None and attempt.ready is None:
+                story.ready(name, local="10.30.0.7")
+        story.after(0.3)
+        for name in FOUR:
+            attempt = story.host(name).attempt
+            if attempt is not None and attempt.taking_over:
+                story.took_over(name)
+    assert [story.shown(name) for name in FOUR] == ["connected"] * 4
+    assert story.t < 66
+
+
+def test_logins_that_succeed_hold_up_nobody_who_moves(story: Story) -> None:
+    """Twelve moves in a minute, each with a login: the last is as fast as the first."""
+    story.connected(scene=HOME)
+    story.after(60)
+    for number in range(12):
+        story.network((CAFE, HOME)[number % 2])
+        assert dialled(story) == 1, f"move {number}"
+        story.after(0.3)
+        story.reconnected()
+        story.after(4.7)
+
+
+def test_moves_before_the_server_saw_anything_cost_nothing(story: Story) -> None:
+    """Thirty moves in half a minute, none long enough for a connection: the next login begins at once."""
+    story.connected(scene=HOME)
+    story.after(60)
+    for number in range(30):
+        story.network((CAFE, HOME)[number % 2])
+        story.after(1)
+    story.forget()
+    story.network(CAFE_2)
+    assert dialled(story) == 1
+
+
+@pytest.mark.parametrize("kind", ["dns", "timed-out", "unreachable"])
+def test_what_no_server_saw_is_tried_at_once_in_the_next_network(story: Story, kind: str) -> None:
+    """No name, no answer, no route: seven networks in seven seconds, an attempt in each."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", kind="died")
+    story.forget()
+    for number in range(8):
+        story.fails("web", kind)  # type: ignore[arg-type]
+        story.network((CAFE, HOME, CAFE_2)[number % 3])
+        story.after(0.5)
+    assert dialled(story) == 8
+
+
+def test_five_connections_cut_short_in_one_network_are_waited_for(story: Story) -> None:
+    """Each hangs at the server until its LoginGraceTime; the wait is shown with its time, and its reason."""
+    story.connected(scene=HOME)
+    story.after(60)
+    for _ in range(UNFINISHED_PER_WINDOW):
+        arrive(story, CAFE)
+        story.after(1).network(NOTHING)
+        story.after(0.1)
+    first = 61.0
+    story.network(CAFE)
+    assert dialled(story) == UNFINISHED_PER_WINDOW
+    assert (story.shown("web"), waits_until(story)) == ("waiting", first + 30)
+    assert story.problem("web") == "rate-limited"
+    assert "busy=yes" in story.why("web")
+    story.after(first + 30.1 - story.t)
+    assert dialled(story) == UNFINISHED_PER_WINDOW + 1
+
+
+def test_a_network_that_accepts_and_closes_does_not_hold_up_the_next_one(story: Story) -> None:
+    """In the café the server's address drops everything; at home it is asked at once, back in the café it is not."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", kind="died")
+    story.network(CAFE)
+    for _ in range(4):
+        story.fails("web", "dropped")
+        until = waits_until(story)
+        assert until is not None
+        story.after(until - story.t)
+    story.fails("web", "dropped")
+    until = waits_until(story)
+    assert until is not None
+    assert until > story.t + 250
+    story.forget()
+    story.after(1).network(HOME)
+    assert dialled(story) == 1
+    story.fails("web", "timed-out")
+    story.after(0.1).network(CAFE)
+    story.after(200)
+    assert dialled(story) == 1
+    assert (story.shown("web"), waits_until(story)) == ("waiting", until)
+
+
+def test_a_network_that_closes_is_told_from_the_next_before_its_gateway_is_known(story: Story) -> None:
+    """The gateway's address is resolved a moment later: by then nothing is forgotten, and nothing mixed up."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", kind="died")
+    story.network(CAFE.without_mac())
+    story.fails("web", "dropped")
+    story.forget()
+    story.after(1).network(CAFE)
+    assert dialled(story) == 0, "it is the same network"
+    story.after(1).network(HOME.without_mac())
+    assert dialled(story) == 1, "it is another one"
+
+
+def test_a_success_releases_the_others_on_that_path(story: Story) -> None:
+    """The server was away for minutes; the first host that gets in says that it is back."""
+    for name in FOUR:
+        story.connected(name, scene=HOME)
+    story.after(60)
+    for name in FOUR:
+        story.ended(name, kind="died")
+    for _ in range(9):
+        for name in FOUR:
+            if story.host(name).attempt is not None:
+                story.fails(name, "refused")
+        story.after(40)
+    for name in FOUR:
+        if story.host(name).attempt is not None:
+            story.fails(name, "refused")
+    while all(story.host(name).attempt is None for name in FOUR):
+        story.after(1)
+    first = next(name for name in FOUR if story.host(name).attempt is not None)
+    story.forget()
+    story.ready(first)
+    for name in FOUR:
+        assert name == first or story.host(name).attempt is not None, name
+
+
+def wobbling(story: Story, times: int) -> None:
+    """Let the Wi-Fi under a tunnel come and go, fast enough to cut each control short."""
+    vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+    for _ in range(times):
+        story.network(CAFE + vpn)
+        if story.host("db").attempt is not None:
+            story.established("db")
+        story.after(0.2).network(HOME + vpn)
+        if story.host("db").attempt is not None:
+            story.established("db")
+        story.after(0.2)
+
+
+def test_row_3_asks_the_old_master_when_no_control_can_be_made(story: Story) -> None:
+    """Controls failed while the tunnel wobbled; now it carries again, and the old master says so when it is asked."""
+    vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+    story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
+    story.after(60).network(CAFE + vpn)
+    for _ in range(5):
+        story.fails("db", "timed-out")
+        story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # it is world down
+    story.fails("db", "timed-out")
+    story.after(5).network(HOME + vpn)
+    story.forget()
+    story.after(1)
+    host = story.host("db")
+    assert (host.attempt, host.probe is not None) == (None, True)
+    story.answered("db")
+    assert story.shown("db") == "connected"
+
+
+def test_row_3_waits_for_its_control_where_the_old_master_is_silent(story: Story) -> None:
+    """It is asked, does not answer, and the wait for the login that decides is shown."""
+    vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+    story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
+    story.after(60)
+    wobbling(story, 4)
+    before = dialled(story, "db")
+    story.after(5)
+    until = waits_until(story, "db")
+    assert until is not None
+    assert (story.shown("db"), story.problem("db")) == ("waiting", "rate-limited")
+    story.after(until - story.t + 0.1)
+    assert dialled(story, "db") == before + 1
+
+
+def test_a_vpn_that_returns_with_a_new_address_is_used_at_once(story: Story) -> None:
+    """Each time within half a minute; what was sent while it came and went reached no server."""
+    vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+    story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
+    story.after(60)
+    for number in range(4):
+        story.network(HOME)
+        story.after(1).network(HOME + tunnel("VPN", "tun0", f"10.8.0.{7 + number}/24", "10.99.0.0/24"))
+        assert story.host("db").attempt is not None, f"return {number}"
+        for _ in range(4):
+            story.fails("db", "timed-out")
+            story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # it is world down
+        story.fails("db", "timed-out")
+
+
+def test_a_wake_in_the_same_network_keeps_a_servers_pause(story: Story) -> None:
+    """Sleep ends a back-off, but not what the server asked for."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", kind="died")
+    story.fails("web", "dropped")
+    story.forget()
+    story.after(1).post(e.Woke(story.t, 5.0), "woke")
+    story.network(HOME, Touched(links=frozenset({"wlan0"})))
+    assert dialled(story) == 0
+    assert story.shown("web") == "waiting"
+    story.after(20)
+    assert dialled(story) == 1

@@ -1,0 +1,80 @@
+"""What a login must wait for though a route is there and its back-off is over; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.gate import Gate, gate
+from trayagent.core.hosts import Attempt, Host
+from trayagent.core.jumps import last_jump
+from trayagent.core.logins import waits_for_person
+from trayagent.core.servers import Network, free_at
+from trayagent.core.state import State
+from trayagent.core.timing import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
+from trayagent.core.wishes import wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a login must wait, and until when; `at` None: until something happens.
+
+    `jump` is the jump host that comes first.
+    """
+
+    why: Literal["jump", "server", "logins"]
+    evidence: str
+    at: float | None = None
+    jump: str = ""
+
+
+def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bool = False) -> Wait | None:
+    """Return what the next login of this host must wait for, None when it may begin."""
+    jump = _jump_in_doubt(host, state, now)
+    if jump is not None:
+        return Wait("jump", f"jump={jump.name}", jump=jump.name)
+    if by_user:
+        return None
+    at = server_free_at(host, state, way, now)
+    if at is None or at > now:
+        return Wait("server", f"server={host.server} busy=yes", at)
+    at = _logins_at(host, now)
+    if at > now:
+        return Wait("logins", f"logins={LOGINS_PER_WINDOW} in_s={LOGINS_WINDOW_S:.0f}", at)
+    return None
+
+
+def network_of(way: Gate) -> Network:
+    """Return the network that the next connection leaves from."""
+    return Network(way.way.place, way.way.source) if way.way is not None else Network()
+
+
+def network_of_attempt(attempt: Attempt) -> Network:
+    """Return the network that an attempt left from."""
+    return Network(attempt.place, attempt.source)
+
+
+def server_free_at(host: Host, state: State, way: Gate, now: float) -> float | None:
+    """Return when the host's server may be contacted from here; None when another attempt must end first."""
+    if host.server not in state.servers and not state.servers:
+        return now
+    sharing = sum(other.server == host.server for other in state.hosts.values())
+    return free_at(state.servers, host.server, network_of(way), now, sharing)
+
+
+def _logins_at(host: Host, now: float) -> float:
+    recent = [at for at in host.logins if now - at < LOGINS_WINDOW_S]
+    return now if len(recent) < LOGINS_PER_WINDOW else recent[-LOGINS_PER_WINDOW] + LOGINS_WINDOW_S
+
+
+def _jump_in_doubt(host: Host, state: State, now: float) -> Host | None:
+    """Return the jump host that must be judged or connected first, or None."""
+    other = last_jump(state.hosts, host)
+    if other is None or state.paused(other, now) or other.wish.connect == "never":
+        return None
+    if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
+        return other
+    first = other.master is None and other.retry.kind is None and other.resolved is not None
+    if first and wanted(other) and not waits_for_person(other) and gate(other, state).open:
+        return other
+    return None
