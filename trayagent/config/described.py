@@ -53,18 +53,18 @@ TABLES = (
     Table(
         "agent",
         Agent,
-        "What holds for all hosts.",
+        "Settings for all hosts.",
         (
             Key(
                 "adopt",
-                "Look after every ssh master of this user, not only those of the hosts that are listed.",
-                "An adopted master is recovered if it was up. Where no alias of ssh_config leads to its control path, "
-                "it is ended once it is proven dead, so that nothing hangs on it, and not started again.",
+                "Adopt every ssh master of this user, not only those of the listed hosts.",
+                "A stale adopted master is replaced. If no alias in ssh_config has its control path, its options are "
+                "unknown: then it is ended once it is proven stale, so that nothing hangs on it, and not replaced.",
             ),
             Key(
                 "keep_while_offline",
-                "How long a master may wait, with no usable network, for its own network to return.",
-                "Time asleep does not count, and nothing is ended in the first minute after a wake.",
+                "How long a master without a usable route may wait for its network to return.",
+                "Sleep does not count, and nothing is ended in the first minute after a wake.",
             ),
             Key(
                 "learn_vpn",
@@ -74,10 +74,10 @@ TABLES = (
             ),
             Key(
                 "notify",
-                "Which messages are shown: `problems`, what only you can solve and losses that last; `all`, also each "
-                "recovery; or `none`.",
+                "Which notifications you get: `problems` (only you can solve it, or a loss lasts), `all` (also each "
+                "recovery) or `none`.",
             ),
-            Key("history", "How long events are remembered for `trayagent history`."),
+            Key("history", "How long events are kept for `trayagent history`."),
         ),
     ),
     Table(
@@ -87,15 +87,15 @@ TABLES = (
         (
             Key(
                 "connect",
-                "`always`: keep it connected. `on-use`: bring it back if it was up. `never`: leave it alone.",
-                "What you end yourself (`trayagent disconnect`, `ssh -O exit`) stays ended until `trayagent reconnect` "
-                "or the next ssh of yours.",
+                "`always`: keep it connected. `on-use`: reconnect it if it was up. `never`: leave it alone.",
+                "A host that you disconnect (`trayagent disconnect`, `ssh -O exit`) stays disconnected until "
+                "`trayagent reconnect` or your next ssh.",
             ),
             Key(
                 "local",
-                "Forwards as the argument of `ssh -L`, word for word, besides those that ssh_config gives the host.",
-                "Each end is a port or a Unix socket. Each forward is opened and tried again by itself; a change of "
-                "the list needs no reconnect.",
+                "Forwards, each as the argument of `ssh -L`, in addition to those in ssh_config.",
+                "Each end is a port or a Unix socket. Each forward is opened and retried on its own. A change of the "
+                "list needs no reconnect.",
                 '["8080:localhost:80"]',
             ),
             Key(
@@ -107,45 +107,45 @@ TABLES = (
             Key("dynamic", "The same for `ssh -D`: a SOCKS proxy.", example='["1080"]'),
             Key(
                 "session",
-                "What `trayagent attach` runs there: `tmux`, `screen`, `shell`, or a list of words to run.",
-                "`tmux` and `screen` return to the same session; a shell or a command is started anew.",
+                "What `trayagent attach` runs on the server: `tmux`, `screen`, `shell`, or a command as a list of words.",
+                "`tmux` and `screen` return to the same session. A shell or a command starts again.",
             ),
             Key(
                 "vpn",
-                "It can be reached only while this VPN is up.",
+                "The host can be reached only while this VPN is up.",
                 "NAME of a table `[vpns.NAME]`. Without this key, the agent may learn a VPN: see `learn_vpn`.",
                 '"corp"',
             ),
             Key(
                 "networks",
-                "Where it may be connected or, with `!`, may not: NetworkManager connections or SSIDs.",
-                "Patterns such as `Home*` are allowed. On a network without a known name only a list of `!` entries "
-                "lets it pass. `trayagent reconnect NAME` goes anywhere.",
+                "Networks where it may be connected or, with `!`, may not: NetworkManager connections or SSIDs.",
+                "Patterns such as `Home*` are allowed. On a network without a known name the host is connected only if "
+                "all entries begin with `!`. `trayagent reconnect NAME` ignores this key.",
                 '["!Airport WiFi"]',
             ),
             Key(
                 "reap",
-                "End our own dead session on the server when it still holds a remote forward.",
-                "Only a process whose pid, start time and boot were noted when it was ours, and whose master here is "
-                "gone; and the Unix socket that such a forward left.",
+                "End the agent's own lost session on the server when it still holds the port of a remote forward.",
+                "The agent ends only a process whose pid, start time and boot it recorded while connected, and whose "
+                "master on this machine is gone. It also removes the Unix socket that such a forward left.",
             ),
             Key(
                 "interactive",
-                "A person is asked at every login (a touch, a browser), so the agent begins none by itself.",
-                "`trayagent login NAME`, `trayagent reconnect NAME` and the menu still do. Passwords, codes and "
-                "passphrases are noticed without this key; `ssh-add -c` and smart cards are not.",
+                "Every login needs you (a touch, a browser), so the agent starts none automatically.",
+                "`trayagent login NAME`, `trayagent reconnect NAME` and the menu still start one. The agent recognizes "
+                "passwords, codes and passphrases without this key, but not `ssh-add -c` and smart cards.",
             ),
             Key(
                 "probe",
-                "How it is asked whether it lives: `session`, or `forward` for an account with a forced command.",
-                "`session` keeps one idle process on the server; an account that cannot have one is noticed and "
-                "remembered. `forward` asks for a connection to a port of the server that nobody listens on.",
+                "How the agent probes the connection: `session`, or `forward` for an account with a forced command.",
+                "`session` keeps one idle process on the server. The agent detects an account that cannot run one, and "
+                "remembers it. `forward` requests a connection to a port of the server on which nothing listens.",
             ),
             Key(
                 "agent_socket",
-                "A link on the server that always leads to the socket of the living connection's forwarded ssh-agent.",
-                "Needs `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen there. "
-                "Of several laptops, the one that attached last has it.",
+                "A symbolic link on the server that always leads to the forwarded ssh-agent of the living connection.",
+                "Requires `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen on the "
+                "server. With several laptops, the link leads to the one that attached last.",
                 '"~/.ssh/agent.sock"',
             ),
         ),
@@ -153,9 +153,9 @@ TABLES = (
     Table(
         "vpns.NAME",
         Vpn,
-        "How a VPN is seen; `interface`, `networkmanager` or both are given.",
+        "How the agent detects a VPN. Set `interface`, `networkmanager` or both.",
         (
-            Key("interface", "The name of its interface; `*` and `?` stand for any signs.", example='"tun*"'),
+            Key("interface", "The name of its interface, with `*` and `?` as wildcards.", example='"tun*"'),
             Key(
                 "networkmanager",
                 "Its NetworkManager connection, by the name that your desktop shows.",
@@ -163,11 +163,11 @@ TABLES = (
             ),
             Key(
                 "sign_in",
-                'What "Sign in" in the menu or the message starts, in a terminal.',
-                "Without it, NetworkManager is asked to bring its connection up, and asks you in its own window.",
+                'The command that "Sign in" in the menu or the message runs in a terminal.',
+                "Without it, NetworkManager brings the connection up and asks you in its own window.",
                 '["nmcli", "--ask", "connection", "up", "Corp VPN"]',
             ),
-            Key("grace", "How long it may take to come back by itself before you are asked."),
+            Key("grace", "How long it may take to return automatically before you are notified."),
         ),
     ),
 )
