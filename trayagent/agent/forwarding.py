@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
@@ -77,19 +78,21 @@ class Forwarding:
     async def _round(self, host: Host, master: Master) -> None:
         wanted = _wanted(host, master)
         remote = any(f.kind == "remote" for f in wanted)
-        results = await (self._with_remote(host, master, wanted) if remote else self._asked(master, wanted))
+        results = await (
+            self._with_remote(host, master, wanted) if remote else self._asked(host.name, master, wanted)
+        )
         living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
         if master.pid not in living:
             return  # what its last words were about is gone with it
         self._reaping.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
-        self._opened[master.pid] = tuple(r.forward for r in results if r.state == "open")
-        self._records.set_forwards(master.pid, [_written(f) for f in self._opened[master.pid]])
+        self._keep(master, tuple(r.forward for r in results if r.state == "open"))
         self._reaping.made(host.name, self._opened[master.pid])
         self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
     async def _asked(
         self,
+        name: str,
         master: Master,
         wanted: tuple[Forward, ...],
         cleared: Callable[[], Awaitable[None]] | None = None,
@@ -102,7 +105,24 @@ class Forwarding:
             self._already(master),
             log=log if log.exists() else None,
             cleared=cleared,
+            rtt_s=master.min_rtt_s,
+            progress=partial(self._progress, name, master),
         )
+
+    def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
+        """Show and keep what is known already; the server's word on a remote forward may take its time."""
+        host = self._state().hosts.get(name)
+        if host is None or host.master is None or host.master.pid != master.pid:
+            return
+        already = set(self._already(master))
+        shown = {f.forward: f for f in host.forwards if f.forward in already and f.state == "open"}
+        asking = tuple(shown.get(r.forward, r) if r.state == "opening" else r for r in _still_asked(results))
+        self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
+        self._post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
+
+    def _keep(self, master: Master, opened: tuple[Forward, ...]) -> None:
+        self._opened[master.pid] = opened
+        self._records.set_forwards(master.pid, [_written(f) for f in opened])
 
     async def _with_remote(
         self, host: Host, master: Master, wanted: tuple[Forward, ...]
@@ -121,7 +141,7 @@ class Forwarding:
         self._reaping.note(host, master)
         clearing = self._tasks.start(f"reap {master.pid}", clear(False))
         try:
-            results = await self._asked(master, wanted, cleared)
+            results = await self._asked(host.name, master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
             asking = _still_asked(results)
@@ -133,7 +153,7 @@ class Forwarding:
         await clear(True)
         for pause_s in AGAIN_S if helped else ():
             await asyncio.sleep(pause_s)
-            results = await self._asked(master, wanted)
+            results = await self._asked(host.name, master, wanted)
             if not any(r.refused for r in results):
                 return results
         return tuple(_explained(r, self._reaping.outcome(master)) if r.refused else r for r in results)

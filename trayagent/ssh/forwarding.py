@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from trayagent.ssh.listeners import Listeners, tcp_listeners
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 
+_TOGETHER_S = 0.05  # remote forwards are asked for together, and answered nearly so
+_LINE_SHARE = 0.5  # the shortest round trip seen may have been on a slower line than now
+
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -27,30 +31,79 @@ async def ensure(
     *,
     log: Path | None = None,
     cleared: Callable[[], Awaitable[None]] | None = None,
+    rtt_s: float | None = None,
+    progress: Callable[[tuple[ForwardState, ...]], None] | None = None,
 ) -> tuple[ForwardState, ...]:
     """Close what is open and not wanted, open what is wanted; a second call changes nothing.
 
     Each forward has a control connection of its own, so that remote ones take one round trip
-    together (the master answers one connection's requests one after the other). `log` is the
-    master's stderr file, where ssh puts the reason of a failed listener. `cleared` is waited for before
-    a certain port or path of the server is asked for.
+    together (the master answers one connection's requests one after the other). `opened` are those that
+    were confirmed on this master. `log` is the master's stderr file, where ssh puts the reason of a failed
+    listener. `cleared` is waited for before a certain port or path of the server is asked for. `rtt_s` is the
+    shortest round trip that was seen. `progress` is given what is known while the server's word on some
+    remote forwards is still awaited: those are "opening".
     """
     await asyncio.gather(*(_close(control_path, f) for f in opened if f not in wanted))
     told = len(said(log)) if log is not None else 0
-    answers = await asyncio.gather(*(_open(control_path, f, cleared) for f in wanted))
-    listening = tcp_listeners(pid) if any(f.kind != "remote" for f in wanted) else Listeners()
-    last_words = said(log)[told:] if log is not None else ""
-    return tuple(
-        _checked(forward, answer, listening, last_words)
-        for forward, answer in zip(wanted, answers, strict=True)
-    )
+    states = {f: ForwardState(f, "opening") for f in wanted}
+
+    def last_words() -> str:
+        return said(log)[told:] if log is not None else ""
+
+    async with asyncio.TaskGroup() as group:
+        local = {f: group.create_task(_open(control_path, f)) for f in wanted if f.kind != "remote"}
+        remote = {
+            f: group.create_task(
+                _open(control_path, f)
+                if f in opened
+                else _open_remote(control_path, f, cleared if _certain(f) else None, rtt_s)
+            )
+            for f in wanted
+            if f.kind == "remote"
+        }
+        waiting = set(remote.values())
+        if local:
+            await asyncio.wait(local.values())
+            listening = tcp_listeners(pid)
+            states |= {f: _checked(f, t.result(), listening, last_words()) for f, t in local.items()}
+        while True:
+            waiting = {task for task in waiting if not task.done()}
+            answered = {f: t.result() for f, t in remote.items() if t.done() and states[f].state == "opening"}
+            states |= {f: _checked(f, answer, Listeners(), last_words()) for f, answer in answered.items()}
+            if not waiting:
+                return tuple(states[f] for f in wanted)
+            if progress is not None and any(s.state != "opening" for s in states.values()):
+                progress(tuple(states[f] for f in wanted))
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=_TOGETHER_S)
 
 
-async def _open(
-    control_path: str, forward: Forward, cleared: Callable[[], Awaitable[None]] | None
+def _certain(forward: Forward) -> bool:
+    """Report whether a certain port or path of the server is asked for."""
+    return bool(forward.listen.port or forward.listen.path)
+
+
+async def _open_remote(
+    control_path: str, forward: Forward, cleared: Callable[[], Awaitable[None]] | None, rtt_s: float | None
 ) -> int | TrayagentError | None:
-    if cleared is not None and forward.kind == "remote" and (forward.listen.port or forward.listen.path):
+    """Ask for a remote forward that was not confirmed yet on this master.
+
+    The master says yes at once to what was asked before, by us or by anybody, even if the server never
+    answered or said no. So such a request is taken back first (a local matter, of which the server hears),
+    and a yes that is faster than the line is no proof.
+    """
+    if cleared is not None:
         await cleared()
+    await _close(control_path, forward)
+    begin = time.monotonic()
+    answer = await _open(control_path, forward)
+    fast = rtt_s is not None and time.monotonic() - begin < rtt_s * _LINE_SHARE
+    if fast and not isinstance(answer, TrayagentError):
+        return TrayagentError("the ssh master said yes before the server could")
+    return answer
+
+
+async def _open(control_path: str, forward: Forward) -> int | TrayagentError | None:
     try:
         client = await MuxClient.connect(control_path)
         try:
