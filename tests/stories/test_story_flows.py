@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import Story
-from trayagent.core.actions import Kill, TakeOver
+from trayagent.core.actions import Kill, SendProbe, TakeOver
+from trayagent.core.events import UserLooked
 from trayagent.core.network import Touched
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
@@ -109,3 +110,14 @@ def test_row_4_a_connection_that_arrives_nowhere_is_replaced(story: Story) -> No
     story.ready("web")
     story.after(4)
     assert story.did(TakeOver)
+
+
+def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
+    """After a move the question fills packets; one that the user causes by looking is small."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True]
+    story.after(0.05).answered("web")
+    story.after(60)
+    story.post(UserLooked(story.t))
+    assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True, False]

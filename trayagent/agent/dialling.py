@@ -28,6 +28,7 @@ from trayagent.core.failure import Failure
 from trayagent.core.hosts import Host, LoginKind, Master
 from trayagent.core.problems import Problem
 from trayagent.core.resolved import Resolved
+from trayagent.core.texts import large_packets_lost
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
@@ -163,6 +164,8 @@ class Dialling:
         except WantsBrowserError as wants:
             raise FailedError(wants_browser(host.name)) from wants
         except LaunchFailedError as failed:
+            if failed.stall is not None and await failed.stall.passes_small():
+                raise FailedError(_swallowed(host)) from failed
             failure = classify(failed.said, host=host.name, exit_status=failed.status)
             raise FailedError(explained(failure, resolved, environment)) from failed
         except FileNotFoundError as missing:
@@ -206,6 +209,11 @@ class Dialling:
             self._post(AttemptReady(time.monotonic(), action.name, action.attempt, None))
         else:
             self._failed(action, Failure(Problem("timed-out", f"{where} does not answer"), "timed-out"))
+
+
+def _swallowed(host: Host) -> Failure:
+    place = host.attempt.place if host.attempt is not None else None
+    return Failure(large_packets_lost(host.name, place.egress if place is not None else None), "stalled")
 
 
 async def _daemon_of(launched: Launched) -> int:

@@ -64,7 +64,7 @@ class AgentEffects:
             case a.LookAt():
                 self._look_at(action)
             case a.SendProbe():
-                self._probing.send(action.name, action.master)
+                self._probing.send(action.name, action.master, large=action.large)
             case a.Observe():
                 self._probing.observe(action.name, action.master)
             case a.Dial() if host is not None:

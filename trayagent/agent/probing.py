@@ -83,12 +83,15 @@ class Probing:
         self._sentinels: dict[int, Sentinel] = {}
         self._watched: dict[int, _Watched] = {}
 
-    def send(self, name: str, master: Master) -> None:
-        """Ask for a sign of life: a line through the sentinel, or a forward to a closed port."""
+    def send(self, name: str, master: Master, *, large: bool = False) -> None:
+        """Ask for a sign of life: a line through the sentinel, or a forward to a closed port.
+
+        `large`: a line that fills an MTU both ways; a forward cannot be.
+        """
         watched, facts = self._facts(master)
         watched.mark = _Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
-        if sentinel is not None and sentinel.ask():
+        if sentinel is not None and sentinel.ask(large=large):
             return
         # One in flight, as a late answer of that one counts; a second where the first arrived before the doubt
         # and its answer is what is late. Each costs the master three descriptors until it is answered.

@@ -17,9 +17,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class SendProbe(Action):
-    """Ask the master's far end for a sign of life; answered by ProbeAnswered or ProbeLost."""
+    """Ask the master's far end for a sign of life; answered by ProbeAnswered, or by silence.
+
+    `large`: with packets that fill an MTU, both ways, where the far end can echo them.
+    """
 
     master: Master
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

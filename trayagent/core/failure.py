@@ -18,6 +18,7 @@ FailureKind = Literal[
     "refused",
     "unreachable",
     "timed-out",
+    "stalled",
     "negotiation",
     "dropped",
     "booting",

@@ -97,7 +97,8 @@ def _end(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -
 
 
 def _probe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
-    turn.do(SendProbe(host.name, master))
+    # After a move: small packets may pass where large ones vanish, and then nothing much works.
+    turn.do(SendProbe(host.name, master, large=True))
     control = host.attempt
     if control is not None:  # a new question has a time of its own to be answered in
         control = replace(control, grace_until=None, waited=False)

@@ -18,6 +18,7 @@ Code = Literal[
     "refused",
     "unreachable",
     "timed-out",
+    "large-packets-lost",
     "no-common-algorithm",
     "jump-host-failed",
     "forward-failed",

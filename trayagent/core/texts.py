@@ -41,6 +41,12 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             return Problem("rate-limited", f"{host.name} waits for its turn at its server", follows)
 
 
+def large_packets_lost(name: str, interface: str | None) -> Problem:
+    """Return the problem of a network that passes small packets to a host and swallows large ones."""
+    hint = f"Lower its MTU: sudo ip link set dev {interface or 'INTERFACE'} mtu 1280"
+    return Problem("large-packets-lost", f"This network swallows large packets to {name}", hint)
+
+
 def not_here(host: Host) -> Problem:
     """Return the problem of another machine at the host's address, away from its own places."""
     hint = "Nothing was sent to it; the host is tried again at the next network"

@@ -13,6 +13,7 @@ from pathlib import Path
 from trayagent.ssh.ending import abandon
 from trayagent.ssh.flows import ASK_EVERY_S
 from trayagent.ssh.process import read
+from trayagent.ssh.stalls import Stall, stall_of
 
 _POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
 _LOG_MAX = 64 * 1024
@@ -32,16 +33,20 @@ class Launched:
 
 
 class LaunchFailedError(Exception):
-    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None where we ended it."""
+    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None where we ended it.
 
-    def __init__(self, said: str, status: int | None) -> None:
+    `stall`: what it was stuck at when its time ran out, where that is known.
+    """
+
+    def __init__(self, said: str, status: int | None, stall: Stall | None = None) -> None:
         super().__init__(said)
         self.said = said
         self.status = status
+        self.stall = stall
 
     def with_reason(self, reason: str) -> LaunchFailedError:
         """Return the same failure with what ssh was told, and perhaps could not show."""
-        return type(self)(f"{reason}\n{self.said}", self.status) if reason else self
+        return type(self)(f"{reason}\n{self.said}", self.status, self.stall) if reason else self
 
 
 async def launch(
@@ -76,7 +81,9 @@ async def launch(
             now = time.monotonic()
             if now > deadline and not extended:
                 deadline, extended = deadline + longer_s(process.pid), True
-            if now > deadline or hopeless():
+            if now > deadline:
+                raise LaunchFailedError(said(log), None, stall_of(process.pid))
+            if hopeless():
                 raise LaunchFailedError(said(log), None)
             if established is not None and now >= look_at:
                 look_at = now + ASK_EVERY_S

@@ -7,8 +7,10 @@ masters that the user's ControlPersist is to end: an open session would keep the
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable
 
 from trayagent.core.reaping import FarSession
@@ -22,11 +24,15 @@ COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
 _NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
 MARKER_DEADLINE_S = 10.0
+# Two packets of a usual MTU, also after compression; more than a pipe takes in one piece (4096) would not do.
+_LARGE_LINE = base64.b64encode(os.urandom(2700)) + b"\n"
 _EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 class Sentinel:
-    """A running sentinel; `answered` is called for every echo, `ended` once when its channel closes.
+    """A running sentinel; `answered` is called for an echo, `ended` once when its channel closes.
+
+    After a large line, echoes of smaller ones before it are no answer.
 
     `session` is the far end of the master's connection, None where it could not be told from others.
     """
@@ -36,6 +42,7 @@ class Sentinel:
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd
         self.session = session
+        self._asked: deque[bool] = deque()  # what is on its way: large or not
         self.answered: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
@@ -74,12 +81,19 @@ class Sentinel:
         os.set_blocking(near_in, False)
         return cls(client, near_in, near_out, told(words))
 
-    def ask(self) -> bool:
-        """Send one line; False when the channel is gone or full (as good as silence)."""
+    def ask(self, *, large: bool = False) -> bool:
+        """Send one line; False when the channel is gone or full (as good as silence).
+
+        `large`: one that fills packets, both ways: networks that swallow them pass small ones.
+        """
+        line = _LARGE_LINE if large else b"\n"
         try:
-            return os.write(self._stdin_fd, b"\n") == 1
+            sent = os.write(self._stdin_fd, line) == len(line)
         except OSError:
             return False
+        if sent:
+            self._asked.append(large)
+        return sent
 
     def close(self) -> None:
         """End the session and forget it."""
@@ -100,10 +114,15 @@ class Sentinel:
         except OSError:
             data = b""
         if data:
-            self.answered()
+            self._echoed(data.count(b"\n"))
             return
         self.close()
         self.ended()
+
+    def _echoed(self, lines: int) -> None:
+        answers = [self._asked.popleft() for _ in range(min(lines, len(self._asked)))]
+        if answers and (any(answers) or not any(self._asked)):
+            self.answered()
 
 
 async def _marker(fd: int) -> str | None:
