@@ -34,6 +34,9 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
     match wait.why:
         case "jump":
             return Problem("jump-host-failed", f"{host.name} waits for its jump host {wait.jump}", follows)
+        case "control":
+            title = f"Nothing can tell from here whether the connection of {host.name} still works"
+            return Problem("not-here", title, "It is checked again at the next network")
         case "logins":
             title = f"{host.name} was logged in to {LOGINS_PER_WINDOW} times in a few minutes"
             return Problem("rate-limited", title, f"See what ends it: trayagent why {host.name}")

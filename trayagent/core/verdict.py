@@ -63,7 +63,11 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
         return _offline(host, state, way, now)
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
-        return Verdict(5, "wait", f"carrier={carrier.name} carrier_suspect=yes")
+        evidence = f"carrier={carrier.name} carrier_suspect=yes"
+        # What one question settles is no wait to speak of; a control of the jump host may last.
+        lasts = carrier.attempt is not None or carrier.problem is not None
+        wait = Wait("jump", evidence, jump=carrier.name) if lasts else None
+        return Verdict(5, "wait", evidence, queued=lasts, wait=wait)
     control = host.attempt
     if host.wary_at > host.proof_at and (control is None or control.established_at is None):
         settled_at = host.wary_at + WOKEN_S
@@ -255,16 +259,18 @@ def _start_or_await(host: Host, state: State, way: Gate, row: int, evidence: str
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
     if not control_possible(host, way):
-        return Verdict(11, "wait", f"{evidence} control=impossible")
+        return _queued(11, evidence, Wait("control", "control=impossible"))
     due = (host.knock if needs_bare_control(host) else host.retry).at
     if due is None or due > now:
         return Verdict(10, "wait", f"{evidence} control=negative", look_at=due, queued=True)
     if host.attempt is not None:  # an unwanted one is being left to finish
-        return Verdict(row, "wait", f"{evidence} control=left_to_finish", queued=True)
+        return _queued(row, evidence, Wait("server", "control=left_to_finish"))
     wait = before_login(host, state, way, now)
-    if wait is not None:
-        return Verdict(row, "wait", f"{evidence} {wait.evidence}", wait.at, queued=True, wait=wait)
-    return Verdict(row, "control", evidence)
+    return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)
+
+
+def _queued(row: int, evidence: str, wait: Wait) -> Verdict:
+    return Verdict(row, "wait", f"{evidence} {wait.evidence}", wait.at, queued=True, wait=wait)
 
 
 def _living(host: Host) -> Master:

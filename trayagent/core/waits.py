@@ -19,10 +19,10 @@ from trayagent.core.wishes import wanted
 class Wait:
     """Why a login must wait, and until when; `at` None: until something happens.
 
-    `jump` is the jump host that comes first.
+    `jump` is the jump host that comes first. "control": none can be made from here.
     """
 
-    why: Literal["jump", "server", "logins"]
+    why: Literal["jump", "server", "logins", "control"]
     evidence: str
     at: float | None = None
     jump: str = ""

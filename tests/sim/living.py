@@ -1,0 +1,43 @@
+"""The ssh masters of the simulation, and how its transcript is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.sim.tcp import Connection, Mark
+from trayagent.core import events as e
+from trayagent.core.hosts import Master
+from trayagent.core.turn import Why
+
+
+@dataclass
+class Living:
+    """One ssh master process.
+
+    `key`: the host key that the agent saw when it made this one. `mark`: where its connection was when
+    the agent last asked it something, `asked`: that was not answered yet.
+    """
+
+    master: Master
+    host: str
+    connection: Connection
+    carrier: Living | None = None
+    key: str = ""
+    unanswered: int = 0
+    mark: Mark | None = None
+    asked: bool = False
+
+
+def in_words(what: object) -> str:
+    """Return one line of the transcript."""
+    match what:
+        case str():
+            return f"* {what}"
+        case Why(name, row, verdict, evidence):
+            return f"    {name}: row {row} {verdict}: {evidence}"
+        case e.NetworkRead(_, snapshot, touched):
+            return f"NetworkRead {[i.name for i in snapshot.interfaces]} {touched}"
+        case e.Event():
+            return f"{what}"[:160]
+        case _:
+            return f"    -> {what}"[:160]

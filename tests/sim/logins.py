@@ -1,0 +1,107 @@
+"""What servers and accounts bear: refused logins, unfinished handshakes, attempts; whatever the number of hosts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.sim.cast import first_hop
+from tests.sim.handshake import Leg, Outcome
+from tests.sim.net import Flow
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+REFUSED_IN_TEN_MINUTES = 2
+FAILED_PER_MINUTE = 6  # or as many as the server has hosts, where that is more
+UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host
+AT_ONCE = 6
+
+
+@dataclass
+class Tried:
+    """One attempt, as the world saw it."""
+
+    host: str
+    server: str
+    began: float
+    by_user: bool
+    flow: Flow | None
+    outcome: Outcome = field(default_factory=Outcome)
+    place: str | None = None
+    over: bool = False
+    failed_at: float | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The address that it went from."""
+        return self.flow.local if self.flow is not None else None
+
+    @property
+    def network(self) -> str:
+        """Where the servers saw it come from."""
+        return self.flow.segment if self.flow is not None else ""
+
+
+@dataclass
+class Logins:
+    """Counts in truth what the agent's own budgets are there for."""
+
+    world: World
+    tried: dict[int, Tried] = field(
+        default_factory=dict
+    )  # by this agent; an earlier one's numbers begin again
+    refused: dict[tuple[str, str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    cut: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def over(self, name: str, number: int, outcome: Outcome) -> Tried:
+        """An attempt is over: return it."""
+        tried = self.tried[number]
+        tried.outcome, tried.over = outcome, True
+        if outcome.kind is not None and outcome.met:
+            tried.failed_at = self.world.clock.now
+        if outcome.kind == "auth" and outcome.at is not None and outcome.met and not tried.by_user:
+            self._refused(name, outcome.at, tried.network)
+        return tried
+
+    def aborted(self, number: int) -> None:
+        """The agent ends an attempt before it is through."""
+        if number in self.tried:
+            self.tried[number].over = True
+
+    def _refused(self, name: str, leg: Leg, network: str) -> None:
+        now = self.world.clock.now
+        account = (leg.server, leg.user, network)
+        recent = self.refused[account] = [t for t in self.refused[account] if now - t < 600] + [now]
+        what = f"{leg.user} refused at {leg.server} from {network} at {recent}"
+        assert len(recent) <= REFUSED_IN_TEN_MINUTES, self.world.rules.says(name, what)
+
+    def unfinished(self, number: int, leg: Leg) -> None:
+        """A server is left in the middle of a handshake."""
+        tried = self.tried.get(number)
+        if tried is None or tried.by_user:
+            return
+        now, place = self.world.clock.now, (leg.server, tried.network)
+        recent = self.cut[place] = [t for t in self.cut[place] if now - t < 30] + [now]
+        what = f"{len(recent)} unfinished handshakes on {leg.server}: {recent}"
+        most = max(UNFINISHED_IN_HALF_A_MINUTE, 2 * self._hosts(leg.server))
+        assert len(recent) <= most, self.world.rules.says(tried.host, what)
+
+    def not_too_often(self, name: str, tried: Tried) -> None:
+        """Check what a server has seen of us, the user's own word aside."""
+        now, server = self.world.clock.now, tried.server
+        ours = [t for t in self.tried.values() if t.server == server and not t.by_user]
+        running = sum(not t.over for t in ours)
+        assert running <= AT_ONCE, self.world.rules.says(name, f"{running} attempts at once on {server}")
+        failed = [
+            t.failed_at
+            for t in ours
+            if t.network == tried.network and t.failed_at is not None and now - t.failed_at < 60
+        ]
+        what = f"{len(failed)} failures on {server} in a minute: {failed}"
+        assert len(failed) <= max(FAILED_PER_MINUTE, self._hosts(server)), self.world.rules.says(name, what)
+
+    def _hosts(self, server: str) -> int:
+        """Return how many hosts a server stands before."""
+        return sum(first_hop(role).hostname == server for role in self.world.roles.values())

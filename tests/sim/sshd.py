@@ -1,0 +1,100 @@
+"""The servers of the simulation, with what sshd counts of those who have not logged in yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC, TUN, Flow
+
+MAX_STARTUPS = 10
+LOGIN_GRACE_S = 120.0
+# PerSourcePenalties (OpenSSH 9.8): each adds up, and from 15 s on the source is refused until they have passed.
+AUTH_FAILED_S, NO_AUTH_S, GRACE_EXCEEDED_S = 5.0, 1.0, 20.0
+PENALTY_MIN_S, PENALTY_MAX_S = 15.0, 600.0
+
+
+@dataclass
+class Machine:
+    """A server: `boot` counts its lives; connections of an earlier life are answered by RST."""
+
+    name: str
+    up: bool = True
+    boot: int = 0
+    nologin_until: float = -1.0
+    dropping: bool = False
+    accepts_login: bool = True
+    late_s: float = 0.0  # acknowledges at once, answers and logs in so much later
+    max_startups: int = MAX_STARTUPS
+    _unauthenticated: dict[int, float] = field(default_factory=dict)  # until when each may stay
+    _ghosts: dict[int, str] = field(default_factory=dict)
+    _penalties: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    _count: int = 0
+
+    def arrives(self, source: str, now: float) -> int | None:
+        """Let somebody connect: the number of the connection, None where sshd closes it at once."""
+        self._forget(now)
+        until, enforced = self._penalties.get(source, (now, False))
+        if self.dropping or len(self._unauthenticated) >= self.max_startups or (enforced and until > now):
+            return None
+        self._count += 1
+        self._unauthenticated[self._count] = now + LOGIN_GRACE_S
+        return self._count
+
+    def leaves(self, number: int, source: str, now: float, *, penalty_s: float = 0.0) -> None:
+        """End a connection that has not logged in, or log it in."""
+        if self._unauthenticated.pop(number, None) is not None and penalty_s:
+            self._penalize(source, now, penalty_s)
+
+    def haunted_by(self, number: int, source: str) -> None:
+        """Nothing comes from it any more, and nothing says that it is over: it counts until LoginGraceTime."""
+        self._ghosts[number] = source
+
+    def reborn(self) -> None:
+        """Forget everybody who was connecting."""
+        self.up, self.boot = True, self.boot + 1
+        self._unauthenticated.clear()
+        self._ghosts.clear()
+        self._penalties.clear()
+
+    def _forget(self, now: float) -> None:
+        for number, until in list(self._unauthenticated.items()):
+            if until <= now:
+                del self._unauthenticated[number]
+                source = self._ghosts.pop(number, None)
+                if source is not None:
+                    self._penalize(source, until, GRACE_EXCEEDED_S)
+
+    def _penalize(self, source: str, now: float, seconds: float) -> None:
+        until, enforced = self._penalties.get(source, (now, False))
+        still = until > now
+        until = min(max(until, now) + seconds, now + PENALTY_MAX_S)
+        self._penalties[source] = (until, (enforced and still) or until - now >= PENALTY_MIN_S)
+
+
+class Machines:
+    """Who answers at an address, seen from a segment."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Machine] = {}
+
+    def at(self, flow: Flow) -> Machine | None:
+        """Return the machine that packets of this flow reach, None for silence."""
+        match flow.peer:
+            case address if address == PUBLIC:
+                return self.named("web")
+            case address if address == OUTER:
+                return self.named("outer")
+            case address if address == HOME_ONLY:
+                name = {"home": "home", "twin": "foreign", "twin_nat": "foreign"}.get(flow.segment)
+                return self.named(name) if name is not None else None
+            case address if address == INTERNAL:
+                return self.named("internal") if flow.segment == TUN else None
+        return None
+
+    def named(self, name: str) -> Machine:
+        """Return the machine of that name; a stranger's lets nobody in."""
+        return self._named.setdefault(name, Machine(name, accepts_login=name != "foreign"))
+
+    def servers(self) -> tuple[Machine, ...]:
+        """Return all but those that only pretend."""
+        return tuple(machine for name, machine in self._named.items() if name not in {"foreign", "liar"})

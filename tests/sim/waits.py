@@ -1,0 +1,65 @@
+"""No wait without a shown reason: what status shows of a host is looked at every few seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.sim.handshake import DEADLINE_S
+from trayagent.core import events as e
+from trayagent.core.shown import delay, shown_problem
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+    from trayagent.core.hosts import Host
+
+ALONE_S = 35.0  # half a minute after a wake for masters that no control can tell of, and silence before that
+ACKED_S = 90.0  # a minute in which only an answer is missed, once what was queued before is through
+AT_ONCE = 2000
+BESIDE_S = 10.0  # what is judged before and after an attempt
+
+
+@dataclass
+class Waits:
+    """Raises AssertionError where a host is busy for longer than anything may last, or waits for nothing."""
+
+    world: World
+    _last: float = -1.0
+    _at_once: int = 0
+    _since: dict[str, tuple[object, float]] = field(default_factory=dict)
+
+    def turns(self, event: e.Event) -> None:
+        """Check that an event is not answered by itself for ever, without any time passing."""
+        self._at_once = self._at_once + 1 if event.at == self._last else 0
+        self._last = event.at
+        assert self._at_once < AT_ONCE, self.world.rules.says("", "a loop in which no time passes")
+
+    def look(self) -> None:
+        """Check every host."""
+        for name in self.world.roles:
+            host = self.world.state.hosts.get(name)
+            if host is None or (host.master is not None and not host.suspect):
+                self._since.pop(name, None)
+            else:
+                self._host(name, host)
+
+    def _host(self, name: str, host: Host) -> None:
+        world, now, shown = self.world, self.world.clock.now, self.world.shown(name)
+        number = host.attempt.id if host.attempt is not None else None
+        seen, since = self._since.get(name, (None, now))
+        if seen != (shown, number):
+            self._since[name] = ((shown, number), now)
+            since = now
+        if shown in {"checking", "connecting"}:
+            legs = len(world.way_of(world.roles[name])[1])
+            longest = self._alone_s(name) if number is None else DEADLINE_S * legs + BESIDE_S
+            assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
+        if shown == "waiting":
+            late = delay(host, world.state, now)
+            told = shown_problem(host, world.state, now) is not None or (late is not None and late.at is not None)
+            assert told, world.rules.says(name, "waits, and nothing says for what")
+
+    def _alone_s(self, name: str) -> float:
+        """Return how long a host may be busy without an attempt: longer where the next hop acknowledges."""
+        living = self.world.listening(name)
+        return ACKED_S if living is not None and living.connection.acknowledges else ALONE_S
