@@ -27,7 +27,7 @@ class _Around:
         self.resolved, self.path = resolved, path
 
     async def ask(self, _: str) -> Answer:
-        return Answer(self.resolved, None)
+        return Answer(self.resolved, None, 0.0, False, True)
 
     def control_path(self, _: object) -> str:
         return str(self.path)

@@ -90,3 +90,34 @@ def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
     path.write_text(f"Match {match}\n User me\n")
     answer = asyncio.run(Resolver("ssh", path, (path,)).ask("web01"))
     assert answer.resolved.plain_connect == plain
+
+
+def test_no_alias_is_asked_for_that_cannot_own_a_path(tmp_path: Path) -> None:
+    """An unnamed master runs no Match exec of hosts whose ControlPath is another one; others are asked once."""
+    path, runs = tmp_path / "config", tmp_path / "runs"
+    path.write_text(
+        f'Match exec "echo %n >> {runs}; false"\n User me\n'
+        "Host a\n ControlPath /run/a-%C\nHost b\n ControlPath /run/b\nHost c\n User me\n"
+    )
+    resolver = Resolver("ssh", path, (path,))
+    for _ in range(3):
+        assert asyncio.run(resolver.alias_of("/run/ansible/0123456789")) is None
+    assert not runs.exists()
+    for _ in range(3):
+        assert asyncio.run(resolver.alias_of(f"/run/a-{'0' * 40}")) is None
+    assert runs.read_text() == "a\n"
+
+
+def test_without_look_ups_ssh_canonicalizes_nothing(tmp_path: Path) -> None:
+    """And the answer says that a login may go elsewhere; where nothing is canonicalized it says all there is."""
+    path = tmp_path / "config"
+    path.write_text("CanonicalizeHostname yes\nCanonicalDomains invalid\nCanonicalizePermittedCNAMEs *:*\n")
+    resolver = Resolver("ssh", path, (path,))
+    answer = asyncio.run(resolver.ask("web", lookups=False))
+    assert (answer.looked_up, answer.varies) == (False, True)
+    assert answer.resolved.canonicalize_hostname == "no"
+    assert asyncio.run(resolver.ask("127.0.0.1")).looked_up
+    path.write_text("CanonicalizeHostname no\n")
+    resolver.forget()
+    answer = asyncio.run(resolver.ask("web", lookups=False))
+    assert (answer.looked_up, answer.varies) == (True, False)

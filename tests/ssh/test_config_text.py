@@ -16,7 +16,7 @@ from trayagent.ssh.config_text import aliases, config_files, control_paths, plac
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a home with an empty ~/.ssh/config."""
-    monkeypatch.setattr(config_text, "_home", lambda: tmp_path)
+    monkeypatch.setattr(config_text, "home", lambda: tmp_path)
     path = tmp_path / ".ssh" / "config"
     path.parent.mkdir()
     path.touch()

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from trayagent.agent.resolving import Resolver
 from trayagent.agent.tasks import Tasks
-from trayagent.core.events import Event, HostResolved, ResolveFailed
+from trayagent.core.events import Event, ResolveFailed
 from trayagent.core.failure import Failure
+from trayagent.core.gate import gate
 from trayagent.core.problems import Problem
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
@@ -26,24 +27,25 @@ class Asking:
         self._state = state
         self.answered: Callable[[], None] = lambda: None
 
-    def ask(self, name: str) -> None:
-        """Ask for one host; returns at once."""
+    def ask(self, name: str, lookups: bool) -> None:
+        """Ask for one host; returns at once. `lookups`: ssh may look names up."""
         if not self._tasks.running(f"resolve {name}"):
-            self._tasks.start(f"resolve {name}", self._ask(name))
+            self._tasks.start(f"resolve {name}", self._ask(name, lookups))
 
     def ask_all(self) -> None:
-        """Ask for all hosts that have a name."""
-        for host in self._state().hosts.values():
+        """Ask for all hosts that have a name; names are looked up only for those that may be connected here."""
+        state = self._state()
+        for host in state.hosts.values():
             if not host.stranger:
-                self.ask(host.name)
+                self.ask(host.name, gate(host, state).open)
 
-    async def _ask(self, name: str) -> None:
+    async def _ask(self, name: str, lookups: bool) -> None:
         try:
-            answer = await self._resolver.ask(name)
+            answer = await self._resolver.ask(name, lookups=lookups)
         except TrayagentError as error:
-            self._post(ResolveFailed(time.monotonic(), name, _unresolved(error)))
+            self._post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
         else:
-            self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
+            self._post(answer.event(name))
         self.answered()
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from trayagent.agent.records import Records, remembered
 from trayagent.agent.resolving import Answer, Resolver
 from trayagent.config.places import Places
-from trayagent.core.events import Event, HostResolved, MasterFound
+from trayagent.core.events import Event, MasterFound
+from trayagent.core.gate import gate
 from trayagent.core.hosts import Host, Master
 from trayagent.core.state import State
 from trayagent.errors import TrayagentError
@@ -164,7 +165,7 @@ class Discovery:
             self._post(remembered(name, kept, time.monotonic()))
         self._post(MasterFound(time.monotonic(), name, master, stranger=not known, fresh=fresh))
         if answer is not None:
-            self._post(HostResolved(time.monotonic(), name, answer.resolved, answer.hop))
+            self._post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
         """Return the host's name, and what ssh says of it where that was asked just now."""
@@ -175,7 +176,7 @@ class Discovery:
         recorded = self._records.host_of(master.pid, master.start_ticks)
         if recorded is not None:
             return recorded, await self._answer(recorded, state)
-        alias = await self._resolver.alias_of(path)
+        alias = await self._resolver.alias_of(path, lambda name: self._may_look_up(name, state))
         if alias is not None:
             return alias
         return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
@@ -186,9 +187,17 @@ class Discovery:
         if host is not None and (host.wish.listed or host.resolved is not None):
             return None
         try:
-            return await self._resolver.ask(name)
+            return await self._resolver.ask(name, lookups=self._may_look_up(name, state))
         except TrayagentError:
             return None
+
+    def _may_look_up(self, name: str, state: State) -> bool:
+        """Report whether a host may be connected here, so that ssh may look its name up."""
+        host = state.hosts.get(name)
+        if host is not None:
+            return gate(host, state).open
+        kept = self._records.hosts().get(name)
+        return kept is None or not (kept.vpn or kept.networks)
 
 
 def _known_pids(state: State) -> frozenset[int]:

@@ -38,7 +38,7 @@ class AgentEffects:
         story: Story,
         trying: Trying,
         linking: Linking,
-        resolve: Callable[[str], None],
+        resolve: Callable[[str, bool], None],
         wants_sentinel: Callable[[Host], bool],
         changed: Callable[[], None],
     ) -> None:
@@ -85,7 +85,7 @@ class AgentEffects:
     def _without_facts(self, action: a.Action) -> None:
         match action:
             case a.Resolve():
-                self._resolve(action.name)
+                self._resolve(action.name, action.lookups)
             case a.DialBare():
                 self._dialling.knock(action)
             case a.Abort():

@@ -63,7 +63,6 @@ class Noticing:
         self._missing: frozenset[Path] = frozenset()
         self._followed: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
-        story.subscribe(self._happened)
 
     def follow_folders(self, state: State) -> None:
         """Watch the folders in which something that matters may appear."""
@@ -134,11 +133,6 @@ class Noticing:
     def _look_for_bus(self) -> None:
         if self._bus_appeared is not None and self._bus is not None and self._bus.is_socket():
             self._soon("session bus", self._bus_appeared)
-
-    def _happened(self, event: dict[str, object]) -> None:
-        """At a new place the answers of `ssh -G` may be others, where the configuration looks at the place."""
-        if event["event"] == "network-changed" and self._resolver.place_dependent:
-            self._soon("place", self._resolve_all)
 
     def _reload(self) -> None:
         try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import Resolve
-from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
+from trayagent.core.attempts import Step, ask_ssh, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import waits_for_person
@@ -53,7 +52,7 @@ def _await_answer(turn: Turn, host: Host) -> Step:
     due = host.retry.at
     if host.retry.kind is None or due is None or due > turn.now:
         return False, due if host.retry.kind is not None else None
-    turn.do(Resolve(host.name))
+    ask_ssh(turn, host.name)
     turn.put(host, retry=replace(host.retry, at=None))
     return False, None
 

@@ -98,7 +98,12 @@ class TryKeys(Action):
 
 @dataclass(frozen=True, slots=True)
 class Resolve(Action):
-    """Ask `ssh -G` again; answered by HostResolved."""
+    """Run `ssh -G` again; answered by HostResolved or ResolveFailed.
+
+    `lookups`: it may look names up, which it does with CanonicalizeHostname.
+    """
+
+    lookups: bool = False
 
 
 @dataclass(frozen=True, slots=True)

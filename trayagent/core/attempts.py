@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import Abort, Dial, DialBare, Discard, TakeOver
+from trayagent.core.actions import Abort, Dial, DialBare, Discard, Resolve, TakeOver
+from trayagent.core.answers import outdated
 from trayagent.core.failure import Failure
-from trayagent.core.gate import Gate, through_tunnel
+from trayagent.core.gate import Gate, gate, through_tunnel
 from trayagent.core.hosts import Attempt, Host, Purpose
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
@@ -42,6 +43,9 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     if not bare and waits_for_person(host) and (other := _asking(turn, host)) is not None:
         turn.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
         return False, None
+    if not bare and outdated(host, turn.state):
+        turn.do(Resolve(host.name, lookups=True))
+        return False, None
     number = begin(turn, host, way, Attempt(turn.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
         turn.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
@@ -52,6 +56,13 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     done = "knock" if bare else "dial"
     turn.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
     return False, None
+
+
+def ask_ssh(turn: Turn, name: str) -> None:
+    """Run `ssh -G` for a host; it may look names up only where the host may be connected."""
+    host = turn.get(name)
+    if host is not None:
+        turn.do(Resolve(name, lookups=gate(host, turn.state, by_user=host.by_user).open))
 
 
 def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:

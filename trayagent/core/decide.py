@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.core import events as e
-from trayagent.core import on_attempts, on_forwards, on_masters, on_network, on_user, on_vpns, trials
+from trayagent.core import (
+    on_answers,
+    on_attempts,
+    on_forwards,
+    on_masters,
+    on_network,
+    on_user,
+    on_vpns,
+    trials,
+)
 from trayagent.core.actions import Action
 from trayagent.core.settle import settle
 from trayagent.core.state import State
@@ -40,8 +49,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.ManagerSaid: on_vpns.manager_said,
     e.SignInFailed: on_vpns.sign_in_failed,
     e.Remembered: on_network.remembered,
-    e.HostResolved: on_network.host_resolved,
-    e.ResolveFailed: on_network.resolve_failed,
+    e.HostResolved: on_answers.host_resolved,
+    e.ResolveFailed: on_answers.resolve_failed,
     e.MasterFound: on_masters.master_found,
     e.MasterEnded: on_masters.master_ended,
     e.ProbeAnswered: on_masters.probe_answered,

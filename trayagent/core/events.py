@@ -114,19 +114,26 @@ class Remembered(Event):
 
 @dataclass(frozen=True, slots=True)
 class HostResolved(Event):
-    """`ssh -G` answered for a host."""
+    """`ssh -G` answered for a host; it was asked at `asked_at` (None: just now).
+
+    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to look names up.
+    """
 
     name: str
     resolved: Resolved
     hop: Hop | None = None
+    asked_at: float | None = None
+    varies: bool = False
+    looked_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveFailed(Event):
-    """`ssh -G` refused a host's name or the user's ssh configuration."""
+    """`ssh -G` refused a host's name or the user's ssh configuration; `looked_up` as in HostResolved."""
 
     name: str
     failure: Failure
+    looked_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from trayagent.core.hosts import Host, Place
+from trayagent.core.answers import outdated
+from trayagent.core.hosts import Host
 from trayagent.core.logins import waits_for_person
-from trayagent.core.paths import Way, default_routes, is_address, is_private, place_of, underlay, way_for
+from trayagent.core.paths import Way, is_address, is_private, place_here, underlay, way_for
 from trayagent.core.problems import Code
 from trayagent.core.state import State
 from trayagent.core.vpn_state import usable_vpn
@@ -34,7 +35,7 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
 
     `by_user`: the user's own word goes anywhere that there is a way to.
     """
-    way = way_for(host, state.network)
+    way = _way(host, state)
     vpn = host.wish.vpn
     if way is None and underlay(state.network) is None:
         return Gate(None, "unreachable", "network=none")
@@ -47,6 +48,14 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
             return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Gate(None, "unreachable", "route=none")
     return Gate(way) if by_user else _automatic(host, way, state)
+
+
+def _way(host: Host, state: State) -> Way | None:
+    """Return the route of the next connection; an outdated answer of `ssh -G` shuts out none."""
+    way = way_for(host, state.network)
+    if way is None and outdated(host, state):
+        return way_for(replace(host, resolved=None, hop=None, master=None), state.network)
+    return way
 
 
 def _automatic(host: Host, way: Way, state: State) -> Gate:
@@ -92,15 +101,6 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
     return _strict(host) and not waits_for_person(host) and way.place.known and not tried
 
 
-def here(state: State) -> Place | None:
-    """Return the place that the best way out leads through, tunnels aside."""
-    for route in default_routes(state.network):
-        interface = state.network.interface(route.interface)
-        if interface is not None and interface.kind != "vpn":
-            return place_of(state.network, route)
-    return None
-
-
 def _stands(tunnel: str, state: State) -> bool:
     """Report whether a tunnel's device is up; with no way out under it, not the VPN is what is missing."""
     interface = state.network.interface(tunnel)
@@ -108,7 +108,7 @@ def _stands(tunnel: str, state: State) -> bool:
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:
-    return host.was_reached_at(here(state))
+    return host.was_reached_at(place_here(state.network))
 
 
 def through_tunnel(way: Way, state: State) -> bool:

@@ -200,6 +200,21 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """When and where `ssh -G` last answered for a host, and what that answer is worth elsewhere.
+
+    `varies`: it may differ between networks. `looked_up`: ssh was allowed to look names up for it.
+    `underlay` is the route out at that time: interface, gateway and source.
+    """
+
+    asked_at: float = NEVER
+    place: Place | None = None
+    underlay: tuple[str, str | None, str | None] | None = None
+    varies: bool = False
+    looked_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """Whether the keys still let us in, asked beside a living master because they changed.
 
@@ -234,6 +249,7 @@ class Host:
     wish: Wish = field(default_factory=Wish)
     resolved: Resolved | None = None
     hop: Hop | None = None
+    answer: Answer = field(default_factory=Answer)
     stranger: bool = False
     addresses: tuple[str, ...] = ()
 

@@ -4,45 +4,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import Remember, Resolve
-from trayagent.core.attempts import give_up_attempt, tell_connect_failed, tell_given_up
+from trayagent.core.actions import Remember
+from trayagent.core.attempts import ask_ssh, give_up_attempt, tell_given_up
 from trayagent.core.changes import NetworkDelta, compare, current_path, master_place, path_change
-from trayagent.core.events import Configured, HostResolved, NetworkRead, Remembered, ResolveFailed, Woke
-from trayagent.core.failure import FailureKind
+from trayagent.core.events import Configured, NetworkRead, Remembered, Woke
 from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
 from trayagent.core.network import Touched
+from trayagent.core.on_answers import follow_answer
 from trayagent.core.paths import Way, way_for
-from trayagent.core.problems import Code
 from trayagent.core.reached import has_public_address, in_tunnel, note_reached
 from trayagent.core.retry import (
-    LOCAL_KINDS,
     ONCE_KINDS,
-    REFUSED_KINDS,
-    STOP_KINDS,
+    rearmable,
     rearmed,
     refusable_at,
     with_new_credentials,
 )
 from trayagent.core.shown import NEEDS_USER, STATE_OF
-from trayagent.core.timing import RETRY_MAX_S
 from trayagent.core.turn import Turn
 from trayagent.core.wishes import wanted
-
-_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
-_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
 
 
 def network_read(turn: Turn, event: NetworkRead) -> None:
     """Compare the new snapshot with the last one, and mark every master whose path changed."""
     old, new = turn.state.network, event.snapshot
     delta = compare(old, new, event.touched)
-    turn.change(network=new)
+    touched = bool(delta) or bool(event.touched)
+    turn.change(network=new, network_at=turn.now if touched else turn.state.network_at)
     if delta:
         turn.tell("network-changed", reason=delta.reason)
     for name in turn.names:
         host = turn.get(name)
         if host is None:
             continue
+        host = follow_answer(turn, host)
         if host.master is not None:
             _master_path(turn, host, delta, event.touched)
         else:
@@ -104,10 +99,10 @@ def _rearm_where_moved(turn: Turn, host: Host) -> None:
     # Another machine answered, or a ProxyCommand failed for a reason of its own: once more at each new place.
     once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
     elsewhere = host.retry.at is None and once
-    if (_waits(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
+    if (rearmable(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
         at = refusable_at(host, turn.now) if host.retry.kind == "proxy-login" else turn.now
         host = turn.put(host, retry=rearmed(host.retry, at, way.place))
-    if _waits(host.knock, turn.now) and _moved(host.knock, way):
+    if rearmable(host.knock, turn.now) and _moved(host.knock, way):
         host = turn.put(host, knock=rearmed(host.knock, turn.now, way.place))
     if _moved(host.retry, way):
         forget_failure(turn, host)
@@ -118,10 +113,6 @@ def forget_failure(turn: Turn, host: Host) -> None:
     needs_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     if host.master is None and host.attempt is None and not wanted(host) and not needs_user:
         turn.put(host, problem=None)
-
-
-def _waits(retry: Retry, now: float) -> bool:
-    return retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH
 
 
 def _moved(retry: Retry, way: Way) -> bool:
@@ -141,9 +132,9 @@ def woke(turn: Turn, event: Woke) -> None:
             host = turn.put(host, wary_at=now)
         way = way_for(host, turn.state.network)
         place = way.place if way is not None else None
-        if _waits(host.retry, now):
+        if rearmable(host.retry, now):
             host = turn.put(host, retry=rearmed(host.retry, now, place))
-        if _waits(host.knock, now):
+        if rearmable(host.knock, now):
             turn.put(host, knock=rearmed(host.knock, now, place))
 
 
@@ -160,7 +151,7 @@ def configured(turn: Turn, event: Configured) -> None:
         host = turn.get(name)
         if host is None:
             turn.put(Host(name, wish))
-            turn.do(Resolve(name))
+            ask_ssh(turn, name)
         elif host.wish != wish:
             _new_wish(turn, host, wish)
     for name in turn.names:
@@ -188,7 +179,7 @@ def _new_wish(turn: Turn, host: Host, wish: Wish) -> None:
         turn.do(Remember(host.name))
     forget_failure(turn, host)
     if host.resolved is None:
-        turn.do(Resolve(host.name))
+        ask_ssh(turn, host.name)
 
 
 def _bounds(wish: Wish) -> tuple[str | None, tuple[str, ...]]:
@@ -213,11 +204,8 @@ def _unlisted(turn: Turn, host: Host) -> None:
 
 def remembered(turn: Turn, event: Remembered) -> None:
     """Take up what an earlier agent knew of a host."""
-    host = turn.get(event.name)
-    if host is None:
-        host = Host(event.name)
-        if event.lost:
-            turn.do(Resolve(event.name))  # no configuration lists it: nobody else would
+    known = turn.get(event.name)
+    host = known or Host(event.name)
     if not host.wish.listed:  # a table says it itself
         host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = turn.now + event.paused_for_s if event.paused_for_s is not None else None
@@ -246,50 +234,5 @@ def remembered(turn: Turn, event: Remembered) -> None:
         turn.because(event.name, 1, "ended", "agent=none lost=yes")
     if _bounds(host.wish) != (event.vpn, event.networks):
         turn.do(Remember(host.name))
-
-
-def host_resolved(turn: Turn, event: HostResolved) -> None:
-    """Take over what `ssh -G` says; a changed answer gives a host that waits another chance."""
-    host = turn.get(event.name)
-    if host is None:
-        return
-    old = host.resolved
-    changed = old is not None and old != event.resolved
-    # A login that an earlier agent saw refused is no question to ssh's configuration.
-    unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
-    again = changed or unanswered or host.retry.kind in STOP_KINDS
-    retry = _after_answer(turn, host) if again else host.retry
-    problem = host.problem
-    if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
-        problem = None
-    host = turn.put(host, resolved=event.resolved, hop=event.hop, retry=retry, problem=problem)
-    if old is not None and old.forwards != event.resolved.forwards:
-        turn.put(host, forwards_at=turn.now)
-
-
-def _after_answer(turn: Turn, host: Host) -> Retry:
-    """Return the retry of a host whose configuration is another one: what it failed by may be mended."""
-    retry = host.retry
-    if retry.at is None:
-        return with_new_credentials(host, turn.now)
-    if retry.kind in LOCAL_KINDS | STOP_KINDS:
-        return replace(retry, at=turn.now)
-    # Where the answers depend on the place, a flapping network changes them too.
-    return rearmed(retry, turn.now, retry.place) if _waits(retry, turn.now) else retry
-
-
-def resolve_failed(turn: Turn, event: ResolveFailed) -> None:
-    """Keep the last good answer if there is one; without one the host cannot be connected."""
-    host = turn.get(event.name)
-    if host is None:
-        return
-    problem = event.failure.problem
-    if host.resolved is None:
-        if problem != host.problem:
-            tell_connect_failed(turn, host, problem)
-        retry = replace(host.retry, at=turn.now + RETRY_MAX_S, kind=event.failure.kind)
-        host = turn.put(host, asked=False, retry=retry)
-    turn.put(host, problem=problem)
-    turn.because(
-        host.name, 0, "resolve-failed", f"kind={event.failure.kind} kept={host.resolved is not None}"
-    )
+    if known is None and event.lost:
+        ask_ssh(turn, host.name)  # no configuration lists it: nobody else would

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from trayagent.core.actions import Abort, Kill, Remember, Resolve, SendProbe
-from trayagent.core.attempts import begin, give_up_attempt, tell_given_up
+from trayagent.core.actions import Abort, Kill, Remember, SendProbe
+from trayagent.core.attempts import ask_ssh, begin, give_up_attempt, tell_given_up
 from trayagent.core.events import (
     CredentialsChanged,
     LoginBegun,
@@ -41,7 +41,7 @@ def reconnect(turn: Turn, event: UserReconnect) -> None:
             host = turn.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
         turn.change(servers=forgiven(turn.state.servers, host.server))
         if host.resolved is None:
-            turn.do(Resolve(name))  # it failed, or nobody asked: what stood in the way may be gone
+            ask_ssh(turn, name)  # it failed, or nobody asked: what stood in the way may be gone
         turn.because(name, 0, "user", "asked=reconnect")
         if remembered:
             turn.do(Remember(name))

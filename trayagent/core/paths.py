@@ -103,6 +103,15 @@ def place_of(snapshot: Snapshot, route: Route) -> Place:
     return Place(route.interface, mac, snapshot.name_at(route.interface) or "")
 
 
+def place_here(snapshot: Snapshot) -> Place | None:
+    """Return the place that the best route out leads through, tunnels aside."""
+    for route in default_routes(snapshot):
+        interface = snapshot.interface(route.interface)
+        if interface is not None and interface.kind != "vpn":
+            return place_of(snapshot, route)
+    return None
+
+
 def way_for(host: Host, snapshot: Snapshot) -> Way | None:
     """Return the way of the next connection: any known address of the name, either family.
 

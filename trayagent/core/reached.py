@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trayagent.core.actions import Remember
-from trayagent.core.gate import here
 from trayagent.core.hosts import NETWORKS_KEPT, Host, Place
-from trayagent.core.paths import is_private
+from trayagent.core.paths import is_private, place_here
 from trayagent.core.turn import Turn
 
 
@@ -47,7 +46,7 @@ def _learned_vpn(turn: Turn, host: Host) -> str | None:
     if host.wish.vpn is not None or not turn.state.learn_vpn or not is_private(master.peer):
         return host.learned_vpn
     # Reached without it here, it holds only at networks where that is not known.
-    if direct or host.was_reached_at(here(turn.state)):
+    if direct or host.was_reached_at(place_here(turn.state.network)):
         return host.learned_vpn
     return path.egress
 

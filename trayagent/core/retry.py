@@ -33,6 +33,7 @@ ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
+_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
 _REFUSALS_KEPT = 8
 # The server itself, or the way to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
@@ -60,6 +61,11 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
 def after_success(retry: Retry, now: float) -> Retry:
     """Return the retry of a host whose server has just been heard: nothing is waited for, re-arming stays bounded."""
     return replace(retry, at=now, kind=None, count=0)
+
+
+def rearmable(retry: Retry, now: float) -> bool:
+    """Report whether another network ends the wait for the next attempt."""
+    return retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH
 
 
 def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:

@@ -37,6 +37,8 @@ class State:
     hosts: Mapping[str, Host] = field(default_factory=dict)
     started: bool = False
     network: Snapshot = field(default_factory=Snapshot)
+    network_at: float = NEVER
+    """When something about the network last changed."""
     vpns: tuple[Vpn, ...] = ()
     manager: ManagerFacts = field(default_factory=ManagerFacts)
     vpn_lives: Mapping[str, VpnLife] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from trayagent.sandbox import build, client, others, plan
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.lines import DelayLines
+from trayagent.sandbox.name_server import NameServer
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.places import Places
 from trayagent.sandbox.probe import Probe
@@ -244,6 +245,10 @@ class Lab:
     def ssh_config(self, hosts: Mapping[str, client.Options], **everywhere: str | int | list[str]) -> Path:
         """Write the laptop user's ~/.ssh/config; `everywhere` are options for all hosts."""
         return client.write_config(self.files, hosts, everywhere)
+
+    def name_server(self, names: Mapping[str, str]) -> NameServer:
+        """Start the name server of the internet with these names and their addresses; it notes each question."""
+        return NameServer(self.server, names)
 
     def echo(self, port: int = 8000, address: str = "127.0.0.1", *, node: Node | None = None) -> Program:
         """Start a TCP service that echoes and answers HTTP, by default in the server for local forwards."""

@@ -29,6 +29,7 @@ SYSTEM = Path("/etc/ssh")
 Option = tuple[str, list[str]]
 
 _SPECIAL = frozenset("\"'\\#")
+_LOOK_UP = frozenset({"canonicalizehostname", "canonicalizepermittedcnames"})
 _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
 # %l and %L are this machine's name, which DHCP may set.
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
@@ -69,6 +70,11 @@ def place_dependent(paths: Iterable[Path]) -> bool:
     return any(_varies(*option) for path in paths for option in _options(path))
 
 
+def canonicalizes(paths: Iterable[Path]) -> bool:
+    """Report whether `ssh -G` may look names up."""
+    return any(_looks_up(*option) for path in paths for option in _options(path))
+
+
 def aliases(path: Path) -> tuple[str, ...]:
     """Return the names that stand literally in Host lines: no wildcards, no negations."""
     names = (word for key, words in _options(path) if key == "host" for word in words)
@@ -93,11 +99,21 @@ def control_paths(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words[0] for key, words in _options(path) if key == "controlpath" and words))
 
 
+def options_by_file(path: Path) -> Iterator[list[Option]]:
+    """Yield the options of each file, in their order, Host and Match lines among them."""
+    for _, options in _read(path):
+        yield options
+
+
+def _looks_up(key: str, words: list[str]) -> bool:
+    return key in _LOOK_UP and bool(words) and words[0].lower() not in {"no", "false", "none"}
+
+
 def _varies(key: str, words: list[str]) -> bool:
     if key == "match":
         return any(word.lstrip("!").partition("=")[0].lower() in {"exec", "localnetwork"} for word in words)
-    if key == "canonicalizehostname":
-        return bool(words) and words[0].lower() not in {"no", "false", "none"}
+    if _looks_up(key, words):
+        return True
     return any(_LOCAL_NAME.search(word) for word in words)
 
 
@@ -128,8 +144,8 @@ def _included(pattern: str, root: Path) -> list[Path]:
     if "\0" in pattern:
         return []
     # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's own.
-    folder = SYSTEM if root.is_relative_to(SYSTEM) else _home() / ".ssh"
-    text = str(_home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
+    folder = SYSTEM if root.is_relative_to(SYSTEM) else home() / ".ssh"
+    text = str(home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
     if "${" in text or "%" in text:
         return []  # variables and tokens, which 9.9 expands; nothing to watch by name
     if not glob.has_magic(text):
@@ -137,7 +153,7 @@ def _included(pattern: str, root: Path) -> list[Path]:
     return [Path(found) for found in sorted(glob.glob(text))]  # noqa: PTH207  # Path.glob takes no absolute one
 
 
-def _home() -> Path:
+def home() -> Path:
     """Return the home folder as ssh finds it: by the user's entry, whatever HOME says."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)

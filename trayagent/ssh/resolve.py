@@ -28,8 +28,17 @@ _FORWARD = re.compile(rf"{_LISTEN} {_TARGET}")
 _DYNAMIC = re.compile(_LISTEN)
 
 
+# ssh -G resolves names for these two. "none" for the second is known from OpenSSH 9.2 on.
+NO_LOOKUPS = ("-o", "CanonicalizeHostname=no", "-o", "CanonicalizePermittedCNAMEs=none")
+
+
 async def resolve(
-    name: str, *, ssh: str = "ssh", config: str | None = None, timeout_s: float = 2.0
+    name: str,
+    *,
+    options: Sequence[str] = (),
+    ssh: str = "ssh",
+    config: str | None = None,
+    timeout_s: float = 2.0,
 ) -> Resolved:
     """Return what `ssh -G NAME` says; `config` is the file of `ssh -F`.
 
@@ -37,7 +46,7 @@ async def resolve(
     will be started (`Match sessiontype`). Raises TrayagentError: `config-error` with ssh's own line,
     for a timeout too; `ssh-missing`.
     """
-    return parse(await output(name, ssh=ssh, config=config, timeout_s=timeout_s))
+    return parse(await output(name, options=options, ssh=ssh, config=config, timeout_s=timeout_s))
 
 
 async def output(

@@ -1,0 +1,105 @@
+"""When `ssh -G` runs: it looks names up and runs what ssh_config says, so never more often than needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Agent, Lab, client, plan
+
+pytestmark = pytest.mark.lab
+
+CORP = "vault.corp.example"
+CANONICAL = {
+    "CanonicalizeHostname": "yes",
+    "CanonicalDomains": "corp.example",
+    "CanonicalizeFallbackLocal": "no",
+    "ControlPath": "~/.ssh/cm-%h",
+}
+
+
+def test_a_host_behind_a_vpn_is_looked_up_by_nobody_but_the_vpn(lab: Lab, agent: Agent) -> None:
+    """With CanonicalizeHostname, in a café, at home, at a changed ssh_config, beside an unnamed master: no query.
+
+    When the VPN comes up it is connected, on the control path that the canonical name gives.
+    """
+    names = lab.name_server({CORP: plan.INTERNAL, "web.corp.example": plan.SERVER})
+    server = lab.sshd(plan.INTERNAL)
+    client.make_known(lab.files, server, CORP)
+    client.make_known(lab.files, lab.sshd(), "web.corp.example")
+    hosts: dict[str, client.Options] = {"vault": {}, "shelf": {}, "web": {}}
+    lab.ssh_config(hosts, **CANONICAL)
+    lab.join("cafe")
+    agent.start(
+        '[vpns.corp]\ninterface = "tun*"\n[hosts.vault]\nvpn = "corp"\n'
+        '[hosts.shelf]\nnetworks = ["Home*"]\n[hosts.web]\n'
+    )
+    agent.wait_state("web", "connected")
+    unnamed = ["ssh", "-M", "-N", "-f", "-S", "~/.ssh/elsewhere", plan.SERVER]
+    lab.laptop.check(["sh", "-c", " ".join(unnamed)])
+    lab.switch("cafe", "home")
+    lab.switch("home", "cafe", gap_s=0.3)
+    agent.wait_state("web", "connected")
+    lab.ssh_config(hosts, **CANONICAL, ServerAliveInterval=7)
+    _settled(agent, lambda: names.asked)
+    assert "web.corp.example" in names.asked, "nothing is looked up at all, so this proves nothing"
+    assert not [n for n in names.asked if n.startswith(("vault", "shelf"))]
+    assert (agent.host("vault") or {})["state"] == "needs-vpn"
+    lab.vpn_up()
+    found = agent.wait_state("vault", "connected")
+    assert found["control_path"] == str(lab.files.ssh / f"cm-{CORP}")
+    assert CORP in names.asked
+
+
+def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> None:
+    """Ten flaps of a link, with ten hosts: the connection is kept, so no login, and ssh is asked for none of them."""
+    lab.join("home")
+    lab.sshd()
+    runs = lab.files.home / "runs"
+    lab.ssh_config({"web01": {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-%C"}})
+    config = lab.files.ssh / "config"
+    config.write_text(f'Match exec "echo %n >> {runs}; false"\n    User nobody\n{config.read_text()}')
+    idle = "".join(f'[hosts.idle{i}]\nconnect = "on-use"\n' for i in range(9))
+    agent.start(f"[hosts.web01]\n{idle}")
+    agent.wait_state("web01", "connected")
+    before, events = _lines(runs), agent.events()
+    lab.flap(10, period_s=0.4)
+    _settled(agent, lambda: _lines(runs))
+    logins = [e for e in events.drain() if e["event"] == "connecting"]
+    assert len(_lines(runs)) - len(before) <= 2 * len(logins), "one for ssh -G, one for the login itself"
+
+
+def test_match_exec_is_asked_again_before_a_login_elsewhere(lab: Lab, agent: Agent) -> None:
+    """From home to the café: the login there goes by what ssh_config says there, and asked once for it."""
+    lab.join("home")
+    lab.sshd()
+    lab.sshd(port=2222)
+    runs = lab.files.home / "runs"
+    lab.ssh_config({"web01": {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-web01"}})
+    config = lab.files.ssh / "config"
+    there = f"echo %n >> {runs}; ip -4 addr show wlan0 | grep -q 10.20.0."
+    config.write_text(f'Match originalhost web01 exec "{there}"\n    Port 2222\n{config.read_text()}')
+    agent.start("[hosts.web01]\n")
+    assert agent.wait_state("web01", "connected")["peer"] == f"{plan.SERVER}:22"
+    before, events = _lines(runs), agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "web01")
+    assert agent.wait_state("web01", "connected")["peer"] == f"{plan.SERVER}:2222"
+    assert len(_lines(runs)) - len(before) == 2, "one for ssh -G, one for the login itself"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _settled(agent: Agent, what: Callable[[], list[str]]) -> None:
+    """Wait until nothing changes any more, for a second."""
+    last, since = None, time.monotonic()
+    limit = since + 20
+    while time.monotonic() - since < 1.0 and time.monotonic() < limit:
+        now = (what(), [h["state"] for h in agent.status()["hosts"]])
+        if now != last:
+            last, since = now, time.monotonic()

@@ -1,0 +1,30 @@
+"""The internet's name server, which remembers every name that it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import plan
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.program import Program
+
+
+class NameServer:
+    """The one name server that the laptop knows. Without it, no name outside /etc/hosts has an address."""
+
+    def __init__(self, node: Node, names: Mapping[str, str]) -> None:
+        self._program = Program(node, "name_server", plan.NAME_SERVER, admin=True)
+        if "error" in self._program.first:
+            raise TrayagentError(f"name server: {self._program.first['error']}", code="sandbox-broken")
+        self.knows(names)
+
+    def knows(self, names: Mapping[str, str]) -> None:
+        """Replace the names that have an address (IPv4)."""
+        self._program.ask({"names": dict(names)})
+
+    @property
+    def asked(self) -> list[str]:
+        """Every name that somebody asked for, in order; once for each type of record."""
+        found: list[str] = self._program.ask({})["asked"]
+        return found

@@ -1,0 +1,65 @@
+"""Which aliases could own a control path, by the text of ssh's files alone.
+
+`ssh -G` decides; here is only which names are not worth asking for. Whatever the text leaves open counts
+as possible: a Match that asks for more than a name, tokens, variables, another file's block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from trayagent.ssh import config_text
+
+_TOKEN = re.compile(r"%(.)|\$\{[^}]*\}")
+_PATTERNS = {"%": "%", "C": "[0-9a-f]+", "p": r"\d+", "i": r"\d+"}
+
+
+def may_own(roots: Iterable[Path], alias: str, control_path: str) -> bool:
+    """Report whether some ControlPath that may hold for this alias could give this path."""
+    values = (value for root in roots for value in _values(root, alias))
+    return any(_fits(value, alias, control_path) for value in dict.fromkeys(values))
+
+
+def _values(root: Path, alias: str) -> Iterator[str]:
+    """Yield the ControlPaths that may hold for this alias, as they are written."""
+    for options in config_text.options_by_file(root):
+        holds = True  # what stands before the first block of a file
+        for key, words in options:
+            if key in {"host", "match"}:
+                holds = _applies(key, words, alias)
+            elif key == "controlpath" and words and holds:
+                yield words[0]
+
+
+def _fits(value: str, alias: str, control_path: str) -> bool:
+    if value.lower() == "none":
+        return False
+    home = str(config_text.home())
+    text = home + value[1:] if value.startswith("~/") else value
+    pattern, last = "", 0
+    for token in _TOKEN.finditer(text):
+        pattern += re.escape(text[last : token.start()])
+        pattern += re.escape(alias) if token[1] == "n" else _PATTERNS.get(token[1] or "", ".*")
+        last = token.end()
+    return re.fullmatch(pattern + re.escape(text[last:]), control_path) is not None
+
+
+def _applies(keyword: str, words: Iterable[str], alias: str) -> bool:
+    """Report whether a Host or Match line may hold for this alias."""
+    words = list(words)
+    if keyword == "host":
+        return _matches(words, alias)
+    if [w.lower() for w in words[::2]] == ["originalhost"] and len(words) == 2:
+        return _matches(words[1].split(","), alias)
+    return True
+
+
+def _matches(patterns: Iterable[str], alias: str) -> bool:
+    """Match as ssh does: a negated pattern that fits rules out, whatever else fits."""
+    patterns = list(patterns)
+    if any(p.startswith("!") and fnmatchcase(alias, p[1:]) for p in patterns):
+        return False
+    return any(fnmatchcase(alias, p) for p in patterns)
