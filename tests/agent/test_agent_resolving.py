@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,23 @@ def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str,
         f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
         "Host gate\n HostName 192.0.2.1\n Port 2222\nHost inner\n ProxyJump gate\nHost outer\n HostName 192.0.2.9\n"
     )
-    assert ask(tmp_path, config, "target") == hop
+    found = ask(tmp_path, config, "target")
+    assert found is not None
+    assert (found.hostname, found.port) == (hop.hostname, hop.port)
+
+
+def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
+    """With which user and keys, so that a refusal there is known again at every host behind it."""
+    config = (
+        "Host target\n HostName 10.0.0.1\n ProxyJump gate\nHost other\n HostName 10.0.0.2\n ProxyJump you@gate\n"
+        "Host gate\n HostName 192.0.2.1\n User me\n IdentityFile ~/.ssh/gate\n"
+    )
+    found, other, gate = (ask(tmp_path, config, name) for name in ("target", "other", "gate"))
+    assert found == gate
+    assert found is not None
+    assert found.user == "me"
+    assert "~/.ssh/gate" in found.keys
+    assert other == replace(found, user="you")
 
 
 def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:

@@ -182,8 +182,9 @@ class Rules:
         if kind != "auth" or tried.by_user:
             return
         now = self.world.clock.now
-        recent = self.refused[name] = [t for t in self.refused[name] if now - t < 600] + [now]
-        assert len(recent) <= REFUSED_IN_TEN_MINUTES, self._says(name, f"refused at {recent}")
+        account = tried.server  # every host of it logs in as the same user
+        recent = self.refused[account] = [t for t in self.refused[account] if now - t < 600] + [now]
+        assert len(recent) <= REFUSED_IN_TEN_MINUTES, self._says(name, f"{account} refused at {recent}")
 
     def reached(self, living: Living) -> None:
         """A host was truly reached: where, and through what."""

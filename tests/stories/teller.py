@@ -41,9 +41,9 @@ _CODES: dict[FailureKind, Code] = {
 _UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
 
 
-def failure(kind: FailureKind, *, positive: bool = False) -> Failure:
+def failure(kind: FailureKind, *, positive: bool = False, by_jump: bool = False) -> Failure:
     """Return a failure of this kind, with a problem to go with it."""
-    return Failure(Problem(_CODES.get(kind, "unknown"), f"it is {kind}"), kind, positive)
+    return Failure(Problem(_CODES.get(kind, "unknown"), f"it is {kind}"), kind, positive, by_jump=by_jump)
 
 
 class Story:
@@ -122,12 +122,14 @@ class Story:
         command: str | None = None,
         hop: Hop | None = None,
         port: int = 22,
+        user: str = "",
     ) -> None:
         """Let `ssh -G` answer."""
         answer = Resolved(
             name,
             server,
             port=port,
+            user=user,
             control_path=f"/cm/{name}",
             proxy_jump=jump,
             proxy_command=command,
@@ -172,10 +174,11 @@ class Story:
         self.post(e.AttemptReady(self.t, name, self._attempt(name), master), f"attempt of {name} {words}")
         return master
 
-    def fails(self, name: str, kind: FailureKind, *, positive: bool = False) -> None:
+    def fails(self, name: str, kind: FailureKind, *, positive: bool = False, by_jump: bool = False) -> None:
         """Let the host's attempt fail."""
         words = f"attempt of {name} failed: {kind}{' positive' * positive}"
-        self.post(e.AttemptFailed(self.t, name, self._attempt(name), failure(kind, positive=positive)), words)
+        failed = failure(kind, positive=positive, by_jump=by_jump)
+        self.post(e.AttemptFailed(self.t, name, self._attempt(name), failed), words)
 
     def took_over(self, name: str) -> None:
         """Let the take-over that was asked for be done, and the judged master end by it."""
@@ -195,12 +198,13 @@ class Story:
         *,
         server: str = SERVER,
         strict: HostKeyChecking = "ask",
+        user: str = "",
         **facts: object,
     ) -> Master:
         """Begin with one host that is connected from home; nothing of it is in the transcript."""
         self.scene = scene if scene is not None else self.scene
         self._quiet(e.Configured(self.t, {**{h.name: h.wish for h in self.state.hosts.values()}, name: wish}))
-        self.resolved(name, server=server, strict=strict)
+        self.resolved(name, server=server, strict=strict, user=user)
         self._quiet(self._read(Touched()))
         master = self.master(name, **{"ours": True, "peer": server, **facts})
         self._quiet(e.MasterFound(self.t, name, master, fresh=True))

@@ -154,7 +154,7 @@ def test_a_network_that_closes_is_told_from_the_next_before_its_gateway_is_known
 def test_a_success_releases_the_others_on_that_path(story: Story) -> None:
     """The server was away for minutes; the first host that gets in says that it is back."""
     for name in FOUR:
-        story.connected(name, scene=HOME)
+        story.connected(name, scene=HOME, user=name)
     story.after(60)
     for name in FOUR:
         story.ended(name, kind="died")

@@ -264,9 +264,9 @@ def test_row_6_what_arrived_before_the_doubt_is_asked_again(story: Story) -> Non
 
 def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> None:
     """Cut handshakes are punished by servers: the sixth is left to finish, and its master is not used."""
-    story.connected(scene=HOME, wish=ALWAYS)
+    story.connected(scene=HOME, wish=ALWAYS, user="web")
     for name in "bcdef":
-        story.connected(name)
+        story.connected(name, user=name)
     story.after(60).network(HOME + OFFICE)
     story.after(0.3)
     for name in ("web", *"bcdef"):

@@ -146,7 +146,7 @@ class Resolver:
             hops += len(jumps)
             first = await self._resolve(jumps[0].host, lookups)
             first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
-        hop = Hop(first.hostname, first.port) if first.proxy_command is None else None
+        hop = Hop(first.hostname, first.port, first.user, first.keys) if first.proxy_command is None else None
         if hop is None:
             hops += 1
         jump = first if hops == 1 and first.plain_connect else None

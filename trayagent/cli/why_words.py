@@ -27,6 +27,8 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("jump=",), "waiting for its jump host"),
     ("wait", None, ("carrier=",), "waiting for the verdict on the connection that carries it"),
     ("wait", None, ("busy=",), "waiting for its turn: enough logins to this server are running or were made"),
+    ("wait", None, ("account=",), "waiting for another login to its account, or since two were refused there"),
+    ("held-back", None, (), "the same login was refused to another host: held back until that is fixed"),
     ("wait", None, ("logins=",), "waiting: it was logged in to again and again in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
     ("wait", None, ("person_asked_for=",), "waiting for your login to another host"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.actions import Abort, Dial, DialBare, Discard, Resolve, TakeOver
+from trayagent.core.accounts import refused_alike
+from trayagent.core.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
 from trayagent.core.answers import outdated
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate, gate, through_tunnel
@@ -12,20 +13,15 @@ from trayagent.core.hosts import Attempt, Host, Purpose
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
-from trayagent.core.retry import REFUSED_KINDS, server_saw
+from trayagent.core.retry import server_saw
 from trayagent.core.servers import dropped, ended, may_abort, started, visit_of
+from trayagent.core.texts import held_back
 from trayagent.core.turn import Turn
 from trayagent.core.waits import before_login, network_of
-from trayagent.core.wishes import wanted
+from trayagent.core.wishes import needs_bare_control, wanted
 
 Step = tuple[bool, float | None]
 """What a step leaves: whether facts changed so that another may follow, and when to look again."""
-
-
-def needs_bare_control(host: Host) -> bool:
-    """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
-    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS
-    return host.stranger or waits_for_person(host) or refused
 
 
 def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
@@ -33,6 +29,10 @@ def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidenc
     now = turn.now
     if host.attempt is not None:  # an unwanted one that is being left to finish
         return False, None
+    alike = refused_alike(host, turn.state.hosts, now) if purpose != "user" else None
+    if alike is not None and not (host.master is not None and needs_bare_control(host)):
+        hold(turn, host, alike)
+        return True, None
     wait = before_login(host, turn.state, way, now, by_user=purpose == "user")
     if wait is not None:
         turn.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
@@ -63,6 +63,15 @@ def ask_ssh(turn: Turn, name: str) -> None:
     host = turn.get(name)
     if host is not None:
         turn.do(Resolve(name, lookups=gate(host, turn.state, by_user=host.by_user).open))
+
+
+def hold(turn: Turn, host: Host, alike: Host) -> None:
+    """Hold a host's login back: the same one was refused to another host, which was told."""
+    told = alike.problem.code if alike.problem is not None else "auth-denied"
+    held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
+    turn.put(host, retry=held, problem=held_back(host, alike, told), asked=False)
+    turn.do(Remember(host.name))
+    turn.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
 
 
 def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:

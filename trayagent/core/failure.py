@@ -39,9 +39,10 @@ class Failure:
     """One failed attempt, or the end of a master.
 
     `positive`: the server's own host key was accepted before this could be said, so the path to
-    the right server carries data.
+    the right server carries data. `by_jump`: a jump host, or what stands in for one, said it.
     """
 
     problem: Problem
     kind: FailureKind
     positive: bool = False
+    by_jump: bool = False

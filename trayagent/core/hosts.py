@@ -39,10 +39,12 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The first TCP hop of a new connection: the host itself, or its first jump host."""
+    """The first TCP hop of a new connection: the host itself, or its first jump host; who logs in there, with what."""
 
     hostname: str
     port: int
+    user: str = ""
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ class Attempt:
 class Retry:
     """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history.
 
-    `seen`: the last failure came as far as a server. `rearmed`: when and where the network changed its mind.
+    `seen`: the last failure came as far as a server; `by_jump`: it was a jump host that refused.
+    `rearmed`: when and where the network changed its mind.
     """
 
     at: float | None = NEVER
@@ -196,6 +199,7 @@ class Retry:
     place: Place | None = None
     source: str | None = None
     seen: bool = True
+    by_jump: bool = False
     rearmed: tuple[tuple[float, Place | None], ...] = ()
 
 
@@ -281,6 +285,7 @@ class Host:
     login: LoginKind = "quiet"  # how that went
     vanished_at: float = NEVER  # the server closed or was unreachable, last
     refused: tuple[float, ...] = ()  # logins that were refused, the last few
+    refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused
     logins: tuple[float, ...] = ()  # that succeeded, the last few
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0

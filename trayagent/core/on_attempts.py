@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.accounts import at_jump, at_risk, at_target, refused_login
 from trayagent.core.actions import Discard, Kill, Remember
-from trayagent.core.attempts import count_failure, tell_connect_failed, tell_failure
+from trayagent.core.attempts import count_failure, hold, tell_connect_failed, tell_failure
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -26,6 +27,7 @@ from trayagent.core.retry import (
     LOCAL_KINDS,
     REFUSED_KINDS,
     VANISHED_KINDS,
+    refusable_at,
     with_failure,
 )
 from trayagent.core.servers import ended, established
@@ -69,12 +71,26 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
 
 
 def _release(turn: Turn, host: Host) -> None:
-    """Let those go on at once that wait because this host's server was away: it is there."""
+    """Let those go on at once that wait for what this login has shown: the server is there, and lets it in."""
+    # What a person typed says nothing of the keys.
+    quiet = host.login == "quiet" and (host.attempt is None or not host.attempt.at_terminal)
+    proven = {login for login in (at_target(host), at_jump(host)) if login is not None and quiet}
     for name in turn.names:
         other = turn.get(name)
-        if other is None or other.name == host.name or other.server != host.server:
+        if other is None or other.name == host.name:
             continue
-        if other.retry.kind in AWAY_KINDS and other.retry.at is not None and other.retry.at > turn.now:
+        if refused_login(other) in proven:
+            at = refusable_at(other, turn.now)
+            turn.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
+            turn.do(Remember(other.name))
+            turn.because(other.name, 0, "re-arm", f"answered={host.name}")
+            continue
+        if (
+            other.server == host.server
+            and other.retry.kind in AWAY_KINDS
+            and other.retry.at is not None
+            and other.retry.at > turn.now
+        ):
             turn.put(other, retry=replace(other.retry, at=turn.now))
             turn.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 
@@ -113,6 +129,7 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
     if failure.kind in REFUSED_KINDS:
+        _hold_asked(turn, host)
         turn.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
     row = 10 if host.master is not None and not failure.positive else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
@@ -142,6 +159,16 @@ def _bypassed_vpn(turn: Turn, host: Host, attempt: Attempt) -> bool:
         return False
     egress = turn.state.network.interface(attempt.place.egress)
     return egress is None or egress.kind != "vpn"
+
+
+def _hold_asked(turn: Turn, host: Host) -> None:
+    """The user asked for many: what was refused to one of them is not tried by all."""
+    for name in turn.names:
+        other = turn.get(name)
+        if other is None or not other.asked or other.attempt is not None or other.name == host.name:
+            continue
+        if refused_login(host) in at_risk(other, turn.state.hosts):
+            hold(turn, other, host)
 
 
 def login_given_up(turn: Turn, event: LoginGivenUp) -> None:

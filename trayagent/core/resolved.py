@@ -65,3 +65,9 @@ class Resolved:
     plain_connect: bool = False
     hops: int = 0
     jump: Resolved | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a login would show, as far as it tells two logins apart."""
+        named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")
+        return (*named, self.pkcs11_provider or "", "only" if self.identities_only else "")

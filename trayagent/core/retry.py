@@ -53,7 +53,9 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
     if attempt.bare:
         return replace(host, knock=_after(host.knock, attempt, failure, now, _away(host.knock, now, jitter)))
     if failure.kind in REFUSED_KINDS or failure.kind == "proxy-login":  # a proxy may lock accounts, too
-        host = replace(host, refused=(*host.refused[1 - _REFUSALS_KEPT :], now))
+        refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
+        jump = tuple(at for at in host.refused_by_jump if at in refused)
+        host = replace(host, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump)
     at = _next_login(host, failure, now, jitter)
     return replace(host, retry=_after(host.retry, attempt, failure, now, at))
 
@@ -149,4 +151,5 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         place=attempt.place,
         source=attempt.source,
         seen=server_saw(failure, established=attempt.established_at is not None),
+        by_jump=failure.by_jump,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host
-from trayagent.core.problems import Problem
+from trayagent.core.problems import Code, Problem
 from trayagent.core.timing import LOGINS_PER_WINDOW
 from trayagent.core.waits import Wait
 
@@ -37,6 +37,8 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
         case "control":
             title = f"Nothing can tell from here whether the connection of {host.name} still works"
             return Problem("not-here", title, "It is checked again at the next network")
+        case "account":
+            return Problem("rate-limited", f"{host.name} waits for another login to its account", follows)
         case "logins":
             title = f"{host.name} was logged in to {LOGINS_PER_WINDOW} times in a few minutes"
             return Problem("rate-limited", title, f"See what ends it: trayagent why {host.name}")
@@ -48,6 +50,12 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
     """Return the problem of a network that passes small packets to a host and swallows large ones."""
     hint = f"Lower its MTU: sudo ip link set dev {interface or 'INTERFACE'} mtu 1280"
     return Problem("large-packets-lost", f"This network swallows large packets to {name}", hint)
+
+
+def held_back(host: Host, alike: Host, code: Code) -> Problem:
+    """Return the problem of a host whose login was refused to another host already."""
+    title = f"{host.name} is held back: the same login was refused to {alike.name}"
+    return Problem(code, title, f"Fix {alike.name}; {host.name} follows automatically")
 
 
 def not_here(host: Host) -> Problem:

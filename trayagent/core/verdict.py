@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trayagent.core.attempts import control_possible, needs_bare_control
+from trayagent.core.attempts import control_possible
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host, Master
 from trayagent.core.state import State
@@ -32,6 +32,7 @@ from trayagent.core.timing import (
     WOKEN_S,
 )
 from trayagent.core.waits import Wait, before_login
+from trayagent.core.wishes import needs_bare_control
 
 Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "grace", "replace", "kill"]
 

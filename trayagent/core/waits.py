@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trayagent.core.accounts import account_free_at, may_log_in_beside
 from trayagent.core.gate import Gate, gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.jumps import last_jump
@@ -12,7 +13,7 @@ from trayagent.core.logins import waits_for_person
 from trayagent.core.servers import Network, free_at
 from trayagent.core.state import State
 from trayagent.core.timing import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
-from trayagent.core.wishes import wanted
+from trayagent.core.wishes import needs_bare_control, wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Wait:
     `jump` is the jump host that comes first. "control": none can be made from here.
     """
 
-    why: Literal["jump", "server", "logins", "control"]
+    why: Literal["jump", "account", "server", "logins", "control"]
     evidence: str
     at: float | None = None
     jump: str = ""
@@ -33,8 +34,13 @@ def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bo
     jump = _jump_in_doubt(host, state, now)
     if jump is not None:
         return Wait("jump", f"jump={jump.name}", jump=jump.name)
-    if by_user:
-        return None
+    if by_user:  # for many hosts at once: what is refused to the first ones is held back from the rest
+        beside = may_log_in_beside(host, state.hosts)
+        return None if beside else Wait("account", f"server={host.server} account=busy")
+    bare = host.master is not None and needs_bare_control(host)
+    account_at = now if bare else account_free_at(host, state.hosts, now)
+    if account_at is None or account_at > now:
+        return Wait("account", f"server={host.server} account=busy", account_at)
     at = server_free_at(host, state, way, now)
     if at is None or at > now:
         return Wait("server", f"server={host.server} busy=yes", at)

@@ -1,8 +1,10 @@
-"""Whether a host is to be connected, by what the user wrote and said; pure."""
+"""Whether a host is to be connected, and by which kind of attempt; pure."""
 
 from __future__ import annotations
 
 from trayagent.core.hosts import Host
+from trayagent.core.logins import waits_for_person
+from trayagent.core.retry import REFUSED_KINDS
 
 
 def wanted(host: Host) -> bool:
@@ -12,3 +14,9 @@ def wanted(host: Host) -> bool:
     if host.held or host.stranger or host.wish.connect == "never":
         return False
     return host.wish.connect == "always" or host.lost
+
+
+def needs_bare_control(host: Host) -> bool:
+    """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
+    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS
+    return host.stranger or waits_for_person(host) or refused

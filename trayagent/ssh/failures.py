@@ -76,7 +76,7 @@ def _carried(said: str, host: str, links: int) -> Failure:
     problem = _failure(row, match, who=f"the jump host of {host}", host=host).problem
     code = problem.code if row.kind in _KEEPS_ITS_CODE else "jump-host-failed"
     title = problem.title[:1].upper() + problem.title[1:]
-    return Failure(Problem(code, title, problem.hint), row.kind)
+    return Failure(Problem(code, title, problem.hint), row.kind, by_jump=True)
 
 
 def _by_proxy(said: str, host: str) -> Failure:
