@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trayagent.core.hosts import Host, MasterPath, Place
 from trayagent.core.network import Snapshot, Touched
-from trayagent.core.paths import default_routes, path_of, place_of, underlay
+from trayagent.core.paths import default_routes, path_of, place_of, tunnels_up, underlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class NetworkDelta:
     links_down: tuple[str, ...] = ()
     default_changed: bool = False
     underlay_changed: bool = False
+    tunnels_gone: tuple[str, ...] = ()
     flickered: bool = False
 
     def __bool__(self) -> bool:
@@ -54,6 +55,7 @@ def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
         tuple(sorted(up_before - up_after)),
         _default(old) != _default(new),
         _underlay_changed(old, new, touched),
+        tuple(sorted(tunnels_up(old) - tunnels_up(new))),
         bool(touched),
     )
 

@@ -89,6 +89,8 @@ class Snapshot:
     blackhole and prohibit routes included).
     `gateway_macs` maps (interface, gateway address) to the link-layer address that the
     kernel knows, absent while it is unresolved.
+    `carriers` tells which interface carried each tunnel when that was last certain: at the machine's own
+    default route, or when the tunnel came up. The agent remembers it from one snapshot to the next.
     `name` is the network's name (connection or SSID) where something knows it, and `name_of` the
     interface that it belongs to, None where nothing tells.
     """
@@ -99,6 +101,7 @@ class Snapshot:
     gateway_macs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     name: str | None = None
     name_of: str | None = None
+    carriers: Mapping[str, str] = field(default_factory=dict)
 
     def name_at(self, interface: str) -> str | None:
         """Return the name of the network on an interface; a cable beside a Wi-Fi is not called as that is."""

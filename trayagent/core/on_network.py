@@ -11,7 +11,7 @@ from trayagent.core.events import Configured, NetworkRead, Remembered, Woke
 from trayagent.core.hosts import Host, MasterPath, Place, Retry, Wish
 from trayagent.core.network import Touched
 from trayagent.core.on_answers import follow_answer
-from trayagent.core.paths import Way, way_for
+from trayagent.core.paths import Way, carriers, way_for
 from trayagent.core.reached import has_public_address, in_tunnel, note_reached
 from trayagent.core.retry import (
     ONCE_KINDS,
@@ -27,7 +27,8 @@ from trayagent.core.wishes import wanted
 
 def network_read(turn: Turn, event: NetworkRead) -> None:
     """Compare the new snapshot with the last one, and mark every master whose path changed."""
-    old, new = turn.state.network, event.snapshot
+    old = turn.state.network
+    new = replace(event.snapshot, carriers=carriers(old, event.snapshot))
     delta = compare(old, new, event.touched)
     touched = bool(delta) or bool(event.touched)
     turn.change(network=new, network_at=turn.now if touched else turn.state.network_at)
@@ -51,6 +52,8 @@ def _master_path(turn: Turn, host: Host, delta: NetworkDelta, touched: Touched) 
         return
     place = master_place(host, path, new)
     why = path_change(host, path, place, touched)
+    if not why and delta.tunnels_gone and in_tunnel(host, turn):
+        why = "other_tunnel=gone"  # it may have carried this one, which no route tells
     wary = delta.underlay_changed and in_tunnel(host, turn)
     # A path that is seen for the first time is a change only where it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)

@@ -80,15 +80,51 @@ def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[st
 
 
 def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
-    """Return (interface, gateway, source) of the best way out that is no tunnel, or None."""
+    """Return (interface, gateway, source) of the best way out that is no tunnel, or None.
+
+    Without a default route an interface is one where it carried a tunnel before: the tunnel leads to the same LAN,
+    or has put itself in the default route's place. A cable that was plugged in since leads no tunnel anywhere.
+    """
     for route in default_routes(snapshot):
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind in {"physical", "virtual"}:
             return (route.interface, route.gateway, route.source or _first_address(interface, route))
-    for interface in snapshot.interfaces:  # no default route: a tunnel to the same LAN
-        if interface.kind == "physical" and interface.up and _global_addresses(interface):
-            return (interface.name, None, _global_addresses(interface)[0])
+    carrying = set(snapshot.carriers.values())
+    for name in _addressed(snapshot):
+        if not carrying or name in carrying:
+            interface = snapshot.interface(name)
+            return (name, None, _global_addresses(interface)[0]) if interface is not None else None
     return None
+
+
+def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
+    """Return which interface carries each tunnel of the new snapshot, as far as the two tell and `old` remembers."""
+    own = _own_default(new)
+    # A VPN that takes the default route away stands on what had it.
+    before = _own_default(old)
+    addressed = _addressed(new)
+    first = before if before in addressed else next(iter(addressed), None)
+    found: dict[str, str] = {}
+    for tunnel in tunnels_up(new):
+        carrier = own or old.carriers.get(tunnel) or first
+        if carrier is not None:
+            found[tunnel] = carrier
+    return found
+
+
+def tunnels_up(snapshot: Snapshot) -> frozenset[str]:
+    """Return the names of the tunnels that are up."""
+    return frozenset(i.name for i in snapshot.interfaces if i.kind == "vpn" and i.up)
+
+
+def _own_default(snapshot: Snapshot) -> str | None:
+    """Return the interface of the best default route that is no tunnel's."""
+    tunnels = tunnels_up(snapshot)
+    return next((r.interface for r in default_routes(snapshot) if r.interface not in tunnels), None)
+
+
+def _addressed(snapshot: Snapshot) -> list[str]:
+    return [i.name for i in snapshot.interfaces if i.kind == "physical" and i.up and _global_addresses(i)]
 
 
 def place_of(snapshot: Snapshot, route: Route) -> Place:
