@@ -62,9 +62,9 @@ def test_a_terminal_gets_a_greeting_or_the_log(
         assert shown == ""
     elif words:
         assert "paused web01" in shown
-        assert "is looking after" not in shown
+        assert "manages" not in shown
     else:
-        assert shown.startswith(f"trayagent {__version__} is looking after 1 host ")
+        assert shown.startswith(f"trayagent {__version__} manages 1 host ")
         assert len(shown.splitlines()) == 1
 
 

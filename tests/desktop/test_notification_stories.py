@@ -151,7 +151,7 @@ def test_a_captive_portal_is_one_message_for_all() -> None:
     portal = [host("a", "offline", "captive-portal"), host("b", "needs-vpn", "vpn-needs-sign-in")]
     desk.after(1).sees(*portal, vpn("corp", "needs-sign-in", "b")).after(HOUR_S)
     desk.expect("""
-        4 + captive-portal: This network wants you to sign in | Open a web page to do so; ssh follows by itself.
+        4 + captive-portal: This network wants you to sign in | Open a web page to do so. ssh then connects.
     """)
 
 

@@ -154,4 +154,4 @@ def test_a_sign_in_that_cannot_be_started_is_a_problem_and_its_words_stay_secret
     done = patient.command("doctor")
     assert "hunter2" not in done.stdout + done.stderr + str(found)
     patient.configure('[vpns.corp]\ninterface = "tun*"\nsign_in = ["sh"]\n')
-    assert patient.examine().well("VPNs")["title"] == "corp: their state can be told"
+    assert patient.examine().well("VPNs")["title"] == "corp: their state is known"

@@ -123,13 +123,13 @@ def test_a_living_far_side_is_told_in_short(report: Report) -> None:
 
 def test_a_missing_session_program_is_named(report: Report) -> None:
     """With what could be used instead."""
-    found = report.one("session-missing", "advice", "far side")
+    found = report.one("session-missing", "advice", "server")
     assert (found["host"], "shell" in found["remedy"]) == ("bare", True)
 
 
 def test_a_server_that_forbids_forwards_is_a_problem(report: Report) -> None:
     """The forward listens, and nothing comes through: only its sshd_config tells why."""
-    found = report.one("forwarding-refused", "problem", "far side")
+    found = report.one("forwarding-refused", "problem", "server")
     assert (found["host"], "AllowTcpForwarding no" in found["title"]) == ("closed", True)
 
 
@@ -146,7 +146,7 @@ def test_an_account_that_runs_no_commands_is_named(report: Report) -> None:
 
 def test_a_server_that_notices_nothing_is_named(report: Report) -> None:
     """Only where the agent may not end its own dead session itself."""
-    assert report.one("client-alive", "advice", "far side")["host"] == "late"
+    assert report.one("client-alive", "advice", "server")["host"] == "late"
 
 
 def test_a_refused_login_is_a_problem_in_the_agents_words(report: Report) -> None:
@@ -178,7 +178,7 @@ def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
     stopped = scene.servers["late"].sessions()
     scene.lab.server.signal(signal.SIGSTOP, stopped)
     try:
-        found = scene.examine().one("far-side-silent", "advice", "far side")
+        found = scene.examine().one("far-side-silent", "advice", "server")
     finally:
         scene.lab.server.signal(signal.SIGCONT, stopped)
     assert found["host"] == "late"
@@ -246,7 +246,7 @@ def test_a_far_side_is_asked_without_an_agent_but_never_through_a_hole(scene: Sc
         alone = scene.examine()
     finally:
         scene.lab.link_up()
-    assert not [f for report in (away, alone) for f in report.findings if f["topic"] == "far side"]
+    assert not [f for report in (away, alone) for f in report.findings if f["topic"] == "server"]
     assert not {"check-late", "check-failed"} & (away.ailing | alone.ailing)
     until("the far side answers", lambda: "ok" in of(scene.examine(), "plain"))
     scene.agent.start(CONFIG)

@@ -22,7 +22,7 @@ def said(**facts: Any) -> Finding:
     ("state", "level", "why"),
     [
         ("connected", "advice", "is connected all the same"),
-        ("failed", "problem", "is not connected, and stays so until this is mended"),
+        ("failed", "problem", "is not connected until this is fixed"),
         ("needs-sign-in", "problem", "is not connected: it waits for you"),
         ("needs-vpn", "advice", "is not connected: it waits for its VPN"),
         ("waiting", "advice", "is not connected"),
@@ -39,12 +39,12 @@ def test_what_a_problem_means_is_said_by_the_hosts_state(state: str, level: str,
 @pytest.mark.parametrize(
     ("names", "title", "why"),
     [
-        (["a"], "about a", "Nothing else about it was checked."),
-        (["a", "b"], "about 2 hosts, a the first of them", "Nothing else about them was checked."),
+        (["a"], "for a", "Nothing else about it was checked."),
+        (["a", "b"], "for 2 hosts, a the first of them", "Nothing else about them was checked."),
     ],
 )
 def test_hosts_that_were_not_asked_in_time_are_one_finding(names: list[str], title: str, why: str) -> None:
     """With the name to begin with."""
     late = TrayagentError("Too late", code=hosts.LATE)
     finding = said(unresolved=dict.fromkeys(names, late))
-    assert (finding.title, finding.why) == (f"ssh could not be asked in time {title}", why)
+    assert (finding.title, finding.why) == (f"ssh -G did not answer in time {title}", why)

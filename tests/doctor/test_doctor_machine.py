@@ -71,7 +71,7 @@ def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> No
     assert patient.command("install").returncode == 0
     found = patient.examine().one("agent-absent", "advice", "agent")
     assert found["lines"] == ["trayagent run"]
-    assert "next session" in found["why"]
+    assert "next login" in found["why"]
     with manager(patient):
         assert patient.command("install").returncode == 0
         found = patient.examine().one("agent-ended", "problem", "agent")
@@ -144,7 +144,7 @@ def test_a_socket_in_the_way_of_a_forward_is_named(patient: Patient) -> None:
         found = patient.examine().one("socket-taken", "problem", "ports")
         assert found["lines"] == [f"kill {pid}"]
     left = patient.examine().one("socket-left", "advice", "ports")
-    assert "nobody listens there" in left["title"]
+    assert "no program listens there" in left["title"]
     patient.ssh(StreamLocalBindUnlink="yes")
     assert patient.examine().well("ports")
     path.unlink()
@@ -432,7 +432,7 @@ def test_with_everything_hanging_it_still_answers_in_ten_seconds(patient: Patien
     assert expected <= report.ailing
     told = [f["title"] for f in report.findings if f["topic"] == "hosts"]
     assert len(told) == 17
-    assert "about 4 hosts, slow16 the first of them" in told[-1]
+    assert "for 4 hosts, slow16 the first of them" in told[-1]
 
 
 SECCOMP = """

@@ -92,7 +92,7 @@ def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: A
     lab.vpn_up()
     agent.configure('[hosts.db]\nvpn = "corp"\n[vpns.corp]\ninterface = "tun*"\ngrace = "1s"\n')
     with agent.at_terminal("run", "--no-tray") as terminal:
-        terminal.expect("is looking after 1 host")
+        terminal.expect("manages 1 host")
         agent.wait_state("db", "connected")
         lab.vpn_down()
         terminal.expect("VPN corp needs you to sign in (trayagent status)")

@@ -135,7 +135,7 @@ class Linking:
             if not self._healthy(host.name, master):
                 self._again(host.name, claim=claim)
                 return
-            found = Linked("failed", "the far side's shell said nothing in time")
+            found = Linked("failed", "the server's shell did not answer in time")
         except TrayagentError as error:
             if not self._healthy(host.name, master):
                 self._again(host.name, claim=claim)
@@ -193,7 +193,7 @@ def _problem(name: str, link: str, found: Linked) -> Problem | None:
             hint = f"Remove it there, or choose another agent_socket; {reconnect}"
         case "failed":
             title = f"{link} on {name} could not be made: {found.words or 'no reason was given'}"
-            hint = f"Mend that, {reconnect}"
+            hint = f"Fix that, {reconnect}"
     return Problem("forward-failed", title, hint)
 
 

@@ -15,7 +15,7 @@ def greeting(hosts: int) -> str:
     many = "1 host" if hosts == 1 else f"{hosts} hosts"
     after = many if hosts else "the ssh masters that it finds"
     return (
-        f"trayagent {__version__} is looking after {after} \N{MIDDLE DOT} trayagent status shows them "
+        f"trayagent {__version__} manages {after} \N{MIDDLE DOT} trayagent status shows them "
         "\N{MIDDLE DOT} Ctrl-C ends it, the masters stay"
     )
 

@@ -200,7 +200,7 @@ class Probing:
         self._far_end(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
-        log.info("%s: the far side runs no sentinel (a forced command?); probing by forwards", name)
+        log.info("%s: the server runs no sentinel (a forced command?); probing by forwards", name)
         self._records.no_sentinel(name)
 
     def _healthy(self, name: str, master: Master) -> bool:

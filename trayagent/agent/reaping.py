@@ -69,7 +69,9 @@ class Reaping:
         """Take what a session on a master said of its far end; None where it could not be told from others."""
         if session is None:
             if name not in self._unmarked:
-                log.info("%s: the far side does not tell its sessions apart; dead ones are waited for", name)
+                log.info(
+                    "%s: the server does not distinguish its sessions; waiting for dead ones to end", name
+                )
             self._unmarked.add(name)
             return
         self._unmarked.discard(name)
@@ -104,7 +106,7 @@ class Reaping:
         try:
             session = await far.own(master.control_path)
         except TrayagentError as error:
-            log.info("%s: the far end of pid %d is not known: %s", name, master.pid, error.title)
+            log.info("%s: the server process of pid %d is unknown: %s", name, master.pid, error.title)
             return
         self.told(name, master, session)
 

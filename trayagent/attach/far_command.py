@@ -39,7 +39,7 @@ _HANG_UP = (
 _FIND = "command -v {0} >/dev/null 2>&1 || PATH=$PATH:{1}; command -v {0} >/dev/null 2>&1 || "
 _SHELL = (
     '{{ printf "%s\\r\\n" "trayagent: {0} is not installed here: this is a plain shell, '
-    'opened anew after a change of network." >&2; exec "${{SHELL:-sh}}" -l; }}; '
+    'which starts again after a change of network." >&2; exec "${{SHELL:-sh}}" -l; }}; '
 )
 _TMUX = 'tmux new-session -A -s "$n"'
 # A name alone would find main2 for main, and another user's dead ones: ask for the whole name of a living one.

@@ -47,8 +47,8 @@ class Session:
         self.stays = kind != "shell"
         self.is_protocol = isinstance(kind, tuple) and not CONTROL_MODE.isdisjoint(kind) and "tmux" in kind[0]
         self.note = "" if self.stays else (
-            "a plain shell, opened anew after a change of network. "
-            f"One that stays, in tmux: trayagent attach {host} {DEFAULT_NAME}"
+            "a plain shell, which starts again after a change of network. "
+            f"For one that stays, in tmux: trayagent attach {host} {DEFAULT_NAME}"
         )  # fmt: skip
 
     def command(self, *, again: bool) -> str | None:

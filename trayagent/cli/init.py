@@ -59,7 +59,7 @@ def init(args: argparse.Namespace) -> int:
         raise TrayagentError(
             f"ssh takes none of the hosts: {seen.refused.title}",
             code="config-error",
-            hint="Mend that, then run trayagent init again; nothing was written.",
+            hint="Fix that, then run trayagent init again. Nothing was written.",
         )
     if shows:
         say(rendered.render(seen.hosts).rstrip("\n"))
@@ -117,11 +117,11 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
         lines += ["", "Not needed any more:"]
         lines += [f"    {what}: {why}" for what, why in seen.explained]
     if seen.passed_over:
-        lines += ["", "Passed over:"]
+        lines += ["", "Skipped:"]
         lines += [f"    {one.where}: {one.why}" for one in seen.passed_over]
     if seen.others:
         count = _plural(seen.others, "other host")
-        lines += ["", f"Not listed: {count} of ssh_config. A master of theirs is looked after all the same."]
+        lines += ["", f"Not listed: {count} of ssh_config. The agent still adopts their masters."]
     for line in lines:
         _write(stream, clean(line))
 

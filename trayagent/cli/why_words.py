@@ -35,7 +35,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("control=running",), "a new login is running; the old connection is kept"),
     ("wait", None, ("control=impossible",), "no new login can prove anything here: the old connection is kept"),
     ("wait", None, ("control=negative",), "the last new login failed: the old connection is kept"),
-    ("wait", None, ("control=positive",), "the route works and the old connection is stale: waiting for the login to finish"),
+    ("wait", None, ("control=positive",), "the route works: waiting for the login to finish"),
     ("wait", 3, (), "the laptop woke up or the network under the tunnel changed: waiting a moment"),
     ("wait", 4, ("adrift=",), "the kernel is moving its connection to another address: waiting for it to arrive"),
     ("wait", 4, (), "its local address is gone: waiting a moment for it to return"),
@@ -60,7 +60,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # What came of it.
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you asked"),
-    ("replace", 9, ("address=gone",), "the new login succeeded and the old address is gone: the stale one was replaced"),
+    ("replace", 9, ("address=gone",), "the new login succeeded, the old address is gone: the stale one was replaced"),
     ("replace", 9, (), "the new login succeeded, the old one stays silent: the stale one was replaced"),
     ("replace", None, (), "the new login succeeded and replaces the old connection"),
     ("put in place", None, (), "the login succeeded"),

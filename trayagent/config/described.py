@@ -107,7 +107,7 @@ TABLES = (
             Key("dynamic", "The same for `ssh -D`: a SOCKS proxy.", example='["1080"]'),
             Key(
                 "session",
-                "What `trayagent attach` runs on the server: `tmux`, `screen`, `shell`, or a command as a list of words.",
+                "What `trayagent attach` runs on the server: `tmux`, `screen`, `shell`, or a command (a list).",
                 "`tmux` and `screen` return to the same session. A shell or a command starts again.",
             ),
             Key(
@@ -144,8 +144,8 @@ TABLES = (
             Key(
                 "agent_socket",
                 "A symbolic link on the server that always leads to the forwarded ssh-agent of the living connection.",
-                "Requires `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen on the "
-                "server. With several laptops, the link leads to the one that attached last.",
+                "Requires `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen on "
+                "the server. With several laptops, the link leads to the one that attached last.",
                 '"~/.ssh/agent.sock"',
             ),
         ),

@@ -32,7 +32,7 @@ def load(path: Path) -> Config:
         raise ConfigError(str(path), wrong.what, key=wrong.key, hint=wrong.hint) from wrong
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            str(path), _syntax(str(error), text or ""), hint="Mend the line; the file is TOML."
+            str(path), _syntax(str(error), text or ""), hint="Fix the line. The file is TOML."
         ) from error
     except RecursionError as error:
         raise ConfigError(str(path), "it is nested too deeply") from error

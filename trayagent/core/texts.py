@@ -85,7 +85,7 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
         return Problem(why.code, f"The next login of {host.name} needs you: {why.title}", why.hint)
     plain = why.title == f"{host.name} refused the login"
     title = f"{host.name} refuses new logins: {'no key is accepted' if plain else why.title}"
-    hint = f"Mend it while the old connection lives, then: trayagent reconnect {host.name}"
+    hint = f"Fix it while the old connection lives, then: trayagent reconnect {host.name}"
     return Problem(why.code, title, hint)
 
 
@@ -96,5 +96,5 @@ def vpn_problem(name: str, said: str = "", *, asking: bool = False) -> Problem:
     """
     hint = "Sign in to it; its hosts follow by themselves"
     if asking:
-        hint = "A password or code is being asked for: look for its window, or sign in anew"
+        hint = "Some window asks for a password or code: find it, or sign in again"
     return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", said or hint)

@@ -24,8 +24,8 @@ async def check(case: Case) -> Iterable[Finding]:
     agent, found = case.view["agent"], []
     if agent["version"] != __version__:
         title = f"Trayagent {agent['version']} is running, {__version__} is installed"
-        why = "The update works only once the agent is started anew. The masters stay meanwhile."
-        found.append(advice("agent-outdated", title, why, "Start it anew:", _restart(case)))
+        why = "The update takes effect when you restart the agent. The masters stay."
+        found.append(advice("agent-outdated", title, why, "Restart it:", _restart(case)))
     if agent["paused"]:
         until = f" until {agent['paused_until']}" if agent["paused_until"] else ""
         why = "Nothing is connected, killed or told meanwhile."
@@ -40,7 +40,7 @@ def _absent(case: Case) -> Finding:
     if error is not None and error.code != "no-agent":
         why = "No command and no menu reaches it."
         return problem("agent-silent", error.title, why, error.hint)
-    why = "Nothing is looked after until it does."
+    why = "No connection is kept until it runs."
     if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
@@ -48,7 +48,7 @@ def _absent(case: Case) -> Finding:
             lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
     if login.enabled(case.env):
-        why = "It starts with the next session; nothing is looked after until then."
+        why = "It starts at the next login; no connection is kept until then."
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 

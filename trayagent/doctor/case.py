@@ -116,7 +116,7 @@ async def _view(places: Places) -> tuple[dict[str, Any] | None, TrayagentError |
                 lambda: client.call(places.ipc_socket, "status", {"hosts": []}, GATHER_S)
             ), None
     except TimeoutError:
-        hint = "See its log, or start it anew: trayagent stop, then trayagent run"
+        hint = "Read its log, or restart it: trayagent stop, then trayagent run"
         return None, TrayagentError("The agent does not answer.", code="agent-silent", hint=hint)
     except TrayagentError as error:
         return None, error

@@ -16,7 +16,7 @@ async def check(case: Case) -> Iterable[Finding]:
         why = "The agent keeps the one that it had." if runs else "The agent does not start with it."
         return [problem("config-invalid", case.config_error.title, why, case.config_error.hint)]
     if not file.exists():
-        why = "Masters that you start are looked after, but nothing is kept connected."
+        why = "The agent adopts masters that you start, but keeps no host connected."
         remedy = "Let it look at what you use, and write one:"
         return [
             advice(

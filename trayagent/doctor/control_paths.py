@@ -105,7 +105,7 @@ def _unshared(case: Case) -> Iterator[Finding]:
     title = f"Plain ssh does not share the connection of {_listed(names)}"
     why = (
         f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent's own is used, which "
-        "ssh does not know. Each ssh, git or rsync logs in anew, and what it opens dies with the network."
+        "ssh does not know. Each ssh, git or rsync makes its own connection, which ends with the network."
     )
     yield advice("control-path-none", title, why, f"Add to {case.ssh_config}:", *_sharing(case, names))
 

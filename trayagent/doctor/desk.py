@@ -91,9 +91,7 @@ async def _messages(case: Case, connection: Connection) -> list[Finding]:
     if case.config.agent.notify == "none":
         return [ok('no messages: notify = "none"')]
     remedy = "Install one (Debian: sudo apt-get install xfce4-notifyd, or dunst)."
-    why = (
-        "What only you can solve (a sign-in, a passphrase) is told by the icon and `trayagent status` alone."
-    )
+    why = "Only the icon and `trayagent status` show what needs you (a sign-in, a passphrase)."
     if not await _has_owner(connection, SERVER) and SERVER not in await _activatable(connection):
         return [advice("no-notifications", "Nothing here shows messages", why, remedy)]
     path = "/" + SERVER.replace(".", "/")
@@ -106,8 +104,8 @@ async def _messages(case: Case, connection: Connection) -> list[Finding]:
         )
     except BusCallError as error:
         title = f"The program that shows messages does not answer: {error}"
-        return [advice("no-notifications", title, why, "Start it anew: log out of the desktop and in again.")]
-    buttons = "with buttons" if "actions" in can else "without buttons: their commands stand in the menu"
+        return [advice("no-notifications", title, why, "Restart it: log out of the desktop and in again.")]
+    buttons = "with buttons" if "actions" in can else "without buttons: their commands are in the menu"
     return [ok(f"messages by {name} {version}, {buttons}")]
 
 

@@ -44,7 +44,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("ports", ports.check),
     ("keys", keys.check),
     ("known hosts", known_hosts.check),
-    ("far side", far_side.check),
+    ("server", far_side.check),
     ("desktop", desk.check),
     ("network", network.check),
     ("VPNs", vpns.check),

@@ -43,7 +43,7 @@ def _look(places: Places) -> list[Finding]:
     if masters > LARGE:
         title = f"What masters said has {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
         why = "These files lie in memory, and each grows as long as its master lives."
-        remedy = "See what they complain about, and start the loudest anew: trayagent reconnect HOST"
+        remedy = "Read what they print, and reconnect the loudest: trayagent reconnect HOST"
         found.append(
             advice("log-large", title, why, remedy, f"tail -n 3 {_quoted(places.runtime_dir)}/master-*.log")
         )

@@ -45,8 +45,8 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     specs = ", ".join(spoken(forward) for forward in resolved.forwards)
     title = f"{name}: ssh_config gives it forwards: {specs}"
     why = (
-        f"Each `ssh {name}` asks the master for them again. If one cannot be had, that session goes past "
-        "the master: a login of its own, which ends with the network."
+        f"Each `ssh {name}` requests them again from the master. "
+        "If one fails, that session bypasses the master: its own connection, which ends with the network."
     )
     missing = [forward for forward in resolved.forwards if forward not in host.forwards]
     file = shown(case.places.config_file)

@@ -13,7 +13,7 @@ LATE = "check-late"
 AWAY = {"offline", "paused"}
 _MEANS = {
     "connected": "is connected all the same",
-    "failed": "is not connected, and stays so until this is mended",
+    "failed": "is not connected until this is fixed",
     "needs-sign-in": "is not connected: it waits for you",
     "needs-vpn": "is not connected: it waits for its VPN",
 }
@@ -41,7 +41,7 @@ def _late(case: Case) -> Iterator[Finding]:
     if names:
         one = len(names) == 1
         which = names[0] if one else f"{len(names)} hosts, {names[0]} the first of them"
-        title = f"ssh could not be asked in time about {which}"
+        title = f"ssh -G did not answer in time for {which}"
         why = f"Nothing else about {'it' if one else 'them'} was checked."
         remedy = "See whether a Match exec in ssh_config is slow:"
         yield advice(LATE, title, why, remedy, f"time ssh -G {names[0]}")

@@ -41,7 +41,7 @@ def _look(case: Case) -> list[Finding]:
     if sock and held(sock) is None:
         title = f"SSH_AUTH_SOCK leads to no ssh-agent: {sock}"
         why = "ssh goes on without one: keys with a passphrase cannot be used."
-        remedy = "Log in anew, or start one in this shell and add your keys:"
+        remedy = "Log in again, or start an ssh-agent in this shell and add your keys:"
         found[advice("agent-dead", title, why, remedy, 'eval "$(ssh-agent)"', "ssh-add")] = None
     return [*found] or [ok(_summary(sock, held(sock)))]
 
@@ -94,7 +94,7 @@ def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Fi
     if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:
         shown = next((text for text in present if Path(text).expanduser() == locked), str(locked))
         title = f"The key {shown} asks for its passphrase, and {agent_says}"
-        why = f"At its next login nobody can be asked for it: {name} waits until you give it."
+        why = f"Its next automatic login cannot ask for the passphrase: {name} waits until you give it."
         yield make("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
     elif not present and not keys and not resolved.gssapi_authentication and resolved.pkcs11_provider is None:
         title = f"{name}: there is no key to log in with: no file, and {agent_says}"

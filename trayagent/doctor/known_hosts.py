@@ -46,7 +46,7 @@ async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
     if await _known(case, _name(resolved), resolved):
         return None
     title = f"{name}: its host key is not known"
-    why = "Nobody could compare it at an automatic login, so there is none."
+    why = "An automatic login cannot show it to you for comparison, so there is none."
     remedy = "Log in once, compare the key with the server's own, and accept it:"
     return problem("host-key-unknown", title, why, remedy, f"trayagent login {name}", host=name)
 
@@ -54,8 +54,8 @@ async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
 def _unchecked(case: Case, name: str) -> Finding:
     title = f"{name}: with StrictHostKeyChecking no, any machine may answer in its name"
     why = (
-        "In another network that may be a stranger's. So with a private address it is connected "
-        "only where it was reached before."
+        "On another network the address may belong to somebody else. "
+        "With a private address the host is connected only where it was reached before."
     )
     lines = (f"Host {name}", "    StrictHostKeyChecking accept-new")
     return advice("host-key-unchecked", title, why, f"Change it in {case.ssh_config}:", *lines, host=name)

@@ -22,12 +22,12 @@ async def check(case: Case) -> Iterable[Finding]:
     """Say whether the agent starts at login, and what it would start."""
     way = way_in_use(case.env)
     if way is None:
-        why = "After the next login nothing is looked after until you start it."
+        why = "After the next login no connection is kept until you start the agent."
         return [advice("login-off", "The agent does not start at login", why, "Let it:", "trayagent install")]
     if (program := missing_program(way.path)) is not None:
         title = f"What starts at login is not there any more: {program}"
         why = f"{shown(way.path)} names it; it was moved or removed."
-        remedy = "Write it anew, with the trayagent that you use now:"
+        remedy = "Write it again with the trayagent that you use now:"
         return [problem("login-broken", title, why, remedy, "trayagent install")]
     return [ok(f"by {shown(way.path)}", _lasting(way.name))]
 

@@ -129,7 +129,7 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
         elif kind == "socket" and wish.resolved.stream_local_bind_unlink:
             continue  # ssh removes it itself
         else:
-            title += "is left over: nobody listens there" if kind == "socket" else "is no socket"
+            title += "is left over: no program listens there" if kind == "socket" else "is no socket"
             remedy = "Remove it. For sockets, StreamLocalBindUnlink yes in ssh_config does that from now on."
             yield advice("socket-left", title, why, remedy, f"rm {shlex.quote(path)}", host=wish.host)
 

@@ -38,7 +38,7 @@ async def check(case: Case) -> Iterable[Finding]:
         why = "It does not know ForkAfterAuthentication, without which no master can be started."
         return [problem("ssh-too-old", f"{name} is too old: 8.7 is the oldest that serves", why, install)]
     note = (
-        "Before 9.4 a plain ssh waits for ever for a master that is stopped or stuck; the agent does not."
+        "Before 9.4 a plain ssh waits forever for a master that is stopped or stuck. The agent does not."
         if number < PATIENT
         else ""
     )

@@ -23,7 +23,7 @@ async def check(case: Case) -> Iterable[Finding]:
     found = [*_programs(vpns)]
     if any(vpn.networkmanager is not None for vpn in vpns.values()):
         found += await _known(case)
-    return found or [ok(f"{', '.join(vpns)}: their state can be told")]
+    return found or [ok(f"{', '.join(vpns)}: their state is known")]
 
 
 def _programs(vpns: dict[str, Vpn]) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def _is_among(vpn: Vpn, profiles: list[Profile]) -> bool:
 
 
 def _unasked(name: str, vpn: Vpn, error: Exception) -> Finding:
-    title = f"VPN {name}: NetworkManager cannot be asked: {getattr(error, 'title', error)}"
+    title = f"VPN {name}: NetworkManager does not answer: {getattr(error, 'title', error)}"
     remedy = "Start it, or give the VPN's table `interface` and `sign_in` instead:"
     line = "sudo systemctl start NetworkManager"
     if vpn.interface is not None:

@@ -14,7 +14,7 @@ from trayagent.presentation.text import clean
 _NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}
 _WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "leave": "leave out"}
 _SIGNS: dict[Wish, str] = {"always": "[x]", "on-use": "[~]", "leave": "[ ]"}
-_TITLE = "Which hosts shall trayagent look after?"
+_TITLE = "Which hosts should trayagent keep connected?"
 _HELP = "arrows: move   space: change   enter: write   q: leave without writing"
 _ROUND = 4  # title, two empty lines and the help stand around the list
 

@@ -29,11 +29,11 @@ _HOOKS = "[hooks] in the configuration runs programs at events"
 _SETTINGS = {
     "ServerAliveInterval": _NOTICED,
     "ServerAliveCountMax": _NOTICED,
-    "ExitOnForwardFailure": "each forward is opened and tried again by itself; one that fails takes no other down",
+    "ExitOnForwardFailure": "each forward is opened and retried on its own; one failure affects no other",
     "TCPKeepAlive": "what is dead is proven with a question, not waited for",
     "ConnectTimeout": "10 s where ssh_config says nothing",
     "ConnectionAttempts": "attempts and their pauses are trayagent's matter",
-    "BatchMode": "always on: nobody is asked in the background",
+    "BatchMode": "always on: ssh asks nothing in the background",
     "ControlMaster": "each host has a master anyway",
     "ControlPath": "each host has one: ssh_config's, else trayagent's own",
     "ControlPersist": "trayagent keeps the master itself",
@@ -58,13 +58,13 @@ _FLAGS = {
     "w": "tun devices are not supported",
 }
 _STARTERS = {
-    "Restart=": "trayagent connects again by itself, at once after a change of network",
+    "Restart=": "trayagent connects again automatically, at once after a change of network",
     "RestartSec=": "pauses go from 1 s to 5 min, and end when the network changes",
     "StartLimitInterval=": "there is no last attempt",
     "StartLimitIntervalSec=": "there is no last attempt",
     "StartLimitBurst=": "there is no last attempt",
-    "KeepAlive": "trayagent connects again by itself, at once after a change of network",
-    "StartInterval": "trayagent connects again by itself, at once after a change of network",
+    "KeepAlive": "trayagent connects again automatically, at once after a change of network",
+    "StartInterval": "trayagent connects again automatically, at once after a change of network",
     "ThrottleInterval": "pauses go from 1 s to 5 min, and end when the network changes",
 }
 _SPELLED = {name.lower(): name for name in _SETTINGS}

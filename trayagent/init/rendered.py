@@ -17,7 +17,7 @@ _HEAD = """\
 # A host is a name that you give to ssh; address, user, key and jump hosts stay in ~/.ssh/config.
 
 [agent]
-# adopt = true                  # look after masters of hosts that are not listed here, too
+# adopt = true                  # also keep the masters of hosts that are not listed here
 # keep_while_offline = "10m"    # how long a master may wait for its own network to return
 # notify = "problems"           # "all" | "problems" | "none"
 # history = "90d"
@@ -52,8 +52,8 @@ def _host(host: HostProposal) -> str:
         lines += [f"#   {line}" for line in block(host.lines)]
     if host.more:
         lines += comment(
-            f"What was found had options besides. Where you still want them, put them into ~/.ssh/config "
-            f"under Host {host.name}:"
+            "The commands that were found had more options. "
+            f"If you still want them, put them into ~/.ssh/config under Host {host.name}:"
         )
         lines += [f"#   {line}" for line in host.more]
     lines += [f"[{dotted('hosts', host.name)}]", f'connect = "{host.wish}"  # {_MEANS[host.wish]}']
@@ -62,7 +62,7 @@ def _host(host: HostProposal) -> str:
         if specs:
             lines.append(f"{kind} = {_list(specs)}")
     if host.given:
-        lines += comment(f"besides, from ssh_config: {', '.join(map(option, host.given))}")
+        lines += comment(f"also, from ssh_config: {', '.join(map(option, host.given))}")
     if host.session:
         lines.append(f'session = "{host.session}"  # for `trayagent attach {host.name}`')
     return "\n".join(lines) + "\n"

@@ -85,7 +85,7 @@ def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes
         running, masters = processes.find(machine)
     except (OSError, TrayagentError) as error:
         running, masters = [], []
-        findings.append(PassedOver("running processes", f"cannot be looked at: {error}"))
+        findings.append(PassedOver("running processes", f"cannot be read: {error}"))
     told("systemd units")
     units = list(systemd.find(machine, frozenset(r.unit for r in running if r.unit)))
     told("crontabs, LaunchAgents and shell files")

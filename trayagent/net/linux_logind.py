@@ -107,7 +107,7 @@ class LinuxLogind:
                 await _ask_bus(bus, "AddMatch", _RULE)
                 has_logind = await _ask_bus(bus, "NameHasOwner", _NAME)
             # The match stays: a logind that starts later is heard.
-            self.problem = None if has_logind else "nobody on the system bus announces suspend (no logind)"
+            self.problem = None if has_logind else "there is no logind on the system bus to announce suspend"
             self.listening.set()
             await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
         finally:

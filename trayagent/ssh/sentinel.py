@@ -65,13 +65,13 @@ class Sentinel:
             async with asyncio.timeout(timeout_s):
                 words = await _marker(near_out)
             if words is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
-                raise Gone("the connection ended before the far side's shell said anything")
+                raise Gone("the connection ended before the server's shell answered")
         except BaseException as error:
             client.close()
             os.close(near_in)
             os.close(near_out)
             if isinstance(error, TimeoutError):
-                raise Timeout("the far side's shell said nothing in time") from error
+                raise Timeout("the server's shell did not answer in time") from error
             raise
         if words is None:
             client.close()

@@ -64,7 +64,7 @@ _ROWS = (
     Row(
         "captive-portal",
         "This network wants you to sign in",
-        "Open a web page to do so; ssh follows by itself.",
+        "Open a web page to do so. ssh then connects.",
         actions=("snooze",),
         depends_on=("offline",),
     ),

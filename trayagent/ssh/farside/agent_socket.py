@@ -110,7 +110,7 @@ async def take(
         outcome, _, words = line.partition(" ")
         if outcome in get_args(Outcome):
             return Linked(cast("Outcome", outcome), "".join(c for c in words if c.isprintable()))
-    return Linked("failed", "the far side's shell said nothing")
+    return Linked("failed", "the server's shell did not answer")
 
 
 async def release(control_path: str, link: str, ours: str, *, timeout_s: float) -> None:

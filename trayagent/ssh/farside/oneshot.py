@@ -38,10 +38,10 @@ async def run(
             if output is None or BEGIN in output:
                 return _between(output)
             if await client.wait_exit(timeout_s=_EXIT_S) is None:
-                raise Gone("the connection ended before the far side's shell said anything")
+                raise Gone("the connection ended before the server's shell answered")
             return None
     except TimeoutError as error:
-        raise Timeout("the far side's shell said nothing in time") from error
+        raise Timeout("the server's shell did not answer in time") from error
     finally:
         client.close()
         os.close(near)
@@ -79,6 +79,6 @@ def _between(output: str | None) -> list[str] | None:
         return None
     said = output.partition(f"{BEGIN}\n")[2]
     if not said.endswith(f"\n{END}\n"):
-        raise Gone("the connection ended before the far side had finished")
+        raise Gone("the connection ended before the server had finished")
     said = said.removesuffix(f"\n{END}\n").removesuffix("\n")
     return said.split("\n") if said else []

@@ -117,7 +117,7 @@ class Connection:
         if not data:
             self._at_eof = True
         if len(self._buffer) + len(data) > BUFFER_BOUND:
-            self._fail(f"more than {BUFFER_BOUND} bytes that nobody asked for")
+            self._fail(f"more than {BUFFER_BOUND} unrequested bytes")
         self._buffer += data
 
     def next_event(self) -> Event | None:
