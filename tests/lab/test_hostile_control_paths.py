@@ -113,3 +113,23 @@ def test_a_master_in_a_container_keeps_its_control_path(
     theirs.kill()
     theirs.wait(DEADLINE_S)
     assert agent.wait_state("web01", "connected")["control_path"] == str(path)
+
+
+def test_an_agent_that_is_killed_in_a_login_leaves_nothing_in_a_shared_folder(
+    lab: Lab, agent: Agent, sticky: Path
+) -> None:
+    """The private folder of the attempt is removed by the next agent, and that of a success by the agent itself."""
+    lab.set_rtt(400)
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": f"{sticky}/cm"}})
+    agent.start("[hosts.web01]\n")
+    until(lambda: list(sticky.iterdir()))
+    agent.kill9()
+    (private,) = sticky.iterdir()
+    assert private.stat().st_mode & 0o777 == 0o700
+    agent.start()
+    agent.wait_state("web01", "connected", deadline_s=DEADLINE_S)
+    assert [p.name for p in sticky.iterdir()] == ["cm"]
+    assert agent.cli("disconnect", "web01").returncode == 0
+    until(lambda: not list(sticky.iterdir()))

@@ -95,6 +95,20 @@ def test_the_owner_need_not_be_an_ssh(short_folder: Path) -> None:
     assert owner_of(str(short_folder / "none")) is None
 
 
+def test_a_link_and_a_file_of_another_user_name_nobody(short_folder: Path) -> None:
+    """In a folder like /tmp anybody may let a link lead to a socket of ours, or put a file of theirs there."""
+    path, link = short_folder / "m", short_folder / "link"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        link.symlink_to(path)
+        assert owner_of(str(link)) is None
+        assert owner_of(str(path)) == os.getpid()
+        if os.getuid() == 0:
+            os.chown(path, 65534, 65534)
+            assert owner_of(str(path)) is None
+
+
 def test_another_users_masters_are_not_shown(ssh_config: SshConfig, start_master: StartMaster) -> None:
     """Only the processes of the asked user are looked at."""
     start_master()

@@ -1,0 +1,62 @@
+"""Forwards through a real master: what was not confirmed is not open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trayagent.core.forward_spec import parse
+from trayagent.core.hosts import ForwardState
+from trayagent.ssh.forward_wire import to_mux
+from trayagent.ssh.forwarding import ensure
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Timeout
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import Sshd, StartMaster
+
+REMOTE = parse("remote", "0:127.0.0.1:9")
+SOON_S = 0.5
+DEADLINE_S = 20.0
+
+
+def test_what_was_asked_before_and_never_confirmed_is_asked_anew(
+    sshd: Sshd, start_master: StartMaster
+) -> None:
+    """The master knows the forward and says yes; the server, which is stopped, has said nothing."""
+    path = str(start_master().path)
+    stopped = sshd.pids()
+
+    async def run() -> tuple[ForwardState, ...]:
+        client = await MuxClient.connect(path)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Timeout):
+                await client.open_forward(to_mux(REMOTE), timeout_s=SOON_S)
+            client.close()
+            told: list[tuple[ForwardState, ...]] = []
+            asking = asyncio.create_task(ensure(path, 0, [REMOTE], [], progress=told.append))
+            await asyncio.wait({asking}, timeout=SOON_S)
+            assert not asking.done()
+            assert not told
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        return await asyncio.wait_for(asking, DEADLINE_S)
+
+    (result,) = asyncio.run(run())
+    assert result.state == "open"
+    assert result.listen != "localhost:0"
+
+
+def test_what_was_confirmed_is_not_taken_back(start_master: StartMaster) -> None:
+    """A second call leaves the server's port as it is, for it belongs to whoever uses it."""
+    path = str(start_master().path)
+    (first,) = asyncio.run(ensure(path, 0, [REMOTE], []))
+    (second,) = asyncio.run(ensure(path, 0, [REMOTE], [REMOTE]))
+    assert (first.state, second) == ("open", first)
