@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.doctor.patient import Patient, keygen, no_root, script
 from tests.lab.matrix import alive
+
+# As a master does: bound to a name with 16 more characters, which is renamed.
+SSH_LISTENER = (
+    "import os, socket, sys; path = sys.argv[1]; bound = path + '.0123456789abcdef'; s = socket.socket(socket.AF_UNIX);"
+    "s.bind(bound); s.listen(); os.rename(bound, path); print('listens', flush=True); sys.stdin.read()"
+)
 
 
 def test_a_well_patient_is_told_so(patient: Patient) -> None:
@@ -180,6 +188,35 @@ def test_a_control_path_that_another_program_has_is_a_problem(patient: Patient) 
         found = patient.examine().one("control-path-taken", "problem", "control paths")
     assert f"(pid {pid}) listens on its ControlPath {path}" in found["title"]
     assert found["lines"] == [f"ps -fp {pid}"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make the namespaces without a user namespace")
+@pytest.mark.parametrize("kind", ["--mount", "--net"])
+def test_a_control_path_that_a_container_has_is_a_problem(patient: Patient, kind: str) -> None:
+    """A process in another mount or network namespace keeps it: the agent would not touch that."""
+    path = patient.sockets / "taken"
+    patient.ssh(ControlPath=str(path))
+    under = ["unshare", kind]
+    if kind == "--net":  # only an ssh is looked for there, by the name that it binds
+        program = patient.folder / "ssh"
+        program.symlink_to(sys.executable)
+        under += [str(program), "-I", "-c", SSH_LISTENER, str(path)]
+    with patient.listener("unix", str(path), under) as (pid, _):
+        found = patient.examine().one("control-path-taken", "problem", "control paths")
+    assert f"(pid {pid}) listens on its ControlPath {path} from a container" in found["title"]
+    assert found["lines"] == [f"ps -fp {pid}"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+def test_a_control_path_that_another_user_has_is_a_problem(patient: Patient) -> None:
+    """Nobody else's file is removed: another path is the remedy."""
+    path = patient.sockets / "taken"
+    patient.ssh(ControlPath=str(path))
+    path.touch()
+    os.chown(path, 65534, 65534)
+    found = patient.examine().one("control-path-taken", "problem", "control paths")
+    assert "another user (uid 65534)" in found["title"]
+    assert found["lines"] == ["Host box", "    ControlPath ~/.ssh/cm-%C"]
 
 
 def test_hosts_without_a_control_path_get_the_lines_that_let_ssh_share(patient: Patient) -> None:

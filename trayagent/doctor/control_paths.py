@@ -16,6 +16,7 @@ from trayagent.doctor.case import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import LONGEST, fits
+from trayagent.ssh.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.process import read
 from trayagent.ssh.resolve import resolve
 
@@ -87,13 +88,41 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
 
 
 def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
-    pid = case.master(name)
+    owner = _owner(path)
+    if owner not in {None, os.getuid()}:
+        title = f"{name}: a file of another user (uid {owner}) lies at its ControlPath {path}"
+        yield problem(
+            "control-path-taken",
+            title,
+            "No master of yours can listen there.",
+            *_shorter(case, name),
+            host=name,
+        )
+        return
+    here = case.master(name)
+    pid = here or owner_elsewhere(path)
     process = read(pid) if pid is not None else None
-    if process is not None and process.comm != "ssh":
-        title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
-        why = "It is no ssh, so no master can have that place."
-        remedy = "End that program or choose another ControlPath. It is:"
-        yield problem("control-path-taken", title, why, remedy, f"ps -fp {process.pid}", host=name)
+    if process is None:
+        return
+    elsewhere = here is None or in_other_namespace(here)
+    if process.comm == "ssh" and not elsewhere:
+        return
+    title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
+    why = "It is no ssh, so no master can have that place."
+    if elsewhere:
+        title += " from a container or another network namespace"
+        why = (
+            "Its connection is not one of this machine's network, so the agent leaves it and the path alone."
+        )
+    remedy = "End that program or choose another ControlPath. It is:"
+    yield problem("control-path-taken", title, why, remedy, f"ps -fp {process.pid}", host=name)
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 def _unshared(case: Case) -> Iterator[Finding]:
