@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.ssh.conftest import Sshd, StartMaster
 
 REMOTE = parse("remote", "0:127.0.0.1:9")
+ANOTHER = parse("remote", "0:127.0.0.1:7")
 SOON_S = 0.5
 DEADLINE_S = 20.0
 
@@ -29,6 +30,7 @@ def test_what_was_asked_before_and_never_confirmed_is_asked_anew(
 ) -> None:
     """The master knows the forward and says yes; the server, which is stopped, has said nothing."""
     path = str(start_master().path)
+    asyncio.run(ensure(path, 0, [ANOTHER], []))  # the server's last process for this login has started
     stopped = sshd.pids()
 
     async def run() -> tuple[ForwardState, ...]:
