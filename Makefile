@@ -6,7 +6,7 @@
 # make deb     the package for Debian 12, in dist/
 # make fleet-check  the Ansible role: ansible-lint, and a run against a real sshd
 # make reference  docs/configuration.md anew, from the model
-# make fresh   demo, package and tests in a Debian 12 made for it (as root, with debootstrap)
+# make fresh   demo, package (also under systemd) and tests in a Debian 12 made for it (as root, with debootstrap)
 #
 # Each target creates .venv. You need git, make, and Python 3.11 or newer with venv.
 

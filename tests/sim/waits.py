@@ -56,7 +56,9 @@ class Waits:
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
         if shown == "waiting":
             late = delay(host, world.state, now)
-            told = shown_problem(host, world.state, now) is not None or (late is not None and late.at is not None)
+            told = shown_problem(host, world.state, now) is not None or (
+                late is not None and late.at is not None
+            )
             assert told, world.rules.says(name, "waits, and nothing says for what")
 
     def _alone_s(self, name: str) -> float:

@@ -65,6 +65,43 @@ def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
             assert got.getblocking()
 
 
+def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path) -> None:
+    """It is made meanwhile, and handed over at once then: nothing is lost by waiting for something else."""
+
+    async def ask(server: socket.socket) -> None:
+        at = tmp_path / "connection"
+        connection = OwnConnection(Resolved("web01", "127.0.0.1", port=server.getsockname()[1]), DEADLINE_S)
+        connection.hold()
+        async with connection.offered(at):
+            mine, its = socket.socketpair()
+            helper = await asyncio.create_subprocess_exec(
+                *words_of(str(at)), stdin=its.fileno(), stdout=its.fileno()
+            )
+            its.close()
+            loop = asyncio.get_running_loop()
+            accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
+            while not connection.asked:  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(0.001)
+            for _ in range(20):  # whatever was ready to run has run
+                await asyncio.sleep(0)
+            assert helper.returncode is None
+            mine.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                mine.recv(1)
+            connection.release()
+            assert await asyncio.wait_for(helper.wait(), DEADLINE_S) == 0
+            _, rights, _, _ = socket.recv_fds(mine, 1, 1)
+            assert len(rights) == 1
+            socket.socket(fileno=rights[0]).close()
+            mine.close()
+            accepted.close()
+        connection.close()
+
+    with listening() as server:
+        server.setblocking(False)
+        asyncio.run(ask(server))
+
+
 def test_no_keep_alive_where_the_user_wants_none(tmp_path: Path) -> None:
     """TCPKeepAlive no is obeyed."""
     with listening() as server:

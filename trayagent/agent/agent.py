@@ -57,6 +57,7 @@ from trayagent.core.network import Touched
 from trayagent.core.state import State
 from trayagent.core.view import AgentFacts
 from trayagent.core.vpns import NetworkName
+from trayagent.desktop.scopes import keeper
 from trayagent.history.store import History
 from trayagent.ipc.server import Server
 from trayagent.net import hints
@@ -98,6 +99,7 @@ class Agent:
         self._scanning = Scanning(self._tasks, self._discovery, self._state)
         self._obstacles = Obstacles(post)
         paths = ControlPaths(places, self._discovery, self._obstacles, self._state)
+        self._keeper = keeper()
         self._dialling = Dialling(
             places,
             post,
@@ -106,6 +108,7 @@ class Agent:
             self._discovery,
             self._environment.current,
             paths,
+            self._keeper,
         )
         taking_over = TakingOver(
             post,
@@ -219,6 +222,8 @@ class Agent:
         self._probing.close()
         self._story.close()
         await self._tasks.close()
+        if self._keeper is not None:
+            await self._keeper.close()
         self._history.close()
 
     async def _first_look(self) -> None:
@@ -229,6 +234,8 @@ class Agent:
         self._shell.touch(Touched())
         self._shell.post(self._configuring.event())
         names = set(self._configuring.config.hosts)
+        if self._keeper is not None:
+            await self._keeper.open()
         await self._leftovers.clear()
         now = time.monotonic()
         lost = self._lost.meanwhile()

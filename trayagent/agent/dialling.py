@@ -13,7 +13,7 @@ from pathlib import Path
 from trayagent.agent.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
-from trayagent.agent.launching import Launching, Start, WantsBrowserError
+from trayagent.agent.launching import Launching, Shelter, Start, WantsBrowserError
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -58,6 +58,7 @@ class Dialling:
         discovery: Discovery,
         environment: Callable[[], Mapping[str, str]],
         paths: ControlPaths,
+        shelter: Shelter | None = None,
     ) -> None:
         self._places = places
         self._post = post
@@ -66,7 +67,7 @@ class Dialling:
         self._discovery = discovery
         self._environment = environment
         self._paths = paths
-        self._launching = Launching(places)
+        self._launching = Launching(places, shelter)
         self._launched: dict[int, Launched] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:

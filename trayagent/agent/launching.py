@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from trayagent.config.places import Places
 from trayagent.core.resolved import Resolved
@@ -37,11 +39,23 @@ class WantsBrowserError(LaunchFailedError):
     """What ssh connects through called for a browser: a person has to log in to it."""
 
 
+class Shelter(Protocol):
+    """Gives each new master a group of its own among the system's processes, out of reach of the agent's end."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is worth while to let a new master wait for it."""
+
+    async def take(self, host: str, pid: int) -> bool:
+        """Put the process there and report whether it is; never raises, and returns within 50 ms."""
+
+
 class Launching:
     """Starts ssh; remembers if this machine's ssh cannot be handed a connection."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, shelter: Shelter | None) -> None:
         self._places = places
+        self._shelter = shelter
         self._openers = Openers(places.runtime_dir / "openers")
         self._number = 0
         self._hands_over = True
@@ -60,7 +74,7 @@ class Launching:
         connection = OwnConnection(to, to.connect_timeout or CONNECT_TIMEOUT_S, at_once=jump is None)
         try:
             async with connection.offered(at):
-                launched = await self._start(start, str(at))
+                launched = await self._start(start, str(at), connection if jump is None else None)
             return replace(launched, let_go=connection.close)
         except LaunchFailedError as failed:
             if connection.asked or (jump is not None and _OLD_SSH not in failed.said):
@@ -71,13 +85,15 @@ class Launching:
         self._hands_over = False
         return launched
 
-    async def _start(self, start: Start, connection: str | None) -> Launched:
+    async def _start(
+        self, start: Start, connection: str | None, held: OwnConnection | None = None
+    ) -> Launched:
         environment = dict(start.environment)
         if connection is not None:
             # It runs the ProxyCommand; the user's own may read a profile first.
             environment["SHELL"] = "/bin/sh"
         if not start.resolved.hops:
-            return await self._run(start, connection, environment)
+            return await self._run(start, connection, environment, held=held)
         called = start.log.with_suffix(".called")
         environment = self._openers.caught(environment, called)
         if start.background:
@@ -97,8 +113,10 @@ class Launching:
         connection: str | None,
         environment: Mapping[str, str],
         hopeless: Callable[[], bool] = lambda: False,
+        held: OwnConnection | None = None,
     ) -> Launched:
         machines = 1 + start.resolved.hops
+        prepare = self._prepare(start.name, held)
         words = master_command(
             start.name,
             start.resolved,
@@ -118,7 +136,29 @@ class Launching:
             established=start.established,
             hopeless=hopeless,
             longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
+            prepare=prepare,
+            waits=prepare is not None and held is None,
         )
+
+    def _prepare(self, host: str, held: OwnConnection | None) -> Callable[[int], Awaitable[object]] | None:
+        """Return what gives a new ssh its shelter, before it starts a process that stays.
+
+        Without a connection it starts none, so one that gets ours starts at once: nobody waits for the shelter.
+        """
+        shelter = self._shelter
+        if shelter is None or not shelter.ready:
+            return None
+        if held is None:
+            return partial(shelter.take, host)
+        held.hold()
+
+        async def prepare(pid: int) -> None:
+            try:
+                await shelter.take(host, pid)
+            finally:
+                held.release()
+
+        return prepare
 
     @property
     def _config(self) -> str | None:

@@ -54,4 +54,6 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
     say(f"Starts at login no longer: removed {removed}" if removed else "Did not start at login.")
+    for note in outcome.notes:
+        say(f"  {clean(note)}")
     return 0

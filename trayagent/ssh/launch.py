@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.ssh.ending import abandon
 from trayagent.ssh.flows import ASK_EVERY_S
 from trayagent.ssh.process import read
+from trayagent.ssh.spawning import prepared, spawn
 from trayagent.ssh.stalls import Stall, stall_of
 
 _POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
@@ -49,7 +49,7 @@ class LaunchFailedError(Exception):
         return type(self)(f"{reason}\n{self.said}", self.status, self.stall) if reason else self
 
 
-async def launch(
+async def launch(  # noqa: PLR0913  # each is a choice of the caller
     words: Sequence[str],
     socket_path: str,
     log: Path,
@@ -59,19 +59,23 @@ async def launch(
     established: Callable[[int], bool] | None = None,
     hopeless: Callable[[], bool] = lambda: False,
     longer_s: Callable[[int], float] = lambda _pid: 0.0,
+    prepare: Callable[[int], Awaitable[object]] | None = None,
+    waits: bool = False,
 ) -> Launched:
     """Start ssh and return once its control socket is there, which means: logged in.
 
     stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
     asked until it returns true. Once it is `hopeless`, ssh is ended before its time; at the deadline,
     `longer_s(pid)` says how much more it gets.
+    `prepare(pid)` comes first; with `waits` the process becomes ssh only after that.
     Cancelling ends the child politely, then for good.
     Raises LaunchFailedError.
     """
-    process = _spawn(words, log, environment)
+    process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
     look_at = 0.0
     try:
+        await prepared(process, prepare)
         while True:
             if Path(socket_path).exists():
                 return Launched(process, socket_path, log)
@@ -105,27 +109,11 @@ def said(log: Path) -> str:
         return ""
 
 
-def _spawn(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # Appending, since a master in the background and a ProxyCommand write there by descriptors of their own.
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.
-        return subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=fd,
-            env=dict(environment),
-            start_new_session=True,
-            cwd="/",
-        )
-    finally:
-        os.close(fd)
-
-
 async def _end(process: subprocess.Popen[bytes]) -> None:
     """End an attempt that nobody waits for any more, and leave no zombie."""
     running = read(process.pid)
     if running is not None:
         await asyncio.shield(abandon(running))
     process.poll()
+    if process.stdin is not None:  # it was ended while it waited
+        process.stdin.close()

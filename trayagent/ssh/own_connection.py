@@ -49,6 +49,8 @@ class OwnConnection:
         self.why_not = ""
         self._at_once = at_once
         self._making: asyncio.Task[socket.socket | str] | None = None
+        self._released = asyncio.Event()
+        self._released.set()
         self._resolved = resolved
         self._timeout_s = timeout_s
         self._haste = _Haste()
@@ -78,6 +80,14 @@ class OwnConnection:
                     one.close()
                 path.unlink(missing_ok=True)
         loop.call_later(_HASTE_S, self.close)
+
+    def hold(self) -> None:
+        """Give the connection to nobody before `release`, however early it stands."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Give the connection to ssh's helper as soon as it stands."""
+        self._released.set()
 
     def close(self) -> None:
         """Let go of a connection that ssh has; it comes by itself soon after the login."""
@@ -116,6 +126,7 @@ class OwnConnection:
             return f"ssh: Could not resolve hostname {host}: {error.strerror}"
         attempts = [partial(self._connect, one[0], one[4]) for one in found]
         connected, _, failed = await staggered_race(attempts, STAGGER_S)
+        await self._released.wait()
         if isinstance(connected, socket.socket):
             return connected
         last = next((e for e in reversed(failed) if isinstance(e, OSError)), TimeoutError())

@@ -53,6 +53,10 @@ class Autostart:
         """Start at login no longer; return whether that is news. Raises TrayagentError."""
         return files.remove(self.path)
 
+    def spare_masters(self) -> tuple[int, ...]:
+        """No master depends on it."""
+        return ()
+
     def notes(self) -> tuple[str, ...]:
         """Return what the person should know besides."""
         return ("It starts with your next desktop session.",)

@@ -10,11 +10,14 @@ start. A panel that comes later is noticed.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trayagent.desktop import linux_own_unit
+from trayagent.desktop.linux_scopes import Scopes, manager_bus_address
 from trayagent.desktop.login import files
 from trayagent.errors import TrayagentError
 
@@ -22,6 +25,7 @@ UNIT = "trayagent.service"
 TARGET = "default.target"
 PACKAGED = Path("/usr/lib/systemd/user") / UNIT
 """The unit of the distribution's package, which `systemctl --user enable` links as ours."""
+_TRIES = 3
 ANSWER_WITHIN_S = 20.0
 """A manager under load reloads in a second or two; one that hangs is not waited for for ever."""
 
@@ -91,6 +95,27 @@ class Systemd:
         if removed:
             self._reload()
         return removed
+
+    def spare_masters(self) -> tuple[int, ...]:
+        """Move what runs beside the agent in its unit's group into a scope; return what could not be moved.
+
+        That is what an older version started. Without the unit's file systemd would end it with the agent.
+        """
+        for _ in range(_TRIES):  # one that ended just now spoils the whole move
+            said = self._systemctl("show", "--property=MainPID", "--value", UNIT)
+            if said is None or not said.strip().isdecimal():
+                return ()
+            left = linux_own_unit.in_unit(int(said), UNIT)
+            if not left or asyncio.run(self._move_out(left)):
+                return ()
+        return tuple(left)
+
+    async def _move_out(self, pids: Sequence[int]) -> bool:
+        scopes = Scopes(lambda: manager_bus_address({"XDG_RUNTIME_DIR": str(self._runtime)}))
+        try:
+            return await scopes.move_out(pids)
+        finally:
+            await scopes.close()
 
     def notes(self) -> tuple[str, ...]:
         """Return what the person should know besides."""

@@ -36,6 +36,10 @@ class LaunchAgent:
         """Start at login no longer; return whether that is news. Raises TrayagentError."""
         return files.remove(self.path)
 
+    def spare_masters(self) -> tuple[int, ...]:
+        """No master depends on it."""
+        return ()
+
     def notes(self) -> tuple[str, ...]:
         """Return what the person should know besides."""
         return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)

@@ -33,8 +33,17 @@ class Way(Protocol):
     def disable(self) -> bool:
         """Turn it off; return whether anything changed. Raises TrayagentError."""
 
+    def spare_masters(self) -> tuple[int, ...]:
+        """Before it is turned off, see to it that no master depends on it; return the ssh processes that still do."""
+
     def notes(self) -> tuple[str, ...]:
         """Return what the person should know once it is on."""
+
+
+_DOOMED = (
+    "systemd's user manager did not take these processes out of the agent's unit, "
+    "so they end with the agent: {pids}. Do not stop it while you need their connections."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,18 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
 
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:
     """Let nothing of ours run at login; a running agent goes on. Raises TrayagentError."""
+    notes = spare_masters(env)
     removed = tuple(way.path for way in _ways(env) if way.disable())
-    return Outcome(removed, bool(removed))
+    return Outcome(removed, bool(removed), notes)
+
+
+def spare_masters(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Before what starts us is removed, let no master depend on it; return what the user must know.
+
+    The package's prerm calls it, too.
+    """
+    doomed = sorted(pid for way in _ways(env) for pid in way.spare_masters())
+    return (_DOOMED.format(pids=", ".join(map(str, doomed))),) if doomed else ()
 
 
 def enabled(env: Mapping[str, str] = os.environ) -> bool:
