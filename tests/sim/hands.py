@@ -53,8 +53,8 @@ class Hands:
                 self._dial(action)
             case a.TryKeys():
                 self._try_keys(action)
-            case a.Abort():
-                self._attempts.pop(action.attempt).cut = True
+            case a.Abort() | a.Redial():
+                self._change(action)
             case a.TakeOver():
                 agent = self._world.agent
                 self._world.clock.after(
@@ -66,6 +66,12 @@ class Hands:
                 )
             case a.Remember():
                 self._remember(action.name)
+
+    def _change(self, action: a.Abort | a.Redial) -> None:
+        if isinstance(action, a.Redial):
+            self._attempts[action.attempt].redial()
+        else:
+            self._attempts.pop(action.attempt).cut = True
 
     def _look_at(self, action: a.LookAt) -> None:
         number = self._timers.get(action.name, 0) + 1
@@ -103,9 +109,9 @@ class Hands:
             if agent == self._world.agent:
                 self._world.post(event)
 
-        def established() -> None:
+        def established(local: str) -> None:
             self._world.rules.established(number)
-            mine(e.AttemptEstablished(0, action.name, number))
+            mine(e.AttemptEstablished(0, action.name, number, local))
 
         def ready(connection: Connection) -> None:
             self._attempts.pop(number, None)
@@ -154,7 +160,7 @@ class Hands:
 
         self._attempts[action.attempt] = Handshake(
             world.clock, world.net, world.machines, role.peer,
-            bare=False, through=world.jump(role), established=lambda: None,
+            bare=False, through=world.jump(role), established=lambda _local: None,
             ready=ready, failed=failed, expects=getattr(world.machines, role.machine),
         )  # fmt: skip
 

@@ -47,7 +47,7 @@ class Handshake:
         *,
         bare: bool,
         through: Connection | None,
-        established: Callable[[], None],
+        established: Callable[[str], None],
         ready: Callable[[Connection], None],
         failed: Failed,
         expects: Machine,
@@ -60,6 +60,8 @@ class Handshake:
         self._established, self._ready, self._failed = established, ready, failed
         self._began = clock.now
         self._pause = 0.5
+        self._stands = False
+        self._peer, self._machines, self._through = peer, machines, through
         self.flow = through.flow if through is not None else net.way(peer)
         self._machine = machines.at(self.flow) if self.flow is not None and through is None else expects
         if self.flow is None:
@@ -67,9 +69,17 @@ class Handshake:
         else:
             clock.after(net.rtt_s, self._connect)
 
+    def redial(self) -> None:
+        """Begin a connection over the way of now, unless one stands; the older one is not answered before it."""
+        flow = self.net.way(self._peer)
+        if self.cut or self._stands or self._through is not None or flow is None:
+            return
+        self.flow, self._machine = flow, self._machines.at(flow)
+        self.clock.after(self.net.rtt_s, self._connect)
+
     def _connect(self) -> None:
         flow, machine = self.flow, self._machine
-        if self.cut or flow is None:
+        if self.cut or self._stands or flow is None:
             return
         if machine is None or not machine.up or not self.net.carries(flow):
             self._again(self._connect, CONNECT_S)
@@ -78,7 +88,8 @@ class Handshake:
             self._fail("dropped")
             return
         self._pause = 0.5
-        self._established()
+        self._stands = True
+        self._established(flow.local)
         self._connection = Connection(self.clock, self.net, flow, machine)
         late = BUSY_S if machine.busy else 0.0
         rtts = BANNER_RTTS if self._bare else HANDSHAKE_RTTS

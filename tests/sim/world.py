@@ -152,7 +152,7 @@ class World:
 
         Handshake(
             self.clock, self.net, self.machines, role.peer, bare=False, through=through,
-            established=lambda: None, ready=ready, failed=lambda *_: None, expects=expects,
+            established=lambda _local: None, ready=ready, failed=lambda *_: None, expects=expects,
         )  # fmt: skip
 
     def leave(self, name: str, *, by_request: bool) -> None:

@@ -18,7 +18,7 @@ def listens(
     *,
     deadline_s: float,
     longer_s: float = 0.0,
-    hopeless: Callable[[], bool] = lambda: False,
+    hopeless: Callable[[int], bool] = lambda _pid: False,
 ) -> None:
     """Start something that listens after that time, and end it once it does; raises LaunchFailedError."""
 
@@ -48,5 +48,5 @@ def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
 def test_what_is_hopeless_ends_before_its_time(tmp_path: Path) -> None:
     """Nobody waits for a browser that will not open."""
     with pytest.raises(LaunchFailedError) as failed:
-        listens(tmp_path, 60, deadline_s=60, hopeless=(tmp_path / "log").exists)
+        listens(tmp_path, 60, deadline_s=60, hopeless=lambda _pid: (tmp_path / "log").exists())
     assert failed.value.status is None

@@ -190,3 +190,63 @@ def test_nothing_is_left_open_when_nobody_came(tmp_path: Path) -> None:
 
     with listening() as server:
         asyncio.run(offer(server))
+
+
+def test_a_second_connection_gets_through_where_the_first_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is looked up again in the network of now, and ssh gets the first connection that stands."""
+    found = own_connection._look_up
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int, family: socket.AddressFamily) -> own_connection._Found:
+        asked.append(host)
+        if len(asked) == 1:
+            await asyncio.Event().wait()  # a name server that is gone
+        return await found(host, port, family)
+
+    monkeypatch.setattr(own_connection, "_look_up", look_up)
+
+    async def ask(port: int) -> None:
+        at, stands = tmp_path / "connection", list[str]()
+        connection = OwnConnection(
+            Resolved("web01", "127.0.0.1", port=port), DEADLINE_S, established=stands.append
+        )
+        mine, its = socket.socketpair()
+        with mine:
+            async with connection.offered(at):
+                helper = await asyncio.create_subprocess_exec(*words_of(str(at)), stdout=its.fileno())
+                its.close()
+                while not connection.asked:  # noqa: ASYNC110  # no event tells
+                    await asyncio.sleep(0.01)
+                assert not stands
+                connection.again()
+                assert await asyncio.wait_for(helper.wait(), DEADLINE_S) == 0
+                connection.again()  # nothing is left to be done
+            connection.close()
+            _, rights, _, _ = socket.recv_fds(mine, 1, 1)
+        assert stands == ["127.0.0.1"]
+        assert len(asked) == 2
+        with socket.socket(fileno=rights[0]) as got:
+            assert got.getpeername() == ("127.0.0.1", port)
+
+    with listening() as server:
+        asyncio.run(ask(server.getsockname()[1]))
+
+
+def test_no_second_connection_goes_the_way_of_the_first(tmp_path: Path) -> None:
+    """A packet is on its way there from the same address already; a server would only see one of two cut."""
+    with listening() as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+
+            async def ask() -> int:
+                connection = OwnConnection(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)
+                async with connection.offered(tmp_path / "connection"):
+                    for _ in range(3):
+                        await asyncio.sleep(0.05)
+                        connection.again()
+                    await asyncio.sleep(0.05)
+                    return len(connection._sockets)
+
+            assert asyncio.run(ask()) == 1

@@ -163,9 +163,10 @@ class Story:
         """Let the master's probe come back."""
         self.post(e.ProbeAnswered(self.t, name, self.living(name).pid), f"probe of {name} answered")
 
-    def established(self, name: str) -> None:
-        """Let the TCP connection of the host's attempt stand."""
-        self.post(e.AttemptEstablished(self.t, name, self._attempt(name)), f"attempt of {name} established")
+    def established(self, name: str, local: str | None = None) -> None:
+        """Let the TCP connection of the host's attempt stand, from that address."""
+        event = e.AttemptEstablished(self.t, name, self._attempt(name), local)
+        self.post(event, f"attempt of {name} established")
 
     def ready(self, name: str, *, bare: bool = False, **facts: object) -> Master | None:
         """Let the host's attempt be through."""
@@ -347,6 +348,8 @@ def _words(action: a.Action) -> str:
         case a.Dial():
             where = " background" if action.background else ""
             return f"dial {action.name} #{action.attempt} {action.purpose}{where}"
+        case a.Redial():
+            return f"redial {action.name} #{action.attempt}"
         case a.DialBare():
             return f"knock {action.name} #{action.attempt} {action.peer}:{action.port}"
         case a.Abort():

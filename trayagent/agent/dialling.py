@@ -13,7 +13,7 @@ from pathlib import Path
 from trayagent.agent.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.discovery import Discovery, describe
 from trayagent.agent.explaining import explained
-from trayagent.agent.launching import Launching, Shelter, Start, WantsBrowserError
+from trayagent.agent.launching import Again, Launching, Shelter, Start, WantsBrowserError
 from trayagent.agent.records import Begun, Records
 from trayagent.agent.tasks import Tasks
 from trayagent.config.places import Places
@@ -34,7 +34,6 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.failures import classify, wants_browser
-from trayagent.ssh.flows import flow_of
 from trayagent.ssh.knock import knock
 from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
@@ -69,10 +68,17 @@ class Dialling:
         self._paths = paths
         self._launching = Launching(places, shelter)
         self._launched: dict[int, Launched] = {}
+        self._again: dict[int, Again] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:
         """Begin an attempt."""
         self._tasks.start(f"attempt {action.attempt}", self._dial(action, host))
+
+    def redial(self, action: a.Redial) -> None:
+        """Begin one more connection of an attempt that connects."""
+        again = self._again.get(action.attempt)
+        if again is not None:
+            again.do()
 
     def knock(self, action: a.DialBare) -> None:
         """Begin a bare control."""
@@ -152,15 +158,22 @@ class Dialling:
     ) -> Master:
         environment = without_windows(self._environment())
 
-        def established(pid: int) -> bool:
-            if flow_of(pid) is None:
-                return False
-            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
-            return True
+        def established(local: str) -> None:
+            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt, local))
 
+        again = self._again[action.attempt] = Again()
         try:
             launched = await self._launching.launch(
-                Start(host.name, resolved, fresh, starting, action.background, environment, established)
+                Start(
+                    host.name,
+                    resolved,
+                    fresh,
+                    starting,
+                    action.background,
+                    environment,
+                    established=established,
+                    again=again,
+                )
             )
         except WantsBrowserError as wants:
             raise FailedError(wants_browser(host.name)) from wants
@@ -173,6 +186,8 @@ class Dialling:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"
             raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
+        finally:
+            del self._again[action.attempt]
         return await self._described(action, host, launched, fresh)
 
     async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:

@@ -86,6 +86,8 @@ class AgentEffects:
         match action:
             case a.Resolve():
                 self._resolve(action.name, action.lookups)
+            case a.Redial():
+                self._dialling.redial(action)
             case a.DialBare():
                 self._dialling.knock(action)
             case a.Abort():

@@ -19,9 +19,19 @@ from trayagent.ssh.own_connection import OwnConnection
 from trayagent.ssh.windows import Openers
 
 
+class Again:
+    """How an attempt that runs begins one more connection: `do` it, while there is something to be done."""
+
+    def __init__(self) -> None:
+        self.do: Callable[[], None] = lambda: None
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One ssh to be started: for `name`, listening at `socket_path`, its stderr in `log`."""
+    """One ssh to be started: for `name`, listening at `socket_path`, its stderr in `log`.
+
+    `established` is told the address from which its connection stands. `again` is filled in while it connects.
+    """
 
     name: str
     resolved: Resolved
@@ -29,7 +39,8 @@ class Start:
     log: Path
     background: bool
     environment: Mapping[str, str]
-    established: Callable[[int], bool] | None
+    established: Callable[[str], None]
+    again: Again
 
 
 _OLD_SSH = "onfiguration option"  # it knows no ProxyUseFdpass
@@ -71,7 +82,13 @@ class Launching:
             return await self._start(start, None)
         to = jump or start.resolved
         # A jump host may have a master of its own, and then needs no connection.
-        connection = OwnConnection(to, to.connect_timeout or CONNECT_TIMEOUT_S, at_once=jump is None)
+        connection = OwnConnection(
+            to,
+            to.connect_timeout or CONNECT_TIMEOUT_S,
+            at_once=jump is None,
+            established=start.established,
+        )
+        start.again.do = connection.again
         try:
             async with connection.offered(at):
                 launched = await self._start(start, str(at), connection if jump is None else None)
@@ -88,22 +105,30 @@ class Launching:
     async def _start(
         self, start: Start, connection: str | None, held: OwnConnection | None = None
     ) -> Launched:
+        """Start ssh, once more where it connects by itself, nothing answered it and a better way has appeared."""
         environment = dict(start.environment)
         if connection is not None:
             # It runs the ProxyCommand; the user's own may read a profile first.
             environment["SHELL"] = "/bin/sh"
-        if not start.resolved.hops:
-            return await self._run(start, connection, environment, held=held)
         called = start.log.with_suffix(".called")
-        environment = self._openers.caught(environment, called)
-        if start.background:
-            environment = self._openers.heard(environment, start.log)
+        if start.resolved.hops:
+            environment = self._openers.caught(environment, called)
+            if start.background:
+                environment = self._openers.heard(environment, start.log)
+        restart = _Restart(start.established)
+        if connection is None:
+            start.again.do = restart.ask
         try:
-            return await self._run(start, connection, environment, called.exists)
-        except LaunchFailedError as failed:
-            if called.exists():
-                raise WantsBrowserError(failed.said, failed.status) from failed
-            raise
+            while True:
+                try:
+                    return await self._run(
+                        start, connection, environment, lambda pid: called.exists() or restart.due(pid), held
+                    )
+                except LaunchFailedError as failed:
+                    if called.exists():
+                        raise WantsBrowserError(failed.said, failed.status) from failed
+                    if not restart.take():
+                        raise
         finally:
             called.unlink(missing_ok=True)
 
@@ -112,11 +137,13 @@ class Launching:
         start: Start,
         connection: str | None,
         environment: Mapping[str, str],
-        hopeless: Callable[[], bool] = lambda: False,
-        held: OwnConnection | None = None,
+        hopeless: Callable[[int], bool],
+        held: OwnConnection | None,
     ) -> Launched:
         machines = 1 + start.resolved.hops
         prepare = self._prepare(start.name, held)
+        # A jump host's ssh may go through a master, and ask for no connection of ours.
+        by_itself = connection is None or start.resolved.jump is not None
         words = master_command(
             start.name,
             start.resolved,
@@ -133,7 +160,7 @@ class Launching:
             start.log,
             deadline_s=ATTEMPT_DEADLINE_S * machines,
             environment=environment,
-            established=start.established,
+            established=partial(_stands, start.established) if by_itself else None,
             hopeless=hopeless,
             longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
             prepare=prepare,
@@ -164,6 +191,40 @@ class Launching:
     def _config(self) -> str | None:
         config = self._places.ssh_config
         return str(config) if config is not None else None
+
+
+class _Restart:
+    """Whether an ssh that connects by itself is started once more: that was asked for, and nothing answered it."""
+
+    def __init__(self, established: Callable[[str], None]) -> None:
+        self._established = established
+        self._asked = False
+        self._due = False
+
+    def ask(self) -> None:
+        """A better way has appeared."""
+        self._asked = True
+
+    def due(self, pid: int) -> bool:
+        """Report whether this ssh is to make room for the next one."""
+        if self._asked:
+            self._asked = False
+            self._due = not _stands(self._established, pid)
+        return self._due
+
+    def take(self) -> bool:
+        """Report whether it ended for that, once."""
+        due, self._due = self._due, False
+        return due
+
+
+def _stands(established: Callable[[str], None], pid: int) -> bool:
+    """Report whether an ssh has its connection, and tell from which address."""
+    flow = flow_of(pid)
+    if flow is None:
+        return False
+    established(flow.local_ip)
+    return True
 
 
 def _round_trip_s(pid: int) -> float:

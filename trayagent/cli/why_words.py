@@ -56,6 +56,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("dial", None, ("purpose=control",), "a new login started; nothing is ended yet"),
     ("dial", None, ("purpose=user",), "a new login started, as you asked"),
     ("dial", None, (), "not connected: a login started"),
+    ("redial", None, (), "another way out appeared before any answer: a second connection starts beside the first"),
     ("knock", None, (), "a check whether the server answers, without a login; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # What came of it.
@@ -71,6 +72,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("failed", None, ("kind=key-file", "retry=never"), _UNUSABLE),
     ("failed", None, ("kind=passphrase", "retry=never"), _UNUSABLE),
     ("failed", None, ("kind=host-key", "retry=never"), "the server's host key is unknown or changed: you must decide"),
+    ("failed", None, ("kind=proxy-login", "retry=never"), "the ProxyCommand wants a login: only you can log in"),
     ("failed", None, ("kind=dropped",), "the server closed the connection before the login: the agent retries later"),
     ("failed", None, ("kind=stalled",), "this network swallows large packets: the agent retries later"),
     ("failed", None, ("login=at_terminal",), "the login at the terminal failed: nothing changed"),

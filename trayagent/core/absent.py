@@ -8,6 +8,7 @@ from trayagent.core.attempts import Step, ask_ssh, give_up_attempt, holds, put_i
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import waits_for_person
+from trayagent.core.racing import race
 from trayagent.core.shown import NEEDS_USER, STATE_OF
 from trayagent.core.texts import person_needed
 from trayagent.core.turn import Turn
@@ -70,5 +71,8 @@ def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
         turn.put(host, asked=host.asked or again)
         return host.attempt is None, None
     if attempt.unwanted and holds(turn, host, attempt, way):
-        turn.put(host, attempt=replace(attempt, unwanted=False))  # its old master ended: it is wanted again
+        host = turn.put(
+            host, attempt=replace(attempt, unwanted=False)
+        )  # its old master ended: it is wanted again
+    race(turn, host, way)
     return False, None

@@ -43,6 +43,13 @@ class Dial(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Redial(Action):
+    """Begin one more connection of an attempt that nothing has answered; answered by its Attempt events."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class DialBare(Action):
     """Connect to a server and read its banner, no more; answered by the Attempt events."""
 

@@ -13,6 +13,7 @@ from trayagent.core.hosts import Attempt, Host, Purpose
 from trayagent.core.logins import waits_for_person
 from trayagent.core.paths import is_private
 from trayagent.core.problems import Problem
+from trayagent.core.racing import ways_out
 from trayagent.core.retry import server_saw
 from trayagent.core.servers import dropped, ended, may_abort, started, visit_of
 from trayagent.core.texts import held_back
@@ -77,7 +78,7 @@ def hold(turn: Turn, host: Host, alike: Host) -> None:
 def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:
     """Put the attempt on its way from here, and count it."""
     place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
-    attempt = replace(attempt, place=place, source=source)
+    attempt = replace(attempt, place=place, source=source, ways=ways_out(host, turn.state.network))
     servers = started(turn.state.servers, host.server, attempt.id, network_of(way), turn.now)
     turn.change(next_attempt=turn.state.next_attempt + 1, servers=servers)
     turn.put(host, attempt=attempt, asked=False)

@@ -190,10 +190,11 @@ class Observed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEstablished(Event):
-    """The TCP connection of an attempt stands."""
+    """The TCP connection of an attempt stands, from the address `local` where that is known."""
 
     name: str
     attempt: int
+    local: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,13 +152,18 @@ class Observation:
     adrift: bool = False
 
 
+WayOut = tuple[str, str | None]
+"""An interface and the address that the kernel sends from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A new connection on its way; a control for the old one as long as that one is in doubt.
 
     `bare`: TCP and banner only, no login. `refused`: the right server answered and let
     nobody in. `unwanted`: the old one turned out to live; ended as soon as it may be. `at_terminal`: a person
-    makes it, with an ssh that is no child of ours.
+    makes it, with an ssh that is no child of ours. `ways`: what it could have gone over when it last began a
+    connection, `redials` times since the first.
     """
 
     id: int
@@ -167,6 +172,8 @@ class Attempt:
     bare: bool = False
     place: Place | None = None
     source: str | None = None
+    ways: frozenset[WayOut] = frozenset()
+    redials: int = 0
     established_at: float | None = None
     positive_at: float | None = None
     ready: Master | None = None

@@ -10,6 +10,7 @@ from trayagent.core.attempts import Step, give_up_attempt, holds, put_in_place, 
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Host, Master, Probe
 from trayagent.core.logins import waits_for_person
+from trayagent.core.racing import race
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.texts import person_needed
 from trayagent.core.trials import try_keys
@@ -22,7 +23,7 @@ def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
     now = turn.now
     if host.ending:
         return False, None
-    host = _without_dead_attempt(turn, host, way)
+    host = race(turn, _without_dead_attempt(turn, host, way), way)
     if host.asked and not way.open:
         host = turn.put(host, asked=False)
     if host.asked and host.attempt is None and host.resolved is not None:

@@ -42,7 +42,9 @@ def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
     turn.change(servers=established(turn.state.servers, event.attempt))
     host, attempt = _find(turn, event.name, event.attempt)
     if host is not None and attempt is not None:
-        turn.put(host, attempt=replace(attempt, established_at=turn.now))
+        source = event.local or attempt.source
+        at = attempt.established_at if attempt.established_at is not None else turn.now
+        turn.put(host, attempt=replace(attempt, established_at=at, source=source))
 
 
 def attempt_ready(turn: Turn, event: AttemptReady) -> None:

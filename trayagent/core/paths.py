@@ -5,7 +5,7 @@ The words (path, usable, underlay, place) are those of docs/architecture.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -149,26 +149,34 @@ def place_here(snapshot: Snapshot) -> Place | None:
 
 
 def way_for(host: Host, snapshot: Snapshot) -> Way | None:
-    """Return the way of the next connection: any known address of the name, either family.
+    """Return the way of the next connection: the first that it may take."""
+    return next(ways_for(host, snapshot), None)
+
+
+def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
+    """Yield the ways that the next connection may take: to any known address of the name, either family.
 
     A name may have other addresses than the known ones, so for a name a usable default
-    route is a way too.
+    route is a way too, the best of each family.
     """
     for lookup in next_lookups(host):
         route = snapshot.matched.get(lookup)
         if route is None or not _in_scope(lookup.peer, route.source):
             continue
         if usable_interface(snapshot, route.interface, host.reached_through):
-            return _way(snapshot, route)
+            yield _way(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
-        return None
+        return
     if not host.addresses and (learned := _learned_route(host, snapshot)) is not None:
-        return _way(snapshot, learned)
+        yield _way(snapshot, learned)
+        return
+    families = set[bool]()
     for route in default_routes(snapshot):
-        if usable_interface(snapshot, route.interface, host.reached_through):
-            return _way(snapshot, route)
-    return None
+        family = ":" in route.prefix
+        if family not in families and usable_interface(snapshot, route.interface, host.reached_through):
+            families.add(family)
+            yield _way(snapshot, route)
 
 
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:

@@ -83,6 +83,9 @@ LOGINS_PER_WINDOW = 20
 # host is one more of them. On a slow line a login takes nine round trips, and one more for each key refused.
 ATTEMPT_DEADLINE_S = 30.0
 LOGIN_ROUND_TRIPS = 15
+# Connections that one attempt begins beside its first, each over a way that was not there before: no more in a network
+# that flaps than may be cut (ABORTS_PER_WINDOW).
+REDIALS_MAX = 4
 BARE_CONTROL_DEADLINE_S = 5.0
 
 # A forward that failed is asked again, at a pace that a server's log can bear.

@@ -57,7 +57,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
     deadline_s: float,
     environment: Mapping[str, str],
     established: Callable[[int], bool] | None = None,
-    hopeless: Callable[[], bool] = lambda: False,
+    hopeless: Callable[[int], bool] = lambda _pid: False,
     longer_s: Callable[[int], float] = lambda _pid: 0.0,
     prepare: Callable[[int], Awaitable[object]] | None = None,
     waits: bool = False,
@@ -65,7 +65,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
     """Start ssh and return once its control socket is there, which means: logged in.
 
     stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
-    asked until it returns true. Once it is `hopeless`, ssh is ended before its time; at the deadline,
+    asked until it returns true. Once it is `hopeless(pid)`, ssh is ended before its time; at the deadline,
     `longer_s(pid)` says how much more it gets.
     `prepare(pid)` comes first; with `waits` the process becomes ssh only after that.
     Cancelling ends the child politely, then for good.
@@ -87,7 +87,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
                 deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline:
                 raise LaunchFailedError(said(log), None, stall_of(process.pid))
-            if hopeless():
+            if hopeless(process.pid):
                 raise LaunchFailedError(said(log), None)
             if established is not None and now >= look_at:
                 look_at = now + ASK_EVERY_S

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from asyncio.staggered import staggered_race
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,14 +41,25 @@ class OwnConnection:
     """One connection on its way to ssh.
 
     It is begun at once, or (`at_once` false) when it is asked for: an ssh that goes through a master needs none.
-    `asked` is whether ssh's helper came for it; `why_not` is what it was given instead of a connection, "" if none.
+    `established` is told the address that it goes from. `asked` is whether ssh's helper came for it; `why_not` is what
+    that was given instead of a connection, "" if none.
     """
 
-    def __init__(self, resolved: Resolved, timeout_s: float, *, at_once: bool = True) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        timeout_s: float,
+        *,
+        at_once: bool = True,
+        established: Callable[[str], None] = lambda _local: None,
+    ) -> None:
         self.asked = False
         self.why_not = ""
         self._at_once = at_once
-        self._making: asyncio.Task[socket.socket | str] | None = None
+        self._established = established
+        self._outcome: asyncio.Future[socket.socket | str] | None = None
+        self._races: set[asyncio.Task[socket.socket | str]] = set()
+        self._on_their_way: set[tuple[_Address, str]] = set()
         self._released = asyncio.Event()
         self._released.set()
         self._resolved = resolved
@@ -74,8 +85,10 @@ class OwnConnection:
                 raise
             finally:
                 loop.remove_reader(listener)
-                if self._making is not None:
-                    self._making.cancel()
+                for race in self._races:
+                    race.cancel()
+                if self._outcome is not None:
+                    self._outcome.cancel()
                 for one in self._sockets:
                     one.close()
                 path.unlink(missing_ok=True)
@@ -93,10 +106,42 @@ class OwnConnection:
         """Let go of a connection that ssh has; it comes by itself soon after the login."""
         self._haste.close()
 
-    def _begin(self) -> asyncio.Task[socket.socket | str]:
-        if self._making is None:
-            self._making = asyncio.get_running_loop().create_task(self._make())
-        return self._making
+    def again(self) -> None:
+        """Begin a second connection beside one that has not been answered: the network has another way out now.
+
+        The name is looked up again. The first connection to stand wins, as among the addresses of a name.
+        """
+        if self._outcome is not None and not self._outcome.done():
+            self._race()
+
+    def _begin(self) -> asyncio.Future[socket.socket | str]:
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+            self._race()
+        return self._outcome
+
+    def _race(self) -> None:
+        race = asyncio.get_running_loop().create_task(self._make())
+        self._races.add(race)
+        race.add_done_callback(self._raced)
+
+    def _raced(self, race: asyncio.Task[socket.socket | str]) -> None:
+        self._races.discard(race)
+        if race.cancelled() or self._outcome is None:
+            return
+        made = race.result()
+        if self._outcome.done():
+            if isinstance(made, socket.socket):  # both stood in the same moment
+                made.close()
+            return
+        if isinstance(made, str):
+            if not self._races:  # else the other one may still get through
+                self._outcome.set_result(made)
+            return
+        for other in self._races:
+            other.cancel()
+        self._established(str(made.getsockname()[0]).partition("%")[0])
+        self._outcome.set_result(made)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -104,7 +149,7 @@ class OwnConnection:
             self.asked = True
             self._begin().add_done_callback(partial(self._hand_over, helper))
 
-    def _hand_over(self, helper: socket.socket, making: asyncio.Task[socket.socket | str]) -> None:
+    def _hand_over(self, helper: socket.socket, making: asyncio.Future[socket.socket | str]) -> None:
         """Send the connection, or the words that explain why there is none, to ssh's helper."""
         with helper, contextlib.suppress(OSError):
             if making.cancelled():
@@ -124,7 +169,8 @@ class OwnConnection:
             found = await _look_up(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
         except socket.gaierror as error:
             return f"ssh: Could not resolve hostname {host}: {error.strerror}"
-        attempts = [partial(self._connect, one[0], one[4]) for one in found]
+        new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._on_their_way]
+        attempts = [partial(self._connect, one[0], one[4]) for one in new]
         connected, _, failed = await staggered_race(attempts, STAGGER_S)
         await self._released.wait()
         if isinstance(connected, socket.socket):
@@ -140,14 +186,26 @@ class OwnConnection:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._resolved.tcp_keep_alive:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        way = (address, _source_to(family, address))
+        self._on_their_way.add(way)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.get_running_loop().sock_connect(one, address)
         except BaseException:
             one.close()
             raise
+        finally:
+            self._on_their_way.discard(way)
         one.setblocking(True)
         return one
+
+
+def _source_to(family: socket.AddressFamily, address: _Address) -> str:
+    """Return the address that the kernel would send from to there now, "" where there is no route."""
+    with socket.socket(family, socket.SOCK_DGRAM) as one, contextlib.suppress(OSError):
+        one.connect(address)  # sends nothing
+        return str(one.getsockname()[0])
+    return ""
 
 
 async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found:
