@@ -6,9 +6,11 @@ import pytest
 
 from tests.stories.scenes import HOME_6
 from tests.stories.teller import ALWAYS, Story
+from trayagent.core import events as e
 from trayagent.core.actions import Dial
 from trayagent.core.hosts import Hop
 from trayagent.core.jumps import Jump, parse_jumps
+from trayagent.core.shown import delay
 
 INTERNAL = "10.99.0.10"
 
@@ -49,3 +51,68 @@ def test_the_jump_host_goes_first_however_it_is_spelled(story: Story, spelling: 
     story.ready("jump")
     story.took_over("jump")
     assert dialled(story, "inner") == 1
+
+
+def behind(story: Story, *names: str) -> None:
+    """Begin with connected hosts behind a listed jump host that is connected, too."""
+    carrier = story.connected("jump", scene=HOME_6, server="fd00::1", local="2001:db8:10::2")
+    for number, name in enumerate(names):
+        server = f"10.99.0.{10 + number}"
+        story.connected(
+            name, server=server, carrier=carrier.pid, direct=False, local=carrier.local, peer=carrier.peer
+        )
+        story.resolved(name, server=server, jump="jump", hop=Hop("fd00::1", 22))
+    story.after(60)
+
+
+def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None:
+    """None of four fails at it for itself; they say what they wait for, until when, and follow at once."""
+    names = ("a", "b", "c", "d")
+    behind(story, *names)
+    for name in ("jump", *names):
+        story.ended(name, kind="died")
+    story.forget()
+    for _ in range(8):
+        story.fails("jump", "refused")
+        due = story.host("jump").retry.at
+        assert due is not None
+        for name in names:
+            assert (story.shown(name), story.problem(name)) == ("waiting", "jump-host-failed")
+            delayed = delay(story.host(name), story.state, story.t)
+            assert delayed is not None
+            assert delayed.at == due
+        story.after(due - story.t + 0.01)
+    assert sum(dialled(story, name) for name in names) == 0
+    story.forget()
+    story.reconnected("jump")
+    story.after(0)
+    assert [story.host(name).attempt is not None for name in names] == [True] * 4
+
+
+def test_what_fails_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -> None:
+    """A login was on its way when the jump host went down: it is made again as soon as that is connected."""
+    behind(story, "a")
+    story.ended("a", kind="died")
+    assert dialled(story, "a") == 1
+    story.ended("jump", kind="died")
+    story.fails("jump", "refused")
+    story.fails("a", "refused", by_jump=True)
+    story.forget()
+    story.after(1)
+    assert dialled(story, "a") == 0
+    story.reconnected("jump")
+    story.after(0)
+    assert story.host("a").attempt is not None
+
+
+def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
+    """A login through it would be refused there; the user's own word goes all the same."""
+    behind(story, "a")
+    story.ended("jump", kind="died")
+    story.fails("jump", "auth", positive=True)
+    story.forget()
+    story.ended("a", kind="died")
+    story.after(3600)
+    assert dialled(story, "a") == 0
+    story.post(e.UserReconnect(story.t, ("a",)), "reconnect a")
+    assert dialled(story, "a") == 1

@@ -31,9 +31,11 @@ class Wait:
 
 def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bool = False) -> Wait | None:
     """Return what the next login of this host must wait for, None when it may begin."""
-    jump = _jump_in_doubt(host, state, now)
+    jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
-        return Wait("jump", f"jump={jump.name}", jump=jump.name)
+        due = jump.retry.at
+        at = due if due is not None and due > now and jump.attempt is None else None
+        return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
     if by_user:  # for many hosts at once: what is refused to the first ones is held back from the rest
         beside = may_log_in_beside(host, state.hosts)
         return None if beside else Wait("account", f"server={host.server} account=busy")
@@ -73,14 +75,18 @@ def _logins_at(host: Host, now: float) -> float:
     return now if len(recent) < LOGINS_PER_WINDOW else recent[-LOGINS_PER_WINDOW] + LOGINS_WINDOW_S
 
 
-def _jump_in_doubt(host: Host, state: State, now: float) -> Host | None:
-    """Return the jump host that must be judged or connected first, or None."""
+def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Host | None:
+    """Return the jump host that must be judged or connected first, or None.
+
+    While it is away its dependents would only fail at it, each for itself. The user's own word goes past one
+    that will not connect by itself.
+    """
     other = last_jump(state.hosts, host)
     if other is None or state.paused(other, now) or other.wish.connect == "never":
         return None
     if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
         return other
-    first = other.master is None and other.retry.kind is None and other.resolved is not None
-    if first and wanted(other) and not waits_for_person(other) and gate(other, state).open:
-        return other
-    return None
+    if other.master is not None or other.resolved is None or not wanted(other):
+        return None
+    untried = other.retry.kind is None and not waits_for_person(other)
+    return other if gate(other, state).open and (untried or not by_user) else None
