@@ -85,7 +85,7 @@ def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> Non
     """MaxStartups or a penalty: 20 s for all hosts on it, however many were dropped; then 40 s."""
     begun(story)
     story.configured(web=ALWAYS, twin=ALWAYS)
-    story.resolved("twin")
+    story.resolved("twin", user="twin")
     story.fails("web", "dropped")
     story.fails("twin", "dropped")
     story.after(19.9)

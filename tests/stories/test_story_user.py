@@ -98,7 +98,7 @@ def test_a_host_whose_master_died_while_no_agent_ran_is_recovered(story: Story) 
         story.post(e.Remembered(story.t, name, lost=True), f"remembered: {name} was lost")
     assert story.did(Resolve, "other")  # nobody else would ask for a host that no configuration lists
     for name in ("web", "other"):
-        story.resolved(name)
+        story.resolved(name, user=name)
     story.started()
     assert story.did(Dial, "web")
     assert story.did(Dial, "other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from trayagent.core.hosts import Host
+from trayagent.core.hosts import NEVER, Host
 from trayagent.core.jumps import last_jump
 from trayagent.core.retry import REFUSED_KINDS
 from trayagent.core.timing import REFUSED_MAX, REFUSED_WINDOW_S
@@ -83,7 +83,8 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
 def account_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
     """Return when one more login can be refused without locking an account (at most `now`: at once).
 
-    None: when a login to the same account has ended. Those under way may yet be refused, so they count.
+    None: when a login to the same account has ended. Those under way may yet be refused, so they count. Until
+    one has succeeded they go one by one: a refusal then leaves one for the key that the user fixes.
     """
     at: float | None = now
     for login in at_risk(host, hosts):
@@ -91,7 +92,7 @@ def account_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
         under_way = sum(login.account in accounts for accounts in _under_way(host, hosts))
         if len(refused) >= REFUSED_MAX:
             at = None if at is None else max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
-        elif len(refused) + under_way >= REFUSED_MAX:
+        elif len(refused) + under_way >= (REFUSED_MAX if _proven(login, hosts) else 1 + len(refused)):
             at = None
     return at
 
@@ -113,6 +114,16 @@ def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
             asked = jump if at in host.refused_by_jump else target
             if asked is not None and asked.account == login.account:
                 yield at
+
+
+def _proven(login: Login, hosts: Hosts) -> bool:
+    """Report whether the account let somebody in before."""
+    worked = (h for h in hosts.values() if h.worked_at != NEVER or h.master is not None or h.reached)
+    return any(asked is not None and asked.account == login.account for h in worked for asked in _both(h))
+
+
+def _both(host: Host) -> tuple[Login | None, Login | None]:
+    return at_target(host), at_jump(host)
 
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[set[tuple[str, str]]]:
