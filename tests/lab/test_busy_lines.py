@@ -20,7 +20,7 @@ JUMPED = {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}
 # Each way through a machine that is no master itself.
 WAYS: Mapping[str, Mapping[str, str]] = {
     "ProxyJump": {"ProxyJump": "srv"},
-    "nc": {"ProxyCommand": "nc %h %p"},
+    "ncat": {"ProxyCommand": "ncat %h %p"},
     "socat": {"ProxyCommand": "socat - TCP:%h:%p"},
 }
 

@@ -47,13 +47,13 @@ def test_a_queue_fills_and_what_does_not_fit_is_dropped(lab: Lab) -> None:
 
 
 def test_the_other_direction_is_not_held_up(lab: Lab) -> None:
-    """While an upload fills its queue nothing waits on the way back."""
+    """While an upload fills its queue the way back has room: it has a queue of its own."""
     web(lab)
     with lab.traffic("up", "web") as traffic:
         traffic.wait(2_000_000)  # TCP sends that much at a time, and does not notice at once
         lab.set_bandwidth(2, queue_bytes=100_000)
         until("queue full", lambda: lab.carried()["home"]["queued_up"] > 90_000)
-        assert lab.carried()["home"]["queued_down"] < 10_000
+        assert lab.carried()["home"]["queued_down"] < 50_000  # acknowledgements
 
 
 def test_large_packets_are_swallowed_and_small_ones_pass(lab: Lab) -> None:
