@@ -23,7 +23,8 @@ from trayagent.core.hosts import Master
 BOOT = machine.boot_id()
 WHOLE: dict[str, Any] = {
     "version": VERSION,
-    "masters": {"42": {"path": "/run/cm", "start": 7, "boot": BOOT, "host": "web01", "forwards": ["local 1:a:2"]}},
+    "masters": {"42": {"path": "/run/cm", "start": 7, "boot": BOOT, "host": "web01", "forwards": ["local 1:a:2"],
+                       "host_key": "ssh-ed25519 SHA256:abc"}},
     "attempts": {"/run/cm.n": {"host": "web01", "target": "/run/cm", "log": "/run/log", "boot": BOOT}},
     "hosts": {
         "web01": {

@@ -40,7 +40,11 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:
     """What ssh wrote is read by the next agent, before anything is dialled."""
     records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
-    log.write_text("me@203.0.113.10: Permission denied (publickey).\n")
+    log.write_text(
+        "debug1: sshconnect.c:verify_host_key():1477 (pid=9): Server host key: ssh-ed25519 SHA256:abc\n"
+        "debug1: kex.c:kex_input_newkeys():612 (pid=9): SSH2_MSG_NEWKEYS received\n"
+        "me@203.0.113.10: Permission denied (publickey).\n"
+    )
     records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log)))
     asyncio.run(Leftovers(tmp_path, records, lambda _: log).clear())
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], time.monotonic())

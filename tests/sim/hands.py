@@ -104,6 +104,7 @@ class Hands:
         bare = isinstance(action, a.DialBare)
         through = None if bare else self._world.jump(role)
         number = action.attempt
+        expects = getattr(self._world.machines, role.machine)
 
         def mine(event: e.Event) -> None:
             if agent == self._world.agent:
@@ -123,7 +124,11 @@ class Hands:
                 if bare
                 else self._world.born(role, connection, ours=True, path=f"/cm/{role.name}.{number}.new")
             )
-            mine(e.AttemptReady(0, action.name, number, born.master if born is not None else None))
+            master = born.master if born is not None else None
+            own = connection.machine is expects
+            mine(
+                e.AttemptReady(0, action.name, number, master, host_key=connection.machine.name, trusted=own)
+            )
 
         def failed(kind: FailureKind, positive: bool) -> None:
             self._attempts.pop(number, None)
@@ -131,14 +136,15 @@ class Hands:
                 self._world.rules.positive(action.name, number)
             self._world.rules.failed(action.name, number, kind)
             failure = Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive)
-            mine(e.AttemptFailed(0, action.name, number, failure, 1.1))
+            key = expects.name if positive else None
+            mine(e.AttemptFailed(0, action.name, number, failure, 1.1, key))
 
         peer = action.peer if isinstance(action, a.DialBare) else role.peer
         self._attempts[number] = Handshake(
             self._world.clock, self._world.net, self._world.machines, peer,
             bare=bare, through=through,
             established=established,
-            ready=ready, failed=failed, expects=getattr(self._world.machines, role.machine),
+            ready=ready, failed=failed, expects=expects,
         )  # fmt: skip
 
     def _try_keys(self, action: a.TryKeys) -> None:
@@ -146,7 +152,9 @@ class Hands:
 
         def ends(verdict: e.TrialVerdict, failure: Failure | None = None) -> None:
             self._attempts.pop(action.attempt)
-            world.post(e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1))
+            world.post(
+                e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1, role.machine)
+            )
 
         def failed(kind: FailureKind, positive: bool) -> None:
             world.rules.failed(action.name, action.attempt, kind)

@@ -231,7 +231,7 @@ class World:
         master = Master(
             pid, 7, path, ours=ours, local=flow.local, local_port=pid, peer=flow.peer, peer_port=22,
             direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
-            min_rtt_s=self.net.rtt_s,
+            min_rtt_s=self.net.rtt_s, host_key=connection.machine.name if ours else None,
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier)
         connection.on_answer = lambda: self._answered(living)

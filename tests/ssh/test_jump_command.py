@@ -44,7 +44,13 @@ def test_it_is_what_ssh_makes_of_the_jump_host(tmp_path: Path, jump: str) -> Non
     its = _SSHS.search(said)
     assert its is not None, said
     words = master_command(
-        "target", host(jump), "/run/cm", background=False, config=str(config), connection=CONNECTION
+        "target",
+        host(jump),
+        "/run/cm",
+        background=False,
+        log="/run/log",
+        config=str(config),
+        connection=CONNECTION,
     )
     ours = option(words, "ProxyCommand")
     assert _OURS.search(ours)
@@ -77,7 +83,7 @@ def test_names_that_a_shell_would_change_are_left_to_ssh() -> None:
 
 def test_each_hop_gets_the_time_of_a_login() -> None:
     """The banner of a host comes after the logins before it. What ssh_config says stays."""
-    words = master_command("target", host("door"), "/run/cm", background=False)
+    words = master_command("target", host("door"), "/run/cm", background=False, log="/run/log")
     assert option(words, "ConnectTimeout") == "40"
     assert connect_timeout_s(Resolved("web", "web")) == 10
     assert connect_timeout_s(host("a,b", None, hops=2)) == 70

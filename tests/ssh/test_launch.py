@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from trayagent.ssh.launch import LaunchFailedError, launch
+from trayagent.ssh.master_log import read
+from trayagent.ssh.spawning import prepared, spawn
 
 
 def listens(
@@ -39,7 +41,7 @@ def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 1.5, deadline_s=0.3)
     assert failed.value.status is None
-    assert "begun" in failed.value.said
+    assert "begun" in failed.value.said.others
     with pytest.raises(LaunchFailedError):
         listens(tmp_path, 2.5, deadline_s=0.3, longer_s=0.3)
     listens(tmp_path, 1.0, deadline_s=0.3, longer_s=20.0)
@@ -50,3 +52,17 @@ def test_what_is_hopeless_ends_before_its_time(tmp_path: Path) -> None:
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 60, deadline_s=60, hopeless=lambda _pid: (tmp_path / "log").exists())
     assert failed.value.status is None
+
+
+def test_a_program_with_a_long_path_is_called_by_its_name(tmp_path: Path) -> None:
+    """Newer ssh logs the path that it was called by, in a line too short for a long one and the pid behind it."""
+    program = tmp_path / ("long" * 20) / "ssh"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$(command -v ssh)" >&2\n')
+    program.chmod(0o755)
+    for waits in (False, True):
+        log = tmp_path / f"{waits}.log"
+        process = spawn([str(program)], log, os.environ, waits=waits)
+        asyncio.run(prepared(process, None))
+        assert process.wait(10) == 0
+        assert read(log).others.strip() == str(program)

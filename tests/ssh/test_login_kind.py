@@ -61,7 +61,7 @@ def test_a_security_key_was_touched(tmp_path: Path) -> None:
 
 def test_a_login_at_a_terminal_asks_logs_and_goes_to_the_background() -> None:
     """The same master otherwise; what ssh shows the person is nothing that it logs."""
-    words = master_command("web", resolved(), "/cm/web", background=False, at_terminal="/run/log")
+    words = master_command("web", resolved(), "/cm/web", background=False, log="/run/log", at_terminal=True)
     assert words[words.index("-E") + 1] == "/run/log"
     assert {"BatchMode=no", "ForkAfterAuthentication=yes", "ControlPersist=no"} <= set(words)
     assert {"ClearAllForwardings=yes", "LogLevel=VERBOSE", "PermitLocalCommand=no"} <= set(words)

@@ -22,6 +22,7 @@ from trayagent.core.turn import Why
 
 SERVER = "203.0.113.10"
 LOCAL = "192.168.10.2"
+HOST_KEY = "ssh-ed25519 SHA256:web"
 ALWAYS = Wish(listed=True, connect="always")
 ON_USE = Wish(listed=True, connect="on-use")
 
@@ -168,18 +169,37 @@ class Story:
         event = e.AttemptEstablished(self.t, name, self._attempt(name), local)
         self.post(event, f"attempt of {name} established")
 
-    def ready(self, name: str, *, bare: bool = False, **facts: object) -> Master | None:
-        """Let the host's attempt be through."""
-        master = None if bare else self.master(name, ours=True, **facts)
+    def ready(
+        self,
+        name: str,
+        *,
+        bare: bool = False,
+        host_key: str | None = HOST_KEY,
+        trusted: bool = True,
+        **facts: object,
+    ) -> Master | None:
+        """Let the host's attempt be through; `trusted` is about a bare one."""
+        master = None if bare else self.master(name, ours=True, host_key=host_key, **facts)
         words = "answered" if master is None else f"ready pid={master.pid}"
-        self.post(e.AttemptReady(self.t, name, self._attempt(name), master), f"attempt of {name} {words}")
+        number = self._attempt(name)
+        event = e.AttemptReady(self.t, name, number, master, host_key=host_key, trusted=bare and trusted)
+        self.post(event, f"attempt of {name} {words}")
         return master
 
-    def fails(self, name: str, kind: FailureKind, *, positive: bool = False, by_jump: bool = False) -> None:
-        """Let the host's attempt fail."""
+    def fails(
+        self,
+        name: str,
+        kind: FailureKind,
+        *,
+        positive: bool = False,
+        by_jump: bool = False,
+        host_key: str | None = HOST_KEY,
+    ) -> None:
+        """Let the host's attempt fail; a positive failure comes after the proof of the host key."""
         words = f"attempt of {name} failed: {kind}{' positive' * positive}"
-        failed = failure(kind, positive=positive, by_jump=by_jump)
-        self.post(e.AttemptFailed(self.t, name, self._attempt(name), failed), words)
+        said = failure(kind, positive=positive, by_jump=by_jump)
+        key = host_key if positive else None
+        self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
     def took_over(self, name: str) -> None:
         """Let the take-over that was asked for be done, and the judged master end by it."""
@@ -216,7 +236,7 @@ class Story:
     def reconnected(self, name: str = "web", **facts: object) -> Master:
         """Let the host's attempt be through and in place, with nothing of it in the transcript."""
         new = self.master(name, ours=True, **facts)
-        self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new))
+        self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new, host_key=HOST_KEY))
         self.took_over(name)
         self.forget()
         return new

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
-from tests.stories.teller import ALWAYS, ON_USE, Story, failure
+from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
 from trayagent.core import events as e
 from trayagent.core.actions import Dial, DialBare, Kill, TryKeys
 from trayagent.core.hosts import Wish
@@ -30,7 +30,8 @@ def tried(story: Story, name: str = "web") -> int:
 def ends(story: Story, verdict: e.TrialVerdict, name: str = "web") -> None:
     """Let the trial be over."""
     said = failure("auth", positive=True) if verdict == "refused" else None
-    story.post(e.TrialEnded(story.t, name, tried(story, name), verdict, "told=so", said), f"trial: {verdict}")
+    event = e.TrialEnded(story.t, name, tried(story, name), verdict, "told=so", said, host_key=HOST_KEY)
+    story.post(event, f"trial: {verdict}")
 
 
 def test_a_refusal_is_told_while_the_old_connection_lives(story: Story) -> None:

@@ -19,11 +19,12 @@ _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
 
 
 class FailedError(Exception):
-    """An attempt came to nothing; carries the failure."""
+    """An attempt failed; carries the failure, and the host key that the server proved before it."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, host_key: str | None = None) -> None:
         super().__init__(failure.problem.title)
         self.failure = failure
+        self.host_key = host_key
 
 
 class ControlPaths:

@@ -31,9 +31,11 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.texts import large_packets_lost
 from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
+from trayagent.ssh import master_log
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.failures import classify, wants_browser
+from trayagent.ssh.key_exchange import read_key_exchange
 from trayagent.ssh.knock import knock
 from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
@@ -107,7 +109,7 @@ class Dialling:
     def forget(self, pid: int) -> None:
         """Leave nothing of a master that ended before it was in place."""
         self.reap(pid)
-        self.log_of(pid).unlink(missing_ok=True)
+        master_log.remove(self.log_of(pid))
 
     # Attempts.
 
@@ -117,7 +119,7 @@ class Dialling:
         except TrayagentError as error:
             self._failed(action, Failure(Problem("config-error", error.title, error.hint), "config"))
         except FailedError as failed:
-            self._failed(action, failed.failure)
+            self._failed(action, failed.failure, failed.host_key)
         except OSError as error:
             title = f"ssh could not be started for {host.name}: {error.strerror or error}"
             self._failed(action, Failure(Problem("unknown", title, "It is tried again"), "unknown"))
@@ -126,7 +128,8 @@ class Dialling:
             raise
         else:
             kind = self._login_kind(master, host)
-            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind))
+            key = master.host_key
+            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind, key))
 
     def _login_kind(self, master: Master, host: Host) -> LoginKind:
         if host.resolved is None:
@@ -148,7 +151,7 @@ class Dialling:
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
         except BaseException:
-            starting.unlink(missing_ok=True)
+            master_log.remove(starting)
             remove_fresh(fresh)
             self._records.end_attempt(fresh)
             raise
@@ -180,8 +183,15 @@ class Dialling:
         except LaunchFailedError as failed:
             if failed.stall is not None and await failed.stall.passes_small():
                 raise FailedError(_swallowed(host)) from failed
-            failure = classify(failed.said, host=host.name, exit_status=failed.status)
-            raise FailedError(explained(failure, resolved, environment)) from failed
+            proven = read_key_exchange(failed.said.own, failed.pid)
+            failure = classify(
+                failed.said.own,
+                host=host.name,
+                exit_status=failed.status,
+                others=failed.said.others,
+                proven=proven.after,
+            )
+            raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
             title = f"The program {self._places.ssh} is not there"
@@ -195,8 +205,9 @@ class Dialling:
         if action.background:
             pid = await _daemon_of(launched)
         self._launched[pid] = launched
-        launched.log.rename(self.log_of(pid))
-        master = describe(pid, fresh, ours=True)
+        proven = read_key_exchange(said(launched.log), launched.process.pid)
+        master_log.rename(launched.log, self.log_of(pid))
+        master = describe(pid, fresh, ours=True, host_key=proven.host_key)
         if master is None:
             raise FailedError(
                 Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died")
@@ -204,9 +215,9 @@ class Dialling:
         self._records.add_master(master, host.name, [])
         return master
 
-    def _failed(self, action: a.Dial | a.DialBare, failure: Failure) -> None:
+    def _failed(self, action: a.Dial | a.DialBare, failure: Failure, host_key: str | None = None) -> None:
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
-        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter))
+        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter, host_key))
 
     async def _knock(self, action: a.DialBare) -> None:
         def established() -> None:

@@ -50,8 +50,8 @@ def _holder(process: Process) -> Holder:
     return Holder(process.pid, adoptable=process.comm == "ssh", words=words)
 
 
-def describe(pid: int, path: str, *, ours: bool) -> Master | None:
-    """Return the facts of a living master, None when the process is gone."""
+def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) -> Master | None:
+    """Return the facts of a living master, None when the process is gone; `host_key` is what is recorded of it."""
     process = read(pid)
     if process is None:
         return None
@@ -59,7 +59,7 @@ def describe(pid: int, path: str, *, ours: bool) -> Master | None:
     facts = tcp_facts(flow) if flow is not None else None
     rtt = facts.min_rtt_s if facts is not None else None
     if flow is None:
-        return Master(pid, process.start_ticks, path, ours=ours, direct=False)
+        return Master(pid, process.start_ticks, path, ours=ours, direct=False, host_key=host_key)
     return Master(
         pid,
         process.start_ticks,
@@ -72,6 +72,7 @@ def describe(pid: int, path: str, *, ours: bool) -> Master | None:
         direct=flow.via == "direct",
         carrier=flow.carrier_pid,
         min_rtt_s=rtt,
+        host_key=host_key,
     )
 
 
@@ -120,7 +121,11 @@ class Discovery:
         pid = owner_of(master.control_path)
         if pid is None or pid == master.pid or in_other_namespace(pid):
             return None
-        return describe(pid, master.control_path, ours=master.ours)
+        process = read(pid)
+        recorded = self._records.host_key_of(pid, process.start_ticks) if process is not None else None
+        # The same connection in another process, after a fork; or the new master of a take-over, which is recorded.
+        host_key = recorded if self._records.path_of(pid) is not None else master.host_key
+        return describe(pid, master.control_path, ours=master.ours, host_key=host_key)
 
     async def scan(self, state: Callable[[], State]) -> None:
         """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
@@ -153,7 +158,8 @@ class Discovery:
         if process is None:
             return
         ours = self._records.is_ours(socket.pid, process.start_ticks)
-        master = describe(socket.pid, socket.path, ours=ours)
+        host_key = self._records.host_key_of(socket.pid, process.start_ticks)
+        master = describe(socket.pid, socket.path, ours=ours, host_key=host_key)
         if master is None:
             return
         name, answer = await self._name(master, state)

@@ -15,6 +15,7 @@ from trayagent.core.timing import ATTEMPT_DEADLINE_S, LOGIN_ROUND_TRIPS
 from trayagent.ssh.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
 from trayagent.ssh.flows import flow_of, tcp_facts
 from trayagent.ssh.launch import Launched, LaunchFailedError, launch
+from trayagent.ssh.master_log import stderr_of
 from trayagent.ssh.own_connection import OwnConnection
 from trayagent.ssh.windows import Openers
 
@@ -28,7 +29,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One ssh to be started: for `name`, listening at `socket_path`, its stderr in `log`.
+    """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
 
     `established` is told the address from which its connection stands. `again` is filled in while it connects.
     """
@@ -94,7 +95,9 @@ class Launching:
                 launched = await self._start(start, str(at), connection if jump is None else None)
             return replace(launched, let_go=connection.close)
         except LaunchFailedError as failed:
-            if connection.asked or (jump is not None and _OLD_SSH not in failed.said):
+            if connection.asked or (
+                jump is not None and _OLD_SSH not in failed.said.own + failed.said.others
+            ):
                 # ssh shows what its helper says only where its master stays in the foreground.
                 raise failed.with_reason(connection.why_not) from failed
         # Its ProxyCommand was never run: ssh must get there without.
@@ -114,7 +117,7 @@ class Launching:
         if start.resolved.hops:
             environment = self._openers.caught(environment, called)
             if start.background:
-                environment = self._openers.heard(environment, start.log)
+                environment = self._openers.heard(environment, stderr_of(start.log))
         restart = _Restart(start.established)
         if connection is None:
             start.again.do = restart.ask
@@ -126,7 +129,7 @@ class Launching:
                     )
                 except LaunchFailedError as failed:
                     if called.exists():
-                        raise WantsBrowserError(failed.said, failed.status) from failed
+                        raise WantsBrowserError(failed.said, failed.pid, failed.status) from failed
                     if not restart.take():
                         raise
         finally:
@@ -149,10 +152,10 @@ class Launching:
             start.resolved,
             start.socket_path,
             background=start.background,
+            log=str(start.log),
             ssh=self._places.ssh,
             config=self._config,
             connection=connection,
-            log=str(start.log),
         )
         return await launch(
             words,

@@ -15,11 +15,13 @@ from pathlib import Path
 from trayagent.agent.discovery import describe
 from trayagent.agent.records import Begun, Records
 from trayagent.core.retry import REFUSED_KINDS
+from trayagent.ssh import master_log
 from trayagent.ssh.command import escaped
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.ending import abandon, end
 from trayagent.ssh.failures import classify
+from trayagent.ssh.key_exchange import read_key_exchange
 from trayagent.ssh.launch import said
 from trayagent.ssh.process import Process, read, ssh_processes
 from trayagent.ssh.trial import mark_of
@@ -77,29 +79,33 @@ class Leftovers:
 
     def _keep(self, pid: int, begun: Begun) -> None:
         """Know it as ours, with its log, like any master that is in place."""
-        placed = describe(pid, begun.target, ours=True)
+        log = Path(begun.log)
+        host_key = read_key_exchange(said(log), None).host_key
+        placed = describe(pid, begun.target, ours=True, host_key=host_key)
         if placed is not None:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):
-            Path(begun.log).rename(self._log_of(pid))
+            master_log.rename(log, self._log_of(pid))
 
     def _count(self, begun: Begun) -> None:
         """Keep a refused login that its agent did not live to see: one that dies at each start must lock no account."""
         log = Path(begun.log)
-        failure = classify(said(log), host=begun.host, exit_status=None)
+        words = master_log.read(log)
+        proven = read_key_exchange(words.own, None).after
+        failure = classify(words.own, host=begun.host, others=words.others, proven=proven)
         if failure.kind in REFUSED_KINDS:
             with contextlib.suppress(OSError):
                 self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
 
     def remove_logs(self) -> None:
         """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
-        for kind in ("attempt-*.log", "attempt-*.called", "trial-*.pub"):
+        for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
             for file in self._runtime_dir.glob(kind):
-                file.unlink(missing_ok=True)
+                master_log.remove(file)
         for log in self._runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
-                log.unlink(missing_ok=True)
+                master_log.remove(log)
 
 
 def processes_of(path: str) -> list[Process]:

@@ -11,7 +11,7 @@ from trayagent.agent.records import Records
 from trayagent.agent.watching_masters import ended_politely
 from trayagent.core.hosts import Host
 from trayagent.core.state import State
-from trayagent.ssh.launch import said
+from trayagent.ssh import master_log
 from trayagent.ssh.process import alive
 
 
@@ -47,7 +47,7 @@ class LostMasters:
             return False
         if up.pid is None:
             return True
-        if alive(up.pid, up.start) or ended_politely(said(self._log_of(up.pid)), name):
+        if alive(up.pid, up.start) or ended_politely(master_log.read(self._log_of(up.pid)), name):
             return False
         # A user's own ssh leaves no log. One that ended in good order has removed its socket.
         return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from trayagent.core.state import State
 from trayagent.desktop.bus import session_bus_socket
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = Path(os.devnull)
 
 _SETTLE_S = 0.05  # editors write, rename and touch in one breath
 
@@ -166,5 +169,7 @@ class Noticing:
                 continue
             for text in (*resolved.identity_files, *resolved.certificate_files, *resolved.user_known_hosts):
                 path = Path(text).expanduser()
+                if path == _NOWHERE:
+                    continue  # each login with UserKnownHostsFile /dev/null writes to it
                 found |= {path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub")}
         return frozenset(found)

@@ -34,11 +34,13 @@ from trayagent.core.resolved import Resolved
 from trayagent.core.state import State
 from trayagent.core.texts import gate_problem
 from trayagent.errors import TrayagentError
+from trayagent.ssh import master_log
 from trayagent.ssh.command import master_command
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.ending import abandon
 from trayagent.ssh.failures import classify
+from trayagent.ssh.key_exchange import read_key_exchange
 from trayagent.ssh.launch import said
 from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.process import PidWatch
@@ -133,7 +135,8 @@ class PersonLogins:
             background=host.wish.connect != "always",
             ssh=self._places.ssh,
             config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
-            at_terminal=str(logfile),
+            log=str(logfile),
+            at_terminal=True,
         )
         auth_sock = self._environment().get("SSH_AUTH_SOCK")
         env = {"SSH_AUTH_SOCK": auth_sock} if auth_sock else {}
@@ -151,7 +154,7 @@ class PersonLogins:
         try:
             await self._ended(number, login, status)
         finally:
-            login.log.unlink(missing_ok=True)
+            master_log.remove(login.log)
 
     def close(self) -> None:
         """Watch no more; the next agent finds what was written down."""
@@ -189,13 +192,17 @@ class PersonLogins:
         if status < 0:
             self._post(LoginGivenUp(time.monotonic(), login.host, number))
             return
-        failure = classify(said(login.log), host=login.host, exit_status=status)
+        words = said(login.log)
+        proven = read_key_exchange(words, None)
+        # What a jump host's ssh said is at the terminal only.
+        failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
         failure = explained(failure, login.resolved, self._environment())
-        self._post(AttemptFailed(time.monotonic(), login.host, number, failure))
+        self._post(AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key))
 
     async def _ready(self, number: int, login: _Login) -> None:
+        host_key = read_key_exchange(said(login.log), None).host_key
         pid = owner_of(login.fresh)  # who holds the listening socket, whatever is said there
-        master = describe(pid, login.fresh, ours=True) if pid is not None else None
+        master = describe(pid, login.fresh, ours=True, host_key=host_key) if pid is not None else None
         if master is None:
             remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)
@@ -203,9 +210,9 @@ class PersonLogins:
             self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
         kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
-        login.log.rename(self._log_of(master.pid))
+        master_log.rename(login.log, self._log_of(master.pid))
         self._records.add_master(master, login.host, [])
-        self._post(AttemptReady(time.monotonic(), login.host, number, master, kind))
+        self._post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 
     def _client_ended(self, number: int) -> None:
         """Whoever asked is gone without a word: what is ready is kept, what still asks is ended."""

@@ -29,6 +29,7 @@ class KeptMaster(Struct):
     boot: str
     host: str
     forwards: list[str] = field(default_factory=list)
+    host_key: str | None = None
 
 
 class KeptAttempt(Struct):
@@ -85,6 +86,7 @@ class KeptHost(Struct):
     addresses: list[str] = field(default_factory=list)
     worked_at: float | None = None
     login: LoginKind = "quiet"
+    host_key: str | None = None
     sentinel: bool = True
     agent_socket: str | None = None
     killing: KeptKilling | None = None

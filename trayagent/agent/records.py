@@ -55,7 +55,7 @@ class Records:
     def add_master(self, master: Master, host: str, forwards: list[str]) -> None:
         """Keep that this master is ours."""
         self._kept.masters[master.pid] = KeptMaster(
-            master.control_path, master.start_ticks, self._boot, host, forwards
+            master.control_path, master.start_ticks, self._boot, host, forwards, master.host_key
         )
         self._write()
 
@@ -84,6 +84,11 @@ class Records:
         """Return for which host a master of ours was started."""
         known = self._known(pid, start_ticks)
         return known.host if known is not None else None
+
+    def host_key_of(self, pid: int, start_ticks: int) -> str | None:
+        """Return the host key that the server of a master of ours proved, None where that is not known."""
+        known = self._known(pid, start_ticks)
+        return known.host_key if known is not None else None
 
     def path_of(self, pid: int) -> str | None:
         """Return the control path that a master of ours was given."""
@@ -137,6 +142,7 @@ class Records:
         kept.addresses = list(host.addresses)
         kept.worked_at = wall + host.worked_at if host.worked_at > 0 else None
         kept.login = host.login
+        kept.host_key = host.host_key
         kept.killing = KeptKilling(self._boot, sorted(host.killing))
         refusals.keep(kept, host, wall, self._agent_mark())
         self._write()
@@ -246,6 +252,7 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         addresses=tuple(kept.addresses),
         login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
         login=kept.login,
+        host_key=kept.host_key,
         refused_ago_s=refusals.ago_s(kept, wall_now),
         refusal=refusals.refusal(kept, wall_now),
         killing=_killing(kept),

@@ -29,6 +29,9 @@ from trayagent.ssh.windows import without_windows
 
 log = logging.getLogger(__name__)
 
+Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
+"""The verdict, its evidence, the failure, and the host key that the server proved."""
+
 
 class Trying:
     """Asks a server whether it would still let us in."""
@@ -52,31 +55,43 @@ class Trying:
     async def _try(self, action: TryKeys, host: Host) -> None:
         verdict: TrialVerdict = "unknown"
         evidence, failure = "ended=unexpectedly", None
+        host_key: str | None = None
         try:
-            verdict, evidence, failure = await self._outcome(action, host)
+            verdict, evidence, failure, host_key = await self._outcome(action, host)
         finally:
             jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
             self._post(
-                TrialEnded(time.monotonic(), action.name, action.attempt, verdict, evidence, failure, jitter)
+                TrialEnded(
+                    time.monotonic(),
+                    action.name,
+                    action.attempt,
+                    verdict,
+                    evidence,
+                    failure,
+                    jitter,
+                    host_key,
+                )
             )
 
-    async def _outcome(self, action: TryKeys, host: Host) -> tuple[TrialVerdict, str, Failure | None]:
+    async def _outcome(self, action: TryKeys, host: Host) -> Outcome:
         resolved = host.resolved
         if resolved is None:
-            return "skipped", "resolved=no", None
+            return "skipped", "resolved=no", None, None
         environment = self._environment()
         # An ssh-agent that hangs must not hold us.
         held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
         offered = offers(resolved, held)
         asks = asks_whom(resolved, offered)
         if asks:
-            return "skipped", asks, None
+            return "skipped", asks, None, None
+        log_file = self._places.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
         with self._shown(action.attempt, offered.agent) as shown:
             words = trial_command(
                 host.name,
                 resolved,
                 shown,
                 mark=mark_of(self._places.runtime_dir),
+                log=log_file,
                 files=[str(path) for path in offered.files],
                 ssh=self._places.ssh,
                 config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
@@ -84,10 +99,11 @@ class Trying:
             # Neither the agent nor a window: a jump host's ssh must ask nobody either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
-                tried = await log_in(words, quiet, deadline_s=ATTEMPT_DEADLINE_S * (1 + resolved.hops))
+                deadline_s = ATTEMPT_DEADLINE_S * (1 + resolved.hops)
+                tried = await log_in(words, quiet, log_file, deadline_s=deadline_s)
             except OSError as error:
-                return "unknown", f"ssh={error.strerror or error}", None
-        return judged(host.name, tried, shown, offered)
+                return "unknown", f"ssh={error.strerror or error}", None, None
+        return *judged(host.name, tried, shown, offered), tried.proven.host_key
 
     @contextmanager
     def _shown(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
@@ -116,7 +132,10 @@ def judged(
     key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
     if key is not None:
         return "refused", f"key={key.name} accepted=yes locked=yes", locked(key, name, positive=True)
-    failure = classify(tried.said, host=name, exit_status=tried.status)
+    said = tried.said
+    failure = classify(
+        said.own, host=name, exit_status=tried.status, others=said.others, proven=tried.proven.after
+    )
     evidence = f"kind={failure.kind} positive={failure.positive}"
     proven = failure.positive and failure.kind in REFUSED_KINDS
     return "refused" if proven else "unknown", evidence, failure

@@ -12,8 +12,9 @@ from trayagent.core.events import Event, MasterEnded, MasterFound
 from trayagent.core.failure import Failure
 from trayagent.core.hosts import Master
 from trayagent.core.state import State
+from trayagent.ssh import master_log
 from trayagent.ssh.failures import classify
-from trayagent.ssh.launch import said
+from trayagent.ssh.master_log import Said
 from trayagent.ssh.process import PidWatch
 
 _EXIT_STATUS_OF_EXIT = 255  # what `ssh -O exit` leaves behind, and also a death: the log tells them apart
@@ -57,7 +58,7 @@ class MasterWatch:
 
     def _forget(self, pid: int) -> None:
         self._reap(pid)
-        self._log_of(pid).unlink(missing_ok=True)
+        master_log.remove(self._log_of(pid))
 
     def _ended(self, pid: int) -> None:
         name, master, watch = self._watches.pop(pid)
@@ -72,19 +73,24 @@ class MasterWatch:
             return
         status = self._reap(pid)
         log = self._log_of(pid)
-        words = said(log)
+        words = master_log.read(log)
         self._forget(pid)
         failure = _death(words, name, status)
         polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
         self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
 
 
-def ended_politely(words: str, host: str, status: int | None = None) -> bool:
+def ended_politely(words: Said, host: str, status: int | None = None) -> bool:
     """Report whether a master's last words are those of an orderly end, which somebody asked for."""
-    return _POLITE_END in words and _death(words, host, status) is None
+    return _POLITE_END in words.own and _death(words, host, status) is None
 
 
-def _death(words: str, host: str, status: int | None) -> Failure | None:
-    """Return why a master died by its last words, None where they say nothing of it."""
-    found = classify(words, host=host, exit_status=status) if words else None
-    return found if found is not None and found.kind == "died" else None
+def _death(words: Said, host: str, status: int | None) -> Failure | None:
+    """Return why a master died by its last words, None where they say nothing of it.
+
+    That the server closed the connection is said on stderr, past the log (clientloop.c, client_loop).
+    """
+    if not words.own:
+        return None
+    found = classify(words.own, host=host, exit_status=status, others=words.others)
+    return found if found.kind == "died" else None

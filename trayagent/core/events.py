@@ -104,6 +104,7 @@ class Remembered(Event):
     addresses: tuple[str, ...] = ()
     login_worked_ago_s: float | None = None
     login: LoginKind = "quiet"
+    host_key: str | None = None
     refused_ago_s: tuple[float, ...] = ()
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
@@ -199,22 +200,32 @@ class AttemptEstablished(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptReady(Event):
-    """An attempt is through: a new master listens (`master`), or a bare control was answered (None)."""
+    """An attempt is through: a new master listens (`master`), or a bare control was answered (None).
+
+    `host_key` is what the server proved in this attempt, None where it proved nothing. `trusted`: a bare
+    control's key is one that the user's known_hosts files accept for this server.
+    """
 
     name: str
     attempt: int
     master: Master | None = None
     login: LoginKind = "quiet"
+    host_key: str | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
-    """An attempt ended without success; `jitter` is a factor around 1 for its back-off."""
+    """An attempt ended without success; `jitter` is a factor around 1 for its back-off.
+
+    `host_key` is what the server proved in this attempt, None where it proved nothing.
+    """
 
     name: str
     attempt: int
     failure: Failure
     jitter: float = 1.0
+    host_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +346,8 @@ TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
 class TrialEnded(Event):
     """A trial of a host's keys is over; `unknown` says nothing about them, `skipped` bothered no server.
 
-    `failure` is there unless it passed or was skipped, `jitter` a factor around 1 for a back-off.
+    `failure` is there unless it passed or was skipped, `jitter` a factor around 1 for a back-off. `host_key` is
+    what the server proved.
     """
 
     name: str
@@ -344,6 +356,7 @@ class TrialEnded(Event):
     evidence: str
     failure: Failure | None = None
     jitter: float = 1.0
+    host_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

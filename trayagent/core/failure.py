@@ -21,6 +21,7 @@ FailureKind = Literal[
     "stalled",
     "negotiation",
     "dropped",
+    "disconnected",
     "booting",
     "jump",
     "proxy-command",
@@ -38,8 +39,8 @@ FailureKind = Literal[
 class Failure:
     """One failed attempt, or the end of a master.
 
-    `positive`: the server's own host key was accepted before this could be said, so the path to
-    the right server carries data. `by_jump`: a jump host, or what stands in for one, said it.
+    `positive`: a key exchange was finished before this could be said, so it is the word of whoever holds
+    that host key. `by_jump`: a jump host, or what stands in for one, said it.
     """
 
     problem: Problem

@@ -71,7 +71,7 @@ def _automatic(host: Host, way: Way, state: State) -> Gate:
     names = _names_at(way, state)
     if not _network_allowed(host, names):
         return Gate(way, "network-not-allowed", f"network={' or '.join(names) or None}")
-    if not _strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
+    if not strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
         return Gate(
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
         )
@@ -98,7 +98,7 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
     if _reached_directly_here(host, state):
         return True
     tried = any(known.matches(way.place) for known in host.failed_without_vpn)
-    return _strict(host) and not waits_for_person(host) and way.place.known and not tried
+    return strict(host) and not waits_for_person(host) and way.place.known and not tried
 
 
 def _stands(tunnel: str, state: State) -> bool:
@@ -139,7 +139,8 @@ def _network_allowed(host: Host, names: tuple[str, ...]) -> bool:
     return not allowed or any(fnmatchcase(name, p) for p in allowed for name in names)
 
 
-def _strict(host: Host) -> bool:
+def strict(host: Host) -> bool:
+    """Report whether ssh logs in to the host only where a key that the user knows was proven."""
     if host.resolved is None:
         return True
     checking = host.resolved.strict_host_key_checking

@@ -54,6 +54,8 @@ class Master:
     `ours`: started by trayagent, known by its record. `local` and `peer` are the ends of
     the TCP connection that carries it, None where none was found. `direct` is false behind
     a jump host or ProxyCommand; `carrier` is the pid of the master that carries this one.
+    `host_key` is the key ("TYPE SHA256:…") that its server proved at the login; None where
+    nobody recorded it, as for masters that somebody else started.
     """
 
     pid: int
@@ -68,6 +70,7 @@ class Master:
     carrier: int | None = None
     egress: str | None = None
     min_rtt_s: float | None = None
+    host_key: str | None = None
 
     @property
     def rtt_s(self) -> float:
@@ -195,8 +198,9 @@ class Attempt:
 class Retry:
     """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history.
 
-    `seen`: the last failure came as far as a server; `by_jump`: it was a jump host that refused.
-    `rearmed`: when and where the network changed its mind.
+    `proven`: the last failure came from the server itself, not from somebody on the path to it. `seen`: it came as
+    far as a server; `by_jump`: it was a jump host that refused. `rearmed`: when and where the network changed its
+    mind.
     """
 
     at: float | None = NEVER
@@ -207,6 +211,7 @@ class Retry:
     source: str | None = None
     seen: bool = True
     by_jump: bool = False
+    proven: bool = True
     rearmed: tuple[tuple[float, Place | None], ...] = ()
 
 
@@ -290,6 +295,7 @@ class Host:
     failed_without_vpn: tuple[Place, ...] = ()  # networks where a login without the learned VPN failed
     worked_at: float = NEVER  # the login, last
     login: LoginKind = "quiet"  # how that went
+    host_key: str | None = None  # that the server proved then
     vanished_at: float = NEVER  # the server closed or was unreachable, last
     refused: tuple[float, ...] = ()  # logins that were refused, the last few
     refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused

@@ -17,7 +17,8 @@ from trayagent.core.events import (
     TookOver,
 )
 from trayagent.core.failure import Failure
-from trayagent.core.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind
+from trayagent.core.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, Retry
+from trayagent.core.identity import judged_failure, no_control, proves, proves_bare
 from trayagent.core.logins import waits_for_person
 from trayagent.core.on_masters import install, worth_keeping
 from trayagent.core.problems import Problem
@@ -61,15 +62,32 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
         turn.put(host, attempt=None)
         return
     now = turn.now
+    judges = host.master is not None and attempt.purpose != "user"
+    if judges and not (proves_bare(host, event) if attempt.bare else proves(host, event.host_key)):
+        _no_control(turn, host, attempt, event)
+        return
     since = attempt.established_at if attempt.established_at is not None else now
     attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
     if event.master is None:
         turn.put(host, attempt=attempt)
         return
     logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
-    login = _login_of(host, attempt, event.login)
-    host = turn.put(host, attempt=attempt, worked_at=now, login=login, logins=logins)
+    login, key = _login_of(host, attempt, event.login), event.host_key
+    host = turn.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
     _release(turn, host)
+
+
+def _no_control(turn: Turn, host: Host, attempt: Attempt, event: AttemptReady) -> None:
+    """Nothing proves that the master's own server answered: the new connection ends, the master stays."""
+    failure = no_control(host, event.host_key)
+    if event.master is not None:
+        turn.do(Discard(host.name, event.master))
+    host = with_failure(host, attempt, failure, turn.now, 1.0)
+    problem = host.problem if attempt.bare else _problem(host, attempt, failure)
+    host = turn.put(host, attempt=None, problem=problem)
+    retry = host.knock if attempt.bare else host.retry
+    evidence = f"attempt={attempt.id} host_key={event.host_key or 'unproven'} kind={failure.kind}"
+    turn.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, turn.now)}")
 
 
 def _release(turn: Turn, host: Host) -> None:
@@ -111,11 +129,12 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     host, attempt = _find(turn, event.name, event.attempt)
     if host is None or attempt is None:
         return
+    failure = judged_failure(host, attempt, failure, event.host_key)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(turn, host)
         tell_connect_failed(turn, host, failure.problem)
         return
-    control = failure.positive and host.suspect and not attempt.unwanted
+    control = failure.positive and host.suspect and not attempt.unwanted and proves(host, event.host_key)
     bypassed = _bypassed_vpn(turn, host, attempt)
     if bypassed and attempt.place is not None:
         host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
@@ -133,9 +152,9 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     if failure.kind in REFUSED_KINDS:
         _hold_asked(turn, host)
         turn.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
-    row = 10 if host.master is not None and not failure.positive else 0
+    row = 10 if host.master is not None and not control else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
-    turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host, now)}")
+    turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
         tell_failure(
             turn, host, problem, there=attempt.at_terminal
@@ -190,8 +209,8 @@ def _as_before(turn: Turn, host: Host) -> Host:
     return host
 
 
-def _retry_words(host: Host, now: float) -> str:
-    return "never" if host.retry.at is None else f"{host.retry.at - now:.1f}s"
+def _retry_words(retry: Retry, now: float) -> str:
+    return "never" if retry.at is None else f"{retry.at - now:.1f}s"
 
 
 def took_over(turn: Turn, event: TookOver) -> None:

@@ -252,7 +252,7 @@ def _moved(turn: Turn, host: Host, master: Master) -> None:
 def _alive(turn: Turn, host: Host, evidence: str) -> None:
     doubt = host.suspect
     # A refused login stays refused: the old connection that lives says nothing of a new one.
-    refused = host.retry.kind in REFUSED_KINDS
+    refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = turn.put(
         host,
         proof_at=turn.now,

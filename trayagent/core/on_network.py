@@ -18,6 +18,7 @@ from trayagent.core.retry import (
     rearmable,
     rearmed,
     refusable_at,
+    said_by_anybody,
     with_new_credentials,
 )
 from trayagent.core.shown import NEEDS_USER, STATE_OF
@@ -99,11 +100,14 @@ def _rearm_where_moved(turn: Turn, host: Host) -> None:
     way = way_for(host, turn.state.network)
     if way is None:
         return
-    # Another machine answered, or a ProxyCommand failed for a reason of its own: once more at each new place.
+    # Another machine answered, nothing proved who did, or a ProxyCommand failed for a reason of its own: once more
+    # at each new place.
     once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
-    elsewhere = host.retry.at is None and once
+    anybody = said_by_anybody(host.retry)
+    elsewhere = host.retry.at is None and (once or anybody)
     if (rearmable(host.retry, turn.now) or elsewhere) and _moved(host.retry, way):
-        at = refusable_at(host, turn.now) if host.retry.kind == "proxy-login" else turn.now
+        bounded = anybody or host.retry.kind == "proxy-login"
+        at = refusable_at(host, turn.now) if bounded else turn.now
         host = turn.put(host, retry=rearmed(host.retry, at, way.place))
     if rearmable(host.knock, turn.now) and _moved(host.knock, way):
         host = turn.put(host, knock=rearmed(host.knock, turn.now, way.place))
@@ -232,6 +236,7 @@ def remembered(turn: Turn, event: Remembered) -> None:
         worked_at=worked,
         login=event.login,
         lost=event.lost and not event.held,
+        host_key=event.host_key,
     )
     if event.lost:
         turn.because(event.name, 1, "ended", "agent=none lost=yes")

@@ -34,11 +34,15 @@ STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
+# Anybody on the path can make these happen before a host key is proven; they hold on that path only.
+_ANYBODYS_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
 _REFUSALS_KEPT = 8
 # The server itself, or the way to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
 # The world is down: time heals it, or a server that answers somebody else.
-AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind]({"dropped", "dns", "jump", "proxy-command", "unknown"})
+AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
+    {"dropped", "disconnected", "dns", "jump", "proxy-command", "unknown"}
+)
 # No server saw these, unless a connection was established before.
 _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
 
@@ -100,6 +104,11 @@ def with_new_credentials(host: Host, now: float) -> Retry:
     return replace(host.retry, at=at if due is None else min(at, due))
 
 
+def said_by_anybody(retry: Retry) -> bool:
+    """Report whether the host was stopped by what nobody proved to be the server's own word."""
+    return not retry.proven and retry.kind in _ANYBODYS_KINDS
+
+
 def refusable_at(host: Host, now: float) -> float:
     """Return when one more refused login would be no more than a server's account locks bear."""
     recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
@@ -152,4 +161,5 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         source=attempt.source,
         seen=server_saw(failure, established=attempt.established_at is not None),
         by_jump=failure.by_jump,
+        proven=failure.positive,
     )

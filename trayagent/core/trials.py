@@ -14,6 +14,7 @@ from trayagent.core.events import KeysChanged, TrialEnded, TrialVerdict
 from trayagent.core.failure import Failure
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
+from trayagent.core.identity import is_another
 from trayagent.core.jumps import last_jump
 from trayagent.core.logins import foreign_proxy, waits_for_person
 from trayagent.core.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
@@ -86,10 +87,13 @@ def trial_ended(turn: Turn, event: TrialEnded) -> None:
     if host is None or host.trial.running != event.attempt:
         return
     host = turn.put(host, trial=replace(host.trial, running=None))
-    turn.because(host.name, 0, _WORDS[event.verdict], event.evidence)
-    if event.verdict == "passed":
+    verdict = event.verdict
+    if event.host_key is None or is_another(host, event.host_key):  # it was not the server that spoke
+        verdict = "unknown" if verdict in {"passed", "refused"} else verdict
+    turn.because(host.name, 0, _WORDS[verdict], event.evidence)
+    if verdict == "passed":
         _passed(turn, host)
-    elif event.verdict == "refused" and failure is not None:
+    elif verdict == "refused" and failure is not None:
         _refused(turn, host, event, failure)
 
 

@@ -18,5 +18,5 @@ def wanted(host: Host) -> bool:
 
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
-    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS
+    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
     return host.stranger or waits_for_person(host) or refused

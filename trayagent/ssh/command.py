@@ -6,6 +6,7 @@ import re
 
 from trayagent.core.resolved import Resolved
 from trayagent.core.timing import ATTEMPT_DEADLINE_S
+from trayagent.ssh.key_exchange import LOG_OPTIONS
 from trayagent.ssh.own_connection import words_of
 
 # Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
@@ -29,32 +30,32 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     background: bool,
     ssh: str = "ssh",
     config: str | None = None,
-    at_terminal: str | None = None,
+    log: str,
+    at_terminal: bool = False,
     connection: str | None = None,
-    log: str | None = None,
 ) -> list[str]:
     """Return the words that start a master for the host on this control path.
 
     In the background it lives as long as the user's ControlPersist says; in the foreground
-    it is our child, with an exact pid, and its end is seen at once. VERBOSE logs the end in
-    the child's stderr file, which tells `ssh -O exit` from a death.
+    it is our child, with an exact pid, and its end is seen at once. VERBOSE logs the end, which
+    tells `ssh -O exit` from a death.
 
-    `at_terminal` is the file to log to for a master that a person logs in to: it asks them there,
-    and goes to a session of its own (`-f`) once it listens. What it logs is all in the file.
-    `log` is the file that a master in the background logs to: its stderr leads nowhere once it is there.
-    `connection` is where it, or the ssh to its jump host, gets the connection that we make for it, see
-    `own_connection`.
+    `log` is the file that ssh itself, and nobody else, writes to: `key_exchange` reads the host key there.
+    `at_terminal`: a person logs in to this master. It asks them there, and goes to a session of its own (`-f`)
+    once it listens. `connection` is where it, or the ssh to its jump host, gets the connection that we make for
+    it, see `own_connection`.
     """
     persist = resolved.control_persist
     options = {
         "ControlPath": control_path,
         "ControlPersist": (PERSIST_DEFAULT if persist in PERSIST_UNSET else persist) if background else "no",
-        "ForkAfterAuthentication": "no" if at_terminal is None else "yes",
+        "ForkAfterAuthentication": "yes" if at_terminal else "no",
         "ClearAllForwardings": "yes",
-        "BatchMode": "yes" if at_terminal is None else "no",
+        "BatchMode": "no" if at_terminal else "yes",
         "PermitLocalCommand": "no",
         "Tunnel": "no",
         "LogLevel": "VERBOSE",
+        **LOG_OPTIONS,
     }
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
@@ -65,10 +66,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
     elif connection is not None:
         options["ProxyCommand"] = _jump_command(resolved, connection, ssh=ssh, config=config)
-    words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N"]
-    file = at_terminal or (log if background else None)
-    if file is not None:
-        words += ["-E", file]
+    words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N", "-E", log]
     for key, value in options.items():
         words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
     return [*words, "--", name]

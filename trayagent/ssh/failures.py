@@ -18,10 +18,11 @@ _CARRIER_ENDED = re.compile(
     r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
     re.MULTILINE,
 )
+_PEERS_WORDS = re.compile(r"^Received disconnect from ", re.MULTILINE)
 # Said by every ssh, whatever becomes of it.
 _NOISE = re.compile(
-    r"(?:kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added |Transferred: "
-    r"|Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
+    r"(?:debug[123]: |kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added "
+    r"|Transferred: |Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
 )
 # Only the jump host's user or administrator can help; anything else of it is the world being down.
 _KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
@@ -38,16 +39,30 @@ _KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
 )
 
 
-def classify(stderr: str, *, host: str, exit_status: int | None = None) -> Failure:
+def classify(
+    own: str,
+    *,
+    host: str,
+    exit_status: int | None = None,
+    others: str | None = None,
+    proven: str | None = None,
+) -> Failure:
     """Return why ssh to `host` failed; `exit_status` None when our own deadline ended it.
 
-    Never raises; what no row of the table knows is `unknown`, with ssh's last line.
+    `own` is what ssh logged; `others` what a jump host's ssh or a ProxyCommand wrote, None where that is
+    in `own`, too. `proven` is the part of `own` that follows the key exchange, "" where there was none and
+    None for all of it. Never raises; what no row of the table knows is `unknown`, with ssh's last line.
     """
-    text = _printable(stderr)
+    text, carrier = _printable(own), _printable(others or "").strip() + "\n"
     ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
-    if ends and (said := _without_noise(text[: ends[0]])):
-        return _carried(said, host, links=len(ends))
-    return _direct(text, host) or _unexplained(text, host, exit_status)
+    said = _without_noise(text[: ends[0]] if ends and others is None else carrier)
+    if ends and said:
+        links = len(ends) + sum(1 for _ in _CARRIER_ENDED.finditer(carrier))
+        return _carried(_without_noise(_CARRIER_ENDED.split(said)[0]) or said, host, links)
+    after = text if proven is None else _printable(proven)
+    if not after and (told := _PEERS_WORDS.search(text)):
+        return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
+    return _direct(carrier + text, after, host) or _unexplained(carrier + text, host, exit_status)
 
 
 def wants_browser(host: str) -> Failure:
@@ -56,9 +71,16 @@ def wants_browser(host: str) -> Failure:
     return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
 
 
-def _direct(text: str, host: str) -> Failure | None:
-    found = _row_of(text)
+def _direct(text: str, after: str, host: str) -> Failure | None:
+    found = _row_of(text, after)
     return _failure(*found, who=host, host=host) if found is not None else None
+
+
+def _disconnected(host: str) -> Failure:
+    """Return the failure of a disconnect before the key exchange: whose words these are, nobody knows."""
+    hint = "It may be another machine that answers here; it is tried again"
+    problem = Problem("refused", f"{host} ended the connection before it proved its host key", hint)
+    return Failure(problem, "disconnected")
 
 
 def _carried(said: str, host: str, links: int) -> Failure:
@@ -67,7 +89,7 @@ def _carried(said: str, host: str, links: int) -> Failure:
     A jump host that could not reach the next machine speaks of that one: the target, when it was
     the only of the `links` that ended.
     """
-    found = _row_of(said)
+    found = _row_of(said, said)
     if found is None:
         return _by_proxy(said, host)
     row, match = found
@@ -88,9 +110,10 @@ def _by_proxy(said: str, host: str) -> Failure:
     return Failure(Problem("jump-host-failed", title), kind)
 
 
-def _row_of(text: str) -> tuple[Row, re.Match[str]] | None:
+def _row_of(text: str, after: str) -> tuple[Row, re.Match[str]] | None:
+    """Return the first row that matches; one that is said after the key exchange must match what followed that."""
     for row in TABLE:
-        match = row.pattern.search(text)
+        match = row.pattern.search(after if row.positive else text)
         if match is not None:
             return row, match
     return None

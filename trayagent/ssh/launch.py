@@ -6,17 +6,18 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trayagent.ssh import master_log
 from trayagent.ssh.ending import abandon
 from trayagent.ssh.flows import ASK_EVERY_S
+from trayagent.ssh.master_log import Said
 from trayagent.ssh.process import read
 from trayagent.ssh.spawning import prepared, spawn
 from trayagent.ssh.stalls import Stall, stall_of
 
 _POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
-_LOG_MAX = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,22 @@ class Launched:
 
 
 class LaunchFailedError(Exception):
-    """ssh ended, or its time ran out, before it listened; `said` is its stderr, `status` None where we ended it.
+    """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None where we ended it.
 
     `stall`: what it was stuck at when its time ran out, where that is known.
     """
 
-    def __init__(self, said: str, status: int | None, stall: Stall | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, said: Said, pid: int, status: int | None, stall: Stall | None = None) -> None:
+        super().__init__(said.own)
         self.said = said
+        self.pid = pid
         self.status = status
         self.stall = stall
 
     def with_reason(self, reason: str) -> LaunchFailedError:
         """Return the same failure with what ssh was told, and perhaps could not show."""
-        return type(self)(f"{reason}\n{self.said}", self.status, self.stall) if reason else self
+        said = replace(self.said, others=f"{reason}\n{self.said.others}")
+        return type(self)(said, self.pid, self.status, self.stall) if reason else self
 
 
 async def launch(  # noqa: PLR0913  # each is a choice of the caller
@@ -64,9 +67,9 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
 ) -> Launched:
     """Start ssh and return once its control socket is there, which means: logged in.
 
-    stderr goes to the file `log` (0600), which outlives this agent. `established(pid)` is
-    asked until it returns true. Once it is `hopeless(pid)`, ssh is ended before its time; at the deadline,
-    `longer_s(pid)` says how much more it gets.
+    `words` make ssh write its own log to the file `log`; what others write to its stderr goes to a file beside
+    it (`master_log`). Both outlive this agent. `established(pid)` is asked until it returns true. Once it is
+    `hopeless(pid)`, ssh is ended before its time; at the deadline, `longer_s(pid)` says how much more it gets.
     `prepare(pid)` comes first; with `waits` the process becomes ssh only after that.
     Cancelling ends the child politely, then for good.
     Raises LaunchFailedError.
@@ -81,14 +84,14 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
                 return Launched(process, socket_path, log)
             status = process.poll()
             if status is not None:
-                raise LaunchFailedError(said(log), status)
+                raise LaunchFailedError(master_log.read(log), process.pid, status)
             now = time.monotonic()
             if now > deadline and not extended:
                 deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline:
-                raise LaunchFailedError(said(log), None, stall_of(process.pid))
+                raise LaunchFailedError(master_log.read(log), process.pid, None, stall_of(process.pid))
             if hopeless(process.pid):
-                raise LaunchFailedError(said(log), None)
+                raise LaunchFailedError(master_log.read(log), process.pid, None)
             if established is not None and now >= look_at:
                 look_at = now + ASK_EVERY_S
                 if established(process.pid):
@@ -100,13 +103,8 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
 
 
 def said(log: Path) -> str:
-    """Return the end of what a master wrote to its stderr file, "" when there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LOG_MAX))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    """Return the end of what a master itself logged, "" when there is no log."""
+    return master_log.read(log).own
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,9 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from trayagent.ssh import master_log
+
+_PROGRAM_MAX = 60  # log.c, sshlogv: a tag has 128 bytes, of which the longest function's other parts take 55
 # The end of the pipe without a word means that the agent is gone: then nobody waits for this ssh.
 _WAIT = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 
@@ -15,14 +18,14 @@ _WAIT = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 def spawn(
     words: Sequence[str], log: Path, environment: Mapping[str, str], *, waits: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a command with its stderr in the file `log` (0600); with `waits` it begins when it is `prepared`.
+    """Start a command with its stderr in a file beside `log` (`master_log`).
 
-    Raises FileNotFoundError where there is no such program.
+    With `waits` it begins when it is `prepared`. Raises FileNotFoundError where there is no such program.
     """
+    words, environment = _by_name(words, environment)
     if waits and shutil.which(words[0], path=environment.get("PATH", os.defpath)) is None:
         raise FileNotFoundError(words[0])
-    # Appending, since a master in the background and a ProxyCommand write there by descriptors of their own.
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fd = master_log.create(log)
     try:
         # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.
         return subprocess.Popen(
@@ -37,6 +40,18 @@ def spawn(
         )
     finally:
         os.close(fd)
+
+
+def _by_name(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Return the words with a program of a long path called by its name, and the PATH that leads to it.
+
+    OpenSSH 10.0 and later log the path, and cut the pid behind a long one off.
+    """
+    folder, name = os.path.split(words[0])
+    if len(words[0]) <= _PROGRAM_MAX:
+        return words, environment
+    path = f"{folder}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return [name, *words[1:]], {**environment, "PATH": path}
 
 
 async def prepared(

@@ -14,25 +14,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.resolved import Resolved
+from trayagent.ssh import master_log
 from trayagent.ssh.command import connect_timeout_s, escaped
 from trayagent.ssh.ending import abandon
+from trayagent.ssh.key_exchange import LOG_OPTIONS, LOG_VERBOSE, KeyExchange, read_key_exchange
+from trayagent.ssh.master_log import Said
 from trayagent.ssh.process import Process, read, ssh_processes
 
-_AUTHENTICATED = re.compile(r"^Authenticated to ")
-_ACCEPTED = re.compile(r"^debug1: Server accepts key: (?P<file>.+?) \S+ SHA256:")
-_LINES_MAX = 2000  # DEBUG1 says about sixty; a server's banner may say more
+_AUTHENTICATED = re.compile(r"^Authenticated to ", re.MULTILINE)
+_ACCEPTED = re.compile(
+    r"^debug1: sshconnect2\.c:input_userauth_pk_ok\(\):\d+ \(.*pid=\d+\): "
+    r"Server accepts key: (?P<file>.+?) \S+ SHA256:",
+    re.MULTILINE,
+)
+_POLL_S = 0.01  # a file's growth wakes nobody; a fraction of a round trip
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of it: whether we were in, which files' keys the server accepts, and ssh's words without debugging.
+    """What came of it: whether we were in, and which files' keys the server accepts.
 
-    `status` is ssh's exit status, None when our own deadline or success ended it.
+    `proven` is what the log says of the key exchange, without which neither can be. `status` is ssh's exit
+    status, None when our own deadline or success ended it.
     """
 
     authenticated: bool
     accepted: frozenset[str]
-    said: str
+    said: Said
+    proven: KeyExchange
     status: int | None
 
 
@@ -42,14 +51,16 @@ def trial_command(
     public_keys: Sequence[str],
     *,
     mark: str,
+    log: Path,
     files: Sequence[str] = (),
     ssh: str = "ssh",
     config: str | None = None,
 ) -> list[str]:
     """Return the words of a login that shares nothing with the master, opens no session and asks nobody.
 
-    `public_keys` are files of keys to show beside the host's own `files`, which ssh forgets as its defaults
-    once any is named. `mark` stands among the words, for whoever has to find a trial that nobody waits for.
+    It logs to the file `log`. `public_keys` are files of keys to show beside the host's own `files`, which ssh
+    forgets as its defaults once any is named. `mark` stands among the words, for whoever has to find a trial
+    that nobody waits for.
     """
     options = {
         "ControlPath": "none",
@@ -65,11 +76,13 @@ def trial_command(
         "LocalCommand": mark,
         "Tunnel": "no",
         "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
-        "LogLevel": "DEBUG1",
+        "LogLevel": "VERBOSE",
+        **LOG_OPTIONS,
+        "LogVerbose": f"{LOG_VERBOSE},sshconnect2.c:input_userauth_pk_ok():*",
     }
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
-    words = [ssh, *(["-F", config] if config is not None else []), "-N"]
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-E", str(log)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
     for path in (*files, *public_keys) if public_keys else ():
@@ -87,49 +100,50 @@ def processes_of(mark: str) -> list[Process]:
     return [p for p in ssh_processes(os.getuid()) if f"LocalCommand={mark}" in p.argv]
 
 
-async def log_in(words: Sequence[str], environment: Mapping[str, str], *, deadline_s: float) -> Tried:
+async def log_in(
+    words: Sequence[str], environment: Mapping[str, str], log: Path, *, deadline_s: float
+) -> Tried:
     """Carry the trial out; nothing of it is left when it returns. Raises OSError where ssh cannot be run."""
     null = asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(
-        *words,
-        stdin=null,
-        stdout=null,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(environment),
-        start_new_session=True,
-        cwd="/",
-    )
-    lines: list[str] = []
-    authenticated, ended = False, False
+    stderr = master_log.create(log)
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=null,
+            stdout=null,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+    except BaseException:
+        master_log.remove(log)
+        raise
+    finally:
+        os.close(stderr)
+    ended = False
     try:
         async with asyncio.timeout(deadline_s):
-            authenticated = await _until_authenticated(child.stderr, lines)
-            if not authenticated:
-                await child.wait()
-                ended = True
+            ended = await _until_authenticated(child, log)
     except TimeoutError:
         pass  # what was said until then is all that is known
     finally:
         await asyncio.shield(_end(child))
-    matches = map(_ACCEPTED.match, lines)
-    accepted = frozenset(found["file"] for found in matches if found is not None)
-    said = "\n".join(line for line in lines if not line.startswith("debug"))
-    return Tried(authenticated, accepted, said, child.returncode if ended else None)
+        said = master_log.read(log)
+        master_log.remove(log)
+    proven = read_key_exchange(said.own, child.pid)
+    accepted = frozenset(found["file"] for found in _ACCEPTED.finditer(proven.after))
+    authenticated = _AUTHENTICATED.search(proven.after) is not None
+    return Tried(authenticated, accepted, said, proven, child.returncode if ended else None)
 
 
-async def _until_authenticated(stderr: asyncio.StreamReader | None, lines: list[str]) -> bool:
-    """Read until ssh says that it is in, or ends; an endless line or talk is no ssh's."""
-    while stderr is not None and len(lines) < _LINES_MAX:
-        try:
-            line = await stderr.readline()
-        except ValueError:
-            continue  # longer than anything of interest; it was dropped
-        if not line:
+async def _until_authenticated(child: asyncio.subprocess.Process, log: Path) -> bool:
+    """Wait until ssh logs that it is in, or ends; return whether it ended."""
+    while child.returncode is None:
+        if _AUTHENTICATED.search(read_key_exchange(master_log.read(log).own, child.pid).after):
             return False
-        lines.append(line.decode(errors="replace").rstrip())
-        if _AUTHENTICATED.match(lines[-1]):
-            return True
-    return False
+        await asyncio.sleep(_POLL_S)
+    return True
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,138 @@
+"""A network that lies: somebody answers at the server's address, without the server's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.lab.matrix import HOST, OPTIONS, alive, until
+from trayagent.sandbox import Agent, Lab, Liar
+from trayagent.sandbox.plan import JUMP, SERVER
+
+CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:22"]\n'
+UNCHECKED = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}
+ENDS = 'Authenticated to web01 ([203.0.113.10]:22) using "publickey".'
+FORGED = [
+    "Permission denied (publickey).",
+    "bye\nme@203.0.113.10: Permission denied (publickey).",
+    "Too many authentication failures",
+    "System is going down. Unprivileged users are not permitted to log in anymore.",
+    f"bye\n{ENDS}\nme@203.0.113.10: Permission denied (publickey).",
+    "bye\ndebug1: kex.c:kex_input_newkeys():612 (pid=1): SSH2_MSG_NEWKEYS received\nPermission denied (publickey).",
+    "bye\nPermission denied (publickey).\nConnection closed by UNKNOWN port 65535",
+    "bye\n/home/me/.ssh/config: line 1: Bad configuration option: forged",
+]
+# From home to the café the address goes away. The office has the addresses of home: the connection only falls silent.
+PLACES = ["cafe", "office"]
+
+
+def connected(lab: Lab, agent: Agent, **options: str) -> int:
+    """Connect one host from home, and return the pid of its master."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, **options}})
+    agent.start(CONFIG)
+    agent.wait_state(HOST, "connected")
+    agent.wait_forwards(HOST, {"local": "open"})
+    return int(agent.wait_state(HOST, "connected")["pid"])
+
+
+def lied_to(lab: Lab, agent: Agent, liar: Liar, network: str) -> None:
+    """Move into the network and wait until two logins were lied to, so that the first was judged."""
+    lab.switch("home", network)
+    until("two logins were lied to", lambda: liar.visits >= 2, 20.0)
+    assert agent.host(HOST)
+
+
+def back_home(lab: Lab, agent: Agent, network: str, pid: int) -> None:
+    """Go home and expect to be connected, with nobody asked to sign in.
+
+    It is the same connection where nothing was sent into the void meanwhile, that is where the address was gone.
+    """
+    assert alive(pid)
+    lab.switch(network, "home")
+    after = agent.wait_state(HOST, "connected")
+    assert after["pid"] == pid or network != "cafe"
+    assert after["problem"] is None
+
+
+@pytest.mark.parametrize("network", PLACES)
+@pytest.mark.parametrize("text", FORGED)
+def test_a_forged_disconnect_kills_nothing_and_stops_nothing(
+    lab: Lab, agent: Agent, text: str, network: str
+) -> None:
+    """The text of one plaintext packet is a failed attempt: the master lives, and home is as it was."""
+    pid = connected(lab, agent)
+    liar = lab.liar(network)
+    liar.disconnects(text)
+    lied_to(lab, agent, liar, network)
+    assert alive(pid)
+    view = agent.host(HOST)
+    assert view is not None
+    assert view["state"] not in {"needs-sign-in", "failed"}
+    back_home(lab, agent, network, pid)
+
+
+@pytest.mark.parametrize("network", PLACES)
+@pytest.mark.parametrize("config", [[], ["AuthorizedKeysFile none"]])
+def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence[str], network: str) -> None:
+    """A real sshd with another key, unchecked, lets us in or refuses us: the master lives, and home is as it was."""
+    pid = connected(lab, agent, **UNCHECKED)
+    trap = lab.liar(network).pretends(config)
+    lab.switch("home", network)
+    until(
+        "the trap was visited",
+        lambda: ("user" in trap.said() and "preauth" in trap.said()) or trap.logins(),
+        20.0,
+    )
+    agent.wait_state(HOST, "offline")
+    assert alive(pid)
+    assert agent.host(HOST)["pid"] == pid  # type: ignore[index]
+    back_home(lab, agent, network, pid)
+
+
+@pytest.mark.parametrize("network", PLACES)
+def test_the_same_host_key_is_a_control_without_any_checking(lab: Lab, agent: Agent, network: str) -> None:
+    """What was recorded with the master outlives the agent: the server's own key replaces it elsewhere."""
+    pid = connected(lab, agent, **UNCHECKED)
+    agent.stop()
+    agent.start()
+    assert agent.wait_state(HOST, "connected")["pid"] == pid
+    lab.switch("home", network)
+    until("it was replaced", lambda: not alive(pid))
+    assert agent.wait_state(HOST, "connected")["pid"] != pid
+
+
+def test_an_unchecked_login_is_no_control_for_a_master_of_unknown_origin(lab: Lab, agent: Agent) -> None:
+    """Nothing is known of the key of a master that the user made: status says so, and `reconnect` replaces it."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, **UNCHECKED}})
+    assert lab.laptop.run(["ssh", "-M", "-N", "-f", HOST]).returncode == 0
+    agent.start(CONFIG)
+    pid = int(agent.wait_state(HOST, "connected")["pid"])
+    lab.switch("home", "cafe")
+    view = agent.wait_state(HOST, "needs-sign-in")
+    assert view["problem"]["code"] == "host-key-unknown"
+    assert alive(pid)
+    assert agent.cli("reconnect", HOST).returncode == 0
+    assert agent.wait_state(HOST, "connected")["pid"] != pid
+
+
+def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent) -> None:
+    """What the jump host's ssh says is not the word of the server: home is as it was, without a sign-in."""
+    lab.join("home")
+    lab.sshd()
+    lab.sshd(JUMP)
+    lab.ssh_config({"jump": {"HostName": JUMP}, HOST: {**OPTIONS, "HostName": SERVER, "ProxyJump": "jump"}})
+    agent.start(CONFIG)
+    pid = int(agent.wait_state(HOST, "connected")["pid"])
+    liar = lab.liar("cafe", address=JUMP)
+    liar.disconnects("bye\nme@jump: Permission denied (publickey).")
+    lab.switch("home", "cafe")
+    until("a login was lied to", lambda: liar.visits, 20.0)
+    agent.wait_state(HOST, "needs-sign-in")
+    assert alive(pid)
+    lab.switch("cafe", "home")
+    assert agent.wait_state(HOST, "connected")["pid"] == pid

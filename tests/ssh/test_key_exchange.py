@@ -1,0 +1,115 @@
+"""What ssh logs of its key exchange, and what cannot be forged into that."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox import Lab, other_ssh_programs
+from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.tools import tool
+from trayagent.ssh.key_exchange import LOG_OPTIONS, read_key_exchange
+from trayagent.ssh.master_log import Said, create, read, remove, rename
+
+PID = 4242
+KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"
+
+
+def shown(pid: int = PID, text: str = f"Server host key: {KEY}", where: str = "") -> str:
+    """Return ssh's line about the key that the server showed; `where` is what newer versions add."""
+    return f"debug1: sshconnect.c:verify_host_key():1477 ({where}pid={pid}): {text}\r\n"
+
+
+def newkeys(pid: int = PID, where: str = "") -> str:
+    """Return ssh's line about the end of the key exchange."""
+    return f"debug1: kex.c:kex_input_newkeys():612 ({where}pid={pid}): SSH2_MSG_NEWKEYS received\r\n"
+
+
+DENIED = "me@203.0.113.10: Permission denied (publickey).\r\n"
+
+
+@pytest.mark.parametrize("where", ["", "bin=ssh, ", "bin=/opt/my ssh, pid=1/ssh, "])
+def test_the_key_and_then_newkeys_prove_a_host_key(where: str) -> None:
+    """Both lines, whole and by the ssh that connected, in this order; what follows is the server's word."""
+    found = read_key_exchange(
+        f"Warning: x\r\n{shown(where=where)}Warning: y\r\n{newkeys(where=where)}{DENIED}", PID
+    )
+    assert found.host_key == KEY
+    assert found.after == DENIED.replace("\r\n", "\n")
+
+
+def test_a_certificate_proves_its_key() -> None:
+    """The key of a certificate is named as the plain one; its names, on lines of their own, do not disturb."""
+    text = 'Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID "web" CA ssh-ed25519 x'
+    name = "debug2: sshconnect.c:verify_host_key():1470 (pid=4242): Server host certificate hostname: web\n"
+    assert read_key_exchange(shown(text=text) + name + newkeys(), PID).host_key == "ssh-ed25519 SHA256:abc"
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        newkeys(),
+        shown(),
+        newkeys() + shown(),
+        shown(1) + newkeys(1),
+        shown() + newkeys(1),
+        shown() + newkeys().replace("debug1: ", "x debug1: "),
+        shown() + newkeys().replace("received", "received, or so"),
+        f"Received disconnect from 203.0.113.10 port 22:2: x\n{shown()}{newkeys()}{DENIED}",
+        f"Unable to negotiate with 203.0.113.10 port 22: no x. Their offer: y\n{shown()}{newkeys()}{DENIED}",
+        f"{shown()}Received disconnect from 203.0.113.10 port 22:2: x\n{newkeys()}{DENIED}",
+        f"{shown()}{newkeys()}{DENIED}Connection to 203.0.113.10 port 22: incorrect signature\r\n",
+        f"{shown()}{newkeys()}{DENIED}Host key verification failed.\r\n",
+    ],
+)
+def test_nothing_else_proves_one(log: str) -> None:
+    """Half of it, another order, another process, the peer's text, or a signature that was wrong in the end."""
+    found = read_key_exchange(log, PID)
+    assert (found.host_key, found.after) == (None, "")
+
+
+def test_the_names_of_a_certificate_forge_nothing() -> None:
+    """A newline in them begins a line of its own; a wrong guess of the pid ends all."""
+    forged = f'x"\n{shown(1)}{newkeys(1)}{DENIED}'
+    text = f'Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID "{forged}'
+    assert read_key_exchange(shown(text=text), PID).host_key is None
+
+
+def test_the_words_of_others_are_kept_apart(tmp_path: Path) -> None:
+    """The log of ssh and what came to its stderr are two private files, renamed and removed together."""
+    log, later = tmp_path / "attempt-1.log", tmp_path / "master-1.log"
+    descriptor = create(log)
+    os.write(descriptor, b"a banner\n")
+    os.close(descriptor)
+    log.write_text("own\n")
+    rename(log, later)
+    assert read(later) == Said("own\n", "a banner\n")
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    remove(later)
+    assert not list(tmp_path.iterdir())
+    assert read(later) == Said("", "")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("level", ["QUIET", "VERBOSE"])
+@pytest.mark.parametrize("ssh", [None, *other_ssh_programs()])
+def test_ssh_logs_the_key_at_any_level(ssh: str | None, level: str, tmp_path: Path) -> None:
+    """Whatever the user's LogLevel and LogVerbose are, this ssh and others given to the tests log both lines."""
+    program = ssh or tool("ssh")
+    with Lab() as lab:
+        lab.join("home")
+        server = lab.sshd()
+        lab.ssh_config(
+            {"web": {"HostName": SERVER}}, LogLevel=level, LogVerbose="kex.c:*", SyslogFacility="AUTH"
+        )
+        options = [word for key, value in LOG_OPTIONS.items() for word in ("-o", f"{key}={value}")]
+        log = tmp_path / "log"
+        login = [program, "-E", str(log), *options, "web", "true"]
+        child = lab.laptop.popen(login)
+        assert child.wait(20) == 0
+        words = ["ssh-keygen", "-lf", str(server.folder / "host_key.pub")]
+        fingerprint = lab.server.check(words).split()[1]
+        assert read_key_exchange(log.read_text(), child.pid).host_key == f"ssh-ed25519 {fingerprint}"

@@ -1,0 +1,133 @@
+"""Whose word counts: a control needs the host key of the connection that it is made for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CAFE, CAFE_2, HOME
+from tests.stories.teller import HOST_KEY, ON_USE, Story
+from trayagent.core import actions as a
+from trayagent.core.events import UserReconnect
+from trayagent.core.resolved import HostKeyChecking
+
+OTHER = "ssh-ed25519 SHA256:somebody"
+
+
+def in_doubt(story: Story, *, strict: HostKeyChecking = "no", recorded: str | None = HOST_KEY) -> int:
+    """Begin with a host whose master lost its address in a café, where a control is on its way; return its pid."""
+    master = story.connected(scene=HOME, strict=strict, host_key=recorded)
+    story.after(60).network(CAFE)
+    assert story.did(a.Dial)
+    return master.pid
+
+
+@pytest.mark.parametrize(
+    ("strict", "recorded", "shown", "proves"),
+    [
+        ("no", HOST_KEY, HOST_KEY, True),
+        ("no", HOST_KEY, OTHER, False),
+        ("no", None, HOST_KEY, False),
+        ("no", HOST_KEY, None, False),
+        ("yes", HOST_KEY, HOST_KEY, True),
+        ("yes", HOST_KEY, OTHER, False),
+        ("yes", None, HOST_KEY, True),
+        ("yes", None, None, False),
+    ],
+)
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_control_needs_the_recorded_key(
+    story: Story,
+    strict: HostKeyChecking,
+    recorded: str | None,
+    shown: str | None,
+    *,
+    proves: bool,
+    refused: bool,
+) -> None:
+    """Let in or refused: only the recorded key proves anything, and where none is, only one that ssh checked."""
+    in_doubt(story, strict=strict, recorded=recorded)
+    if refused:
+        story.fails("web", "auth", positive=True, host_key=shown)
+    else:
+        story.ready("web", host_key=shown)
+    story.after(1)
+    ended = [*story.did(a.Kill), *story.did(a.TakeOver)]
+    assert bool(ended) is proves
+    assert bool(story.did(a.Discard)) is (not proves and not refused)
+
+
+def test_another_machine_is_not_here_and_is_asked_once_in_each_network(story: Story) -> None:
+    """A login that worked with another key is no failure of the user's: the next network is another chance."""
+    in_doubt(story)
+    story.ready("web", host_key=OTHER)
+    assert (story.shown("web"), story.problem("web")) == ("offline", "not-here")
+    story.after(3600)
+    assert len(story.did(a.Dial)) == 1
+    story.network(CAFE_2)
+    assert len(story.did(a.Dial)) == 2
+    story.ready("web")
+    story.after(1)
+    assert story.did(a.TakeOver)
+
+
+def test_a_key_that_nobody_knows_is_said_and_the_users_word_replaces(story: Story) -> None:
+    """A master of unknown origin without host key checking: status says what to do."""
+    in_doubt(story, recorded=None)
+    story.ready("web")
+    assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "host-key-unknown")
+    story.post(UserReconnect(story.t, ("web",)))
+    story.ready("web")
+    assert story.did(a.TakeOver)
+
+
+def test_the_key_of_the_last_login_stands_for_a_master_of_unknown_origin(story: Story) -> None:
+    """The agent logged in once; afterwards the user's own ssh made a master, and the same key answers."""
+    story.connected(scene=HOME, strict="no", wish=ON_USE, host_key=HOST_KEY)
+    story.after(60).network(CAFE)
+    story.ready("web")
+    story.after(1)
+    story.took_over("web")
+    story.ended("web", by_request=True)
+    story.forget()
+    story.found("web", host_key=None)
+    story.after(60).network(CAFE_2)
+    story.ready("web", host_key=HOST_KEY)
+    story.after(1)
+    assert story.did(a.TakeOver)
+
+
+def test_a_disconnect_before_the_key_exchange_stops_nothing(story: Story) -> None:
+    """It is tried again by the back-off of a path, and at once on another path."""
+    in_doubt(story, strict="yes")
+    story.fails("web", "disconnected")
+    story.after(20)
+    tried = len(story.did(a.Dial))
+    assert 1 < tried < 7
+    story.fails("web", "disconnected")
+    story.network(CAFE_2)
+    story.after(0.1)
+    assert len(story.did(a.Dial)) == tried + 1
+
+
+@pytest.mark.parametrize("kind", ["auth", "negotiation"])
+def test_what_nobody_proved_stops_a_host_on_this_path_only(story: Story, kind: str) -> None:
+    """A jump host's refusal, or no algorithm in common: no timer tries it again, another network does."""
+    in_doubt(story, strict="yes")
+    story.fails("web", kind)  # type: ignore[arg-type]
+    story.after(3600)
+    assert len(story.did(a.Dial)) == 1
+    assert not story.did(a.Kill)
+    story.network(CAFE_2)
+    story.after(1)
+    assert len(story.did(a.Dial)) == 2
+
+
+def test_refusals_that_nobody_proved_stay_few(story: Story) -> None:
+    """They may be the real jump host's, which locks accounts: two in ten minutes, whatever moves."""
+    in_doubt(story, strict="yes")
+    for number in range(12):
+        if story.host("web").attempt is not None:
+            story.fails("web", "auth")
+        story.after(20).network(CAFE if number % 2 else CAFE_2)
+    story.after(20)
+    assert len(story.did(a.Dial)) <= 2

@@ -1,0 +1,68 @@
+"""Which host key a server proved that it has: read from what ssh itself logged of its key exchange.
+
+verify_host_key (sshconnect.c) logs the key that the server showed. kex_input_newkeys (kex.c) is called only after
+the server's signature with that key was verified. LogVerbose selects exactly these lines at any LogLevel, and gives
+them the pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the program).
+
+Nothing else may count. Until then anybody on the way can put text into the log: in a disconnect, in the offers of
+algorithms, in the names of a certificate. All of these may have newlines.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
+"""For LogVerbose: a wider pattern would also print debug messages of the peer."""
+
+LOG_OPTIONS = {"LogVerbose": LOG_VERBOSE, "FingerprintHash": "sha256"}
+
+_OWN = re.compile(
+    r"debug[12]: (?P<where>sshconnect\.c:verify_host_key|kex\.c:kex_input_newkeys)\(\):\d+ "
+    r"\((?:bin=.*, )?pid=(?P<pid>\d+)\): (?P<text>.*)"
+)
+_KEY = re.compile(
+    r"Server host (?:key: (?P<type>\S+) (?P<hash>SHA256:\S+)"
+    r"|certificate: (?P<type_of>\S+?)-cert-v\d+@openssh\.com (?P<hash_of>SHA256:\S+), serial .*)"
+)
+_NEWKEYS = "SSH2_MSG_NEWKEYS received"
+_PEERS_WORDS = re.compile(r"Received disconnect from |Unable to negotiate with |Bad remote protocol version ")
+# ssh's own last words where the names in a certificate forged what stands before them.
+_NOT_PROVEN = re.compile(r"^(?:Host key verification failed\.|.*: incorrect signature)$", re.MULTILINE)
+_LINE_END = re.compile(r"\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExchange:
+    """The host key as "TYPE SHA256:…", None where none was proven; and what ssh logged after that, "" without one."""
+
+    host_key: str | None = None
+    after: str = ""
+
+
+def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
+    """Return what the log of one ssh proves; `pid` is the ssh that connected, None where it is not known."""
+    key: str | None = None
+    lines = _LINE_END.split(log)
+    for number, line in enumerate(lines):
+        own = _OWN.fullmatch(line)
+        if own is None:
+            if _PEERS_WORDS.match(line):
+                return KeyExchange()
+            continue
+        if pid is not None and int(own["pid"]) != pid:
+            return KeyExchange()
+        if key is None:
+            key = _key(own["text"])
+        elif own["text"] == _NEWKEYS and own["where"].startswith("kex.c"):
+            after = "\n".join(lines[number + 1 :])
+            return KeyExchange() if _NOT_PROVEN.search(after) else KeyExchange(key, after)
+    return KeyExchange()
+
+
+def _key(text: str) -> str | None:
+    found = _KEY.fullmatch(text)
+    if found is None:
+        return None
+    return f"{found['type'] or found['type_of']} {found['hash'] or found['hash_of']}"
