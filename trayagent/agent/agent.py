@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trayagent import __version__
 from trayagent.agent import lean, wall
 from trayagent.agent.asking import Asking
+from trayagent.agent.bare_controls import BareControls
 from trayagent.agent.configuring import Configuring
 from trayagent.agent.control_paths import ControlPaths
 from trayagent.agent.desk_door import DeskDoor, make_desk
@@ -97,6 +98,7 @@ class Agent:
         self._asking = Asking(post, self._tasks, self._resolver, self._state)
         self._discovery = Discovery(places, self._resolver, self._records, post)
         self._scanning = Scanning(self._tasks, self._discovery, self._state)
+        self._story.subscribe(self._scanning.happened)
         self._obstacles = Obstacles(post)
         paths = ControlPaths(places, self._discovery, self._obstacles, self._state)
         self._keeper = keeper()
@@ -133,6 +135,7 @@ class Agent:
         self._effects = AgentEffects(
             self._shell,
             dialling=self._dialling,
+            bare_controls=BareControls(places, post, self._tasks, self._environment.current),
             taking_over=taking_over,
             probing=self._probing,
             forwarding=Forwarding(

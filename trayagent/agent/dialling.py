@@ -1,4 +1,4 @@
-"""Effects that make a new master: dial and knock; `taking_over` puts it in place."""
+"""Effects that make a new master: dial; `taking_over` puts it in place."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ from trayagent.core.hosts import Host, LoginKind, Master
 from trayagent.core.problems import Problem
 from trayagent.core.resolved import Resolved
 from trayagent.core.texts import large_packets_lost
-from trayagent.core.timing import BARE_CONTROL_DEADLINE_S
 from trayagent.errors import TrayagentError
 from trayagent.ssh import master_log
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import owner_of
 from trayagent.ssh.failures import classify, wants_browser
 from trayagent.ssh.key_exchange import read_key_exchange
-from trayagent.ssh.knock import knock
 from trayagent.ssh.launch import Launched, LaunchFailedError, said
 from trayagent.ssh.login_kind import login_kind
 from trayagent.ssh.windows import without_windows
@@ -81,10 +79,6 @@ class Dialling:
         again = self._again.get(action.attempt)
         if again is not None:
             again.do()
-
-    def knock(self, action: a.DialBare) -> None:
-        """Begin a bare control."""
-        self._tasks.start(f"attempt {action.attempt}", self._knock(action))
 
     def abort(self, action: a.Abort) -> None:
         """End an attempt."""
@@ -215,27 +209,9 @@ class Dialling:
         self._records.add_master(master, host.name, [])
         return master
 
-    def _failed(self, action: a.Dial | a.DialBare, failure: Failure, host_key: str | None = None) -> None:
+    def _failed(self, action: a.Dial, failure: Failure, host_key: str | None = None) -> None:
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
         self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter, host_key))
-
-    async def _knock(self, action: a.DialBare) -> None:
-        def established() -> None:
-            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
-
-        where = f"{action.peer}:{action.port}"
-        try:
-            answered = await knock(
-                action.peer, action.port, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
-            )
-        except OSError as error:
-            problem = Problem("refused", f"{where}: {error.strerror or error}")
-            self._failed(action, Failure(problem, "refused"))
-            return
-        if answered:
-            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, None))
-        else:
-            self._failed(action, Failure(Problem("timed-out", f"{where} does not answer"), "timed-out"))
 
 
 def _swallowed(host: Host) -> Failure:

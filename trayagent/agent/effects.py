@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from trayagent.agent.bare_controls import BareControls
 from trayagent.agent.dialling import Dialling
 from trayagent.agent.forwarding import Forwarding
 from trayagent.agent.linking import Linking
@@ -30,6 +31,7 @@ class AgentEffects:
         shell: Shell,
         *,
         dialling: Dialling,
+        bare_controls: BareControls,
         taking_over: TakingOver,
         probing: Probing,
         forwarding: Forwarding,
@@ -44,6 +46,7 @@ class AgentEffects:
     ) -> None:
         self._shell = shell
         self._dialling = dialling
+        self._bare_controls = bare_controls
         self._taking_over = taking_over
         self._probing = probing
         self._forwarding = forwarding
@@ -67,8 +70,8 @@ class AgentEffects:
                 self._probing.send(action.name, action.master, large=action.large)
             case a.Observe():
                 self._probing.observe(action.name, action.master)
-            case a.Dial() if host is not None:
-                self._dialling.dial(action, host)
+            case a.Dial() | a.DialBare() if host is not None:
+                self._begin(action, host)
             case a.TryKeys() if host is not None:
                 self._trying.begin(action, host)
             case a.TakeOver() if host is not None:
@@ -82,14 +85,18 @@ class AgentEffects:
             case _:
                 self._without_facts(action)
 
+    def _begin(self, action: a.Dial | a.DialBare, host: Host) -> None:
+        if isinstance(action, a.DialBare):
+            self._bare_controls.begin(action, host)
+        else:
+            self._dialling.dial(action, host)
+
     def _without_facts(self, action: a.Action) -> None:
         match action:
             case a.Resolve():
                 self._resolve(action.name, action.lookups)
             case a.Redial():
                 self._dialling.redial(action)
-            case a.DialBare():
-                self._dialling.knock(action)
             case a.Abort():
                 self._dialling.abort(action)
             case a.Discard():

@@ -28,6 +28,11 @@ class Scanning:
         if not self._tasks.running("scan"):
             self._tasks.start("scan", self._keep_scanning())
 
+    def happened(self, event: dict[str, object]) -> None:
+        """Scan at every change of network: there, a master on a path that nobody watches has to be judged, too."""
+        if event["event"] == "network-changed":
+            self.scan()
+
     def socket_appeared(self, path: Path) -> None:
         """Look whose it is; a master that forks at this very moment is seen by neither pid at first."""
         self.scan()

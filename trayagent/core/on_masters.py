@@ -38,7 +38,9 @@ def master_found(turn: Turn, event: MasterFound) -> None:
         turn.put(host)
         give_up_attempt(turn, host)  # the user's own ssh won the race
         host = turn.get(event.name) or host
-    host = replace(host, login=_login_of(host, event.master))
+    # What was remembered of an earlier master says nothing of the options of this one.
+    unnamed = (event.stranger or host.stranger) and not host.wish.listed
+    host = replace(host, login=_login_of(host, event.master), stranger=unnamed)
     host = install(turn, _taken_up(turn, host, event.master), event.master, proven=event.fresh)
     turn.tell("master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path)
     turn.because(

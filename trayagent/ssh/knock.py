@@ -1,4 +1,4 @@
-"""A bare control: TCP and the server's banner, no login; for masters that nobody may log in for."""
+"""A banner check: TCP and the banner of an SSH server, and no key exchange."""
 
 from __future__ import annotations
 

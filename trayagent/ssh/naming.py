@@ -11,6 +11,7 @@ from trayagent.ssh.process import Process
 
 # The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r; a hashed one tells nothing.
 _IN_PATH = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]*\w)[:-](?P<port>\d{1,5})$")
+_NAME = re.compile(r"[^@]+@(?P<host>.+):\d+(?:#\d+)?")
 _TARGET = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]+)$")
 
 
@@ -22,6 +23,12 @@ def stranger_name(master: Master, process: Process | None) -> str:
     user, host = _from_words(process)
     host = host or master.peer or "unknown"
     return f"{user or _login_name()}@{host}:{master.peer_port or 22}"
+
+
+def host_of_name(name: str) -> str | None:
+    """Return the host in a name that `stranger_name` made, None where that is not known."""
+    found = _NAME.fullmatch(name)
+    return None if found is None or found["host"] == "unknown" else found["host"]
 
 
 def _from_words(process: Process | None) -> tuple[str | None, str | None]:

@@ -1,0 +1,64 @@
+"""Which host keys known_hosts files know, and for whom."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trayagent.sandbox.files import keygen
+from trayagent.sandbox.tools import tool
+from trayagent.ssh.known_keys import is_trusted
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, tuple[str, str]]:
+    """Return two keys: the words of their public files, and what ssh logs of them."""
+    found = {}
+    for name in ("web", "other"):
+        keygen(tmp_path / name)
+        words = (tmp_path / f"{name}.pub").read_text().split()
+        said = subprocess.run(
+            [tool("ssh-keygen"), "-lf", str(tmp_path / name)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        found[name] = (" ".join(words[:2]), f"{words[0]} {said[1]}")
+    return found
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+@pytest.mark.parametrize(
+    ("host", "name"), [("web", "web"), ("[web]:2222", "[web]:2222"), ("10.0.0.1", "10.0.0.1")]
+)
+def test_the_key_of_the_name_is_trusted_and_no_other(
+    keys: dict[str, tuple[str, str]], tmp_path: Path, host: str, name: str, *, hashed: bool
+) -> None:
+    """Plain or hashed as ssh-keygen -H does it; the key of another host is not this one's."""
+    file = tmp_path / "known_hosts"
+    file.write_text(f"# a comment\n{host} {keys['web'][0]}\nelsewhere {keys['other'][0]}\n\n")
+    if hashed:
+        subprocess.run([tool("ssh-keygen"), "-q", "-H", "-f", str(file)], capture_output=True, check=True)
+    assert is_trusted(keys["web"][1], [name, "unlisted"], [tmp_path / "missing", file])
+    assert not is_trusted(keys["other"][1], [name, "unlisted"], [file])
+
+
+def test_where_no_name_is_known_any_known_key_is_trusted(
+    keys: dict[str, tuple[str, str]], tmp_path: Path
+) -> None:
+    """The user's name of the server may be hidden; a key that nobody knows is not trusted."""
+    file = tmp_path / "known_hosts"
+    file.write_text(f"web {keys['web'][0]}\n")
+    assert is_trusted(keys["web"][1], ["10.0.0.1"], [file])
+    assert not is_trusted(keys["other"][1], ["10.0.0.1"], [file])
+
+
+def test_patterns_and_markers(keys: dict[str, tuple[str, str]], tmp_path: Path) -> None:
+    """Wildcards and exceptions hold; a revoked key is not trusted, and an authority's is no host's."""
+    file = tmp_path / "known_hosts"
+    file.write_text(f"*.example.org,!bad.example.org {keys['web'][0]}\nbad.example.org {keys['other'][0]}\n")
+    assert is_trusted(keys["web"][1], ["good.example.org"], [file])
+    assert not is_trusted(keys["web"][1], ["bad.example.org"], [file])
+    file.write_text(f"@cert-authority web {keys['web'][0]}\n")
+    assert not is_trusted(keys["web"][1], ["web"], [file])
+    file.write_text(f"web {keys['web'][0]}\n@revoked * {keys['web'][0]}\n")
+    assert not is_trusted(keys["web"][1], ["web"], [file])
