@@ -69,9 +69,9 @@ class Interrupted(Discovery):
         super().__init__(nothing, nothing, nothing, nothing)
         self._act = [act]
 
-    async def holder(self, path: str) -> Holder | None:
+    async def holder(self, path: str, likely: int | None = None) -> Holder | None:
         """Return what is there, and let them act."""
-        found = await super().holder(path)
+        found = await super().holder(path, likely)
         if self._act:
             self._act.pop()()
         return found

@@ -93,7 +93,7 @@ class Discovery:
             return host.resolved.control_path
         return default_in(self._places.runtime_dir, host.name)
 
-    async def holder(self, path: str) -> Holder | None:
+    async def holder(self, path: str, likely: int | None = None) -> Holder | None:
         """Return what has this very path now, whatever name it was bound to; None: nobody, it may be taken."""
         try:
             found = os.lstat(path)
@@ -105,7 +105,7 @@ class Discovery:
             return Holder(None, adoptable=False, words="a file that is no socket")
         until = time.monotonic() + LIVING_S
         while True:
-            pid = owner_of(path)
+            pid = owner_of(path, likely=likely)
             process = read(pid) if pid is not None else None
             if process is not None:
                 return _holder(process)

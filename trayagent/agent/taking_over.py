@@ -109,9 +109,10 @@ class TakingOver:
         Whoever came to the path between a look and a rename would lose it. So the two files are swapped in
         one step, and swapped back if what came out is neither dead nor the judged master. Raises OSError.
         """
+        judged = old.pid if old is not None else None
         for _ in range(_TRIES):
-            holder = await self._discovery.holder(path)
-            if holder is not None and (old is None or holder.pid != old.pid):
+            holder = await self._discovery.holder(path, judged)
+            if holder is not None and (holder.pid is None or holder.pid != judged):
                 return holder
             try:
                 swapped = exchange(fresh, path)
@@ -126,8 +127,8 @@ class TakingOver:
                 Path(fresh).rename(path)
                 remove_fresh(fresh)
                 return None
-            out = await self._discovery.holder(fresh)
-            if out is None or (old is not None and out.pid == old.pid):
+            out = await self._discovery.holder(fresh, judged)
+            if out is None or (out.pid is not None and out.pid == judged):
                 remove_fresh(fresh)
                 return None
             _swap_back(fresh, path)

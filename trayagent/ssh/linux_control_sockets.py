@@ -34,11 +34,12 @@ def listening(uid: int) -> list[ControlSocket]:
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
 
-def owner_of(path: str) -> int | None:
+def owner_of(path: str, *, likely: int | None = None) -> int | None:
     """Return the pid of the process of this user that listens on the file at `path` now, or None.
 
     It need not be an ssh, nor have been bound under this name. A file of another user names nobody, nor does
-    a symbolic link: in a folder like /tmp anybody may let one lead to a socket of ours. Raises NetlinkError.
+    a symbolic link: in a folder like /tmp anybody may let one lead to a socket of ours. `likely` is looked at
+    before all other processes, which takes a tenth of the time. Raises NetlinkError.
     """
     try:
         found = os.lstat(path)
@@ -53,6 +54,8 @@ def owner_of(path: str) -> int | None:
         wanted = here or wanted
     if not wanted:
         return None
+    if likely is not None and socket_inodes(likely) & wanted.keys():
+        return likely
     uid = os.getuid()
     by_ssh = _owners(ssh_pids(uid), wanted)
     if by_ssh:

@@ -46,11 +46,12 @@ def listening(uid: int) -> list[ControlSocket]:
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
 
 
-def owner_of(path: str, wait_s: float = _ANSWER_S) -> int | None:
+def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None) -> int | None:
     """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
 
     A master is waited for so long.
     """
+    del likely  # the listener itself is asked
     if Path(path).is_symlink() or not Path(path).is_socket():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
