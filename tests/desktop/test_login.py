@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.desktop import login
+from trayagent.desktop import linux_own_unit, login
 from trayagent.desktop.login import files, linux_autostart, linux_systemd, macos_launchd, start
 from trayagent.errors import TrayagentError
 
@@ -114,6 +114,29 @@ def test_with_a_user_manager_it_is_a_unit_that_the_manager_is_told_of(
     assert asked(tmp_path) == ["--user daemon-reload", "--user is-enabled trayagent.service"]
     assert not entry_of(env).exists()
     assert any("loginctl enable-linger" in note for note in outcome.notes)
+
+
+@pytest.mark.usefixtures("manager")
+@pytest.mark.parametrize("beside", [[], [4242]])
+def test_masters_that_depend_on_the_unit_are_named_before_it_goes(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, beside: list[int]
+) -> None:
+    """They end with the agent where the user manager does not take them out of its group; else nothing is said."""
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho 77\n")
+    asked_for = []
+
+    def in_unit(main_pid: int, unit: str) -> list[int]:
+        asked_for.append((main_pid, unit, unit_of(env).exists()))
+        return beside
+
+    monkeypatch.setattr(linux_own_unit, "in_unit", in_unit)
+    login.enable(COMMAND, env)
+    outcome = login.disable(env)
+    assert outcome.changed
+    assert not unit_of(env).exists()
+    assert set(asked_for) == {(77, "trayagent.service", True)}
+    assert [note for note in outcome.notes if "4242" in note] == list(outcome.notes)
+    assert bool(outcome.notes) is bool(beside)
 
 
 def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: dict[str, str]) -> None:
