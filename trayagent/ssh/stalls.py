@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trayagent.errors import TrayagentError
 from trayagent.ssh.flows import flow_of, tcp_facts
 from trayagent.ssh.knock import knock
 
-# Two retransmissions in a row, each after twice the time of the one before: no accident of a lossy line.
+# So many retransmissions in a row, each after twice the time of the one before, are no accident of a lossy line.
 _RETRANSMISSIONS = 3
 # Less than this fits into any packet: IPv6 asks for an MTU of 1280.
 _LARGE = 1024
@@ -38,10 +39,13 @@ def stall_of(pid: int) -> Stall | None:
     """Return the stall of a login that is under way, None where it is stuck by something else.
 
     The server has spoken, our own small packets were acknowledged, and a large one is sent in vain. A network
-    that is gone altogether looks the same, so ask for a small answer before saying so. Raises NetlinkError.
+    that is gone altogether looks the same, so ask for a small answer before saying so.
     """
-    flow = flow_of(pid)
-    facts = tcp_facts(flow) if flow is not None else None
+    try:
+        flow = flow_of(pid)
+        facts = tcp_facts(flow) if flow is not None else None
+    except TrayagentError:  # the login's own end is told, whatever the kernel does not tell
+        return None
     if flow is None or facts is None:
         return None
     spoke = facts.bytes_received > 0 and facts.bytes_acked > 1
