@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Agent, Lab
+from trayagent.ssh.exchange import exchange
 
 DEADLINE_S = 20.0
 
@@ -133,3 +135,36 @@ def test_an_agent_that_is_killed_in_a_login_leaves_nothing_in_a_shared_folder(
     assert [p.name for p in sticky.iterdir()] == ["cm"]
     assert agent.cli("disconnect", "web01").returncode == 0
     until(lambda: not list(sticky.iterdir()))
+
+
+@pytest.mark.parametrize("where", ["here", "container"])
+def test_an_agent_that_is_killed_in_a_swap_has_it_undone(lab: Lab, agent: Agent, where: str) -> None:
+    """A master that was swapped out, and not looked at any more, gets its path back from the next agent."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10"}}, ControlPath="~/.ssh/cm-%n")
+    path, fresh = lab.files.ssh / "cm-web01", lab.files.ssh / "cm-web01.zzz"
+    agent.start("[hosts.db]\n")
+    agent.stop()
+    (records,) = agent.state_dir.glob("agent*.json")
+    kept = json.loads(records.read_text())
+    begun = {"host": "web01", "target": str(path), "log": str(agent.runtime_dir / "attempt-1-1.log")}
+    kept["attempts"] = {
+        str(fresh): {**begun, "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+    }
+    records.write_text(json.dumps(kept))
+    node = lab.laptop if where == "here" else lab.container(network="office", mounts=False)
+    theirs = node.popen(["ssh", "-MN", "-o", "ControlPersist=no", "web01"])
+    ours = lab.laptop.popen(["ssh", "-MN", "-o", f"ControlPath={fresh}", "-o", "ControlPersist=no", "web01"])
+    until(lambda: path.exists() and fresh.exists())
+    inode = path.stat().st_ino
+    assert exchange(str(path), str(fresh))
+    agent.start("[hosts.web01]\n")
+    if where == "here":
+        assert agent.wait_state("web01", "connected")["pid"] == theirs.pid
+    else:
+        assert agent.wait_state("web01", "failed")["problem"]["code"] == "control-path-taken"
+    assert path.stat().st_ino == inode
+    assert theirs.poll() is None
+    assert ours.wait(DEADLINE_S) is not None
+    assert not fresh.exists()

@@ -20,6 +20,7 @@ from trayagent.ssh.command import escaped
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.ending import abandon, end
+from trayagent.ssh.exchange import exchange
 from trayagent.ssh.failures import classify
 from trayagent.ssh.key_exchange import read_key_exchange
 from trayagent.ssh.launch import said
@@ -46,6 +47,10 @@ class Leftovers:
             await asyncio.gather(*(self._settle(path, what, sockets) for path, what in begun.items()))
 
     async def _settle(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
+        if _is_swapped(path, begun, sockets):
+            with contextlib.suppress(OSError):  # one of the two went meanwhile
+                exchange(path, begun.target)
+            sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
         if ready is not None:
             await self._place(ready.pid, path, begun)
@@ -106,6 +111,12 @@ class Leftovers:
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
                 master_log.remove(log)
+
+
+def _is_swapped(path: str, begun: Begun, sockets: list[ControlSocket]) -> bool:
+    """Report whether an agent died in a swap: its new master is in place, and what it had not looked at yet lives."""
+    placed = any((s.bind_stem, s.path) == (path, begun.target) for s in sockets)
+    return placed and accepts(path)
 
 
 def processes_of(path: str) -> list[Process]:
