@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import subprocess
 import time
@@ -69,32 +70,25 @@ def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path)
     """It is made meanwhile, and handed over at once then: nothing is lost by waiting for something else."""
 
     async def ask(server: socket.socket) -> None:
-        at = tmp_path / "connection"
+        at, loop = tmp_path / "connection", asyncio.get_running_loop()
         connection = OwnConnection(Resolved("web01", "127.0.0.1", port=server.getsockname()[1]), DEADLINE_S)
         connection.hold()
         async with connection.offered(at):
-            mine, its = socket.socketpair()
-            helper = await asyncio.create_subprocess_exec(
-                *words_of(str(at)), stdin=its.fileno(), stdout=its.fileno()
-            )
-            its.close()
-            loop = asyncio.get_running_loop()
-            accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
-            while not connection.asked:  # noqa: ASYNC110  # no event tells
-                await asyncio.sleep(0.001)
-            for _ in range(20):  # whatever was ready to run has run
-                await asyncio.sleep(0)
-            assert helper.returncode is None
-            mine.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                mine.recv(1)
-            connection.release()
-            assert await asyncio.wait_for(helper.wait(), DEADLINE_S) == 0
-            _, rights, _, _ = socket.recv_fds(mine, 1, 1)
-            assert len(rights) == 1
-            socket.socket(fileno=rights[0]).close()
-            mine.close()
-            accepted.close()
+            with socket.socket(socket.AF_UNIX) as helper:
+                helper.connect(str(at))
+                accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
+                with accepted:
+                    for _ in range(200):  # whatever is ready to run has run; it takes no more than ten
+                        await asyncio.sleep(0)
+                    assert connection.asked
+                    helper.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        helper.recv(1)
+                    connection.release()
+                    await asyncio.wait_for(asyncio.to_thread(select.select, [helper], [], []), DEADLINE_S)
+                    _, rights, _, _ = socket.recv_fds(helper, 1, 1)
+                    with socket.socket(fileno=rights[0]) as got:
+                        assert got.getpeername() == server.getsockname()
         connection.close()
 
     with listening() as server:
