@@ -98,13 +98,14 @@ def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab:
 def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, agent: Agent) -> None:
     """In the café something accepts and closes; at home the server is asked at once."""
     lab.join("home")
-    lab.sshd()
+    server = lab.sshd()
     on_one_server(lab, "web")
     agent.start(listed("web"))
     agent.wait_state("web", "connected")
     lab.liar("cafe").closes()
     lab.switch("home", "cafe")
     until("the café has closed a connection", lambda: "kind=dropped" in agent.cli("why", "web").stdout, 15.0)
+    server.restart()  # so that a login is needed
     t0 = lab.switch("cafe", "home")
     agent.wait_state("web", "connected", deadline_s=10.0)
     print(f"home: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # for who asks: -s

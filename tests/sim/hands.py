@@ -139,7 +139,8 @@ class Hands:
             key = expects.name if positive else None
             mine(e.AttemptFailed(0, action.name, number, failure, 1.1, key))
 
-        peer = action.peer if isinstance(action, a.DialBare) else role.peer
+        named = isinstance(action, a.DialBare) and action.peer != role.hostname
+        peer = action.peer if isinstance(action, a.DialBare) and named else role.peer
         self._attempts[number] = Handshake(
             self._world.clock, self._world.net, self._world.machines, peer,
             bare=bare, through=through,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import textwrap
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from tests.stories.scenes import NOTHING, Scene
@@ -51,8 +52,9 @@ class Story:
     """Keeps the state, the clock and the transcript.
 
     `t` is seconds since the story began. Timers that a decision asked for come back by
-    themselves while the time passes. The kernel is asked at once: `acked`, `ahead`, `due`, `moved`
-    and `adrift` hold what it will say of each host's master.
+    themselves while the time passes. A banner check ends at once: `banner` says how. The
+    kernel is asked at once: `acked`, `ahead`, `due`, `moved` and `adrift` hold what it will
+    say of each host's master.
     """
 
     def __init__(self) -> None:
@@ -61,6 +63,8 @@ class Story:
         self.scene = NOTHING
         self.acked: dict[str, int] = {}
         self.due: dict[str, float] = {}
+        self.banner = False
+        self.checks: list[tuple[float, str]] = []
         self.ahead: dict[str, int] = {}
         self.moved: dict[str, Master] = {}
         self.adrift: set[str] = set()
@@ -325,6 +329,7 @@ class Story:
                 self._timers.pop(action.name, None)
                 if action.at is not None and action.at != float("inf"):
                     self._timers[action.name] = action.at
+        self._end_checks(decision.actions)
         for action in decision.actions:
             if isinstance(action, a.Observe):  # the kernel's answer is queued behind what was decided
                 self._kernel_says(action)
@@ -345,6 +350,21 @@ class Story:
     def _read_what_is_missing(self) -> None:
         while not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
             self._decide(self._read(Touched()))
+
+    def _end_checks(self, actions: Sequence[a.Action]) -> None:
+        for action in actions:
+            checking = self._checking(action.name) if isinstance(action, a.DialBare) else None
+            if checking is None:
+                continue
+            self.checks.append((self.t, action.name))
+            if self.banner:
+                self._decide(e.AttemptReady(self.t, action.name, checking))
+            else:
+                self._decide(e.AttemptFailed(self.t, action.name, checking, failure("timed-out")))
+
+    def _checking(self, name: str) -> int | None:
+        attempt = self.host(name).attempt
+        return attempt.id if attempt is not None and attempt.purpose == "check" else None
 
     def _attempt(self, name: str) -> int:
         attempt = self.host(name).attempt

@@ -28,6 +28,8 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("carrier=",), "waiting for the verdict on the connection that carries it"),
     ("wait", None, ("busy=",), "waiting for its turn: enough logins to this server are running or were made"),
     ("wait", None, ("account=",), "waiting for another login to its account, or since two were refused there"),
+    ("check-banner", None, (), "a check whether its server answers again, without a login"),
+    ("banner-missing", None, (), "its server does not answer yet"),
     ("held-back", None, (), "the same login was refused to another host: held back until that is fixed"),
     ("wait", None, ("logins=",), "waiting: it was logged in to again and again in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
@@ -84,6 +86,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("resolve-failed", None, (), "ssh -G failed: the host cannot be connected yet"),
     ("sign-in-needed", None, (), "only you can log in: nothing is tried until you do"),
     ("re-arm", None, ("credentials=",), "a key, the ssh-agent or known_hosts changed: a retry is allowed"),
+    ("re-arm", None, ("banner=",), "its server answers: one login is allowed before the back-off is over"),
     ("re-arm", None, ("answered=",), "its server let another host in: the agent retries at once"),
     ("re-arm", None, (), "the obstacle on this machine is gone: the agent retries"),
     # Beside a connection that works.

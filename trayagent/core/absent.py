@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.attempts import Step, ask_ssh, give_up_attempt, holds, put_in_place, start, tell_failure
+from trayagent.core.banner_checks import check_banner
 from trayagent.core.gate import Gate
 from trayagent.core.hosts import Attempt, Host
 from trayagent.core.logins import waits_for_person
@@ -24,6 +25,10 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
         host = give_up_attempt(turn, host)
         turn.put(host, asked=False)
         return False, None
+    if host.attempt is not None and host.attempt.purpose == "check":
+        if not host.asked and holds(turn, host, host.attempt, way):
+            return False, None
+        host = give_up_attempt(turn, host)
     if host.attempt is not None:
         return _await(turn, host, host.attempt, way)
     if host.resolved is None:
@@ -32,8 +37,12 @@ def step(turn: Turn, host: Host, way: Gate) -> Step:
         return _await_person(turn, host)
     due = host.retry.at
     if not host.asked and (due is None or due > turn.now):
-        return False, due
-    return start(turn, host, way, "user" if host.asked else "connect", 1, "master=none")
+        return check_banner(turn, host, way, due)
+    again, at = start(turn, host, way, "user" if host.asked else "connect", 1, "master=none")
+    left = turn.get(host.name)
+    if again or at is None or left is None or left.attempt is not None:
+        return again, at
+    return check_banner(turn, left, way, at)
 
 
 def _await_person(turn: Turn, host: Host) -> Step:

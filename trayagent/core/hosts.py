@@ -17,7 +17,7 @@ from trayagent.core.timing import RTT_BOUNDS_S, RTT_UNKNOWN_S
 
 NEVER = -inf
 NETWORKS_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
-Purpose = Literal["connect", "control", "user"]
+Purpose = Literal["connect", "control", "user", "check"]
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
 LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
 """How a login went: by itself; with a password or code; with a key whose passphrase was typed; with a key that
@@ -212,6 +212,8 @@ class Retry:
     seen: bool = True
     by_jump: bool = False
     proven: bool = True
+    checked: bool = False  # a banner check allowed a login on this path
+    allowed: bool = False  # that login is not made yet
     rearmed: tuple[tuple[float, Place | None], ...] = ()
 
 
@@ -291,6 +293,7 @@ class Host:
     offline_since: float | None = None
     reached: frozenset[Place] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces
+    checked_at: float = NEVER  # the banner of its server, last
     learned_vpn: str | None = None
     failed_without_vpn: tuple[Place, ...] = ()  # networks where a login without the learned VPN failed
     worked_at: float = NEVER  # the login, last

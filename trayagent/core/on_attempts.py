@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.accounts import at_jump, at_risk, at_target, refused_login
 from trayagent.core.actions import Discard, Kill, Remember
 from trayagent.core.attempts import count_failure, hold, tell_connect_failed, tell_failure
+from trayagent.core.banner_checks import answered
 from trayagent.core.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -31,7 +32,7 @@ from trayagent.core.retry import (
     refusable_at,
     with_failure,
 )
-from trayagent.core.servers import ended, established
+from trayagent.core.servers import End, ended, established
 from trayagent.core.texts import not_here, person_needed, proxy_failed
 from trayagent.core.timing import LOGINS_WINDOW_S
 from trayagent.core.trials import answered_by
@@ -50,8 +51,10 @@ def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
 
 def attempt_ready(turn: Turn, event: AttemptReady) -> None:
     """The control is positive; a new master stands by, unless it was a bare one."""
-    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, "through"))
     host, attempt = _find(turn, event.name, event.attempt)
+    checked = attempt is not None and attempt.purpose == "check"  # it lets nobody in yet
+    end: End = "unseen" if checked else "through"
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, end))
     if host is None or attempt is None:
         if event.master is not None:
             turn.do(Discard(event.name, event.master))
@@ -68,6 +71,9 @@ def attempt_ready(turn: Turn, event: AttemptReady) -> None:
         return
     since = attempt.established_at if attempt.established_at is not None else now
     attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
+    if attempt.purpose == "check" and event.master is None:
+        answered(turn, host)
+        return
     if event.master is None:
         turn.put(host, attempt=attempt)
         return
@@ -125,8 +131,13 @@ def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
 def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     """Row 10, or row 9 where the right server answered and let nobody in."""
     now, failure = turn.now, event.failure
-    count_failure(turn, event.attempt, failure, event.jitter)
     host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None and attempt.purpose == "check":
+        turn.change(servers=ended(turn.state.servers, event.attempt, now, "unseen"))
+        turn.put(host, attempt=None)
+        turn.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
+        return
+    count_failure(turn, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
         return
     failure = judged_failure(host, attempt, failure, event.host_key)

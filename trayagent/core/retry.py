@@ -66,7 +66,7 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
 
 def after_success(retry: Retry, now: float) -> Retry:
     """Return the retry of a host whose server has just been heard: nothing is waited for, re-arming stays bounded."""
-    return replace(retry, at=now, kind=None, count=0)
+    return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
 
 
 def rearmable(retry: Retry, now: float) -> bool:
@@ -81,7 +81,7 @@ def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
     nobody was bothered.
     """
     if not retry.seen:
-        return replace(retry, at=now, count=0)
+        return replace(retry, at=now, count=0, checked=False)
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
     recent = [t for t, where in past if where == place]
     if len(recent) >= REARM_PER_HOUR:
@@ -91,7 +91,7 @@ def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
     if retry.at is not None and retry.at <= at:
         return retry
-    return replace(retry, at=at, count=0, rearmed=(*past, (at, place)))
+    return replace(retry, at=at, count=0, checked=False, rearmed=(*past, (at, place)))
 
 
 def with_new_credentials(host: Host, now: float) -> Retry:
@@ -162,4 +162,6 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         seen=server_saw(failure, established=attempt.established_at is not None),
         by_jump=failure.by_jump,
         proven=failure.positive,
+        checked=retry.checked and failure.kind == retry.kind,
+        allowed=False,
     )

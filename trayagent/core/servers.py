@@ -92,10 +92,13 @@ class Server:
 Servers = Mapping[str, Server]
 
 
-def free_at(servers: Servers, key: str, network: Network, now: float, hosts: int = 1) -> float | None:
+def free_at(
+    servers: Servers, key: str, network: Network, now: float, hosts: int = 1, *, answers: bool = False
+) -> float | None:
     """Return when the server may be contacted (at most `now`: at once); None when another attempt must end first.
 
-    `hosts` is how many hosts share the server: the budgets grow with them.
+    `hosts` is how many hosts share the server: the budgets grow with them. `answers`: its banner was just seen,
+    so that its pause does not count.
     """
     server = servers.get(key, Server())
     if len(server.running) >= _room(server, now):
@@ -109,7 +112,7 @@ def free_at(servers: Servers, key: str, network: Network, now: float, hosts: int
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
         now,
-        budget.quiet_until,
+        NEVER if answers else budget.quiet_until,
         _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
         _below(budget.unfinished, running, unfinished, UNFINISHED_WINDOW_S, now),
     )

@@ -58,7 +58,7 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
         return "paused"
     if host.master is not None:
         return _with_master(host, state, now)
-    if host.attempt is not None and not host.attempt.unwanted:
+    if _logging_in(host):
         return "connecting"
     if not wanted(host):
         return _unwanted(host)
@@ -109,8 +109,7 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
     if host.master is not None:
         verdict = judge(host, state, way, now)
         return Delay(verdict.look_at, verdict.wait) if verdict.do == "wait" and verdict.queued else None
-    under_way = host.attempt is not None and not host.attempt.unwanted
-    if under_way or not wanted(host) or waits_for_person(host) or host.retry.at is None:
+    if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
         return None
     wait = before_login(host, state, way, now, by_user=host.by_user)
     if wait is not None:
@@ -137,6 +136,11 @@ def _with_master(host: Host, state: State, now: float) -> Shown:
     if host.attempt is None and host.problem is not None:
         return _state_of_problem(host)
     return "checking" if delay(host, state, now) is None else "waiting"
+
+
+def _logging_in(host: Host) -> bool:
+    attempt = host.attempt
+    return attempt is not None and not attempt.unwanted and attempt.purpose != "check"
 
 
 def _unwanted(host: Host) -> Shown:

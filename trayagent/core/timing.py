@@ -55,6 +55,9 @@ DROPPED_FIRST_S = 20.0
 DROPPED_MAX_S = 600.0
 BOOTING_S = 20.0
 
+# A server that rebooted is found within this time, however long its back-off is by then.
+BANNER_CHECK_EVERY_S = 15.0
+
 # A refused login is not repeated (accounts get locked), but for a server that reboots.
 LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)

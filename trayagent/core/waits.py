@@ -67,7 +67,7 @@ def server_free_at(host: Host, state: State, way: Gate, now: float) -> float | N
     if host.server not in state.servers and not state.servers:
         return now
     sharing = sum(other.server == host.server for other in state.hosts.values())
-    return free_at(state.servers, host.server, network_of(way), now, sharing)
+    return free_at(state.servers, host.server, network_of(way), now, sharing, answers=host.retry.allowed)
 
 
 def _logins_at(host: Host, now: float) -> float:

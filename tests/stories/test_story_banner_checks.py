@@ -1,0 +1,89 @@
+"""A server in a long back-off: an answered banner check allows one login."""
+
+from __future__ import annotations
+
+from tests.stories.scenes import CAFE, HOME
+from tests.stories.teller import Story
+from trayagent.core.actions import Dial
+from trayagent.core.failure import FailureKind
+
+
+def dialled(story: Story, name: str = "web") -> int:
+    """Return how many logins were begun."""
+    return len(story.did(Dial, name))
+
+
+def away_for_long(story: Story, kind: FailureKind = "refused", *names: str) -> None:
+    """Let a server be away until the next login is minutes off."""
+    for name in names or ("web",):
+        story.connected(name, scene=HOME, user=name)
+    story.after(60)
+    for name in names or ("web",):
+        story.ended(name, kind="died")
+    last = (names or ("web",))[-1]
+    while (story.host(last).retry.at or 0) - story.t < 250:
+        for name in names or ("web",):
+            if story.host(name).attempt is not None:
+                story.fails(name, kind)
+        story.after(0.5)
+    story.forget()
+    story.checks.clear()
+
+
+def test_a_server_that_rebooted_is_found_within_seconds(story: Story) -> None:
+    """Its back-off is minutes by now; its banner is looked for at a pace that bothers nobody."""
+    away_for_long(story)
+    story.after(30)
+    assert 1 <= len(story.checks) <= 3
+    assert dialled(story) == 0
+    assert story.shown("web") == "waiting"
+    story.banner = True
+    story.after(15.1)
+    assert dialled(story) == 1
+    story.reconnected()
+    assert story.shown("web") == "connected"
+
+
+def test_a_login_that_fails_alike_leaves_the_full_back_off(story: Story) -> None:
+    """Something shows a banner and lets nobody in: no other check until the path changes."""
+    away_for_long(story)
+    story.banner = True
+    story.after(15.1)
+    assert dialled(story) == 1
+    story.fails("web", "refused")
+    story.forget()
+    story.checks.clear()
+    due = story.host("web").retry.at
+    assert due is not None
+    assert due > story.t + 200
+    story.after(due - story.t - 1)
+    assert (dialled(story), story.checks) == (0, [])
+    story.network(CAFE)
+    assert dialled(story) == 1
+
+
+def test_a_server_that_drops_us_is_checked_before_its_pause_is_over(story: Story) -> None:
+    """Its penalty may be over long before ten minutes are; a login that it drops again waits for all of them."""
+    away_for_long(story, "dropped")
+    story.banner = True
+    story.after(16)
+    assert dialled(story) == 1
+    story.fails("web", "dropped")
+    story.forget()
+    story.after(100)
+    assert dialled(story) == 0
+
+
+def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
+    """One check in 15 s for all of them; its answer allows one login, and that one's success the others."""
+    names = ("web", "b", "c", "d")
+    away_for_long(story, "refused", *names)
+    story.after(60)
+    assert len(story.checks) <= 4
+    story.banner = True
+    story.after(15.1)
+    assert sum(dialled(story, name) for name in names) == 1
+    first = next(name for name in names if story.host(name).attempt is not None)
+    story.reconnected(first)
+    story.after(0)
+    assert all(name == first or story.host(name).attempt is not None for name in names)
