@@ -47,7 +47,9 @@ def no_control(host: Host, host_key: str | None) -> Failure:
     """Return the failure of a login that worked, but says nothing of the master that it was made for."""
     if is_another(host, host_key):
         return another_key(host)
-    hint = f"`trayagent reconnect {host.name}` goes on without; StrictHostKeyChecking accept-new proves it by itself"
+    hint = (
+        f"`trayagent reconnect {host.name}` goes on without proof. StrictHostKeyChecking yes would prove it"
+    )
     title = f"Nothing proves that {host.name} itself answers here"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 
