@@ -133,3 +133,23 @@ def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent
     agent.wait_state(HOST, "needs-sign-in")
     assert alive(pid)
     back_home(lab, agent, "cafe", pid)
+
+
+def test_a_server_with_one_more_known_key_is_recognized(lab: Lab, agent: Agent) -> None:
+    """known_hosts learned a key that ssh would rather ask for: the control asks for the recorded one."""
+    lab.join("home")
+    server = lab.sshd()
+    rsa = lab.files.root / "rsa"
+    lab.server.check(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(rsa)])
+    known = lab.files.known_hosts.read_text()
+    lab.files.known_hosts.write_text(
+        f"{SERVER} {' '.join(rsa.with_suffix('.pub').read_text().split()[:2])}\n"
+    )
+    server.restart([f"HostKey {rsa}"])
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(CONFIG)
+    pid = int(agent.wait_state(HOST, "connected")["pid"])
+    lab.files.known_hosts.write_text(lab.files.known_hosts.read_text() + known)
+    lab.switch("home", "cafe")
+    until("it was replaced", lambda: not alive(pid))
+    assert agent.wait_state(HOST, "connected")["problem"] is None

@@ -10,7 +10,7 @@ import pytest
 from trayagent.sandbox import Lab, other_ssh_programs
 from trayagent.sandbox.plan import SERVER
 from trayagent.sandbox.tools import tool
-from trayagent.ssh.key_exchange import LOG_OPTIONS, read_key_exchange
+from trayagent.ssh.key_exchange import LOG_OPTIONS, preferring, read_key_exchange
 from trayagent.ssh.master_log import Said, create, read, remove, rename
 
 PID = 4242
@@ -76,6 +76,22 @@ def test_the_names_of_a_certificate_forge_nothing() -> None:
     forged = f'x"\n{shown(1)}{newkeys(1)}{DENIED}'
     text = f'Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID "{forged}'
     assert read_key_exchange(shown(text=text), PID).host_key is None
+
+
+def test_a_recorded_key_is_asked_for_first() -> None:
+    """The algorithms of its type come first, all others stay; a type that ssh does not know changes nothing."""
+    algorithms = [
+        "ssh-ed25519-cert-v01@openssh.com",
+        "ssh-ed25519",
+        "rsa-sha2-512",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+    ]
+    assert preferring("ssh-rsa SHA256:abc", algorithms) == (
+        "rsa-sha2-512,ssh-rsa,ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,ecdsa-sha2-nistp256"
+    )
+    assert preferring("ssh-ed25519 SHA256:abc", algorithms) == ",".join(algorithms)
+    assert preferring("ssh-other SHA256:abc", algorithms) is None
 
 
 def test_the_words_of_others_are_kept_apart(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         HostName 203.0.113.10
         User me
         Port 2222
+        HostKeyAlgorithms rsa-sha2-512,ssh-ed25519
         ControlPath /run/c-%h-%p-%r
         ControlMaster auto
         ControlPersist 10m
@@ -192,6 +193,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         bind_address="127.0.0.2",
         bind_interface="lo",
         canonicalize_hostname="always",
+        host_key_algorithms=("rsa-sha2-512", "ssh-ed25519"),
     )
 
 

@@ -170,6 +170,7 @@ class Dialling:
                     environment,
                     established=established,
                     again=again,
+                    host_key=host.master.host_key if host.master is not None else None,
                 )
             )
         except WantsBrowserError as wants:

@@ -32,6 +32,7 @@ class Start:
     """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
 
     `established` is told the address from which its connection stands. `again` is filled in while it connects.
+    `host_key` is the one that the server is asked for first.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Start:
     environment: Mapping[str, str]
     established: Callable[[str], None]
     again: Again
+    host_key: str | None = None
 
 
 _OLD_SSH = "onfiguration option"  # it knows no ProxyUseFdpass
@@ -156,6 +158,7 @@ class Launching:
             ssh=self._places.ssh,
             config=self._config,
             connection=connection,
+            host_key=start.host_key,
         )
         return await launch(
             words,

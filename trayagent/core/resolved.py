@@ -61,6 +61,7 @@ class Resolved:
     bind_address: str | None = None
     bind_interface: str | None = None
     canonicalize_hostname: str = "no"
+    host_key_algorithms: tuple[str, ...] = ()
     tcp_keep_alive: bool = True
     plain_connect: bool = False
     hops: int = 0

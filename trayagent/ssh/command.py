@@ -6,7 +6,7 @@ import re
 
 from trayagent.core.resolved import Resolved
 from trayagent.core.timing import ATTEMPT_DEADLINE_S
-from trayagent.ssh.key_exchange import LOG_OPTIONS
+from trayagent.ssh.key_exchange import LOG_OPTIONS, preferring
 from trayagent.ssh.own_connection import words_of
 
 # Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
@@ -33,6 +33,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     log: str,
     at_terminal: bool = False,
     connection: str | None = None,
+    host_key: str | None = None,
 ) -> list[str]:
     """Return the words that start a master for the host on this control path.
 
@@ -41,9 +42,9 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     tells `ssh -O exit` from a death.
 
     `log` is the file that ssh itself, and nobody else, writes to: `key_exchange` reads the host key there.
-    `at_terminal`: a person logs in to this master. It asks them there, and goes to a session of its own (`-f`)
-    once it listens. `connection` is where it, or the ssh to its jump host, gets the connection that we make for
-    it, see `own_connection`.
+    `host_key` is the one that the server is asked for first. `at_terminal`: a person logs in to this master. It
+    asks them there, and goes to a session of its own (`-f`) once it listens. `connection` is where it, or the ssh
+    to its jump host, gets the connection that we make for it, see `own_connection`.
     """
     persist = resolved.control_persist
     options = {
@@ -57,6 +58,9 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         "LogLevel": "VERBOSE",
         **LOG_OPTIONS,
     }
+    algorithms = preferring(host_key, resolved.host_key_algorithms) if host_key is not None else None
+    if algorithms is not None:
+        options["HostKeyAlgorithms"] = algorithms
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
     # BatchMode makes Debian's ssh report 300 of its own; 0 is upstream's "unset".

@@ -11,6 +11,7 @@ algorithms, in the names of a certificate. All of these may have newlines.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
@@ -59,6 +60,23 @@ def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
             after = "\n".join(lines[number + 1 :])
             return KeyExchange() if _NOT_PROVEN.search(after) else KeyExchange(key, after)
     return KeyExchange()
+
+
+def preferring(host_key: str, algorithms: Sequence[str]) -> str | None:
+    """Return the value of HostKeyAlgorithms with which a server shows this key again, None where that is not known.
+
+    A server may have several keys, and ssh asks first for a type that known_hosts has: after a login that may be
+    one more (UpdateHostKeys).
+    """
+    kind = host_key.partition(" ")[0]
+    if not any(_key_type(one) == kind for one in algorithms):
+        return None
+    return ",".join(sorted(algorithms, key=lambda one: _key_type(one) != kind))
+
+
+def _key_type(algorithm: str) -> str:
+    plain = algorithm.partition("-cert-v")[0]
+    return "ssh-rsa" if plain.startswith("rsa-sha2-") else plain
 
 
 def _key(text: str) -> str | None:
