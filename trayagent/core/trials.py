@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.accounts import account_free_at
 from trayagent.core.actions import Remember, TryKeys
 from trayagent.core.attempts import count_failure
 from trayagent.core.events import KeysChanged, TrialEnded, TrialVerdict
@@ -137,9 +138,10 @@ def _allowed_at(turn: Turn, host: Host, way: Gate) -> float | None:
     """Return when a trial is within all limits; None when a running attempt must end first."""
     now, begun = turn.now, host.trial.begun
     free = server_free_at(host, turn.state, way, now)
-    if free is None:
+    account = account_free_at(host, turn.state.hosts, now)
+    if free is None or account is None:
         return None
-    at = max(free, refusable_at(host, now))
+    at = max(free, account, refusable_at(host, now))
     if len(begun) >= TRIALS_PER_HOUR:
         at = max(at, begun[-TRIALS_PER_HOUR] + HOUR_S)
     return at
