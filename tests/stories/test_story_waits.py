@@ -12,11 +12,13 @@ FLICKER = Touched(links=frozenset({"wlan0"}))
 def test_a_host_behind_a_jump_host_in_trouble_says_for_what_it_waits(story: Story) -> None:
     """One question settles most doubts; while a control of the jump host runs, those behind it wait for that."""
     jump = story.connected("jump", scene=HOME)
-    story.connected("web", direct=False, carrier=jump.pid)
+    web = story.connected("web", direct=False, carrier=jump.pid)
+    story.connected("db", direct=False, carrier=web.pid)
     story.after(60).network(HOME, FLICKER)
-    assert (story.shown("jump"), story.shown("web")) == ("checking", "checking")
+    assert [story.shown(name) for name in ("jump", "web", "db")] == ["checking"] * 3
     story.after(1)
-    assert (story.shown("web"), story.problem("web")) == ("waiting", "jump-host-failed")
+    for name in ("web", "db"):
+        assert (story.shown(name), story.problem(name)) == ("waiting", "jump-host-failed")
     story.answered("jump")
     assert story.shown("web") == "checking"
     story.answered("web")

@@ -65,8 +65,7 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
         evidence = f"carrier={carrier.name} carrier_suspect=yes"
-        # What one question settles is no wait to speak of; a control of the jump host may last.
-        lasts = carrier.attempt is not None or carrier.problem is not None
+        lasts = _lasts(carrier, state, now)
         wait = Wait("jump", evidence, jump=carrier.name) if lasts else None
         return Verdict(5, "wait", evidence, queued=lasts, wait=wait)
     control = host.attempt
@@ -101,6 +100,15 @@ def _carrier(master: Master, state: State, now: float) -> Host | None:
     if carrier is None or carrier.wish.connect == "never" or state.paused(carrier, now):
         return None
     return carrier
+
+
+def _lasts(carrier: Host | None, state: State, now: float) -> bool:
+    """Report whether a carrier, or what carries that, has a control to wait for; one question is soon answered."""
+    while carrier is not None and carrier.master is not None and carrier.suspect:
+        if carrier.attempt is not None or carrier.problem is not None:
+            return True
+        carrier = _carrier(carrier.master, state, now)
+    return False
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:
