@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.sim.net import HOME_ONLY, INTERNAL, PUBLIC
+from tests.sim.handshake import Leg
+from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
 from trayagent.core.events import Vpn
 from trayagent.core.hosts import Hop, Wish
 from trayagent.core.resolved import HostKeyChecking, Resolved
@@ -12,7 +13,11 @@ from trayagent.core.resolved import HostKeyChecking, Resolved
 
 @dataclass(frozen=True)
 class Role:
-    """One host: `wish` None is nobody's (a stranger, or an alias that is not listed)."""
+    """One host: `wish` None is nobody's (an unnamed master, or an alias that is not listed).
+
+    `peer` is the address of a server that can be reached without a jump host. `by_name`: ssh_config has a
+    name, which DNS resolves. `moves`: its connections are MPTCP.
+    """
 
     name: str
     peer: str
@@ -21,18 +26,21 @@ class Role:
     strict: HostKeyChecking = "ask"
     jump: str | None = None
     alias: bool = True
-    by_name: bool = False  # the configuration has a name, that DNS resolves
+    by_name: bool = False
+    user: str = "me"
+    moves: bool = False
 
     @property
     def hostname(self) -> str:
         """What ssh connects to."""
-        return f"{self.name}.example.net" if self.by_name else self.peer
+        return f"{self.machine}.example.net" if self.by_name else self.peer
 
     def resolved(self) -> Resolved:
         """Return the answer of `ssh -G`."""
         return Resolved(
             self.name,
             self.hostname,
+            self.user,
             control_path=f"/cm/{self.name}",
             proxy_jump=self.jump,
             strict_host_key_checking=self.strict,
@@ -40,7 +48,25 @@ class Role:
 
     def hop(self) -> Hop:
         """Return the first TCP hop."""
-        return Hop(self.hostname, 22)
+        first = first_hop(self)
+        return Hop(first.hostname, 22, first.user)
+
+    def leg(self) -> Leg:
+        """Return what ssh does once the hops before it are passed."""
+        return Leg(self.hostname, self.machine, self.user, self.strict, self.moves)
+
+
+def first_hop(role: Role) -> Role:
+    """Return the host, or the first of its jump hosts."""
+    while role.jump is not None:
+        role = CAST[role.jump]
+    return role
+
+
+def jumps(name: str) -> tuple[str, ...]:
+    """Return the jump hosts of a host, the nearest to it first."""
+    jump = CAST[name].jump
+    return () if jump is None else (jump, *jumps(jump))
 
 
 def _listed(**words: object) -> Wish:
@@ -48,6 +74,10 @@ def _listed(**words: object) -> Wish:
 
 
 VPNS = (Vpn("corp", "tun*"),)
+SEVERAL = ("web1", "web2", "web3", "web4")  # on one server, with one account
+FLEET = tuple(
+    f"rack{number}" for number in range(12)
+)  # behind one bastion that no master of its own is wanted for
 CAST = {
     role.name: role
     for role in (
@@ -58,9 +88,19 @@ CAST = {
         Role("corp", INTERNAL, "internal", _listed(vpn="corp"), strict="no"),
         Role("use", PUBLIC, "web", _listed(connect="on-use")),
         Role("touch", PUBLIC, "web", _listed(interactive=True)),
-        Role("behind", PUBLIC, "web", _listed(), jump="web", by_name=True),
+        Role("behind", "", "nook", _listed(), jump="web", by_name=True),
         Role("adhoc", PUBLIC, "web", None),
         Role("stranger", PUBLIC, "web", None, alias=False),
         Role("deploy", HOME_ONLY, "home", None, strict="no", alias=False),
+        Role("open", PUBLIC, "web", _listed(), strict="no", user="guest"),
+        Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
+        Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
+        *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
+        Role("bastion", OUTER, "outer", _listed(), by_name=True),
+        Role("inner", "", "inner", _listed(), jump="bastion", by_name=True),
+        Role("deep", "", "deep", _listed(), jump="inner", by_name=True),
+        Role("gate", OUTER, "outer", None, by_name=True, user="gate"),
+        Role("ship", "", "inner", _listed(), jump="gate", by_name=True, user="ship"),
+        *(Role(name, "", name, _listed(), jump="gate", by_name=True, user=name) for name in FLEET),
     )
 }

@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from tests.sim.handshake import Handshake
+from tests.sim.cast import first_hop
+from tests.sim.handshake import DEADLINE_S, Handshake, Outcome
 from tests.sim.tcp import Connection
 from trayagent.agent.refusals import STOPS
 from trayagent.core import actions as a
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _CODES: dict[FailureKind, Code] = {
     "auth": "auth-denied",
+    "too-many-keys": "too-many-auth-failures",
+    "booting": "refused",
     "timed-out": "timed-out",
     "unreachable": "unreachable",
     "host-key-changed": "host-key-changed",
@@ -38,7 +41,7 @@ class Hands:
     def cut(self) -> None:
         """The agent ends: so do the children that are not through."""
         for handshake in self._attempts.values():
-            handshake.cut = True
+            handshake.cut()
 
     def carry_out(self, action: a.Action) -> None:
         """Do it, or begin to."""
@@ -71,7 +74,7 @@ class Hands:
         if isinstance(action, a.Redial):
             self._attempts[action.attempt].redial()
         else:
-            self._attempts.pop(action.attempt).cut = True
+            self._attempts.pop(action.attempt).cut()
 
     def _look_at(self, action: a.LookAt) -> None:
         number = self._timers.get(action.name, 0) + 1
@@ -87,91 +90,91 @@ class Hands:
     def _probe(self, master: Master) -> None:
         living = self._world.living.get(master.pid)
         if living is not None:
-            living.connection.acked_at = -1.0
+            living.mark = living.connection.mark()
+            living.asked = True
             living.connection.send()
 
     def _observe(self, action: a.Observe) -> None:
         living = self._world.living.get(action.master.pid)
         if living is None:
             return
-        connection = living.connection
-        due = None if connection.due is None else max(connection.due - self._world.clock.now, 0.0)
-        acked = int(connection.acked_at >= 0)
-        self._world.post(e.Observed(0, action.name, action.master.pid, acked, due))
+        seen = living.connection.seen(living.mark)
+        flow = living.connection.flow
+        now = None
+        if seen.known and flow.local != action.master.local:
+            now = replace(action.master, local=flow.local, peer=flow.peer)
+        self._world.post(
+            e.Observed(
+                0, action.name, action.master.pid, seen.acked, seen.due_in_s, seen.ahead, seen.rtt_s,
+                now=now, adrift=not seen.known,
+            )
+        )  # fmt: skip
 
     def _dial(self, action: a.Dial | a.DialBare) -> None:
-        role, agent = self._world.roles[action.name], self._world.agent
+        world, role, agent = self._world, self._world.roles[action.name], self._world.agent
         bare = isinstance(action, a.DialBare)
-        through = None if bare else self._world.jump(role)
+        through, legs, peer = world.way_of(role)
+        if isinstance(action, a.DialBare):
+            first = first_hop(role)
+            through, legs = None, (first.leg(),)
+            peer = first.peer if action.peer == first.hostname else action.peer
         number = action.attempt
-        expects = getattr(self._world.machines, role.machine)
 
         def mine(event: e.Event) -> None:
-            if agent == self._world.agent:
-                self._world.post(event)
+            if agent == world.agent:
+                world.post(event)
 
-        def established(local: str) -> None:
-            self._world.rules.established(number)
-            mine(e.AttemptEstablished(0, action.name, number, local))
-
-        def ready(connection: Connection) -> None:
+        def done(outcome: Outcome, connection: Connection | None) -> None:
             self._attempts.pop(number, None)
-            if agent != self._world.agent:
+            if agent != world.agent:
                 return
-            self._world.rules.positive(action.name, number)
-            born = (
-                None
-                if bare
-                else self._world.born(role, connection, ours=True, path=f"/cm/{role.name}.{number}.new")
-            )
-            master = born.master if born is not None else None
-            own = connection.machine is expects
-            mine(
-                e.AttemptReady(0, action.name, number, master, host_key=connection.machine.name, trusted=own)
-            )
+            world.rules.outcome(action.name, number, outcome)
+            key = shown_key(outcome.key)
+            if outcome.kind is not None:
+                mine(e.AttemptFailed(0, action.name, number, failure_of(outcome), 1.1, key))
+                return
+            born = None
+            if connection is not None:
+                path = f"/cm/{role.name}.{number}.new"
+                born = world.born(role, connection, ours=True, path=path, key=outcome.key).master
+            trusted = outcome.key == legs[-1].machine
+            mine(e.AttemptReady(0, action.name, number, born, host_key=key, trusted=trusted))
+            host = world.state.hosts.get(action.name)
+            if host is not None and key is not None and host.host_key == key:
+                world.rules.logged_in.add(action.name)
 
-        def failed(kind: FailureKind, positive: bool) -> None:
-            self._attempts.pop(number, None)
-            if positive:
-                self._world.rules.positive(action.name, number)
-            self._world.rules.failed(action.name, number, kind)
-            failure = Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive)
-            key = expects.name if positive else None
-            mine(e.AttemptFailed(0, action.name, number, failure, 1.1, key))
-
-        named = isinstance(action, a.DialBare) and action.peer != role.hostname
-        peer = action.peer if isinstance(action, a.DialBare) and named else role.peer
         self._attempts[number] = Handshake(
-            self._world.clock, self._world.net, self._world.machines, peer,
-            bare=bare, through=through,
-            established=established,
-            ready=ready, failed=failed, expects=expects,
+            world.clock, world.net, world.machines, peer, legs, bare=bare, through=through,
+            established=lambda local: mine(e.AttemptEstablished(0, action.name, number, local)),
+            done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),
         )  # fmt: skip
+        world.clock.after(DEADLINE_S * len(legs), self._attempts[number].expire)
 
     def _try_keys(self, action: a.TryKeys) -> None:
         world, role = self._world, self._world.roles[action.name]
 
-        def ends(verdict: e.TrialVerdict, failure: Failure | None = None) -> None:
+        def ends(verdict: e.TrialVerdict, outcome: Outcome, failure: Failure | None = None) -> None:
+            key = shown_key(outcome.key)
+            world.post(e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1, key))
+
+        def done(outcome: Outcome, connection: Connection | None) -> None:
             self._attempts.pop(action.attempt)
-            world.post(
-                e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1, role.machine)
-            )
+            world.rules.outcome(action.name, action.attempt, outcome)
+            if connection is not None:
+                connection.closed = True
+                ends("passed", outcome)
+                return
+            failure = failure_of(outcome)
+            refused = failure.kind == "auth" and failure.positive
+            ends("refused" if refused else "unknown", outcome, failure)
 
-        def failed(kind: FailureKind, positive: bool) -> None:
-            world.rules.failed(action.name, action.attempt, kind)
-            failure = Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive)
-            ends("refused" if kind == "auth" and positive else "unknown", failure)
-
-        def ready(connection: Connection) -> None:
-            connection.closed = True
-            world.rules.over(action.attempt)
-            ends("passed")
-
+        through, legs, peer = world.way_of(role)
         self._attempts[action.attempt] = Handshake(
-            world.clock, world.net, world.machines, role.peer,
-            bare=False, through=world.jump(role), established=lambda _local: None,
-            ready=ready, failed=failed, expects=getattr(world.machines, role.machine),
+            world.clock, world.net, world.machines, peer, legs, bare=False, through=through,
+            established=lambda _local: None, done=done,
+            unfinished=lambda leg: world.rules.unfinished(action.attempt, leg),
         )  # fmt: skip
+        world.clock.after(DEADLINE_S * len(legs), self._attempts[action.attempt].expire)
 
     def _take_over(self, action: a.TakeOver) -> None:
         new = self._world.living.get(action.master.pid)
@@ -202,5 +205,18 @@ class Hands:
         self._world.kept[name] = e.Remembered(
             now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.refused), refusal=stop, killing=host.killing,
+            host_key=host.host_key,
             vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip
+
+
+def failure_of(outcome: Outcome) -> Failure:
+    """Return what ssh's words mean; those of a peer count only where a host key was proven before."""
+    kind = outcome.kind or "unknown"
+    positive = outcome.key != ""
+    return Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive, by_jump=not outcome.last)
+
+
+def shown_key(machine: str) -> str | None:
+    """Return what ssh itself logged of a proven host key, None where none was."""
+    return f"ssh-ed25519 SHA256:{machine}" if machine else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cast import CAST
+from tests.sim.cast import CAST, FLEET, SEVERAL, jumps
 from tests.sim.net import SPOTS
 from trayagent.core.network import Touched
 
@@ -23,6 +23,10 @@ FLICKERS = {
     "route": Touched(routes=frozenset({"wlan0", "eth0"})),
     "lost": Touched(lost=True),
 }
+
+SERVERS = ("web", "home", "internal", "outer", "inner", "deep")
+LIES = ("denied", "too many", "going down", "closes", "silent", "key", "key in")
+HOSTS = ("*",)  # stands for those of the history
 
 # What happens, and to which of these it may happen.
 WORDS: dict[str, tuple[str, ...]] = {
@@ -42,47 +46,68 @@ WORDS: dict[str, tuple[str, ...]] = {
     "vpn new address": ("split", "everything"),
     "hole": ("home", "cafe", "office"),
     "hole over": ("",),
+    "liar": tuple(f"{segment} {lie}" for segment in ("home", "cafe", "office") for lie in LIES),
+    "liar gone": ("",),
+    "stingy": SERVERS,
+    "upload": HOSTS,
+    "stuck": HOSTS,
     "sleep": ("", *SPOTS),
-    "reboot": ("web", "home", "internal"),
-    "nologin": ("web", "home", "internal"),
-    "credentials expired": ("web", "home", "internal"),
+    "reboot": SERVERS,
+    "nologin": SERVERS,
+    "credentials expired": SERVERS,
     "credentials renewed": ("",),
     "files touched": ("",),
     "keys changed": ("",),
-    "dropping": ("web", "home"),
+    "dropping": SERVERS,
     "dropping over": ("",),
-    "busy": ("web", "home"),
-    "connect": tuple(CAST),
-    "exit": tuple(CAST),
-    "-O exit": tuple(CAST),
-    "disconnect": tuple(CAST),
-    "reconnect": tuple(CAST),
-    "pause": ("", *CAST),
-    "resume": ("", *CAST),
+    "busy": tuple(f"{server} {late_s}" for server in SERVERS for late_s in (0.3, 1.5)),
+    "connect": HOSTS,
+    "exit": HOSTS,
+    "-O exit": HOSTS,
+    "disconnect": HOSTS,
+    "reconnect": HOSTS,
+    "pause": ("", *HOSTS),
+    "resume": ("", *HOSTS),
     "look": ("",),
     "agent restarts": ("",),
 }
 
 
+# What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
+HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
+
+
 def history(seed: int) -> History:
     """Return the history of a seed: even ones are short, odd ones long; half of them use a few words only."""
     random = Random(seed)  # noqa: S311  # nothing secret: the same seed must give the same history
-    names = random.sample(sorted(CAST), random.randint(1, 4))
+    names = _names(random)
     words = sorted(WORDS)
-    if random.random() < 0.5:
-        words = random.sample(words, random.randint(3, 10))
+    match random.randint(0, 9):
+        case 0:
+            words = sorted(HARMLESS)
+        case 1 | 2 | 3 | 4:
+            words = random.sample(words, random.randint(3, 10))
     count = random.randint(0, LONG if seed % 2 else SHORT)
-    steps = tuple(_step(random, words) for _ in range(count))
-    return tuple(dict.fromkeys([*names, *_jumps(names)])), random.choice(RTTS_S), steps
+    steps = tuple(_step(random, words, names) for _ in range(count))
+    return names, random.choice(RTTS_S), steps
 
 
-def _step(random: Random, words: list[str]) -> Step:
+def _names(random: Random) -> tuple[str, ...]:
+    """Return some hosts, with their jump hosts; now and then several of one server, or many behind one bastion."""
+    singles = sorted(set(CAST) - set(FLEET))
+    names = random.sample(singles, random.randint(1, 4))
+    match random.randint(0, 9):
+        case 0 | 1:
+            names = [*SEVERAL[: random.randint(2, 4)], *names[:1]]
+        case 2:
+            names = [*FLEET[: random.choice((3, 12))], *names[:1]]
+    return tuple(dict.fromkeys(other for name in names for other in (*jumps(name), name)))
+
+
+def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
     word = random.choice(words)
-    return random.choice(PAUSES_S), word, random.choice(WORDS[word])
-
-
-def _jumps(names: list[str]) -> list[str]:
-    return [jump for name in names if (jump := CAST[name].jump) is not None]
+    which = random.choice(WORDS[word])
+    return random.choice(PAUSES_S), word, random.choice(names) if which == "*" else which
 
 
 def shortest(history: History, breaks: Callable[[History], bool]) -> History:

@@ -7,4 +7,74 @@ from tests.sim.histories import History
 KNOWN: dict[str, History] = {
     # The address stayed on a radio that changed networks, while the packets left through the cable.
     "the radio behind the cable": (("stranger",), 0.3, ((0.0, "plug", "cable"), (0.0, "flapping", "twin"))),
+    # A gateway at home sends a disconnect in the server's name; the old connection has lost one question only.
+    "a forged disconnect": (
+        ("web",),
+        0.04,
+        ((0.0, "liar", "home denied"), (0.0, "swallowed", "3.2"), (20.0, "look", "")),
+    ),
+    # Nobody checks host keys, and whoever answers lets us in.
+    "a trap without host key checking": (
+        ("open",),
+        0.04,
+        ((0.0, "liar", "home key in"), (0.0, "swallowed", "3.2"), (20.0, "look", "")),
+    ),
+    # The kernel moved the connection (MPTCP); its address of before is gone.
+    "a connection that follows": (("roams",), 0.04, ((4.0, "plug", "cafe"), (4.0, "look", ""))),
+    # The probe waits behind the session's own data, and only the jump host acknowledges.
+    "an upload behind a jump host": (
+        ("gate", "ship"),
+        0.04,
+        ((0.0, "upload", "ship"), (0.0, "blink", "home"), (20.0, "look", "")),
+    ),
+    "status during an upload": (
+        ("gate", "rack0", "rack1"),
+        0.004,
+        ((90.0, "upload", "rack1"), (0.0, "look", "")),
+    ),
+    # A banner is no proof against silence.
+    "an unnamed master at the office": (
+        ("open", "stranger"),
+        0.004,
+        ((0.0, "plug", "office"), (0.6, "flicker", "address")),
+    ),
+    "twelve hosts, one refused key": (
+        ("gate", *(f"rack{number}" for number in range(12))),
+        0.3,
+        ((0.0, "nologin", "outer"), (700.0, "look", "")),
+    ),
+    "trials of a refused key": (
+        ("web2", "web3", "web4"),
+        0.3,
+        ((0.0, "credentials renewed", ""), (0.0, "credentials expired", "web")),
+    ),
+    "four hosts, two moves": (
+        ("web1", "web2", "web3", "web4"),
+        0.04,
+        ((0.0, "plug", "cafe"), (0.7, "plug", "home"), (90.0, "look", "")),
+    ),
+    "a jump host reboots": (
+        ("bastion", "inner", "deep"),
+        0.04,
+        ((0.0, "reboot", "outer"), (700.0, "look", "")),
+    ),
+    # What it is shown as: `checking` for minutes, with no word of what it waits for.
+    "behind a jump host in a hole": (
+        ("bastion", "inner"),
+        0.04,
+        ((0.0, "swallowed", "0.3"), (0.0, "hole", "home"), (90.0, "look", "")),
+    ),
+    "an unnamed master at the cafe": (("deploy",), 0.3, ((0.0, "blink", "cafe"), (700.0, "look", ""))),
+    # A remembered name made a usual host of it, which waited for ever.
+    "an unnamed master found again": (
+        ("stranger",),
+        0.3,
+        ((0.0, "agent restarts", ""), (0.3, "plug", "twin_nat")),
+    ),
+    # Rounding: the time had come, and had not.
+    "a tunnel that changes its address thrice": (
+        ("db",),
+        0.004,
+        tuple((pause, "vpn new address", "split") for pause in (1.5, 20.0, 0.17)),
+    ),
 }

@@ -80,8 +80,8 @@ class Logins:
     def unfinished(self, number: int, leg: Leg) -> None:
         """A server is left in the middle of a handshake."""
         tried = self.tried.get(number)
-        if tried is None or tried.by_user:
-            return
+        if tried is None or tried.by_user or leg.server != tried.server:
+            return  # a jump host stands between the agent and the others: its own count covers them
         now, place = self.world.clock.now, (leg.server, tried.network)
         recent = self.cut[place] = [t for t in self.cut[place] if now - t < 30] + [now]
         what = f"{len(recent)} unfinished handshakes on {leg.server}: {recent}"

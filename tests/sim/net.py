@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
 from trayagent.core.network import Lookup, Route, Snapshot, Touched
 
-PUBLIC, INTERNAL, HOME_ONLY = "203.0.113.10", "10.99.0.10", "192.168.10.50"
+PUBLIC, OUTER = "203.0.113.10", "203.0.113.20"
+INTERNAL, HOME_ONLY = "10.99.0.10", "192.168.10.50"
 TUN = "tun0"
 
 
@@ -64,13 +65,18 @@ class Flow:
 
 @dataclass
 class Net:
-    """What is plugged in now; `holes` are segments that swallow everything without any event."""
+    """What is plugged in now.
+
+    `holes` are segments that swallow everything without any event, `liars` those whose gateway answers new
+    connections in every server's name, and how.
+    """
 
     spots: dict[str, Spot] = field(default_factory=dict)
     dark: set[str] = field(
         default_factory=set
     )  # interfaces without carrier, addresses and routes still there
     holes: set[str] = field(default_factory=set)
+    liars: dict[str, str] = field(default_factory=dict)
     tunnel_number: int | None = None
     tunnel_segment: str = ""
     tunnel_everything: bool = False
@@ -187,7 +193,7 @@ class Net:
             return "absent"
         if route is None:
             return "no route"
-        under = (self.tunnel_number, self._segment_of(self._default())) if route.interface == TUN else None
+        under = self._segment_of(self._default()) if route.interface == TUN else None
         return (
             route.interface,
             self._up(route.interface),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.sim.cast import CAST
-from tests.sim.histories import FLICKERS, History
+from tests.sim.histories import FLICKERS, HARMLESS, History, Step
 from tests.sim.net import SPOTS, Net
-from tests.sim.tcp import Machine
+from tests.sim.sshd import MAX_STARTUPS
 from tests.sim.world import World
 from trayagent.core import events as e
 from trayagent.core.network import Touched
 
+SOON_S = 60.0
+MOVES = {"plug", "unplug", "sleep"}
+FEW = 4
 QUIET_S = 1000.0  # longer than every back-off: 10 minutes for a server that closes connections
 
 
@@ -22,20 +25,38 @@ def play(history: History) -> World:
     world.plug("home")
     world.clock.run_until(world.clock.now + 5)
     for name in names:
-        if CAST[name].wish is None or CAST[name].strict == "no":
+        if (CAST[name].wish is None or CAST[name].strict == "no") and name != "gate":
             world.connect_by_hand(name)
     world.clock.run_until(world.clock.now + 5)
     for pause, word, which in steps:
         world.clock.run_until(world.clock.now + pause)
         world.log.append((world.clock.now, f"{word} {which}"))
         happen(world, word, which)
+    if harmless(steps):
+        home_again(world)
     heal(world)
     return world
 
 
+def harmless(steps: tuple[Step, ...]) -> bool:
+    """Report whether all that happened was done by other networks, and few of them."""
+    words = {word for _, word, _ in steps}
+    lied_at_home = any(word == "liar" and which.startswith("home") for _, word, which in steps)
+    return words <= HARMLESS and not lied_at_home and sum(word in MOVES for _, word, _ in steps) <= FEW
+
+
+def home_again(world: World) -> None:
+    """Go home: whatever other networks did, everything is connected soon."""
+    world.unplug("eth0")
+    world.plug("home")
+    world.change_network(lambda net: net.tunnel_up(everything=False))
+    world.clock.run_until(world.clock.now + SOON_S)
+    world.rules.connected()
+
+
 def happen(world: World, word: str, which: str) -> None:
     """Carry one word out."""
-    for group in (_network, _hole, _server, _user):
+    for group in (_network, _hole, _server, _keys, _session, _user):
         if group(world, word, which):
             return
     raise KeyError(word)
@@ -77,9 +98,11 @@ def _flap(world: World, word: str, which: str) -> None:
     if word == "swallowed":  # a question lost in a hole: its retransmission is due some time after
         holes = {spot.segment for spot in world.net.spots.values()}
         world.net.holes |= holes
+        world.look()
         world.change_network(lambda _net: None, FLICKERS["lost"])
         world.clock.run_until(world.clock.now + float(which))
         world.net.holes -= holes
+        world.look()
         return
     for _ in range(6):
         for name in (which, "home"):
@@ -126,55 +149,73 @@ def _hole(world: World, word: str, which: str) -> bool:
             world.net.holes.add(which)
         case "hole over":
             world.net.holes.clear()
+        case "liar":
+            segment, _, lie = which.partition(" ")
+            world.net.liars[segment] = lie
+        case "liar gone":
+            world.net.liars.clear()
         case _:
             return False
+    world.look()
     return True
 
 
-_OF_SERVERS = {
-    "reboot",
-    "nologin",
-    "credentials expired",
-    "credentials renewed",
-    "files touched",
-    "keys changed",
-    "dropping",
-    "dropping over",
-    "busy",
-}
-
-
 def _server(world: World, word: str, which: str) -> bool:
-    if word not in _OF_SERVERS:
-        return False
-    machine: Machine = getattr(world.machines, which or "web")
+    name, _, amount = which.partition(" ")
+    machine = world.machines.named(name or "web")
     match word:
         case "reboot" | "nologin":
             world.reboot(which, 90.0 if word == "nologin" else 0.0)
-        case "credentials expired":
-            machine.accepts_login = False
+        case "dropping over":
+            for server in world.machines.servers():
+                server.dropping = False
+        case "busy":
+            machine.late_s = 0.0 if machine.late_s else float(amount)
+        case _:
+            if word not in _OF_SERVERS:
+                return False
+            setattr(machine, *_OF_SERVERS[word])
+    return True
+
+
+_OF_SERVERS: dict[str, tuple[str, object]] = {
+    "credentials expired": ("accepts_login", False),
+    "dropping": ("dropping", True),
+    "stingy": ("max_startups", 3),
+}
+
+
+def _keys(world: World, word: str, _which: str) -> bool:
+    match word:
         case "credentials renewed":
             renew(world)
         case "files touched":
             world.post(e.CredentialsChanged(0))
         case "keys changed":
             change_keys(world)
-        case "dropping":
-            machine.dropping = True
-        case "dropping over":
-            world.machines.web.dropping = world.machines.home.dropping = False
-        case "busy":
-            machine.busy = not machine.busy
+        case _:
+            return False
+    return True
+
+
+def _session(world: World, word: str, which: str) -> bool:
+    match word:
+        case "upload":
+            world.upload(which)
+        case "stuck":
+            world.hang(which)
+        case "exit" | "-O exit" if which in world.roles:
+            world.leave(which, by_request=word == "-O exit")
+        case "connect" if which in world.roles:
+            world.connect_by_hand(which)
+        case _:
+            return word in {"exit", "-O exit", "connect"}
     return True
 
 
 def _user(world: World, word: str, which: str) -> bool:
     known = which in world.roles
     match word:
-        case "connect" if known:
-            world.connect_by_hand(which)
-        case "exit" | "-O exit" if known:
-            world.leave(which, by_request=word == "-O exit")
         case "disconnect" if known:
             world.command(e.UserDisconnect(0, (which,)))
         case "reconnect" if known and world.roles[which].alias:
@@ -192,7 +233,7 @@ def _user(world: World, word: str, which: str) -> bool:
 
 def renew(world: World) -> None:
     """Let every login work again, and the files say so."""
-    for machine in (world.machines.web, world.machines.home, world.machines.internal):
+    for machine in world.machines.servers():
         machine.accepts_login = True
     change_keys(world)
 
@@ -206,8 +247,10 @@ def change_keys(world: World) -> None:
 def heal(world: World) -> None:
     """Make the world well: at home, the VPN up, servers up, logins valid; then let some time pass, quietly."""
     world.net.holes.clear()
-    for machine in (world.machines.web, world.machines.home, world.machines.internal):
-        machine.dropping = machine.busy = False
+    world.net.liars.clear()
+    for machine in world.machines.servers():
+        machine.dropping, machine.late_s = False, 0.0
+        machine.max_startups = MAX_STARTUPS
     world.unplug("eth0")
     world.plug("home")
     world.change_network(lambda net: net.tunnel_up(everything=False))

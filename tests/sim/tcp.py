@@ -2,133 +2,286 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
+from tests.sim.sshd import Machine
 
-BUSY_S = 1.5
 RTO_MIN_S = 0.200
 RTO_MAX_S = 120.0
+GIVES_UP_S = 924.0  # tcp_retries2 = 15: the kernel ends a connection that was never acknowledged for so long
+JOINS_RTTS = 2
+MOVES_MAX = 2  # MPTCP: the server refuses the third join, since RM_ADDR for the dead path was lost
 
 
-class Clock:
-    """Virtual time, and what is to happen in it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-
-    def at(self, when: float, do: Callable[[], None]) -> None:
-        """Do it then, or now where that is past."""
-        self._count += 1
-        heapq.heappush(self._heap, (max(when, self.now), self._count, do))
-
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do it a while later."""
-        self.at(self.now + seconds, do)
-
-    def run_until(self, when: float) -> None:
-        """Let everything happen that is due until then."""
-        while self._heap and self._heap[0][0] <= when:
-            self.now, _, do = heapq.heappop(self._heap)
-            do()
-        self.now = max(self.now, when)
+IN_FLIGHT_S = 0.8  # of the data that waits, what is sent already and has filled the line's own queue
+BYTES_PER_S = 100_000
 
 
-@dataclass
-class Machine:
-    """A server: `boot` counts its lives; connections of an earlier life are answered by RST."""
+@dataclass(frozen=True)
+class Mark:
+    """Where a connection is at a moment, in bytes: what is acknowledged, what is sent, what waits as well.
 
-    name: str
-    up: bool = True
-    boot: int = 0
-    nologin_until: float = -1.0
-    dropping: bool = False
-    accepts_login: bool = True
-    busy: bool = False  # acknowledges at once, answers and logs in late
+    `again` counts what was sent once more.
+    """
+
+    acked: float
+    sent: float
+    queued: float
+    again: int
 
 
-@dataclass
+@dataclass(frozen=True)
+class Seen:
+    """What the kernel shows of a connection; not `known`: it is between two addresses, or lost.
+
+    `acked` counts from a mark on, and only what was sent later; `ahead` is what waited then and still does.
+    """
+
+    known: bool = True
+    acked: int = 0
+    ahead: int = 0
+    due_in_s: float | None = None
+    rtt_s: float | None = None
+
+
 class Connection:
-    """One end of a TCP connection, with what is unacknowledged on it."""
+    """An ssh connection over TCP to the first of its machines, with what is unacknowledged on it.
 
-    clock: Clock
-    net: Net
-    flow: Flow
-    machine: Machine
-    on_answer: Callable[[], None] = lambda: None
-    on_reset: Callable[[], None] = lambda: None
-    boot: int = 0
-    closed: bool = False
-    due: float | None = None  # the next retransmission
-    acked_at: float = -1.0
-    changed_at: float = -1.0  # its true path, last
-    signature: object = None
-    _rto: float = RTO_MIN_S
-    _serial: int = field(default=0)
+    `machines` are the jump hosts in order, and the server. `under` is the connection of the master that
+    carries it; without one it has a TCP connection of its own. `moves`: MPTCP, which goes on from another
+    address. `queue_s` is how long a byte waits behind the session's own data while there is some.
+    """
 
-    def __post_init__(self) -> None:
-        self.boot = self.machine.boot
-        self.signature = self.net.signature(self.flow)
-        self.changed_at = self.clock.now
+    def __init__(  # what it is made with
+        self,
+        clock: Clock,
+        net: Net,
+        flow: Flow,
+        machines: tuple[Machine, ...],
+        *,
+        under: Connection | None = None,
+        moves: bool = False,
+    ) -> None:
+        self.clock, self.net, self.machines, self.under = clock, net, machines, under
+        self.on_answer: Callable[[], None] = lambda: None
+        self.on_reset: Callable[[], None] = lambda: None
+        self.closed = False
+        self.stuck = False  # the server's session hangs: bytes are acknowledged, nothing is answered
+        self.due: float | None = None  # the next retransmission
+        self.queue_s = 0.0
+        self.changed_at = clock.now  # its true path, last
+        self._flow = flow
+        self._boots = tuple(machine.boot for machine in machines)
+        self._signature = net.signature(flow)
+        self._moves = moves
+        self._moves_left = MOVES_MAX if moves else 0
+        self._rto = RTO_MIN_S
+        self._serial = 0
+        self._unacked_since = 0.0
+        self._asked = False  # a byte is on its way whose answer is waited for
+        self._busy_until = -1.0
+        self._flows_since: float | None = None
+        self._acked = 0.0
+        self._again = 0
 
-    def look(self) -> None:
-        """Note whether the true path is another one since the last look."""
-        now = self.net.signature(self.flow)
-        if now != self.signature:
-            self.signature, self.changed_at = now, self.clock.now
+    # What is true of it.
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of its TCP connection."""
+        return self.under.flow if self.under is not None else self._flow
+
+    @property
+    def machine(self) -> Machine:
+        """The server at its end."""
+        return self.machines[-1]
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether a byte that is sent now is acknowledged by the first hop."""
+        return not self._over and self._same(0) and self.net.carries(self.flow)
 
     @property
     def carries(self) -> bool:
         """Whether a byte that is sent now comes back."""
-        same = self.machine.up and self.machine.boot == self.boot
-        return not self.closed and same and self.net.carries(self.flow)
+        return self.acknowledges and not self.stuck and all(map(self._same, range(len(self.machines))))
 
     def speaks_within(self, seconds: float) -> bool:
         """Report whether it would deliver a byte within that time, the world staying as it is."""
-        same = self.machine.up and self.machine.boot == self.boot and not self.closed
+        alive = not self._over and not self.stuck and all(map(self._same, range(len(self.machines))))
         soon = self.due is None or self.due < self.clock.now + seconds
-        return same and soon and self.net.carries(self.flow, soon=True)
+        stays = soon and self.net.carries(self.flow, soon=True)
+        return alive and (stays or self._next_flow() is not None)
+
+    def mark(self) -> Mark:
+        """Return where it is now."""
+        acked, flows = self._acked_now(), self._flows_since is not None
+        sent = min(IN_FLIGHT_S, self.queue_s) * BYTES_PER_S if flows else float(self.due is not None)
+        queued = self.queue_s * BYTES_PER_S if flows else sent
+        return Mark(acked, acked + sent, acked + queued, self._again)
+
+    def seen(self, mark: Mark | None) -> Seen:
+        """Return what the kernel shows, since that mark."""
+        if self._moves and not self.net.has(self._flow.local):
+            return Seen(known=False)
+        acked = self._acked_now()
+        rtt_s, due = self.net.rtt_s, self.due
+        if self._flows_since is not None:  # something is on its way at any moment
+            rtt_s += min(IN_FLIGHT_S, self.queue_s)
+            due = self.clock.now + max(RTO_MIN_S, 1.5 * rtt_s)
+        due_in_s = None if due is None else max(due - self.clock.now, 0.0)
+        if mark is None:
+            return Seen(due_in_s=due_in_s, rtt_s=rtt_s)
+        later = acked > mark.sent or self._again > mark.again
+        since = int(acked - mark.acked) if later else 0
+        return Seen(True, since, int(max(mark.queued - acked, 0)), due_in_s, rtt_s)
+
+    def _acked_now(self) -> float:
+        flowing = self.clock.now - self._flows_since if self._flows_since is not None else 0.0
+        return self._acked + flowing * BYTES_PER_S
+
+    @property
+    def _over(self) -> bool:
+        return self.closed or (self.under is not None and self.under.closed)
+
+    def _same(self, hop: int) -> bool:
+        machine = self.machines[hop]
+        return machine.up and machine.boot == self._boots[hop]
+
+    def _reborn(self, hop: int) -> bool:
+        machine = self.machines[hop]
+        return machine.up and machine.boot != self._boots[hop]
+
+    # What happens to it.
+
+    def look(self) -> None:
+        """Note what is another way since the last look: the path, a machine."""
+        now = self.net.signature(self.flow)
+        if now != self._signature:
+            self._signature, self.changed_at = now, self.clock.now
+        if self._over:
+            return
+        if self._flows_since is not None and not self.acknowledges:
+            self._stop()
+            self._arm()
+        if self.acknowledges and any(map(self._reborn, range(1, len(self.machines)))):
+            self.clock.after(self.net.rtt_s, self._reset)  # the jump host is told, and ends the channel
+        way = self._next_flow()
+        if way is not None:
+            self.clock.after(JOINS_RTTS * self.net.rtt_s, lambda: self._join(way))
 
     def send(self) -> None:
-        """Send a byte; behind what waits for its retransmission, if something does."""
-        if self.due is None:
+        """Send a byte that is to be answered; behind what waits for its retransmission, if something does."""
+        self._asked = True
+        if self._flows_since is not None:
+            self._answer_after(self.queue_s + self.net.rtt_s)
+        elif self.due is None:
             self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
+            self._unacked_since = self.clock.now
             self._transmit()
 
+    def fill(self, seconds: float, queue_s: float) -> None:
+        """Let the session send as much as the line takes for a while."""
+        self._busy_until, self.queue_s = self.clock.now + seconds, queue_s
+        if self.due is None:
+            self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
+            self._unacked_since = self.clock.now
+            self._transmit()
+
+    # TCP.
+
     def _transmit(self) -> None:
-        if self.closed:
+        if self._over:
             return
+        self._arm()
+        reborn = self._reborn(0) and self.net.carries(self.flow)
+        if self.acknowledges:
+            self.clock.after(self.net.rtt_s, self._acknowledged)
+        elif reborn or self.net.resets(self.flow):
+            self.clock.after(self.net.rtt_s, self._reset)
+
+    def _arm(self) -> None:
         self._serial += 1
         serial = self._serial
         self.due = self.clock.now + self._rto
         self._rto = min(self._rto * 2, RTO_MAX_S)
         self.clock.at(self.due, lambda: self._retransmit(serial))
-        reborn = self.machine.up and self.machine.boot != self.boot and self.net.carries(self.flow)
-        if self.carries:
-            self.clock.after(self.net.rtt_s, self._acknowledged)
-        elif reborn or self.net.resets(self.flow):
-            self.clock.after(self.net.rtt_s, self._reset)
 
     def _retransmit(self, serial: int) -> None:
-        if self._serial == serial and self.due is not None:
+        if self._serial != serial or self.due is None:
+            return
+        if self.clock.now - self._unacked_since > GIVES_UP_S:
+            self._reset()
+        else:
+            self._again += 1
             self._transmit()
 
     def _acknowledged(self) -> None:
-        if not self.carries:
+        if not self.acknowledges or self.due is None:
             return
         self.due = None
-        self.acked_at = self.clock.now
-        self.clock.after(BUSY_S if self.machine.busy else 0.0, self._answered)
+        self._acked += 1
+        if self._busy_until > self.clock.now:
+            self._flows_since = self.clock.now
+            serial = self._serial
+            self.clock.at(self._busy_until, lambda: self._stop() if serial == self._serial else None)
+            if self._asked:
+                self._answer_after(self.queue_s + self.net.rtt_s)
+        elif self._asked:
+            self._answered()
+
+    def _stop(self) -> None:
+        """End the flow of the session's own data: it is all sent, or the way is lost."""
+        if self._flows_since is None:
+            return
+        self._acked = self._acked_now()
+        self._flows_since = None
+        self._unacked_since = self.clock.now
+        self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
+
+    def _answer_after(self, seconds: float) -> None:
+        serial = self._serial
+        self.clock.after(seconds, lambda: self._answered() if serial == self._serial else None)
 
     def _answered(self) -> None:
-        if self.carries:
-            self.on_answer()
+        self.clock.after(self.machine.late_s, lambda: self._deliver(RTO_MIN_S))
+
+    def _deliver(self, pause_s: float) -> None:
+        """Let the server's answer arrive; it retransmits as well, with a back-off that nobody here can see."""
+        if not self._asked or self._over or self.stuck or not all(map(self._same, range(len(self.machines)))):
+            return
+        if not self.net.carries(self.flow):
+            self.clock.after(pause_s, lambda: self._deliver(min(pause_s * 2, RTO_MAX_S)))
+            return
+        self._asked = False
+        self.on_answer()
 
     def _reset(self) -> None:
-        if not self.closed:
+        if not self._over:
             self.closed = True
             self.on_reset()
+
+    # MPTCP.
+
+    def _next_flow(self) -> Flow | None:
+        """Return the flow that the connection may go on with, now that its own carries nothing."""
+        if self._moves_left <= 0 or self._over or self.under is not None or self.net.carries(self._flow):
+            return None
+        if self.net.has(self._flow.local) or not self._same(0):
+            return None
+        way = self.net.way(self._flow.peer)
+        lied_to = way is not None and way.segment in self.net.liars
+        return way if way is not None and not lied_to and self.net.carries(way) else None
+
+    def _join(self, way: Flow) -> None:
+        if self._next_flow() != way:
+            return
+        self._moves_left -= 1
+        self._flow = replace(way)
+        self._signature, self.changed_at = self.net.signature(way), self.clock.now
+        if self.due is not None:
+            self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
+            self._transmit()

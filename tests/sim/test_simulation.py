@@ -14,7 +14,7 @@ from tests.sim.known import KNOWN
 from tests.sim.playing import play
 
 _AT_A_TIME = 50
-_BRIEF = "700"
+_BRIEF = "500"
 
 
 def _asked() -> list[range]:

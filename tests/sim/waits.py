@@ -52,7 +52,8 @@ class Waits:
             since = now
         if shown in {"checking", "connecting"}:
             legs = len(world.way_of(world.roles[name])[1])
-            longest = self._alone_s(name) if number is None else DEADLINE_S * legs + BESIDE_S
+            under_way = host.attempt is not None and host.attempt.positive_at is None
+            longest = DEADLINE_S * legs + BESIDE_S if under_way else self._alone_s(name)
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
         if shown == "waiting":
             late = delay(host, world.state, now)
@@ -64,4 +65,6 @@ class Waits:
     def _alone_s(self, name: str) -> float:
         """Return how long a host may be busy without an attempt: longer where the next hop acknowledges."""
         living = self.world.listening(name)
-        return ACKED_S if living is not None and living.connection.acknowledges else ALONE_S
+        host = self.world.state.hosts[name]
+        acked = host.probe is not None and host.probe.acked > 0
+        return ACKED_S if acked or (living is not None and living.connection.acknowledges) else ALONE_S

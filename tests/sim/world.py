@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
-from tests.sim.cast import CAST, VPNS, Role
-from tests.sim.hands import Hands
-from tests.sim.handshake import Handshake, Machines
+from tests.sim.cast import CAST, VPNS, Role, first_hop
+from tests.sim.clock import Clock
+from tests.sim.hands import Hands, shown_key
+from tests.sim.handshake import Handshake, Leg, Outcome
+from tests.sim.living import Living, in_words
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
-from tests.sim.tcp import Clock, Connection
+from tests.sim.sshd import Machines
+from tests.sim.tcp import Connection
 from trayagent.core import actions as a
 from trayagent.core import events as e
 from trayagent.core.decide import decide
@@ -22,20 +25,10 @@ from trayagent.core.paths import lookups
 from trayagent.core.problems import Problem
 from trayagent.core.shown import shown_state
 from trayagent.core.state import State
-from trayagent.core.turn import Why
 
 _KEEP_ALIVE_S = 60.0
-
-
-@dataclass
-class Living:
-    """One ssh master process."""
-
-    master: Master
-    host: str
-    connection: Connection
-    carrier: Living | None = None
-    unanswered: int = 0
+TICK_S = 10.0
+UPLOAD_S, QUEUE_S = 120.0, 6.0
 
 
 class World:
@@ -58,6 +51,11 @@ class World:
         self._queue: list[e.Event] = []
         self._deciding = False
         self.start_agent()
+        self._tick()
+
+    def _tick(self) -> None:
+        self.rules.waits.look()
+        self.clock.after(TICK_S, self._tick)
 
     # Events in.
 
@@ -76,6 +74,7 @@ class World:
     def _decide(self, event: e.Event) -> None:
         event = replace(event, at=self.clock.now)
         self.log.append((self.clock.now, event))
+        self.rules.waits.turns(event)
         before = self.state
         decision = decide(before, event)
         self.state = decision.state
@@ -91,12 +90,17 @@ class World:
         old = self.net.scene()
         change(self.net)
         touched = self.net.changed(old) | (seen or Touched())
+        self.look()
         for living in self.living.values():
-            living.connection.look()
             if seen and self.net.touches(living.connection.flow, seen):
                 living.connection.changed_at = self.clock.now
         self.log.append((self.clock.now, f"network: {self.net.scene().label}"))
         self.post(self._read(touched))
+
+    def look(self) -> None:
+        """Let every connection notice what is another way now."""
+        for living in list(self.living.values()):
+            living.connection.look()
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         wanted = lookups(self.state.hosts.values())
@@ -107,10 +111,10 @@ class World:
     def start_agent(self) -> None:
         """Start the agent (again): it knows what was remembered, and finds what lives."""
         self.agent += 1
+        self.rules.restarted()
         self.hands.cut()
         self.hands = Hands(self)
         self.state = State()
-        self.rules.restarted()
         self._paused.pop("", None)
         for living in [x for x in self.living.values() if x.master.control_path.endswith(".new")]:
             self.die(living)
@@ -140,19 +144,18 @@ class World:
     def connect_by_hand(self, name: str) -> None:
         """Let the user's own ssh make a master, where none listens and the way is there."""
         role = self.roles[name]
-        through = self.jump(role)
-        if self.listening(name) is not None or (role.jump and through is None):
+        if self.listening(name) is not None:
             return
-        expects = getattr(self.machines, role.machine)
 
-        def ready(connection: Connection) -> None:
-            if self.listening(name) is None:
+        def done(_outcome: Outcome, connection: Connection | None) -> None:
+            if connection is not None and self.listening(name) is None:
                 self.rules.disconnected.discard(name)  # a connection of their own ends `disconnect`
                 self._found(self.born(role, connection, ours=False, path=f"/cm/{name}"), fresh=True)
 
+        through, legs, peer = self.way_of(role)
         Handshake(
-            self.clock, self.net, self.machines, role.peer, bare=False, through=through,
-            established=lambda _local: None, ready=ready, failed=lambda *_: None, expects=expects,
+            self.clock, self.net, self.machines, peer, legs, bare=False, through=through,
+            established=lambda _local: None, done=done, unfinished=lambda _leg: None,
         )  # fmt: skip
 
     def leave(self, name: str, *, by_request: bool) -> None:
@@ -162,18 +165,32 @@ class World:
             self.rules.left(living, by_request=by_request)
             self.die(living, by_request=by_request)
 
+    def upload(self, name: str) -> None:
+        """Let a session of the host's master send as much as the line takes."""
+        living = self.listening(name)
+        if living is not None:
+            living.connection.fill(UPLOAD_S, QUEUE_S)
+
+    def hang(self, name: str) -> None:
+        """Let the server's session of the host's master answer nothing any more."""
+        living = self.listening(name)
+        if living is not None:
+            living.connection.stuck = True
+
     def listening(self, name: str) -> Living | None:
         """Return the master on a host's control path."""
         return next((x for x in self.living.values() if x.master.control_path == f"/cm/{name}"), None)
 
     def reboot(self, machine: str, nologin_s: float) -> None:
         """Let a server be down for a while, and let nobody in for some time after."""
-        server = getattr(self.machines, machine)
+        server = self.machines.named(machine)
         server.up = False
+        self.look()
 
         def up() -> None:
-            server.up, server.boot = True, server.boot + 1
+            server.reborn()
             server.nologin_until = self.clock.now + nologin_s
+            self.look()
 
         self.clock.after(40.0, up)
 
@@ -209,7 +226,7 @@ class World:
 
     def told(self, last: int = 80) -> str:
         """Return the last of what happened, as text."""
-        return "\n".join(f"{at:10.3f} {_words(what)}" for at, what in self.log[-last:])
+        return "\n".join(f"{at:10.3f} {in_words(what)}" for at, what in self.log[-last:])
 
     def shown(self, name: str) -> str:
         """Return the state that status shows."""
@@ -217,23 +234,31 @@ class World:
 
     # Processes.
 
-    def jump(self, role: Role) -> Connection | None:
-        """Return the connection of the jump host's master; without one, ssh makes a way of its own."""
-        living = self.listening(role.jump) if role.jump is not None else None
-        return living.connection if living is not None else None
+    def way_of(self, role: Role) -> tuple[Connection | None, tuple[Leg, ...], str]:
+        """Return the connection of the jump host's master, the hops after it, and the first address.
 
-    def born(self, role: Role, connection: Connection, *, ours: bool, path: str) -> Living:
+        Where no master of the jump host listens, ssh logs in there as well.
+        """
+        carrier = self.listening(role.jump) if role.jump is not None else None
+        if role.jump is None or carrier is not None:
+            through = carrier.connection if carrier is not None else None
+            return through, (role.leg(),), first_hop(role).peer
+        through, legs, peer = self.way_of(CAST[role.jump])
+        return through, (*legs, role.leg()), peer
+
+    def born(self, role: Role, connection: Connection, *, ours: bool, path: str, key: str = "") -> Living:
         """Let a master be, on this path."""
         self._pid += 1
         pid = self._pid
-        carrier = self.listening(role.jump) if role.jump is not None else None
+        under = connection.under
+        carrier = next((x for x in self.living.values() if x.connection is under), None)
         flow = connection.flow
         master = Master(
             pid, 7, path, ours=ours, local=flow.local, local_port=pid, peer=flow.peer, peer_port=22,
             direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
-            min_rtt_s=self.net.rtt_s, host_key=connection.machine.name if ours else None,
+            min_rtt_s=self.net.rtt_s, host_key=shown_key(key),
         )  # fmt: skip
-        living = Living(master, role.name, connection, carrier)
+        living = Living(master, role.name, connection, carrier, key)
         connection.on_answer = lambda: self._answered(living)
         connection.on_reset = lambda: self.die(living, "died")
         connection.look()
@@ -244,7 +269,8 @@ class World:
         return living
 
     def _found(self, living: Living, *, fresh: bool) -> None:
-        role = self.roles[living.host]
+        role, flow = self.roles[living.host], living.connection.flow
+        living.master = replace(living.master, local=flow.local, peer=flow.peer)
         if role.wish is None and role.name in self.kept and role.name not in self.state.hosts:
             self.post(self._aged(role.name))
         self.post(e.MasterFound(0, role.name, living.master, stranger=not role.alias, fresh=fresh))
@@ -253,7 +279,8 @@ class World:
 
     def _answered(self, living: Living) -> None:
         living.unanswered = 0
-        if living.master.pid in self.living:
+        if living.master.pid in self.living and living.asked:
+            living.asked = False
             self.rules.reached(living)
             self.post(e.ProbeAnswered(0, living.host, living.master.pid))
 
@@ -302,17 +329,3 @@ class World:
             net.dark.discard(interface)
 
         self.change_network(change)
-
-
-def _words(what: object) -> str:
-    match what:
-        case str():
-            return f"* {what}"
-        case Why(name, row, verdict, evidence):
-            return f"    {name}: row {row} {verdict}: {evidence}"
-        case e.NetworkRead(_, snapshot, touched):
-            return f"NetworkRead {[i.name for i in snapshot.interfaces]} {touched}"
-        case e.Event():
-            return f"{what}"[:160]
-        case _:
-            return f"    -> {what}"[:160]
