@@ -1,10 +1,11 @@
-"""Play `trayagent demo` and keep its real output as a picture: assets/demo.svg.
+"""Play `trayagent demo` and keep its real output as a picture: assets/demo.svg, or assets/hostile.svg.
 
-Usage: python assets/make_demo_picture.py [FILE]
+Usage: python assets/make_demo_picture.py [--hostile] [FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 import sys
@@ -14,10 +15,10 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox.demo import play
+from trayagent.sandbox.demo import play, play_hostile
 from trayagent.sandbox.demo.screen import COLUMNS, Screen
 
-PICTURE = Path(__file__).parent / "demo.svg"
+ASSETS = Path(__file__).parent
 RTT_MS = 50.0
 
 # Background, foreground, then black, red, green, yellow, blue, magenta, cyan, white. Each colour
@@ -41,7 +42,7 @@ THEME = TerminalTheme(
 # Every text says how wide it is, so that any monospaced font fits.
 FRAME = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">
-  <title>The output of trayagent demo</title>
+  <title>The output of COMMAND</title>
   <style>
     .{unique_id}-matrix, .{unique_id}-command {{
       font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -58,7 +59,7 @@ FRAME = """\
     {lines}
   </defs>
   <rect width="{width}" height="{height}" rx="10" fill="#161b22"/>
-  <text class="{unique_id}-command" x="{terminal_x}" y="34" fill="#76d0dc">$ trayagent demo</text>
+  <text class="{unique_id}-command" x="{terminal_x}" y="34" fill="#76d0dc">$ COMMAND</text>
   <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
     {backgrounds}
     <g class="{unique_id}-matrix">
@@ -84,8 +85,15 @@ def unindent(found: re.Match[str]) -> str:
 
 
 def main() -> int:
-    """Play, and write the picture only if the recovery was seen."""
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    """Play, and write the picture only if what it promises was seen."""
+    parser = argparse.ArgumentParser(description="Keep the real output of trayagent demo as a picture.")
+    parser.add_argument("--hostile", action="store_true", help="the lying café")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: beside this script")
+    args = parser.parse_args()
+    name, act, command = ("demo", play, "trayagent demo")
+    if args.hostile:
+        name, act, command = ("hostile", play_hostile, "trayagent demo --hostile")
+    target = args.file or ASSETS / f"{name}.svg"
     console = Console(
         record=True,
         file=io.StringIO(),
@@ -97,12 +105,14 @@ def main() -> int:
         emoji=False,
     )
     try:
-        status = play(RTT_MS, Screen(console, moving=False))
+        status = act(RTT_MS, Screen(console, moving=False))
     except TrayagentError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if status == 0:
-        picture = console.export_svg(theme=THEME, code_format=FRAME, unique_id="demo")
+        picture = console.export_svg(
+            theme=THEME, code_format=FRAME.replace("COMMAND", command), unique_id=name
+        )
         target.write_text(INDENTED.sub(unindent, picture), encoding="utf-8")
     return status
 

@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.cli import main
 from trayagent.config.load import load
-from trayagent.sandbox.demo import acts
+from trayagent.sandbox.demo import acts, hostile
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -102,6 +102,18 @@ def test_every_file_that_is_shown_or_linked_is_there() -> None:
     assert "assets/demo.svg" in targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
+    """It loads nothing from elsewhere, and shows the parts and the ending that the demo has today."""
+    assert "assets/hostile.svg" in README
+    text = (ROOT / "assets" / "hostile.svg").read_text(encoding="utf-8")
+    assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
+    shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
+    for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(hostile.__file__).read_text()):
+        assert heading.replace("{FORGED}", hostile.FORGED).replace("  ", " ") in shown
+    assert "same: 2 of 2. Refused logins counted: 0." in shown
+    assert "The open session goes on." in shown
 
 
 def test_the_picture_is_whole_by_itself_and_of_this_demo() -> None:

@@ -28,18 +28,23 @@ def add(commands: Any) -> None:
         metavar="MS",
         help=f"round trip between laptop and server, up to {RTT_MS_MOST:g} (default: {RTT_MS:g})",
     )
+    parser.add_argument(
+        "--hostile",
+        action="store_true",
+        help="show the lying café instead: its gateway answers in the server's place, and no connection is lost",
+    )
     parser.set_defaults(carry_out=demo)
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Play it; 1 if the recovery was not seen."""
+    """Play it; 1 if the recovery was not seen, or the lying café did harm."""
     import signal
 
-    from trayagent.sandbox.demo import play
+    from trayagent.sandbox.demo import play, play_hostile
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    return play(args.rtt)
+    return play_hostile(args.rtt) if args.hostile else play(args.rtt)
 
 
 def _leave(number: int, _frame: object) -> None:

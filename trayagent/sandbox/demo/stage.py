@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import plan
 from trayagent.sandbox.agent import Agent, Events
+from trayagent.sandbox.client import Options
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.tools import PACKAGES, REQUIRED, search_path, tool
@@ -52,6 +54,9 @@ class Stage:
     Raises TrayagentError where the machine cannot, or the play does not come about.
     """
 
+    config = CONFIG
+    hosts: Mapping[str, Options] = {HOST: {"HostName": plan.SERVER}}
+
     def __init__(self, rtt_ms: float) -> None:
         check_machine()
         self.rtt_ms = rtt_ms
@@ -65,7 +70,7 @@ class Stage:
         self.lab.join("home")
         self.lab.sshd()
         self.lab.echo(SERVICE_PORT)
-        self.lab.ssh_config({HOST: {"HostName": plan.SERVER}})
+        self.lab.ssh_config(self.hosts)
         # Before 9.3 it does not know the option, and names its version when it says so.
         said = subprocess.run([tool("sshd"), "-V"], capture_output=True, text=True, check=False).stderr
         found = re.search(r"OpenSSH_[\w.]+", said)
@@ -76,7 +81,7 @@ class Stage:
         with self.stopwatch(AGENT_PORT) as watch:
             watch.release()
             self.agent = self._ends.enter_context(Agent(self.lab))
-            self.agent.start(CONFIG)
+            self.agent.start(self.config)
             self.wait(watch)
         self.agent.wait_state(HOST, "connected", self.deadline_s)
         self.events: Events = self.agent.events()

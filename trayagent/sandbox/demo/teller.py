@@ -16,16 +16,19 @@ FRAME_S = 0.04
 class Teller:
     """Reads the agent's events and shows a row for each; `seen` holds their names.
 
-    `t0` is the monotonic time from which is counted.
+    `t0` is the monotonic time from which is counted. `named`: a row says which
+    host it is about, and nothing is said twice.
     """
 
-    def __init__(self, events: Events, screen: Screen, t0: float) -> None:
+    def __init__(self, events: Events, screen: Screen, t0: float, *, named: bool = False) -> None:
         self._events = events
         self._screen = screen
         self._read = len(events.seen)
         self._network: dict[str, Any] | None = None
         self._t0 = t0
         self._wall_offset_s = time.time() - time.monotonic()
+        self._named = named
+        self._said: set[str] = set()
         self.seen: set[str] = set()
 
     def tell(self) -> None:
@@ -58,4 +61,10 @@ class Teller:
 
     def _row(self, event: dict[str, Any], note: str = "", label: str = "") -> None:
         label = label or words.milliseconds(self._t0, words.moment(event, self._wall_offset_s))
-        self._screen.row(label, words.of_event(event) + note, words.STYLES.get(event["event"], ""))
+        text = words.of_event(event) + note
+        if self._named and event.get("host"):
+            text = f"{event['host']}: {text}"
+            if text in self._said:
+                return
+            self._said.add(text)
+        self._screen.row(label, text, words.STYLES.get(event["event"], ""))

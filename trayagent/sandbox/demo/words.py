@@ -34,6 +34,8 @@ def of_event(event: Mapping[str, Any]) -> str:
             return f"master {pid} has taken its place, on the same control path"
         case "forward-open":
             return f"the forward {event['forward']} is open again"
+        case "connect-failed":
+            return f"no login: {event['reason']}"
         case "master-kept":
             return f"the connection answers: master {pid} is kept"
     return f"{event['event']} {event.get('reason') or ''}".strip()
@@ -54,6 +56,11 @@ def of_change(reason: str) -> str:
 def moment(event: Mapping[str, Any], wall_offset_s: float) -> float:
     """Return when it was in monotonic seconds; `wall_offset_s` is the wall clock minus the monotonic one."""
     return datetime.fromisoformat(event["at"]).timestamp() - wall_offset_s
+
+
+def times(count: int) -> str:
+    """Return a number of times."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def milliseconds(since: float, at: float) -> str:

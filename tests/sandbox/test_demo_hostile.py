@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from trayagent.cli import main
+from trayagent.sandbox import Lab
+from trayagent.sandbox.demo import hostile, words
+from trayagent.sandbox.demo.hostile import Result
+
+WITHIN_S = 90.0  # for a whole demo on a busy machine
+GOOD = Result({"a": 1, "b": 2}, {"a": 1, "b": 2}, refused=0, lies=3, session=True, returned_s=0.1)
+
+
+@pytest.fixture
+def possible(lab: Lab) -> None:
+    """Skip where the machine has no laboratory."""
+    lab.close()
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("possible")
+def test_the_lying_cafe_takes_no_connection() -> None:
+    """Status 0: every lie is told, no master dies, no refused login is counted, and the session goes on at home."""
+    done = subprocess.run(
+        [sys.executable, "-m", "trayagent", "demo", "--hostile", "--rtt", "5"],
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    whole = r"alive: server (?P=server), backup (?P=backup); refused logins counted: 0"
+    story = rf"""server: connected, master (?P<server>\d+)
+.*backup: connected, master (?P<backup>\d+)
+(.|\n)*Permission denied \(publickey\)\.(.|\n)*
+ +the gateway lied \d+ times
+ +{whole}
+(.|\n)*hangs up(.|\n)*trayagent reconnect(.|\n)*server: no login(.|\n)*
+ +{whole}
+(.|\n)*another host key(.|\n)*server: no login: Another machine answers(.|\n)*
+ +{whole}
+(.|\n)*Back home(.|\n)*first byte through the forward
+(.|\n)*still the\s+same: 2 of 2\. Refused logins counted: 0\.
+(.|\n)*The open session goes on\."""
+    assert re.search(story, done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"after": {"a": 1, "b": 3}},
+        {"after": {"a": 1, "b": None}},
+        {"before": {"a": 1, "b": None}, "after": {"a": 1, "b": None}},
+        {"refused": 1},
+        {"session": False},
+        {"lies": 0},
+    ],
+)
+def test_harm_is_said_and_is_an_error(harm: dict[str, object]) -> None:
+    """A lost master, a counted refusal, a dead session, or a café where nobody was lied to."""
+    assert GOOD.survived
+    bad = replace(GOOD, **harm)  # type: ignore[arg-type]
+    assert not bad.survived
+    assert "did harm" in hostile._summary(bad)[-1]
+    assert not any("did harm" in text for text in hostile._summary(GOOD))
+
+
+def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--hostile` plays the café and hands the round trip on; its result is the status."""
+    monkeypatch.setattr("trayagent.sandbox.demo.play_hostile", int)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert main.entry(["demo", "--hostile", "--rtt", "3"]) == 3
+
+
+def test_numbers_of_times_are_said_in_words() -> None:
+    """One is once."""
+    assert [words.times(n) for n in (0, 1, 2)] == ["0 times", "once", "2 times"]

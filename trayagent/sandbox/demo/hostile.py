@@ -1,0 +1,161 @@
+"""The lying café: a gateway answers in the server's place, and living connections survive it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from trayagent.sandbox import plan
+from trayagent.sandbox.demo import words
+from trayagent.sandbox.demo.hostile_stage import BACKUP, HOSTS, HostileStage
+from trayagent.sandbox.demo.screen import Screen, for_stdout
+from trayagent.sandbox.demo.stage import AGENT_PORT, HOST
+from trayagent.sandbox.demo.teller import Teller
+from trayagent.sandbox.liar import Liar
+
+FORGED = "Permission denied (publickey)."
+# The agent tries by itself in the first act: so long, and longer where a login takes longer.
+WATCH_S = 4.0
+WATCH_ROUND_TRIPS = 24
+# Nobody is in the café the moment that they leave home.
+ON_THE_WAY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was seen: the masters before and after, refused logins that were counted, connections to the liar."""
+
+    before: dict[str, int | None]
+    after: dict[str, int | None]
+    refused: int
+    lies: int
+    session: bool
+    returned_s: float
+
+    @property
+    def survived(self) -> bool:
+        """Whether every master lives, no refused login was counted, and the open session went on."""
+        alive = None not in self.before.values() and self.before == self.after
+        return alive and self.refused == 0 and self.session and self.lies > 0
+
+
+def play(rtt_ms: float, screen: Screen | None = None) -> int:
+    """Play the lying café; return 0 if the connections survived it, 1 if not.
+
+    Raises TrayagentError where the machine cannot, or what is to be shown does not come about.
+    """
+    begin = time.monotonic()
+    screen = screen or for_stdout()
+    with screen, HostileStage(rtt_ms) as stage:
+        _prologue(stage, screen, begin)
+        before = stage.masters()
+        stage.settle()
+        liar = stage.lab.liar("cafe")
+        _forged(stage, screen, liar)
+        _hang_up(stage, screen, liar)
+        _wrong_key(stage, screen, liar)
+        lies, refused = liar.visits, stage.refused()
+        returned_s = _home(stage, screen)
+        result = Result(before, stage.masters(), refused, lies, stage.session_answers("home"), returned_s)
+        for text in _summary(result):
+            screen.paragraph(text)
+    return 0 if result.survived else 1
+
+
+def _prologue(stage: HostileStage, screen: Screen, begin: float) -> None:
+    def row(text: str) -> None:
+        screen.row(f"{time.monotonic() - begin:.1f} s", text)
+
+    screen.heading("A laptop with two connections, and a café whose gateway lies")
+    version = stage.start_server()
+    row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")
+    row(f"{HOST} and {BACKUP} are a real sshd, {version}, on {plan.SERVER}")
+    stage.start_agent()
+    stage.open_session()
+    for name, pid in stage.masters().items():
+        row(f"{name}: connected, master {pid}")
+    row(f"beside them, ssh {HOST} cat: a session that waits for input")
+
+
+def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
+    """The gateway forges a refusal before any key exchange; the agent meets it by itself."""
+    screen.heading(f"1  In the café a forged “{FORGED}” answers")
+    liar.disconnects(FORGED)
+    t0 = stage.lab.switch("home", "cafe", gap_s=ON_THE_WAY_S)
+    teller = Teller(stage.events, screen, t0, named=True)
+    until = t0 + WATCH_S + WATCH_ROUND_TRIPS * stage.rtt_ms / 1000
+    while time.monotonic() < until or not liar.visits:
+        if time.monotonic() - t0 > stage.deadline_s:
+            raise stage.failure("nobody came to the lying gateway")
+        teller.tell()
+        screen.moving([Text(f"  the gateway has lied {words.times(liar.visits)}")])
+    screen.moving(())
+    teller.tell()
+    _verdict(stage, screen, f"the gateway lied {words.times(liar.visits)}")
+
+
+def _hang_up(stage: HostileStage, screen: Screen, liar: Liar) -> None:
+    """The gateway accepts and closes; the user asks for new connections."""
+    screen.heading("2  The gateway accepts each connection and hangs up")
+    liar.closes()
+    _asked(stage, screen)
+
+
+def _wrong_key(stage: HostileStage, screen: Screen, liar: Liar) -> None:
+    """A real sshd with another host key, which would let anybody in."""
+    screen.heading("3  The gateway runs an sshd of its own, with another host key")
+    liar.pretends()
+    _asked(stage, screen)
+
+
+def _asked(stage: HostileStage, screen: Screen) -> None:
+    """Ask for a reconnect as a user would, and show what became of it."""
+    t0 = time.monotonic()
+    screen.row("0 ms", f"you ask for it: trayagent reconnect {' '.join(HOSTS)}")
+    teller = Teller(stage.events, screen, t0, named=True)
+    stage.agent.cli("reconnect", *HOSTS, deadline_s=stage.deadline_s)
+    teller.tell()
+    _verdict(stage, screen)
+
+
+def _verdict(stage: HostileStage, screen: Screen, said: str = "") -> None:
+    living = [f"{name} {pid}" for name, pid in stage.living().items()]
+    text = f"alive: {', '.join(living) or 'none'}; refused logins counted: {stage.refused()}"
+    whole = len(living) == len(HOSTS) and not stage.refused()
+    if said:
+        screen.row("", said)
+    screen.row("", text, "bold green" if whole else "bold red")
+
+
+def _home(stage: HostileStage, screen: Screen) -> float:
+    """Go home; return after how many seconds the forward answered."""
+    screen.heading("4  Back home: the same network, the same address")
+    with stage.stopwatch(AGENT_PORT) as watch:
+        t0 = stage.lab.switch("cafe", "home")
+        watch.release()
+        teller = Teller(stage.events, screen, t0, named=True)
+        at = stage.wait(watch)
+        teller.first_byte(at)
+        while not stage.all_connected():
+            teller.tell()
+            if time.monotonic() - t0 > stage.deadline_s:
+                raise stage.failure("the connections did not come back in time")
+        teller.tell()
+    return at - t0
+
+
+def _summary(result: Result) -> list[str]:
+    """Return the ending: what was seen, as it was."""
+    count = sum(result.after[name] == pid for name, pid in result.before.items())
+    said = (
+        f"The café answered {words.times(result.lies)} in the server's place, and with an sshd of its own. "
+        f"Masters that are still the same: {count} of {len(result.before)}. "
+        f"Refused logins counted: {result.refused}."
+    )
+    session = "The open session goes on." if result.session else "The open session is gone."
+    home = f"Back home, the forward answered after {result.returned_s * 1000:.0f} ms. {session}"
+    if not result.survived:
+        return [said, home, "The café did harm: this should not have happened."]
+    return [said, home]

@@ -1,0 +1,99 @@
+"""What plays in the lying café: two hosts on one server, an open session, and the agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from trayagent.sandbox import plan
+from trayagent.sandbox.client import Options
+from trayagent.sandbox.demo.stage import FORWARD, HOST, Stage
+
+BACKUP = "backup"
+HOSTS = (HOST, BACKUP)
+# Delayed acknowledgements take 40 ms; a busy machine gets time besides.
+QUIET_S = 0.3
+
+
+class HostileStage(Stage):
+    """The stage of the demo with one more host, and with an open session through the first."""
+
+    config = f'[hosts.{HOST}]\nlocal = ["{FORWARD}"]\n\n[hosts.{BACKUP}]\n'
+    hosts: Mapping[str, Options] = {
+        name: {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-%n"} for name in HOSTS
+    }
+
+    def start_agent(self) -> None:
+        """Start the agent, and return when both hosts are connected."""
+        super().start_agent()
+        for name in HOSTS:
+            self.agent.wait_state(name, "connected", self.deadline_s)
+
+    def open_session(self) -> None:
+        """Start `ssh HOST cat` through the agent's master."""
+        pipe = subprocess.PIPE
+        self._session = self.lab.laptop.popen([self.lab.ssh, HOST, "cat"], stdin=pipe, stdout=pipe)
+        self._ends.callback(self._end_session)
+        if not self.session_answers("first"):
+            raise self.failure("the session did not answer")
+
+    def session_answers(self, line: str) -> bool:
+        """Report whether the session that is open since the beginning echoes a line in time."""
+        given, taken = self._session.stdin, self._session.stdout
+        assert given is not None and taken is not None  # noqa: S101 - they were asked for
+        try:
+            given.write(f"{line}\n")
+            given.flush()
+        except BrokenPipeError:
+            return False
+        limit, seen = time.monotonic() + self.deadline_s, b""
+        while not seen.endswith(f"{line}\n".encode()):
+            if not select.select([taken], [], [], max(0.0, limit - time.monotonic()))[0]:
+                return False
+            chunk = os.read(taken.fileno(), 4096)
+            if not chunk:
+                return False
+            seen += chunk
+        return True
+
+    def settle(self) -> None:
+        """Wait until nothing is on its way on either connection.
+
+        `status` asks each master for a sign of life. What is unacknowledged when the laptop leaves is sent again
+        ever more rarely, and a connection that stays silent at home is replaced.
+        """
+        for name in HOSTS:
+            done = self.lab.laptop.run([self.lab.ssh, name, "true"], deadline_s=self.deadline_s)
+            if done.returncode != 0:
+                raise self.failure(f"ssh {name} true failed")
+        time.sleep(QUIET_S + self.rtt_ms / 1000)
+
+    def masters(self) -> dict[str, int | None]:
+        """Return the process that `status` names as each host's master."""
+        return {name: (self.agent.host(name) or {}).get("pid") for name in HOSTS}
+
+    def living(self) -> dict[str, int]:
+        """Return the masters of `status` whose process runs."""
+        return {name: pid for name, pid in self.masters().items() if pid and Path(f"/proc/{pid}").exists()}
+
+    def all_connected(self) -> bool:
+        """Report whether `status` shows every host as connected."""
+        return all((self.agent.host(name) or {}).get("state") == "connected" for name in HOSTS)
+
+    def refused(self) -> int:
+        """Return how many refused logins the agent has counted, and would remember after a restart."""
+        files = [json.loads(file.read_text()) for file in self.agent.state_dir.glob("agent*.json")]
+        kept = [file["hosts"].get(name, {}) for file in files for name in HOSTS]
+        return sum(len(host.get("refused", [])) for host in kept)
+
+    def _end_session(self) -> None:
+        self._session.kill()
+        self._session.wait()
+        for stream in (self._session.stdin, self._session.stdout):
+            if stream is not None:
+                stream.close()
