@@ -73,21 +73,22 @@ def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> No
 
 
 def test_match_exec_is_asked_again_before_a_login_elsewhere(lab: Lab, agent: Agent) -> None:
-    """From home to the café: the login there goes by what ssh_config says there, and asked once for it."""
+    """From home to the café: the connection there has the forward that ssh_config gives it there."""
     lab.join("home")
     lab.sshd()
-    lab.sshd(port=2222)
     runs = lab.files.home / "runs"
     lab.ssh_config({"web01": {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-web01"}})
     config = lab.files.ssh / "config"
     there = f"echo %n >> {runs}; ip -4 addr show wlan0 | grep -q 10.20.0."
-    config.write_text(f'Match originalhost web01 exec "{there}"\n    Port 2222\n{config.read_text()}')
+    forward = "LocalForward 9000 127.0.0.1:8000"
+    config.write_text(f'Match originalhost web01 exec "{there}"\n    {forward}\n{config.read_text()}')
     agent.start("[hosts.web01]\n")
-    assert agent.wait_state("web01", "connected")["peer"] == f"{plan.SERVER}:22"
+    assert agent.wait_state("web01", "connected")["forwards"] == []
     before, events = _lines(runs), agent.events()
     lab.switch("home", "cafe")
     events.wait("connected", "web01")
-    assert agent.wait_state("web01", "connected")["peer"] == f"{plan.SERVER}:2222"
+    agent.wait_forwards("web01", {"local": "open"})
+    assert len((agent.host("web01") or {})["forwards"]) == 1
     assert len(_lines(runs)) - len(before) == 2, "one for ssh -G, one for the login itself"
 
 

@@ -179,3 +179,20 @@ def test_an_answer_with_no_route_here_is_waited_with(story: Story) -> None:
     story.after(3600)
     assert asked(story) == []
     assert story.problem("web") == "unreachable"
+
+
+def test_names_that_were_not_looked_up_are_no_new_configuration(story: Story) -> None:
+    """A login that was refused is not tried again because ssh was asked without look-ups."""
+    wish = Wish(listed=True, connect="always", vpn="corp")
+    story.network(HOME + VPN)
+    story.configured(vpns=(CORP,), db=wish)
+    answered(story, "db", server="db.corp.example")
+    story.started()
+    story.fails("db", "auth")
+    story.forget()
+    story.network(HOME)
+    answered(story, "db", server="db", looked_up=False)
+    story.network(HOME + VPN)
+    answered(story, "db", server="db.corp.example")
+    story.after(3600)
+    assert not story.did(Dial, "db")
