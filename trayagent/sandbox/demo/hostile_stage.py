@@ -33,6 +33,7 @@ class HostileStage(Stage):
         super().start_agent()
         for name in HOSTS:
             self.agent.wait_state(name, "connected", self.deadline_s)
+        self.events.drain()  # the first act begins without them
 
     def open_session(self) -> None:
         """Start `ssh HOST cat` through the agent's master."""
