@@ -1,1 +1,1 @@
-"""A person at a terminal: logging in to a host, and staying in a session on it. Clients of the agent like any other."""
+"""Interactive commands at a terminal, clients of the agent: log in to a host, and stay attached to a session."""

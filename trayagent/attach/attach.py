@@ -1,4 +1,4 @@
-"""`attach`: one session after the other, until the person leaves."""
+"""Run `attach`: open one session after the other until the user leaves."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SHORT_S = 1.0
-"""A connection that dies sooner gave no session; the next attempt waits, ever longer."""
+"""A connection that dies sooner gave no session. The pause before the next attempt then grows."""
 _PAUSE_S, _PAUSE_MOST_S = 0.1, 5.0
 _REFUSALS = 5
-"""A server with a small MaxSessions may still count the session that was just given up."""
+"""A server with a small MaxSessions may still count the session that was just closed."""
 
 
 def attach(host: str, name: str | None, config: str | None = None) -> int:
-    """Stay in the host's session until the person leaves it, and return the exit status.
+    """Stay in a session on the host until the user leaves it, and return the exit status.
 
-    Raises TrayagentError for what cannot be, and KeyboardInterrupt for Ctrl-C while there is no session.
+    Raises TrayagentError when no session is possible, and KeyboardInterrupt for Ctrl-C while there is no
+    session.
     """
     found = places.find(config)
     session = Session(host, name, found.config_file)
@@ -55,7 +56,7 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
 
 
 def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waiting: Waiting) -> int:
-    """Open session after session; return the status of the one that the person left."""
+    """Open session after session, and return the exit status of the session that the user left."""
     path = waiting.first()
     again, pause_s, refusals = False, 0.0, 0
     while True:
@@ -71,7 +72,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
             pause_s = min(max(pause_s * 2, _PAUSE_S), _PAUSE_MOST_S)
         if (
             ended.how != "died" or pause_s
-        ):  # the agent kills a master when the next one has its path: ask nobody
+        ):  # a dead master usually has its successor on the same path already, so do not ask the agent
             path = waiting.control_path()
         if ended.how != "no-master":
             again = True
@@ -85,8 +86,8 @@ def _ended(ended: Ride, host: str) -> int:
     return ended.status
 
 
-class Complaint(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """ssh complained; its words, and the status that it ended with."""
+class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """ssh reported an error. Carries its text and exit status."""
 
     def __init__(self, ended: Ride, host: str) -> None:
         hint = ended.said.splitlines()[0]
@@ -100,5 +101,5 @@ class Complaint(TrayagentError):  # noqa: N818  # it names what happened, and is
 
 
 def _leave(number: int, _frame: Any) -> None:
-    """End as after Ctrl-C: the terminal is put right, and ssh does not stay behind."""
+    """Exit as after Ctrl-C, so that the terminal is restored and ssh is ended."""
     raise SystemExit(128 + number)

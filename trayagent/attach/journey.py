@@ -1,12 +1,12 @@
-"""While ssh runs: keys, the window's size, and what the agent says of the connection beneath.
+"""Control a running ssh: keys, window size, and the agent's reports about the connection.
 
-Theory of operation. While the network is away the session is left as it is: the connection may
-survive, and a byte sent into the void makes it slower to come back. Keys are held back then (and
-forgotten: nobody remembers later what they were meant for), and one line over the picture says why.
-When the network is back, the far side is made to draw its picture again.
+Theory of operation. While the network is away, the session is left alone: the connection may survive, and
+every byte that is sent meanwhile delays its recovery. Keys are discarded during that time, because nobody
+remembers later what they were meant for. One line over the screen explains why. When the network is back,
+the remote program is made to redraw its screen.
 
-A connection that is doubted for long, with the network there, is another matter: what can be
-attached again is let go, and the person hears the rest on the first screen.
+If the network is there but the connection stays in doubt for long, a session that can be attached again is
+ended. The user gets the rest of its output on the first screen of the next session.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     Way = Literal["open", "held", "lost"]
 
 _SILENT_S = 2.0
-"""A session is open after two round trips; one that takes longer than this hangs on a master that may be stale."""
+"""A session opens within two round trips. One that takes longer than this may hang on a stale master."""
 _USABLE = frozenset({"connected", "paused", "idle"})
 _SHOWN_S = 1.0
-"""A gap between two access points passes faster, and then the picture need not change."""
+"""Roaming between two access points is faster than this and need not change the screen."""
 _DOUBTED_S = 4.0
-"""Most doubts are settled within a second, either way; with a slow line it takes some more."""
+"""Most doubts are resolved within a second; on a slow line it takes longer."""
 _REDRAW_S = 0.1
-"""The size is changed and changed back; both must reach the far side, or its kernel sees no change."""
+"""The size is changed and changed back. Both changes must reach the server, or its kernel sees none."""
 
 
 class Journey:
-    """One run of ssh, from its start to its end."""
+    """One run of ssh, from start to end."""
 
     def __init__(
         self,
@@ -70,15 +70,16 @@ class Journey:
         self._covered = False
 
     def go(self) -> Literal["stuck", "left"] | None:
-        """Return None when ssh has ended, else why it is to be ended; raises KeyboardInterrupt."""
+        """Return None when ssh has ended by itself, or the reason why it must be ended; raises KeyboardInterrupt."""
         with _bell() as bell:
             while self._child.poll() is None:
-                with contextlib.suppress(TrayagentError):  # an agent gone wrong does no harm to a session
+                with contextlib.suppress(TrayagentError):  # a failing agent must not harm a session
                     self._link.follow()
                 now = time.monotonic()
                 way = self._doubt.way(self._link.view is not None, self._link.host, now)
                 if way == "held" and self._session.is_protocol:
-                    # A line over the picture would be nonsense to it, and a lost key a lost answer.
+                    # A line over the screen would break the protocol, and a discarded key would be a lost
+                    # answer.
                     way = "open"
                 if way == "lost" and self._session.stays:
                     return "stuck"
@@ -90,7 +91,7 @@ class Journey:
         return None
 
     def _cover(self, way: Way, now: float) -> None:
-        """Say over the picture that nothing gets through, or let it be drawn again."""
+        """Cover the screen with a line while nothing gets through, and have it redrawn afterwards."""
         waited = now - self._doubt.since if self._doubt.since is not None else 0.0
         if way != "open" and waited >= _SHOWN_S:
             words = status_line.line(
@@ -116,14 +117,14 @@ class Journey:
             self._child.send_signal(signal.SIGWINCH)  # ssh passes it on to the master
 
     def _look(self, now: float) -> None:
-        """Have the agent ask the master for a sign of life, where ssh waits for a session in vain."""
+        """Have the agent probe the master if ssh has waited too long for a session."""
         if self._look_at is not None and now >= self._look_at:
             self._look_at = None
             if not self._keyboard.is_open:
                 self._link.look()
 
     def _wait(self, bell: int, way: Way, now: float) -> bool:
-        """Wait for whatever comes next; report whether the person wants to leave."""
+        """Wait for the next event; report whether the user wants to leave."""
         until = [at - now for at in (self._look_at, self._redraw_at) if at is not None]
         until += [tick] if (tick := self._doubt.changes_in_s(now)) is not None else []
         until += [again] if (again := self._link.again_in_s) is not None else []
@@ -143,7 +144,7 @@ class Journey:
         return 0 in readable and self._typed(way)
 
     def _typed(self, way: Way) -> bool:
-        """Pass keys on, or see in them only whether the person wants to leave; report that."""
+        """Pass keys on, or only check whether they ask to leave; report whether the user leaves."""
         keys = self._terminal.keys()
         if not keys:
             return True  # the terminal was closed
@@ -158,7 +159,7 @@ class Journey:
 
 
 class Doubt:
-    """Whether anything gets through, as the agent sees it; pure. `since` is when that began to be doubted."""
+    """Tracks whether the connection carries anything, as the agent sees it; pure. `since`: when the doubt began."""
 
     def __init__(self) -> None:
         self._way: Way = "open"
@@ -166,10 +167,10 @@ class Doubt:
         self.since: float | None = None
 
     def way(self, has_agent: bool, seen: View | None, now: float) -> Way:
-        """Return whether keys may go on, are held back, or the way is lost.
+        """Return whether keys may pass (`open`), are held back (`held`), or the connection is given up (`lost`).
 
-        They are held while the network is away, and until what was away is proven. Without an
-        agent nobody knows better than before.
+        Keys are held while the network is away, and until the connection is proven afterwards. Without an
+        agent the last answer stays.
         """
         if not has_agent:
             return self._way
@@ -189,7 +190,7 @@ class Doubt:
         return self._way
 
     def changes_in_s(self, now: float) -> float | None:
-        """Return how long what is shown or done stays right by itself; None: for ever."""
+        """Return after how many seconds the display or the decision changes on its own; None: never."""
         if self.since is None:
             return None
         waited = now - self.since
@@ -201,7 +202,7 @@ class Doubt:
 
 @contextlib.contextmanager
 def _bell() -> Iterator[int]:
-    """Yield a descriptor that is readable after a signal: ssh ended, or the window has another size."""
+    """Yield a descriptor that becomes readable after a signal: ssh ended, or the window size changed."""
     bell, ring = os.pipe()
     os.set_blocking(ring, False)
     before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGCHLD, signal.SIGWINCH)}

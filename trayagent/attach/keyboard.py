@@ -1,9 +1,9 @@
-"""The keys on their way to ssh: through a terminal of our own, so that they can be held back.
+"""Pass keys to ssh through a pseudo-terminal, so that they can be held back.
 
-A passenger's keys are read by the master itself, which gets ssh's standard input as a descriptor
-(PROTOCOL.mux, section 3). While there is no network they would wait in its buffers and arrive
-minutes later. So ssh's input is a terminal of ours, with the modes and the size of the person's,
-and a key costs one copy. The output does not come by here: ssh has the person's terminal for that.
+With a shared connection the master itself reads the keys: it gets ssh's standard input as a descriptor
+(PROTOCOL.mux, section 3). Without a network they would wait in the master's buffers and arrive minutes
+later. So ssh's input is a pseudo-terminal with the modes and the size of the user's terminal, and each key
+is copied once. The output does not pass through here: ssh writes to the user's terminal directly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIZE = "HHHH"  # rows, columns, and two in pixels: ioctl_tty(2)
 
 
 class Keyboard:
-    """A terminal whose `slave` is ssh's input; `master` is for select(2). Closed by `close`."""
+    """A pseudo-terminal whose `slave` is ssh's input; `master` is for select(2). Call `close` when done."""
 
     def __init__(self, modes: list[Any]) -> None:
         self.master, self.slave = os.openpty()
@@ -36,26 +36,26 @@ class Keyboard:
 
     @property
     def is_open(self) -> bool:
-        """Whether ssh takes key by key, which it does once it has a session."""
+        """Whether ssh reads single keys, which it does once it has a session."""
         if not self._open:
             self._open = not termios.tcgetattr(self.slave)[3] & termios.ICANON
         return self._open
 
     def send(self, keys: bytes) -> None:
-        """Pass keys on, as far as they are taken; the rest is `pending`."""
+        """Pass keys on, as many as are accepted; the rest stays in `pending`."""
         self.pending += keys
         with contextlib.suppress(BlockingIOError):
             while self.pending:
                 self.pending = self.pending[os.write(self.master, self.pending) :]
 
     def drop_echo(self) -> None:
-        """Throw away what comes back: the echo of keys that were typed before ssh turned it off."""
+        """Discard the echo of keys that were typed before ssh turned the echo off."""
         with contextlib.suppress(OSError):
             while os.read(self.master, _CHUNK):
                 pass
 
     def fit(self, *, rows_less: int = 0) -> bool:
-        """Take on the size of the person's terminal; report whether it is another one now."""
+        """Adopt the size of the user's terminal; report whether it changed."""
         try:
             size = fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(struct.calcsize(_SIZE)))
         except OSError:
@@ -69,6 +69,6 @@ class Keyboard:
         return True
 
     def close(self) -> None:
-        """Close our ends; the master may still have its own."""
+        """Close our two descriptors; the master may still have its own."""
         os.close(self.master)
         os.close(self.slave)

@@ -1,4 +1,4 @@
-"""What the agent says of one host, heard over one connection for as long as the person stays."""
+"""Follow the agent's reports about one host over one connection, for as long as the user stays."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from trayagent.attach.status_line import View
 
 _AGAIN_S, _AGAIN_OFTEN_S, _AGAIN_MOST_S = 0.5, 1.0, 60.0
-"""The IPC socket's appearance has no event here. A restart takes a second; later, what matters is who waits for it."""
+"""No event reports a new IPC socket. A restart takes a second; later, retry often only for a waiting user."""
 
 
 class Link:
-    """Follows the agent's view; an agent that ended is looked for again, more and more rarely.
+    """Follows the agent's view; after the agent ended, reconnects at growing intervals.
 
-    `view` is the newest, None while no agent runs; `interface` the one over which the host was last seen.
+    `view` is the newest view, None while no agent runs. `interface` is the one over which the host was last
+    connected.
     """
 
     def __init__(self, host: str) -> None:
@@ -40,27 +41,27 @@ class Link:
 
     @property
     def host(self) -> View | None:
-        """What the newest view says of the host, None for nothing."""
+        """The host's entry in the newest view, None without one."""
         return status_line.of(self.view, self._host) if self.view is not None else None
 
     @property
     def sources(self) -> list[Heard]:
-        """What to select(2) on."""
+        """The objects to select(2) on."""
         return [*([self._heard] if self._heard is not None else []), *self._asked.values()]
 
     @property
     def again_in_s(self) -> float | None:
-        """How long until the agent is looked for again, None while it is there."""
+        """Seconds until the next attempt to reach the agent, None while connected to it."""
         return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
 
     def look_often(self, often: bool) -> None:
-        """Say whether somebody waits for the agent, should it be gone."""
+        """Set whether a user waits for the agent; if so, reconnect to a missing agent more often."""
         if often and not self._often:
             self._again_at = min(self._again_at, time.monotonic() + _AGAIN_OFTEN_S)
         self._often = often
 
     def follow(self) -> None:
-        """Take what the agent has said; raises Refused (unknown-host, for one)."""
+        """Read the agent's reports; raises Refused (for example unknown-host)."""
         self._hear_answers()
         try:
             if self._heard is None and time.monotonic() >= self._again_at:
@@ -76,18 +77,18 @@ class Link:
             self.view = None
 
     def ask(self, op: str, args: dict[str, Any]) -> None:
-        """Ask for something, unless that is being worked on; what comes of it is in the view."""
+        """Send a request, unless the same one is in progress. Its effect appears in the view."""
         if op not in self._asked:
-            with contextlib.suppress(TrayagentError):  # the next follow() sees it, too
+            with contextlib.suppress(TrayagentError):  # the next follow() meets the same error
                 self._asked[op] = Heard(_path(), op, args)
 
     def look(self) -> None:
-        """Have the agent ask the master for a sign of life, by looking anew."""
+        """Have the agent probe the master: a new `watch` request makes it do so."""
         self.close()
         self._again_at = 0.0
 
     def close(self) -> None:
-        """Hang up; `follow` connects again."""
+        """Close the connection; `follow` connects again."""
         for heard in self.sources:
             heard.close()
         self._asked.clear()
@@ -103,7 +104,7 @@ class Link:
             try:
                 if not heard.take():
                     continue
-            except TrayagentError:  # the view says what there is to say
+            except TrayagentError:  # the view shows the result
                 pass
             heard.close()
             del self._asked[op]

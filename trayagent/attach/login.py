@@ -1,7 +1,7 @@
-"""Logging in with the person at the terminal: ssh asks them itself, and what comes of it is the agent's master.
+"""Log in with the user at the terminal: ssh asks the questions itself, and the agent keeps the new master.
 
-The agent says which words to run. ssh runs in a process group of its own, as a shell would start it, so
-that a Ctrl-C after the login does not reach what the new master connects through (an `ssh -W`).
+The agent supplies the command line. ssh runs in its own process group, as a shell would start it, so that a
+Ctrl-C after the login does not reach the master's transport (an `ssh -W`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from trayagent.ipc.errors import NoAgent
 from trayagent.presentation.text import clean
 
 INTERRUPTED = 128 + signal.SIGINT
-_ANSWER_S = 30.0  # `ssh -G` with a slow Match exec is part of it
-_POLL_S = 0.01  # what ssh logs has no event that this needs a library for, and a person waits anyway
-# What ssh says at VERBOSE only, for the agent and not for people.
+_ANSWER_S = 30.0  # includes `ssh -G`, which may run a slow Match exec
+_POLL_S = (
+    0.01  # an event for ssh's log would need a library; a user is waiting anyway, so polling costs nothing
+)
+# Lines that ssh logs at VERBOSE only; they are for the agent, not for users.
 _FOR_THE_AGENT = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
 _ONCE_MORE = "Permission denied, please try again."  # the next prompt is on the screen already
 
 
 def log_in(host: str, tell: Callable[[str], None]) -> int:
-    """Log in to a host at this terminal; return 0 once it is connected, 130 when the person gave up.
+    """Log in to a host at this terminal; return 0 once it is connected, 130 when the user gave up.
 
-    Any name that ssh understands. Starts an agent if none runs. `tell` takes a line for the person; ssh's own
-    questions and complaints go to the terminal (or to $SSH_ASKPASS, as ssh(1) says). Raises TrayagentError.
+    `host` may be any name that ssh understands. Starts an agent if none runs. `tell` prints a line for the
+    user. ssh's own questions and errors go to the terminal (or to $SSH_ASKPASS, see ssh(1)). Raises
+    TrayagentError.
     """
     _see_that_ssh_can_ask(os.environ)
     log_file = ensure_agent()
@@ -51,7 +54,7 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     if status == -signal.SIGTERM:
         hint = f"Log in again: trayagent login {host}"
         raise TrayagentError(
-            f"{host}: the login was ended, by a restart of the agent or by somebody.", hint=hint
+            f"{host}: the login was ended by a restart of the agent or by a signal.", hint=hint
         )
     if status < 0:
         return INTERRUPTED if status == -signal.SIGINT else 128 - status
@@ -62,7 +65,7 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
 
 
 def _see_that_ssh_can_ask(env: Mapping[str, str]) -> None:
-    """Raise TrayagentError where it could not: it would offer the server empty passwords instead."""
+    """Raise TrayagentError if ssh cannot ask the user: it would offer empty passwords to the server instead."""
     by_windows = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY") or env.get("SSH_ASKPASS_REQUIRE") == "force"
     with _terminal() as tty:
         if tty is None and not by_windows:
@@ -75,10 +78,10 @@ def _ask(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:
 
 
 def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
-    """Say how ssh ended, and return what became of the host."""
+    """Report ssh's exit status to the agent, and return the host's new state."""
     try:
         return _ask("logged-in", None, host=host, attempt=attempt, status=status)
-    except NoAgent:  # it was stopped while the person typed; the next one finds what they made
+    except NoAgent:  # the agent was stopped while the user typed; the next agent finds the new master
         if status != 0:
             raise
         ensure_agent()
@@ -86,7 +89,7 @@ def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
 
 
 def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:
-    """Run ssh at the terminal; return its exit status, negative for a signal. What it logs is shown."""
+    """Run ssh at the terminal and print what it logs. Return its exit status, negative for a signal."""
     with _terminal() as tty:
         try:
             child = subprocess.Popen(
@@ -114,13 +117,13 @@ def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:
 
 @contextlib.contextmanager
 def _terminal() -> Iterator[int | None]:
-    """Yield a descriptor of the controlling terminal, None where there is none or it is another job's."""
+    """Yield a descriptor of the controlling terminal; None if there is none or another job owns it."""
     try:
         tty = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         yield None
         return
-    # Who hands the terminal over is in the background for a moment, and would be stopped for it.
+    # A process that hands the terminal over is in the background for a moment, and SIGTTOU would stop it.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield tty if os.tcgetpgrp(tty) == os.getpgrp() else None
@@ -130,15 +133,15 @@ def _terminal() -> Iterator[int | None]:
 
 
 def _foreground(tty: int | None, group: int) -> None:
-    """Give the terminal to a process group, and wake it: it may have asked for the terminal already."""
+    """Give the terminal to a process group, and continue the group: it may have stopped for want of the terminal."""
     if tty is not None:
-        with contextlib.suppress(OSError):  # the terminal or the group is gone; both end by themselves
+        with contextlib.suppress(OSError):  # the terminal or the group is gone, and ssh ends without our help
             os.tcsetpgrp(tty, group)
             os.killpg(group, signal.SIGCONT)
 
 
 def _stop_too(tty: int | None, group: int) -> None:
-    """Ctrl-Z: the shell waits for us and not for ssh; go on together."""
+    """Handle Ctrl-Z: the shell waits for this process and not for ssh, so stop and continue together."""
     _foreground(tty, os.getpgrp())
     os.killpg(0, signal.SIGSTOP)
     if tty is None or os.tcgetpgrp(tty) == os.getpgrp():
@@ -146,7 +149,7 @@ def _stop_too(tty: int | None, group: int) -> None:
 
 
 def _show(log: Path, shown: int) -> int:
-    """Show the whole lines that ssh has logged since byte `shown`; return up to where that was."""
+    """Print the whole lines that ssh logged since byte `shown`; return the new offset."""
     try:
         with log.open("rb") as file:
             file.seek(shown)

@@ -1,13 +1,12 @@
-"""One ssh through the host's master, and how it ended: the connection died under it, or the person left.
+"""Run one ssh through the host's master, and find out how it ended: the connection died, or the user left.
 
-Theory of operation. ssh as a passenger of a master ends with 255 the moment the master dies, but
-also after `~.` and after a program that ended with 255. What tells them apart is whether the master
-is still there, so we hold a connection of our own to its control socket: the kernel closes it when
-the master dies, and at no other time. It asks nothing and costs nothing; the session beside it keeps
-a ControlPersist master alive anyway.
+Theory of operation. An ssh that uses a master ends with 255 the moment the master dies, but also after `~.`
+and after a program that ended with 255. The difference is whether the master still runs. So we hold our own
+connection to its control socket: the kernel closes it when the master dies, and at no other time. This
+connection sends nothing and costs nothing. The session keeps a ControlPersist master alive anyway.
 
-ssh that finds no master would connect directly, past the agent, and hang at the next change of
-network. ProxyCommand=false makes that a failure.
+An ssh that finds no master would connect directly, without the agent, and hang at the next change of
+network. ProxyCommand=false makes it fail instead.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ if TYPE_CHECKING:
     How = Literal["left", "died", "stuck", "refused", "no-master"]
 
 LOST = 255
-"""ssh(1), EXIT STATUS: an error occurred; a passenger's, when its master has died."""
+"""ssh(1), EXIT STATUS: an error occurred. An ssh that uses a master ends so when the master dies."""
 _DEATH_SPREADS_S = 0.2
-"""The kernel closes a dead process's sockets one after the other, and a busy machine takes its time."""
+"""The kernel closes a dead process's sockets one after the other, and a busy machine is slow."""
 _END_S = 1.0
 
 
 class Ride:
-    """How an attempt ended: `status` is ssh's, `said` what it complained about.
+    """How one run of ssh ended: `status` is its exit status, `said` its error text.
 
-    `left`: the person, or the program on the far side, ended it. `died`: the connection did.
-    `stuck`: nothing gets through, and we ended it. `refused`: the master lives, and gave no session.
-    `no-master`: nobody listens on the control path.
+    `left`: the user or the remote program ended it. `died`: the connection was lost. `stuck`: nothing got
+    through, and we ended it. `refused`: the master runs but opened no session. `no-master`: no process
+    listens on the control path.
     """
 
     def __init__(self, how: How, status: int = LOST, said: str = "") -> None:
@@ -57,7 +56,7 @@ class Ride:
 
 
 class Passenger:
-    """Runs ssh through a host's master; `words` are the program and its own options."""
+    """Runs ssh through a host's master; `words` are the program and its general options."""
 
     def __init__(self, words: Sequence[str], session: Session, terminal: Terminal, link: Link) -> None:
         self._words = words
@@ -67,7 +66,7 @@ class Passenger:
         self._ridden = False
 
     def ride(self, control_path: str, *, again: bool) -> Ride:
-        """Run ssh on the terminal until it ends; `again` after a connection that was lost.
+        """Run ssh on the terminal until it ends; `again` after a lost connection.
 
         Raises KeyboardInterrupt, TrayagentError (ssh-missing).
         """
@@ -91,7 +90,7 @@ class Passenger:
             return Ride("refused", status, said) if said else Ride("left", status)
 
     def _run(self, words: list[str]) -> tuple[int, Literal["stuck", "left"] | None]:
-        """Run ssh in the foreground; return its exit status (128 + n for signal n), and why if we ended it."""
+        """Run ssh in the foreground; return its exit status (128 + n for signal n), and the reason if we ended it."""
         keyboard = Keyboard(self._terminal.modes)
         self._terminal.lend()
         status = LOST
@@ -101,7 +100,7 @@ class Passenger:
             except OSError as error:
                 title = f"{words[0]} cannot be run: {error.strerror}"
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
-            if not self._ridden:  # an attach is where the person is; what follows may be without them
+            if not self._ridden:  # the user is here at the first start; later ones may happen without them
                 self._ridden = True
                 self._link.ask("attached", {"host": self._session.host})
             try:
@@ -109,7 +108,7 @@ class Passenger:
             finally:
                 status = _end(child)
         finally:
-            # With another status the far side's program ended by itself, and left the terminal as it found it.
+            # With another status the remote program ended normally, and left the terminal as it found it.
             self._terminal.take_back(
                 broken=status == LOST or status < 0, behind_words=not self._session.stays
             )
@@ -118,13 +117,13 @@ class Passenger:
 
 
 def _options(control_path: str, log: str) -> list[str]:
-    """Return what makes ssh a passenger and nothing else; its complaints go to the log, not into the picture."""
+    """Return the options that make ssh use the master only. Its errors go to the log, not onto the screen."""
     return [
         "-S", control_path.replace("%", "%%"),  # a % would begin a token
         "-E", log,
         "-o", "LogLevel=ERROR",
         "-o", "ControlMaster=no",
-        # Forwards that ssh_config names would be asked for again, and one that fails makes ssh bypass the master.
+        # ssh would request the forwards of ssh_config again, and a failed one makes ssh bypass the master.
         "-o", "ClearAllForwardings=yes",
         "-o", "ProxyCommand=false",
         "-o", "BatchMode=yes",
@@ -136,7 +135,7 @@ def _options(control_path: str, log: str) -> list[str]:
 
 
 def _target(session: Session, *, again: bool) -> list[str]:
-    """Return the host and the command; with none it is a login shell, or the RemoteCommand of ssh_config."""
+    """Return the host and the command. No command means a login shell, or the RemoteCommand of ssh_config."""
     command = session.command(again=again)
     if command is None:
         return ["--", session.host]
@@ -144,7 +143,7 @@ def _target(session: Session, *, again: bool) -> list[str]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:
-    """Return its exit status; end it if it has not ended."""
+    """Return the exit status; end the process if it still runs."""
     if child.poll() is None:
         child.terminate()
         try:
@@ -155,7 +154,7 @@ def _end(child: subprocess.Popen[bytes]) -> int:
 
 
 def _closed(master: socket.socket) -> bool:
-    """Report whether the master is gone; its HELLO (PROTOCOL.mux, section 1) is read away."""
+    """Report whether the master is gone; discards its HELLO (PROTOCOL.mux, section 1)."""
     poll = select.poll()
     poll.register(master, select.POLLIN)
     master.setblocking(False)

@@ -1,4 +1,4 @@
-"""Which session is wanted on the far side, from the configuration and the command line."""
+"""Determine which remote session the user wants, from the configuration and the command line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CONTROL_MODE = frozenset({"-C", "-CC"})  # tmux(1)
 
 
 class Session:
-    """A session on a host; raises TrayagentError where the wish cannot be, ConfigError.
+    """A session on a host; raises TrayagentError for an impossible session, and ConfigError.
 
-    `note` is what the person should know before it begins, `stays` whether it outlives a connection (so
-    one that nothing gets through to may be let go), `is_protocol` whether the terminal is a program that
-    talks with tmux (`tmux -CC`). A NAME without a kind that has names means tmux.
+    `note` is what the user should know before it begins. `stays`: it outlives a connection, so it may be
+    ended when nothing gets through. `is_protocol`: the terminal is a program that speaks tmux's control
+    protocol (`tmux -CC`). A NAME for a kind without names means tmux.
     """
 
     def __init__(self, host: str, name: str | None, config_file: Path) -> None:
@@ -52,7 +52,7 @@ class Session:
         )  # fmt: skip
 
     def command(self, *, again: bool) -> str | None:
-        """Return what sshd is to run, None for a login shell; `again` after a connection that was lost."""
+        """Return the command for sshd, None for a login shell; `again` after a lost connection."""
         if self._kind == "shell":
             return None
         if isinstance(self._kind, str):

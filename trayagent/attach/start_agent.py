@@ -1,4 +1,4 @@
-"""An agent in the background, for commands that need one and find none."""
+"""Start an agent in the background for a command that needs one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trayagent.ipc.errors import NoAgent
 from trayagent.own_module import own_module
 
 WITHIN_S = 15.0
-"""A cold start with two hundred hosts on a slow disk; a warm one takes half a second."""
-_POLL_S = 0.02  # a socket's appearance has no event of its own
+"""A cold start with two hundred hosts on a slow disk. A warm start takes half a second."""
+_POLL_S = 0.02  # no event reports that a socket appeared
 _PATHS = ("TRAYAGENT_CONFIG", "TRAYAGENT_RUNTIME_DIR", "TRAYAGENT_STATE_DIR", "TRAYAGENT_SSH_CONFIG")
 
 
 def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
-    """Start an agent unless one runs; return the file that it logs to, None where one ran already.
+    """Start an agent unless one runs; return its log file, or None if one was running.
 
-    It outlives this process and its terminal, and has a tray icon where there is a desktop. Returns when it
-    knows its hosts. Raises TrayagentError with the agent's own last words.
+    The agent outlives this process and its terminal, and has a tray icon if there is a desktop. The
+    function returns when the agent knows its hosts. Raises TrayagentError with the agent's last log lines.
     """
     if _answers(env):
         return None
@@ -37,7 +37,9 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
         os.close(fd)
     deadline = time.monotonic() + WITHIN_S
     while not _answers(env):
-        ended = child.poll() is not None  # or it lost a race against another start, whose agent answers soon
+        ended = (
+            child.poll() is not None
+        )  # it may also have lost a race with another agent, which answers soon
         if time.monotonic() > deadline or (ended and not _is_locked(found)):
             said = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
             raise TrayagentError(
@@ -72,7 +74,8 @@ def _is_locked(found: places.Places) -> bool:
 
 
 def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    # From the root folder, so that no file system is kept busy; relative places are meant from here.
+    # The agent runs in the root directory so that it keeps no file system busy; relative paths refer to
+    # ours.
     absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
     return subprocess.Popen(
         own_module("trayagent", "run"),

@@ -1,4 +1,4 @@
-"""The one line that a person sees while there is no session: what is so, since when, and what it waits for; pure."""
+"""Compose the line that the user sees while there is no session: state, duration, and what to do; pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 NO_AGENT = "no agent is running"
-# On these the person's Enter goes on, and only it.
+# The states in which only Enter continues, and the words for that.
 ENTER = {
     "idle": "Enter connects",
     "needs-sign-in": "Enter signs in",
@@ -22,9 +22,9 @@ ENTER = {
 
 
 def line(host: str, view: View | None, waited_s: float, interface: str | None, *, enter: bool = True) -> str:
-    """Return the line; `view` is the newest of the agent's, None while none runs.
+    """Return the line; `view` is the agent's newest view, None while no agent runs.
 
-    `interface` is the one over which the host was last seen; `enter` whether Enter does something.
+    `interface` is the one over which the host was last connected. `enter`: whether Enter has an effect.
     """
     parts = _parts(host, view, waited_s, interface)
     return " · ".join(clean(part) for part in parts if part and (enter or part not in ENTER.values()))
@@ -48,18 +48,18 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
 
 
 def of(view: View, host: str) -> View | None:
-    """Return what the view says of the host."""
+    """Return the host's entry in the view."""
     found: list[View] = [h for h in view["hosts"] if h["name"] == host]
     return found[0] if found else None
 
 
 def for_the_terminal(seen: View) -> bool:
-    """Report whether what the host needs can be given here: not where it is its VPN that asks."""
+    """Report whether the user can sign in at this terminal, which is not so for the sign-in of a VPN."""
     return seen["state"] == "needs-sign-in" and (seen["problem"] or {}).get("code") != "vpn-needs-sign-in"
 
 
 def lasted(seconds: float) -> str:
-    """Return a duration in its largest unit, as long as it is no shorter than a tick of `next_tick_s`."""
+    """Return a duration in its largest unit, rounded down."""
     if seconds < 60:
         return f"{int(seconds)} s"
     if seconds < 3600:
@@ -68,6 +68,6 @@ def lasted(seconds: float) -> str:
 
 
 def next_tick_s(seconds: float) -> float:
-    """Return how long `lasted` stays true."""
+    """Return for how many seconds the text of `lasted` stays correct."""
     unit = 1 if seconds < 60 else 60
     return unit - seconds % unit

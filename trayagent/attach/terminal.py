@@ -1,4 +1,4 @@
-"""The person's terminal: how it was, how a dead session left it, and one line of ours while there is none."""
+"""Manage the user's terminal: restore it after a dead session, and show one line while there is no session."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-# What a full-screen program takes back when it ends, and cannot when its connection dies (xterm's
-# ctlseqs, and what tmux and screen send themselves). All of it does nothing where nothing was changed.
+# The modes that a full-screen program resets at its end, which it cannot do when its connection dies. From
+# xterm's ctlseqs and from what tmux and screen send. Resetting an unchanged mode has no effect.
 RESET = "".join((
-    "\x1b\\",  # the end of a string: `tmux -CC` speaks in one
-    "\x1b7\x1b[r\x1b8",  # the whole screen scrolls; setting that moves the cursor
-    "\x1b7\x1b[?1049l",  # the first screen; where it is shown already, the cursor stays where it is
+    "\x1b\\",  # the end of a string: `tmux -CC` sends one
+    "\x1b7\x1b[r\x1b8",  # scroll the whole screen; this moves the cursor, so save and restore it
+    "\x1b7\x1b[?1049l",  # the main screen; if it is shown already, the cursor stays
     "\x1b[0m\x1b(B\x0f",  # colours, character set
-    "\x1b[?1l\x1b>\x1b[>4m",  # keys as usual
+    "\x1b[?1l\x1b>\x1b[>4m",  # normal keys
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l",  # mouse
     "\x1b[?1004l\x1b[?2004l\x1b[?2026l",  # focus events, bracketed paste, held output
     "\x1b[4l\x1b[?7h",  # insert mode, wrapping
@@ -42,19 +42,19 @@ _BACK = "\x1b8"
 
 
 def _set(when: int, mode: list[Any]) -> None:
-    with contextlib.suppress(termios.error):  # it was closed: there is nothing to put right
+    with contextlib.suppress(termios.error):  # the terminal was closed: nothing to restore
         termios.tcsetattr(0, when, mode)
 
 
 def _row(last: bool) -> str:
-    """Return what begins a line over a picture: the cursor and its colours are kept, the row is emptied."""
+    """Return the escapes that begin a line over the screen: save cursor and colours, clear the row."""
     return f"\x1b7\x1b[{'999' if last else '1'};1H\x1b[0m\x1b[K"
 
 
 class Terminal:
     """The controlling terminal on stdin and stdout.
 
-    Raises TrayagentError (no-terminal) where there is none.
+    Raises TrayagentError (no-terminal) without one.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Terminal:
         self._saved = termios.tcgetattr(0)
         self._dumb = os.environ.get("TERM", "dumb") in {"", "dumb"}
         self._shown = ""
-        self._fresh = True  # whether the cursor stands at the beginning of an empty line
+        self._fresh = True  # whether the cursor is at the beginning of an empty line
         self._typed = b""
         self._over = ""
 
@@ -72,14 +72,15 @@ class Terminal:
 
     @property
     def modes(self) -> list[Any]:
-        """How the person's terminal was at the beginning, see termios(3)."""
+        """The terminal's modes at the start, see termios(3)."""
         return self._saved
 
     def lend(self) -> None:
-        """Make it a mere screen and keyboard: what the modes are for is done on the far side."""
+        """Set raw mode for ssh: the remote terminal handles what the local modes are for."""
         self.clear()
         mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
-        # As ssh does it (sshtty.c): its own calls reach the terminal that is its input, and that is ours.
+        # As ssh does it (sshtty.c). ssh itself changes the terminal that is its input, and that is our
+        # pseudo-terminal.
         mode[0] &= ~(termios.IGNPAR | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | _IXALL)
         mode[1] &= ~termios.OPOST
         mode[3] &= ~(termios.ISIG | termios.ICANON | termios.ECHO | _ECHO_ALL | termios.IEXTEN)
@@ -88,9 +89,9 @@ class Terminal:
         self._escape(PUSH_TITLE)
 
     def take_back(self, *, broken: bool, behind_words: bool) -> None:
-        """Take it back from ssh: as it was, after a session that was cut off (`broken`) with what that left undone.
+        """Restore the terminal after ssh; after a broken session (`broken`) also reset what that left changed.
 
-        `behind_words`: the cursor may then stand behind somebody's last words, which are kept.
+        `behind_words`: the cursor may then follow a program's last output, which is kept.
         """
         if broken:
             self._escape(RESET)
@@ -101,28 +102,28 @@ class Terminal:
         self._over = ""
 
     def cover(self, line: str, *, last_row: bool) -> None:
-        """Show the line over the first or the last row of a picture that stands still."""
+        """Show the line over the first or the last row of a frozen screen."""
         line = line[: max(self._columns() - 1, 1)]
         if line != self._over:
             self._over = line
             self._escape(f"{_row(last_row)}{line}{_BACK}")
 
     def uncover(self, *, last_row: bool) -> None:
-        """Take that line away; what was beneath must be drawn again."""
+        """Remove that line; the row beneath must be redrawn."""
         self._over = ""
         self._escape(f"{_row(last_row)}{_BACK}")
 
     # Waiting.
 
     def watch_keys(self) -> None:
-        """Read keys one by one, unseen; Ctrl-C and the others are keys, too."""
+        """Read single keys without echo; Ctrl-C and other control keys arrive as keys, too."""
         mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         _set(termios.TCSADRAIN, mode)
 
     def release_keys(self) -> None:
-        """Read lines again, and forget what was typed."""
+        """Read whole lines again, and discard what was typed."""
         _set(termios.TCSAFLUSH, self._saved)
 
     def keys(self) -> bytes:
@@ -133,12 +134,12 @@ class Terminal:
             return b""
 
     def wants_to_leave(self, keys: bytes) -> bool:
-        """Report whether these keys, with the one before, say `~.`, as in ssh."""
+        """Report whether these keys, with the one before, contain `~.`, as in ssh."""
         typed, self._typed = self._typed + keys, keys[-1:]
         return LEAVE in typed
 
     def show(self, line: str) -> None:
-        """Show the line in place of the one before; without a terminal's abilities, each new one beneath."""
+        """Replace the current line by this one; a dumb terminal gets each new line beneath."""
         line = line[: max(self._columns() - 1, 1)]
         if line == self._shown:
             return
@@ -150,15 +151,15 @@ class Terminal:
         self._shown = line
 
     def clear(self) -> None:
-        """Take the line away, and the one that was opened for it."""
+        """Remove the line, and the row that was opened for it."""
         if self._shown and not self._dumb:
             self._write(ERASE if self._fresh else ERASE + UP)
         self._shown = ""
 
     def say(self, text: str) -> None:
-        """Print a line that stays, in place of whatever stands there."""
+        """Print a line that stays, in place of the current one."""
         self.clear()
-        erase = "" if self._dumb else ERASE  # beneath a cursor that a far program moved up stand old words
+        erase = "" if self._dumb else ERASE  # a remote program may have moved the cursor up onto old text
         self._write(f"{erase}{text}\n" if self._fresh else f"\n{erase}{text}\n")
         self._fresh = True
 
@@ -172,7 +173,7 @@ class Terminal:
             self._write(text)
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # it was closed: there is nobody to tell
+        with contextlib.suppress(OSError):  # the terminal was closed: nobody reads this
             data = text.encode(sys.stdout.encoding or "utf-8", "replace")
             while data:
                 data = data[os.write(1, data) :]

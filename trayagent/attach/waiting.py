@@ -1,4 +1,4 @@
-"""Between two sessions: hear from the agent when the host can be reached again, and from the person meanwhile."""
+"""Wait between two sessions: until the agent reports a usable master, or the user decides otherwise."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from trayagent.ipc.heard import Heard
 
 _QUIET_S = 0.3
-"""What heals faster is not worth a line."""
+"""An interruption that ends sooner needs no line."""
 _AT_ONCE_S = 5.0
 """An agent that was just there answers within a millisecond."""
 UNKNOWN_HOST = "unknown-host"
-LEFT_BY_ESCAPE = 255  # as ssh ends at ~.
+LEFT_BY_ESCAPE = 255  # the status of ssh after ~.
 
 
-class Left(Exception):  # noqa: N818  # it names what happened
-    """The person does not want to wait any longer; `status` is what the command ends with."""
+class Left(Exception):  # noqa: N818  # the name says what happened
+    """The user does not want to wait any longer; `status` is the command's exit status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -36,9 +36,9 @@ class Left(Exception):  # noqa: N818  # it names what happened
 
 
 class Waiting:
-    """Waits for one host, as often as it takes.
+    """Waits for one host, as often as needed.
 
-    `log_in` lets the person log in at this terminal and returns 0 when the host is connected.
+    `log_in` lets the user log in at this terminal and returns 0 when the host is connected.
     """
 
     def __init__(self, host: str, terminal: Terminal, link: Link, log_in: Callable[[str], int]) -> None:
@@ -49,10 +49,10 @@ class Waiting:
         self._listening = False
 
     def first(self) -> str:
-        """Return the control path for the first session; what the person wants is plain, and they are there.
+        """Return the control path for the first session. The user is present and wants to connect now.
 
-        An idle host is connected, one that needs them or that nobody knows yet asks at once, and what
-        cannot be is an error. Raises Left, TrayagentError.
+        An idle host is connected. A host that needs the user, or that the agent does not know, starts a
+        login at once. A failed host is an error. Raises Left, TrayagentError.
         """
         try:
             self._link.follow()
@@ -76,9 +76,10 @@ class Waiting:
         return self.control_path(eager=True)
 
     def control_path(self, *, eager: bool = False) -> str:
-        """Return the control path of the host's living master, as soon as the agent says that there is one.
+        """Return the control path of the host's living master, as soon as the agent reports one.
 
-        `eager`: what needs a person asks them without being told to, once. Raises Left, TrayagentError (eager).
+        `eager`: start one needed login without waiting for Enter. Raises Left, and with `eager`
+        TrayagentError.
         """
         since = time.monotonic()
         self._link.look_often(True)
@@ -108,12 +109,12 @@ class Waiting:
     def _follow(self) -> None:
         try:
             self._link.follow()
-        except Refused:  # it was taken out of the configuration; that may be undone
+        except Refused:  # the host was removed from the configuration, which may be undone
             if self._link.view is not None:
                 self._link.view = {**self._link.view, "hosts": []}
 
     def _ready(self) -> str | None:
-        """Return where a master listens that may be used; a paused host's may, what is doubted may not."""
+        """Return the path of a usable master; a paused host's is usable, a doubtful one is not."""
         seen = self._link.host
         if seen is None or seen["pid"] is None or seen["state"] not in {"connected", "paused"}:
             return None
@@ -121,7 +122,7 @@ class Waiting:
         return path
 
     def _go_on(self) -> None:
-        """Do what Enter is for."""
+        """Do what Enter does in the host's state."""
         seen = self._link.host
         if seen is not None and status_line.for_the_terminal(seen):
             self._terminal.clear()
@@ -129,7 +130,7 @@ class Waiting:
             try:
                 self._sign_in()
             except Left:
-                return  # they may want to try it once more
+                return  # the user may want to try again
             except TrayagentError as error:
                 self._terminal.say(f"trayagent: {clean(error.title)}")
         elif seen is None or seen["state"] in status_line.ENTER:
@@ -155,7 +156,7 @@ class Waiting:
             self._terminal.release_keys()
 
     def _pause(self, waited: float) -> None:
-        """Wait until the agent or the person says something, or what is shown is no longer true."""
+        """Wait until the agent or the user sends something, or the displayed line is out of date."""
         sources: list[int | Heard] = [*self._link.sources, *([0] if self._listening else [])]
         until = _QUIET_S - waited if waited < _QUIET_S else status_line.next_tick_s(waited)
         again = self._link.again_in_s
