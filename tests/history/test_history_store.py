@@ -185,7 +185,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, told: list[s
         assert history.flush(WITHIN_S)
     history.close(WITHIN_S)
     assert len(told) == 1
-    assert "is not kept" in told[0]
+    assert "is no longer recorded" in told[0]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +225,7 @@ def test_a_newer_trayagents_file_is_left_alone(history: History, path: Path, tol
     db.close()
     history.record(event())
     assert history.flush(WITHIN_S)
-    assert told == [f"The history {path} is not kept: it was written by a newer trayagent."]
+    assert told == [f"The history {path} is no longer recorded: it was written by a newer trayagent."]
     with pytest.raises(HistoryUnreadable, match="newer"):
         history.events()
     assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -1,1 +1,1 @@
-"""What happened, kept in SQLite, and what can be told from it."""
+"""Keep past events in SQLite, and compute outages from them."""

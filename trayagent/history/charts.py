@@ -1,6 +1,7 @@
-"""Charts of outages as fragments of HTML with inline SVG, that stretch with the page; pure.
+"""Draw charts of outages as HTML fragments with inline SVG that stretch with the page; pure.
 
-The SVG holds shapes only and is stretched; words stand beside it as text, so that they stay legible on a phone.
+The SVG contains shapes only, because it is stretched. Labels are text beside it, so that they stay legible
+on a phone.
 """
 
 from __future__ import annotations
@@ -14,60 +15,60 @@ from trayagent.history.outages import Outage, Sighting
 from trayagent.presentation.text import clean
 
 Lasted = Callable[[float], str]
-"""A duration in seconds as a person says it."""
+"""Formats a duration in seconds for the user."""
 
-# Upper ends in seconds: a recovery takes a second, what takes longer took a person or another network.
+# Upper limits in seconds. A recovery takes a second; a longer one needed the user or another network.
 STEPS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", "more")
 TICKS = 5
 MOST_BARS = 31
-"""Days of a month; of a longer time each bar is a week, or more."""
+"""The days of a month. Over a longer period each bar is a week or more."""
 MANY = 11
-"""Beyond so many bars their labels would run into each other."""
+"""With this many bars or more, full labels would overlap."""
 _THIN = 0.15
-"""Per cent of the width: the shortest outage can be seen."""
+"""Per cent of the width, so that the shortest outage is visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The time that is shown."""
+    """The period that the page covers."""
 
     since: datetime
     until: datetime
 
     def share(self, moment: datetime) -> float:
-        """Return where a moment lies, from 0 to 100; what is outside lies on the edge."""
+        """Return the position of a moment in the period, in per cent; a moment outside is moved to the edge."""
         whole = (self.until - self.since).total_seconds()
         return min(max((moment - self.since).total_seconds() / whole * 100, 0.0), 100.0)
 
     def seconds_of(self, outage: Outage) -> float:
-        """Return how much of an outage lies in the period, in seconds; one that goes on lasts until its end."""
+        """Return how many seconds of an outage lie in the period; a continuing outage lasts until the period's end."""
         begin, end = ends(outage, self)
         return max((min(end, self.until) - max(begin, self.since)).total_seconds(), 0.0)
 
     def later(self, moment: str) -> Period:
-        """Return what of the period comes after a moment (RFC 3339); it may be nothing."""
+        """Return the part of the period after a moment (RFC 3339); it may be empty."""
         return Period(min(max(datetime.fromisoformat(moment), self.since), self.until), self.until)
 
 
 def ends(outage: Outage, period: Period) -> tuple[datetime, datetime]:
-    """Return when an outage began and ended."""
+    """Return when an outage began and ended; a continuing outage ends with the period."""
     end = datetime.fromisoformat(outage.ended) if outage.ended is not None else period.until
     return datetime.fromisoformat(outage.began), end
 
 
 def text(words: object) -> str:
-    """Return words as the text of a page: no markup, no control characters."""
+    """Return a value as HTML text: escaped, without control characters."""
     return html.escape(clean(str(words)))
 
 
 def moment(at: datetime) -> str:
-    """Return a moment in the reader's time zone."""
+    """Return a moment in the local time zone, as text."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def timeline(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
-    """Return a strip for each host, with its outages where they were; grey before its first connection."""
+    """Return a strip for each host with its outages at their times; grey before the host's first connection."""
     rows = [
         _strip(host, seen, [o for o in outages if o.host == host], period, lasted)
         for host, seen in sorted(hosts.items())
@@ -76,7 +77,7 @@ def timeline(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
 
 
 def recovery_times(took_s: Sequence[float]) -> str:
-    """Return how often a recovery took how long."""
+    """Return bars that count the recoveries by duration."""
     counts = [0] * len(STEP_WORDS)
     for seconds in took_s:
         counts[sum(seconds >= step for step in STEPS_S)] += 1
@@ -84,7 +85,7 @@ def recovery_times(took_s: Sequence[float]) -> str:
 
 
 def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
-    """Return how many outages began on each day, or in each stretch of days where there are too many."""
+    """Return bars that count the outages by the day they began on, or by stretches of days in a long period."""
     first = period.since.astimezone().date()
     days = (period.until.astimezone().date() - first).days + 1
     size = -(-days // MOST_BARS)

@@ -1,4 +1,4 @@
-"""The SQLite file: its schema, and how it is opened, written, read and put aside when it is broken."""
+"""Open, write, read and set aside the SQLite file, and define its schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CREATE INDEX event_at ON event (at);
 CREATE INDEX event_host ON event (host, at);
 """
 BUSY_S = 2.0
-"""Readers never hold the file for long; beyond this something else is wrong."""
+"""Readers hold the file only briefly. A longer wait has another cause."""
 MOST_EVENTS = 200_000
 """About 60 MB: a network that flaps for weeks must not fill the disk."""
 
@@ -32,7 +32,7 @@ BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SIDE_FILES = ("", "-wal", "-shm")
 
 
-class NewerSchema(Exception):  # noqa: N818  # not an error: a newer trayagent's file, to be left alone
+class NewerSchema(Exception):  # noqa: N818  # not an error: a newer trayagent wrote the file, so leave it alone
     """The file was written by a newer trayagent."""
 
 
@@ -46,20 +46,20 @@ class Row:
 
 
 def row(event: dict[str, Any]) -> Row:
-    """Return the row of an event object; raises KeyError, TypeError or ValueError for what is none."""
+    """Return the row of an event object; raises KeyError, TypeError or ValueError for an invalid one."""
     at = datetime.fromisoformat(event["at"]).timestamp()
     return Row(at, _written(event.get("host")), json.dumps(event, separators=(",", ":")))
 
 
 def _written(host: str | None) -> str | None:
-    """Return a host's name as text that SQLite takes: a name in ssh_config need not be UTF-8."""
+    """Return a host's name as text that SQLite accepts; a name in ssh_config need not be UTF-8."""
     return None if host is None else str(host).encode(errors="backslashreplace").decode()
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open the file (0600), made if it is missing; raises sqlite3.Error, OSError or NewerSchema."""
+    """Open the file (mode 0600), creating it if it is missing; raises sqlite3.Error, OSError or NewerSchema."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its side files the mode of the file, so the file must have it first.
+    # SQLite gives its side files the mode of the main file, so set that first.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
@@ -78,7 +78,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Add the rows in one transaction; raises sqlite3.Error, and then none of them is in."""
+    """Add the rows in one transaction; raises sqlite3.Error, and then writes none."""
     with _transaction(db):
         db.executemany(
             "INSERT INTO event (at, host, body) VALUES (?, ?, ?)", [(r.at, r.host, r.body) for r in rows]
@@ -86,16 +86,16 @@ def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def prune(db: sqlite3.Connection, before: float) -> None:
-    """Drop the events before a time (seconds since the epoch), and the oldest beyond MOST_EVENTS."""
+    """Delete the events before a time (seconds since the epoch), and the oldest beyond MOST_EVENTS."""
     with _transaction(db):
         db.execute("DELETE FROM event WHERE at < ?", (before,))
         db.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (MOST_EVENTS,))
 
 
 def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
-    """Return the events of a host (None: of all and of none) since a time, oldest first.
+    """Return the events of a host since a time, oldest first. None: all events, also those without a host.
 
-    Opens the file for this reading only; raises sqlite3.Error or NewerSchema. A missing file has no events.
+    Opens the file for this query only; raises sqlite3.Error or NewerSchema. A missing file has no events.
     """
     if not path.exists():
         return []
@@ -104,7 +104,7 @@ def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise NewerSchema
-        if version == 0:  # made, and not yet filled
+        if version == 0:  # created, but not yet filled
             return []
         name = _written(host)
         query = "SELECT body FROM event WHERE at >= ? AND (? IS NULL OR host = ?) ORDER BY at, id"
@@ -112,7 +112,7 @@ def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename a broken file and its side files; return its new path. Raises OSError."""
+    """Rename a broken file and its side files, and return the new path. Raises OSError."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     aside = path.with_name(f"{path.name}.broken-{stamp}")
     for side in SIDE_FILES:
@@ -122,7 +122,7 @@ def put_aside(path: Path) -> Path:
 
 
 def is_broken(error: Exception) -> bool:
-    """Report whether the file itself is damaged (a full or read-only disk is not that)."""
+    """Report whether the file itself is damaged; a full or read-only disk does not count."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in BROKEN
 

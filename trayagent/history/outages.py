@@ -1,4 +1,4 @@
-"""From events to outages: when a host was away, for how long, and how quickly it was back. Pure."""
+"""Compute outages from events: when a host was away, for how long, and how fast it recovered. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
 PROVES = ENDS | {"disconnected", "master-stale"}
-"""Who loses a connection had one."""
+"""A host that loses a connection had one."""
 ASKS = frozenset({"auth-denied", "host-key-unknown", "passphrase-needed", "vpn-needs-sign-in"})
-"""Codes that wait for a person: how long one took says nothing of a recovery.
+"""Codes that wait for the user. The user's time says nothing about the speed of a recovery.
 
-Those that the core shows as needs-sign-in; importing it would slow the start of the command.
+These are the codes that the core shows as needs-sign-in. They are repeated here because importing the core
+would slow the start of the command.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time in which a host was wanted and not there.
+    """A period in which a host was wanted and not connected.
 
-    `began` and `ended` are RFC 3339; `ended` None: it goes on. `took_ms` is how long the
-    recovery itself took, None where none was timed: the old connection came back, a person was
-    waited for, or it was the first connection to this host.
+    `began` and `ended` are RFC 3339; `ended` is None while it continues. `took_ms` is how long the recovery
+    itself took. It is None without a timed recovery: the old connection came back, the user had to act, or
+    it was the first connection to this host.
     """
 
     host: str
@@ -35,7 +36,7 @@ class Outage:
     reason: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object that `history --json` shows."""
+        """Return the object that `history --json` prints."""
         return {
             "host": self.host,
             "began": self.began,
@@ -48,14 +49,14 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Since when a host is known, and since when there was a connection to it (None: never); RFC 3339."""
+    """When a host was first known, and when it was first connected (None: never); RFC 3339."""
 
     first: str
     connected: str | None
 
 
 def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
-    """Return when each host was seen first; `events` are oldest first."""
+    """Return when each host was first known and first connected; `events` are oldest first."""
     found: dict[str, Sighting] = {}
     for event in events:
         host = event.get("host")
@@ -68,17 +69,18 @@ def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
 
 
 def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
-    """Return the outages of all hosts in the order of their beginning; `events` are oldest first.
+    """Return the outages of all hosts, sorted by their beginning; `events` are oldest first.
 
-    An outage begins with the first sign of it, and ends with a connection that carries; a pause
-    ends none. What the user wished (a `disconnected` with `"wished": true` or a reason that begins
-    with `user=`) neither begins one nor lets one go on: nobody misses the host then. A `connect-failed`
-    with `"missed": false` begins none: the old connection lives, or the host is wanted by one word only.
+    An outage begins with its first sign and ends with a working connection. A pause does not end it. A
+    disconnection that the user wanted (a `disconnected` with `"wished": true` or a reason that begins with
+    `user=`) begins no outage and cancels a current one, because nobody misses the host then. A
+    `connect-failed` with `"missed": false` begins none either: the old connection lives, or only a single
+    command wanted the host.
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
-    connected: set[str] = set()  # once, at least
-    asked: set[str] = set()  # those whose outage waited for a person
+    connected: set[str] = set()  # hosts that were connected at least once
+    asked: set[str] = set()  # hosts whose current outage waited for the user
     for event in events:
         host, name = event.get("host"), event.get("event")
         if host is None:
@@ -102,7 +104,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
 
 def _proves(event: dict[str, Any]) -> bool:
     name = event.get("event")
-    # Whoever takes down what is away already ends a wish, and no connection.
+    # A user who disconnects a host that is already away does not prove that there was a connection.
     given_up = name == "disconnected" and _by_user(event) and "pid" not in event
     return name in PROVES and not given_up
 
@@ -121,7 +123,7 @@ def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = 
         lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(began)
         duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may be set back
         took_ms = end.get("took_ms") or 0.0
-        if took_ms > duration_ms:  # the first sign came late: nothing is called stale before it is proven
+        if took_ms > duration_ms:  # the first sign came late: staleness must be proven first
             duration_ms = took_ms
             began = _text(datetime.fromisoformat(end["at"]) - timedelta(milliseconds=took_ms))
     return Outage(

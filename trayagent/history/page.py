@@ -1,4 +1,4 @@
-"""One page about a time: whole by itself, without scripts, light or dark as the reader's system is."""
+"""Render one self-contained HTML page about a period: no scripts, light or dark like the reader's system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trayagent.history.charts import (
 from trayagent.history.outages import Outage, Sighting
 
 MOST_ROWS = 500
-"""Outages in the table; the charts have them all."""
+"""The most rows in the table; the charts include all outages."""
 
 STYLE = Path(__file__).with_name("page.css")
 HEAD = (
@@ -30,7 +30,7 @@ HEAD = (
 
 
 def page(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
-    """Return the page of these hosts and of the outages that touch the period, oldest first."""
+    """Return the page for these hosts and for the outages that overlap the period, oldest first."""
     title = f"Outages from {moment(period.since)} to {moment(period.until)}"
     parts = [
         f"{HEAD}<title>{text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>",
@@ -91,7 +91,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
-    """Return how much of the time since it was first seen a host was there."""
+    """Return for how much of the time since it was first known a host was connected."""
     if seen.connected is None:
         return "never"
     known, there = period.later(seen.first), period.later(seen.connected)

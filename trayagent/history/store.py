@@ -1,4 +1,4 @@
-"""The history as the agent uses it: recording never waits for a disk, and no broken file stops the agent."""
+"""Record events for the agent: never wait for the disk, and survive a broken file."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Job = Row | Callable[[sqlite3.Connection], None] | threading.Event | None
 
 
 class History:
-    """What happened, in the file `path`; it is made at the first record.
+    """The history in the file `path`, which is created by the first record.
 
-    `record` and `prune` hand their work to one thread, which sleeps between events. `tell`
-    hears, at most once, why nothing can be kept any more (it is called in that thread).
+    `record` and `prune` queue their work for one thread, which sleeps between events. `tell` receives, at
+    most once, the reason why no more events can be kept. It is called in that thread.
     """
 
     def __init__(self, path: Path, tell: Callable[[str], None] = log.warning) -> None:
@@ -41,14 +41,14 @@ class History:
         self._closed = False
 
     def record(self, event: dict[str, Any]) -> None:
-        """Keep an event object (`at` in RFC 3339, `event`, `host`, …); never raises, never waits."""
+        """Queue an event object (`at` in RFC 3339, `event`, `host`, …) to be kept; never raises, never waits."""
         try:
             self._put(database.row(event))
         except (KeyError, TypeError, ValueError) as error:
             log.error("history: not an event: %r", event, exc_info=error)
 
     def prune(self, keep_s: float) -> None:
-        """Drop what is older than `keep_s` seconds, soon."""
+        """Queue the deletion of events that are older than `keep_s` seconds."""
         before = time.time() - keep_s
         self._put(lambda db: database.prune(db, before))
 
@@ -65,13 +65,13 @@ class History:
             raise HistoryUnreadable(self._path, str(error)) from error
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until what was recorded before is written; report whether it was in time."""
+        """Wait until all earlier records are written; report whether that happened in time."""
         done = threading.Event()
         self._put(done)
         return self._thread is None or done.wait(timeout_s)
 
     def close(self, timeout_s: float = 0.3) -> None:
-        """Write what waits and end the thread; a disk that hangs longer is left alone."""
+        """Write the queued events and end the thread; do not wait longer for a disk that hangs."""
         self._closed = True
         if self._thread is not None:
             with contextlib.suppress(queue.Full):
@@ -87,19 +87,19 @@ class History:
             self._say_once("the disk is too slow, events are lost")
             return
         if self._thread is None:
-            # A daemon, so that a hanging disk cannot keep the agent from ending.
+            # A daemon thread, so that a hanging disk cannot keep the agent from ending.
             self._thread = threading.Thread(target=self._work, name="history", daemon=True)
             self._thread.start()
 
     def _say_once(self, why: str) -> None:
         if not self._said:
             self._said = True
-            self._tell(f"The history {self._path} is not kept: {why}.")
+            self._tell(f"The history {self._path} is no longer recorded: {why}.")
 
     # In the thread.
 
     def _work(self) -> None:
-        """Write what comes, several at once where several wait, until told to end."""
+        """Write queued events, several in one transaction if possible, until `close`."""
         db: sqlite3.Connection | None = None
         going = True
         while going:
@@ -107,7 +107,7 @@ class History:
             with contextlib.suppress(queue.Empty):
                 while True:
                     jobs.append(self._jobs.get_nowait())
-            # A full queue has no room for the None, and then there is a next round that sees the flag.
+            # A full queue has no room for the None; then another round sees the flag.
             going = None not in jobs and not (self._closed and self._jobs.empty())
             db = self._carry_out(db, jobs)
             for job in jobs:
@@ -117,7 +117,7 @@ class History:
             db.close()
 
     def _carry_out(self, db: sqlite3.Connection | None, jobs: list[Job]) -> sqlite3.Connection | None:
-        """Do the jobs; return the connection to go on with, None to open it anew the next time."""
+        """Do the jobs; return the connection for the next jobs, None to reopen the file then."""
         try:
             db = db or database.open_to_write(self._path)
             if rows := [job for job in jobs if isinstance(job, Row)]:
@@ -134,12 +134,12 @@ class History:
                 return self._carry_out(None, jobs)
             self._say_once(str(error))
             return None
-        except Exception:  # what one event did must not cost all that follow
+        except Exception:  # one bad event must not cost all that follow
             log.exception("history: events are lost")
         return db
 
     def _begin_anew(self) -> bool:
-        """Put the broken file aside, once; report whether that was done."""
+        """Set the broken file aside, once; report whether that was done."""
         if self._put_aside:
             return False
         self._put_aside = True
@@ -151,7 +151,7 @@ class History:
         return True
 
 
-class HistoryUnreadable(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
+class HistoryUnreadable(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
     """The history cannot be read."""
 
     def __init__(self, path: Path, why: str) -> None:
