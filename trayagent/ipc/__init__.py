@@ -1,1 +1,1 @@
-"""How the agent's clients talk with it: newline-delimited JSON over one Unix socket of this user."""
+"""Connect the agent and its clients: newline-delimited JSON over one Unix socket of this user."""

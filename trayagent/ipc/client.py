@@ -1,4 +1,4 @@
-"""The blocking client: one connection per call, the standard library only, no asyncio."""
+"""Send requests from a blocking client: one connection per call, standard library only, no asyncio."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONNECT_TIMEOUT_S = 5.0
-"""A stopped agent's queue of connections can be full; a living one accepts within a millisecond."""
+"""A stopped agent's connection queue can be full; a running one accepts within a millisecond."""
 CHUNK = 1 << 16
 
 
 def call(
     path: str | os.PathLike[str], op: str, args: dict[str, Any], timeout_s: float | None = None
 ) -> dict[str, Any]:
-    """Ask the agent and return its result; `timeout_s` None waits as long as the agent works on it.
+    """Send a request and return the agent's result; `timeout_s` None waits as long as the agent needs.
 
-    Raises NoAgent, AgentSilent, or Refused with the agent's own words.
+    Raises NoAgent, AgentSilent, or Refused with the agent's own text.
     """
     with connected(path) as sock:
         lines = _ask(sock, op, args, timeout_s)
@@ -33,7 +33,7 @@ def call(
 
 
 def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Ask for a stream and yield its items; raises as `call`, and NoAgent when the agent ends."""
+    """Request a stream and yield its items; raises the same errors as `call`, and NoAgent when the agent ends."""
     with connected(path) as sock:
         lines = _ask(sock, op, args, None)
         messages.read_reply(next(lines), "result")
@@ -73,7 +73,7 @@ def _connect(sock: socket.socket, path: str) -> None:
             return sock.connect(path)
         except (
             BlockingIOError
-        ) as error:  # the agent's queue is full: with a timeout, that is no wait but EAGAIN
+        ) as error:  # the agent's queue is full; a socket with a timeout does not wait but gets EAGAIN
             if time.monotonic() > deadline:
                 raise TimeoutError from error
             time.sleep(0.01)
@@ -92,7 +92,7 @@ def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | 
                 raise NoAgent("The agent ended.", code="agent-ended")
             buffer += chunk
             if len(buffer) > messages.LONGEST_REPLY:
-                raise AgentSilent("The agent's answer has no end.", code="bad-reply")
+                raise AgentSilent("The agent's answer is too long.", code="bad-reply")
     except TimeoutError as error:
         raise _silent() from error
     except ConnectionError as error:
@@ -102,12 +102,12 @@ def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | 
 def send(sock: socket.socket, op: str, args: dict[str, Any]) -> None:
     """Send a request; raises OSError."""
     env = {name: os.environ[name] for name in messages.PASSED_ENV if name in os.environ}
-    with contextlib.suppress(BrokenPipeError):  # it may have refused us already, and said why
+    with contextlib.suppress(BrokenPipeError):  # the agent may have refused us already, and sent the reason
         sock.sendall(messages.request(op, args, env))
 
 
 def whole_lines(buffer: bytearray) -> Iterator[bytes]:
-    """Take the whole lines from the front of the buffer."""
+    """Yield the whole lines at the front of the buffer, and remove them from it."""
     while (end := buffer.find(b"\n")) >= 0:
         data = bytes(buffer[:end])
         del buffer[: end + 1]
@@ -115,5 +115,5 @@ def whole_lines(buffer: bytearray) -> Iterator[bytes]:
 
 
 def _silent() -> AgentSilent:
-    hint = "See its log, or start it anew: trayagent stop, then trayagent run"
+    hint = "See its log, or restart it: trayagent stop, then trayagent run"
     return AgentSilent("The agent does not answer.", code="agent-silent", hint=hint)

@@ -1,9 +1,9 @@
-"""One client as the agent sees it: bounded in what it may send, and in what may wait for it.
+"""Serve one client: limit what it may send, and how much may wait for it.
 
-Theory of operation. A connection is *reading* (lines may come), *busy* (one request is being
-worked on; nothing is read meanwhile), *streaming* (items go out; what comes in is dropped, but
-its end is seen), or *closing*. Whenever the socket takes no more, asyncio calls pause_writing:
-then nothing is read either, items wait in a bounded feed, and resume_writing goes on.
+Theory of operation. A connection is in one of four states. *Reading*: it accepts request lines. *Busy*: one
+request is in progress and nothing is read. *Streaming*: items go out; input is dropped, but the client's
+end is noticed. *Closing*: the last bytes go out. When the socket accepts no more data, asyncio calls
+pause_writing. Then nothing is read either, and items wait in a bounded feed until resume_writing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from trayagent.ipc.feed import Feed, Overflow, feed_for
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 2.0
-"""How long a closing connection may take to read what we wrote; a client that never reads is cut off."""
+"""How long a closing connection waits for the client to read our last bytes; then it is cut."""
 
 
 class Handler(Protocol):
-    """What the agent does for its clients; all calls come on its event loop."""
+    """The operations of the agent for its clients; all calls come on its event loop."""
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation and return its result; raises TrayagentError."""
@@ -33,10 +33,10 @@ class Handler(Protocol):
     def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Call `push` for each item from now on, and return how to end that; raises TrayagentError.
+        """Call `push` for each item from now on, and return a function that ends it; raises TrayagentError.
 
-        A watcher's first view is pushed at once, in this call. A pushed object must not be
-        changed afterwards: it may have to wait.
+        A watcher's first view is pushed at once, during this call. A pushed object must not be changed
+        afterwards, because it may have to wait.
         """
 
 
@@ -46,13 +46,13 @@ class Owner(Protocol):
     handler: Handler
 
     def admit(self, connection: Connection) -> bool:
-        """Report whether the newcomer may stay, after making room for it."""
+        """Report whether the new connection may stay, after making room for it."""
 
     def active(self, connection: Connection) -> None:
-        """Note that it has just been used."""
+        """Note that the connection has just been used."""
 
     def lost(self, connection: Connection) -> None:
-        """Note that it is gone."""
+        """Note that the connection is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -69,13 +69,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody would miss it: no request is being worked on, and nothing streams."""
+        """Whether the connection may be cut: no request is in progress, and nothing streams."""
         return self.task is None and self._feed is None
 
-    # What asyncio calls.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let this user in, and nobody else."""
+        """Accept connections of this user only."""
         self._transport = cast("asyncio.Transport", transport)
         if peer.is_other_user(transport.get_extra_info("socket")):
             log.warning("another user tried to connect to the IPC socket")
@@ -84,23 +84,23 @@ class Connection(asyncio.Protocol):
             self._refuse(Refused("Too many clients are connected to the agent.", code="too-many-clients"))
 
     def data_received(self, data: bytes) -> None:
-        """Collect lines; drop what a streaming client says."""
+        """Collect lines; drop the input of a streaming client."""
         if self._feed is None:
             self._unread += data
             self._advance()
 
     def pause_writing(self) -> None:
-        """Stop: the client does not read."""
+        """Stop writing: the client does not read."""
         self._choked = True
 
     def resume_writing(self) -> None:
-        """Go on where the client's slowness stopped us."""
+        """Continue after the client has read again."""
         self._choked = False
         self._drain()
         self._advance()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio gives it
-        """Forget everything; a request that is being worked on is finished all the same."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
+        """Forget the client's state; a request in progress is finished nevertheless."""
         self._unread.clear()
         if self._unsubscribe is not None:
             unsubscribe, self._unsubscribe = self._unsubscribe, None
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
     # Requests.
 
     def _advance(self) -> None:
-        """Work on the next whole line, unless one is being worked on or the client does not read."""
+        """Start on the next whole line, unless a request is in progress or the client does not read."""
         while self._open and self.is_idle and not self._choked:
             end = self._unread.find(b"\n", 0, messages.LONGEST_REQUEST + 1)
             if end < 0:
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
 
     async def _answer(self, request: requests.Request) -> None:
-        """Have the request carried out; every exception ends here, as a reply, and a bug in the log too."""
+        """Have the request carried out. Every exception becomes a reply here; a bug is also logged."""
         try:
             result = await self._owner.handler.request(request.op, request.args, request.env)
             self._write(messages.success(result))
@@ -176,13 +176,13 @@ class Connection(asyncio.Protocol):
             self._feed.offer(item)
         except Overflow:
             what = "Events came faster than this client read them."
-            self._refuse(Refused(what, code="too-slow", hint="Read faster, or start anew."))
+            self._refuse(Refused(what, code="too-slow", hint="Read faster, or connect again."))
             return
         if self._unsubscribe is not None:
             self._drain()
 
     def _drain(self) -> None:
-        """Write what waits, as long as the client reads."""
+        """Write waiting items as long as the client reads."""
         while self._feed is not None and not self._choked and self._open and self._unsubscribe is not None:
             data = self._feed.take()
             if data is None:
@@ -208,18 +208,18 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _refuse(self, error: TrayagentError) -> None:
-        """Say why, and end."""
+        """Send the error and close."""
         self._write(messages.failure(error))
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close once what was written is read, or after a while in any case."""
+        """Close once the client has read what was written, or after LAST_WORDS_S."""
         if self._transport is not None and self._open:
             self._transport.close()
             asyncio.get_running_loop().call_later(LAST_WORDS_S, self._transport.abort)
 
     def cut(self) -> None:
-        """Close at once."""
+        """Close immediately."""
         if self._transport is not None:
             self._transport.abort()
 

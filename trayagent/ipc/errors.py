@@ -1,12 +1,12 @@
-"""What can go wrong between a client and the agent; `exit_status` is what a command then ends with."""
+"""Define what can fail between a client and the agent; `exit_status` is the exit status of the command."""
 
 from __future__ import annotations
 
 from trayagent.errors import TrayagentError
 
 
-class NoAgent(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """No agent is running (or it ended while we were talking)."""
+class NoAgent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """No agent is running, or it ended during the request."""
 
     exit_status = 3
 
@@ -14,14 +14,14 @@ class NoAgent(TrayagentError):  # noqa: N818  # it names what happened, and is s
         super().__init__(title, code=code, hint="Start it: trayagent run")
 
 
-class AgentSilent(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """The agent runs and does not answer, or answers nonsense."""
+class AgentSilent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """The agent runs but does not answer, or its answer is invalid."""
 
     exit_status = 1
 
 
-class Refused(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """The agent said no; carries its words. 1: it failed, 2: it was asked wrongly."""
+class Refused(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """The agent refused the request; carries its text. `exit_status` 1: it failed; 2: the request was wrong."""
 
     def __init__(self, title: str, *, code: str, hint: str = "", exit_status: int = 1) -> None:
         super().__init__(title, code=code, hint=hint)
@@ -29,14 +29,14 @@ class Refused(TrayagentError):  # noqa: N818  # it names what happened, and is s
 
 
 class BadRequest(Refused):
-    """The request is wrong, whatever the agent's state: unknown host, operation, argument or version."""
+    """The request is wrong in every state of the agent: unknown host, operation, argument or version."""
 
     def __init__(self, title: str, *, code: str = "bad-request", hint: str = "") -> None:
         super().__init__(title, code=code, hint=hint, exit_status=2)
 
 
-class AlreadyRunning(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """Another agent of this user holds the lock; `pid` is None where it could not be read."""
+class AlreadyRunning(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """Another agent of this user holds the lock; `pid` is None if it could not be read."""
 
     exit_status = 1
 

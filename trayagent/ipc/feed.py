@@ -1,4 +1,4 @@
-"""What waits for a client that reads more slowly than things happen; bounded, and no I/O."""
+"""Queue items for a client that reads more slowly than they arrive; bounded, no I/O."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ BACKLOG_ITEMS = 1024
 """Events: some minutes of a flapping network for a hundred hosts, about 300 KB."""
 
 
-class Overflow(Exception):  # noqa: N818  # it is no error of the program, it is what happens to slow readers
-    """The reader is too slow for a stream of which nothing may be left out."""
+class Overflow(Exception):  # noqa: N818  # not a program error: it happens to slow readers
+    """The reader is too slow for a stream that must be complete."""
 
 
 class Feed(Protocol):
     """Items on their way to one client."""
 
     def offer(self, item: dict[str, Any]) -> None:
-        """Add an item; raises Overflow where no more may wait."""
+        """Add an item; raises Overflow if the queue is full."""
 
     def take(self) -> bytes | None:
-        """Return the next line to write, None when nothing waits."""
+        """Return the next line to write, None if nothing waits."""
 
 
 class Newest:
-    """Of views only the newest matters: a slow watcher skips the others."""
+    """Keeps the newest view only; a slow watcher skips the others."""
 
     def __init__(self) -> None:
         self._item: dict[str, Any] | None = None
 
     def offer(self, item: dict[str, Any]) -> None:
-        """Replace what waits."""
+        """Replace the waiting view."""
         self._item = item
 
     def take(self) -> bytes | None:
@@ -42,13 +42,13 @@ class Newest:
 
 
 class Every:
-    """Of events each one matters: a reader too slow for that is told, not deceived."""
+    """Keeps every event; a reader that is too slow gets an error instead of a gap."""
 
     def __init__(self) -> None:
         self._items: deque[dict[str, Any]] = deque()
 
     def offer(self, item: dict[str, Any]) -> None:
-        """Append the item; raises Overflow, and lets go of what waited."""
+        """Append the item; if the queue is full, drop all items and raise Overflow."""
         if len(self._items) >= BACKLOG_ITEMS:
             self._items.clear()
             raise Overflow
@@ -60,5 +60,5 @@ class Every:
 
 
 def feed_for(op: str) -> Feed:
-    """Return the feed that suits a streaming operation."""
+    """Return the feed for a streaming operation."""
     return Newest() if op == "watch" else Every()

@@ -1,4 +1,4 @@
-"""A client that waits for other things besides the agent: what it says is taken when it comes, never waited for."""
+"""Read the agent's answers without blocking, in a client that also waits for other things."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Heard:
-    """One request and what the agent says to it; `fileno` is for select(2). A context manager.
+    """One request and its answers; `fileno` is for select(2). A context manager.
 
-    Making it connects and asks, and raises NoAgent or AgentSilent.
+    The constructor connects and sends the request. It raises NoAgent or AgentSilent.
     """
 
     def __init__(self, path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> None:
@@ -30,13 +30,13 @@ class Heard:
         self._sock.setblocking(False)
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when there is something to take."""
+        """Return the descriptor, which is readable when there is something to take."""
         return self._sock.fileno()
 
     def take(self) -> list[dict[str, Any]]:
-        """Return what has come: a stream's items, or the result of anything else; [] when nothing has.
+        """Return what has arrived: a stream's items or the result of another operation; [] if nothing.
 
-        Raises NoAgent when the agent ended, Refused with its words, AgentSilent for nonsense.
+        Raises NoAgent when the agent ended, Refused with its text, AgentSilent for an invalid answer.
         """
         try:
             chunk = self._sock.recv(client.CHUNK)
@@ -48,7 +48,7 @@ class Heard:
             raise NoAgent("The agent ended.", code="agent-ended")
         self._buffer += chunk
         if len(self._buffer) > messages.LONGEST_REPLY:
-            raise AgentSilent("The agent's answer has no end.", code="bad-reply")
+            raise AgentSilent("The agent's answer is too long.", code="bad-reply")
         return self._said()
 
     def _said(self) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ class Heard:
         return found
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._sock.close()
 
     def __enter__(self) -> Self:

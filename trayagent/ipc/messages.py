@@ -1,4 +1,4 @@
-"""The lines of the IPC socket: what they look like, and nothing about how they travel.
+"""Encode and decode the lines of the IPC socket; transport is elsewhere.
 
 Theory of operation. Each line is one JSON object in UTF-8, without a newline inside.
 
@@ -6,12 +6,12 @@ Theory of operation. Each line is one JSON object in UTF-8, without a newline in
     agent   {"ok":true,"result":{…}}
          or {"ok":false,"exit":1|2,"error":{"code":…,"title":…,"hint":…}}
 
-A streaming operation (`watch`, `events`) is answered with an ok line and then one
-`{"item":{…}}` line each time; an error line in between ends it. A client may ask again on the
-same connection, but not after a streaming operation. Requests are answered in their order.
-A line that is no request is answered with an error and ends the connection.
+The agent answers a streaming operation (`watch`, `events`) with an ok line and then one `{"item":{…}}` line
+for each item; an error line in between ends the stream. A client may send more requests on the same
+connection, but not after a streaming operation. Requests are answered in order. The agent answers an
+invalid line with an error and closes the connection.
 
-This module is shared by the agent and the CLI, so it imports nothing that costs a start.
+The agent and the CLI share this module, so it imports nothing that slows the start.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ PASSED_ENV = ("SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
 
 
 def line(message: dict[str, Any]) -> bytes:
-    """Return the message as one line; what JSON does not know is sent as its text."""
+    """Return the message as one line; a value without a JSON type is sent as its text."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "replace") + b"\n"
 
 
 def request(op: str, args: dict[str, Any], env: dict[str, str]) -> bytes:
-    """Return the line that asks for an operation."""
+    """Return the line that requests an operation."""
     return line({"v": VERSION, "op": op, "args": args, "env": env})
 
 
@@ -64,9 +64,9 @@ def failure(error: TrayagentError) -> bytes:
 
 
 def read_reply(data: bytes, kind: str) -> dict[str, Any]:
-    """Return what an agent's line carries; `kind` is "result" or "item".
+    """Return the content of an agent's line; `kind` is "result" or "item".
 
-    Raises Refused for an error line, AgentSilent for one that makes no sense here.
+    Raises Refused for an error line, AgentSilent for an unexpected one.
     """
     try:
         message = json.loads(data)
@@ -79,6 +79,6 @@ def read_reply(data: bytes, kind: str) -> dict[str, Any]:
                 raise TypeError(kind)
             return carried
     except (ValueError, AttributeError, KeyError, TypeError) as wrong:
-        hint = "Perhaps it is of another version; restart it: trayagent stop && trayagent run"
+        hint = "The agent may have another version. Restart it: trayagent stop && trayagent run"
         raise AgentSilent("The agent's answer makes no sense.", code="bad-reply", hint=hint) from wrong
     raise Refused(told["title"], code=told["code"], hint=told["hint"], exit_status=status)

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket."""
+"""Identify the peer of a Unix socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 def is_other_user(sock: socket.socket) -> bool:
     """Report whether the peer is certainly another user (unix(7), SO_PEERCRED).
 
-    Where the kernel cannot say, the folder's mode (0700) and the socket's (0600) stand guard.
+    Where the kernel cannot tell, the modes of the directory (0700) and the socket (0600) protect us.
     """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:

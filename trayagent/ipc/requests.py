@@ -1,4 +1,4 @@
-"""A client's line, checked: the table of operations and what each takes. The agent's side only."""
+"""Check a client's line against the table of operations and their arguments. The agent's side only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from trayagent.ipc import messages
 from trayagent.ipc.errors import BadRequest
 
-LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; a calendar's end is not far beyond
+LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; dates end not far beyond
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose operation exists and whose arguments have the right types, all of them present."""
+    """A request whose operation exists and whose arguments are complete and have the right types."""
 
     op: str
     args: dict[str, Any]
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What an argument must be: `said` in words, `default` None where it must be given."""
+    """What an argument must be: `said` describes it; `default` is None if it is required."""
 
     fits: Callable[[Any], bool]
     said: str
@@ -81,7 +81,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
 
 
 def parse(data: bytes) -> Request:
-    """Return the request on a line; raises BadRequest, which says what is wrong with it."""
+    """Return the request on a line; raises BadRequest, which describes the problem."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -90,7 +90,7 @@ def parse(data: bytes) -> Request:
         raise BadRequest("The request is not a JSON object.")
     if message.get("v") != messages.VERSION:
         raise BadRequest(
-            f"The request is of version {message.get('v')!r:.20}, this agent speaks {messages.VERSION}.",
+            f"The request has version {message.get('v')!r:.20}, this agent speaks {messages.VERSION}.",
             code="wrong-version",
             hint="Restart the agent after an update: trayagent stop && trayagent run",
         )
@@ -119,7 +119,7 @@ def _arguments(op: str, given: Any) -> dict[str, Any]:
 
 
 def _environment(given: Any) -> dict[str, str]:
-    """Return the variables that the agent takes from a client; the others are not its business."""
+    """Return the variables that the agent accepts from a client; the others are ignored."""
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise BadRequest('"env" is not an object of strings.')
     return {name: given[name] for name in messages.PASSED_ENV if given.get(name)}

@@ -1,4 +1,4 @@
-"""The agent's end of the IPC socket: listens, admits, and lets no client harm the others."""
+"""Serve the IPC socket for the agent: listen, admit clients, and let no client harm the others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["Handler", "Server"]
 MOST_CLIENTS = 64
 """A tray, some watchers and a burst of scripts; each costs at most some hundred KB."""
 BACKLOG = 512
-"""A non-blocking connect to a full queue fails at once (EAGAIN, unix(7)), so the queue is long."""
+"""A non-blocking connect to a full queue fails immediately (EAGAIN, unix(7)), so the queue is long."""
 FINISH_S = 0.2
-"""How long a request that is being worked on may still take when the agent ends (it has 1 s in all)."""
+"""How long a request in progress may still take when the agent ends (which may take 1 s in total)."""
 
 
 class Server:
     """Serves `handler` on a Unix socket at `path`.
 
-    Its folder exists and is private, and the caller holds the lock of this place: whatever
-    socket lies there is stale.
+    The socket's directory must exist and be private. The caller must hold the lock of this directory, so a
+    socket that exists already is stale.
     """
 
     def __init__(self, path: Path, handler: Handler, *, most_clients: int = MOST_CLIENTS) -> None:
@@ -39,7 +39,7 @@ class Server:
         self._deserted = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen; raises TrayagentError where that is impossible."""
+        """Listen; raises TrayagentError if that is impossible."""
         sock = self._bound()
         try:
             loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ class Server:
             raise
 
     async def close(self) -> None:
-        """Listen no more, let what is being worked on end quickly, close each connection; in 0.5 s."""
+        """Stop listening, let requests in progress finish quickly, and close each connection; within 0.5 s."""
         if self._server is None:
             return
         self._server.close()
@@ -73,7 +73,7 @@ class Server:
     # What a connection needs.
 
     def admit(self, connection: Connection) -> bool:
-        """Report whether the newcomer may stay; the longest idle client makes room for it."""
+        """Report whether the new connection may stay; if needed, the longest idle client is cut."""
         if len(self._connections) >= self._most_clients:
             idle = next((c for c in self._connections if c.is_idle), None)
             if idle is None:
@@ -84,13 +84,13 @@ class Server:
         return True
 
     def active(self, connection: Connection) -> None:
-        """Move it to the end of those that make room."""
+        """Move the connection to the end of the queue of those that are cut for others."""
         if connection in self._connections:
             del self._connections[connection]
             self._connections[connection] = None
 
     def lost(self, connection: Connection) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._connections.pop(connection, None)
         if not self._connections:
             self._deserted.set()
@@ -103,7 +103,7 @@ class Server:
             if self._path.is_socket():
                 self._path.unlink()
             sock.bind(str(self._path))
-            # The folder is private, so nobody slips in between bind and chmod.
+            # The directory is private, so nobody can connect between bind and chmod.
             self._path.chmod(stat.S_IRUSR | stat.S_IWUSR)
             found = self._path.lstat()
         except OSError as error:
@@ -117,7 +117,7 @@ class Server:
         return sock
 
     def _unlink(self) -> None:
-        """Remove the socket, unless it is another's by now."""
+        """Remove the socket, unless another process has replaced it."""
         with contextlib.suppress(FileNotFoundError):
             found = os.lstat(self._path)
             if (found.st_dev, found.st_ino) == self._inode:
