@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 from trayagent.agent.shell import Shell
-from trayagent.core.actions import Action, Dial
-from trayagent.core.events import Configured, HostResolved, MasterFound, Started
-from trayagent.core.hosts import Hop, Master, Wish
-from trayagent.core.network import Touched
-from trayagent.core.resolved import Resolved
-from trayagent.core.turn import Why
+from trayagent.core.context import Why
+from trayagent.core.facts.actions import Action, Dial
+from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Started
+from trayagent.core.facts.hosts import Hop, Master, Wish
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.resolved import Resolved
 from trayagent.net import linux_snapshot
 from trayagent.net.hints import Hint, NetworkTouched
 from trayagent.net.linux_netlink import LinuxNetlink

@@ -93,7 +93,7 @@ def _icons(share: Path) -> dict[Path, bytes]:
 
 def _unit() -> str:
     """Return the unit that `trayagent install` writes, for the program of the package."""
-    from trayagent.desktop.login import files, linux_systemd
+    from trayagent.desktop.autostart import files, linux_systemd
 
     return linux_systemd.unit(("/usr/bin/trayagent", "run")).replace(files.MARK, UNIT_MARK)
 

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from trayagent import __version__
-from trayagent.cli import described
-from trayagent.config.described import TABLES, Key, Table
+from trayagent.cli import help_texts as described
+from trayagent.config.key_descriptions import TABLES, Key, Table
 from trayagent.config.model import EVENTS
 
 TEMPLATE = Path(__file__).with_name("trayagent.1.in")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from trayagent.config import durations
-from trayagent.config.described import TABLES, Key, Table
+from trayagent.config.key_descriptions import TABLES, Key, Table
 from trayagent.config.model import EVENTS
 
 TEMPLATE = Path(__file__).with_name("configuration.md.in")

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from trayagent.agent import machine, record_file, refusals
-from trayagent.agent.far_records import FarRecords
-from trayagent.agent.record_types import VERSION, KeptHost
-from trayagent.agent.records import Records, records_path, remembered
-from trayagent.core.hosts import Master
+from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.state import machine, record_file, refusals
+from trayagent.agent.state.record_types import VERSION, KeptHost
+from trayagent.agent.state.records import Records, records_path, remembered
+from trayagent.core.facts.hosts import Master
 
 BOOT = machine.boot_id()
 WHOLE: dict[str, Any] = {

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.far_records import FarRecords
-from trayagent.agent.machine import this_machine
-from trayagent.agent.records import Records
-from trayagent.core.hosts import Master
-from trayagent.core.reaping import FarSession
+from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.state.machine import this_machine
+from trayagent.agent.state.records import Records
+from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.remote_sessions import FarSession
 
 MASTER = Master(
     42, 7, "/run/cm", ours=True, local="192.0.2.1", local_port=4000, peer="192.0.2.9", peer_port=22

@@ -12,11 +12,11 @@ import pytest
 
 from tests.stories.scenes import HOME
 from tests.stories.teller import ALWAYS, Story
-from trayagent.agent import person_logins
-from trayagent.agent.person_logins import PersonLogins
-from trayagent.agent.records import Records
-from trayagent.agent.resolving import Answer
-from trayagent.core.resolved import Resolved
+from trayagent.agent.masters import interactive_login as person_logins
+from trayagent.agent.masters.interactive_login import PersonLogins
+from trayagent.agent.state.records import Records
+from trayagent.agent.state.resolve import Answer
+from trayagent.core.facts.resolved import Resolved
 from trayagent.errors import TrayagentError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.readiness import Readiness
+from trayagent.agent.systemd_notify import Readiness
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])

@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from trayagent.agent.records import Records, places_of, remembered
-from trayagent.core.hosts import Host, Master, Place, Wish
+from trayagent.agent.state.records import Records, places_of, remembered
+from trayagent.core.facts.hosts import Host, Master, Place, Wish
 
 MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent import refusals
-from trayagent.agent.explaining import locked
-from trayagent.agent.leftovers import Leftovers
-from trayagent.agent.record_types import KeptHost, KeptRefusal
-from trayagent.agent.records import Begun, Records, remembered
-from trayagent.core.failure import Failure
-from trayagent.core.hosts import Host, Retry
-from trayagent.core.problems import Problem
+from trayagent.agent.masters.explain_failure import locked
+from trayagent.agent.masters.leftovers import Leftovers
+from trayagent.agent.state import refusals
+from trayagent.agent.state.record_types import KeptHost, KeptRefusal
+from trayagent.agent.state.records import Begun, Records, remembered
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host, Retry
+from trayagent.core.facts.problems import Problem
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.resolving import Resolver
-from trayagent.core.hosts import Hop
+from trayagent.agent.state.resolve import Resolver
+from trayagent.core.facts.hosts import Hop
 
 
 def ask(tmp_path: Path, config: str, name: str) -> Hop | None:

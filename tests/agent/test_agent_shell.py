@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from trayagent.agent.shell import Shell
-from trayagent.core.actions import Action, Dial, SendProbe
-from trayagent.core.events import Configured, HostResolved, MasterFound, Started
-from trayagent.core.hosts import Hop, Master, Wish
-from trayagent.core.network import Address, Interface, Lookup, Route, Snapshot, Touched
-from trayagent.core.resolved import Resolved
-from trayagent.core.turn import Why
+from trayagent.core.context import Why
+from trayagent.core.facts.actions import Action, Dial, SendProbe
+from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Started
+from trayagent.core.facts.hosts import Hop, Master, Wish
+from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot, Touched
+from trayagent.core.facts.resolved import Resolved
 
 WLAN = Interface(2, "wlan0", "physical", True, (Address("192.168.1.2", 24),))
 DEFAULT = Route("0.0.0.0/0", "wlan0", "192.168.1.1", "192.168.1.2")

@@ -7,7 +7,7 @@ from typing import Any
 
 from trayagent.agent.shell import Shell
 from trayagent.agent.views import PACE_S, Views
-from trayagent.core.network import Snapshot
+from trayagent.core.facts.network import Snapshot
 from trayagent.core.view import AgentFacts
 
 

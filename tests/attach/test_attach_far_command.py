@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.attach import far_command
+from trayagent.attach import remote_command as far_command
 from trayagent.errors import TrayagentError
 
 SHELLS = ("sh", "bash", "dash", "zsh", "fish", "csh", "tcsh")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trayagent.attach.link import Link
+from trayagent.attach.agent_link import Link
 from trayagent.ipc.errors import BadRequest, Refused
 from trayagent.ipc.server import Server
 

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 import trayagent.core
-from trayagent.cli.why_words import SENTENCES, sentence
-from trayagent.core.verdict import Do
+from trayagent.cli.why_sentences import SENTENCES, sentence
+from trayagent.core.policy.verdict import Do
 
 CORE = Path(trayagent.core.__file__).parent
 ROWS = range(13)
@@ -43,7 +43,7 @@ def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
 
 def decided() -> Iterator[Found]:
     """Yield each row (None where it is computed) and verdict that stand in core's sources."""
-    for path in sorted(CORE.glob("*.py")):
+    for path in sorted(CORE.rglob("*.py")):
         module = ast.parse(path.read_text())
         for node in ast.walk(module):
             if not isinstance(node, ast.Call):

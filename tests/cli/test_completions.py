@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import FakeAgent, host
 from tests.cli.shells import Shell
-from trayagent.cli import described, main
+from trayagent.cli import help_texts as described
+from trayagent.cli import main
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SCRIPTS = Path(__file__).parents[2] / "installers" / "completions"

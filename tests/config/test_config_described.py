@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from installers.manual.make_reference import WHEN, reference
-from trayagent.config.described import TABLES
+from trayagent.config.key_descriptions import TABLES
 from trayagent.config.load import load
 from trayagent.config.model import EVENTS, Config
 

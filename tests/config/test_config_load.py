@@ -10,7 +10,7 @@ import pytest
 from trayagent.config.errors import ConfigError
 from trayagent.config.load import load
 from trayagent.config.model import EVENTS, Config
-from trayagent.core.forwards import End
+from trayagent.core.facts.forwards import End
 
 DOCUMENTED = """
 [agent]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.config import folders, places
+from trayagent.config import file_paths as places
+from trayagent.config import runtime_directory as folders
 from trayagent.config.errors import ConfigError, UnsafeFolder
 from trayagent.config.load import load
 

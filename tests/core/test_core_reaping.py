@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.core.reaping import FarSession, KeptSession, Machine, Reaped, may_end, still_refused
+from trayagent.core.facts.remote_sessions import (
+    FarSession,
+    KeptSession,
+    Machine,
+    Reaped,
+    may_end,
+    still_refused,
+)
 
 HERE = Machine("laptop", "boot-2")
 WAY = ("192.168.10.2", 40000, "203.0.113.10", 22)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.failure import Failure
-from trayagent.core.hosts import Attempt, Host, Place, Retry
-from trayagent.core.problems import Problem
-from trayagent.core.retry import rearmed, with_failure, with_new_credentials
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Attempt, Host, Place, Retry
+from trayagent.core.facts.problems import Problem
+from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
 
 HOME, CAFE = Place("wlan0", "aa:01"), Place("wlan0", "cc:01")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.core.hosts import Place
-from trayagent.core.servers import (
+from trayagent.core.facts.hosts import Place
+from trayagent.core.policy.rate_limits import (
     Network,
     Servers,
     dropped,

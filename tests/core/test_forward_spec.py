@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.core.forward_spec import MAX_UNIX_PATH, parse, unparse
-from trayagent.core.forwards import End, Forward, ForwardKind
+from trayagent.core.facts.forward_spec import MAX_UNIX_PATH, parse, unparse
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
 
 H80 = End("h", 80)
 GOOD: list[tuple[ForwardKind, str, End, End | None]] = [

@@ -18,8 +18,8 @@ from tests.desktop.actors import FakeServer, FakeWatcher, Panel
 from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
 from tests.desktop.test_menu import host, problem, view, vpn
-from trayagent.desktop.choices import Choices
 from trayagent.desktop.desk import SETTLED_S, Desk
+from trayagent.desktop.run_command import Choices
 
 EMFILE = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}

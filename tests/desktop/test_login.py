@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.desktop import linux_own_unit, login
-from trayagent.desktop.login import files, linux_autostart, linux_systemd, macos_launchd, start
+from trayagent.desktop import autostart as login
+from trayagent.desktop.autostart import choose as start
+from trayagent.desktop.autostart import files, linux_autostart, linux_systemd, macos_launchd
+from trayagent.desktop.scopes import linux_unit as linux_own_unit
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.desktop.views import Desk, host, vpn
-from trayagent.core.problems import CODES
-from trayagent.core.shown import STATE_OF
+from trayagent.core.display_state import STATE_OF
+from trayagent.core.facts.problems import CODES
 from trayagent.desktop.notifications.registry import closed
 from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
 

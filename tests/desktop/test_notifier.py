@@ -18,9 +18,9 @@ from tests.desktop.desk import Desk, run, until
 from tests.desktop.views import host, view
 from trayagent.desktop.bus import SessionBus
 from trayagent.desktop.connection import BusCallError
+from trayagent.desktop.notifications.dispatcher import Teller
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.notifier import Notifier
-from trayagent.desktop.notifications.teller import Teller
 
 SERVER_PATH = "/org/freedesktop/Notifications"
 SIGN_IN = Message(

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trayagent.desktop.choices import Choices
 from trayagent.desktop.menu.commands import OpenTerminal
+from trayagent.desktop.run_command import Choices
 
 WITHIN_S = 20.0
 

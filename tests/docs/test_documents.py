@@ -15,14 +15,15 @@ import pytest
 
 from tests.cli.test_readme import words_of
 from tests.test_architecture import MAY_IMPORT
-from trayagent.cli import described, main
-from trayagent.config import described as keys
+from trayagent.cli import help_texts as described
+from trayagent.cli import main
+from trayagent.config import key_descriptions as keys
 from trayagent.config.load import load
 from trayagent.config.model import EVENTS
-from trayagent.core.problems import CODES
-from trayagent.core.shown import Shown
+from trayagent.core.display_state import Shown
+from trayagent.core.facts.problems import CODES
 from trayagent.history.outages import Outage
-from trayagent.init import explained
+from trayagent.init import obsolete_settings as explained
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs/**/*.md", ".github/**/*.md", "installers/**/*.md", "*.md")

@@ -14,12 +14,12 @@ from tests.doctor.patient import Report, until
 from tests.lab.matrix import laboratory
 from tests.lab.test_networkmanager import skipping
 from trayagent.config.model import Host
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.far_side import Far, judged, read_answer
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.server import Far, judged, read_answer
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.networkmanager import NetworkManager
-from trayagent.sandbox.plan import SERVER
 from trayagent.sandbox.tools import tool
+from trayagent.sandbox.topology import SERVER
 
 pytestmark = pytest.mark.lab
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from trayagent.config import places
+from trayagent.config import file_paths as places
 from trayagent.doctor import hosts
-from trayagent.doctor.case import Case
+from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding
 from trayagent.errors import TrayagentError
 

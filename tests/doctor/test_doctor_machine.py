@@ -20,12 +20,13 @@ import pytest
 
 from tests.doctor.patient import DEADLINE_S, SOURCE, Patient, keygen, no_root, script
 from tests.lab.matrix import alive
-from trayagent.config import places
-from trayagent.doctor import login, ssh_program
-from trayagent.doctor.asking import each
-from trayagent.doctor.case import Case
-from trayagent.doctor.examine import carry_out
+from trayagent.config import file_paths as places
+from trayagent.doctor import autostart as login
+from trayagent.doctor import ssh_program
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import each
 from trayagent.doctor.findings import Finding, ok
+from trayagent.doctor.run_checks import carry_out
 from trayagent.netlink.errors import NetlinkError
 
 NOBODY = 65534

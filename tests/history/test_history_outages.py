@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trayagent.core.shown import STATE_OF
+from trayagent.core.display_state import STATE_OF
 from trayagent.history.outages import ASKS, Outage, Sighting, outages, sightings
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.init.conftest import Init, furnish
 from trayagent.config.load import load
 from trayagent.errors import TrayagentError
-from trayagent.init import written
+from trayagent.init import write_config as written
 from trayagent.sandbox import Agent, Lab
 
 pytestmark = pytest.mark.lab

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.core import forward_spec
+from trayagent.core.facts import forward_spec
 from trayagent.init import cron, processes
 from trayagent.init.command_line import parse
-from trayagent.init.found import Found, Machine, PassedOver
-from trayagent.init.meaning import Meaning
+from trayagent.init.findings import Found, Machine, PassedOver
+from trayagent.init.interpret import Meaning
 from trayagent.init.proposal import Understood, propose
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.init import systemd, systemd_text
-from trayagent.init.found import Found, Machine, PassedOver
+from trayagent.init.findings import Found, Machine, PassedOver
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ import pytest
 
 from trayagent import __version__
 from trayagent.config.load import load
-from trayagent.desktop.login.linux_systemd import Systemd
+from trayagent.desktop.autostart.linux_systemd import Systemd
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
-from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.topology import SERVER
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "installers" / "fleet" / "roles" / "trayagent"

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from installers.manual.make_manual import manual
-from trayagent.cli import described, main
+from trayagent.cli import help_texts as described
+from trayagent.cli import main
 from trayagent.config.model import EVENTS, Agent, Config, Host, Vpn
 
 PAGE = manual(dt.date(2026, 1, 2))

@@ -6,8 +6,8 @@ import pytest
 
 from installers import user_install
 from tests.installers.test_user_install import SCRIPT, User
-from trayagent.desktop.login import files
-from trayagent.desktop.login.linux_systemd import Systemd
+from trayagent.desktop.autostart import files
+from trayagent.desktop.autostart.linux_systemd import Systemd
 
 
 @pytest.fixture

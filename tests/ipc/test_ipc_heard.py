@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trayagent.ipc.errors import NoAgent, Refused
-from trayagent.ipc.heard import Heard
+from trayagent.ipc.nonblocking_client import Heard
 
 WITHIN_S = 10.0
 

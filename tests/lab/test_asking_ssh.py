@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.sandbox import Agent, Lab, client, plan
+from trayagent.sandbox import Agent, Lab, client
+from trayagent.sandbox import topology as plan
 
 pytestmark = pytest.mark.lab
 

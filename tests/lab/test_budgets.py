@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tests.lab.matrix import OPTIONS, until
 from tests.lab.test_logins import other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.plan import JUMP, OTHER
+from trayagent.sandbox.topology import JUMP, OTHER
 
 FOUR = ("web", "api", "db", "ci")
 TWELVE = tuple(f"m{number}" for number in range(12))

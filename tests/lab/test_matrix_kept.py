@@ -6,7 +6,7 @@ import time
 
 from tests.lab.matrix import HARM, HOST, OPTIONS, Up, bring_up, listener, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.plan import INTERNAL, OTHER, SERVER
+from trayagent.sandbox.topology import INTERNAL, OTHER, SERVER
 
 
 def assert_harmless_trigger(up: Up) -> None:

@@ -14,13 +14,13 @@ import pytest
 from tests.lab.secret_agent import VPN_HINTS, SecretAgent
 from tests.net.test_linux_logind import until
 from tests.net.vpn.conftest import Watched, watching
-from trayagent.core.vpns import ManagerFacts, NetworkName
+from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
 from trayagent.sandbox.inside import holder
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.openvpn import OpenVpn
-from trayagent.sandbox.plan import INTERNAL, SERVER
+from trayagent.sandbox.topology import INTERNAL, SERVER
 
 SAVED, ASKED = "Saved VPN", "Asked VPN"
 LIMIT_S = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.plan import INTERNAL
+from trayagent.sandbox.topology import INTERNAL
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = """

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.lab.test_odd_masters import until
-from trayagent.core.forward_spec import parse
+from trayagent.core.facts.forward_spec import parse
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.program import Program
 from trayagent.ssh.forwarding import ensure

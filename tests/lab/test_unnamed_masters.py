@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.matrix import alive, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.topology import SERVER
 
 Started = Callable[[], int]
 

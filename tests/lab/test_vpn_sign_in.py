@@ -12,7 +12,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.openvpn import OpenVpn
-from trayagent.sandbox.plan import INTERNAL
+from trayagent.sandbox.topology import INTERNAL
 
 VPN = "Corp VPN"
 CONFIG = f"""

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from trayagent.core.network import Kind
+from trayagent.core.facts.network import Kind
 from trayagent.net.linux_kinds import kinds, lower
 from trayagent.netlink.rtnetlink import Link, NextHop, RouteEntry
 

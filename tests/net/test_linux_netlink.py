@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched
 from trayagent.net.linux_netlink import LinuxNetlink
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from trayagent.core.network import Address, Lookup
+from trayagent.core.facts.network import Address, Lookup
 from trayagent.net.linux_snapshot import read
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
 from trayagent.net.macos_route import Known, MacosRoute, messages, suspended_s
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import netifaces
 import pytest
 
-from trayagent.core.network import Address, Interface, Kind, Lookup, Route, Snapshot, Touched
+from trayagent.core.facts.network import Address, Interface, Kind, Lookup, Route, Snapshot, Touched
 from trayagent.net import linux_snapshot, polling
 from trayagent.net.hints import Hint, NetworkTouched
 

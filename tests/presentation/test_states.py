@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from trayagent.core.shown import NEEDS_USER, Shown
+from trayagent.core.display_state import NEEDS_USER, Shown
 from trayagent.presentation import states
 from trayagent.presentation.text import clean
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Lab
-from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.topology import SERVER
 
 pytestmark = pytest.mark.lab
 

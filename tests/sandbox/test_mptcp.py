@@ -7,7 +7,7 @@ import pytest
 from tests.lab.matrix import until
 from trayagent.sandbox import Lab
 from trayagent.sandbox.client import over_mptcp
-from trayagent.sandbox.plan import SERVER
+from trayagent.sandbox.topology import SERVER
 
 pytestmark = pytest.mark.lab
 

@@ -98,8 +98,10 @@ def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) 
     def broken(name: str) -> str:
         return "/bin/false" if name == "nft" else real(name)
 
-    monkeypatch.setattr("trayagent.sandbox.build.tool", broken)
-    monkeypatch.setattr("trayagent.sandbox.world.shutil.rmtree", lambda path, **_: made.append(str(path)))
+    monkeypatch.setattr("trayagent.sandbox.wiring.tool", broken)
+    monkeypatch.setattr(
+        "trayagent.sandbox.namespaces.shutil.rmtree", lambda path, **_: made.append(str(path))
+    )
     with pytest.raises(TrayagentError, match="failed in home"):
         Lab()
     assert made == []  # the holder had removed it already

@@ -9,7 +9,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.plan import INTERNAL, JUMP, SERVER
+from trayagent.sandbox.topology import INTERNAL, JUMP, SERVER
 
 pytestmark = pytest.mark.lab
 

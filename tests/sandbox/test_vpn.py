@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trayagent.sandbox import Lab
-from trayagent.sandbox.plan import INTERNAL, SERVER
+from trayagent.sandbox.topology import INTERNAL, SERVER
 
 pytestmark = pytest.mark.lab
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from tests.sim.cast import first_hop
 from tests.sim.handshake import DEADLINE_S, Handshake, Outcome
 from tests.sim.tcp import Connection
-from trayagent.agent.refusals import STOPS
-from trayagent.core import actions as a
-from trayagent.core import events as e
-from trayagent.core.failure import Failure, FailureKind
-from trayagent.core.hosts import Master
-from trayagent.core.problems import Code, Problem
+from trayagent.agent.state.refusals import STOPS
+from trayagent.core.facts import actions as a
+from trayagent.core.facts import events as e
+from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.problems import Code, Problem
 
 if TYPE_CHECKING:
     from tests.sim.world import World

@@ -10,10 +10,10 @@ from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
 from tests.sim.sshd import AUTH_FAILED_S, NO_AUTH_S, Machine, Machines
 from tests.sim.tcp import Connection
-from trayagent.core.failure import FailureKind
+from trayagent.core.facts.failure import FailureKind
 
 if TYPE_CHECKING:
-    from trayagent.core.resolved import HostKeyChecking
+    from trayagent.core.facts.resolved import HostKeyChecking
 
 CONNECT_S, LOGIN_S = 10.0, 30.0  # of each hop; DEADLINE_S is the agent's own
 DEADLINE_S = 30.0

@@ -7,7 +7,7 @@ from random import Random
 
 from tests.sim.cast import CAST, FLEET, SEVERAL, jumps
 from tests.sim.net import SPOTS
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 
 Step = tuple[float, str, str]
 """Seconds after the step before it, the word, and to which of these it happens."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.sim.tcp import Connection, Mark
-from trayagent.core import events as e
-from trayagent.core.hosts import Master
-from trayagent.core.turn import Why
+from trayagent.core.context import Why
+from trayagent.core.facts import events as e
+from trayagent.core.facts.hosts import Master
 
 
 @dataclass

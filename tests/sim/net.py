@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
-from trayagent.core.network import Lookup, Route, Snapshot, Touched
+from trayagent.core.facts.network import Lookup, Route, Snapshot, Touched
 
 PUBLIC, OUTER = "203.0.113.10", "203.0.113.20"
 INTERNAL, HOME_ONLY = "10.99.0.10", "192.168.10.50"

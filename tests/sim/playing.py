@@ -9,8 +9,8 @@ from tests.sim.histories import FLICKERS, HARMLESS, History, Step
 from tests.sim.net import SPOTS, Net
 from tests.sim.sshd import MAX_STARTUPS
 from tests.sim.world import World
-from trayagent.core import events as e
-from trayagent.core.network import Touched
+from trayagent.core.facts import events as e
+from trayagent.core.facts.network import Touched
 
 SOON_S = 60.0
 MOVES = {"plug", "unplug", "sleep"}

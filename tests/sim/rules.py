@@ -11,9 +11,9 @@ from tests.sim.handshake import Leg, Outcome
 from tests.sim.logins import Logins, Tried
 from tests.sim.net import HOME_ONLY, INTERNAL, TUN, Flow
 from tests.sim.waits import Waits
-from trayagent.core import actions as a
-from trayagent.core.state import State
-from trayagent.core.turn import Why
+from trayagent.core.context import Why
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.state import State
 
 if TYPE_CHECKING:
     from tests.sim.living import Living

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.sim.handshake import DEADLINE_S
-from trayagent.core import events as e
-from trayagent.core.shown import delay, shown_problem
+from trayagent.core.display_state import delay, shown_problem
+from trayagent.core.facts import events as e
 
 if TYPE_CHECKING:
     from tests.sim.world import World
-    from trayagent.core.hosts import Host
+    from trayagent.core.facts.hosts import Host
 
 ALONE_S = 35.0  # half a minute after a wake for masters that no control can tell of, and silence before that
 ACKED_S = 90.0  # a minute in which only an answer is missed, once what was queued before is through

@@ -15,16 +15,16 @@ from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
 from tests.sim.sshd import Machines
 from tests.sim.tcp import Connection
-from trayagent.core import actions as a
-from trayagent.core import events as e
 from trayagent.core.decide import decide
-from trayagent.core.failure import Failure, FailureKind
-from trayagent.core.hosts import Master
-from trayagent.core.network import Touched
-from trayagent.core.paths import lookups
-from trayagent.core.problems import Problem
-from trayagent.core.shown import shown_state
-from trayagent.core.state import State
+from trayagent.core.display_state import shown_state
+from trayagent.core.facts import actions as a
+from trayagent.core.facts import events as e
+from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.state import State
+from trayagent.core.routes import lookups
 
 _KEEP_ALIVE_S = 60.0
 TICK_S = 10.0

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trayagent.ssh.control_sockets import ControlSocket, listening, owner_of
-from trayagent.ssh.linux_process import read, socket_inodes
+from trayagent.ssh.os.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.os.linux_process import read, socket_inodes
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster

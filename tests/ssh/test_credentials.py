@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.core.resolved import Resolved
-from trayagent.ssh.credentials import agent_keys, agent_socket, passphrase_needed, wants_passphrase
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.credentials import agent_keys, agent_socket, passphrase_needed, wants_passphrase
 
 
 def key(path: Path, passphrase: str, *options: str) -> Path:

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from trayagent.core.hosts import Master
-from trayagent.ssh.ending import end
-from trayagent.ssh.process import alive, descendants, read
+from trayagent.core.facts.hosts import Master
+from trayagent.ssh.master.ending import end
+from trayagent.ssh.os.process import alive, descendants, read
 
 DEADLINE_S = 20.0
 

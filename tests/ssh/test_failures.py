@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.core.failure import Failure
-from trayagent.ssh.failures import MAX_LINE, classify
+from trayagent.core.facts.failure import Failure
+from trayagent.ssh.login.failures import MAX_LINE, classify
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Keys, SshConfig, Sshd, StartMaster

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trayagent.ssh.control_sockets import owner_of
-from trayagent.ssh.linux_flows import flow_of, flows_of, tcp_facts
-from trayagent.ssh.process import Process, kill_checked, read
-from trayagent.ssh.transport import transport_of
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.linux_flows import flow_of, flows_of, tcp_facts
+from trayagent.ssh.os.process import Process, kill_checked, read
+from trayagent.ssh.os.transport import transport_of
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, Sshd, StartMaster

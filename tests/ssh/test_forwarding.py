@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trayagent.core.forward_spec import parse
-from trayagent.core.hosts import ForwardState
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import ForwardState
 from trayagent.ssh.forward_wire import to_mux
 from trayagent.ssh.forwarding import ensure
 from trayagent.ssh.mux.client import MuxClient

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Lab, other_ssh_programs
-from trayagent.sandbox.plan import SERVER
 from trayagent.sandbox.tools import tool
-from trayagent.ssh.key_exchange import LOG_OPTIONS, preferring, read_key_exchange
-from trayagent.ssh.master_log import Said, create, read, remove, rename
+from trayagent.sandbox.topology import SERVER
+from trayagent.ssh.login.key_exchange import LOG_OPTIONS, preferring, read_key_exchange
+from trayagent.ssh.master.log import Said, create, read, remove, rename
 
 PID = 4242
 KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"

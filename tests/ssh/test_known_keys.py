@@ -9,7 +9,7 @@ import pytest
 
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.tools import tool
-from trayagent.ssh.known_keys import is_trusted
+from trayagent.ssh.login.known_keys import is_trusted
 
 
 @pytest.fixture

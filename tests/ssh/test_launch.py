@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.launch import LaunchFailedError, launch
-from trayagent.ssh.master_log import read
-from trayagent.ssh.spawning import prepared, spawn
+from trayagent.ssh.master.launch import LaunchFailedError, launch
+from trayagent.ssh.master.log import read
+from trayagent.ssh.master.spawn import prepared, spawn
 
 
 def listens(

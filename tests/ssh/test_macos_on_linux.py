@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trayagent.ssh import (
+from trayagent.ssh.os import (
     linux_control_sockets,
     linux_flows,
     linux_listeners,
@@ -26,7 +26,7 @@ from trayagent.ssh import (
     macos_listeners,
     macos_process,
 )
-from trayagent.ssh.seen import ControlSocket
+from trayagent.ssh.os.types import ControlSocket
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster

@@ -6,10 +6,10 @@ parts, with the kernel's addresses made up.
 
 from __future__ import annotations
 
-from trayagent.ssh.macos_flows import Seen
-from trayagent.ssh.macos_lsof import parsed as files
-from trayagent.ssh.macos_ps import below, parsed
-from trayagent.ssh.seen import Flow
+from trayagent.ssh.os.macos_flows import Seen
+from trayagent.ssh.os.macos_lsof import parsed as files
+from trayagent.ssh.os.macos_ps import below, parsed
+from trayagent.ssh.os.types import Flow
 
 PS = """\
     1     0     0 Ss   Wed Nov 18 07:02:11 2026     launchd          /sbin/launchd

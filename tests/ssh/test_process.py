@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh import linux_process as p
-from trayagent.ssh.seen import Process
+from trayagent.ssh.os import linux_process as p
+from trayagent.ssh.os.types import Process
 
 DEADLINE_S = 20.0
 Start = Callable[..., "subprocess.Popen[bytes]"]

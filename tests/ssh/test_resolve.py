@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.core import forward_spec
-from trayagent.core.forwards import End, Forward, ForwardKind
-from trayagent.core.resolved import Resolved
+from trayagent.core.facts import forward_spec
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
+from trayagent.core.facts.resolved import Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forward_wire import to_mux
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward

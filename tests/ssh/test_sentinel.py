@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from tests.ssh.conftest import StartMaster
-from trayagent.ssh.sentinel import Sentinel
+from trayagent.ssh.master.sentinel import Sentinel
 
 
 async def until(condition: Callable[[], object]) -> None:

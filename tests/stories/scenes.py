@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import ip_address, ip_network
 
-from trayagent.core.network import Address, Interface, Kind, Lookup, Route, Snapshot
+from trayagent.core.facts.network import Address, Interface, Kind, Lookup, Route, Snapshot
 
 
 @dataclass(frozen=True)

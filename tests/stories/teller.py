@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from tests.stories.scenes import NOTHING, Scene
-from trayagent.core import actions as a
-from trayagent.core import events as e
+from trayagent.core.context import Why
 from trayagent.core.decide import decide
-from trayagent.core.failure import Failure, FailureKind
-from trayagent.core.hosts import Hop, Host, Master, Wish
-from trayagent.core.network import Touched
-from trayagent.core.paths import lookups
-from trayagent.core.problems import Code, Problem
-from trayagent.core.resolved import HostKeyChecking, Resolved
-from trayagent.core.shown import shown_problem, shown_state
-from trayagent.core.state import State
-from trayagent.core.turn import Why
+from trayagent.core.display_state import shown_problem, shown_state
+from trayagent.core.facts import actions as a
+from trayagent.core.facts import events as e
+from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.hosts import Hop, Host, Master, Wish
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.problems import Code, Problem
+from trayagent.core.facts.resolved import HostKeyChecking, Resolved
+from trayagent.core.facts.state import State
+from trayagent.core.routes import lookups
 
 SERVER = "203.0.113.10"
 LOCAL = "192.168.10.2"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, Resolve
-from trayagent.core.failure import Failure
-from trayagent.core.hosts import Wish
-from trayagent.core.problems import Problem
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, Resolve
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.problems import Problem
 
 
 def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME, HOME_6, VPN, lan, tunnel
 from tests.stories.teller import Story
-from trayagent.core.actions import Dial, SendProbe
-from trayagent.core.network import Touched
+from trayagent.core.facts.actions import Dial, SendProbe
+from trayagent.core.facts.network import Touched
 
 
 def test_an_ra_tick_is_no_change(story: Story) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial
-from trayagent.core.hosts import Hop
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.hosts import Hop
 
 TWELVE = tuple(f"h{n}" for n in range(12))
 BASTION = Hop("203.0.113.11", 22, "me", ("~/.ssh/id",))

@@ -6,11 +6,11 @@ import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, HOME_6, NOTHING, VPN, Scene
 from tests.stories.teller import ALWAYS, SERVER, Story, failure
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, Resolve
-from trayagent.core.hosts import Hop, Wish
-from trayagent.core.network import Touched
-from trayagent.core.resolved import Resolved
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, Resolve
+from trayagent.core.facts.hosts import Hop, Wish
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.resolved import Resolved
 
 CORP = e.Vpn("corp", "tun*")
 LINK = Touched(links=frozenset({"wlan0"}))

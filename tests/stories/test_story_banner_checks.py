@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import Story
-from trayagent.core.actions import Dial
-from trayagent.core.failure import FailureKind
+from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.failure import FailureKind
 
 
 def dialled(story: Story, name: str = "web") -> int:

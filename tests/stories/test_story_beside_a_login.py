@@ -6,8 +6,8 @@ import pytest
 
 from tests.stories.scenes import HOME
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Abort, Dial
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Abort, Dial
 
 
 @pytest.mark.parametrize("end", ["ctrl-c", "denied"])

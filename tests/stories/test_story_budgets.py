@@ -6,11 +6,11 @@ import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, tunnel
 from tests.stories.teller import Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial
-from trayagent.core.network import Touched
-from trayagent.core.shown import delay
-from trayagent.core.timing import UNFINISHED_PER_WINDOW
+from trayagent.core.display_state import delay
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.time_constants import UNFINISHED_PER_WINDOW
 
 INTERNAL = "10.99.0.10"
 FOUR = ("web", "b", "c", "d")

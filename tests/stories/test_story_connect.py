@@ -8,12 +8,12 @@ import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene
 from tests.stories.teller import ALWAYS, Story, failure
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, DialBare
-from trayagent.core.failure import FailureKind
-from trayagent.core.forward_spec import parse
-from trayagent.core.hosts import ForwardState, Hop, Wish
-from trayagent.core.vpns import ManagerFacts, NetworkName
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, DialBare
+from trayagent.core.facts.failure import FailureKind
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import ForwardState, Hop, Wish
+from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
 
 INTERNAL = "10.99.0.10"
 NAS = "192.168.10.50"

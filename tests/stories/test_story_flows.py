@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import Story
-from trayagent.core.actions import Kill, SendProbe, TakeOver
-from trayagent.core.events import UserLooked
-from trayagent.core.network import Touched
+from trayagent.core.facts.actions import Kill, SendProbe, TakeOver
+from trayagent.core.facts.events import UserLooked
+from trayagent.core.facts.network import Touched
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 

@@ -8,12 +8,12 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, EnsureForwards
 from trayagent.core.decide import decide
-from trayagent.core.forward_spec import parse
-from trayagent.core.hosts import ForwardState
-from trayagent.core.reaping import Reaped
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, EnsureForwards
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import ForwardState
+from trayagent.core.facts.remote_sessions import Reaped
 
 REMOTE = parse("remote", "22221:localhost:22")
 LOCAL = parse("local", "8080:localhost:80")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
-from trayagent.core import events as e
-from trayagent.core.hosts import Wish
+from trayagent.core.facts import events as e
+from trayagent.core.facts.hosts import Wish
 from trayagent.history.outages import outages
 
 BEGAN = datetime(2026, 1, 1, 8, tzinfo=UTC)

@@ -6,11 +6,11 @@ import pytest
 
 from tests.stories.scenes import HOME_6
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial
-from trayagent.core.hosts import Hop
-from trayagent.core.jumps import Jump, parse_jumps
-from trayagent.core.shown import delay
+from trayagent.core.display_state import delay
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.hosts import Hop
+from trayagent.core.jump_hosts import Jump, parse_jumps
 
 INTERNAL = "10.99.0.10"
 

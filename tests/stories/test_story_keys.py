@@ -8,11 +8,11 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, DialBare, Kill, TryKeys
-from trayagent.core.hosts import Wish
-from trayagent.core.problems import Problem
-from trayagent.core.shown import shown_problem
+from trayagent.core.display_state import shown_problem
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, DialBare, Kill, TryKeys
+from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.problems import Problem
 
 
 def changed(story: Story, *names: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene, tunnel
 from tests.stories.teller import ALWAYS, SERVER, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Abort, Dial
-from trayagent.core.hosts import Hop, Wish
-from trayagent.core.resolved import HostKeyChecking
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Abort, Dial
+from trayagent.core.facts.hosts import Hop, Wish
+from trayagent.core.facts.resolved import HostKeyChecking
 
 INTERNAL = "10.99.0.10"
 PUBLIC = SERVER

@@ -8,10 +8,10 @@ import pytest
 
 from tests.stories.scenes import CABLE, CAFE, CAFE_2, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
-from trayagent.core import events as e
-from trayagent.core.actions import Abort, Dial, DialBare, Discard, Kill
-from trayagent.core.hosts import Hop, LoginKind, Wish
-from trayagent.core.resolved import Resolved
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Kill
+from trayagent.core.facts.hosts import Hop, LoginKind, Wish
+from trayagent.core.facts.resolved import Resolved
 
 ANSWER = Resolved("web", "203.0.113.10", control_path="/cm/web")
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.stories.scenes import HOME, HOME_6, OFFICE, VPN, Scene, lan
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core.actions import Abort, Dial, Redial
-from trayagent.core.hosts import Hop
-from trayagent.core.timing import REDIALS_MAX
+from trayagent.core.facts.actions import Abort, Dial, Redial
+from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.time_constants import REDIALS_MAX
 
 NAME = Hop("web.example.org", 22)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, VPN, VPN_ALL
 from tests.stories.teller import ALWAYS, ON_USE, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, Kill, SendProbe, TakeOver
-from trayagent.core.network import Touched
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
+from trayagent.core.facts.network import Touched
 
 
 def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.stories.scenes import HOME, VPN, Scene, lan, tunnel
 from tests.stories.teller import Story
-from trayagent.core.actions import Dial, SendProbe
+from trayagent.core.facts.actions import Dial, SendProbe
 
 INNER = "10.99.0.10"
 CABLE = lan(

@@ -9,11 +9,11 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
-from trayagent.core.forward_spec import parse
-from trayagent.core.hosts import Wish
-from trayagent.core.shown import way_problem
+from trayagent.core.display_state import way_problem
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import Wish
 
 
 def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core import events as e
-from trayagent.core.actions import Dial, Remember, SendProbe
-from trayagent.core.hosts import Place, Wish
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Dial, Remember, SendProbe
+from trayagent.core.facts.hosts import Place, Wish
+from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
 from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import shown_vpn
-from trayagent.core.vpns import Connectivity, ManagerFacts, VpnConnection, VpnState
 
 CORP = e.Vpn("corp", "tun*", "Corp VPN", grace_s=8.0)
 DB = Wish(listed=True, connect="always", vpn="corp")

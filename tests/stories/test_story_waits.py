@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import Story
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 

@@ -12,53 +12,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trayagent import __version__
-from trayagent.agent import lean, wall
-from trayagent.agent.asking import Asking
-from trayagent.agent.bare_controls import BareControls
-from trayagent.agent.configuring import Configuring
-from trayagent.agent.control_paths import ControlPaths
-from trayagent.agent.desk_door import DeskDoor, make_desk
-from trayagent.agent.dialling import Dialling
-from trayagent.agent.discovery import Discovery
+from trayagent.agent import clock as wall
+from trayagent.agent import memory as lean
+from trayagent.agent.desktop_client import DeskDoor, make_desk
 from trayagent.agent.effects import AgentEffects
-from trayagent.agent.environment import Environment
-from trayagent.agent.files import Files
-from trayagent.agent.forwarding import Forwarding
+from trayagent.agent.events.event_log import Story
+from trayagent.agent.files.changes import Noticing
+from trayagent.agent.files.keys import Keys
+from trayagent.agent.files.watcher import Files
+from trayagent.agent.forwards.agent_socket import Linking
+from trayagent.agent.forwards.forwarding import Forwarding
+from trayagent.agent.forwards.remote_cleanup import Reaping
 from trayagent.agent.handler import AgentHandler
-from trayagent.agent.keys import Keys
-from trayagent.agent.leftovers import Leftovers
-from trayagent.agent.linking import Linking
-from trayagent.agent.lost_masters import LostMasters
-from trayagent.agent.machine import file_mark
-from trayagent.agent.noticing import Noticing
-from trayagent.agent.obstacles import Obstacles
-from trayagent.agent.person_logins import PersonLogins
-from trayagent.agent.probing import Probing
-from trayagent.agent.readiness import Readiness
-from trayagent.agent.reaping import Reaping
-from trayagent.agent.records import Records, records_path, remembered
-from trayagent.agent.resolving import Resolver
-from trayagent.agent.scanning import Scanning
+from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.masters.bare_control import BareControls
+from trayagent.agent.masters.connect import Dialling
+from trayagent.agent.masters.control_paths import ControlPaths
+from trayagent.agent.masters.discovery import Discovery
+from trayagent.agent.masters.discovery_schedule import Scanning
+from trayagent.agent.masters.interactive_login import PersonLogins
+from trayagent.agent.masters.key_trial import Trying
+from trayagent.agent.masters.leftovers import Leftovers
+from trayagent.agent.masters.lost import LostMasters
+from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.masters.probe import Probing
+from trayagent.agent.masters.take_over import TakingOver
+from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.shell import Shell
-from trayagent.agent.story import Story
-from trayagent.agent.taking_over import TakingOver
+from trayagent.agent.state.environment import Environment
+from trayagent.agent.state.machine import file_mark
+from trayagent.agent.state.records import Records, records_path, remembered
+from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.state.resolve_hosts import Asking
+from trayagent.agent.systemd_notify import Readiness
 from trayagent.agent.tasks import Tasks
-from trayagent.agent.trying import Trying
 from trayagent.agent.views import Views
-from trayagent.agent.watching_masters import MasterWatch
-from trayagent.config.places import Places
-from trayagent.core.events import (
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.events import (
     CredentialsChanged,
     ManagerSaid,
     Started,
     Woke,
 )
-from trayagent.core.hosts import Host
-from trayagent.core.network import Touched
-from trayagent.core.state import State
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.network_manager import NetworkName
+from trayagent.core.facts.state import State
 from trayagent.core.view import AgentFacts
-from trayagent.core.vpns import NetworkName
-from trayagent.desktop.scopes import keeper
+from trayagent.desktop.scopes.choose import keeper
 from trayagent.history.store import History
 from trayagent.ipc.server import Server
 from trayagent.net import hints

@@ -6,21 +6,21 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from trayagent.agent.bare_controls import BareControls
-from trayagent.agent.dialling import Dialling
-from trayagent.agent.forwarding import Forwarding
-from trayagent.agent.linking import Linking
-from trayagent.agent.probing import Probing
-from trayagent.agent.records import Records
+from trayagent.agent.events.event_log import Story
+from trayagent.agent.forwards.agent_socket import Linking
+from trayagent.agent.forwards.forwarding import Forwarding
+from trayagent.agent.masters.bare_control import BareControls
+from trayagent.agent.masters.connect import Dialling
+from trayagent.agent.masters.key_trial import Trying
+from trayagent.agent.masters.probe import Probing
+from trayagent.agent.masters.take_over import TakingOver
+from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.shell import Shell
-from trayagent.agent.story import Story
-from trayagent.agent.taking_over import TakingOver
-from trayagent.agent.trying import Trying
-from trayagent.agent.watching_masters import MasterWatch
-from trayagent.core import actions as a
-from trayagent.core.events import TimeCame
-from trayagent.core.hosts import Host
-from trayagent.core.turn import Why
+from trayagent.agent.state.records import Records
+from trayagent.core.context import Why
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.events import TimeCame
+from trayagent.core.facts.hosts import Host
 
 
 class AgentEffects:

@@ -9,15 +9,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from trayagent.agent.person_logins import BUSY, PersonLogins
+from trayagent.agent.events.event_log import Story
+from trayagent.agent.masters.interactive_login import BUSY, PersonLogins
 from trayagent.agent.shell import Shell
-from trayagent.agent.story import Story
 from trayagent.agent.views import Views
-from trayagent.config.tables import dotted
-from trayagent.core.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
-from trayagent.core.hosts import Host
-from trayagent.core.retry import CREDENTIAL_KINDS
-from trayagent.core.shown import shown_problem, shown_state, way_problem
+from trayagent.config.parse_tables import dotted
+from trayagent.core.display_state import shown_problem, shown_state, way_problem
+from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
+from trayagent.core.facts.hosts import Host
+from trayagent.core.policy.retry import CREDENTIAL_KINDS
 from trayagent.errors import TrayagentError
 
 

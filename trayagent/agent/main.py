@@ -8,16 +8,16 @@ import signal
 import sys
 from pathlib import Path
 
-from trayagent.agent import lean
+from trayagent.agent import memory as lean
 
 lean.without_tls()
 
 import asyncio  # noqa: E402  # after TLS was left out
 
-from trayagent.agent import on_terminal  # noqa: E402
+from trayagent.agent import terminal_output as on_terminal  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
-from trayagent.agent.configuring import Configuring  # noqa: E402
-from trayagent.config.places import Places, prepare  # noqa: E402
+from trayagent.agent.load_configuration import Configuring  # noqa: E402
+from trayagent.config.file_paths import Places, prepare  # noqa: E402
 from trayagent.ipc.lock import Lock  # noqa: E402
 
 LOG_BYTES = 1 << 20

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from trayagent.core.actions import Action
+from trayagent.core.context import Why
 from trayagent.core.decide import decide
-from trayagent.core.events import Event, NetworkRead
-from trayagent.core.network import Lookup, Snapshot, Touched
-from trayagent.core.paths import lookups
-from trayagent.core.state import State
-from trayagent.core.turn import Why
+from trayagent.core.facts.actions import Action
+from trayagent.core.facts.events import Event, NetworkRead
+from trayagent.core.facts.network import Lookup, Snapshot, Touched
+from trayagent.core.facts.state import State
+from trayagent.core.routes import lookups
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from trayagent.agent import wall
+from trayagent.agent import clock as wall
 from trayagent.agent.shell import Shell
-from trayagent.core.actions import Tell
-from trayagent.core.shown import shown_state
+from trayagent.core.display_state import shown_state
+from trayagent.core.facts.actions import Tell
 from trayagent.core.view import AgentFacts, view, vpn_names
 from trayagent.core.vpn_state import shown_vpn
 

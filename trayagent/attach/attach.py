@@ -6,14 +6,14 @@ import os
 import signal
 import time
 
-from trayagent.attach.link import Link
+from trayagent.attach.agent_link import Link
 from trayagent.attach.login import log_in
-from trayagent.attach.ride import Passenger, Ride
 from trayagent.attach.session import Session
+from trayagent.attach.ssh_run import Passenger, Ride
 from trayagent.attach.start_agent import ensure_agent
 from trayagent.attach.terminal import Terminal
-from trayagent.attach.waiting import Left, Waiting
-from trayagent.config import places
+from trayagent.attach.while_waiting import Left, Waiting
+from trayagent.config import file_paths as places
 from trayagent.errors import TrayagentError
 
 TYPE_CHECKING = False  # importing typing costs 4 ms

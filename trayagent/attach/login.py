@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.attach.start_agent import ensure_agent
-from trayagent.config import folders
+from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
 from trayagent.ipc.errors import NoAgent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from trayagent.attach import far_command
+from trayagent.attach import remote_command as far_command
 from trayagent.config import checks, load
 from trayagent.errors import TrayagentError
 

@@ -7,7 +7,8 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from trayagent.config import folders, places
+from trayagent.config import file_paths as places
+from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
 from trayagent.ipc.errors import NoAgent

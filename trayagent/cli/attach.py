@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.out import complain
+from trayagent.cli.output import complain
 from trayagent.errors import TrayagentError
 
 TYPE_CHECKING = False  # importing typing costs 4 ms

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli import described
-from trayagent.cli.out import ask, say
+from trayagent.cli import help_texts as described
+from trayagent.cli.output import ask, say
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
 
@@ -138,13 +138,14 @@ def _hosts(command: str, given: Iterable[str]) -> Offers:
 
 
 def _configuration() -> Config:
-    from trayagent.config import load, places
+    from trayagent.config import file_paths as places
+    from trayagent.config import load
 
     return load.load(places.find().config_file)
 
 
 def _aliases() -> tuple[str, ...]:
-    from trayagent.config import places
+    from trayagent.config import file_paths as places
     from trayagent.ssh import config_text
 
     return tuple(alias for path in places.find().ssh_config_files for alias in config_text.aliases(path))
@@ -154,7 +155,7 @@ def _sessions(host: str) -> Offers:
     """Return the sessions that run on the host, seen through its living master; {} where none is up."""
     import asyncio
 
-    from trayagent.ssh.farside import oneshot
+    from trayagent.ssh.remote import oneshot
 
     [found] = ask("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
     if found["state"] != "connected" or not found["control_path"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from trayagent.cli.durations import duration
-from trayagent.cli.out import ask, complain, say
+from trayagent.cli.output import ask, complain, say
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from trayagent import __version__
-from trayagent.cli.out import say
+from trayagent.cli.output import say
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def doctor(args: argparse.Namespace) -> int:
     """Print what was found; 1 for a problem."""
     import asyncio
 
-    from trayagent.config import places
-    from trayagent.doctor.examine import examine
+    from trayagent.config import file_paths as places
+    from trayagent.doctor.run_checks import examine
 
     results = asyncio.run(examine(places.find(args.config)))
     findings = [told for result in results for told in result.as_json()]
@@ -60,7 +60,8 @@ def doctor(args: argparse.Namespace) -> int:
         }
         say(json.dumps(report, indent=2))
     else:
-        from trayagent.cli import doctor_text, people
+        from trayagent.cli import doctor_text
+        from trayagent.cli import styles as people
 
         people.print_report(lambda width, signs: doctor_text.lines(findings, width, signs))
     return 0 if well else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.out import follow, say
+from trayagent.cli.output import follow, say
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms

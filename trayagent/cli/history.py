@@ -6,7 +6,7 @@ import argparse
 import json
 
 from trayagent.cli.durations import duration
-from trayagent.cli.out import say
+from trayagent.cli.output import say
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 
 def history(args: argparse.Namespace) -> int:
     """Print the outages, for people or as JSON, or write them as a page."""
-    from trayagent.config import places
+    from trayagent.config import file_paths as places
     from trayagent.history.outages import outages, sightings
     from trayagent.history.store import History
     from trayagent.presentation import times
@@ -87,7 +87,7 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
 
 
 def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
-    from trayagent.cli import people
+    from trayagent.cli import styles as people
     from trayagent.presentation import times
 
     if not found:

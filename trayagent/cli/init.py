@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from trayagent.cli.out import complain, say
+from trayagent.cli.output import complain, say
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
 
@@ -41,8 +41,10 @@ def init(args: argparse.Namespace) -> int:
     import asyncio
     import signal
 
-    from trayagent.config import places
-    from trayagent.init import found, rendered, written
+    from trayagent.config import file_paths as places
+    from trayagent.init import findings as found
+    from trayagent.init import render_config as rendered
+    from trayagent.init import write_config as written
     from trayagent.init.survey import survey
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -88,7 +90,7 @@ def init(args: argparse.Namespace) -> int:
 
 def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) -> None:
     """Say what else there is to do or to know; `listed` are the hosts that were taken, None: all."""
-    from trayagent.init.rendered import block
+    from trayagent.init.render_config import block
 
     names = frozenset(host.name for host in seen.hosts if host.listed) if listed is None else listed
     lines: list[str] = []

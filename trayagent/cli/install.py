@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.out import say
+from trayagent.cli.output import say
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -34,8 +34,8 @@ def add(commands: Any) -> None:
 
 def install(args: argparse.Namespace) -> int:
     """Start at login; say what was written, and how to undo it."""
-    from trayagent.config import places
-    from trayagent.desktop import login
+    from trayagent.config import file_paths as places
+    from trayagent.desktop import autostart as login
 
     chosen = places.unusual(places.find(args.config).config_file)
     outcome = login.enable(login.own_command(chosen))
@@ -49,7 +49,7 @@ def install(args: argparse.Namespace) -> int:
 
 def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command is given its arguments
     """Start at login no longer."""
-    from trayagent.desktop import login
+    from trayagent.desktop import autostart as login
 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)

@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 def login(args: argparse.Namespace) -> int:
     """Log in; 130 when given up with Ctrl-C."""
     from trayagent.attach.login import log_in
-    from trayagent.cli.out import say
+    from trayagent.cli.output import say
     from trayagent.presentation.text import clean
 
     return log_in(args.host, lambda text: say(clean(text)))

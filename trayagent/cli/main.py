@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 from trayagent import __version__
-from trayagent.cli.out import complain
+from trayagent.cli.output import complain
 from trayagent.cli.parser import Parser
 from trayagent.errors import TrayagentError
 

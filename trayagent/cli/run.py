@@ -28,8 +28,8 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start the agent; returns its exit status when it ends."""
     from trayagent.agent.main import run as run_agent
-    from trayagent.cli.out import complain
-    from trayagent.config import places
+    from trayagent.cli.output import complain
+    from trayagent.config import file_paths as places
     from trayagent.errors import TrayagentError
 
     found = places.find(args.config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.out import ask, follow, say
+from trayagent.cli.output import ask, follow, say
 from trayagent.ipc.errors import AgentSilent, BadRequest, NoAgent
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -46,11 +46,11 @@ def status(args: argparse.Namespace) -> int:
     elif args.json:
         say(json.dumps(ask("status", hosts=args.hosts), indent=2))
     elif args.watch:
-        from trayagent.cli import people
+        from trayagent.cli import styles as people
 
         people.repaint(follow("watch", hosts=args.hosts))
     else:
-        from trayagent.cli import people
+        from trayagent.cli import styles as people
 
         people.show(ask("status", hosts=args.hosts))
     return 0

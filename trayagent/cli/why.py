@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.out import ask, say
+from trayagent.cli.output import ask, say
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 def why(args: argparse.Namespace) -> int:
     """Print a line per decision: when, what it means, and on what evidence, as the log has it."""
-    from trayagent.cli.why_words import sentence
+    from trayagent.cli.why_sentences import sentence
     from trayagent.presentation import times
 
     decisions = ask("why", host=args.host)["decisions"]
@@ -35,7 +35,7 @@ def why(args: argparse.Namespace) -> int:
         return 0
     from rich.text import Text
 
-    from trayagent.cli.people import print_report
+    from trayagent.cli.styles import print_report
 
     now, lines = times.now(), []
     for decision in decisions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from trayagent.config import durations
-from trayagent.core.forward_spec import parse as parse_forward
-from trayagent.core.forwards import ForwardKind
+from trayagent.core.facts.forward_spec import parse as parse_forward
+from trayagent.core.facts.forwards import ForwardKind
 
 # ssh 9.6 and later refuse these in a host's name, because they mean something to a shell.
 SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")

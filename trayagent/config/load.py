@@ -13,8 +13,15 @@ from typing import Any
 from trayagent.config import checks, safety
 from trayagent.config.errors import ConfigError, WrongKey
 from trayagent.config.model import EVENTS, Agent, Command, Config, Host, Vpn
-from trayagent.config.tables import did_you_mean, dotted, read_table, read_value, require_table, unknown_key
-from trayagent.core.forwards import Forward
+from trayagent.config.parse_tables import (
+    did_you_mean,
+    dotted,
+    read_table,
+    read_value,
+    require_table,
+    unknown_key,
+)
+from trayagent.core.facts.forwards import Forward
 
 LONGEST_BYTES = 1 << 20
 """A thousand times a long configuration; whatever is larger is not one."""

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from trayagent.config import checks, durations
-from trayagent.core import forward_spec
-from trayagent.core.forwards import Forward
+from trayagent.core.facts import forward_spec
+from trayagent.core.facts.forwards import Forward
 
 
 def _checked(check: Any, what: str) -> Meta:

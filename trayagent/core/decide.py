@@ -13,21 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core import events as e
-from trayagent.core import (
-    on_answers,
-    on_attempts,
-    on_forwards,
-    on_masters,
-    on_network,
-    on_user,
-    on_vpns,
-    trials,
-)
-from trayagent.core.actions import Action
-from trayagent.core.settle import settle
-from trayagent.core.state import State
-from trayagent.core.turn import Turn, Why
+from trayagent.core.context import Turn, Why
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import Action
+from trayagent.core.facts.state import State
+from trayagent.core.on import attempts as on_attempts
+from trayagent.core.on import forwards as on_forwards
+from trayagent.core.on import masters as on_masters
+from trayagent.core.on import network as on_network
+from trayagent.core.on import resolved as on_answers
+from trayagent.core.on import user as on_user
+from trayagent.core.on import vpns as on_vpns
+from trayagent.core.policy import key_trials as trials
+from trayagent.core.policy.advance import settle
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trayagent.core.gate import Gate
-from trayagent.core.hosts import Host
-from trayagent.core.problems import Code, Problem
-from trayagent.core.timing import LOGINS_PER_WINDOW
-from trayagent.core.waits import Wait
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Code, Problem
+from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW
+from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.waits import Wait
 
 
 def gate_problem(host: Host, way: Gate) -> Problem:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.forwards import Forward
-from trayagent.core.hosts import ForwardState, Host
-from trayagent.core.paths import default_routes
-from trayagent.core.problems import Problem
-from trayagent.core.shown import Shown, delay, shown_problem, shown_state
-from trayagent.core.state import State, VpnLife
+from trayagent.core.display_state import Shown, delay, shown_problem, shown_state
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.hosts import ForwardState, Host
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.state import State, VpnLife
+from trayagent.core.routes import default_routes
 from trayagent.core.texts import vpn_problem
 from trayagent.core.vpn_state import manager_says, shown_vpn, vpn_interface_up
 

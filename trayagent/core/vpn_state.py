@@ -11,12 +11,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from trayagent.core.failure import FailureKind
-from trayagent.core.hosts import Host
-from trayagent.core.paths import underlay
-from trayagent.core.state import State, VpnLife
-from trayagent.core.timing import ASKED_S
-from trayagent.core.vpns import VpnConnection
+from trayagent.core.facts.failure import FailureKind
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network_manager import VpnConnection
+from trayagent.core.facts.state import State, VpnLife
+from trayagent.core.facts.time_constants import ASKED_S
+from trayagent.core.routes import underlay
 
 VpnShown = Literal["up", "down", "connecting", "needs-sign-in"]
 

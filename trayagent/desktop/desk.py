@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from trayagent.desktop.bus import session_bus_addresses
-from trayagent.desktop.choices import Choices
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import (
     Command,
@@ -25,9 +24,10 @@ from trayagent.desktop.menu.commands import (
     ShowWhy,
     SignIn,
 )
+from trayagent.desktop.notifications.dispatcher import Teller
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.registry import Notify
-from trayagent.desktop.notifications.teller import Teller
+from trayagent.desktop.run_command import Choices
 from trayagent.desktop.session import Asked, session
 from trayagent.desktop.tray.from_view import look_and_menu
 from trayagent.errors import TrayagentError

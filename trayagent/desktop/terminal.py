@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from trayagent.desktop.started import AT_ONCE_S, start
+from trayagent.desktop.detached_programs import AT_ONCE_S, start
 from trayagent.errors import TrayagentError
 
 # What stands between the program and the words. In the order in which they are tried.

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable
 
 from trayagent import __version__
-from trayagent.desktop import login
-from trayagent.desktop.login.macos_launchd import LABEL
-from trayagent.doctor.case import Case
+from trayagent.desktop import autostart as login
+from trayagent.desktop.autostart.macos_launchd import LABEL
+from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 RESTART = "trayagent stop; trayagent run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trayagent.doctor.case import Case, shown
+from trayagent.doctor.context import Case, shown
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 

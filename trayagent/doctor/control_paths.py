@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.safety import danger
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import aside
-from trayagent.doctor.case import Case
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import LONGEST, fits
-from trayagent.ssh.namespaces import in_other_namespace, owner_elsewhere
-from trayagent.ssh.process import read
+from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
+from trayagent.ssh.os.process import read
 from trayagent.ssh.resolve import resolve
 
 NOBODY = "trayagent-doctor.invalid"  # a name that cannot exist: RFC 2606

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.errors import UnsafeFolder
-from trayagent.config.folders import make_private
-from trayagent.config.places import Places
-from trayagent.core.forward_spec import MAX_UNIX_PATH
-from trayagent.doctor.asking import aside
-from trayagent.doctor.case import Case, shown
+from trayagent.config.file_paths import Places
+from trayagent.config.runtime_directory import make_private
+from trayagent.core.facts.forward_spec import MAX_UNIX_PATH
+from trayagent.doctor.context import Case, shown
+from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.history.store import History, HistoryUnreadable
 

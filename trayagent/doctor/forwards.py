@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from trayagent.config.model import Host
-from trayagent.core.forwards import End, Forward
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.case import Case, shown, spoken
+from trayagent.core.facts.forwards import End, Forward
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case, shown, spoken
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 

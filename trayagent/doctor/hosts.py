@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from trayagent.doctor.case import Case
+from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.presentation.states import NEEDS_USER
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import aside
-from trayagent.doctor.case import Case
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.ssh.credentials import agent_keys, agent_socket, passphrase_needed
+from trayagent.ssh.login.credentials import agent_keys, agent_socket, passphrase_needed
 
 Held = Callable[[str | None], int | None]
 """How many keys the ssh-agent at a socket offers."""

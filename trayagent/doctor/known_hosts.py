@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trayagent.config.model import Host
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import each, said
-from trayagent.doctor.case import Case
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import each, said
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 ASK_S = 3.0

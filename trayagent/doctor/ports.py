@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.core.forwards import Forward
-from trayagent.core.resolved import Resolved
-from trayagent.doctor.asking import aside
-from trayagent.doctor.case import Case, spoken
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case, spoken
+from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.ssh.control_sockets import owner_of
-from trayagent.ssh.listeners import Listener, all_listeners
-from trayagent.ssh.process import read
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.listeners import Listener, all_listeners
+from trayagent.ssh.os.process import read
 
 _PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _ALL = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound

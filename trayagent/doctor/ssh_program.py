@@ -6,8 +6,8 @@ import re
 import shutil
 from collections.abc import Iterable
 
-from trayagent.doctor.asking import said
-from trayagent.doctor.case import Case
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import said
 from trayagent.doctor.findings import Finding, ok, problem
 
 OLDEST = (8, 7)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.model import Vpn
-from trayagent.doctor.case import Case
+from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
 from trayagent.errors import TrayagentError

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from trayagent.init.choosing import Choosing
+from trayagent.init.chooser_list import Choosing
 from trayagent.init.keys import keyboard
 from trayagent.init.proposal import HostProposal, Wish, option
 from trayagent.presentation.text import clean

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from trayagent.core.forwards import ForwardKind
+from trayagent.core.facts.forwards import ForwardKind
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}

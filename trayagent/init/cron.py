@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 
-from trayagent.init.found import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.findings import Finding, Found, Machine, PassedOver, autossh_only, text_of
 from trayagent.init.shell_calls import calls
 
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*)")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from trayagent.core.forwards import Forward, ForwardKind
+from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.init.command_line import Call
-from trayagent.init.found import Found, PassedOver
-from trayagent.init.meaning import Meaning
+from trayagent.init.findings import Found, PassedOver
+from trayagent.init.interpret import Meaning
 
 Wish = Literal["always", "on-use", "leave"]
 Session = Literal["tmux", "screen"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trayagent.init.command_line import NotUnderstood, parse
-from trayagent.init.found import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.findings import Finding, Found, Machine, PassedOver, autossh_only, text_of
 from trayagent.init.shell_calls import calls
 
 _FILES = (

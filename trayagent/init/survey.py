@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trayagent.config import checks
-from trayagent.config.places import Places
+from trayagent.config.file_paths import Places
 from trayagent.errors import TrayagentError
-from trayagent.init import cron, launchd, processes, shell_files, ssh_text, systemd
-from trayagent.init.asking import Asker
+from trayagent.init import cron, launchd, processes, shell_files, systemd
+from trayagent.init import ssh_config_text as ssh_text
 from trayagent.init.command_line import NotUnderstood, parse
-from trayagent.init.explained import explained
-from trayagent.init.found import Finding, Found, Machine, PassedOver
-from trayagent.init.meaning import Meaning, Meanings
+from trayagent.init.findings import Finding, Found, Machine, PassedOver
+from trayagent.init.interpret import Meaning, Meanings
+from trayagent.init.obsolete_settings import explained
 from trayagent.init.proposal import HostProposal, Understood, propose, session_of
+from trayagent.init.resolve_hosts import Asker
 
 _ALIASES_FOR_MASTERS = 64
 """Names that are asked for to find out whose a running master is; the likely ones come first."""

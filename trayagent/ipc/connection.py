@@ -15,8 +15,8 @@ from typing import Any, Protocol, cast
 
 from trayagent.errors import TrayagentError
 from trayagent.ipc import messages, peer, requests
+from trayagent.ipc.client_queue import Feed, Overflow, feed_for
 from trayagent.ipc.errors import BadRequest, Refused
-from trayagent.ipc.feed import Feed, Overflow, feed_for
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from trayagent.core.network import Lookup, Snapshot
+from trayagent.core.facts.network import Lookup, Snapshot
 from trayagent.net.hints import Hint, HintSource
 from trayagent.netlink.errors import NetlinkError
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from trayagent.core.network import Touched
-from trayagent.core.vpns import ManagerFacts
+from trayagent.core.facts.network import Touched
+from trayagent.core.facts.network_manager import ManagerFacts
 
 
 @dataclass(frozen=True, slots=True)

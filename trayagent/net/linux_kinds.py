@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from trayagent.core.network import Kind
+from trayagent.core.facts.network import Kind
 from trayagent.netlink.rtnetlink import Link, RouteEntry
 
 _ARPHRD_PPP, _ARPHRD_LOOPBACK, _ARPHRD_NONE = 512, 772, 0xFFFE

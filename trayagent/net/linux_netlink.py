@@ -8,9 +8,9 @@ import errno
 import socket
 from collections.abc import Callable
 
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched
-from trayagent.net.linux_known import Known
+from trayagent.net.linux_kernel_state import Known
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, READ_BYTES, Channel
 from trayagent.netlink.errors import NetlinkError

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
-from trayagent.core.network import Address, Interface, Lookup, Route, Snapshot
+from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot
 from trayagent.net.linux_kinds import kinds, lower
 from trayagent.netlink import rtnetlink as rt
 from trayagent.netlink import rtquery

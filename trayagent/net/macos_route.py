@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, ip_address
 
-from trayagent.core.network import Touched
+from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
 
 SHORTEST_SLEEP_S = 0.5  # reading two clocks one after the other may differ by a scheduler's pause

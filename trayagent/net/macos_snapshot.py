@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trayagent.core.network import Lookup, Snapshot
+from trayagent.core.facts.network import Lookup, Snapshot
 from trayagent.net import polling
 
 _ASK_S = 1.0

@@ -16,7 +16,7 @@ from typing import Any
 
 import netifaces
 
-from trayagent.core.network import Address, Interface, Kind, Lookup, Route, Snapshot, Touched, family
+from trayagent.core.facts.network import Address, Interface, Kind, Lookup, Route, Snapshot, Touched, family
 from trayagent.net.hints import Hint, NetworkTouched
 
 INTERVAL_S = 5.0

@@ -18,10 +18,10 @@ from typing import Any, Self
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.namespaces import close_streams
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Lines
 from trayagent.sandbox.terminal import Terminal
-from trayagent.sandbox.world import close_streams
 
 # The folder that holds the package: the agent is found without being installed.
 SOURCE = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trayagent.sandbox.files import Files
+from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.sshd import Sshd
-from trayagent.sandbox.world import script
 
 Options = Mapping[str, str | int | list[str]]
 

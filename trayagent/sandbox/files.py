@@ -17,7 +17,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 
 # The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.

@@ -8,20 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from trayagent.sandbox import build, client, others, plan
+from trayagent.sandbox import client, others
+from trayagent.sandbox import topology as plan
+from trayagent.sandbox import wiring as build
 from trayagent.sandbox.files import Files
+from trayagent.sandbox.laptop_networks import Places
 from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.lines import DelayLines
 from trayagent.sandbox.name_server import NameServer
+from trayagent.sandbox.namespaces import World
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.places import Places
 from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.program import Program
 from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.traffic import Direction, Traffic
 from trayagent.sandbox.vpn import Vpn
-from trayagent.sandbox.world import World
 
 
 class Lab:

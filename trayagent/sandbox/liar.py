@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program

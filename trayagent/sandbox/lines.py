@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program
 

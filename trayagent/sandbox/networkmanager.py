@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.openvpn import OpenVpn
 from trayagent.sandbox.program import Program

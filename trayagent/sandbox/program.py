@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.namespaces import close_streams, script
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.world import close_streams, script
 
 ANSWER_DEADLINE_S = 10.0
 

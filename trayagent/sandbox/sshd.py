@@ -13,9 +13,9 @@ from pathlib import Path
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox.files import Files, keygen
+from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
-from trayagent.sandbox.world import script
 
 START_DEADLINE_S = 10.0
 

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.world import script
 
 DEADLINE_S = 20.0
 ROWS, COLUMNS = 24, 80

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program
 

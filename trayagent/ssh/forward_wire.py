@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.forwards import End, Forward
+from trayagent.core.facts.forwards import End, Forward
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 
 _SOCKS = ("socks", 0)

@@ -7,15 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
-from trayagent.core.forwards import Forward
-from trayagent.core.hosts import ForwardState
-from trayagent.core.reaping import still_refused
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.hosts import ForwardState
+from trayagent.core.facts.remote_sessions import still_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forward_wire import to_mux
-from trayagent.ssh.launch import said
-from trayagent.ssh.listeners import Listeners, tcp_listeners
+from trayagent.ssh.master.launch import said
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 
 _TOGETHER_S = 0.05  # remote forwards are asked for together, and answered nearly so
 _LINE_SHARE = 0.5  # the shortest round trip seen may have been on a slower line than now

@@ -10,9 +10,9 @@ import signal
 from collections.abc import Sequence
 from typing import cast, get_args
 
-from trayagent.core.forward_spec import unparse
-from trayagent.core.forwards import End, Forward, ForwardKind
-from trayagent.core.resolved import HostKeyChecking, Resolved
+from trayagent.core.facts.forward_spec import unparse
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
+from trayagent.core.facts.resolved import HostKeyChecking, Resolved
 from trayagent.errors import TrayagentError
 
 Lines = dict[str, list[str]]

@@ -13,7 +13,7 @@ import pytest
 from tests.net.conftest import need
 from tests.net.test_linux_logind import Bus, until
 from tests.net.vpn.fake_networkmanager import FakeNetworkManager
-from trayagent.core.vpns import ManagerFacts, VpnConnection
+from trayagent.core.facts.network_manager import ManagerFacts, VpnConnection
 from trayagent.net.hints import Hint, NetworkManagerSaid
 from trayagent.net.vpn.networkmanager import NetworkManager
 

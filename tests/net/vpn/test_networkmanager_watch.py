@@ -14,7 +14,7 @@ from dbus_fast import Variant
 from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
-from trayagent.core.vpns import ManagerFacts, NetworkName
+from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
 from trayagent.net.vpn import networkmanager_words as words
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.conftest import Sshd, StartMaster
-from trayagent.ssh.farside import oneshot
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Refused, Timeout
+from trayagent.ssh.remote import oneshot
 
 
 def run(path: Path, script: str, timeout_s: float = 10.0) -> list[str] | None:

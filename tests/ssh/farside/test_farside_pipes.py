@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 
-from trayagent.ssh.farside.pipes import chunks
+from trayagent.ssh.remote.pipes import chunks
 
 
 def test_a_reader_that_is_cancelled_as_something_comes_says_nothing() -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
-from trayagent.core.reaping import FarSession
-from trayagent.ssh.farside import sessions
-from trayagent.ssh.farside.sessions import Found, told
-from trayagent.ssh.process import alive, read
+from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.ssh.os.process import alive, read
+from trayagent.ssh.remote import sessions
+from trayagent.ssh.remote.sessions import Found, told
 
 
 def own(master: Master) -> FarSession:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from trayagent.core.forward_spec import parse
-from trayagent.core.forwards import End, Forward, ForwardKind
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu

@@ -8,15 +8,15 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from trayagent.core.vpns import ManagerFacts
+from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.net.hints import Hint, NetworkManagerSaid
 from trayagent.net.vpn import networkmanager_words as words
 from trayagent.net.vpn.networkmanager_activate import activate, vpn_profiles
 from trayagent.net.vpn.networkmanager_bus import Bus
+from trayagent.net.vpn.networkmanager_hints import Teller
 from trayagent.net.vpn.networkmanager_load import answer, load
-from trayagent.net.vpn.networkmanager_picture import Picture
 from trayagent.net.vpn.networkmanager_signals import Plugins, apply
-from trayagent.net.vpn.networkmanager_teller import Teller
+from trayagent.net.vpn.networkmanager_state import Picture
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -7,8 +7,8 @@ from typing import Any
 
 from trayagent.net.vpn import networkmanager_words as words
 from trayagent.net.vpn.networkmanager_bus import Bus
-from trayagent.net.vpn.networkmanager_picture import NO_PATH, Picture, Question
 from trayagent.net.vpn.networkmanager_signals import Plugins
+from trayagent.net.vpn.networkmanager_state import NO_PATH, Picture, Question
 
 # One that has just taken its name has no objects for some 200 ms (seen with 1.42); one that hangs may come to.
 FIRST_RETRY_S, COMPLAIN_AT_S, LAST_RETRY_S = 0.05, 1.0, 60.0

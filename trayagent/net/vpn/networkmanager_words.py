@@ -6,7 +6,7 @@ NMActiveConnectionStateReason, NMVpnConnectionState, NMConnectivityState, NMVpnP
 
 from __future__ import annotations
 
-from trayagent.core.vpns import Connectivity, VpnState
+from trayagent.core.facts.network_manager import Connectivity, VpnState
 
 NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.demo import words
 from trayagent.sandbox.demo.lanes import Lane
 from trayagent.sandbox.demo.screen import Screen, for_stdout

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.demo import words
 from trayagent.sandbox.demo.hostile_stage import BACKUP, HOSTS, HostileStage
 from trayagent.sandbox.demo.screen import Screen, for_stdout

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.client import Options
 from trayagent.sandbox.demo.stage import FORWARD, HOST, Stage
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import plan
+from trayagent.sandbox import topology as plan
 from trayagent.sandbox.agent import Agent, Events
 from trayagent.sandbox.client import Options
 from trayagent.sandbox.demo.stopwatch import Stopwatch

@@ -1,0 +1,36 @@
+"""The agent's own desk: what it is wired to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trayagent.agent.desktop_client import make_desk
+
+
+@pytest.mark.parametrize("usual", [True, False])
+def test_start_at_login_from_the_menu_keeps_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: bool
+) -> None:
+    """The one that this agent runs with, as `trayagent install --config` does."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("TRAYAGENT_CONFIG", str(tmp_path / "of-this-session.toml"))
+    path = tmp_path / "trayagent" / "config.toml" if usual else tmp_path / "other.toml"
+    nothing: Any = SimpleNamespace(
+        path=path,
+        log_file=tmp_path / "log",
+        notify=lambda: "none",
+        buses=list,
+        activate=None,
+        sign_in_words=None,
+    )
+    desk = make_desk(nothing, nothing, nothing, nothing, nothing, lambda: None)
+    desk._choices._start_at_login(True)
+    entry = (tmp_path / "autostart" / "trayagent.desktop").read_text()
+    assert (f"--config {path}" in entry) == (not usual)
+    desk._choices._start_at_login(False)
+    assert not (tmp_path / "autostart" / "trayagent.desktop").exists()

@@ -1,0 +1,168 @@
+"""A new master's socket is put in place without taking a living one's, whoever comes in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from trayagent.agent.masters import take_over as taking_over
+from trayagent.agent.masters.discovery import Discovery, Holder
+from trayagent.agent.masters.take_over import TakingOver
+from trayagent.core.facts.hosts import Master
+
+LISTENER = (
+    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
+    "print(flush=True); sys.stdin.read()"
+)
+
+
+class Room:
+    """A folder in which programs listen."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "cm"
+        self.fresh = folder / "cm.1"
+        self._folder = folder
+        self._programs: list[subprocess.Popen[bytes]] = []
+
+    def listen(self, path: Path) -> int:
+        """Let a program listen, in place of whatever is there; return its pid."""
+        pipe = subprocess.PIPE
+        aside = self._folder / f"aside-{len(self._programs)}"
+        program = subprocess.Popen(["python3", "-c", LISTENER, str(aside)], stdin=pipe, stdout=pipe)
+        self._programs.append(program)
+        assert program.stdout
+        assert program.stdout.readline() == b"\n"
+        aside.rename(path)
+        return program.pid
+
+    def end(self) -> None:
+        """End them all."""
+        for program in self._programs:
+            program.kill()
+            program.communicate()
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    """Make a folder with a fresh socket in it."""
+    with tempfile.TemporaryDirectory(prefix="ta-") as name:
+        made = Room(Path(name))
+        made.listen(made.fresh)
+        yield made
+        made.end()
+
+
+class Interrupted(Discovery):
+    """Looks as ever; somebody else acts right behind the first look."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        nothing: Any = None
+        super().__init__(nothing, nothing, nothing, nothing)
+        self._act = [act]
+
+    async def holder(self, path: str, likely: int | None = None) -> Holder | None:
+        """Return what is there, and let them act."""
+        found = await super().holder(path, likely)
+        if self._act:
+            self._act.pop()()
+        return found
+
+
+def placed(room: Room, act: Callable[[], object], old: Master | None = None) -> Holder | None:
+    """Put the fresh socket in place."""
+    nothing: Any = None
+    taking = TakingOver(nothing, nothing, nothing, Interrupted(act), nothing, nothing, nothing)
+    return asyncio.run(taking._placed(str(room.fresh), str(room.path), old))
+
+
+def dead(path: Path) -> None:
+    """Leave the file of a socket on which nobody listens."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+def master(pid: int, path: Path) -> Master:
+    """Return a judged master."""
+    return Master(pid, 0, str(path))
+
+
+one_step = pytest.mark.parametrize("one_step", [True, False], ids=["swaps", "renames"])
+
+
+@pytest.fixture(autouse=True)
+def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file system refuse to swap, where a test says so."""
+    if "one_step" in request.fixturenames and not request.getfixturevalue("one_step"):
+        for name in ("exchange", "rename_new"):
+            monkeypatch.setattr(taking_over, name, lambda *_: False)
+
+
+@one_step
+@pytest.mark.parametrize("there", ["nothing", "a dead socket", "the judged master"])
+def test_a_free_path_is_taken(room: Room, one_step: bool, there: str) -> None:
+    """Nothing is in the way: ours is there afterwards, and nothing beside it."""
+    del one_step
+    old = None
+    if there == "a dead socket":
+        dead(room.path)
+    elif there == "the judged master":
+        old = master(room.listen(room.path), room.path)
+    inode = room.fresh.stat().st_ino
+    assert placed(room, lambda: None, old) is None
+    assert room.path.stat().st_ino == inode
+    assert not room.fresh.exists()
+
+
+@one_step
+def test_a_living_listener_keeps_its_path(room: Room, one_step: bool) -> None:
+    """Somebody listens there already: nothing is renamed."""
+    del one_step
+    pid = room.listen(room.path)
+    inode = room.path.stat().st_ino
+    found = placed(room, lambda: None)
+    assert found is not None
+    assert (found.pid, found.adoptable) == (pid, False)
+    assert room.path.stat().st_ino == inode
+    assert room.fresh.exists()
+
+
+@pytest.mark.parametrize("there", ["nothing", "a dead socket", "the judged master"])
+def test_whoever_comes_behind_the_look_gets_the_path_back(room: Room, there: str) -> None:
+    """The look found the path free, and then somebody listened there: theirs is there afterwards, and living."""
+    old = None
+    if there == "a dead socket":
+        dead(room.path)
+    elif there == "the judged master":
+        old = master(room.listen(room.path), room.path)
+    theirs: list[int] = []
+    found = placed(room, lambda: theirs.append(room.listen(room.path)), old)
+    assert found is not None
+    assert [found.pid] == theirs
+    looked = asyncio.run(Interrupted(lambda: None).holder(str(room.path)))
+    assert cast("Holder", looked).pid == theirs[0]
+    assert room.fresh.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_what_is_no_socket_is_left_where_it_is(room: Room, kind: str) -> None:
+    """Somebody's file at the path is not removed; a link is not followed."""
+    if kind == "file":
+        room.path.write_text("precious")
+    elif kind == "link":
+        room.path.symlink_to(room.fresh)
+    else:
+        room.path.mkdir()
+    found = placed(room, lambda: None)
+    assert found is not None
+    assert (found.pid, found.adoptable) == (None, False)
+    assert os.path.lexists(room.path)
+    assert room.fresh.is_socket()

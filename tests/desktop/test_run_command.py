@@ -1,0 +1,127 @@
+"""What a click starts may come to the front: each choice hands the click's token to its own program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trayagent.desktop.detached_programs import start
+from trayagent.desktop.menu.commands import (
+    Command,
+    Copy,
+    EditConfiguration,
+    OpenTerminal,
+    OpenUrl,
+    ShowLog,
+    SignIn,
+)
+from trayagent.desktop.run_command import Choices
+from trayagent.errors import TrayagentError
+
+WITHIN_S = 20.0
+
+
+async def nothing(*_: Any) -> Any:
+    """Stand for an agent that is not asked."""
+    raise AssertionError
+
+
+def choices_of(tmp_path: Path, **env: str) -> Choices:
+    """Return what carries choices out, in an environment."""
+    return Choices(
+        nothing,
+        quit_=lambda: None,
+        configuration=tmp_path / "config.toml",
+        log=tmp_path / "log",
+        sign_in_words=lambda _: ["vpn-client"],
+        activate=nothing,
+        start_at_login=lambda _: None,
+        environment=lambda: {"PATH": os.environ["PATH"], **env},
+    )
+
+
+def program(path: Path, *lines: str) -> None:
+    """Write a shell script."""
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("command", "editor"),
+    [
+        (OpenTerminal("web"), False),
+        (ShowLog(), False),
+        (EditConfiguration(), True),
+        (EditConfiguration(), False),
+        (OpenUrl("http://localhost:8080"), False),
+        (Copy("localhost:8080"), False),
+        (SignIn("corp"), False),
+    ],
+)
+def test_a_clicks_token_reaches_what_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, editor: bool
+) -> None:
+    """In the editor's terminal, in the sign-in's, or in the desktop's opener."""
+    note = tmp_path / "token"
+    for name in ("term", "xdg-open", "wl-copy", "ed"):
+        program(tmp_path / name, f'echo "$XDG_ACTIVATION_TOKEN" > {note}.part', f"mv {note}.part {note}")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    choices = choices_of(tmp_path, TERMINAL="term", DISPLAY=":77", EDITOR="ed" if editor else "", VISUAL="")
+    choices.activated_with("of this click")
+
+    async def body() -> None:
+        chosen = asyncio.ensure_future(choices.carry_out(command))
+        limit = time.monotonic() + WITHIN_S
+        while not note.exists():
+            assert time.monotonic() < limit, "nothing was started"
+            await asyncio.sleep(0.01)
+        if isinstance(command, SignIn):  # which waits for its window's end
+            chosen.cancel()
+        await asyncio.wait([chosen])
+
+    asyncio.run(body())
+    assert note.read_text() == "of this click\n"
+
+
+def test_a_configuration_that_cannot_be_begun_is_said(tmp_path: Path) -> None:
+    """Where its folder would be is a file."""
+    (tmp_path / "file").touch()
+    choices = choices_of(tmp_path)
+    choices._configuration = tmp_path / "file" / "config.toml"
+    with pytest.raises(
+        TrayagentError, match=r"file/config\.toml cannot be made: (File exists|Not a directory)"
+    ):
+        asyncio.run(choices.carry_out(EditConfiguration()))
+
+
+def test_an_address_that_nothing_opens_is_given_to_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """xdg-open(1) ends with 3 where no program is there for it."""
+    program(tmp_path / "xdg-open", "sleep 0.8", "exit 3")  # it tries one program after the other
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
+        asyncio.run(choices_of(tmp_path).carry_out(OpenUrl("http://localhost:8080")))
+    assert error.value.hint == "Open it yourself: http://localhost:8080"
+
+
+def test_a_program_that_ends_after_it_was_left_alone_disturbs_nobody(tmp_path: Path) -> None:
+    """Nobody waits for its status any more, and the loop says nothing of it."""
+    program(tmp_path / "late", "sleep 0.2")
+    complaints: list[object] = []
+
+    async def body() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        assert await start([str(tmp_path / "late")], os.environ, 0.01) is None
+        [waits] = [thread for thread in threading.enumerate() if thread.name.startswith("started ")]
+        await asyncio.to_thread(waits.join)
+        await asyncio.sleep(0.01)  # what the thread has told is handled
+
+    asyncio.run(body())
+    assert complaints == []

@@ -1,0 +1,109 @@
+"""What a login offers, and whether a person would be asked for it."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.credentials import kind_of, public_key
+from trayagent.ssh.login.login_keys import asks_whom, offers
+
+
+def key(path: Path, passphrase: str = "", *, public: bool = True) -> Path:
+    """Make a key pair, or a private key alone."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True)
+    if not public:
+        path.with_name(path.name + ".pub").unlink()
+    return path
+
+
+def host(*files: Path, only: bool = True) -> Resolved:
+    """Return a host with these IdentityFiles."""
+    return Resolved("web", "web.example", identity_files=tuple(map(str, files)), identities_only=only)
+
+
+def blob(path: Path) -> bytes:
+    """Return the public key of a pair."""
+    return base64.b64decode(path.with_name(path.name + ".pub").read_text().split()[1])
+
+
+@pytest.mark.parametrize("passphrase", ["", "secret"])
+def test_the_public_key_is_found_with_and_without_its_file(tmp_path: Path, passphrase: str) -> None:
+    """An OpenSSH private key has it unencrypted in front."""
+    path = key(tmp_path / "id", passphrase)
+    expected = blob(path)
+    assert public_key(path) == expected
+    path.with_name("id.pub").unlink()
+    assert public_key(path) == expected
+    assert kind_of(expected) == "ssh-ed25519"
+
+
+def test_files_that_are_no_keys_have_no_public_key(tmp_path: Path) -> None:
+    """Empty, binary, cut short: nothing to know, and nothing raised."""
+    for number, content in enumerate(
+        (b"", b"\0" * 300, b"ssh-ed25519", b"ssh-ed25519 AAAA", b"openssh-key-v1\0")
+    ):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        assert public_key(path) is None
+    cut = key(tmp_path / "id", public=False)
+    cut.write_bytes(b"".join(cut.read_bytes().splitlines(keepends=True)[:2]))
+    public_key(cut)
+
+
+def test_the_agents_keys_count_where_ssh_would_offer_them(tmp_path: Path) -> None:
+    """All of them, or with IdentitiesOnly those that an IdentityFile names."""
+    mine, other = key(tmp_path / "mine"), key(tmp_path / "other")
+    held = (blob(mine), blob(other))
+    assert offers(host(mine), held).agent == (blob(mine),)
+    assert offers(host(mine, only=False), held).agent == held
+    assert offers(host(mine), None).agent == ()
+
+
+def test_a_plain_key_asks_nobody(tmp_path: Path) -> None:
+    """Whatever else is there."""
+    plain, locked = key(tmp_path / "plain"), key(tmp_path / "locked", "secret")
+    resolved = host(plain, locked, tmp_path / "absent")
+    assert asks_whom(resolved, offers(resolved, None)) == ""
+
+
+def test_a_locked_key_asks_unless_the_agent_holds_it(tmp_path: Path) -> None:
+    """An agent that is empty, locked or absent does not."""
+    locked = key(tmp_path / "locked", "secret")
+    resolved = host(locked)
+    assert "locked" in asks_whom(resolved, offers(resolved, None))
+    assert "locked" in asks_whom(resolved, offers(resolved, ()))
+    assert asks_whom(resolved, offers(resolved, (blob(locked),))) == ""
+
+
+def test_a_public_key_alone_needs_the_agent(tmp_path: Path) -> None:
+    """IdentityFile may name a .pub file; empty or locked, the agent has nothing to show."""
+    public = key(tmp_path / "id").with_name("id.pub")
+    resolved = host(public)
+    assert "empty" in asks_whom(resolved, offers(resolved, ()))
+    assert asks_whom(resolved, offers(resolved, (blob(tmp_path / "id"),))) == ""
+
+
+@pytest.mark.parametrize("where", ["file", "agent"])
+def test_a_security_key_asks_for_a_touch(tmp_path: Path, where: str) -> None:
+    """Wherever it is, and although a plain key stands beside it: ssh might try it first."""
+    plain, touched = key(tmp_path / "plain"), tmp_path / "id_sk"
+    kind = b"sk-ssh-ed25519@openssh.com"
+    security = struct.pack(">I", len(kind)) + kind + b"\0\0\0\x01x"
+    touched.write_text(f"{kind.decode()} {base64.b64encode(security).decode()}\n")
+    resolved = host(plain, *([touched] if where == "file" else []), only=False)
+    held = (security,) if where == "agent" else ()
+    assert "security_key" in asks_whom(resolved, offers(resolved, held))
+
+
+def test_a_pkcs11_provider_asks(tmp_path: Path) -> None:
+    """Its key is in hardware, and a PIN may be wanted."""
+    resolved = Resolved(
+        "web", "web.example", identity_files=(str(key(tmp_path / "id")),), pkcs11_provider="x.so"
+    )
+    assert "hardware" in asks_whom(resolved, offers(resolved, None))

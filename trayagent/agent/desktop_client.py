@@ -1,0 +1,105 @@
+"""Between the agent and its own desk: the same door as every client's, without the socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trayagent.agent.handler import AgentHandler
+from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.shell import Shell
+from trayagent.agent.state.environment import Environment, session
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.events import SignInFailed
+from trayagent.core.vpn_state import shown_vpn
+from trayagent.errors import TrayagentError
+from trayagent.net.choose import Watch
+
+if TYPE_CHECKING:
+    from trayagent.desktop.desk import Desk
+
+Notify = Any  # the registry's own Literal; importing it costs what --no-tray need not pay
+
+
+class DeskDoor:
+    """What the desk asks of the agent."""
+
+    def __init__(
+        self, handler: AgentHandler, configuring: Configuring, watch: Callable[[], Watch | None], shell: Shell
+    ) -> None:
+        self._handler = handler
+        self._configuring = configuring
+        self._watch = watch
+        self._shell = shell
+
+    def watch(self, push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Push the view now and at each change; returns how to end that."""
+        return self._handler.subscribe("watch", {"hosts": []}, push)
+
+    def notify(self) -> Notify:
+        """Return which messages the person wants."""
+        return self._configuring.config.agent.notify
+
+    def sign_ins(self) -> frozenset[str]:
+        """Return the VPNs that can be signed in to from here."""
+        vpns = self._configuring.config.vpns
+        return frozenset(n for n, vpn in vpns.items() if vpn.sign_in or vpn.networkmanager)
+
+    def sign_in_words(self, vpn: str) -> tuple[str, ...] | None:
+        """Return what the configuration starts for it, None where NetworkManager is asked instead."""
+        described = self._configuring.config.vpns.get(vpn)
+        return described.sign_in if described is not None else None
+
+    async def activate(self, vpn: str) -> None:
+        """Let NetworkManager bring the VPN up, so that the desktop's own agent asks; raises TrayagentError."""
+        from trayagent.net.vpn.networkmanager import NetworkManager
+
+        described = self._configuring.config.vpns.get(vpn)
+        watch = self._watch()
+        manager = next((s for s in watch.sources if isinstance(s, NetworkManager)), None) if watch else None
+        if described is None or described.networkmanager is None or manager is None:
+            hint = f'Give [vpns."{vpn}"] a sign_in or a networkmanager'
+            raise TrayagentError(f"Nothing says how to sign in to {vpn}.", hint=hint)
+        anew = shown_vpn(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
+        await manager.activate(described.networkmanager, anew=anew)
+
+    def sign_in_said(self, vpn: str, said: str) -> None:
+        """Keep how a sign-in failed, until the VPN is up."""
+        self._shell.post(SignInFailed(time.monotonic(), vpn, said))
+
+
+def make_desk(
+    door: DeskDoor,
+    handler: AgentHandler,
+    configuring: Configuring,
+    places: Places,
+    environment: Environment,
+    stop: Callable[[], None],
+) -> Desk:
+    """Return the desk, wired; the desktop's libraries are imported here, for `--no-tray` does without."""
+    from trayagent.config.file_paths import unusual
+    from trayagent.desktop.autostart import disable, enable, enabled, own_command
+    from trayagent.desktop.desk import Desk
+    from trayagent.desktop.run_command import Choices
+
+    async def request(op: str, args: dict[str, Any]) -> dict[str, Any]:
+        return await handler.request(op, args, {})
+
+    def start_at_login(on: bool) -> None:
+        if on:
+            enable(own_command(unusual(configuring.path)))
+        else:
+            disable()
+
+    choices = Choices(
+        request,
+        quit_=stop,
+        configuration=configuring.path,
+        log=places.log_file,
+        sign_in_words=door.sign_in_words,
+        activate=door.activate,
+        start_at_login=start_at_login,
+        environment=session,
+    )
+    return Desk(door, choices, start_at_login=enabled, buses=environment.buses)

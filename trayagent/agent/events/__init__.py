@@ -1,0 +1,1 @@
+"""Events for clients, the history and hooks."""

@@ -1,0 +1,1 @@
+"""Watched files: configuration, keys, and control sockets."""

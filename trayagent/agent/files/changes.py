@@ -1,0 +1,175 @@
+"""From a changed file to the event that it is: configuration, ssh's own files, keys, new sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from trayagent.agent.events.event_log import Story
+from trayagent.agent.files.watcher import Files
+from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.masters.obstacles import nearest
+from trayagent.agent.shell import Shell
+from trayagent.agent.state import refusals
+from trayagent.agent.state.record_types import KeptHost
+from trayagent.agent.state.resolve import Resolver
+from trayagent.config.errors import ConfigError
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.actions import Tell
+from trayagent.core.facts.events import CredentialsChanged
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.state import State
+from trayagent.desktop.bus import session_bus_socket
+
+log = logging.getLogger(__name__)
+
+_NOWHERE = Path(os.devnull)
+
+_SETTLE_S = 0.05  # editors write, rename and touch in one breath
+
+
+class Noticing:
+    """Knows which files matter, and what a change of each means."""
+
+    def __init__(  # noqa: PLR0913  # it stands between all files and all that they mean
+        self,
+        places: Places,
+        configuring: Configuring,
+        resolver: Resolver,
+        shell: Shell,
+        story: Story,
+        files: Files,
+        *,
+        resolve_all: Callable[[], None],
+        found_socket: Callable[[Path], None],
+        machine_changed: Callable[[Path], None],
+        key_changed: Callable[[Path], None],
+        bus_appeared: Callable[[], None] | None,
+    ) -> None:
+        self._places = places
+        self._configuring = configuring
+        self._resolver = resolver
+        self._shell = shell
+        self._story = story
+        self._files = files
+        self._resolve_all = resolve_all
+        self._found_socket = found_socket
+        self._machine_changed = machine_changed
+        self._key_changed = key_changed
+        self._bus_appeared = bus_appeared
+        self._bus = session_bus_socket() if bus_appeared is not None else None
+        self._ssh_files: frozenset[Path] = frozenset()
+        self._missing: frozenset[Path] = frozenset()
+        self._followed: frozenset[Path] = frozenset()
+        self._due: dict[str, asyncio.TimerHandle] = {}
+
+    def follow_folders(self, state: State) -> None:
+        """Watch the folders in which something that matters may appear."""
+        paths = [
+            host.resolved.control_path
+            for host in state.hosts.values()
+            if host.resolved is not None and host.resolved.control_path is not None
+        ]
+        sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
+        self._ssh_files = frozenset(self._resolver.files)
+        keys = {f.parent for f in self._credential_files(state.hosts.values())}
+        config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
+        bus = {self._bus.parent} if self._bus is not None else set()
+        self._follow(sockets | config | bus, keys | {self._places.ansible_cp})
+
+    def _follow(self, awaited: set[Path], others: set[Path]) -> None:
+        """Watch these folders; where an awaited one is missing, the one in which it would appear."""
+        while True:
+            found = set(map(nearest, awaited))
+            self._files.follow(found | others)
+            if found == set(map(nearest, awaited)):  # else one was made before its parent was watched
+                break
+        self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
+
+    def changed_meanwhile(self, past: Mapping[str, KeptHost], agent_mark: str) -> None:
+        """Let a refused login be tried again where something changed while no agent ran."""
+        ssh = {self._configuring.path, *self._ssh_files}
+        for name, kept in past.items():
+            host = self._shell.state.hosts.get(name)
+            files = ssh | self._credential_files([host]) if host is not None else ssh
+            if refusals.outdated(kept, agent_mark, files):
+                self._shell.post(CredentialsChanged(time.monotonic(), (name,)))
+
+    def file_changed(self, path: Path) -> None:
+        """Say what a changed file means."""
+        if path == self._configuring.path:
+            self._soon("configuration", self._reload)
+        elif path in self._ssh_files or any(
+            path.parent == f.parent for f in self._ssh_files if f != path and path.suffix == ".conf"
+        ):
+            self._soon("ssh configuration", self._ssh_changed)
+        elif path in self._credential_files(self._shell.state.hosts.values()):
+            self._soon("credentials", self._credentials_changed)
+            self._key_changed(path)
+        elif path == self._bus:
+            self._look_for_bus()
+        elif path in self._followed:  # it was removed, perhaps to be made again
+            self._folder_made(path)
+        elif path.is_socket():
+            self._found_socket(path)
+        elif not path.exists():
+            self._machine_changed(path)
+        elif any(folder.is_relative_to(path) for folder in self._missing):
+            self._folder_made(path)
+
+    def _folder_made(self, path: Path) -> None:
+        """A folder that was missed is there, or one on the way to it; or one that was followed is another now."""
+        self.follow_folders(self._shell.state)
+        self._machine_changed(path)
+        self._look_for_bus()
+        if self._configuring.path.is_relative_to(path):
+            self._soon("configuration", self._reload)
+        if any(file.is_relative_to(path) for file in self._ssh_files):
+            self._soon("ssh configuration", self._ssh_changed)
+        if any(f.is_relative_to(path) for f in self._credential_files(self._shell.state.hosts.values())):
+            self._soon("credentials", self._credentials_changed)
+
+    def _look_for_bus(self) -> None:
+        if self._bus_appeared is not None and self._bus is not None and self._bus.is_socket():
+            self._soon("session bus", self._bus_appeared)
+
+    def _reload(self) -> None:
+        try:
+            changed = self._configuring.reload()
+        except ConfigError as error:
+            log.warning("configuration rejected: %s", error)
+            self._story.tell(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
+            return
+        if changed:
+            self._shell.post(self._configuring.event())
+
+    def _ssh_changed(self) -> None:
+        self._resolver.forget()
+        self._resolve_all()
+
+    def _credentials_changed(self) -> None:
+        self._shell.post(CredentialsChanged(time.monotonic()))
+
+    def _soon(self, what: str, do: Callable[[], None]) -> None:
+        """Do it once, a moment after the last of a burst of changes."""
+        if what in self._due:
+            self._due[what].cancel()
+        self._due[what] = asyncio.get_running_loop().call_later(_SETTLE_S, do)
+
+    @staticmethod
+    def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:
+        found: set[Path] = set()
+        for host in hosts:
+            resolved = host.resolved
+            if resolved is None:
+                continue
+            for text in (*resolved.identity_files, *resolved.certificate_files, *resolved.user_known_hosts):
+                path = Path(text).expanduser()
+                if path == _NOWHERE:
+                    continue  # each login with UserKnownHostsFile /dev/null writes to it
+                found |= {path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub")}
+        return frozenset(found)

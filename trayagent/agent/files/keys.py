@@ -1,0 +1,107 @@
+"""Which hosts' keys and certificates are others than they were; touched is not changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from trayagent.core.facts.events import Event, KeysChanged
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.state import State
+
+# A rotation writes the key, the public key and the certificate one after the other, and there is no hurry.
+_SETTLE_S = 2.0
+_FILE_MAX = 64 * 1024  # no key or certificate is larger
+
+
+class Keys:
+    """Remembers a digest of each host's key files, in memory only, and says when one is another."""
+
+    def __init__(self, post: Callable[[Event], None], place_dependent: Callable[[], bool]) -> None:
+        self._post = post
+        self._place_dependent = place_dependent
+        self._known: dict[str, tuple[Resolved, bytes]] = {}
+        self._doubtful: set[str] = set()
+        self._due: asyncio.TimerHandle | None = None
+
+    def follow(self, state: State) -> bool:
+        """Know the hosts of this state; report whether any host's files are others than before."""
+        answers = {h.name: h.resolved for h in state.hosts.values() if h.resolved is not None}
+        for name in self._known.keys() - answers.keys():
+            del self._known[name]
+        news = False
+        for name, resolved in answers.items():
+            known = self._known.get(name)
+            if known is not None and known[0] is resolved:
+                continue
+            if known is not None and key_files(known[0]) == key_files(resolved):
+                self._known[name] = (resolved, known[1])
+                continue
+            news = True
+            self._known[name] = (resolved, _digest(resolved))
+            # Another IdentityFile is a rotation, too; but not where each network has its own.
+            if known is not None and not self._place_dependent():
+                self._post(KeysChanged(time.monotonic(), (name,)))
+        return news
+
+    def changed(self, path: Path) -> None:
+        """A file changed that may be a key; whose it is is looked at a little later."""
+        names = {name for name, (resolved, _) in self._known.items() if path in key_files(resolved)}
+        if not names:
+            return
+        self._doubtful |= names
+        if self._due is not None:
+            self._due.cancel()
+        self._due = asyncio.get_running_loop().call_later(_SETTLE_S, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._due is not None:
+            self._due.cancel()
+
+    def _look(self) -> None:
+        self._due = None
+        others = []
+        for name in sorted(self._doubtful):
+            known = self._known.get(name)
+            if known is None:
+                continue
+            digest = _digest(known[0])
+            if digest != known[1]:
+                self._known[name] = (known[0], digest)
+                others.append(name)
+        self._doubtful.clear()
+        if others:
+            self._post(KeysChanged(time.monotonic(), tuple(others)))
+
+
+def key_files(resolved: Resolved) -> tuple[Path, ...]:
+    """Return the files that a host's login is made of: keys, public keys and certificates (ssh_config(5))."""
+    found: dict[Path, None] = {}
+    for text in resolved.identity_files:
+        path = Path(text).expanduser()
+        found |= dict.fromkeys(
+            (path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub"))
+        )
+    found |= dict.fromkeys(Path(text).expanduser() for text in resolved.certificate_files)
+    return tuple(found)
+
+
+def _digest(resolved: Resolved) -> bytes:
+    return _digest_of(key_files(resolved))
+
+
+def _digest_of(paths: Iterable[Path]) -> bytes:
+    whole = hashlib.sha256()
+    for path in paths:
+        content = b""
+        with contextlib.suppress(OSError):
+            if path.is_file():  # a named pipe would wait for ever
+                with path.open("rb") as file:
+                    content = file.read(_FILE_MAX)
+        whole.update(hashlib.sha256(content).digest())
+    return whole.digest()

@@ -1,0 +1,1 @@
+"""Effects on forwards, and on what they leave behind on the server."""

@@ -1,0 +1,206 @@
+"""Keeps each far side's link to the agent socket of the connection that lives."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.events import AgentSocketTold, Event
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.state import State
+from trayagent.errors import TrayagentError
+from trayagent.ssh.mux.errors import Timeout
+from trayagent.ssh.remote import agent_socket
+from trayagent.ssh.remote.agent_socket import Linked
+
+log = logging.getLogger(__name__)
+
+_USER_WAITS_S = 1.0  # for the end of a connection; a link that dangles for a moment harms nobody
+
+# What a link was made for: the master, the path, and whether ssh_config forwards the agent.
+_Round = tuple[int, str, bool]
+
+
+class Linking:
+    """Makes and takes away links through the masters; `wanted` gives a host's `agent_socket`."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        state: Callable[[], State],
+        wanted: Callable[[str], str | None],
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._state = state
+        self._wanted = wanted
+        self._done: dict[str, _Round] = {}
+        self._claimed: set[str] = set()
+
+    def keep(self, state: State) -> None:
+        """Make the links those that are wanted, once through each healthy master."""
+        for name in self._done.keys() - state.hosts.keys():
+            del self._done[name]
+        for host in state.hosts.values():
+            if self._wanted(host.name) is None:
+                self._unwanted(host)
+            elif self._due(host) is not None and not self._tasks.running(_task(host.name)):
+                self._tasks.start(_task(host.name), self._make(host.name))
+
+    def claim(self, name: str) -> None:
+        """Let this machine's connection have the link, whoever has it: the user is here."""
+        if self._wanted(name) is None:
+            return
+        self._claimed.add(name)
+        self._done.pop(name, None)
+        self.keep(self._state())
+
+    async def made(self, name: str) -> None:
+        """Wait until the link of this host has been seen to; at once where none is on its way."""
+        await self._tasks.finished([_task(name)])
+
+    async def hand_over(self, name: str, new: Master) -> None:
+        """Let the link point to a new master's socket before the old master goes; never raises, never waits long."""
+        link = self._wanted(name)
+        if link is None:
+            return
+        ours = self._records.agent_socket(name)
+        with suppress(TrayagentError):
+            found = await agent_socket.take(new.control_path, link, ours, claim=True, timeout_s=_USER_WAITS_S)
+            if found is not None and found.outcome == "linked":
+                self._records.set_agent_socket(name, found.words)
+
+    async def release(self, name: str, master: Master) -> None:
+        """Take the link away because the master is about to end in good order; never raises, never waits long."""
+        link, ours = self._wanted(name), self._records.agent_socket(name)
+        if link is None or ours is None:
+            return
+        self._tasks.cancel(_task(name))
+        with suppress(TrayagentError):
+            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
+
+    def _unwanted(self, host: Host) -> None:
+        done = self._done.pop(host.name, None)
+        if done is None:
+            return
+        ours = self._records.agent_socket(host.name)
+        self._records.set_agent_socket(host.name, None)
+        if host.master is not None and host.master.pid == done[0]:
+            self._post(AgentSocketTold(time.monotonic(), host.name, done[0], "agent_socket=not_wanted"))
+            if ours is not None and not host.suspect:
+                self._tasks.start(f"release {host.name}", self._release(host.master, done[1], ours))
+
+    async def _release(self, master: Master, link: str, ours: str) -> None:
+        with suppress(TrayagentError):
+            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
+
+    def _due(self, host: Host) -> _Round | None:
+        """Return what is to be done for a host now, None when it is done or cannot be."""
+        master, link = host.master, self._wanted(host.name)
+        if master is None or link is None or host.suspect or host.ending or host.resolved is None:
+            return None
+        if host.wish.connect == "never" or (host.attempt is not None and host.attempt.taking_over):
+            return None
+        hands_off = self._state().paused(host, time.monotonic()) and host.name not in self._claimed
+        wanted = (master.pid, link, host.resolved.forward_agent)
+        return None if hands_off or self._done.get(host.name) == wanted else wanted
+
+    async def _make(self, name: str) -> None:
+        while True:
+            host = self._state().hosts.get(name)
+            due = self._due(host) if host is not None else None
+            if host is None or host.master is None or due is None:
+                return
+            self._done[name] = due
+            claim = name in self._claimed
+            self._claimed.discard(name)
+            await self._through(host, host.master, due[1], claim=claim)
+
+    async def _through(self, host: Host, master: Master, link: str, *, claim: bool) -> None:
+        if master.ours and host.resolved is not None and not host.resolved.forward_agent:
+            self._tell(host, master, "forward_agent=no", _no_forwarding(host.name))
+            return
+        ours = self._records.agent_socket(host.name)
+        try:
+            found = await agent_socket.take(master.control_path, link, ours, claim=claim)
+        except Timeout:
+            if not self._healthy(host.name, master):
+                self._again(host.name, claim=claim)
+                return
+            found = Linked("failed", "the server's shell did not answer in time")
+        except TrayagentError as error:
+            if not self._healthy(host.name, master):
+                self._again(host.name, claim=claim)
+                return
+            found = Linked("failed", error.title)
+        if found is None:
+            found = Linked("failed", "the account runs no shell (a forced command?)")
+        if found.outcome in {"linked", "kept"}:
+            self._records.set_agent_socket(host.name, found.words)
+        self._tell(
+            host,
+            master,
+            f"agent_socket={found.outcome} {found.words}".rstrip(),
+            _problem(host.name, link, found),
+        )
+
+    def _tell(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
+        log.info("%s: pid %d %s", host.name, master.pid, evidence)
+        self._post(AgentSocketTold(time.monotonic(), host.name, master.pid, evidence, problem))
+
+    def _again(self, name: str, *, claim: bool) -> None:
+        """What the network cut short is done again by the master that turns out to live."""
+        self._done.pop(name, None)
+        if claim:
+            self._claimed.add(name)
+
+    def _healthy(self, name: str, master: Master) -> bool:
+        host = self._state().hosts.get(name)
+        return host is not None and host.master == master and not host.suspect
+
+
+def _task(name: str) -> str:
+    return f"agent socket of {name}"
+
+
+def _problem(name: str, link: str, found: Linked) -> Problem | None:
+    """Return what a person is told, None where nothing is wrong."""
+    reconnect = f"then: trayagent reconnect {name}"
+    match found.outcome:
+        case "linked" | "kept" | "other":
+            return None
+        case "none":
+            title = f"{name} has no agent socket for {link}: the connection was made without an ssh-agent"
+            hint = f"Start ssh-agent, or allow AllowAgentForwarding on {name}; {reconnect}"
+        case "hidden":
+            title = f"{name} shows no agent socket of this connection: its shell sets SSH_AUTH_SOCK to {found.words}"
+            hint = (
+                f"Let it do so only inside tmux or screen, and see that an ssh-agent runs here; {reconnect}"
+            )
+        case "foreign":
+            title = f"{link} on {name} is a link to {found.words}, which is no agent socket of sshd"
+            hint = f"Remove it there, or choose another agent_socket; {reconnect}"
+        case "occupied":
+            title = f"{link} on {name} is there already and is no link"
+            hint = f"Remove it there, or choose another agent_socket; {reconnect}"
+        case "failed":
+            title = f"{link} on {name} could not be made: {found.words or 'no reason was given'}"
+            hint = f"Fix that, {reconnect}"
+    return Problem("forward-failed", title, hint)
+
+
+def _no_forwarding(name: str) -> Problem:
+    title = f"{name} has an agent_socket, but ssh does not forward the agent"
+    return Problem(
+        "forward-failed",
+        title,
+        f"Set ForwardAgent yes for {name} in ssh_config, then: trayagent reconnect {name}",
+    )

@@ -1,0 +1,195 @@
+"""Keeps the forwards of each master as they are wanted; one round at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
+
+from trayagent.agent.forwards.remote_cleanup import Reaping
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.actions import EnsureForwards
+from trayagent.core.facts.events import Event, ForwardsChanged
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.forwards import Forward, ForwardKind
+from trayagent.core.facts.hosts import ForwardState, Host, Master
+from trayagent.core.facts.remote_sessions import Reaped, still_refused
+from trayagent.core.facts.state import State
+from trayagent.core.view import wanted_forwards
+from trayagent.ssh.forwarding import ensure
+
+# A killed process's port is free at once, as a rule; a busy server takes its time.
+AGAIN_S = (0.0, 0.1, 0.2, 0.7)
+CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer is no reason not to ask
+
+
+class Forwarding:
+    """Opens and closes forwards through the masters' sockets."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        state: Callable[[], State],
+        log_of: Callable[[int], Path],
+        reaping: Reaping,
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._state = state
+        self._log_of = log_of
+        self._reaping = reaping
+        self._opened: dict[int, tuple[Forward, ...]] = {}
+        self._rounds: dict[str, int] = {}
+        self._again: set[int] = set()
+
+    def ensure(self, action: EnsureForwards) -> None:
+        """Make the forwards those that are wanted now; a call during a round makes another after it.
+
+        A round on an earlier master of the host is given up: it may hang until that one is killed.
+        """
+        name, pid = action.name, action.master.pid
+        earlier = self._rounds.get(name)
+        if earlier is not None and earlier != pid:
+            self._tasks.cancel(f"forwards {earlier}")
+        self._rounds[name] = pid
+        if self._tasks.running(f"forwards {pid}"):
+            self._again.add(pid)
+            return
+        self._tasks.start(f"forwards {pid}", self._ensure(name, pid))
+
+    async def _ensure(self, name: str, pid: int) -> None:
+        while True:
+            self._again.discard(pid)
+            host = self._state().hosts.get(name)
+            if host is None or host.master is None or host.master.pid != pid:
+                return
+            await self._round(host, host.master)
+            if pid not in self._again:
+                return
+
+    async def _round(self, host: Host, master: Master) -> None:
+        wanted = _wanted(host, master)
+        remote = any(f.kind == "remote" for f in wanted)
+        results = await (
+            self._with_remote(host, master, wanted) if remote else self._asked(host.name, master, wanted)
+        )
+        living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
+        if master.pid not in living:
+            return  # what its last words were about is gone with it
+        self._reaping.forget(living)
+        self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
+        self._keep(master, tuple(r.forward for r in results if r.state == "open"))
+        self._reaping.made(host.name, self._opened[master.pid])
+        self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
+
+    async def _asked(
+        self,
+        name: str,
+        master: Master,
+        wanted: tuple[Forward, ...],
+        cleared: Callable[[], Awaitable[None]] | None = None,
+    ) -> tuple[ForwardState, ...]:
+        log = self._log_of(master.pid)
+        return await ensure(
+            master.control_path,
+            master.pid,
+            wanted,
+            self._already(master),
+            log=log if log.exists() else None,
+            cleared=cleared,
+            rtt_s=master.min_rtt_s,
+            progress=partial(self._progress, name, master),
+        )
+
+    def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
+        """Show and keep what is known already; the server's word on a remote forward may take its time."""
+        host = self._state().hosts.get(name)
+        if host is None or host.master is None or host.master.pid != master.pid:
+            return
+        already = set(self._already(master))
+        shown = {f.forward: f for f in host.forwards if f.forward in already and f.state == "open"}
+        asking = tuple(shown.get(r.forward, r) if r.state == "opening" else r for r in _still_asked(results))
+        self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
+        self._post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
+
+    def _keep(self, master: Master, opened: tuple[Forward, ...]) -> None:
+        self._opened[master.pid] = opened
+        self._records.set_forwards(master.pid, [_written(f) for f in opened])
+
+    async def _with_remote(
+        self, host: Host, master: Master, wanted: tuple[Forward, ...]
+    ) -> tuple[ForwardState, ...]:
+        """Ask for all forwards, for the remote ones once our own dead connections let go of theirs; and again."""
+        helped = False
+
+        async def clear(refused: bool) -> None:
+            nonlocal helped
+            outcome = await self._reaping.clear(host, master, wanted, refused=refused)
+            helped |= outcome is not None and outcome.helped
+
+        async def cleared() -> None:
+            await asyncio.wait({clearing}, timeout=CLEAR_PATIENCE_S)
+
+        self._reaping.note(host, master)
+        clearing = self._tasks.start(f"reap {master.pid}", clear(False))
+        try:
+            results = await self._asked(host.name, master, wanted, cleared)
+            if not any(r.refused for r in results):
+                return results
+            asking = _still_asked(results)
+            self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
+            await asyncio.wait({clearing})
+        except asyncio.CancelledError:
+            clearing.cancel()
+            raise
+        await clear(True)
+        for pause_s in AGAIN_S if helped else ():
+            await asyncio.sleep(pause_s)
+            results = await self._asked(host.name, master, wanted)
+            if not any(r.refused for r in results):
+                return results
+        return tuple(_explained(r, self._reaping.outcome(master)) if r.refused else r for r in results)
+
+    def _already(self, master: Master) -> tuple[Forward, ...]:
+        """Return what is open: as this agent knows it, else as the one before it wrote down."""
+        if master.pid in self._opened:
+            return self._opened[master.pid]
+        lines = self._records.opened(master.pid, master.start_ticks)
+        return tuple(forward for line in lines if (forward := _read(line)) is not None)
+
+
+def _still_asked(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
+    return tuple(replace(r, state="opening", error=None, refused=False) if r.refused else r for r in results)
+
+
+def _explained(result: ForwardState, outcome: Reaped | None) -> ForwardState:
+    listen = result.forward.listen
+    return replace(result, error=still_refused(listen.path or f"port {listen.port}", outcome))
+
+
+def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
+    """Return what the master is to have; ssh_config's forwards on a user's own are the user's ssh's business."""
+    return wanted_forwards(host) if master.ours else host.wish.forwards
+
+
+def _read(line: str) -> Forward | None:
+    """Return a forward on record, None where the line makes no sense."""
+    kind, _, spec = line.partition(" ")
+    if kind not in get_args(ForwardKind):
+        return None
+    try:
+        return parse(cast("ForwardKind", kind), spec)
+    except ValueError:
+        return None
+
+
+def _written(forward: Forward) -> str:
+    return f"{forward.kind} {forward.spec}"

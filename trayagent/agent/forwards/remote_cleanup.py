@@ -1,0 +1,211 @@
+"""Effects on the far side: knowing our connections' ends there, and ending the dead ones that hold a forward."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.events import Event, FarSideReaped
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.remote_sessions import Connection, FarSession, KeptSession, Reaped, Why, may_end
+from trayagent.errors import TrayagentError
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.inet_diag import ESTABLISHED, tcp_sockets
+from trayagent.ssh.os.process import alive
+from trayagent.ssh.remote import sessions as far
+from trayagent.ssh.remote.sessions import Found
+
+log = logging.getLogger(__name__)
+
+REAP_S = 10.0  # a login shell with a slow rc file; the forwards do not wait that long, see `forwarding`
+_RUNS_MAX = 6  # on one master: what did not help so often will not
+_HERE = {"ended", "gone", "other"}  # what is said of a session that this server, in this boot, has no more
+_MAX_PATH = 107
+
+
+@dataclass(slots=True)
+class _Work:
+    """What was done through one master."""
+
+    runs: int = 0
+    last: Reaped | None = None
+    said: str = ""
+
+
+class Reaping:
+    """Keeps the record of far sessions, and ends our own dead ones through a new master."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        has_shell: Callable[[str], bool],
+        sentinel_tells: Callable[[Host], bool],
+        linked: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._far = FarRecords(records)
+        self._has_shell = has_shell
+        self._sentinel_tells = sentinel_tells
+        self._linked = linked
+        self._known: dict[int, FarSession] = {}  # by the master's pid, as all of these
+        self._noted: set[int] = set()
+        self._unmarked: set[str] = set()  # hosts
+        self._work: dict[int, _Work] = {}
+
+    # The record.
+
+    def told(self, name: str, master: Master, session: FarSession | None) -> None:
+        """Take what a session on a master said of its far end; None where it could not be told from others."""
+        if session is None:
+            if name not in self._unmarked:
+                log.info(
+                    "%s: the server does not distinguish its sessions; waiting for dead ones to end", name
+                )
+            self._unmarked.add(name)
+            return
+        self._unmarked.discard(name)
+        self._known[master.pid] = session
+        if master.pid in self._noted:
+            self._far.keep(name, master, session)
+
+    def note(self, host: Host, master: Master) -> None:
+        """See to it that the far end of a master with remote forwards is on record; returns at once."""
+        self._noted.add(master.pid)
+        known = self._known.get(master.pid)
+        if known is not None:
+            self._far.keep(host.name, master, known)
+        elif self._shell(host.name) and not self._sentinel_tells(host):
+            task = f"far session {master.pid}"
+            if not self._tasks.running(task):
+                self._tasks.start(task, self._ask(host.name, master))
+
+    def made(self, name: str, opened: Collection[Forward]) -> None:
+        """Remember the Unix sockets that remote forwards made on the server."""
+        paths = [f.listen.path for f in opened if f.kind == "remote" and f.listen.path is not None]
+        if paths:
+            self._far.add_sockets(name, paths)
+
+    def forget(self, living: Collection[int]) -> None:
+        """Drop what is known of masters that are gone; the record stays."""
+        self._known = {pid: one for pid, one in self._known.items() if pid in living}
+        self._work = {pid: one for pid, one in self._work.items() if pid in living}
+        self._noted &= set(living)
+
+    async def _ask(self, name: str, master: Master) -> None:
+        try:
+            session = await far.own(master.control_path)
+        except TrayagentError as error:
+            log.info("%s: the server process of pid %d is unknown: %s", name, master.pid, error.title)
+            return
+        self.told(name, master, session)
+
+    # The deed.
+
+    async def clear(
+        self, host: Host, master: Master, wanted: Sequence[Forward], *, refused: bool
+    ) -> Reaped | None:
+        """Free what our own dead connections hold on the server; None when there was nothing to do.
+
+        Before the server was asked (`refused` False) only what certainly is in the way is touched.
+        """
+        work = self._work.setdefault(master.pid, _Work())
+        if not self._shell(host.name) or not host.wish.reap:
+            why: Why = "no-shell" if host.wish.reap else "off"
+            return self._say(host.name, work, Reaped(unavailable=why)) if refused else None
+        ends, frees = self._due(host, wanted, refused=refused)
+        if not (ends or frees) or work.runs >= _RUNS_MAX:
+            blind = refused and host.name in self._unmarked
+            return self._say(host.name, work, Reaped(unavailable="no-mark")) if blind else None
+        work.runs += 1
+        await self._linked(
+            host.name
+        )  # whoever uses the dead connection's agent socket goes on with the new one
+        try:
+            found = await far.reap(
+                master.control_path, [kept.session for kept in ends], frees, timeout_s=REAP_S
+            )
+        except TrayagentError as error:
+            log.info("%s: our dead connections could not be ended: %s", host.name, error.title)
+            return self._say(host.name, work, Reaped(unavailable="no-answer"))
+        if found is None:
+            self._records.no_sentinel(host.name)
+            return self._say(host.name, work, Reaped(unavailable="no-shell"))
+        return self._say(host.name, work, self._settle(host.name, ends, found))
+
+    def outcome(self, master: Master) -> Reaped | None:
+        """Return what came of the last try through a master, None when nothing was there to do."""
+        work = self._work.get(master.pid)
+        return work.last if work is not None else None
+
+    def _due(
+        self, host: Host, wanted: Sequence[Forward], *, refused: bool
+    ) -> tuple[list[KeptSession], list[str]]:
+        """Return the sessions that may be ended, and the sockets of ours that are wanted again."""
+        kept = self._far.sessions(host.name)
+        established = _established() if kept else frozenset()
+        ends = [
+            one
+            for one in kept
+            if established is not None
+            and may_end(
+                one,
+                self._far.machine,
+                runs=alive(one.master_pid, one.start_ticks),
+                established=established,
+                refused=refused,
+            )
+        ]
+        paths = {f.listen.path for f in wanted if f.kind == "remote"}
+        return ends, [path for path in self._far.sockets(host.name) if path in paths and _plain(path)]
+
+    def _settle(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
+        """Forget what is gone; a session that another server would have to tell of stays on record."""
+        said = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
+        here = found.own.server if found.own is not None else ""
+        gone = {s for s, word in said.items() if word == "ended" or (word in _HERE and s.server == here)}
+        self._far.forget(name, gone)
+        ended = sum(word == "ended" for word in said.values())
+        return Reaped(
+            ended,
+            len(gone) - ended,
+            len(said) - len(gone),
+            sum(word == "removed" for word in found.sockets.values()),
+            tuple(path for path, word in found.sockets.items() if word == "busy"),
+        )
+
+    def _say(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
+        work.last = outcome
+        evidence = outcome.evidence()
+        if evidence != work.said:  # once, not at every try
+            work.said = evidence
+            self._post(FarSideReaped(time.monotonic(), name, outcome))
+        return outcome
+
+    def _shell(self, name: str) -> bool:
+        return self._has_shell(name) and self._records.has_sentinel(name)
+
+
+def _established() -> frozenset[Connection] | None:
+    """Return this machine's TCP connections, without those of killed processes; None where nobody tells."""
+    try:
+        with Channel(NETLINK_SOCK_DIAG) as channel:
+            found = tcp_sockets(channel, ESTABLISHED)
+    except (OSError, NetlinkError):
+        return None
+    return frozenset((s.local_ip, s.local_port, s.peer_ip, s.peer_port) for s in found)
+
+
+def _plain(path: str) -> bool:
+    """Report whether a socket's path is one that the far side can be asked about: absolute, and one line."""
+    return path.startswith("/") and path.isprintable() and len(path) <= _MAX_PATH

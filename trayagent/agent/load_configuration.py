@@ -1,0 +1,77 @@
+"""From the configuration file to the wishes that the core decides on; and again when it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.config.errors import ConfigError
+from trayagent.config.load import load
+from trayagent.config.model import Config
+from trayagent.core.facts.events import Configured, Vpn
+from trayagent.core.facts.hosts import Wish
+
+
+class Configuring:
+    """Holds the configuration that is in force; `load` raises ConfigError and changes nothing then.
+
+    `error` says why the file as it is now was rejected; `judged` is called when that may have changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config: Config = load(path)
+        self.error: str | None = None
+        self.judged: Callable[[], None] = lambda: None
+
+    def reload(self) -> bool:
+        """Read the file again; report whether it says something new."""
+        try:
+            config = load(self.path)
+        except ConfigError as error:
+            self.error = f"{error.title}. {error.hint}" if error.hint else error.title
+            self.judged()
+            raise
+        changed = config != self.config
+        self.config, self.error = config, None
+        self.judged()
+        return changed
+
+    def event(self) -> Configured:
+        """Return the configuration as an event for the core."""
+        config = self.config
+        wishes = {
+            name: Wish(
+                listed=True,
+                connect=host.connect,
+                forwards=host.forwards,
+                vpn=host.vpn,
+                networks=host.networks,
+                interactive=host.interactive,
+                reap=host.reap,
+            )
+            for name, host in config.hosts.items()
+        }
+        vpns = tuple(
+            Vpn(name, vpn.interface, vpn.networkmanager, vpn.grace_s) for name, vpn in config.vpns.items()
+        )
+        agent = config.agent
+        return Configured(
+            time.monotonic(), wishes, vpns, agent.adopt, agent.keep_while_offline_s, agent.learn_vpn
+        )
+
+    def agent_socket(self, name: str) -> str | None:
+        """Return where a host's far side is to have its link to the agent socket, None: nowhere."""
+        host = self.config.hosts.get(name)
+        return host.agent_socket if host is not None else None
+
+    def wants_session_probe(self, name: str) -> bool:
+        """Report whether a host's own words allow the sentinel."""
+        host = self.config.hosts.get(name)
+        return host is not None and host.connect == "always" and host.probe == "session"
+
+    def has_shell(self, name: str) -> bool:
+        """Report whether a host's own words leave room for a shell on the far side."""
+        host = self.config.hosts.get(name)
+        return host is None or host.probe == "session"

@@ -1,0 +1,1 @@
+"""Effects on masters: find, connect, probe, take over, watch and end them."""

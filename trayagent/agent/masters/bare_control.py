@@ -1,0 +1,98 @@
+"""Controls without a login: what comes of them are events."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from trayagent.agent.masters.connect import JITTER
+from trayagent.agent.tasks import Tasks
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.actions import DialBare
+from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady, Event
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.time_constants import BARE_CONTROL_DEADLINE_S
+from trayagent.ssh.login.background_guard import without_windows
+from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.known_keys import is_trusted
+from trayagent.ssh.master.bare_control import Server, bare_command, exchange_keys
+from trayagent.ssh.master.naming import host_of_name
+
+_DEFAULT_FILES = (
+    "~/.ssh/known_hosts",
+    "~/.ssh/known_hosts2",
+    "/etc/ssh/ssh_known_hosts",
+    "/etc/ssh/ssh_known_hosts2",
+)
+
+
+class BareControls:
+    """Exchanges keys with a server."""
+
+    def __init__(
+        self,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        environment: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._environment = environment
+
+    def begin(self, action: DialBare, host: Host) -> None:
+        """Begin one; it is an attempt like any other, and ended like one."""
+        self._tasks.start(f"attempt {action.attempt}", self._exchange(action, _server(action, host)))
+
+    async def _exchange(self, action: DialBare, server: Server) -> None:
+        def established() -> None:
+            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
+
+        log = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        config = self._places.ssh_config
+        words = bare_command(
+            server,
+            log,
+            connect_timeout_s=round(BARE_CONTROL_DEADLINE_S),
+            ssh=self._places.ssh,
+            config=str(config) if config is not None else None,
+        )
+        environment = without_windows(self._environment())
+        try:
+            answer = await exchange_keys(
+                words, log, environment, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
+            )
+        except OSError as error:
+            problem = Problem("ssh-missing", f"{self._places.ssh}: {error.strerror or error}")
+            self._failed(action, Failure(problem, "ssh-missing"))
+            return
+        if not answer.answered:
+            self._failed(action, classify(answer.said, host=f"{server.peer}:{server.port}", proven=""))
+            return
+        key = answer.host_key
+        trusted = key is not None and is_trusted(key, server.known_as, server.known_hosts)
+        self._post(
+            AttemptReady(time.monotonic(), action.name, action.attempt, None, host_key=key, trusted=trusted)
+        )
+
+    def _failed(self, action: DialBare, failure: Failure) -> None:
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter))
+
+
+def _server(action: DialBare, host: Host) -> Server:
+    resolved = host.resolved
+    files: tuple[str, ...] = _DEFAULT_FILES
+    if resolved is not None:
+        files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
+    direct = host.master is None or host.master.direct
+    name = None
+    if direct:  # else it goes to a jump host
+        name = host_of_name(host.name) if resolved is None else resolved.host_key_alias or resolved.hostname
+    return Server(action.peer, action.port, name, tuple(Path(file).expanduser() for file in files))

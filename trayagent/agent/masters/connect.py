@@ -1,0 +1,240 @@
+"""Effects that make a new master: dial; `taking_over` puts it in place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
+from trayagent.agent.masters.discovery import Discovery, describe
+from trayagent.agent.masters.explain_failure import explained
+from trayagent.agent.masters.launch import Again, Launching, Shelter, Start, WantsBrowserError
+from trayagent.agent.state.records import Begun, Records
+from trayagent.agent.tasks import Tasks
+from trayagent.config.file_paths import Places
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.events import (
+    AttemptEstablished,
+    AttemptFailed,
+    AttemptReady,
+    Event,
+)
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host, LoginKind, Master
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.texts import large_packets_lost
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.login.background_guard import without_windows
+from trayagent.ssh.login.failures import classify, wants_browser
+from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.login_kind import login_kind
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.launch import Launched, LaunchFailedError, said
+from trayagent.ssh.os.control_sockets import owner_of
+
+log = logging.getLogger(__name__)
+
+JITTER = 0.2
+_FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
+
+
+class Dialling:
+    """Starts masters; what comes of it are events."""
+
+    def __init__(
+        self,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        discovery: Discovery,
+        environment: Callable[[], Mapping[str, str]],
+        paths: ControlPaths,
+        shelter: Shelter | None = None,
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._discovery = discovery
+        self._environment = environment
+        self._paths = paths
+        self._launching = Launching(places, shelter)
+        self._launched: dict[int, Launched] = {}
+        self._again: dict[int, Again] = {}
+
+    def dial(self, action: a.Dial, host: Host) -> None:
+        """Begin an attempt."""
+        self._tasks.start(f"attempt {action.attempt}", self._dial(action, host))
+
+    def redial(self, action: a.Redial) -> None:
+        """Begin one more connection of an attempt that connects."""
+        again = self._again.get(action.attempt)
+        if again is not None:
+            again.do()
+
+    def abort(self, action: a.Abort) -> None:
+        """End an attempt."""
+        self._tasks.cancel(f"attempt {action.attempt}")
+
+    def log_of(self, pid: int) -> Path:
+        """Return where a master of ours writes its stderr."""
+        return self._places.runtime_dir / f"master-{pid}.log"
+
+    def let_go(self, pid: int) -> None:
+        """End what still is ours of a master's connection: the master is about to end."""
+        launched = self._launched.get(pid)
+        if launched is not None:
+            launched.let_go()
+
+    def reap(self, pid: int) -> int | None:
+        """Return the exit status of a master that was our child, None of any other."""
+        self.let_go(pid)
+        launched = self._launched.pop(pid, None)
+        return launched.process.poll() if launched is not None else None
+
+    def forget(self, pid: int) -> None:
+        """Leave nothing of a master that ended before it was in place."""
+        self.reap(pid)
+        master_log.remove(self.log_of(pid))
+
+    # Attempts.
+
+    async def _dial(self, action: a.Dial, host: Host) -> None:
+        try:
+            master = await self._started(action, host)
+        except TrayagentError as error:
+            self._failed(action, Failure(Problem("config-error", error.title, error.hint), "config"))
+        except FailedError as failed:
+            self._failed(action, failed.failure, failed.host_key)
+        except OSError as error:
+            title = f"ssh could not be started for {host.name}: {error.strerror or error}"
+            self._failed(action, Failure(Problem("unknown", title, "It is tried again"), "unknown"))
+        except Exception:
+            self._failed(action, bug(host))
+            raise
+        else:
+            kind = self._login_kind(master, host)
+            key = master.host_key
+            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind, key))
+
+    def _login_kind(self, master: Master, host: Host) -> LoginKind:
+        if host.resolved is None:
+            return "quiet"
+        words = said(self.log_of(master.pid))
+        return login_kind(words, host.resolved, self._environment(), at_terminal=False)
+
+    async def _started(self, action: a.Dial, host: Host) -> Master:
+        resolved = host.resolved
+        if resolved is None:
+            raise FailedError(
+                Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config")
+            )
+        path = self._discovery.control_path(host)
+        await self._paths.check(path, host)
+        fresh = fresh_for(path)
+        starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
+        try:
+            return await self._launched_master(action, host, resolved, fresh, starting)
+        except BaseException:
+            master_log.remove(starting)
+            remove_fresh(fresh)
+            self._records.end_attempt(fresh)
+            raise
+
+    async def _launched_master(
+        self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path
+    ) -> Master:
+        environment = without_windows(self._environment())
+
+        def established(local: str) -> None:
+            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt, local))
+
+        again = self._again[action.attempt] = Again()
+        try:
+            launched = await self._launching.launch(
+                Start(
+                    host.name,
+                    resolved,
+                    fresh,
+                    starting,
+                    action.background,
+                    environment,
+                    established=established,
+                    again=again,
+                    host_key=host.master.host_key if host.master is not None else None,
+                )
+            )
+        except WantsBrowserError as wants:
+            raise FailedError(wants_browser(host.name)) from wants
+        except LaunchFailedError as failed:
+            if failed.stall is not None and await failed.stall.passes_small():
+                raise FailedError(_swallowed(host)) from failed
+            proven = read_key_exchange(failed.said.own, failed.pid)
+            failure = classify(
+                failed.said.own,
+                host=host.name,
+                exit_status=failed.status,
+                others=failed.said.others,
+                proven=proven.after,
+            )
+            raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
+        except FileNotFoundError as missing:
+            hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
+            title = f"The program {self._places.ssh} is not there"
+            raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
+        finally:
+            del self._again[action.attempt]
+        return await self._described(action, host, launched, fresh)
+
+    async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
+        pid = launched.process.pid
+        if action.background:
+            pid = await _daemon_of(launched)
+        self._launched[pid] = launched
+        proven = read_key_exchange(said(launched.log), launched.process.pid)
+        master_log.rename(launched.log, self.log_of(pid))
+        master = describe(pid, fresh, ours=True, host_key=proven.host_key)
+        if master is None:
+            raise FailedError(
+                Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died")
+            )
+        self._records.add_master(master, host.name, [])
+        return master
+
+    def _failed(self, action: a.Dial, failure: Failure, host_key: str | None = None) -> None:
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter, host_key))
+
+
+def _swallowed(host: Host) -> Failure:
+    place = host.attempt.place if host.attempt is not None else None
+    return Failure(large_packets_lost(host.name, place.egress if place is not None else None), "stalled")
+
+
+async def _daemon_of(launched: Launched) -> int:
+    """Return the pid of a master that went to the background; its parent's exit says that it has.
+
+    Whoever holds the listening socket is the master, whatever is said there. Raises FailedError.
+    """
+    until = time.monotonic() + _FORK_S
+    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event tells
+        await asyncio.sleep(0.002)
+    pid = owner_of(launched.socket_path)
+    if pid is None:
+        raise FailedError(Failure(Problem("unknown", "The new master ended at once"), "died"))
+    return pid
+
+
+def bug(host: Host) -> Failure:
+    """Return the failure of an attempt that ended as nobody foresaw: the host must not wait for it for ever."""
+    hint = "It is tried again; the agent's log says more"
+    return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")

@@ -1,0 +1,86 @@
+"""Where a new master may listen: the control path is looked at before anybody is bothered."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.masters.discovery import Discovery, Holder
+from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.state import State
+from trayagent.ssh import control_path as names
+
+_OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
+
+
+class FailedError(Exception):
+    """An attempt failed; carries the failure, and the host key that the server proved before it."""
+
+    def __init__(self, failure: Failure, host_key: str | None = None) -> None:
+        super().__init__(failure.problem.title)
+        self.failure = failure
+        self.host_key = host_key
+
+
+class ControlPaths:
+    """Knows what stands in a control path's way."""
+
+    def __init__(
+        self, places: Places, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
+    ) -> None:
+        self._places = places
+        self._discovery = discovery
+        self._obstacles = obstacles
+        self._state = state
+
+    async def check(self, path: str, host: Host) -> None:
+        """See that a new master could listen there; raises FailedError."""
+        if not names.fits(path):
+            hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
+            raise FailedError(
+                Failure(
+                    Problem("control-path-too-long", f"ControlPath {path} is too long", hint), "control-path"
+                )
+            )
+        folder = Path(path).parent
+        if folder == self._places.runtime_dir / "cm":
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
+            problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
+            raise FailedError(Failure(problem, "control-path"))
+        holder = await self._discovery.holder(path)
+        if holder is not None and not holder.adoptable:
+            self._obstacles.held(host.name, holder.pid)
+            raise FailedError(taken(path, holder))
+        if holder is not None and host.master is None:
+            await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
+
+
+def taken(path: str, by: Holder) -> Failure:
+    """Return the failure of a path that something else has."""
+    if by.pid is None:
+        title, hint = f"{path} is taken by {by.words}", "Choose another ControlPath, as in ~/.ssh/cm-%C"
+    else:
+        title = f"Another program listens on {path}"
+        hint = f"End that program or choose another ControlPath; it is: {by.words}"
+    return Failure(Problem("control-path-taken", title, hint), "control-path")
+
+
+def fresh_for(path: str) -> str:
+    """Return where a new master for this path is to listen at first; raises FailedError."""
+    try:
+        fresh = names.fresh_for(path)
+    except OSError as error:
+        title = f"{Path(path).parent}: {error.strerror}"
+        raise FailedError(Failure(Problem("config-error", title, _OWN_FOLDER), "control-path")) from error
+    if not names.fits(fresh):
+        names.remove_fresh(fresh)
+        title = f"ControlPath {path} is too long for a folder in which others may write"
+        raise FailedError(Failure(Problem("control-path-too-long", title, _OWN_FOLDER), "control-path"))
+    return fresh

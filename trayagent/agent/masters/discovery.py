@@ -1,0 +1,224 @@
+"""Which masters live, on which paths, and whose they are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from trayagent.agent.state.records import Records, remembered
+from trayagent.agent.state.resolve import Answer, Resolver
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.events import Event, MasterFound
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.state import State
+from trayagent.core.policy.admission import gate
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import default_in
+from trayagent.ssh.master.ending import end
+from trayagent.ssh.master.naming import stranger_name
+from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
+from trayagent.ssh.os.flows import flow_of, tcp_facts
+from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
+from trayagent.ssh.os.process import Process, age_s, read
+
+LIVING_S = 0.1  # how long a listener may remain without a process before it counts as living elsewhere
+_LOOK_AGAIN_S = 0.01
+FRESH_S = 5.0  # a master that has just logged in needs no probe
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What has a control path: `pid` listens there, None: no process that can be seen from here.
+
+    `adoptable`: an ssh of this user that lives where we live. `words` say what it is.
+    """
+
+    pid: int | None
+    adoptable: bool
+    words: str
+
+
+def _holder(process: Process) -> Holder:
+    words = " ".join(process.argv) or process.comm
+    if in_other_namespace(process.pid):
+        words = f"in another container or network namespace: {words}"
+        return Holder(process.pid, adoptable=False, words=words)
+    return Holder(process.pid, adoptable=process.comm == "ssh", words=words)
+
+
+def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) -> Master | None:
+    """Return the facts of a living master, None when the process is gone; `host_key` is what is recorded of it."""
+    process = read(pid)
+    if process is None:
+        return None
+    flow = flow_of(pid)
+    facts = tcp_facts(flow) if flow is not None else None
+    rtt = facts.min_rtt_s if facts is not None else None
+    if flow is None:
+        return Master(pid, process.start_ticks, path, ours=ours, direct=False, host_key=host_key)
+    return Master(
+        pid,
+        process.start_ticks,
+        path,
+        ours=ours,
+        local=flow.local_ip,
+        local_port=flow.local_port,
+        peer=flow.peer_ip,
+        peer_port=flow.peer_port,
+        direct=flow.via == "direct",
+        carrier=flow.carrier_pid,
+        min_rtt_s=rtt,
+        host_key=host_key,
+    )
+
+
+class Discovery:
+    """Finds masters and gives each its name; what is new becomes an event."""
+
+    def __init__(
+        self, places: Places, resolver: Resolver, records: Records, post: Callable[[Event], None]
+    ) -> None:
+        self._places = places
+        self._resolver = resolver
+        self._records = records
+        self._post = post
+
+    def control_path(self, host: Host) -> str:
+        """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
+        if host.resolved is not None and host.resolved.control_path is not None:
+            return host.resolved.control_path
+        return default_in(self._places.runtime_dir, host.name)
+
+    async def holder(self, path: str, likely: int | None = None) -> Holder | None:
+        """Return what has this very path now, whatever name it was bound to; None: nobody, it may be taken."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        if found.st_uid != os.getuid():
+            return Holder(None, adoptable=False, words=f"a file of another user (uid {found.st_uid})")
+        if not stat.S_ISSOCK(found.st_mode):
+            return Holder(None, adoptable=False, words="a file that is no socket")
+        until = time.monotonic() + LIVING_S
+        while True:
+            pid = owner_of(path, likely=likely)
+            process = read(pid) if pid is not None else None
+            if process is not None:
+                return _holder(process)
+            if not accepts(path):
+                return None
+            if time.monotonic() > until:
+                words = "a program in another container or network namespace"
+                return Holder(owner_elsewhere(path), adoptable=False, words=words)
+            await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks it is seen by neither pid
+
+    def heir(self, master: Master) -> Master | None:
+        """Return who listens on an ended master's path now, None: nobody, or no ssh."""
+        pid = owner_of(master.control_path)
+        if pid is None or pid == master.pid or in_other_namespace(pid):
+            return None
+        process = read(pid)
+        recorded = self._records.host_key_of(pid, process.start_ticks) if process is not None else None
+        # The same connection in another process, after a fork; or the new master of a take-over, which is recorded.
+        host_key = recorded if self._records.path_of(pid) is not None else master.host_key
+        return describe(pid, master.control_path, ours=master.ours, host_key=host_key)
+
+    async def scan(self, state: Callable[[], State]) -> None:
+        """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
+        sockets = listening(os.getuid())
+        self._records.keep_only({s.pid for s in sockets})
+        present = {s.path: s.pid for s in sockets if s.present}
+        for socket in sockets:
+            if socket.pid in _known_pids(state()) or in_other_namespace(socket.pid):
+                continue
+            path = self._records.path_of(socket.pid) or socket.path  # ours was renamed to where it belongs
+            if not socket.present and path in present:
+                await self._pushed_aside(socket, present[path])
+            else:
+                await self._found(socket, state())
+
+    async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
+        """Another master has its path: nobody reaches it there any more. Ours by ours: a take-over cut short."""
+        processes = [read(pid) for pid in (socket.pid, successor)]
+        if not all(p is not None and self._records.is_ours(p.pid, p.start_ticks) for p in processes):
+            return
+        master = describe(socket.pid, socket.path, ours=True)
+        if master is not None:
+            await end(master, ask=False)
+            self._records.drop_master(master.pid)
+
+    async def _found(self, socket: ControlSocket, state: State) -> None:
+        if self._records.is_begun(socket.path):
+            return
+        process = read(socket.pid)
+        if process is None:
+            return
+        ours = self._records.is_ours(socket.pid, process.start_ticks)
+        host_key = self._records.host_key_of(socket.pid, process.start_ticks)
+        master = describe(socket.pid, socket.path, ours=ours, host_key=host_key)
+        if master is None:
+            return
+        name, answer = await self._name(master, state)
+        host = state.hosts.get(name)
+        known = answer is not None or ours or (host is not None and not host.stranger)
+        fresh = age_s(process) < FRESH_S
+        kept = self._records.hosts().get(name) if host is None else None
+        if kept is not None:  # an adopted host has no table, but a past: a pause, its places
+            self._post(remembered(name, kept, time.monotonic()))
+        self._post(MasterFound(time.monotonic(), name, master, stranger=not known, fresh=fresh))
+        if answer is not None:
+            self._post(answer.event(name))
+
+    async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
+        """Return the host's name, and what ssh says of it where that was asked just now."""
+        path = master.control_path
+        for host in state.hosts.values():
+            if not host.stranger and self.control_path(host) == path:
+                return host.name, None
+        recorded = self._records.host_of(master.pid, master.start_ticks)
+        if recorded is not None:
+            return recorded, await self._answer(recorded, state)
+        alias = await self._resolver.alias_of(path, lambda name: self._may_look_up(name, state))
+        if alias is not None:
+            return alias
+        return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+
+    async def _answer(self, name: str, state: State) -> Answer | None:
+        """Return what ssh says of a host that no configuration lists; nobody else would ask."""
+        host = state.hosts.get(name)
+        if host is not None and (host.wish.listed or host.resolved is not None):
+            return None
+        try:
+            return await self._resolver.ask(name, lookups=self._may_look_up(name, state))
+        except TrayagentError:
+            return None
+
+    def _may_look_up(self, name: str, state: State) -> bool:
+        """Report whether a host may be connected here, so that ssh may look its name up."""
+        host = state.hosts.get(name)
+        if host is not None:
+            return gate(host, state).open
+        kept = self._records.hosts().get(name)
+        return kept is None or not (kept.vpn or kept.networks)
+
+
+def _known_pids(state: State) -> frozenset[int]:
+    """Return the masters that are known, and those that are on their way to their path."""
+    masters = [h.master for h in state.hosts.values()]
+    ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
+    return frozenset(m.pid for m in (*masters, *ready) if m is not None)
+
+
+def _unique(name: str, master: Master, hosts: Mapping[str, Host]) -> str:
+    """Return the name, numbered where another living master has it already."""
+    number, candidate = 1, name
+    while True:
+        other = hosts.get(candidate)
+        if other is None or other.master is None or other.master.pid == master.pid:
+            return candidate
+        number += 1
+        candidate = f"{name}#{number}"

@@ -1,0 +1,50 @@
+"""When masters are looked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.masters.discovery import Discovery
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.state import State
+
+_LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
+
+
+class Scanning:
+    """Looks for masters, once at a time."""
+
+    def __init__(self, tasks: Tasks, discovery: Discovery, state: Callable[[], State]) -> None:
+        self._tasks = tasks
+        self._discovery = discovery
+        self._state = state
+        self._again = False
+
+    def scan(self) -> None:
+        """Look; a call during a look makes another, since what it is about may have been missed."""
+        self._again = True
+        if not self._tasks.running("scan"):
+            self._tasks.start("scan", self._keep_scanning())
+
+    def happened(self, event: dict[str, object]) -> None:
+        """Scan at every change of network: there, a master on a path that nobody watches has to be judged, too."""
+        if event["event"] == "network-changed":
+            self.scan()
+
+    def socket_appeared(self, path: Path) -> None:
+        """Look whose it is; a master that forks at this very moment is seen by neither pid at first."""
+        self.scan()
+        for later_s in _LOOK_LATER_S:
+            asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
+
+    def _scan_if_unknown(self, path: Path) -> None:
+        masters = [h.master for h in self._state().hosts.values() if h.master is not None]
+        if path.is_socket() and str(path) not in {m.control_path for m in masters}:
+            self.scan()
+
+    async def _keep_scanning(self) -> None:
+        while self._again:
+            self._again = False
+            await self._discovery.scan(self._state)

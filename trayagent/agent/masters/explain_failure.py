@@ -1,0 +1,30 @@
+"""What "Permission denied" hides: a key that only the user can unlock."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.credentials import agent_socket, passphrase_needed
+
+
+def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[str, str]) -> Failure:
+    """Return the failure, told more exactly where a look at keys and agent says more than ssh did."""
+    if failure.kind != "auth" or resolved is None:
+        return failure
+    key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
+    if key is None:
+        return failure
+    return locked(key, resolved.host, positive=failure.positive)
+
+
+def locked(key: Path, host: str, *, positive: bool) -> Failure:
+    """Return the failure of a login that a key with a passphrase would have made."""
+    # An ssh-agent tells nobody of a new key, so the person has to.
+    hint = f"ssh-add {shlex.quote(str(key))}, then: trayagent reconnect {host}. Or: trayagent login {host}"
+    problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
+    return Failure(problem, "passphrase", positive=positive)

@@ -1,0 +1,222 @@
+"""Logins that a person makes at a terminal: the agent gives the command line, and adopts what comes of it.
+
+Theory of operation. `begin` writes the attempt down and answers with the words of an ssh that logs to a file
+and, once it listens on a fresh control path, goes to a session of its own. The client runs them at its
+terminal and says with `end` how they ended. A client that goes away without a word is noticed by its pidfd.
+What is typed passes between the person and ssh alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
+from trayagent.agent.masters.discovery import Discovery, describe
+from trayagent.agent.masters.explain_failure import explained
+from trayagent.agent.masters.leftovers import processes_of
+from trayagent.agent.state.records import Begun, Records
+from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.tasks import Tasks
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.events import AttemptFailed, AttemptReady, Event, LoginBegun, LoginGivenUp
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.state import State
+from trayagent.core.policy.admission import gate
+from trayagent.core.texts import gate_problem
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.login_kind import login_kind
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.command import master_command
+from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.master.launch import said
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.process import PidWatch
+
+BUSY = {
+    "code": "busy",
+    "title": "somebody logs in to it already.",
+    "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
+}
+"""What anybody else is told who wants to connect the host meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """One that is going on: who asked, and where the new master will listen and logs."""
+
+    host: str
+    resolved: Resolved
+    fresh: str
+    log: Path
+    client: PidWatch
+
+
+class PersonLogins:
+    """Begins and ends logins at terminals; what comes of them are events."""
+
+    def __init__(  # noqa: PLR0913  # it stands between all that an attempt is made of
+        self,
+        *,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        discovery: Discovery,
+        resolver: Resolver,
+        paths: ControlPaths,
+        log_of: Callable[[int], Path],
+        environment: Callable[[], Mapping[str, str]],
+        state: Callable[[], State],
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._discovery = discovery
+        self._resolver = resolver
+        self._paths = paths
+        self._log_of = log_of
+        self._environment = environment
+        self._state = state
+        self._going_on: dict[int, _Login] = {}
+
+    async def begin(self, name: str, client_pid: int) -> dict[str, Any]:
+        """Return the attempt's number, the words to run, where they log, and what their environment may lack.
+
+        Any name that ssh understands will do. Raises TrayagentError where nobody can log in now.
+        """
+        known = self._state().hosts.get(name)
+        if known is not None and known.stranger:
+            hint = "Give it an alias with that ControlPath in ssh_config"
+            raise TrayagentError(f"ssh knows no host by the name {name}.", code="unknown-host", hint=hint)
+        answer = await self._resolver.ask(name)
+        host = replace(known or Host(name), resolved=answer.resolved, hop=answer.hop)
+        path = self._discovery.control_path(host)
+        try:
+            await self._paths.check(path, host)
+            fresh = fresh_for(path)
+        except FailedError as failed:
+            problem = failed.failure.problem
+            raise TrayagentError(problem.title, code=problem.code, hint=problem.hint) from failed
+        try:
+            number = await self._attempt(LoginBegun(time.monotonic(), name, answer.resolved, answer.hop))
+        except BaseException:
+            remove_fresh(fresh)
+            raise
+        try:
+            client = PidWatch(client_pid, partial(self._client_ended, number))
+        except OSError as error:  # no descriptor is left; nobody would hear that it is over
+            remove_fresh(fresh)
+            self._post(LoginGivenUp(time.monotonic(), name, number))
+            hint = f"Log in without the agent: ssh {name}"
+            raise TrayagentError(
+                f"{name}: the login cannot be watched: {error.strerror}.", hint=hint
+            ) from error
+        logfile = self._places.runtime_dir / f"attempt-{os.getpid()}-{number}.log"
+        self._records.begin_attempt(fresh, Begun(name, path, str(logfile)))
+        self._going_on[number] = _Login(name, answer.resolved, fresh, logfile, client)
+        words = master_command(
+            name,
+            answer.resolved,
+            fresh,
+            background=host.wish.connect != "always",
+            ssh=self._places.ssh,
+            config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+            log=str(logfile),
+            at_terminal=True,
+        )
+        auth_sock = self._environment().get("SSH_AUTH_SOCK")
+        env = {"SSH_AUTH_SOCK": auth_sock} if auth_sock else {}
+        return {"attempt": number, "words": words, "log": str(logfile), "env": env}
+
+    async def end(self, number: int, status: int) -> None:
+        """Take up what came of it: ssh's exit status is 0 once its master listens, negative for a signal.
+
+        A number that is not known any more was ended for another reason; nothing is done then.
+        """
+        login = self._going_on.pop(number, None)
+        if login is None:
+            return
+        login.client.close()
+        try:
+            await self._ended(number, login, status)
+        finally:
+            master_log.remove(login.log)
+
+    def close(self) -> None:
+        """Watch no more; the next agent finds what was written down."""
+        for login in self._going_on.values():
+            login.client.close()
+
+    async def _attempt(self, begun: LoginBegun) -> int:
+        """Let it be decided; return the number of the attempt. Raises TrayagentError where there is none."""
+        least = self._state().next_attempt
+        self._post(begun)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        state = self._state()
+        host = state.hosts.get(begun.name) or Host(begun.name, resolved=begun.resolved, hop=begun.hop)
+        attempt = host.attempt
+        if attempt is not None and attempt.at_prompt and attempt.id >= least:
+            return attempt.id
+        if attempt is not None:
+            if attempt.at_terminal:
+                raise TrayagentError(f"{begun.name}: {BUSY['title']}", code=BUSY["code"], hint=BUSY["hint"])
+            what = f"{begun.name}: a new connection is being put in place."
+            raise TrayagentError(what, code="busy", hint="Try again in a moment")
+        problem = gate_problem(host, gate(host, state, by_user=True))
+        raise TrayagentError(f"{begun.name}: {problem.title}", code=problem.code, hint=problem.hint)
+
+    async def _ended(self, number: int, login: _Login, status: int) -> None:
+        listens = Path(login.fresh).exists()
+        if status == 0 and listens:
+            await self._ready(number, login)
+            return
+        for process in processes_of(login.fresh):  # in the background without a socket, or left by its client
+            await abandon(process)
+        remove_fresh(login.fresh)
+        self._records.end_attempt(login.fresh)
+        if status < 0:
+            self._post(LoginGivenUp(time.monotonic(), login.host, number))
+            return
+        words = said(login.log)
+        proven = read_key_exchange(words, None)
+        # What a jump host's ssh said is at the terminal only.
+        failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
+        failure = explained(failure, login.resolved, self._environment())
+        self._post(AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key))
+
+    async def _ready(self, number: int, login: _Login) -> None:
+        host_key = read_key_exchange(said(login.log), None).host_key
+        pid = owner_of(login.fresh)  # who holds the listening socket, whatever is said there
+        master = describe(pid, login.fresh, ours=True, host_key=host_key) if pid is not None else None
+        if master is None:
+            remove_fresh(login.fresh)
+            self._records.end_attempt(login.fresh)
+            problem = Problem("unknown", f"{login.host}: the new master ended at once")
+            self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
+            return
+        kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
+        master_log.rename(login.log, self._log_of(master.pid))
+        self._records.add_master(master, login.host, [])
+        self._post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
+
+    def _client_ended(self, number: int) -> None:
+        """Whoever asked is gone without a word: what is ready is kept, what still asks is ended."""
+        login = self._going_on.get(number)
+        if login is not None:
+            status = 0 if Path(login.fresh).exists() else -1
+            self._tasks.start(f"login {number}", self.end(number, status))

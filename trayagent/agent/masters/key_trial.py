@@ -1,0 +1,141 @@
+"""Tries changed keys beside a living master; what comes of it is an event."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from trayagent.agent.masters.connect import JITTER
+from trayagent.agent.masters.explain_failure import locked
+from trayagent.agent.tasks import Tasks
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.actions import TryKeys
+from trayagent.core.facts.events import Event, TrialEnded, TrialVerdict
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
+from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.ssh.login.background_guard import without_windows
+from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
+from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.login_keys import Offers, asks_whom, offers
+from trayagent.ssh.login.trial import Tried, log_in, mark_of, trial_command
+
+log = logging.getLogger(__name__)
+
+Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
+"""The verdict, its evidence, the failure, and the host key that the server proved."""
+
+
+class Trying:
+    """Asks a server whether it would still let us in."""
+
+    def __init__(
+        self,
+        places: Places,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        environment: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._places = places
+        self._post = post
+        self._tasks = tasks
+        self._environment = environment
+
+    def begin(self, action: TryKeys, host: Host) -> None:
+        """Begin a trial."""
+        self._tasks.start(f"trial {action.attempt}", self._try(action, host))
+
+    async def _try(self, action: TryKeys, host: Host) -> None:
+        verdict: TrialVerdict = "unknown"
+        evidence, failure = "ended=unexpectedly", None
+        host_key: str | None = None
+        try:
+            verdict, evidence, failure, host_key = await self._outcome(action, host)
+        finally:
+            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+            self._post(
+                TrialEnded(
+                    time.monotonic(),
+                    action.name,
+                    action.attempt,
+                    verdict,
+                    evidence,
+                    failure,
+                    jitter,
+                    host_key,
+                )
+            )
+
+    async def _outcome(self, action: TryKeys, host: Host) -> Outcome:
+        resolved = host.resolved
+        if resolved is None:
+            return "skipped", "resolved=no", None, None
+        environment = self._environment()
+        # An ssh-agent that hangs must not hold us.
+        held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
+        offered = offers(resolved, held)
+        asks = asks_whom(resolved, offered)
+        if asks:
+            return "skipped", asks, None, None
+        log_file = self._places.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
+        with self._shown(action.attempt, offered.agent) as shown:
+            words = trial_command(
+                host.name,
+                resolved,
+                shown,
+                mark=mark_of(self._places.runtime_dir),
+                log=log_file,
+                files=[str(path) for path in offered.files],
+                ssh=self._places.ssh,
+                config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+            )
+            # Neither the agent nor a window: a jump host's ssh must ask nobody either.
+            quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
+            try:
+                deadline_s = ATTEMPT_DEADLINE_S * (1 + resolved.hops)
+                tried = await log_in(words, quiet, log_file, deadline_s=deadline_s)
+            except OSError as error:
+                return "unknown", f"ssh={error.strerror or error}", None, None
+        return *judged(host.name, tried, shown, offered), tried.proven.host_key
+
+    @contextmanager
+    def _shown(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
+        """Write public keys into files for ssh to show; gone afterwards."""
+        paths = [
+            self._places.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub" for n, _ in enumerate(keys)
+        ]
+        try:
+            for path, key in zip(paths, keys, strict=True):
+                path.touch(mode=0o600)  # ssh reads no key that others may
+                path.write_text(f"{kind_of(key)} {base64.b64encode(key).decode()}\n")
+            yield [str(path) for path in paths]
+        finally:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+
+def judged(
+    name: str, tried: Tried, shown: Sequence[str], offered: Offers
+) -> tuple[TrialVerdict, str, Failure | None]:
+    """Return what a trial proves, with its evidence."""
+    if tried.authenticated:
+        return "passed", "login=accepted", None
+    if tried.accepted.intersection(shown):
+        return "passed", "agent_key=accepted signed=no", None
+    key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
+    if key is not None:
+        return "refused", f"key={key.name} accepted=yes locked=yes", locked(key, name, positive=True)
+    said = tried.said
+    failure = classify(
+        said.own, host=name, exit_status=tried.status, others=said.others, proven=tried.proven.after
+    )
+    evidence = f"kind={failure.kind} positive={failure.positive}"
+    proven = failure.positive and failure.kind in REFUSED_KINDS
+    return "refused" if proven else "unknown", evidence, failure

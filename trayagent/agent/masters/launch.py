@@ -1,0 +1,240 @@
+"""Starting ssh for an attempt: on a connection that we make, wherever ssh can take one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S, LOGIN_ROUND_TRIPS
+from trayagent.ssh.login.background_guard import Openers
+from trayagent.ssh.master.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
+from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch
+from trayagent.ssh.master.log import stderr_of
+from trayagent.ssh.master.preconnect import OwnConnection
+from trayagent.ssh.os.flows import flow_of, tcp_facts
+
+
+class Again:
+    """How an attempt that runs begins one more connection: `do` it, while there is something to be done."""
+
+    def __init__(self) -> None:
+        self.do: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
+
+    `established` is told the address from which its connection stands. `again` is filled in while it connects.
+    `host_key` is the one that the server is asked for first.
+    """
+
+    name: str
+    resolved: Resolved
+    socket_path: str
+    log: Path
+    background: bool
+    environment: Mapping[str, str]
+    established: Callable[[str], None]
+    again: Again
+    host_key: str | None = None
+
+
+_OLD_SSH = "onfiguration option"  # it knows no ProxyUseFdpass
+
+
+class WantsBrowserError(LaunchFailedError):
+    """What ssh connects through called for a browser: a person has to log in to it."""
+
+
+class Shelter(Protocol):
+    """Gives each new master a group of its own among the system's processes, out of reach of the agent's end."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is worth while to let a new master wait for it."""
+
+    async def take(self, host: str, pid: int) -> bool:
+        """Put the process there and report whether it is; never raises, and returns within 50 ms."""
+
+
+class Launching:
+    """Starts ssh; remembers if this machine's ssh cannot be handed a connection."""
+
+    def __init__(self, places: Places, shelter: Shelter | None) -> None:
+        self._places = places
+        self._shelter = shelter
+        self._openers = Openers(places.runtime_dir / "openers")
+        self._number = 0
+        self._hands_over = True
+
+    async def launch(self, start: Start) -> Launched:
+        """Return the master once it listens; raises LaunchFailedError, WantsBrowserError, OSError."""
+        self._number += 1
+        at = self._places.runtime_dir / f"connection-{os.getpid()}-{self._number}"
+        jump = start.resolved.jump
+        if not self._hands_over or not may_be_handed_over(
+            start.resolved, str(at), ssh=self._places.ssh, config=self._config
+        ):
+            return await self._start(start, None)
+        to = jump or start.resolved
+        # A jump host may have a master of its own, and then needs no connection.
+        connection = OwnConnection(
+            to,
+            to.connect_timeout or CONNECT_TIMEOUT_S,
+            at_once=jump is None,
+            established=start.established,
+        )
+        start.again.do = connection.again
+        try:
+            async with connection.offered(at):
+                launched = await self._start(start, str(at), connection if jump is None else None)
+            return replace(launched, let_go=connection.close)
+        except LaunchFailedError as failed:
+            if connection.asked or (
+                jump is not None and _OLD_SSH not in failed.said.own + failed.said.others
+            ):
+                # ssh shows what its helper says only where its master stays in the foreground.
+                raise failed.with_reason(connection.why_not) from failed
+        # Its ProxyCommand was never run: ssh must get there without.
+        launched = await self._start(start, None)
+        self._hands_over = False
+        return launched
+
+    async def _start(
+        self, start: Start, connection: str | None, held: OwnConnection | None = None
+    ) -> Launched:
+        """Start ssh, once more where it connects by itself, nothing answered it and a better way has appeared."""
+        environment = dict(start.environment)
+        if connection is not None:
+            # It runs the ProxyCommand; the user's own may read a profile first.
+            environment["SHELL"] = "/bin/sh"
+        called = start.log.with_suffix(".called")
+        if start.resolved.hops:
+            environment = self._openers.caught(environment, called)
+            if start.background:
+                environment = self._openers.heard(environment, stderr_of(start.log))
+        restart = _Restart(start.established)
+        if connection is None:
+            start.again.do = restart.ask
+        try:
+            while True:
+                try:
+                    return await self._run(
+                        start, connection, environment, lambda pid: called.exists() or restart.due(pid), held
+                    )
+                except LaunchFailedError as failed:
+                    if called.exists():
+                        raise WantsBrowserError(failed.said, failed.pid, failed.status) from failed
+                    if not restart.take():
+                        raise
+        finally:
+            called.unlink(missing_ok=True)
+
+    async def _run(
+        self,
+        start: Start,
+        connection: str | None,
+        environment: Mapping[str, str],
+        hopeless: Callable[[int], bool],
+        held: OwnConnection | None,
+    ) -> Launched:
+        machines = 1 + start.resolved.hops
+        prepare = self._prepare(start.name, held)
+        # A jump host's ssh may go through a master, and ask for no connection of ours.
+        by_itself = connection is None or start.resolved.jump is not None
+        words = master_command(
+            start.name,
+            start.resolved,
+            start.socket_path,
+            background=start.background,
+            log=str(start.log),
+            ssh=self._places.ssh,
+            config=self._config,
+            connection=connection,
+            host_key=start.host_key,
+        )
+        return await launch(
+            words,
+            start.socket_path,
+            start.log,
+            deadline_s=ATTEMPT_DEADLINE_S * machines,
+            environment=environment,
+            established=partial(_stands, start.established) if by_itself else None,
+            hopeless=hopeless,
+            longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
+            prepare=prepare,
+            waits=prepare is not None and held is None,
+        )
+
+    def _prepare(self, host: str, held: OwnConnection | None) -> Callable[[int], Awaitable[object]] | None:
+        """Return what gives a new ssh its shelter, before it starts a process that stays.
+
+        Without a connection it starts none, so one that gets ours starts at once: nobody waits for the shelter.
+        """
+        shelter = self._shelter
+        if shelter is None or not shelter.ready:
+            return None
+        if held is None:
+            return partial(shelter.take, host)
+        held.hold()
+
+        async def prepare(pid: int) -> None:
+            try:
+                await shelter.take(host, pid)
+            finally:
+                held.release()
+
+        return prepare
+
+    @property
+    def _config(self) -> str | None:
+        config = self._places.ssh_config
+        return str(config) if config is not None else None
+
+
+class _Restart:
+    """Whether an ssh that connects by itself is started once more: that was asked for, and nothing answered it."""
+
+    def __init__(self, established: Callable[[str], None]) -> None:
+        self._established = established
+        self._asked = False
+        self._due = False
+
+    def ask(self) -> None:
+        """A better way has appeared."""
+        self._asked = True
+
+    def due(self, pid: int) -> bool:
+        """Report whether this ssh is to make room for the next one."""
+        if self._asked:
+            self._asked = False
+            self._due = not _stands(self._established, pid)
+        return self._due
+
+    def take(self) -> bool:
+        """Report whether it ended for that, once."""
+        due, self._due = self._due, False
+        return due
+
+
+def _stands(established: Callable[[str], None], pid: int) -> bool:
+    """Report whether an ssh has its connection, and tell from which address."""
+    flow = flow_of(pid)
+    if flow is None:
+        return False
+    established(flow.local_ip)
+    return True
+
+
+def _round_trip_s(pid: int) -> float:
+    """Return how slow the line is that an ssh connects over, 0 where it has no connection."""
+    flow = flow_of(pid)
+    facts = tcp_facts(flow) if flow is not None else None
+    return facts.rtt_s if facts is not None else 0.0

@@ -1,0 +1,125 @@
+"""What an agent that died in the middle of something left behind: cleared away before anything is decided.
+
+An attempt is written down before its ssh is started, with the fresh path on which it will listen, and struck
+out when its master is in place or gone. Whatever still stands there belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.masters.discovery import describe
+from trayagent.agent.state.records import Begun, Records
+from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.trial import mark_of
+from trayagent.ssh.login.trial import processes_of as trials_of
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.command import escaped
+from trayagent.ssh.master.ending import abandon, end
+from trayagent.ssh.master.launch import said
+from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
+from trayagent.ssh.os.exchange import exchange
+from trayagent.ssh.os.process import Process, read, ssh_processes
+
+
+class Leftovers:
+    """Ends attempts that nobody waits for, and puts a master that was ready where it belongs."""
+
+    def __init__(self, runtime_dir: Path, records: Records, log_of: Callable[[int], Path]) -> None:
+        self._runtime_dir = runtime_dir
+        self._records = records
+        self._log_of = log_of
+
+    async def clear(self) -> None:
+        """Leave no process or socket of an earlier agent's attempts; the caller holds the agent's lock."""
+        for process in trials_of(mark_of(self._runtime_dir)):
+            await abandon(process)
+        begun = self._records.begun()
+        if begun:
+            sockets = listening(os.getuid())
+            await asyncio.gather(*(self._settle(path, what, sockets) for path, what in begun.items()))
+
+    async def _settle(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
+        if _is_swapped(path, begun, sockets):
+            with contextlib.suppress(OSError):  # one of the two went meanwhile
+                exchange(path, begun.target)
+            sockets = listening(os.getuid())
+        ready = next((s for s in sockets if s.path == path), None)
+        if ready is not None:
+            await self._place(ready.pid, path, begun)
+        elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
+            self._keep(
+                placed.pid, begun
+            )  # cut short behind the rename: the scan ends the one that had the path
+        else:
+            self._count(begun)
+        listeners = {
+            s.pid for s in sockets
+        }  # one that was renamed into place keeps its first words, and stays
+        for process in processes_of(path):
+            if process.pid not in listeners:
+                await abandon(process)
+        if owner_of(path) is None:
+            remove_fresh(path)
+        self._records.end_attempt(path)
+
+    async def _place(self, pid: int, path: str, begun: Begun) -> None:
+        """Finish what was begun where the control path is free; else the master there is judged, and this one ends."""
+        master = describe(pid, path, ours=True)
+        if master is None:
+            return
+        if owner_of(begun.target) is not None or accepts(begun.target):
+            await end(master)
+            self._records.drop_master(pid)
+            return
+        Path(path).rename(begun.target)
+        self._keep(pid, begun)
+
+    def _keep(self, pid: int, begun: Begun) -> None:
+        """Know it as ours, with its log, like any master that is in place."""
+        log = Path(begun.log)
+        host_key = read_key_exchange(said(log), None).host_key
+        placed = describe(pid, begun.target, ours=True, host_key=host_key)
+        if placed is not None:
+            self._records.add_master(placed, begun.host, [])
+        with contextlib.suppress(FileNotFoundError):
+            master_log.rename(log, self._log_of(pid))
+
+    def _count(self, begun: Begun) -> None:
+        """Keep a refused login that its agent did not live to see: one that dies at each start must lock no account."""
+        log = Path(begun.log)
+        words = master_log.read(log)
+        proven = read_key_exchange(words.own, None).after
+        failure = classify(words.own, host=begun.host, others=words.others, proven=proven)
+        if failure.kind in REFUSED_KINDS:
+            with contextlib.suppress(OSError):
+                self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
+
+    def remove_logs(self) -> None:
+        """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
+        for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
+            for file in self._runtime_dir.glob(kind):
+                master_log.remove(file)
+        for log in self._runtime_dir.glob("master-*.log"):
+            pid = log.stem.removeprefix("master-")
+            if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
+                master_log.remove(log)
+
+
+def _is_swapped(path: str, begun: Begun, sockets: list[ControlSocket]) -> bool:
+    """Report whether an agent died in a swap: its new master is in place, and what it had not looked at yet lives."""
+    placed = any((s.bind_stem, s.path) == (path, begun.target) for s in sockets)
+    return placed and accepts(path)
+
+
+def processes_of(path: str) -> list[Process]:
+    """Return the ssh processes that were started to listen on this fresh path."""
+    option = f"ControlPath={escaped(path)}"
+    return [process for process in ssh_processes(os.getuid()) if option in process.argv]

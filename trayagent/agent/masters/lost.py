@@ -1,0 +1,66 @@
+"""Which hosts lost their master while no agent ran: an agent that saw it end would have recovered them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from trayagent.agent.masters.watch import ended_politely
+from trayagent.agent.state.record_types import KeptUp
+from trayagent.agent.state.records import Records
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.state import State
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.os.process import alive
+
+
+class LostMasters:
+    """Keeps on record which masters are up, and tells the next agent which of them the user did not end."""
+
+    def __init__(self, records: Records, log_of: Callable[[int], Path]) -> None:
+        self._records = records
+        self._log_of = log_of
+
+    def follow(self, state: State) -> None:
+        """Keep which hosts are up, or wait to be recovered."""
+        if state.started:  # until then an earlier agent's word counts
+            named = (host for host in state.hosts.values() if not host.stranger)
+            self._records.set_up({host.name: self._up(host) for host in named})
+
+    def meanwhile(self) -> frozenset[str]:
+        """Return the hosts that were up in this boot, and lost their master while no agent ran."""
+        return frozenset(name for name in self._records.hosts() if self._is_lost(name))
+
+    def _up(self, host: Host) -> KeptUp | None:
+        master = host.master
+        if host.held or host.ending:
+            return None
+        if master is None:
+            return KeptUp(self._records.boot) if host.lost else None
+        boot, path = self._records.boot, master.control_path
+        return KeptUp(boot, master.pid, master.start_ticks, path, master.ours, master.local)
+
+    def _is_lost(self, name: str) -> bool:
+        up = self._records.up(name)
+        if up is None:
+            return False
+        if up.pid is None:
+            return True
+        if alive(up.pid, up.start) or ended_politely(master_log.read(self._log_of(up.pid)), name):
+            return False
+        # A user's own ssh leaves no log. One that ended in good order has removed its socket.
+        return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)
+
+
+def _is_ours(address: str | None) -> bool:
+    """Report whether this machine has an IP address now; also for None."""
+    if address is None:
+        return True
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.bind((address, 0))
+        except OSError:
+            return False
+    return True

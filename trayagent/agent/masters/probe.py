@@ -1,0 +1,216 @@
+"""Effects on a living master: the probe, the kernel's view of its connection, the sentinel."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.events import Event, Observed, ProbeAnswered
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.state import State
+from trayagent.errors import TrayagentError
+from trayagent.ssh.master.sentinel import Sentinel
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Refused, Timeout
+from trayagent.ssh.os.flows import Flow, TcpFacts, flow_of, tcp_facts
+
+log = logging.getLogger(__name__)
+
+# TCP gives up after 15 minutes at the earliest; until then a late answer is an answer.
+_LATE_ANSWER_S = 3600.0
+_CLOSED_PORT = 1  # tcpmux: nobody listens there, and the refusal is the answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Where a connection was when its master was asked, in bytes since its beginning.
+
+    `acked` by the peer; `sent`, the first time; `queued`, the end of what waits to be sent; `again`, sent again.
+    """
+
+    acked: int = 1
+    sent: int = 1
+    queued: int = 1
+    again: int = 0
+
+    @classmethod
+    def of(cls, facts: TcpFacts) -> _Mark:
+        """Return the mark of this moment; the SYN counts as one."""
+        sent = facts.bytes_sent - facts.bytes_retrans + 1
+        return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
+
+    def acked_since(self, facts: TcpFacts) -> int:
+        """Return how many bytes were acknowledged, once one of them was sent, or sent again, after the mark."""
+        sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
+        return max(0, facts.bytes_acked - self.acked) if sent_later else 0
+
+    def ahead(self, facts: TcpFacts) -> int:
+        """Return how many bytes that were queued before the mark still wait for their acknowledgement."""
+        return max(0, self.queued - facts.bytes_acked)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What is known of one master's connection: which it is, and where it was when the master was last asked."""
+
+    flow: Flow | None
+    mark: _Mark | None = None
+
+
+class Probing:
+    """Asks masters for signs of life; the answers come as events."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        state: Callable[[], State],
+        far_end: Callable[[str, Master, FarSession | None], None],
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._state = state
+        self._far_end = far_end
+        self._without: set[int] = set()
+        self._sentinels: dict[int, Sentinel] = {}
+        self._watched: dict[int, _Watched] = {}
+
+    def send(self, name: str, master: Master, *, large: bool = False) -> None:
+        """Ask for a sign of life: a line through the sentinel, or a forward to a closed port.
+
+        `large`: a line that fills an MTU both ways; a forward cannot be.
+        """
+        watched, facts = self._facts(master)
+        watched.mark = _Mark.of(facts) if facts is not None else None
+        sentinel = self._sentinels.get(master.pid)
+        if sentinel is not None and sentinel.ask(large=large):
+            return
+        # One in flight, as a late answer of that one counts; a second where the first arrived before the doubt
+        # and its answer is what is late. Each costs the master three descriptors until it is answered.
+        for task in _tasks_of(master.pid):
+            if not self._tasks.running(task):
+                self._tasks.start(task, self._forward_probe(name, master))
+                return
+
+    def observe(self, name: str, master: Master) -> None:
+        """Say what the kernel knows of the connection: what was acknowledged since the probe, and where it is now."""
+        watched, facts = self._facts(master)
+        flow, mark = watched.flow, watched.mark
+        now = None
+        if flow is not None and flow.local_ip != master.local:
+            now = replace(
+                master,
+                local=flow.local_ip,
+                local_port=flow.local_port,
+                peer=flow.peer_ip,
+                peer_port=flow.peer_port,
+            )
+        self._post(
+            Observed(
+                time.monotonic(),
+                name,
+                master.pid,
+                acked=mark.acked_since(facts) if facts is not None and mark is not None else 0,
+                retransmit_in_s=facts.retransmit_in_s if facts is not None else None,
+                ahead=mark.ahead(facts) if facts is not None and mark is not None else 0,
+                rtt_s=facts.rtt_s if facts is not None else None,
+                now=now,
+                adrift=flow is None and master.local is not None,
+            )
+        )
+
+    def keep_sentinels(self, state: State, wants: Callable[[Host], bool]) -> None:
+        """Make the sentinels those that the hosts' healthy masters are to have."""
+        living = {h.master.pid for h in state.hosts.values() if h.master is not None}
+        for pid in [*self._sentinels]:
+            if pid not in living:
+                self._sentinels.pop(pid).close()
+        self._without &= living
+        for pid in [*self._watched]:
+            if pid not in living:
+                del self._watched[pid]
+                for task in _tasks_of(pid):
+                    self._tasks.cancel(task)
+                self._tasks.cancel(f"sentinel {pid}")
+        for host in state.hosts.values():
+            master = host.master
+            if master is None or host.suspect or not wants(host) or not self._records.has_sentinel(host.name):
+                continue
+            task = f"sentinel {master.pid}"
+            if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
+                self._tasks.start(task, self._start_sentinel(host.name, master))
+
+    def close(self) -> None:
+        """End the sentinels; the masters stay."""
+        for sentinel in self._sentinels.values():
+            sentinel.close()
+        self._sentinels.clear()
+
+    def _facts(self, master: Master) -> tuple[_Watched, TcpFacts | None]:
+        """Return what carries the master now, and how it fares; the kernel may have moved the connection (MPTCP)."""
+        flow = flow_of(master.pid)
+        watched = self._watched.setdefault(master.pid, _Watched(flow))
+        if flow != watched.flow:
+            # All that is acknowledged on a new one was sent on it, and so after the question.
+            watched.flow, watched.mark = flow, None if watched.mark is None else _Mark()
+        return watched, tcp_facts(flow) if flow is not None else None
+
+    async def _forward_probe(self, name: str, master: Master) -> None:
+        try:
+            client = await MuxClient.connect(master.control_path)
+        except TrayagentError:
+            return  # a stopped master, or none: silence is the answer
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
+        except Refused:
+            pass
+        except TrayagentError:
+            return
+        finally:
+            os.close(null)
+            client.close()
+        self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+
+    async def _start_sentinel(self, name: str, master: Master) -> None:
+        try:
+            sentinel = await Sentinel.start(master.control_path)
+        except Timeout:
+            if self._healthy(name, master):
+                self._unavailable(name)
+            return
+        except TrayagentError as error:
+            log.info("%s: no sentinel on pid %d: %s", name, master.pid, error.title)
+            self._without.add(master.pid)
+            return
+        if sentinel is None:
+            self._unavailable(name)
+            return
+        sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+        sentinel.ended = lambda: self._sentinel_ended(master.pid)
+        self._sentinels[master.pid] = sentinel
+        self._far_end(name, master, sentinel.session)
+
+    def _unavailable(self, name: str) -> None:
+        log.info("%s: the server runs no sentinel (a forced command?); probing by forwards", name)
+        self._records.no_sentinel(name)
+
+    def _healthy(self, name: str, master: Master) -> bool:
+        """Report whether the master was beyond doubt all along, so that a silence was the far side's own."""
+        host = self._state().hosts.get(name)
+        return host is not None and host.master == master and not host.suspect
+
+    def _sentinel_ended(self, pid: int) -> None:
+        self._sentinels.pop(pid, None)
+
+
+def _tasks_of(pid: int) -> tuple[str, str]:
+    return f"probe {pid}", f"second probe {pid}"

@@ -1,0 +1,179 @@
+"""Effects that put a new master in the old one's place, and that end masters."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from trayagent.agent.masters.connect import bug
+from trayagent.agent.masters.control_paths import taken
+from trayagent.agent.masters.discovery import Discovery, Holder, describe
+from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.events import Event, TakeOverFailed, TookOver
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.problems import Problem
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.master.ending import end
+from trayagent.ssh.os.exchange import exchange, rename_new
+
+_TRIES = 3
+
+BeforeEnd = Callable[[str, Master], Awaitable[None]]
+"""Does what has to be done for a host through a living master before one of its masters ends."""
+
+
+class TakingOver:
+    """Renames, kills and discards masters; what comes of it are events."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        tasks: Tasks,
+        records: Records,
+        discovery: Discovery,
+        obstacles: Obstacles,
+        let_go: Callable[[int], None],
+        forget: Callable[[int], None],
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._records = records
+        self._discovery = discovery
+        self._obstacles = obstacles
+        self._let_go = let_go
+        self._forget = forget
+
+    def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+        """Put a new master in the old one's place; where the old one lives still, `before` is given the new one."""
+        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host, before))
+
+    def discard(self, action: a.Discard) -> None:
+        """End a master that nobody needs."""
+        self._tasks.start(f"discard {action.master.pid}", self._unwanted(action.master))
+
+    def kill(self, action: a.Kill, before: BeforeEnd) -> None:
+        """End a stale or unwanted master; one that lives still is left to `before` first."""
+        self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
+
+    async def _take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+        try:
+            await self._put_in_place(action, host, before)
+        except Exception:
+            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, bug(host)))
+            await self._unwanted(action.master)
+            raise
+        finally:
+            self._records.end_attempt(action.master.control_path)
+
+    async def _put_in_place(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+        path, new, old = self._discovery.control_path(host), action.master, action.old
+        if old is not None:
+            path = old.control_path
+        try:
+            holder = await self._placed(new.control_path, path, old)
+        except OSError as error:
+            await self._unwanted(new)
+            problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
+            self._post(
+                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
+            )
+            return
+        if holder is not None and holder.adoptable and holder.pid is not None:
+            await self._give_way(action, host, holder.pid, path)
+            return
+        if holder is not None:
+            await self._unwanted(new)
+            self._obstacles.held(host.name, holder.pid)
+            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
+            return
+        new = replace(new, control_path=path)
+        if old is not None:
+            if host.attempt is not None and host.attempt.purpose == "user":
+                await before(host.name, new)
+            await self._gone(old, ask=False)
+            self._records.drop_master(old.pid)
+        self._records.add_master(new, host.name, [])
+        self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
+
+    async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
+        """Put the socket at `fresh` in place; return what has the path instead and keeps it, None: it is done.
+
+        Whoever came to the path between a look and a rename would lose it. So the two files are swapped in
+        one step, and swapped back if what came out is neither dead nor the judged master. Raises OSError.
+        """
+        judged = old.pid if old is not None else None
+        for _ in range(_TRIES):
+            holder = await self._discovery.holder(path, judged)
+            if holder is not None and (holder.pid is None or holder.pid != judged):
+                return holder
+            try:
+                swapped = exchange(fresh, path)
+            except FileNotFoundError:  # the path is free
+                with contextlib.suppress(FileExistsError):
+                    if not rename_new(fresh, path):
+                        Path(fresh).rename(path)
+                    remove_fresh(fresh)
+                    return None
+                continue
+            if not swapped:
+                Path(fresh).rename(path)
+                remove_fresh(fresh)
+                return None
+            out = await self._discovery.holder(fresh, judged)
+            if out is None or (out.pid is not None and out.pid == judged):
+                remove_fresh(fresh)
+                return None
+            _swap_back(fresh, path)
+            return out
+        raise FileExistsError(errno.EEXIST, "it changes hands all the time", path)
+
+    async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
+        """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
+        await self._unwanted(action.master)
+        if action.old is not None:
+            await self._gone(action.old, ask=False)
+        theirs = describe(pid, path, ours=False)
+        if theirs is None:
+            problem = Problem("unknown", f"{host.name}: the control path changed hands twice")
+            self._post(
+                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
+            )
+            return
+        self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
+
+    async def _kill(self, action: a.Kill, before: BeforeEnd) -> None:
+        if action.gently:
+            await before(action.name, action.master)
+        await self._end(action.master)
+
+    async def _gone(self, master: Master, *, ask: bool = True) -> None:
+        self._let_go(master.pid)
+        await end(master, ask=ask)
+
+    async def _unwanted(self, master: Master) -> None:
+        """End a master that never was in place: nobody watches it, so nobody else tidies up after it."""
+        await self._end(master)
+        self._forget(master.pid)
+
+    async def _end(self, master: Master) -> None:
+        await self._gone(master)
+        self._records.drop_master(master.pid)
+        self._records.end_attempt(master.control_path)
+        if await self._discovery.holder(master.control_path) is None:
+            remove_fresh(master.control_path)
+
+
+def _swap_back(fresh: str, path: str) -> None:
+    """Give a path back to the file that was swapped out of it."""
+    try:
+        exchange(fresh, path)
+    except FileNotFoundError:  # somebody removed ours there: what came out goes back all the same
+        Path(fresh).rename(path)

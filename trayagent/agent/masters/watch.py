@@ -1,0 +1,96 @@
+"""Sees the end of every master, ours or not, the moment that it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from trayagent.agent.state.records import Records
+from trayagent.core.facts.events import Event, MasterEnded, MasterFound
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.state import State
+from trayagent.ssh.login.failures import classify
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.log import Said
+from trayagent.ssh.os.process import PidWatch
+
+_EXIT_STATUS_OF_EXIT = 255  # what `ssh -O exit` leaves behind, and also a death: the log tells them apart
+_POLITE_END = "Transferred: sent"  # VERBOSE logs it at every orderly end, never at a kill
+
+
+class MasterWatch:
+    """Keeps a pidfd for each master in the state."""
+
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        records: Records,
+        heir: Callable[[Master], Master | None],
+        log_of: Callable[[int], Path],
+        reap: Callable[[int], int | None],
+    ) -> None:
+        self._post = post
+        self._records = records
+        self._heir = heir
+        self._log_of = log_of
+        self._reap = reap
+        self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
+
+    def follow(self, state: State) -> None:
+        """Watch exactly the masters of this state."""
+        living = {h.master.pid: (h.name, h.master) for h in state.hosts.values() if h.master is not None}
+        for pid in [*self._watches]:
+            if pid not in living:
+                self._watches.pop(pid)[2].close()
+                self._forget(pid)
+        for pid, (name, master) in living.items():
+            if pid not in self._watches:
+                self._watches[pid] = (name, master, PidWatch(pid, partial(self._ended, pid)))
+
+    def close(self) -> None:
+        """Stop watching; the masters stay."""
+        for _, _, watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+
+    def _forget(self, pid: int) -> None:
+        self._reap(pid)
+        master_log.remove(self._log_of(pid))
+
+    def _ended(self, pid: int) -> None:
+        name, master, watch = self._watches.pop(pid)
+        watch.close()
+        self._records.drop_master(pid)
+        heir = self._heir(master)
+        if heir is not None:
+            # A master with ControlPersist goes to the background by forking: the same master, another pid.
+            # Or a take-over has just put a new one there, and is about to say so.
+            self._forget(pid)
+            self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
+            return
+        status = self._reap(pid)
+        log = self._log_of(pid)
+        words = master_log.read(log)
+        self._forget(pid)
+        failure = _death(words, name, status)
+        polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
+        self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+
+
+def ended_politely(words: Said, host: str, status: int | None = None) -> bool:
+    """Report whether a master's last words are those of an orderly end, which somebody asked for."""
+    return _POLITE_END in words.own and _death(words, host, status) is None
+
+
+def _death(words: Said, host: str, status: int | None) -> Failure | None:
+    """Return why a master died by its last words, None where they say nothing of it.
+
+    That the server closed the connection is said on stderr, past the log (clientloop.c, client_loop).
+    """
+    if not words.own:
+        return None
+    found = classify(words.own, host=host, exit_status=status, others=words.others)
+    return found if found.kind == "died" else None

@@ -1,0 +1,1 @@
+"""What the agent remembers, and what it knows about hosts and its environment."""

@@ -1,0 +1,112 @@
+"""The records that outlive an agent, as typed structs. The file is JSON with these names.
+
+Times are seconds of the wall clock. Each field that was added later has a default, so that older files are
+read; unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from trayagent.core.facts.failure import FailureKind
+from trayagent.core.facts.hosts import LoginKind
+from trayagent.core.facts.remote_sessions import KeptSession
+
+VERSION = 1
+
+Pid = Annotated[int, Meta(ge=1, lt=2**31)]
+Place = Annotated[list[str], Meta(min_length=1, max_length=3)]
+"""Egress interface, the gateway's hardware address, the network's name."""
+
+
+class KeptMaster(Struct):
+    """A master that an agent started."""
+
+    path: str
+    start: int
+    boot: str
+    host: str
+    forwards: list[str] = field(default_factory=list)
+    host_key: str | None = None
+
+
+class KeptAttempt(Struct):
+    """An attempt on its way: its host, the control path that it is meant for, its log."""
+
+    host: str
+    target: str
+    log: str
+    boot: str
+
+
+class KeptRefusal(Struct):
+    """How a refused login ended; `due` is None where no retry is due. `agent` identifies the ssh-agent of then."""
+
+    kind: FailureKind
+    code: str
+    title: str = ""
+    hint: str = ""
+    at: float | None = None
+    due: float | None = None
+    agent: str = ""
+
+
+class KeptKilling(Struct):
+    """Masters that an agent was about to end, in this boot."""
+
+    boot: str
+    pids: list[Pid] = field(default_factory=list)
+
+
+class KeptUp(Struct):
+    """A master that an agent last saw alive, whoever started it, in this boot.
+
+    `pid` is None once that master was lost and the host waited to be recovered.
+    """
+
+    boot: str
+    pid: Pid | None = None
+    start: int = 0
+    path: str = ""
+    ours: bool = False
+    local: str | None = None
+
+
+class KeptHost(Struct):
+    """What was learned about a host."""
+
+    held: bool = False
+    paused_until: float | Literal["ever"] | None = None
+    reached: list[Place] = field(default_factory=list)
+    learned_vpn: str | None = None
+    vpn: str | None = None
+    networks: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    worked_at: float | None = None
+    login: LoginKind = "quiet"
+    host_key: str | None = None
+    sentinel: bool = True
+    agent_socket: str | None = None
+    killing: KeptKilling | None = None
+    refused: list[float] = field(default_factory=list)
+    refusal: KeptRefusal | None = None
+    up: KeptUp | None = None
+
+
+class KeptFar(Struct):
+    """What a server may still hold for us: sessions, oldest first, and the Unix sockets of remote forwards."""
+
+    sessions: list[KeptSession] = field(default_factory=list)
+    sockets: list[str] = field(default_factory=list)
+
+
+class Kept(Struct):
+    """The whole file: masters by pid, attempts by the fresh path, hosts and their servers by name."""
+
+    version: int = VERSION
+    masters: dict[Pid, KeptMaster] = field(default_factory=dict)
+    attempts: dict[str, KeptAttempt] = field(default_factory=dict)
+    hosts: dict[str, KeptHost] = field(default_factory=dict)
+    far: dict[str, KeptFar] = field(default_factory=dict)

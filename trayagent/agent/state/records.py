@@ -1,0 +1,266 @@
+"""What a later agent must know: the masters that are ours, and what was learned about each host.
+
+One small JSON file in the state directory for each machine, since several may share a home directory. It is
+replaced atomically. A master is recognized by control path, pid, start time and boot: a recycled pid is another
+process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.agent.state import record_file, refusals
+from trayagent.agent.state.machine import boot_id
+from trayagent.agent.state.record_types import KeptAttempt, KeptFar, KeptHost, KeptKilling, KeptMaster, KeptUp
+from trayagent.core.facts.events import Remembered
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host, Master, Place
+
+
+def records_path(state_dir: Path, mark: str) -> Path:
+    """Return the file of the machine with this mark; the file of an older version, shared by all, becomes its."""
+    old = state_dir / "agent.json"
+    path = state_dir / f"agent-{mark}.json" if mark else old
+    if path != old and not path.exists():
+        with contextlib.suppress(OSError):
+            old.rename(path)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt on its way: for which host, the control path that it is meant for, and where it logs."""
+
+    host: str
+    target: str
+    log: str
+
+
+class Records:
+    """The file and what is in it."""
+
+    def __init__(self, path: Path, agent_mark: Callable[[], str] = str) -> None:
+        """Read the file; `agent_mark` returns an identifier of the current ssh-agent."""
+        self._path = path
+        self._agent_mark = agent_mark
+        self._boot = boot_id()
+        self._kept = record_file.read(path)
+
+    # Masters.
+
+    def add_master(self, master: Master, host: str, forwards: list[str]) -> None:
+        """Keep that this master is ours."""
+        self._kept.masters[master.pid] = KeptMaster(
+            master.control_path, master.start_ticks, self._boot, host, forwards, master.host_key
+        )
+        self._write()
+
+    def drop_master(self, pid: int) -> None:
+        """Forget a master that is gone."""
+        if self._kept.masters.pop(pid, None) is not None:
+            self._write()
+
+    def is_ours(self, pid: int, start_ticks: int) -> bool:
+        """Report whether this very process was started by us."""
+        return self._known(pid, start_ticks) is not None
+
+    def opened(self, pid: int, start_ticks: int) -> list[str]:
+        """Return the forwards that were opened on a master of ours, as "kind spec"."""
+        known = self._known(pid, start_ticks)
+        return list(known.forwards) if known is not None else []
+
+    def set_forwards(self, pid: int, forwards: list[str]) -> None:
+        """Keep which forwards are open on a master of ours."""
+        known = self._kept.masters.get(pid)
+        if known is not None and known.forwards != forwards:
+            known.forwards = forwards
+            self._write()
+
+    def host_of(self, pid: int, start_ticks: int) -> str | None:
+        """Return for which host a master of ours was started."""
+        known = self._known(pid, start_ticks)
+        return known.host if known is not None else None
+
+    def host_key_of(self, pid: int, start_ticks: int) -> str | None:
+        """Return the host key that the server of a master of ours proved, None where that is not known."""
+        known = self._known(pid, start_ticks)
+        return known.host_key if known is not None else None
+
+    def path_of(self, pid: int) -> str | None:
+        """Return the control path that a master of ours was given."""
+        known = self._kept.masters.get(pid)
+        return known.path if known is not None else None
+
+    def keep_only(self, living: set[int]) -> None:
+        """Forget all masters but these."""
+        masters = {pid: m for pid, m in self._kept.masters.items() if pid in living}
+        if masters != self._kept.masters:
+            self._kept.masters = masters
+            self._write()
+
+    # Attempts.
+
+    def begin_attempt(self, path: str, begun: Begun) -> None:
+        """Keep that an ssh of ours is about to listen on this fresh path."""
+        self._kept.attempts[path] = KeptAttempt(begun.host, begun.target, begun.log, self._boot)
+        self._write()
+
+    def end_attempt(self, path: str) -> None:
+        """Forget it: its master is in place, or gone."""
+        if self._kept.attempts.pop(path, None) is not None:
+            self._write()
+
+    def is_begun(self, path: str) -> bool:
+        """Report whether this is the path of an attempt."""
+        return path in self._kept.attempts
+
+    def begun(self) -> dict[str, Begun]:
+        """Return the attempts of this boot, by path."""
+        return {
+            path: Begun(known.host, known.target, known.log)
+            for path, known in self._kept.attempts.items()
+            if known.boot == self._boot
+        }
+
+    # Hosts.
+
+    def remember(self, host: Host, now: float) -> None:
+        """Keep what was learned about a host; `now` is monotonic."""
+        until = host.paused_until
+        wall = time.time() - now
+        kept = self._host(host.name)
+        kept.held = host.held
+        kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
+        kept.reached = sorted([p.egress, p.gateway, p.network] for p in host.reached)
+        kept.learned_vpn = host.learned_vpn
+        kept.vpn = host.wish.vpn
+        kept.networks = list(host.wish.networks)
+        kept.addresses = list(host.addresses)
+        kept.worked_at = wall + host.worked_at if host.worked_at > 0 else None
+        kept.login = host.login
+        kept.host_key = host.host_key
+        kept.killing = KeptKilling(self._boot, sorted(host.killing))
+        refusals.keep(kept, host, wall, self._agent_mark())
+        self._write()
+
+    def refused_unseen(self, name: str, failure: Failure, at: float) -> None:
+        """Keep that a login of an agent that died was refused; `at` is seconds of the wall clock."""
+        refusals.add(self._host(name), failure, at, self._agent_mark())
+        self._write()
+
+    def hosts(self) -> Mapping[str, KeptHost]:
+        """Return what was kept about each host."""
+        return dict(self._kept.hosts)
+
+    def has_sentinel(self, name: str) -> bool:
+        """Report whether the server of a host can run a sentinel, as far as known."""
+        known = self._kept.hosts.get(name)
+        return known is None or known.sentinel
+
+    def no_sentinel(self, name: str) -> None:
+        """Keep that it cannot; it is never asked again."""
+        self._host(name).sentinel = False
+        self._write()
+
+    def agent_socket(self, name: str) -> str | None:
+        """Return to which socket on the server a connection of ours last made the host's link point."""
+        known = self._kept.hosts.get(name)
+        return known.agent_socket if known is not None else None
+
+    def set_agent_socket(self, name: str, path: str | None) -> None:
+        """Keep it."""
+        if self.agent_socket(name) != path:
+            self._host(name).agent_socket = path
+            self._write()
+
+    def up(self, name: str) -> KeptUp | None:
+        """Return the master of a host that an agent last saw alive in this boot, None where there was none."""
+        known = self._kept.hosts.get(name)
+        return (
+            known.up if known is not None and known.up is not None and known.up.boot == self._boot else None
+        )
+
+    def set_up(self, ups: Mapping[str, KeptUp | None]) -> None:
+        """Keep which masters are up, by host."""
+        changed = {name: up for name, up in ups.items() if up != self.up(name)}
+        for name, up in changed.items():
+            self._host(name).up = up
+        if changed:
+            self._write()
+
+    @property
+    def boot(self) -> str:
+        """The identifier of this boot."""
+        return self._boot
+
+    # The server's side: what a server may still hold for a connection of ours.
+
+    def far(self, name: str) -> KeptFar:
+        """Return a copy of what a host's server may still hold."""
+        kept = self._kept.far.get(name)
+        return KeptFar() if kept is None else KeptFar(list(kept.sessions), list(kept.sockets))
+
+    def set_far(self, name: str, kept: KeptFar) -> None:
+        """Keep this about a host's server."""
+        if kept != self.far(name):
+            self._kept.far[name] = kept
+            self._write()
+
+    def _known(self, pid: int, start_ticks: int) -> KeptMaster | None:
+        known = self._kept.masters.get(pid)
+        if known is None or known.start != start_ticks or known.boot != self._boot:
+            return None
+        return known
+
+    def _host(self, name: str) -> KeptHost:
+        return self._kept.hosts.setdefault(name, KeptHost())
+
+    def _write(self) -> None:
+        record_file.write(self._path, self._kept)
+
+
+def places_of(kept: KeptHost) -> frozenset[Place]:
+    """Return the places that a kept host was reached from."""
+    return frozenset(Place(*words) for words in kept.reached)
+
+
+def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> Remembered:
+    """Return what was kept about a host as an event; `now` is monotonic.
+
+    `lost`: its master was up under an earlier agent, and died while no agent ran.
+    """
+    until = kept.paused_until
+    wall_now = time.time()
+    paused: float | None = None
+    if until == "ever":
+        paused = float("inf")
+    elif until is not None and until > wall_now:
+        paused = until - wall_now
+    return Remembered(
+        now,
+        name,
+        held=kept.held,
+        paused_for_s=paused,
+        reached=places_of(kept),
+        learned_vpn=kept.learned_vpn,
+        vpn=kept.vpn,
+        networks=tuple(kept.networks),
+        addresses=tuple(kept.addresses),
+        login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
+        login=kept.login,
+        host_key=kept.host_key,
+        refused_ago_s=refusals.ago_s(kept, wall_now),
+        refusal=refusals.refusal(kept, wall_now),
+        killing=_killing(kept),
+        lost=lost,
+    )
+
+
+def _killing(kept: KeptHost) -> frozenset[int]:
+    """Return the pids of masters that the earlier agent was about to end, in this boot."""
+    known = kept.killing
+    return frozenset(known.pids) if known is not None and known.boot == boot_id() else frozenset()

@@ -1,0 +1,155 @@
+"""What `ssh -G` says of hosts and their jump hosts; asked only when something calls for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trayagent.core.facts.events import HostResolved
+from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.jump_hosts import parse_jumps
+from trayagent.errors import TrayagentError
+from trayagent.ssh import config_text
+from trayagent.ssh.control_path_owners import may_own
+from trayagent.ssh.resolve import NO_LOOKUPS, resolve
+
+_AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
+_JUMPS_MAX = 8  # a chain of jump hosts that is longer is a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ssh says of a host, and where its first TCP connection goes (None: through a command).
+
+    `asked_at` is monotonic. `varies`: it may differ between networks. `looked_up`: ssh was allowed to look
+    up whatever names it wanted to.
+    """
+
+    resolved: Resolved
+    hop: Hop | None
+    asked_at: float
+    varies: bool
+    looked_up: bool
+
+    def event(self, name: str) -> HostResolved:
+        """Return the answer as an event for the core."""
+        return HostResolved(
+            time.monotonic(), name, self.resolved, self.hop, self.asked_at, self.varies, self.looked_up
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What the text of ssh's files says of all answers."""
+
+    varies: bool
+    canonicalizes: bool
+
+
+class Resolver:
+    """Asks `ssh -G`, and remembers aliases' answers until the configuration changes."""
+
+    def __init__(self, ssh: str, config: Path | None, config_files: tuple[Path, ...]) -> None:
+        self._ssh = ssh
+        self._config = str(config) if config is not None else None
+        self._roots = config_files
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._aliases: dict[tuple[str, bool], Resolved | None] = {}
+        self._text: _Text | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that ssh reads, Includes too."""
+        return tuple(dict.fromkeys(f for root in self._roots for f in config_text.config_files(root)))
+
+    @property
+    def place_dependent(self) -> bool:
+        """Whether the answers may differ from network to network."""
+        return config_text.place_dependent(self._roots)
+
+    def control_path_folders(self) -> tuple[Path, ...]:
+        """Return the folders in which literal ControlPaths put their sockets."""
+        found = [p for root in self._roots for p in config_text.control_paths(root)]
+        folders = [Path(p).expanduser().parent for p in found if p != "none"]
+        return tuple(dict.fromkeys(f for f in folders if "%" not in str(f) and "$" not in str(f)))
+
+    def forget(self) -> None:
+        """Drop all answers: the configuration changed."""
+        self._aliases.clear()
+        self._text = None
+
+    def aliases(self) -> tuple[str, ...]:
+        """Return the names that stand literally in the files of ssh, in their order."""
+        return tuple(dict.fromkeys(a for root in self._roots for a in config_text.aliases(root)))
+
+    async def ask(self, name: str, *, lookups: bool = True) -> Answer:
+        """Return the answer for a host; raises TrayagentError with ssh's own words.
+
+        Without `lookups` no name is looked up: with CanonicalizeHostname, host name and control path are
+        then perhaps not those of a login.
+        """
+        asked_at = time.monotonic()
+        resolved = await self._resolve(name, lookups)
+        return await self._answer(resolved, asked_at, lookups)
+
+    async def alias_of(
+        self, control_path: str, may_look_up: Callable[[str], bool] = lambda _: True
+    ) -> tuple[str, Answer] | None:
+        """Return the alias whose `ssh -G` yields this control path, the likeliest asked first.
+
+        No alias is asked for that no ControlPath in ssh's files could give this path.
+        """
+        aliases = [a for a in self.aliases() if may_own(self._roots, a, control_path)]
+        likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
+        for start in range(0, len(likely), _AT_ONCE):
+            batch = [(alias, may_look_up(alias)) for alias in likely[start : start + _AT_ONCE]]
+            asked_at = time.monotonic()
+            answers = await asyncio.gather(*(self._cached(*one) for one in batch))
+            for (alias, lookups), resolved in zip(batch, answers, strict=True):
+                if resolved is not None and resolved.control_path == control_path:
+                    return alias, await self._answer(resolved, asked_at, lookups)
+        return None
+
+    async def _cached(self, alias: str, lookups: bool) -> Resolved | None:
+        key = (alias, lookups)
+        if key not in self._aliases:
+            try:
+                self._aliases[key] = await self._resolve(alias, lookups)
+            except TrayagentError:
+                self._aliases[key] = None
+        return self._aliases[key]
+
+    async def _resolve(self, name: str, lookups: bool) -> Resolved:
+        text = self._read_text()
+        options = () if lookups or not text.canonicalizes else NO_LOOKUPS
+        async with self._gate:
+            resolved = await resolve(name, options=options, ssh=self._ssh, config=self._config)
+        # Where ssh may see a jump host that this answer does not have, ssh makes its connection itself.
+        return replace(resolved, plain_connect=False) if text.varies else resolved
+
+    def _read_text(self) -> _Text:
+        if self._text is None:
+            self._text = _Text(self.place_dependent, config_text.canonicalizes(self._roots))
+        return self._text
+
+    async def _answer(self, resolved: Resolved, asked_at: float, lookups: bool) -> Answer:
+        """Follow the jump hosts to the first machine that is really connected to."""
+        first, hops = resolved, 0
+        for _ in range(_JUMPS_MAX):
+            if first.proxy_jump is None:
+                break
+            jumps = parse_jumps(first.proxy_jump)
+            hops += len(jumps)
+            first = await self._resolve(jumps[0].host, lookups)
+            first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
+        hop = Hop(first.hostname, first.port, first.user, first.keys) if first.proxy_command is None else None
+        if hop is None:
+            hops += 1
+        jump = first if hops == 1 and first.plain_connect else None
+        text = self._read_text()
+        whole = replace(resolved, hops=hops, jump=jump)
+        return Answer(whole, hop, asked_at, text.varies, lookups or not text.canonicalizes)

@@ -1,0 +1,55 @@
+"""Asking ssh what hosts mean; what it says are events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.tasks import Tasks
+from trayagent.core.facts.events import Event, ResolveFailed
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.state import State
+from trayagent.core.policy.admission import gate
+from trayagent.errors import TrayagentError
+
+
+class Asking:
+    """Runs `ssh -G`, once at a time for each host; `answered` is called after each answer."""
+
+    def __init__(
+        self, post: Callable[[Event], None], tasks: Tasks, resolver: Resolver, state: Callable[[], State]
+    ) -> None:
+        self._post = post
+        self._tasks = tasks
+        self._resolver = resolver
+        self._state = state
+        self.answered: Callable[[], None] = lambda: None
+
+    def ask(self, name: str, lookups: bool) -> None:
+        """Ask for one host; returns at once. `lookups`: ssh may look names up."""
+        if not self._tasks.running(f"resolve {name}"):
+            self._tasks.start(f"resolve {name}", self._ask(name, lookups))
+
+    def ask_all(self) -> None:
+        """Ask for all hosts that have a name; names are looked up only for those that may be connected here."""
+        state = self._state()
+        for host in state.hosts.values():
+            if not host.stranger:
+                self.ask(host.name, gate(host, state).open)
+
+    async def _ask(self, name: str, lookups: bool) -> None:
+        try:
+            answer = await self._resolver.ask(name, lookups=lookups)
+        except TrayagentError as error:
+            self._post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
+        else:
+            self._post(answer.event(name))
+        self.answered()
+
+
+def _unresolved(error: TrayagentError) -> Failure:
+    if error.code == "ssh-missing":
+        return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
+    return Failure(Problem("config-error", error.title, error.hint), "config")

@@ -1,0 +1,126 @@
+"""Follow the agent's reports about one host over one connection, for as long as the user stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from trayagent.attach import status_line
+from trayagent.config import runtime_directory as folders
+from trayagent.errors import TrayagentError
+from trayagent.ipc.errors import AgentSilent, NoAgent, Refused
+from trayagent.ipc.nonblocking_client import Heard
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from trayagent.attach.status_line import View
+
+_AGAIN_S, _AGAIN_OFTEN_S, _AGAIN_MOST_S = 0.5, 1.0, 60.0
+"""No event reports a new IPC socket. A restart takes a second; later, retry often only for a waiting user."""
+
+
+class Link:
+    """Follows the agent's view; after the agent ended, reconnects at growing intervals.
+
+    `view` is the newest view, None while no agent runs. `interface` is the one over which the host was last
+    connected.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._heard: Heard | None = None
+        self._asked: dict[str, Heard] = {}
+        self._again_at = 0.0
+        self._again_s = _AGAIN_S
+        self._often = False
+        self.view: View | None = None
+        self.interface: str | None = None
+
+    @property
+    def host(self) -> View | None:
+        """The host's entry in the newest view, None without one."""
+        return status_line.of(self.view, self._host) if self.view is not None else None
+
+    @property
+    def sources(self) -> list[Heard]:
+        """The objects to select(2) on."""
+        return [*([self._heard] if self._heard is not None else []), *self._asked.values()]
+
+    @property
+    def again_in_s(self) -> float | None:
+        """Seconds until the next attempt to reach the agent, None while connected to it."""
+        return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
+
+    def look_often(self, often: bool) -> None:
+        """Set whether a user waits for the agent; if so, reconnect to a missing agent more often."""
+        if often and not self._often:
+            self._again_at = min(self._again_at, time.monotonic() + _AGAIN_OFTEN_S)
+        self._often = often
+
+    def follow(self) -> None:
+        """Read the agent's reports; raises Refused (for example unknown-host)."""
+        self._hear_answers()
+        try:
+            if self._heard is None and time.monotonic() >= self._again_at:
+                self._heard = Heard(_path(), "watch", {"hosts": [self._host]})
+            if self._heard is not None:
+                for view in self._heard.take():
+                    self._seen(view)
+        except Refused:
+            self._try_later()
+            raise
+        except (NoAgent, AgentSilent):
+            self._try_later()
+            self.view = None
+
+    def ask(self, op: str, args: dict[str, Any]) -> None:
+        """Send a request, unless the same one is in progress. Its effect appears in the view."""
+        if op not in self._asked:
+            with contextlib.suppress(TrayagentError):  # the next follow() meets the same error
+                self._asked[op] = Heard(_path(), op, args)
+
+    def look(self) -> None:
+        """Have the agent probe the master: a new `watch` request makes it do so."""
+        self.close()
+        self._again_at = 0.0
+
+    def close(self) -> None:
+        """Close the connection; `follow` connects again."""
+        for heard in self.sources:
+            heard.close()
+        self._asked.clear()
+        self._heard = None
+
+    def _try_later(self) -> None:
+        self.close()
+        self._again_at = time.monotonic() + self._again_s
+        self._again_s = min(self._again_s * 2, _AGAIN_OFTEN_S if self._often else _AGAIN_MOST_S)
+
+    def _hear_answers(self) -> None:
+        for op, heard in list(self._asked.items()):
+            try:
+                if not heard.take():
+                    continue
+            except TrayagentError:  # the view shows the result
+                pass
+            heard.close()
+            del self._asked[op]
+
+    def _seen(self, view: View) -> None:
+        self.view = view
+        self._again_s = _AGAIN_S
+        seen = self.host
+        if seen is not None and seen["interface"]:
+            self.interface = seen["interface"]
+        elif self.interface is None:
+            default, interfaces = view["network"]["default"], view["network"]["interfaces"]
+            physical = [i["name"] for i in interfaces if i["kind"] == "physical"]
+            if default is not None or len(physical) == 1:
+                self.interface = default["interface"] if default is not None else physical[0]
+
+
+def _path() -> str:
+    return folders.ipc_socket(os.environ)

@@ -1,0 +1,169 @@
+"""Run one ssh through the host's master, and find out how it ended: the connection died, or the user left.
+
+Theory of operation. An ssh that uses a master ends with 255 the moment the master dies, but also after `~.`
+and after a program that ended with 255. The difference is whether the master still runs. So we hold our own
+connection to its control socket: the kernel closes it when the master dies, and at no other time. This
+connection sends nothing and costs nothing. The session keeps a ControlPersist master alive anyway.
+
+An ssh that finds no master would connect directly, without the agent, and hang at the next change of
+network. ProxyCommand=false makes it fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import tempfile
+
+from trayagent.attach.keyboard import Keyboard
+from trayagent.attach.while_connected import Journey
+from trayagent.config import runtime_directory as folders
+from trayagent.errors import TrayagentError
+from trayagent.ipc import client
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from trayagent.attach.agent_link import Link
+    from trayagent.attach.session import Session
+    from trayagent.attach.terminal import Terminal
+
+    How = Literal["left", "died", "stuck", "refused", "no-master"]
+
+LOST = 255
+"""ssh(1), EXIT STATUS: an error occurred. An ssh that uses a master ends so when the master dies."""
+_DEATH_SPREADS_S = 0.2
+"""The kernel closes a dead process's sockets one after the other, and a busy machine is slow."""
+_END_S = 1.0
+
+
+class Ride:
+    """How one run of ssh ended: `status` is its exit status, `said` its error text.
+
+    `left`: the user or the remote program ended it. `died`: the connection was lost. `stuck`: nothing got
+    through, and we ended it. `refused`: the master runs but opened no session. `no-master`: no process
+    listens on the control path.
+    """
+
+    def __init__(self, how: How, status: int = LOST, said: str = "") -> None:
+        self.how = how
+        self.status = status
+        self.said = said
+
+
+class Passenger:
+    """Runs ssh through a host's master; `words` are the program and its general options."""
+
+    def __init__(self, words: Sequence[str], session: Session, terminal: Terminal, link: Link) -> None:
+        self._words = words
+        self._session = session
+        self._terminal = terminal
+        self._link = link
+        self._ridden = False
+
+    def ride(self, control_path: str, *, again: bool) -> Ride:
+        """Run ssh on the terminal until it ends; `again` after a lost connection.
+
+        Raises KeyboardInterrupt, TrayagentError (ssh-missing).
+        """
+        master = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = folders.runtime_dir(os.environ)
+        with master, tempfile.NamedTemporaryFile(prefix="attach-", dir=folder) as log:
+            try:
+                master.settimeout(client.CONNECT_TIMEOUT_S)
+                master.connect(control_path)
+            except OSError:
+                return Ride("no-master")
+            words = [*self._words, *_options(control_path, log.name), *_target(self._session, again=again)]
+            status, why = self._run(words)
+            said = log.read().decode(errors="replace").strip()
+            if why is not None:
+                return Ride(why)
+            if status != LOST:
+                return Ride("left", status, said)
+            if _closed(master):
+                return Ride("died")
+            return Ride("refused", status, said) if said else Ride("left", status)
+
+    def _run(self, words: list[str]) -> tuple[int, Literal["stuck", "left"] | None]:
+        """Run ssh in the foreground; return its exit status (128 + n for signal n), and the reason if we ended it."""
+        keyboard = Keyboard(self._terminal.modes)
+        self._terminal.lend()
+        status = LOST
+        try:
+            try:
+                child = subprocess.Popen(words, stdin=keyboard.slave)
+            except OSError as error:
+                title = f"{words[0]} cannot be run: {error.strerror}"
+                raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
+            if not self._ridden:  # the user is here at the first start; later ones may happen without them
+                self._ridden = True
+                self._link.ask("attached", {"host": self._session.host})
+            try:
+                why = Journey(child, keyboard, self._session, self._terminal, self._link).go()
+            finally:
+                status = _end(child)
+        finally:
+            # With another status the remote program ended normally, and left the terminal as it found it.
+            self._terminal.take_back(
+                broken=status == LOST or status < 0, behind_words=not self._session.stays
+            )
+            keyboard.close()
+        return (128 - status if status < 0 else status), why
+
+
+def _options(control_path: str, log: str) -> list[str]:
+    """Return the options that make ssh use the master only. Its errors go to the log, not onto the screen."""
+    return [
+        "-S", control_path.replace("%", "%%"),  # a % would begin a token
+        "-E", log,
+        "-o", "LogLevel=ERROR",
+        "-o", "ControlMaster=no",
+        # ssh would request the forwards of ssh_config again, and a failed one makes ssh bypass the master.
+        "-o", "ClearAllForwardings=yes",
+        "-o", "ProxyCommand=false",
+        "-o", "BatchMode=yes",
+        "-o", "ForkAfterAuthentication=no",
+        "-o", "StdinNull=no",
+        "-o", "SessionType=default",
+        "-tt",
+    ]  # fmt: skip
+
+
+def _target(session: Session, *, again: bool) -> list[str]:
+    """Return the host and the command. No command means a login shell, or the RemoteCommand of ssh_config."""
+    command = session.command(again=again)
+    if command is None:
+        return ["--", session.host]
+    return ["-o", "RemoteCommand=none", "--", session.host, command]
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    """Return the exit status; end the process if it still runs."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    return child.wait()
+
+
+def _closed(master: socket.socket) -> bool:
+    """Report whether the master is gone; discards its HELLO (PROTOCOL.mux, section 1)."""
+    poll = select.poll()
+    poll.register(master, select.POLLIN)
+    master.setblocking(False)
+    while poll.poll(_DEATH_SPREADS_S * 1e3):
+        try:
+            if not master.recv(4096):
+                return True
+        except BlockingIOError:
+            continue
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,217 @@
+"""Control a running ssh: keys, window size, and the agent's reports about the connection.
+
+Theory of operation. While the network is away, the session is left alone: the connection may survive, and
+every byte that is sent meanwhile delays its recovery. Keys are discarded during that time, because nobody
+remembers later what they were meant for. One line over the screen explains why. When the network is back,
+the remote program is made to redraw its screen.
+
+If the network is there but the connection stays in doubt for long, a session that can be attached again is
+ended. The user gets the rest of its output on the first screen of the next session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+
+from trayagent.attach import status_line
+from trayagent.attach.terminal import INTERRUPT
+from trayagent.errors import TrayagentError
+from trayagent.presentation.states import AWAY
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from trayagent.attach.agent_link import Link
+    from trayagent.attach.keyboard import Keyboard
+    from trayagent.attach.session import Session
+    from trayagent.attach.status_line import View
+    from trayagent.attach.terminal import Terminal
+    from trayagent.ipc.nonblocking_client import Heard
+
+    Way = Literal["open", "held", "lost"]
+
+_SILENT_S = 2.0
+"""A session opens within two round trips. One that takes longer than this may hang on a stale master."""
+_USABLE = frozenset({"connected", "paused", "idle"})
+_SHOWN_S = 1.0
+"""Roaming between two access points is faster than this and need not change the screen."""
+_DOUBTED_S = 4.0
+"""Most doubts are resolved within a second; on a slow line it takes longer."""
+_REDRAW_S = 0.1
+"""The size is changed and changed back. Both changes must reach the server, or its kernel sees none."""
+
+
+class Journey:
+    """One run of ssh, from start to end."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        keyboard: Keyboard,
+        session: Session,
+        terminal: Terminal,
+        link: Link,
+    ) -> None:
+        self._child = child
+        self._keyboard = keyboard
+        self._session = session
+        self._terminal = terminal
+        self._link = link
+        self._doubt = Doubt()
+        self._look_at: float | None = time.monotonic() + _SILENT_S
+        self._redraw_at: float | None = None
+        self._covered = False
+
+    def go(self) -> Literal["stuck", "left"] | None:
+        """Return None when ssh has ended by itself, or the reason why it must be ended; raises KeyboardInterrupt."""
+        with _bell() as bell:
+            while self._child.poll() is None:
+                with contextlib.suppress(TrayagentError):  # a failing agent must not harm a session
+                    self._link.follow()
+                now = time.monotonic()
+                way = self._doubt.way(self._link.view is not None, self._link.host, now)
+                if way == "held" and self._session.is_protocol:
+                    # A line over the screen would break the protocol, and a discarded key would be a lost
+                    # answer.
+                    way = "open"
+                if way == "lost" and self._session.stays:
+                    return "stuck"
+                self._cover(way, now)
+                self._look(now)
+                self._redrawn(now)
+                if self._wait(bell, way, now):
+                    return "left"
+        return None
+
+    def _cover(self, way: Way, now: float) -> None:
+        """Cover the screen with a line while nothing gets through, and have it redrawn afterwards."""
+        waited = now - self._doubt.since if self._doubt.since is not None else 0.0
+        if way != "open" and waited >= _SHOWN_S:
+            words = status_line.line(
+                self._session.host, self._link.view, waited, self._link.interface, enter=False
+            )
+            self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._session.stays)
+            self._covered = True
+            self._link.look_often(True)
+        elif way == "open" and self._covered:
+            self._covered = False
+            self._link.look_often(False)
+            self._terminal.uncover(last_row=self._session.stays)
+            self._redraw_at = now + _REDRAW_S
+            self._resize(rows_less=1)
+
+    def _redrawn(self, now: float) -> None:
+        if self._redraw_at is not None and now >= self._redraw_at:
+            self._redraw_at = None
+            self._resize()
+
+    def _resize(self, *, rows_less: int = 0) -> None:
+        if self._keyboard.fit(rows_less=rows_less):
+            self._child.send_signal(signal.SIGWINCH)  # ssh passes it on to the master
+
+    def _look(self, now: float) -> None:
+        """Have the agent probe the master if ssh has waited too long for a session."""
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            if not self._keyboard.is_open:
+                self._link.look()
+
+    def _wait(self, bell: int, way: Way, now: float) -> bool:
+        """Wait for the next event; report whether the user wants to leave."""
+        until = [at - now for at in (self._look_at, self._redraw_at) if at is not None]
+        until += [tick] if (tick := self._doubt.changes_in_s(now)) is not None else []
+        until += [again] if (again := self._link.again_in_s) is not None else []
+        keyboard = self._keyboard
+        sources: list[int | Heard] = [bell, keyboard.master, *self._link.sources]
+        sources += [] if keyboard.pending else [0]
+        full = [keyboard.master] if keyboard.pending else []
+        readable, writable, _ = select.select(sources, full, [], max(min(until), 0.0) if until else None)
+        if bell in readable:
+            _ = os.read(bell, 4096)
+            if self._redraw_at is None:
+                self._resize()
+        if keyboard.master in readable:
+            keyboard.drop_echo()
+        if writable:
+            keyboard.send(b"")
+        return 0 in readable and self._typed(way)
+
+    def _typed(self, way: Way) -> bool:
+        """Pass keys on, or only check whether they ask to leave; report whether the user leaves."""
+        keys = self._terminal.keys()
+        if not keys:
+            return True  # the terminal was closed
+        if way == "open" and self._keyboard.is_open:
+            self._keyboard.send(keys)
+            return False
+        if INTERRUPT in keys:
+            raise KeyboardInterrupt
+        if way == "open":
+            self._keyboard.send(keys)
+        return self._terminal.wants_to_leave(keys)
+
+
+class Doubt:
+    """Tracks whether the connection carries anything, as the agent sees it; pure. `since`: when the doubt began."""
+
+    def __init__(self) -> None:
+        self._way: Way = "open"
+        self._here_since: float | None = None
+        self.since: float | None = None
+
+    def way(self, has_agent: bool, seen: View | None, now: float) -> Way:
+        """Return whether keys may pass (`open`), are held back (`held`), or the connection is given up (`lost`).
+
+        Keys are held while the network is away, and until the connection is proven afterwards. Without an
+        agent the last answer stays.
+        """
+        if not has_agent:
+            return self._way
+        state = seen["state"] if seen is not None else "idle"
+        if state in _USABLE:
+            self._way, self.since, self._here_since = "open", None, None
+            return self._way
+        if self.since is None:
+            self.since = now
+        if state in AWAY:
+            self._way, self._here_since = "held", None
+            return self._way
+        if self._here_since is None:
+            self._here_since = now
+        if now - self._here_since >= _DOUBTED_S:
+            self._way = "lost"
+        return self._way
+
+    def changes_in_s(self, now: float) -> float | None:
+        """Return after how many seconds the display or the decision changes on its own; None: never."""
+        if self.since is None:
+            return None
+        waited = now - self.since
+        steps = [_SHOWN_S - waited] if waited < _SHOWN_S else [status_line.next_tick_s(waited)]
+        if self._here_since is not None and (left := self._here_since + _DOUBTED_S - now) > 0:
+            steps.append(left)
+        return min(steps)
+
+
+@contextlib.contextmanager
+def _bell() -> Iterator[int]:
+    """Yield a descriptor that becomes readable after a signal: ssh ended, or the window size changed."""
+    bell, ring = os.pipe()
+    os.set_blocking(ring, False)
+    before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGCHLD, signal.SIGWINCH)}
+    old = signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+    try:
+        yield bell
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(bell)
+        os.close(ring)

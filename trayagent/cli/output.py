@@ -1,0 +1,49 @@
+"""What all commands share: requests to the agent, and lines that cannot command a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from trayagent.config import runtime_directory as folders
+from trayagent.ipc import client
+from trayagent.presentation.text import clean
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from trayagent.errors import TrayagentError
+
+ANSWER_WITHIN_S = 10.0
+"""For what the agent knows at once; a reconnect takes as long as it takes."""
+
+
+def ask(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
+    """Return the agent's result; raises what ipc.client.call raises."""
+    return client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
+
+
+def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
+    """Yield what the agent streams."""
+    return client.stream(folders.ipc_socket(os.environ), op, args)
+
+
+def say(text: str) -> None:
+    """Write one line to stdout, at once."""
+    _write(sys.stdout, text)
+
+
+def complain(error: TrayagentError) -> None:
+    """Write an error to stderr: what happened, and beneath it what to do."""
+    _write(sys.stderr, f"trayagent: {clean(error.title)}")
+    if error.hint:
+        _write(sys.stderr, f"  {clean(error.hint)}")
+
+
+def _write(stream: Any, text: str) -> None:
+    if stream is not None:
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.flush()

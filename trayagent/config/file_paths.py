@@ -1,0 +1,93 @@
+"""The places of all files: the table "Files" of the user's documentation, and its redirects."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from trayagent.config import runtime_directory as folders
+
+SYSTEM_SSH_CONFIG = Path("/etc/ssh/ssh_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is. Nothing is created by knowing it; see `prepare`.
+
+    `ssh` is a program's name or path. `ssh_config` is None where ssh reads its own files.
+    `ssh_config_files` are the files that ssh reads first (their Includes are ssh's matter).
+    """
+
+    config_file: Path
+    runtime_dir: Path
+    ipc_socket: Path
+    lock_file: Path
+    state_dir: Path
+    history_db: Path
+    log_file: Path
+    ssh: str
+    ssh_config: Path | None
+    ssh_config_files: tuple[Path, ...]
+    ansible_cp: Path
+
+
+def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> Places:
+    """Return the places for this user; `config` is the value of --config, which beats TRAYAGENT_CONFIG."""
+    runtime = Path(folders.runtime_dir(env))
+    state = _redirected(env, "TRAYAGENT_STATE_DIR") or platformdirs.user_state_path(folders.NAME, False)
+    default = platformdirs.user_config_path(folders.NAME, False) / "config.toml"
+    ssh_config = _redirected(env, "TRAYAGENT_SSH_CONFIG")
+    return Places(
+        config_file=_absolute(config) if config else _redirected(env, "TRAYAGENT_CONFIG") or default,
+        runtime_dir=runtime,
+        ipc_socket=runtime / folders.SOCKET,
+        lock_file=runtime / "agent.lock",
+        state_dir=state,
+        history_db=state / "history.sqlite",
+        log_file=state / "agent.log",
+        ssh=env.get("TRAYAGENT_SSH") or "ssh",
+        ssh_config=ssh_config,
+        ssh_config_files=(ssh_config,) if ssh_config else (_ssh_home() / "config", SYSTEM_SSH_CONFIG),
+        ansible_cp=_ansible_cp(env),
+    )
+
+
+def unusual(config_file: Path) -> Path | None:
+    """Return the configuration file if the agent would not find it by itself at login, else None."""
+    at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
+    return config_file if config_file != find(env=at_login).config_file else None
+
+
+def prepare(places: Places) -> None:
+    """Create the runtime and the state folder, 0700; raises UnsafeFolder."""
+    folders.make_private(str(places.runtime_dir))
+    folders.make_private(str(places.state_dir), repair=True)
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _redirected(env: Mapping[str, str], name: str) -> Path | None:
+    return _absolute(env[name]) if env.get(name) else None
+
+
+def _ssh_home() -> Path:
+    """Return ~/.ssh as ssh sees it: by the password database, whatever HOME says."""
+    try:
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        home = Path.home()
+    return home / ".ssh"
+
+
+def _ansible_cp(env: Mapping[str, str]) -> Path:
+    """Return where Ansible keeps its control sockets (its setting ssh_connection/control_path_dir)."""
+    if chosen := _redirected(env, "ANSIBLE_SSH_CONTROL_PATH_DIR"):
+        return chosen
+    return (_redirected(env, "ANSIBLE_HOME") or Path.home() / ".ansible") / "cp"

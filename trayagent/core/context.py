@@ -1,0 +1,75 @@
+"""One turn of `decide`: the working copy of the state, and what has been decided so far.
+
+It lives for one call only, so that `decide` stays a function of its arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trayagent.core.facts.actions import Abort, Action, Tell
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One decision about a host: the row of docs/architecture.md's table (0: none), what, and on what evidence."""
+
+    name: str
+    row: int
+    verdict: str
+    evidence: str
+
+
+class Turn:
+    """Collects the new state, the actions and their reasons; `now` is the event's time."""
+
+    def __init__(self, state: State, now: float) -> None:
+        # One private copy, changed in place: a hundred hosts would be copied a hundred times otherwise.
+        self._hosts = dict(state.hosts)
+        self.state = replace(state, hosts=self._hosts)
+        self.now = now
+        self.actions: list[Action] = []
+        self.whys: list[Why] = []
+
+    @property
+    def freed(self) -> bool:
+        """Whether an attempt was ended in this turn."""
+        return any(isinstance(action, Abort) for action in self.actions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts' names, at this moment."""
+        return tuple(self._hosts)
+
+    def get(self, name: str) -> Host | None:
+        """Return a host, or None."""
+        return self._hosts.get(name)
+
+    def put(self, host: Host, **changes: Any) -> Host:
+        """Replace a host's facts, and return the new ones."""
+        host = replace(host, **changes) if changes else host
+        self._hosts[host.name] = host
+        return host
+
+    def forget(self, name: str) -> None:
+        """Drop a host that nothing is known of any more and nobody described."""
+        self._hosts.pop(name, None)
+
+    def change(self, **changes: Any) -> None:
+        """Replace fields of the state."""
+        self.state = replace(self.state, **changes)
+
+    def do(self, action: Action) -> None:
+        """Add an action."""
+        self.actions.append(action)
+
+    def tell(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
+        """Add one of config.model.EVENTS."""
+        self.actions.append(Tell(name, event, reason, details))
+
+    def because(self, name: str, row: int, verdict: str, evidence: str) -> None:
+        """Add a reason."""
+        self.whys.append(Why(name, row, verdict, evidence))

@@ -1,0 +1,168 @@
+"""The state of a host as a person sees it, derived from its facts in one place; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Code, Problem
+from trayagent.core.facts.state import State
+from trayagent.core.policy.admission import gate
+from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.verdict import judge
+from trayagent.core.policy.waits import Wait, before_login
+from trayagent.core.policy.wanted import wanted
+from trayagent.core.texts import gate_problem, person_needed, refused_next_time, wait_problem
+
+Shown = Literal[
+    "connected",
+    "checking",
+    "connecting",
+    "waiting",
+    "offline",
+    "needs-vpn",
+    "needs-sign-in",
+    "failed",
+    "paused",
+    "idle",
+]
+
+# Every other code waits for a retry.
+STATE_OF: dict[Code, Shown] = {
+    "passphrase-needed": "needs-sign-in",
+    "auth-denied": "needs-sign-in",
+    "host-key-unknown": "needs-sign-in",
+    "vpn-needs-sign-in": "needs-sign-in",
+    "too-many-auth-failures": "failed",
+    "host-key-changed": "failed",
+    "no-common-algorithm": "failed",
+    "config-error": "failed",
+    "ssh-missing": "failed",
+    "control-path-too-long": "failed",
+    "control-path-taken": "failed",
+    "vpn-down": "needs-vpn",
+    "captive-portal": "offline",
+    "network-not-allowed": "offline",
+    "not-here": "offline",
+    "unreachable": "offline",
+}
+NEEDS_USER: frozenset[Shown | None] = frozenset({"needs-sign-in", "failed"})
+"""States that only the user, or what they change, can end."""
+
+
+def shown_state(host: Host, state: State, now: float) -> Shown:
+    """Return the state that status, menu and notifications show."""
+    if state.paused(host, now):
+        return "paused"
+    if host.master is not None:
+        return _with_master(host, state, now)
+    if _logging_in(host):
+        return "connecting"
+    if not wanted(host):
+        return _unwanted(host)
+    shut = gate(host, state, by_user=host.by_user)
+    if shut.code is not None:
+        return STATE_OF.get(shut.code, "offline")
+    if waits_for_person(host):
+        failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
+        return "failed" if failed else "needs-sign-in"
+    return _after_failure(host, state, now)
+
+
+def shown_problem(host: Host, state: State, now: float) -> Problem | None:
+    """Return what is wrong with a host here and now, None when nothing is (or nobody may care)."""
+    shown = shown_state(host, state, now)
+    if shown == "paused" or (shown == "idle" and host.held):
+        return None
+    if shown == "idle":
+        return host.problem  # by which the user's own attempt failed
+    if host.master is not None and not host.suspect:
+        refused = host.problem if host.retry.kind in REFUSED_KINDS else None
+        return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
+    shut = gate(host, state, by_user=host.by_user)
+    waits = host.master is None and host.attempt is None and waits_for_person(host)
+    told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
+    stuck = host.master is None and (waits or told)  # no network brings it back by itself
+    if not shut.open and not (stuck and shut.code == "unreachable"):
+        return gate_problem(host, shut)
+    if (waits and not told) or host.problem is not None:
+        return person_needed(host) if waits and not told else host.problem
+    delayed = delay(host, state, now)
+    return wait_problem(host, delayed.wait) if delayed is not None and delayed.wait is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A login that is wanted and not made yet: until when (None where no clock tells), and what it waits for."""
+
+    at: float | None
+    wait: Wait | None = None
+
+
+def delay(host: Host, state: State, now: float) -> Delay | None:
+    """Return what the next login of a host waits for, None where none is due or nothing holds it up."""
+    way = gate(host, state, by_user=host.by_user)
+    if not way.open or state.paused(host, now):
+        return None
+    if host.master is not None:
+        verdict = judge(host, state, way, now)
+        return Delay(verdict.look_at, verdict.wait) if verdict.do == "wait" and verdict.queued else None
+    if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
+        return None
+    wait = before_login(host, state, way, now, by_user=host.by_user)
+    if wait is not None:
+        return Delay(None if wait.at is None else max(wait.at, host.retry.at), wait)
+    return Delay(host.retry.at) if host.retry.at > now else None
+
+
+def way_problem(host: Host, state: State) -> Problem | None:
+    """Return why the user's own word could not take an unwanted host anywhere: nothing leads there now."""
+    way = gate(host, state, by_user=True)
+    if way.open or wanted(host):
+        return None
+    return replace(gate_problem(host, way), hint=f"Then: trayagent reconnect {host.name}")
+
+
+def _with_master(host: Host, state: State, now: float) -> Shown:
+    if not host.suspect:
+        return "connected"
+    shut = gate(host, state, by_user=host.by_user)
+    if shut.code is not None:
+        return STATE_OF.get(shut.code, "offline")
+    if host.attempt is not None and host.gone_at is not None:
+        return "connecting"
+    if host.attempt is None and host.problem is not None:
+        return _state_of_problem(host)
+    return "checking" if delay(host, state, now) is None else "waiting"
+
+
+def _logging_in(host: Host) -> bool:
+    attempt = host.attempt
+    return attempt is not None and not attempt.unwanted and attempt.purpose != "check"
+
+
+def _unwanted(host: Host) -> Shown:
+    if host.held or host.problem is None or host.wish.connect == "never":
+        return "idle"
+    shown = _state_of_problem(host)
+    return shown if shown in NEEDS_USER else "idle"  # nothing is due for what is not wanted
+
+
+def _after_failure(host: Host, state: State, now: float) -> Shown:
+    if host.problem is not None:
+        return _state_of_problem(host)
+    return "connecting" if delay(host, state, now) is None else "waiting"
+
+
+def _state_of_problem(host: Host) -> Shown:
+    if host.problem is None:
+        return "waiting"
+    if host.problem.code == "unreachable":
+        return "waiting"  # there is a route here, the gate is open: the far end is away
+    if host.problem == person_needed(host):
+        return "needs-sign-in"
+    if host.retry.kind == "proxy-command" and host.retry.at is None:
+        return "failed"  # nothing is due here; a new network, or the user, brings the next try
+    return STATE_OF.get(host.problem.code, "waiting")

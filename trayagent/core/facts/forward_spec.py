@@ -1,0 +1,186 @@
+"""The argument of ssh -L, -R and -D, word for word: text to `Forward` and back; pure.
+
+The grammar is parse_forward() of OpenSSH's readconf.c: fields separated by colons, a field in square
+brackets taken literally, a backslash before any other character, a field with a slash a Unix path.
+Two things need the machine and are refused with a reason: service names and ${VARIABLES}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
+
+MAX_UNIX_PATH = 107
+"""Bytes that fit into sun_path on Linux beside its NUL; ssh refuses more."""
+MAX_HOST = 1024
+"""Characters of a host name that ssh takes (NI_MAXHOST with its NUL)."""
+
+_OPTION: dict[ForwardKind, str] = {"local": "-L", "remote": "-R", "dynamic": "-D"}
+_EXAMPLE: dict[ForwardKind, str] = {
+    "local": "8080:localhost:80",
+    "remote": "2222:localhost:22",
+    "dynamic": "1080",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    text: str
+    is_path: bool
+
+
+class _Bad(Exception):  # noqa: N818  # carries half a sentence to `parse`, which makes the error
+    pass
+
+
+def parse(kind: ForwardKind, spec: str) -> Forward:
+    """Return the forward that ssh would make of the argument.
+
+    Raises ValueError with a sentence that says what is wrong and how such an argument looks.
+    """
+    try:
+        listen, target = _ends(kind, _split(_plain(spec)))
+    except _Bad as bad:
+        text = spec if spec.isprintable() else ascii(spec)[1:-1]
+        message = f'"{text}" {bad}; ssh {_OPTION[kind]} takes for example {_EXAMPLE[kind]}'
+        raise ValueError(message) from None
+    return Forward(kind, listen, target, spec)
+
+
+def unparse(listen: End, target: End | None) -> str:
+    """Return an argument that `parse` reads as these ends."""
+    return ":".join(part for end in (listen, target) if end is not None for part in _parts(end))
+
+
+def _parts(end: End) -> list[str]:
+    if end.path is not None:
+        return [_quoted(end.path)]
+    return [*([_quoted(end.host)] if end.host else []), str(end.port)]
+
+
+def _quoted(text: str) -> str:
+    if not set(text) & set(":[]\\"):
+        return text
+    if "]" not in text:
+        return f"[{text}]"
+    return "".join(f"\\{sign}" if sign in ":[]\\" else sign for sign in text)
+
+
+def _plain(spec: str) -> str:
+    """Refuse what could be taken for an option, or would spoil a line of a log or terminal."""
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in spec):
+        _bad("has control characters")
+    text = spec.lstrip(" ")
+    if not text:
+        _bad("is empty")
+    if text.startswith("-"):
+        _bad("begins with - and would be an option")
+    if "${" in text:
+        _bad("has a ${VARIABLE}, which only a shell's environment knows: write its value")
+    return text
+
+
+def _split(text: str) -> list[_Field]:
+    fields: list[_Field] = []
+    rest: str | None = text
+    while rest:
+        field, rest = _bracketed(rest) if rest.startswith("[") else _bare(rest)
+        fields.append(field)
+    return fields
+
+
+def _bracketed(text: str) -> tuple[_Field, str | None]:
+    inside, closed, after = text[1:].partition("]")
+    if not closed:
+        _bad("has a [ without its ]")
+    if after and not after.startswith(":"):
+        _bad("has something between ] and the next colon")
+    return _Field(inside, "/" in inside), after[1:]
+
+
+def _bare(text: str) -> tuple[_Field, str | None]:
+    taken: list[str] = []
+    signs = iter(enumerate(text))
+    for at, sign in signs:
+        if sign == ":":
+            return _Field("".join(taken), "/" in taken), text[at + 1 :]
+        if sign == "\\":
+            _, sign = next(signs, (at, ""))  # noqa: PLW2901  # what follows a backslash stands for itself
+            if not sign:
+                _bad("ends with a backslash")
+        taken.append(sign)
+    return _Field("".join(taken), "/" in taken), None
+
+
+def _ends(kind: ForwardKind, fields: list[_Field]) -> tuple[End, End | None]:
+    """Tell the two ends apart by how many fields there are, and which are paths."""
+    shape = "".join("/" if field.is_path else "." for field in fields)
+    lowest = 0 if kind == "remote" else 1  # only a server chooses a port by itself
+    if kind != "dynamic":
+        match shape:
+            case "//":
+                return _path(fields[0]), _path(fields[1])
+            case "./":
+                return _listen(fields[:1], lowest), _path(fields[1])
+            case "../":
+                return _listen(fields[:2], lowest), _path(fields[2])
+            case "/..":
+                return _path(fields[0]), _target(fields[1], fields[2])
+            case "..." | "....":
+                return _listen(fields[:-2], lowest), _target(fields[-2], fields[-1])
+    if kind != "local":
+        match shape:
+            case "/":
+                return _path(fields[0]), None
+            case "." | "..":
+                return _listen(fields, lowest), None
+    return _bad(_why_not(kind, shape))
+
+
+def _why_not(kind: ForwardKind, shape: str) -> str:
+    if len(shape) > (2 if kind == "dynamic" else 4):
+        return "has too many fields (an IPv6 address stands in square brackets)"
+    if kind == "local" and shape in {".", "..", "/"}:
+        return "names no target"
+    return "is no forward"
+
+
+def _listen(fields: list[_Field], lowest: int) -> End:
+    if len(fields) == 1:
+        return End("", _port(fields[0], lowest))
+    # An empty bind address with its colon means all interfaces; a missing one ssh's default.
+    return End(_host(fields[0]) or "*", _port(fields[1], lowest))
+
+
+def _target(host: _Field, port: _Field) -> End:
+    if not host.text:
+        _bad("names no target host")
+    return End(_host(host), _port(port, 1))
+
+
+def _host(field: _Field) -> str:
+    if len(field.text) > MAX_HOST:
+        _bad("has too long a host name")
+    return field.text
+
+
+def _port(field: _Field, lowest: int) -> int:
+    text = field.text
+    if not (text.isascii() and text.isdigit()):
+        _bad(f'has "{text}" where a port number must stand')
+    digits = text.lstrip("0") or "0"
+    if len(digits) > 5 or not lowest <= int(digits) <= 65535:
+        _bad(f"has port {text}; ports go from {lowest} to 65535")
+    return int(digits)
+
+
+def _path(field: _Field) -> End:
+    if len(field.text.encode("utf-8", "surrogateescape")) > MAX_UNIX_PATH:
+        _bad(f"has a path of more than {MAX_UNIX_PATH} bytes")
+    return End(path=field.text)
+
+
+def _bad(why: str) -> NoReturn:
+    raise _Bad(why)

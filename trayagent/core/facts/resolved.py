@@ -1,0 +1,74 @@
+"""What `ssh -G NAME` says about a host; pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.facts.forwards import Forward
+
+HostKeyChecking = Literal["yes", "no", "ask", "accept-new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each.
+
+    `host` is the name that was asked for, `hostname` the one that ssh connects to. What ssh prints as
+    "none" is None, but for `identity_agent`, where unset and none differ; "true" and "false" are "yes"
+    and "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them,
+    mostly with `~`. `connect_timeout` and `server_alive_interval` are seconds, the latter 0 for never.
+    `control_persist` is "no", "yes" or seconds. `plain_connect`: ssh would look `hostname` up and connect to
+    it, no more; so a connection that another program made can take the place of its own. `hops` is how many
+    machines or commands stand before the host, jump hosts of jump hosts too. `jump` is what ssh says of its only
+    jump host, None with more than one or where ssh connects to that in a way of its own.
+    """
+
+    host: str
+    hostname: str
+    user: str = ""
+    port: int = 22
+    control_path: str | None = None
+    control_master: str = "no"
+    control_persist: str = "no"
+    proxy_jump: str | None = None
+    proxy_command: str | None = None
+    proxy_use_fdpass: bool = False
+    forwards: tuple[Forward, ...] = ()
+    gateway_ports: bool = False
+    stream_local_bind_unlink: bool = False
+    server_alive_interval: int = 0
+    server_alive_count_max: int = 3
+    connect_timeout: int | None = None
+    strict_host_key_checking: HostKeyChecking = "ask"
+    host_key_alias: str | None = None
+    user_known_hosts: tuple[str, ...] = ()
+    global_known_hosts: tuple[str, ...] = ()
+    known_hosts_command: str | None = None
+    verify_host_key_dns: bool = False
+    identity_agent: str | None = None
+    identity_files: tuple[str, ...] = ()
+    certificate_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    pkcs11_provider: str | None = None
+    preferred_authentications: str | None = None
+    pubkey_authentication: bool = True
+    password_authentication: bool = True
+    kbd_interactive_authentication: bool = True
+    gssapi_authentication: bool = False
+    forward_agent: bool = False
+    address_family: str = "any"
+    bind_address: str | None = None
+    bind_interface: str | None = None
+    canonicalize_hostname: str = "no"
+    host_key_algorithms: tuple[str, ...] = ()
+    tcp_keep_alive: bool = True
+    plain_connect: bool = False
+    hops: int = 0
+    jump: Resolved | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a login would show, as far as it tells two logins apart."""
+        named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")
+        return (*named, self.pkcs11_provider or "", "only" if self.identities_only else "")

@@ -1,0 +1,129 @@
+"""What differs between two snapshots, with named reasons, and which masters it concerns; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trayagent.core.facts.hosts import Host, MasterPath, Place
+from trayagent.core.facts.network import Snapshot, Touched
+from trayagent.core.routes import default_routes, path_of, place_of, tunnels_up, underlay
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDelta:
+    """How two moments of the network differ; true words are reasons."""
+
+    addresses_added: tuple[str, ...] = ()
+    addresses_gone: tuple[str, ...] = ()
+    links_up: tuple[str, ...] = ()
+    links_down: tuple[str, ...] = ()
+    default_changed: bool = False
+    underlay_changed: bool = False
+    tunnels_gone: tuple[str, ...] = ()
+    flickered: bool = False
+
+    def __bool__(self) -> bool:
+        return self != NetworkDelta()
+
+    @property
+    def reason(self) -> str:
+        """The delta as a line of `key=value` words."""
+        words = [
+            *(f"+{ip}" for ip in self.addresses_added),
+            *(f"-{ip}" for ip in self.addresses_gone),
+            *(f"up={name}" for name in self.links_up),
+            *(f"down={name}" for name in self.links_down),
+        ]
+        flags = {
+            "default": self.default_changed,
+            "underlay": self.underlay_changed,
+            "flicker": self.flickered,
+        }
+        return " ".join([*words, *(f"{key}=changed" for key, on in flags.items() if on)])
+
+
+def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
+    """Return how two snapshots differ; lifetimes and flags of addresses are no difference."""
+    before = {a.ip for i in old.interfaces for a in i.addresses}
+    after = {a.ip for i in new.interfaces for a in i.addresses}
+    up_before = {i.name for i in old.interfaces if i.up}
+    up_after = {i.name for i in new.interfaces if i.up}
+    return NetworkDelta(
+        tuple(sorted(after - before)),
+        tuple(sorted(before - after)),
+        tuple(sorted(up_after - up_before)),
+        tuple(sorted(up_before - up_after)),
+        _default(old) != _default(new),
+        _underlay_changed(old, new, touched),
+        tuple(sorted(tunnels_up(old) - tunnels_up(new))),
+        bool(touched),
+    )
+
+
+def master_place(host: Host, path: MasterPath, snapshot: Snapshot) -> Place | None:
+    """Return the place that a master's packets leave through."""
+    if not path.present or path.egress is None or host.master is None:
+        return None
+    routes = [
+        r for lookup, r in snapshot.matched.items() if r is not None and lookup.peer == host.master.peer
+    ]
+    route = next((r for r in routes if r.interface == path.egress), None)
+    return place_of(snapshot, route) if route is not None else None
+
+
+def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touched) -> str:
+    """Return why the master's path counts as changed, "" when it does not.
+
+    A flicker (an address removed and given again, a carrier lost for a moment) leaves the
+    same path behind but may hide another network, so it counts; so does another gateway.
+    """
+    master = host.master
+    if master is None:
+        return ""
+    if host.path is None or path_differs(host.path, path):
+        return "path=changed"
+    if not path.present:
+        return ""  # nothing about a missing address can change but its return
+    if place is not None and host.place is not None and place.differs(host.place):
+        return "gateway=changed"
+    if touched.lost:
+        return "messages=lost"
+    if master.local is not None and master.local.partition("%")[0] in touched.addresses:
+        return "address=flickered"
+    if touched.links & {path.egress, path.bearer}:
+        return "carrier=flickered"
+    if path.egress is not None and path.egress in touched.routes:
+        return "route=flickered"
+    return ""
+
+
+def path_differs(old: MasterPath, new: MasterPath) -> bool:
+    """Report whether the path itself changed; that the kernel prefers our source again takes no doubt away."""
+    new = replace(new, tentative=old.tentative)
+    return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
+
+
+def current_path(host: Host, snapshot: Snapshot) -> MasterPath | None:
+    """Return the path of the host's master now, or None without one."""
+    return path_of(host.master, snapshot) if host.master is not None else None
+
+
+def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
+    """Report whether tunnels stand on something else now: another way out, or the same one that flickered.
+
+    A better source address (a new privacy address) is none: tunnels keep the one that they have.
+    """
+    before, after = underlay(old), underlay(new)
+    if before is None or after is None:
+        return before != after
+    interface, gateway, source = before
+    if (interface, gateway) != after[:2] or (source is not None and not new.has_address(source)):
+        return True
+    macs = [s.gateway_macs.get((interface, gateway)) for s in (old, new)] if gateway else [None]
+    if all(macs) and len(set(macs)) > 1:
+        return True
+    return touched.lost or interface in touched.links | touched.routes or source in touched.addresses
+
+
+def _default(snapshot: Snapshot) -> tuple[tuple[str, str | None], ...]:
+    return tuple((r.interface, r.gateway) for r in default_routes(snapshot))

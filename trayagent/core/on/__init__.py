@@ -1,0 +1,1 @@
+"""Handlers of events, by subject; pure."""

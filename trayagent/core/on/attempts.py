@@ -1,0 +1,291 @@
+"""An attempt got on, got through, or failed; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Turn
+from trayagent.core.facts.actions import Discard, Kill, Remember
+from trayagent.core.facts.events import (
+    AttemptEstablished,
+    AttemptFailed,
+    AttemptReady,
+    LoginGivenUp,
+    ObstacleGone,
+    TakeOverFailed,
+    TookOver,
+)
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, Retry
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
+from trayagent.core.on.masters import install, worth_keeping
+from trayagent.core.policy.account_limits import at_jump, at_risk, at_target, refused_login
+from trayagent.core.policy.attempts import count_failure, hold, tell_connect_failed, tell_failure
+from trayagent.core.policy.banner_checks import answered
+from trayagent.core.policy.identity import judged_failure, no_control, proves, proves_bare
+from trayagent.core.policy.key_trials import answered_by
+from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.rate_limits import End, ended, established
+from trayagent.core.policy.retry import (
+    AWAY_KINDS,
+    CREDENTIAL_KINDS,
+    LOCAL_KINDS,
+    REFUSED_KINDS,
+    VANISHED_KINDS,
+    refusable_at,
+    with_failure,
+)
+from trayagent.core.texts import not_here, person_needed, proxy_failed
+
+
+def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
+    """Row 3: the TCP connection of the control stands, so the way carries packets; the server has seen it."""
+    turn.change(servers=established(turn.state.servers, event.attempt))
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None:
+        source = event.local or attempt.source
+        at = attempt.established_at if attempt.established_at is not None else turn.now
+        turn.put(host, attempt=replace(attempt, established_at=at, source=source))
+
+
+def attempt_ready(turn: Turn, event: AttemptReady) -> None:
+    """The control is positive; a new master stands by, unless it was a bare one."""
+    host, attempt = _find(turn, event.name, event.attempt)
+    checked = attempt is not None and attempt.purpose == "check"  # it lets nobody in yet
+    end: End = "unseen" if checked else "through"
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, end))
+    if host is None or attempt is None:
+        if event.master is not None:
+            turn.do(Discard(event.name, event.master))
+        return
+    if attempt.unwanted:
+        if event.master is not None:
+            turn.do(Discard(host.name, event.master))
+        turn.put(host, attempt=None)
+        return
+    now = turn.now
+    judges = host.master is not None and attempt.purpose != "user"
+    if judges and not (proves_bare(host, event) if attempt.bare else proves(host, event.host_key)):
+        _no_control(turn, host, attempt, event)
+        return
+    since = attempt.established_at if attempt.established_at is not None else now
+    attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
+    if attempt.purpose == "check" and event.master is None:
+        answered(turn, host)
+        return
+    if event.master is None:
+        turn.put(host, attempt=attempt)
+        return
+    logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
+    login, key = _login_of(host, attempt, event.login), event.host_key
+    host = turn.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
+    _release(turn, host)
+
+
+def _no_control(turn: Turn, host: Host, attempt: Attempt, event: AttemptReady) -> None:
+    """Nothing proves that the master's own server answered: the new connection ends, the master stays."""
+    failure = no_control(host, event.host_key)
+    if event.master is not None:
+        turn.do(Discard(host.name, event.master))
+    host = with_failure(host, attempt, failure, turn.now, 1.0)
+    problem = host.problem if attempt.bare else _problem(host, attempt, failure)
+    host = turn.put(host, attempt=None, problem=problem)
+    retry = host.knock if attempt.bare else host.retry
+    evidence = f"attempt={attempt.id} host_key={event.host_key or 'unproven'} kind={failure.kind}"
+    turn.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, turn.now)}")
+
+
+def _release(turn: Turn, host: Host) -> None:
+    """Let those go on at once that wait for what this login has shown: the server is there, and lets it in."""
+    # What a person typed says nothing of the keys.
+    quiet = host.login == "quiet" and (host.attempt is None or not host.attempt.at_terminal)
+    proven = {login for login in (at_target(host), at_jump(host)) if login is not None and quiet}
+    for name in turn.names:
+        other = turn.get(name)
+        if other is None or other.name == host.name:
+            continue
+        if refused_login(other) in proven:
+            at = refusable_at(other, turn.now)
+            turn.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
+            turn.do(Remember(other.name))
+            turn.because(other.name, 0, "re-arm", f"answered={host.name}")
+            continue
+        if (
+            other.server == host.server
+            and other.retry.kind in AWAY_KINDS
+            and other.retry.at is not None
+            and other.retry.at > turn.now
+        ):
+            turn.put(other, retry=replace(other.retry, at=turn.now))
+            turn.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
+
+
+def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
+    """Return how the login went. What a jump host asked stands in no log of ours, but that it refused us does."""
+    carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
+    refused = host.retry.at is None and host.retry.kind == "auth"
+    return "typed" if said == "quiet" and attempt.at_terminal and carried and refused else said
+
+
+def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
+    """Row 10, or row 9 where the right server answered and let nobody in."""
+    now, failure = turn.now, event.failure
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None and attempt.purpose == "check":
+        turn.change(servers=ended(turn.state.servers, event.attempt, now, "unseen"))
+        turn.put(host, attempt=None)
+        turn.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
+        return
+    count_failure(turn, event.attempt, failure, event.jitter)
+    if host is None or attempt is None:
+        return
+    failure = judged_failure(host, attempt, failure, event.host_key)
+    if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
+        host = _as_before(turn, host)
+        tell_connect_failed(turn, host, failure.problem)
+        return
+    control = failure.positive and host.suspect and not attempt.unwanted and proves(host, event.host_key)
+    bypassed = _bypassed_vpn(turn, host, attempt)
+    if bypassed and attempt.place is not None:
+        host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
+    host = with_failure(host, attempt, failure, now, event.jitter)
+    problem = _problem(host, attempt, failure)
+    # What is wrong is that the VPN is down, not that the server cannot be reached without it.
+    expected = bypassed and failure.kind not in REFUSED_KINDS
+    unsaid = host.problem if attempt.unwanted or attempt.bare else None
+    host = turn.put(
+        host,
+        attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
+        problem=unsaid if attempt.unwanted or attempt.bare or expected else problem,
+        vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
+    )
+    if failure.kind in REFUSED_KINDS:
+        _hold_asked(turn, host)
+        turn.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
+    row = 10 if host.master is not None and not control else 0
+    evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
+    turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
+    if not attempt.bare and (host.master is None or attempt.purpose == "user"):
+        tell_failure(
+            turn, host, problem, there=attempt.at_terminal
+        )  # else nothing failed: the old one is kept
+    if attempt.at_terminal and not worth_keeping(host):
+        turn.forget(host.name)
+
+
+def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
+    """Return what a person is told: another key away from the host's places is quietly "not here"."""
+    key_changed = failure.kind == "host-key-changed" and bool(host.reached)
+    if key_changed and not host.was_reached_at(attempt.place):
+        return not_here(host)
+    refused = waits_for_person(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
+    if failure.kind == "proxy-command" and host.retry.at is None:
+        return proxy_failed(host, failure.problem)
+    return person_needed(host) if refused else failure.problem
+
+
+def _bypassed_vpn(turn: Turn, host: Host, attempt: Attempt) -> bool:
+    """Report whether a login was tried without the learned VPN."""
+    if attempt.place is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
+        return False
+    egress = turn.state.network.interface(attempt.place.egress)
+    return egress is None or egress.kind != "vpn"
+
+
+def _hold_asked(turn: Turn, host: Host) -> None:
+    """The user asked for many: what was refused to one of them is not tried by all."""
+    for name in turn.names:
+        other = turn.get(name)
+        if other is None or not other.asked or other.attempt is not None or other.name == host.name:
+            continue
+        if refused_login(host) in at_risk(other, turn.state.hosts):
+            hold(turn, other, host)
+
+
+def login_given_up(turn: Turn, event: LoginGivenUp) -> None:
+    """Nothing is known but that nobody logged in."""
+    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, "cut"))
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is not None and attempt is not None and attempt.at_prompt:
+        _as_before(turn, host)
+
+
+def _as_before(turn: Turn, host: Host) -> Host:
+    """A login at a terminal came to nothing, and nothing follows from that: what was due stays due."""
+    host = turn.put(host, attempt=None)
+    turn.because(host.name, 0, "failed", "login=at_terminal")
+    if not worth_keeping(host):
+        turn.forget(host.name)
+    return host
+
+
+def _retry_words(retry: Retry, now: float) -> str:
+    return "never" if retry.at is None else f"{retry.at - now:.1f}s"
+
+
+def took_over(turn: Turn, event: TookOver) -> None:
+    """A new master listens on the control path: the host is connected again."""
+    host = turn.get(event.name)
+    if host is None:
+        turn.do(Discard(event.name, event.master))
+        return
+    now = turn.now
+    old = host.attempt.replaces if host.attempt is not None else None
+    began = host.outage_at
+    if host.attempt is not None:
+        host = answered_by(host, host.attempt)
+    user = host.attempt is not None and host.attempt.purpose == "user"
+    recovered = began is not None and not user and (old is not None or host.lost)
+    host = replace(host, attempt=None, outage_at=None, asked=False)
+    host = install(turn, host, event.master, proven=True)
+    if host.held:  # the user disconnected it meanwhile
+        host = turn.put(host, killing=host.killing | {event.master.pid})
+        turn.do(Kill(host.name, event.master, gently=True))
+    took_s = now - began if began is not None else None
+    host = turn.put(
+        host,
+        recoveries=host.recoveries + (1 if recovered else 0),
+        last_recovery_s=took_s if recovered else host.last_recovery_s,
+        worked_at=now,
+        forwards_owed=user and not host.held,
+    )
+    if old is not None:
+        turn.tell("master-killed", host.name, "taken over", pid=old)
+    took_ms = None if took_s is None else round(took_s * 1e3, 1)
+    turn.tell(
+        "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms
+    )
+    turn.because(
+        host.name, 0, "connected", f"pid={event.master.pid} took_ms={took_ms} adopted={event.adopted}"
+    )
+    turn.do(Remember(host.name))
+
+
+def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
+    """The control path could not be had: somebody else listens there, or its folder is gone."""
+    host, attempt = _find(turn, event.name, event.attempt)
+    if host is None or attempt is None:
+        return
+    problem: Problem = event.failure.problem
+    old = frozenset() if host.master is None else frozenset({host.master.pid})
+    host = with_failure(host, attempt, event.failure, turn.now, 1.0)
+    host = turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
+    tell_connect_failed(turn, host, problem)
+
+
+def obstacle_gone(turn: Turn, event: ObstacleGone) -> None:
+    """What failed on this machine's account is tried again at once; no server was bothered by it."""
+    host = turn.get(event.name)
+    if host is None or host.retry.kind not in LOCAL_KINDS:
+        return
+    turn.put(host, retry=replace(host.retry, at=turn.now))
+    turn.because(host.name, 0, "re-arm", "obstacle=gone")
+
+
+def _find(turn: Turn, name: str, number: int) -> tuple[Host | None, Attempt | None]:
+    host = turn.get(name)
+    attempt = host.attempt if host is not None else None
+    if attempt is None or attempt.id != number:
+        return None, None
+    return host, attempt

@@ -1,0 +1,155 @@
+"""May this host be connected from here, now? docs/architecture.md, *When a login is begun*; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.problems import Code
+from trayagent.core.facts.state import State
+from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.resolve_again import outdated
+from trayagent.core.routes import Way, is_address, is_private, place_here, underlay, way_for
+from trayagent.core.vpn_state import usable_vpn
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Open (`code` None) with the way that a connection would take, or shut with the reason."""
+
+    way: Way | None
+    code: Code | None = None
+    evidence: str = ""
+    asks: bool = False
+    """The VPN that is down comes up again only when the user signs in."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a connection may be tried."""
+        return self.code is None
+
+
+def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
+    """Return whether the next connection has a usable path and may be tried here.
+
+    `by_user`: the user's own word goes anywhere that there is a way to.
+    """
+    way = _way(host, state)
+    vpn = host.wish.vpn
+    if way is None and underlay(state.network) is None:
+        return Gate(None, "unreachable", "network=none")
+    if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
+        asks = vpn in state.sign_ins
+        return Gate(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
+    if way is None:
+        learned = host.learned_vpn
+        if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
+            return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
+        return Gate(None, "unreachable", "route=none")
+    return Gate(way) if by_user else _automatic(host, way, state)
+
+
+def _way(host: Host, state: State) -> Way | None:
+    """Return the route of the next connection; an outdated answer of `ssh -G` shuts out none."""
+    way = way_for(host, state.network)
+    if way is None and outdated(host, state):
+        return way_for(replace(host, resolved=None, hop=None, master=None), state.network)
+    return way
+
+
+def _automatic(host: Host, way: Way, state: State) -> Gate:
+    """Return whether the agent may connect this way without being asked to."""
+    vpn = host.wish.vpn
+    if state.manager.connectivity == "portal":
+        return Gate(way, "captive-portal", "connectivity=portal")
+    # The host and its VPN's table left the configuration: only the route by which it was reached stands for it.
+    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
+        return Gate(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
+    if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
+        return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
+    names = _names_at(way, state)
+    if not _network_allowed(host, names):
+        return Gate(way, "network-not-allowed", f"network={' or '.join(names) or None}")
+    if not strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
+        return Gate(
+            way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
+        )
+    return Gate(way)
+
+
+def _described(vpn: str, state: State) -> bool:
+    """Report whether the configuration still says how this VPN is seen."""
+    return any(known.name == vpn for known in state.vpns)
+
+
+def bypasses_learned_vpn(host: Host, way: Way, state: State) -> bool:
+    """Report whether a route leads past the VPN through which the host was reached before."""
+    return host.learned_vpn is not None and not through_tunnel(way, state)
+
+
+def _may_bypass(host: Host, way: Way, state: State) -> bool:
+    """Report whether a login without the learned VPN may be tried here.
+
+    Where the host was reached directly, always. Elsewhere one per network, and only where ssh checks the host
+    key: the private address may belong to another machine there. `failed_without_vpn` counts them, so that an
+    attempt that a move cut short does not.
+    """
+    if _reached_directly_here(host, state):
+        return True
+    tried = any(known.matches(way.place) for known in host.failed_without_vpn)
+    return strict(host) and not waits_for_person(host) and way.place.known and not tried
+
+
+def _stands(tunnel: str, state: State) -> bool:
+    """Report whether a tunnel's device is up; with no way out under it, not the VPN is what is missing."""
+    interface = state.network.interface(tunnel)
+    return interface is not None and interface.up
+
+
+def _reached_directly_here(host: Host, state: State) -> bool:
+    return host.was_reached_at(place_here(state.network))
+
+
+def through_tunnel(way: Way, state: State) -> bool:
+    """Report whether a route leads into a tunnel."""
+    interface = state.network.interface(way.interface)
+    return interface is not None and interface.kind == "vpn"
+
+
+def _names_at(way: Way, state: State) -> tuple[str, ...]:
+    """Return what the network is called that a way leaves through (a tunnel: the one under it), () where unknown."""
+    under = underlay(state.network) if through_tunnel(way, state) else None
+    egress = under[0] if under is not None else way.interface
+    told = state.manager.network
+    if told is not None and told.interface in {None, egress}:
+        return tuple(name for name in (told.connection, told.ssid) if name)
+    name = state.network.name_at(egress)
+    return (name,) if name else ()
+
+
+def _network_allowed(host: Host, names: tuple[str, ...]) -> bool:
+    patterns = host.wish.networks
+    if not patterns:
+        return True
+    denied = [p[1:] for p in patterns if p.startswith("!")]
+    allowed = [p for p in patterns if not p.startswith("!")]
+    if any(fnmatchcase(name, p) for p in denied for name in names):
+        return False
+    return not allowed or any(fnmatchcase(name, p) for p in allowed for name in names)
+
+
+def strict(host: Host) -> bool:
+    """Report whether ssh logs in to the host only where a key that the user knows was proven."""
+    if host.resolved is None:
+        return True
+    checking = host.resolved.strict_host_key_checking
+    # accept-new is a guard only once the key is known, that is after a first success.
+    return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached))
+
+
+def _needs_known_place(host: Host) -> bool:
+    target = host.hop.hostname if host.hop is not None else None
+    if target is not None and is_address(target):
+        return is_private(target)
+    return host.learned_vpn is not None or any(is_private(ip) for ip in host.addresses)

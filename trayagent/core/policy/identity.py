@@ -1,0 +1,68 @@
+"""Whether the machine that answered a new connection is the server of the old one; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.facts.events import AttemptReady
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.problems import Problem
+from trayagent.core.policy.admission import strict
+
+
+def proves(host: Host, host_key: str | None) -> bool:
+    """Report whether a login that proved this host key is a control for the host's master.
+
+    It is where the key equals the one that was recorded with the master. Where none was recorded, ssh must have
+    checked the key, or it must be the key of the host's last login: else anybody could answer.
+    """
+    if host.master is None or host_key is None:
+        return False
+    if host.master.host_key is not None:
+        return host_key == host.master.host_key
+    return strict(host) or host_key == host.host_key
+
+
+def proves_bare(host: Host, event: AttemptReady) -> bool:
+    """Report whether a bare control's answer is one for the host's master.
+
+    The master's local address is gone: any SSH server's answer will do, since the old connection can carry nothing
+    from here. Else it takes the recorded key, or one that the user knows this server by.
+    """
+    if host.master is None:
+        return False
+    if host.master.direct and host.master.host_key is not None and event.host_key is not None:
+        return event.host_key == host.master.host_key
+    return host.gone_at is not None or (event.host_key is not None and event.trusted)
+
+
+def is_another(host: Host, host_key: str | None) -> bool:
+    """Report whether a key was proven that is not the host's own, as far as that is known."""
+    known = host.master.host_key if host.master is not None else None
+    if known is None and not strict(host):  # else ssh itself has checked it
+        known = host.host_key
+    return host_key is not None and known is not None and host_key != known
+
+
+def no_control(host: Host, host_key: str | None) -> Failure:
+    """Return the failure of a login that worked, but says nothing of the master that it was made for."""
+    if is_another(host, host_key):
+        return another_key(host)
+    hint = (
+        f"`trayagent reconnect {host.name}` goes on without proof. StrictHostKeyChecking yes would prove it"
+    )
+    title = f"Nothing proves that {host.name} itself answers here"
+    return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
+
+
+def another_key(host: Host) -> Failure:
+    """Return the failure of a connection to a machine with another host key."""
+    hint = f"Ask who runs it. `trayagent reconnect {host.name}` goes on with the new key"
+    return Failure(
+        Problem("host-key-changed", f"The host key of {host.name} has changed", hint), "host-key-changed"
+    )
+
+
+def judged_failure(host: Host, attempt: Attempt, failure: Failure, host_key: str | None) -> Failure:
+    """Return the failure as it counts for this host: another machine's refusal is not the server's."""
+    by_user = attempt.purpose == "user" or attempt.at_terminal
+    return another_key(host) if is_another(host, host_key) and not by_user else failure

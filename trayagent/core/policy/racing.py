@@ -1,0 +1,52 @@
+"""A better way that appears while a connection is begun: it is tried beside the first one; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Turn
+from trayagent.core.facts.actions import Redial
+from trayagent.core.facts.hosts import Attempt, Host, WayOut
+from trayagent.core.facts.network import Snapshot
+from trayagent.core.facts.time_constants import REDIALS_MAX
+from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.rate_limits import started
+from trayagent.core.policy.waits import network_of
+from trayagent.core.routes import ways_for
+
+
+def race(turn: Turn, host: Host, way: Gate) -> Host:
+    """Let an attempt that nothing has answered connect once more where another way out has appeared.
+
+    Where the first connection has been answered after all, the agent keeps it and says so.
+    """
+    attempt = host.attempt
+    if attempt is None or way.way is None or not _unanswered(attempt) or attempt.redials >= REDIALS_MAX:
+        return host
+    if host.learned_vpn is not None:
+        return host  # each network gets one attempt without it, and `attempts.holds` sees that it is up again
+    ways = ways_out(host, turn.state.network)
+    moved = attempt.place is not None and way.way.place.differs(attempt.place)
+    if ways <= attempt.ways and not moved:
+        return host
+    turn.do(Redial(host.name, attempt.id))
+    source = way.way.source
+    turn.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
+    # No server has seen it, so it is counted where it goes now.
+    turn.change(
+        servers=started(turn.state.servers, host.server, attempt.id, network_of(way), attempt.started_at)
+    )
+    attempt = replace(attempt, ways=ways, place=way.way.place, source=source, redials=attempt.redials + 1)
+    return turn.put(host, attempt=attempt)
+
+
+def ways_out(host: Host, snapshot: Snapshot) -> frozenset[WayOut]:
+    """Return the interfaces and addresses that the next connection of a host may go from."""
+    tentative = {a.ip for i in snapshot.interfaces for a in i.addresses if a.tentative}
+    ways = ((way.interface, way.source) for way in ways_for(host, snapshot))
+    return frozenset((interface, source) for interface, source in ways if source not in tentative)
+
+
+def _unanswered(attempt: Attempt) -> bool:
+    begun = attempt.established_at is None and attempt.positive_at is None and attempt.refused is None
+    return begun and not (attempt.bare or attempt.at_terminal or attempt.unwanted or attempt.taking_over)

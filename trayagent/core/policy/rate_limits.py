@@ -1,0 +1,210 @@
+"""How often a server was contacted from a network, so that nobody's patience is tried; pure.
+
+A budget belongs to a server and a network: a server tells visitors apart by their address, and what a café's
+gateway answered in a server's place says nothing about the next network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from trayagent.core.facts.hosts import NEVER, Place
+from trayagent.core.facts.time_constants import (
+    DROPPED_FIRST_S,
+    DROPPED_MAX_S,
+    FAILED_PER_WINDOW,
+    FAILED_WINDOW_S,
+    LOGIN_GRACE_S,
+    UNAUTHENTICATED_AND_CUT,
+    UNAUTHENTICATED_IN_ALL,
+    UNAUTHENTICATED_PER_SERVER,
+    UNFINISHED_PER_HOST,
+    UNFINISHED_PER_WINDOW,
+    UNFINISHED_WINDOW_S,
+)
+from trayagent.core.policy.backoff import doubling
+
+_NETWORKS_KEPT = 8  # per server; older ones say nothing any more
+
+End = Literal["through", "failed", "cut", "unseen"]
+"""How an attempt ended: it succeeded, it failed, it was cut short by us or by a move, or no server saw it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where an attempt leaves from; both None where no route is known."""
+
+    place: Place | None = None
+    source: str | None = None
+
+    def same(self, other: Network) -> bool:
+        """Report whether both are one network; the address decides while the gateway is not resolved yet."""
+        if self.place is None or other.place is None:
+            return self == other
+        if self.place.matches(other.place):
+            return True
+        return not self.place.differs(other.place) and self.source == other.source
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One attempt under way; `seen`: its connection was established, so the server knows of it."""
+
+    network: Network
+    began: float
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a server saw from one network, and until when it is to be left alone there."""
+
+    network: Network
+    failed: tuple[float, ...] = ()
+    unfinished: tuple[float, ...] = ()
+    quiet_until: float = NEVER
+    dropped_at: float = NEVER
+    drops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """All attempts under way at one server, and its budgets, the latest last."""
+
+    running: Mapping[int, Visit] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+
+    def budget(self, network: Network) -> Budget:
+        """Return the budget of this network, an unspent one where nothing is known."""
+        known = (budget for budget in reversed(self.budgets) if budget.network.same(network))
+        return next(known, Budget(network))
+
+    def with_budget(self, budget: Budget, network: Network) -> Server:
+        """Return the server with this budget; of its network's names the one that says more is kept."""
+        known = budget.network.place is not None and budget.network.place.known
+        named = budget if known else replace(budget, network=network)
+        others = tuple(b for b in self.budgets if not b.network.same(network))
+        return replace(self, budgets=(*others[1 - _NETWORKS_KEPT :], named))
+
+
+Servers = Mapping[str, Server]
+
+
+def free_at(
+    servers: Servers, key: str, network: Network, now: float, hosts: int = 1, *, answers: bool = False
+) -> float | None:
+    """Return when the server may be contacted (at most `now`: at once); None when another attempt must end first.
+
+    `hosts` is how many hosts share the server: the budgets grow with them. `answers`: its banner was just seen,
+    so that its pause does not count.
+    """
+    server = servers.get(key, Server())
+    if len(server.running) >= _room(server, now):
+        return None
+    if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
+        return None
+    budget = server.budget(network)
+    # Those under way may yet fail or be cut short: they count until they are through.
+    running = sum(visit.network.same(network) for visit in server.running.values())
+    failing = max(FAILED_PER_WINDOW, hosts)
+    unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
+    return max(
+        now,
+        NEVER if answers else budget.quiet_until,
+        _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
+        _below(budget.unfinished, running, unfinished, UNFINISHED_WINDOW_S, now),
+    )
+
+
+def may_abort(servers: Servers, attempt: int, now: float) -> bool:
+    """Report whether this attempt may be cut short: OpenSSH 9.8 penalises unfinished connections that it saw."""
+    found = visit_of(servers, attempt)
+    if found is None or not found[1].seen:
+        return True
+    key, visit = found
+    unfinished = _within(servers[key].budget(visit.network).unfinished, now, UNFINISHED_WINDOW_S)
+    return len(unfinished) < UNFINISHED_PER_WINDOW
+
+
+def started(servers: Servers, key: str, attempt: int, network: Network, now: float) -> Servers:
+    """Note that an attempt began."""
+    server = servers.get(key, Server())
+    return {**servers, key: replace(server, running={**server.running, attempt: Visit(network, now)})}
+
+
+def established(servers: Servers, attempt: int) -> Servers:
+    """Note that the server has seen a running attempt."""
+    found = visit_of(servers, attempt)
+    if found is None:
+        return servers
+    key, visit = found
+    running = {**servers[key].running, attempt: replace(visit, seen=True)}
+    return {**servers, key: replace(servers[key], running=running)}
+
+
+def visit_of(servers: Servers, attempt: int) -> tuple[str, Visit] | None:
+    """Return the server that a running attempt contacts, and what is known of the attempt."""
+    return next(((key, s.running[attempt]) for key, s in servers.items() if attempt in s.running), None)
+
+
+def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
+    """Note how an attempt ended. One that no server saw spends nothing; one that was cut short, only if it was seen."""
+    found = visit_of(servers, attempt)
+    if found is None:
+        return servers
+    key, visit = found
+    running = {number: other for number, other in servers[key].running.items() if number != attempt}
+    server = replace(servers[key], running=running)
+    budget = server.budget(visit.network)
+    if end == "through":
+        # The server lets us in from here: what others failed by is over.
+        quiet_until = NEVER if visit.began >= budget.dropped_at else budget.quiet_until
+        server = server.with_budget(
+            replace(budget, failed=(), drops=0, quiet_until=quiet_until), visit.network
+        )
+    elif end == "failed":
+        failed = (*_within(budget.failed, now, FAILED_WINDOW_S), now)
+        server = server.with_budget(replace(budget, failed=failed), visit.network)
+    elif end == "cut" and visit.seen:
+        unfinished = (*_within(budget.unfinished, now, LOGIN_GRACE_S), now)
+        server = server.with_budget(replace(budget, unfinished=unfinished), visit.network)
+    return {**servers, key: server}
+
+
+def dropped(servers: Servers, key: str, network: Network, now: float, jitter: float) -> Servers:
+    """Note that the server dropped us: everyone behind our address there waits, longer each time."""
+    server = servers.get(key, Server())
+    budget = server.budget(network)
+    if now < budget.quiet_until:
+        return servers  # one more of those that were under way when it began
+    pause = doubling(DROPPED_FIRST_S, budget.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
+    budget = replace(budget, drops=budget.drops + 1, dropped_at=now, quiet_until=now + pause)
+    return {**servers, key: server.with_budget(budget, network)}
+
+
+def forgiven(servers: Servers, key: str) -> Servers:
+    """End the pauses of this server, as the user asked; what others have tried there still counts."""
+    server = servers.get(key)
+    if server is None:
+        return servers
+    budgets = tuple(replace(budget, quiet_until=NEVER) for budget in server.budgets)
+    return {**servers, key: replace(server, budgets=budgets)}
+
+
+def _room(server: Server, now: float) -> int:
+    """Return how many attempts may be under way at once: a server counts those that hang, too, from any network."""
+    hanging = sum(len(_within(b.unfinished, now, LOGIN_GRACE_S)) for b in server.budgets)
+    return max(1, min(UNAUTHENTICATED_PER_SERVER, UNAUTHENTICATED_AND_CUT - hanging))
+
+
+def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, now: float) -> float:
+    """Return when those of the window and those under way are fewer than the limit."""
+    recent = _within(times, now, window_s)
+    over = len(recent) + running - limit
+    return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else NEVER
+
+
+def _within(times: tuple[float, ...], now: float, window_s: float) -> tuple[float, ...]:
+    return tuple(t for t in times if now - t < window_s)

@@ -1,0 +1,167 @@
+"""When a failed attempt is made again: docs/architecture.md, *When a login is begun*; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.hosts import NEVER, Attempt, Host, Place, Retry
+from trayagent.core.facts.time_constants import (
+    BOOTING_S,
+    HOUR_S,
+    LOGIN_WORKED_S,
+    REARM_EVERY_S,
+    REARM_PER_HOUR,
+    REBOOT_RETRIES_S,
+    REFUSED_MAX,
+    REFUSED_WINDOW_S,
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+)
+from trayagent.core.policy.backoff import doubling
+from trayagent.core.policy.needs_user import foreign_proxy
+
+# Only the user, or a change of what they log in with, can go on after these.
+CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
+    {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed", "proxy-login"}
+)
+# A login that was refused: never repeated blindly.
+REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
+# A ProxyCommand that nobody can vouch for: tried once in each network.
+ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
+# Only a changed configuration can go on after these.
+STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
+# Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
+LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
+_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
+# Anybody on the path can make these happen before a host key is proven; they hold on that path only.
+_ANYBODYS_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
+_REFUSALS_KEPT = 8
+# The server itself, or the way to it, is away: it may be rebooting.
+VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
+# The world is down: time heals it, or a server that answers somebody else.
+AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
+    {"dropped", "disconnected", "dns", "jump", "proxy-command", "unknown"}
+)
+# No server saw these, unless a connection was established before.
+_UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
+
+
+def server_saw(failure: Failure, *, established: bool) -> bool:
+    """Report whether a failed attempt came as far as a server: no name or no answer to a SYN bothers nobody."""
+    return established or failure.positive or failure.kind not in _UNSEEN_KINDS
+
+
+def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
+    """Return the host with the back-off of its failed attempt; a bare one has a back-off of its own."""
+    if attempt.bare:
+        return replace(host, knock=_after(host.knock, attempt, failure, now, _away(host.knock, now, jitter)))
+    if failure.kind in REFUSED_KINDS or failure.kind == "proxy-login":  # a proxy may lock accounts, too
+        refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
+        jump = tuple(at for at in host.refused_by_jump if at in refused)
+        host = replace(host, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump)
+    at = _next_login(host, failure, now, jitter)
+    return replace(host, retry=_after(host.retry, attempt, failure, now, at))
+
+
+def after_success(retry: Retry, now: float) -> Retry:
+    """Return the retry of a host whose server has just been heard: nothing is waited for, re-arming stays bounded."""
+    return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
+
+
+def rearmable(retry: Retry, now: float) -> bool:
+    """Report whether another network ends the wait for the next attempt."""
+    return retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH
+
+
+def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
+    """Return the retry made due at once; a little later where that was done too often at this place.
+
+    A flapping network is no reason to bother a server again and again. Where no server saw the failure,
+    nobody was bothered.
+    """
+    if not retry.seen:
+        return replace(retry, at=now, count=0, checked=False)
+    past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
+    recent = [t for t, where in past if where == place]
+    if len(recent) >= REARM_PER_HOUR:
+        # Its own back-off brings it back; what has none (another machine's key) must not wait for an event.
+        later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
+        return retry if retry.at is not None else replace(retry, at=later)
+    at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
+    if retry.at is not None and retry.at <= at:
+        return retry
+    return replace(retry, at=at, count=0, checked=False, rearmed=(*past, (at, place)))
+
+
+def with_new_credentials(host: Host, now: float) -> Retry:
+    """Return the retry of a host whose key, agent, known_hosts or configuration changed.
+
+    Refused logins stay bounded, however often something changes.
+    """
+    at = refusable_at(host, now)
+    due = host.retry.at
+    return replace(host.retry, at=at if due is None else min(at, due))
+
+
+def said_by_anybody(retry: Retry) -> bool:
+    """Report whether the host was stopped by what nobody proved to be the server's own word."""
+    return not retry.proven and retry.kind in _ANYBODYS_KINDS
+
+
+def refusable_at(host: Host, now: float) -> float:
+    """Return when one more refused login would be no more than a server's account locks bear."""
+    recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
+    return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
+
+
+def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> float | None:
+    if failure.kind in REFUSED_KINDS:
+        return _after_refusal(host, now)
+    if failure.kind in CREDENTIAL_KINDS | STOP_KINDS or (
+        failure.kind == "proxy-command" and not _worked(host)
+    ):
+        return None
+    if failure.kind in LOCAL_KINDS:
+        return now + RETRY_MAX_S
+    if failure.kind == "booting":
+        return now + BOOTING_S * max(jitter, 1.0)
+    return _away(host.retry, now, jitter)
+
+
+def _worked(host: Host) -> bool:
+    """Report whether the host's ProxyCommand is known to log in quietly, or is one that only connects.
+
+    An error that nobody knows may be a refused login at a proxy, and those are never repeated blindly.
+    """
+    return not foreign_proxy(host) or host.worked_at > NEVER
+
+
+def _away(retry: Retry, now: float, jitter: float) -> float:
+    """World down: doubling whatever the reason, as one that goes from refusing to timing out is still away."""
+    return now + doubling(RETRY_FIRST_S, retry.count + 1, RETRY_MAX_S) * jitter
+
+
+def _after_refusal(host: Host, now: float) -> float | None:
+    count = sum(1 for at in host.refused if at > host.worked_at)
+    reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
+    if not reboots or count > len(REBOOT_RETRIES_S):
+        return None
+    return max(now + REBOOT_RETRIES_S[count - 1], refusable_at(host, now))
+
+
+def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: float | None) -> Retry:
+    return replace(
+        retry,
+        at=at,
+        kind=failure.kind,
+        count=retry.count + 1,
+        failed_at=now,
+        place=attempt.place,
+        source=attempt.source,
+        seen=server_saw(failure, established=attempt.established_at is not None),
+        by_jump=failure.by_jump,
+        proven=failure.positive,
+        checked=retry.checked and failure.kind == retry.kind,
+        allowed=False,
+    )

@@ -1,0 +1,92 @@
+"""What a login must wait for though a route is there and its back-off is over; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.state import State
+from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
+from trayagent.core.jump_hosts import last_jump
+from trayagent.core.policy.account_limits import account_free_at, may_log_in_beside
+from trayagent.core.policy.admission import Gate, gate
+from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.rate_limits import Network, free_at
+from trayagent.core.policy.wanted import needs_bare_control, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a login must wait, and until when; `at` None: until something happens.
+
+    `jump` is the jump host that comes first. "control": none can be made from here.
+    """
+
+    why: Literal["jump", "account", "server", "logins", "control"]
+    evidence: str
+    at: float | None = None
+    jump: str = ""
+
+
+def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bool = False) -> Wait | None:
+    """Return what the next login of this host must wait for, None when it may begin."""
+    jump = _jump_in_doubt(host, state, now, by_user=by_user)
+    if jump is not None:
+        due = jump.retry.at
+        at = due if due is not None and due > now and jump.attempt is None else None
+        return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
+    if by_user:  # for many hosts at once: what is refused to the first ones is held back from the rest
+        beside = may_log_in_beside(host, state.hosts)
+        return None if beside else Wait("account", f"server={host.server} account=busy")
+    bare = host.master is not None and needs_bare_control(host)
+    account_at = now if bare else account_free_at(host, state.hosts, now)
+    if account_at is None or account_at > now:
+        return Wait("account", f"server={host.server} account=busy", account_at)
+    at = server_free_at(host, state, way, now)
+    if at is None or at > now:
+        return Wait("server", f"server={host.server} busy=yes", at)
+    at = _logins_at(host, now)
+    if at > now:
+        return Wait("logins", f"logins={LOGINS_PER_WINDOW} in_s={LOGINS_WINDOW_S:.0f}", at)
+    return None
+
+
+def network_of(way: Gate) -> Network:
+    """Return the network that the next connection leaves from."""
+    return Network(way.way.place, way.way.source) if way.way is not None else Network()
+
+
+def network_of_attempt(attempt: Attempt) -> Network:
+    """Return the network that an attempt left from."""
+    return Network(attempt.place, attempt.source)
+
+
+def server_free_at(host: Host, state: State, way: Gate, now: float) -> float | None:
+    """Return when the host's server may be contacted from here; None when another attempt must end first."""
+    if host.server not in state.servers and not state.servers:
+        return now
+    sharing = sum(other.server == host.server for other in state.hosts.values())
+    return free_at(state.servers, host.server, network_of(way), now, sharing, answers=host.retry.allowed)
+
+
+def _logins_at(host: Host, now: float) -> float:
+    recent = [at for at in host.logins if now - at < LOGINS_WINDOW_S]
+    return now if len(recent) < LOGINS_PER_WINDOW else recent[-LOGINS_PER_WINDOW] + LOGINS_WINDOW_S
+
+
+def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Host | None:
+    """Return the jump host that must be judged or connected first, or None.
+
+    While it is away its dependents would only fail at it, each for itself. The user's own word goes past one
+    that will not connect by itself.
+    """
+    other = last_jump(state.hosts, host)
+    if other is None or state.paused(other, now) or other.wish.connect == "never":
+        return None
+    if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
+        return other
+    if other.master is not None or other.resolved is None or not wanted(other):
+        return None
+    untried = other.retry.kind is None and not waits_for_person(other)
+    return other if gate(other, state).open and (untried or not by_user) else None

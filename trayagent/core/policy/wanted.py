@@ -1,0 +1,22 @@
+"""Whether a host is to be connected, and by which kind of attempt; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.facts.hosts import Host
+from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.retry import REFUSED_KINDS
+
+
+def wanted(host: Host) -> bool:
+    """Report whether a host without a master is to get one."""
+    if host.by_user:
+        return True
+    if host.held or host.stranger or host.wish.connect == "never":
+        return False
+    return host.wish.connect == "always" or host.lost
+
+
+def needs_bare_control(host: Host) -> bool:
+    """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
+    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
+    return host.stranger or waits_for_person(host) or refused

@@ -1,0 +1,299 @@
+"""Ways through the network: which are usable, what a master's path is, and where we are; pure.
+
+The words (path, usable, underlay, place) are those of docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from trayagent.core.facts.hosts import Host, Master, MasterPath, Place
+from trayagent.core.facts.network import Interface, Lookup, Route, Snapshot
+
+# What has no meaning outside its own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks),
+# IPv4 and IPv6 link-local, RFC 4193. `ip_address.is_private` also has documentation and benchmark prefixes.
+_PRIVATE = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "fe80::/10",
+            "fc00::/7",
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a new connection would go: a usable route, with the address that the kernel would send from."""
+
+    interface: str
+    source: str | None
+    place: Place
+
+
+@lru_cache(maxsize=1024)
+def is_address(text: str) -> bool:
+    """Report whether the text is a literal IP address (a scope id is allowed)."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def is_private(ip: str) -> bool:
+    """Report whether an address has no meaning outside its own network (RFC 1918, 4193, 6598, link-local)."""
+    address = ip_address(ip.partition("%")[0])
+    return any(address.version == net.version and address in net for net in _PRIVATE)
+
+
+def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
+    """Return the default routes whose interface is up, best metric first; device routes count."""
+    found = [r for r in snapshot.routes if r.prefix_len == 0 and _up(snapshot, r.interface)]
+    return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
+
+
+def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[str] = ()) -> bool:
+    """Report whether traffic of a host may be expected to get anywhere through the interface.
+
+    A purely virtual one (a container's veth, docker0) leads out only where it bears the
+    machine's default route (a container, WSL), or where this host was reached through it.
+    """
+    interface = snapshot.interface(name)
+    if interface is None or not interface.up:
+        return False
+    if interface.kind == "vpn":
+        return underlay(snapshot) is not None
+    if interface.kind == "virtual":
+        return name in set(reached_through) or _bears_default(snapshot, name)
+    return True
+
+
+def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
+    """Return (interface, gateway, source) of the best way out that is no tunnel, or None.
+
+    Without a default route an interface is one where it carried a tunnel before: the tunnel leads to the same LAN,
+    or has put itself in the default route's place. A cable that was plugged in since leads no tunnel anywhere.
+    """
+    for route in default_routes(snapshot):
+        interface = snapshot.interface(route.interface)
+        if interface is not None and interface.kind in {"physical", "virtual"}:
+            return (route.interface, route.gateway, route.source or _first_address(interface, route))
+    carrying = set(snapshot.carriers.values())
+    for name in _addressed(snapshot):
+        if not carrying or name in carrying:
+            interface = snapshot.interface(name)
+            return (name, None, _global_addresses(interface)[0]) if interface is not None else None
+    return None
+
+
+def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
+    """Return which interface carries each tunnel of the new snapshot, as far as the two tell and `old` remembers."""
+    own = _own_default(new)
+    # A VPN that takes the default route away stands on what had it.
+    before = _own_default(old)
+    addressed = _addressed(new)
+    first = before if before in addressed else next(iter(addressed), None)
+    found: dict[str, str] = {}
+    for tunnel in tunnels_up(new):
+        carrier = own or old.carriers.get(tunnel) or first
+        if carrier is not None:
+            found[tunnel] = carrier
+    return found
+
+
+def tunnels_up(snapshot: Snapshot) -> frozenset[str]:
+    """Return the names of the tunnels that are up."""
+    return frozenset(i.name for i in snapshot.interfaces if i.kind == "vpn" and i.up)
+
+
+def _own_default(snapshot: Snapshot) -> str | None:
+    """Return the interface of the best default route that is no tunnel's."""
+    tunnels = tunnels_up(snapshot)
+    return next((r.interface for r in default_routes(snapshot) if r.interface not in tunnels), None)
+
+
+def _addressed(snapshot: Snapshot) -> list[str]:
+    return [i.name for i in snapshot.interfaces if i.kind == "physical" and i.up and _global_addresses(i)]
+
+
+def place_of(snapshot: Snapshot, route: Route) -> Place:
+    """Return the place that a route leads through (for a tunnel: the tunnel and the prefix)."""
+    interface = snapshot.interface(route.interface)
+    if interface is not None and interface.kind in {"vpn", "loopback"}:
+        return Place(route.interface, route.prefix)
+    gateway = route.gateway or next(
+        (r.gateway for r in default_routes(snapshot) if r.interface == route.interface and r.gateway), None
+    )
+    mac = snapshot.gateway_macs.get((route.interface, gateway), "") if gateway else ""
+    return Place(route.interface, mac, snapshot.name_at(route.interface) or "")
+
+
+def place_here(snapshot: Snapshot) -> Place | None:
+    """Return the place that the best route out leads through, tunnels aside."""
+    for route in default_routes(snapshot):
+        interface = snapshot.interface(route.interface)
+        if interface is not None and interface.kind != "vpn":
+            return place_of(snapshot, route)
+    return None
+
+
+def way_for(host: Host, snapshot: Snapshot) -> Way | None:
+    """Return the way of the next connection: the first that it may take."""
+    return next(ways_for(host, snapshot), None)
+
+
+def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
+    """Yield the ways that the next connection may take: to any known address of the name, either family.
+
+    A name may have other addresses than the known ones, so for a name a usable default
+    route is a way too, the best of each family.
+    """
+    for lookup in next_lookups(host):
+        route = snapshot.matched.get(lookup)
+        if route is None or not _in_scope(lookup.peer, route.source):
+            continue
+        if usable_interface(snapshot, route.interface, host.reached_through):
+            yield _way(snapshot, route)
+    target = _target(host)
+    if target is not None and is_address(target):
+        return
+    if not host.addresses and (learned := _learned_route(host, snapshot)) is not None:
+        yield _way(snapshot, learned)
+        return
+    families = set[bool]()
+    for route in default_routes(snapshot):
+        family = ":" in route.prefix
+        if family not in families and usable_interface(snapshot, route.interface, host.reached_through):
+            families.add(family)
+            yield _way(snapshot, route)
+
+
+def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
+    """Return the route into the VPN through which a host of unknown address was reached: its jump host's name."""
+    if host.learned_vpn is None or not usable_interface(snapshot, host.learned_vpn):
+        return None
+    routes = [r for r in snapshot.routes if r.interface == host.learned_vpn]
+    return next((r for r in routes if host.was_reached_at(place_of(snapshot, r))), None)
+
+
+def _in_scope(peer: str, source: str | None) -> bool:
+    """Report whether answers to that source can come back.
+
+    While an interface's global IPv6 addresses are tentative the kernel sends from its link-local
+    one, and routers pass no such packet on (RFC 4291, 2.5.6).
+    """
+    return source is None or not _is_link_local_6(source) or _is_link_local_6(peer)
+
+
+@lru_cache(maxsize=1024)
+def _is_link_local_6(ip: str) -> bool:
+    address = ip_address(ip.partition("%")[0])
+    return address.version == 6 and address.is_link_local
+
+
+def _way(snapshot: Snapshot, route: Route) -> Way:
+    interface = snapshot.interface(route.interface)
+    source = route.source or (_first_address(interface, route) if interface is not None else None)
+    return Way(route.interface, source, place_of(snapshot, route))
+
+
+def next_lookups(host: Host) -> tuple[Lookup, ...]:
+    """Return the look-ups that the next connection of a host depends on."""
+    target = _target(host)
+    if target is not None and is_address(target):
+        return (_lookup(target),)
+    return tuple(_lookup(ip) for ip in host.addresses)
+
+
+def master_lookup(master: Master) -> Lookup | None:
+    """Return the look-up that the packets of a living master follow."""
+    if master.peer is None:
+        return None
+    return _lookup(master.peer, master.local)
+
+
+def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
+    """Return the path of a master in this snapshot.
+
+    Without a known TCP connection the best way out stands for it.
+    """
+    lookup = master_lookup(master)
+    if lookup is None:
+        way = underlay(snapshot)
+        return MasterPath(True, way is not None, way and way[0], None, way and way[1])
+    local = lookup.local
+    if local is not None and not snapshot.has_address(local.partition("%")[0]):
+        return MasterPath(present=False)
+    mine = [(i.name, a) for i in snapshot.interfaces for a in i.addresses if a.ip == local]
+    bearer = mine[0][0] if mine else None
+    tentative = any(a.tentative for _, a in mine)
+    route = snapshot.matched.get(lookup)
+    if route is None:
+        return MasterPath(present=True, tentative=tentative, bearer=bearer)
+    chosen = snapshot.matched.get(_lookup(lookup.peer))
+    # A deprecated source is still ours to send from; only newer connections avoid it.
+    deprecated = any(a.deprecated for _, a in mine)
+    differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
+    return MasterPath(
+        True,
+        _up(snapshot, route.interface),
+        route.interface,
+        route.prefix,
+        route.gateway,
+        differs,
+        tentative,
+        bearer,
+    )
+
+
+def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:
+    """Return every look-up that a snapshot must answer for these hosts."""
+    wanted: set[Lookup] = set()
+    for host in hosts:
+        wanted.update(next_lookups(host))
+        if host.master is not None and host.master.peer is not None:
+            wanted.add(_lookup(host.master.peer))
+            wanted.add(_lookup(host.master.peer, host.master.local))
+    return frozenset(wanted)
+
+
+def _lookup(peer: str, local: str | None = None) -> Lookup:
+    ip, _, scope = peer.partition("%")
+    return Lookup(ip, local.partition("%")[0] if local else None, scope or None)
+
+
+def _target(host: Host) -> str | None:
+    if host.hop is not None:
+        return host.hop.hostname
+    if host.resolved is not None and host.resolved.proxy_command is None:
+        return host.resolved.hostname
+    return host.master.peer if host.master is not None else None
+
+
+def _up(snapshot: Snapshot, name: str) -> bool:
+    interface = snapshot.interface(name)
+    return interface is not None and interface.up
+
+
+def _bears_default(snapshot: Snapshot, name: str) -> bool:
+    return any(r.prefix_len == 0 and r.interface == name for r in snapshot.routes)
+
+
+def _global_addresses(interface: Interface) -> tuple[str, ...]:
+    return tuple(a.ip for a in interface.addresses if not a.link_local)
+
+
+def _first_address(interface: Interface, route: Route) -> str | None:
+    want6 = ":" in route.prefix
+    return next((ip for ip in _global_addresses(interface) if (":" in ip) == want6), None)

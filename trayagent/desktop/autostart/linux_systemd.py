@@ -1,0 +1,201 @@
+"""A unit for systemd's user manager; systemd.service(5), systemd.unit(5).
+
+The file and the link of `systemctl --user enable` are written directly: that needs no bus, and
+works for the next login where the manager cannot be asked now.
+
+`default.target`, not `graphical-session.target`: a headless box has no graphical session, many
+desktops never reach that target, and the tray needs the session bus only, which is there from the
+start. A panel that comes later is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trayagent.desktop.autostart import files
+from trayagent.desktop.scopes import linux_unit as linux_own_unit
+from trayagent.desktop.scopes.linux_scopes import Scopes, manager_bus_address
+from trayagent.errors import TrayagentError
+
+UNIT = "trayagent.service"
+TARGET = "default.target"
+PACKAGED = Path("/usr/lib/systemd/user") / UNIT
+"""The unit of the distribution's package, which `systemctl --user enable` links as ours."""
+_TRIES = 3
+ANSWER_WITHIN_S = 20.0
+"""A manager under load reloads in a second or two; one that hangs is not waited for for ever."""
+
+# KillMode: only the agent is ended, the masters live on, and the next agent adopts them.
+# Exit status 2 is a configuration that cannot be used: the same again would not help.
+# Restart: five times a minute, then it stays down and `systemctl --user status` tells why.
+TEXT = """\
+# {mark}
+[Unit]
+Description=trayagent: ssh connections that survive changes of network
+StartLimitIntervalSec=60
+StartLimitBurst=5
+
+[Service]
+Type=notify
+ExecStart={command}
+Restart=on-failure
+RestartSec=2
+RestartPreventExitStatus=2
+KillMode=process
+
+[Install]
+WantedBy={target}
+"""
+
+_NOT_IN_A_PATH = frozenset("\"'\\")
+_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%": "%%"}
+
+
+class Systemd:
+    """The unit of one user; `runtime` is the user's XDG_RUNTIME_DIR."""
+
+    name = "systemd"
+
+    def __init__(self, config_home: Path, runtime: Path, linger: Path) -> None:
+        units = config_home / "systemd" / "user"
+        self.path = units / UNIT
+        self._link = units / f"{TARGET}.wants" / UNIT
+        self._runtime, self._linger = runtime, linger
+
+    def works(self) -> bool:
+        """Report whether this user's manager runs: it listens here."""
+        try:
+            return (self._runtime / "systemd" / "private").is_socket()
+        except OSError:  # another user's folder, as after su
+            return False
+
+    def enabled(self) -> bool:
+        """Report whether the manager starts the unit at login."""
+        ours = files.is_ours(self.path) and self._link.exists()
+        return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
+
+    def enable(self, command: Sequence[str]) -> bool:
+        """Start at login from now on; return whether that is news. Raises TrayagentError."""
+        written = files.write(self.path, unit(command).encode())
+        linked = self._ensure_link()
+        if written or linked:
+            self._reload()
+        return written or linked
+
+    def disable(self) -> bool:
+        """Start at login no longer; return whether that is news. A running agent goes on."""
+        removed = files.remove(self.path)
+        if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
+            files.unlink(self._link)
+            removed = True
+        if removed:
+            self._reload()
+        return removed
+
+    def spare_masters(self) -> tuple[int, ...]:
+        """Move what runs beside the agent in its unit's group into a scope; return what could not be moved.
+
+        That is what an older version started. Without the unit's file systemd would end it with the agent.
+        """
+        for _ in range(_TRIES):  # one that ended just now spoils the whole move
+            said = self._systemctl("show", "--property=MainPID", "--value", UNIT)
+            if said is None or not said.strip().isdecimal():
+                return ()
+            left = linux_own_unit.in_unit(int(said), UNIT)
+            if not left or asyncio.run(self._move_out(left)):
+                return ()
+        return tuple(left)
+
+    async def _move_out(self, pids: Sequence[int]) -> bool:
+        scopes = Scopes(lambda: manager_bus_address({"XDG_RUNTIME_DIR": str(self._runtime)}))
+        try:
+            return await scopes.move_out(pids)
+        finally:
+            await scopes.close()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the person should know besides."""
+        start = f"Start it now: systemctl --user start {UNIT.removesuffix('.service')}"
+        if self._linger.exists():
+            return (start, "It runs from boot on and survives the session: lingering is on.")
+        return (start, "It ends with your last session; to let it survive: loginctl enable-linger")
+
+    def _is_linked(self) -> bool:
+        return self._leads_to(self.path)
+
+    def _leads_to(self, path: Path) -> bool:
+        return self._link.is_symlink() and self._link.readlink() == path
+
+    def _ensure_link(self) -> bool:
+        if self._is_linked():
+            return False
+        try:
+            self._link.parent.mkdir(parents=True, exist_ok=True)
+            self._link.unlink(missing_ok=True)
+            self._link.symlink_to(self.path)
+        except OSError as error:
+            raise TrayagentError(
+                f"{self._link} cannot be made: {error.strerror}.", code="unwritable"
+            ) from error
+        return True
+
+    def _reload(self) -> None:
+        """Let the running manager know; where it cannot be asked, the next one reads the file anyway."""
+        if self._systemctl("daemon-reload") is None:
+            return
+        if self.path.exists() and self._systemctl("is-enabled", UNIT) is None:
+            hint = "Perhaps its XDG_CONFIG_HOME is another one: systemctl --user show-environment"
+            raise TrayagentError(
+                f"systemd's user manager does not see {self.path}.", code="unit-unseen", hint=hint
+            )
+
+    def _systemctl(self, *words: str) -> str | None:
+        """Return what systemctl says, None where it fails or does not answer."""
+        env = os.environ | {"XDG_RUNTIME_DIR": str(self._runtime)}
+        env.pop("DBUS_SESSION_BUS_ADDRESS", None)  # the manager's own socket, whatever bus this session has
+        try:
+            done = subprocess.run(
+                ["systemctl", "--user", *words],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=ANSWER_WITHIN_S,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout
+
+
+def unit(command: Sequence[str]) -> str:
+    """Return the unit that runs this command."""
+    return TEXT.format(mark=files.MARK, command=command_line(command), target=TARGET)
+
+
+def command_line(command: Sequence[str]) -> str:
+    """Return the words as ExecStart takes them: systemd.service(5), *Command lines*.
+
+    A $ begins a variable in each word but the first, and the first takes no quotes or backslashes
+    however they are written ("bad unit file setting"): such a path is left to env(1).
+    """
+    if set(command[0]) & _NOT_IN_A_PATH:
+        command = ("/usr/bin/env", *command)
+    first, *rest = (_quoted(word) for word in command)
+    return " ".join([first, *(word.replace("$", "$$") for word in rest)])
+
+
+def _quoted(word: str) -> str:
+    if word and all(sign.isalnum() or sign in "/._-+=:@,$" for sign in word):
+        return word
+    return '"{}"'.format("".join(_ESCAPED.get(sign, sign) for sign in word))
+
+
+def user_manager(config_home: Path, env: Mapping[str, str], user: str) -> Systemd:
+    """Return the unit of this user; logind's folder serves where a session was not told of it."""
+    runtime = Path(env.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    return Systemd(config_home, runtime, Path("/var/lib/systemd/linger") / user)

@@ -1,0 +1,60 @@
+"""A LaunchAgent for macOS; launchd.plist(5). launchd reads the folder at each login."""
+
+from __future__ import annotations
+
+import plistlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from trayagent.desktop.autostart import files
+
+LABEL = "trayagent"
+
+
+class LaunchAgent:
+    """The LaunchAgent of one user."""
+
+    name = "launchd"
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+
+    def works(self) -> bool:
+        """Report whether it can serve: every macOS has launchd."""
+        return True
+
+    def enabled(self) -> bool:
+        """Report whether launchd starts it at login."""
+        return files.is_ours(self.path)
+
+    def enable(self, command: Sequence[str]) -> bool:
+        """Start at login from now on; return whether that is news. Raises TrayagentError."""
+        return files.write(self.path, plist(command))
+
+    def disable(self) -> bool:
+        """Start at login no longer; return whether that is news. Raises TrayagentError."""
+        return files.remove(self.path)
+
+    def spare_masters(self) -> tuple[int, ...]:
+        """No master depends on it."""
+        return ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the person should know besides."""
+        return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)
+
+
+def plist(command: Sequence[str]) -> bytes:
+    """Return the property list that runs this command."""
+    return plistlib.dumps(
+        {
+            "Label": LABEL,
+            "ProgramArguments": list(command),
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},  # again after a crash, not after `trayagent stop`
+            "AbandonProcessGroup": True,  # the masters live on
+            "ProcessType": "Interactive",  # else launchd slows its work down
+            "Comment": files.MARK,
+        }
+    )

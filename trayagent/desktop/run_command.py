@@ -1,0 +1,188 @@
+"""Carries out what the person chose in the menu or on a message."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trayagent.desktop.activation import Activation
+from trayagent.desktop.detached_programs import start
+from trayagent.desktop.host_login import log_in
+from trayagent.desktop.menu import commands as c
+from trayagent.desktop.terminal import open_terminal
+from trayagent.desktop.vpn_sign_in import sign_in
+from trayagent.errors import TrayagentError
+from trayagent.own_module import own_module
+
+Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""One of the agent's operations, as the command line asks for them; raises TrayagentError."""
+
+# What puts a text on the clipboard, with the text on its input; the first that is there and works.
+_CLIPBOARDS = (
+    ["wl-copy"],
+    ["xclip", "-selection", "clipboard"],
+    ["xsel", "--clipboard", "--input"],
+    ["pbcopy"],
+)
+_CLIPBOARD_S = 2.0
+OPENER_S = 8.0
+"""xdg-open is a script that tries one program after the other before it gives up."""
+# A window closes with its program, and what that said last would be gone.
+_UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
+_NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
+
+
+class Choices:
+    """Knows how each command of the menu is carried out; `carry_out` raises TrayagentError."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        quit_: Callable[[], None],
+        configuration: Path,
+        log: Path,
+        sign_in_words: Callable[[str], Sequence[str] | None],
+        activate: Callable[[str], Awaitable[None]],
+        start_at_login: Callable[[bool], None],
+        environment: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._request = request
+        self._quit = quit_
+        self._configuration = configuration
+        self._log = log
+        self._sign_in_words = sign_in_words
+        self._activate = activate
+        self._start_at_login = start_at_login
+        self._environment = environment
+        self._activation = Activation()
+
+    def activated_with(self, token: str) -> None:
+        """Keep the desktop's leave to come to the front for what is started next."""
+        self._activation.given(token)
+
+    async def carry_out(self, command: c.Command) -> None:
+        """Do what was chosen; returns when it is done or has begun."""
+        match command:
+            case c.Do(op, hosts):
+                await self._do(op, hosts)
+            case c.Pause(span, hosts):
+                for_s = c.seconds(span, datetime.now(UTC))
+                await self._request("pause", {"hosts": list(hosts), "for_s": for_s})
+            case c.SignIn(vpn):
+                await self._sign_in(vpn)
+            case c.StartAtLogin(on):
+                await asyncio.to_thread(self._start_at_login, on)  # it may wait for systemd
+            case c.Quit():
+                self._quit()
+            case _:
+                await self._show(command)
+
+    async def _show(self, command: c.Command) -> None:
+        match command:
+            case c.OpenTerminal(host):
+                attach = own_module("trayagent", "attach", "--config", str(self._configuration))
+                await self._terminal(["sh", "-c", _UNTIL_READ, "sh", *attach, "--", host])
+            case c.LogIn(host):
+                await log_in(host, await self._env())
+            case c.ShowWhy(host):
+                why = own_module("trayagent", "why", "--", host)
+                await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
+            case c.ShowLog():
+                await self._terminal(["less", "+G", str(self._log)])
+            case c.EditConfiguration():
+                await self._edit()
+            case c.OpenUrl(url):
+                await _open(url, await self._env())
+            case c.Copy(text):
+                await _copy(text, await self._env())
+
+    async def _do(self, op: str, hosts: Sequence[str]) -> None:
+        done = await self._request(op, {"hosts": list(hosts)})
+        failed = [h for h in done.get("hosts", []) if h["state"] != "connected" and h["problem"]]
+        if op == "reconnect" and failed:
+            problem = failed[0]["problem"]
+            raise TrayagentError(f"{failed[0]['name']}: {problem['title']}", hint=problem["hint"])
+
+    async def _sign_in(self, vpn: str) -> None:
+        words = self._sign_in_words(vpn)
+        if words is None:
+            await self._activate(vpn)
+            return
+        env = await self._env()
+        display = sys.platform == "darwin" or env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
+        await sign_in(vpn, words, partial(open_terminal, env=env) if display else None)
+
+    async def _terminal(self, words: Sequence[str]) -> None:
+        await open_terminal(words, await self._env())
+
+    async def _env(self) -> Mapping[str, str]:
+        """Return what a choice's program is started with; once for each choice, for a token is good for one."""
+        return self._activation.lay_over(await asyncio.to_thread(self._environment))
+
+    async def _edit(self) -> None:
+        if not self._configuration.exists():
+            _begin(self._configuration)
+        env = await self._env()
+        editor = env.get("VISUAL") or env.get("EDITOR")
+        if editor is not None and shutil.which(editor):
+            await open_terminal([editor, str(self._configuration)], env)
+            return
+        await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
+
+
+def _begin(path: Path) -> None:
+    """Make a configuration to edit; raises TrayagentError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(_NEW_CONFIGURATION)
+    except OSError as error:
+        title = f"{path} cannot be made: {error.strerror}."
+        raise TrayagentError(title, hint="Make its folder yourself, and try again.") from error
+
+
+async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
+    """Let the desktop open an address or a file; open(1) takes -t for its text editor."""
+    opener = shutil.which("xdg-open") or shutil.which("open")
+    if opener is None:
+        raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
+    try:
+        status = await start([opener, *options, what], env, OPENER_S)
+    except OSError as error:
+        raise TrayagentError(
+            f"{opener} cannot be run: {error.strerror}.", hint=f"Open it yourself: {what}"
+        ) from error
+    if status:
+        title = f"{Path(opener).name} could not open it (status {status})."
+        raise TrayagentError(title, hint=f"Open it yourself: {what}")
+
+
+async def _copy(text: str, env: Mapping[str, str]) -> None:
+    null = asyncio.subprocess.DEVNULL
+    for words in _CLIPBOARDS:
+        if shutil.which(words[0]) is None:
+            continue
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=null,
+            stderr=null,
+            env=dict(env),
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(_CLIPBOARD_S):
+                await child.communicate(text.encode())
+        except TimeoutError:
+            child.kill()
+            continue
+        if child.returncode == 0:
+            return
+    raise TrayagentError("Nothing here puts it on the clipboard.", hint=f"It is: {text}")

@@ -1,0 +1,190 @@
+"""A scope of systemd's user manager for each ssh master, so that nothing that ends the agent ends a master.
+
+Without one a master stays in the control group of whatever started the agent. When the agent's unit file
+vanishes, systemd forgets `KillMode=process` and ends everything in that group. systemd also names each
+left-over process at a restart, and a kill of the whole group for lack of memory takes the masters along.
+
+Source: org.freedesktop.systemd1(5), *Manager*, StartTransientUnit; systemd.scope(5), systemd-escape(1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trayagent.desktop.bus import session_bus_address
+from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.scopes.linux_unit import beside_us, groups_of
+
+if TYPE_CHECKING:
+    from dbus_fast.aio import MessageBus
+
+log = logging.getLogger(__name__)
+
+WITHIN_S = 0.050  # a new ssh waits no longer; an idle manager takes 2 to 5 ms
+CONNECT_S = 1.0  # at the agent's start, beside everything else
+SLOW_IN_A_ROW = 3  # a busy machine may be late once
+PAUSE_S = 600.0  # for a manager that is late again and again, or is not there: no recovery pays for it
+_POLL_S = 0.0005
+_STOP_US = 5_000_000  # at the end of the session ssh ends at SIGTERM; what hangs does not hold up a shutdown
+_NAME_MAX = 255
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
+
+_SYSTEMD = "org.freedesktop.systemd1"
+_OWNER = Call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner")
+_START = Call(_SYSTEMD, "/org/freedesktop/systemd1", f"{_SYSTEMD}.Manager", "StartTransientUnit")
+
+
+def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return where the bus listens on which systemd's user manager is, None where there is none.
+
+    It is in the runtime directory, also where the session uses another bus.
+    """
+    folder = environment.get("XDG_RUNTIME_DIR")
+    if folder and (path := Path(folder, "bus")).exists():
+        return f"unix:path={path}"
+    return session_bus_address(environment)
+
+
+class Scopes:
+    """Asks the user manager for scopes. Without a manager it does nothing, and nobody waits for it."""
+
+    def __init__(
+        self,
+        address: Callable[[], str | None] = manager_bus_address,
+        groups: Callable[[int], str] = groups_of,
+    ) -> None:
+        self._address = address
+        self._groups = groups
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._not_before = 0.0
+        self._slow = 0
+        self._problem = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is worth while to let a new ssh wait for its scope."""
+        return time.monotonic() >= self._not_before and self._address() is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bus is there."""
+        return self._connection is not None and self._connection.bus.connected
+
+    async def open(self) -> None:
+        """Connect ahead of the first master, and move those that share our own unit's group; never raises."""
+        if self._address() is None:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                connection = await self._connected()
+                await connection.call(_OWNER, "s", [_SYSTEMD], answer="s")
+        except _errors() as error:
+            self._failed(error)
+            return
+        left = beside_us()
+        if left and await self.move_out(left):
+            log.info("masters that an earlier agent left beside this one have a scope of their own: %s", left)
+
+    async def take(self, host: str, pid: int) -> bool:
+        """Give the process of a new master a scope of its own within WITHIN_S; report whether it has one."""
+        return await self._move(scope_name(host, pid), f"ssh connection to {host}, kept by trayagent", [pid])
+
+    async def move_out(self, pids: Sequence[int]) -> bool:
+        """Put processes that were started without a scope into one for them; report whether they are there."""
+        name = scope_name("earlier", min(pids))
+        return await self._move(name, "ssh connections kept by trayagent", pids, within_s=CONNECT_S)
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            connection.bus.disconnect()
+
+    async def _move(
+        self, name: str, description: str, pids: Sequence[int], within_s: float = WITHIN_S
+    ) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                connection = await self._connected()
+                await connection.call(_START, *_start(name, description, pids), answer="o", timeout_s=None)
+                while not all(name in self._groups(pid) for pid in pids):  # noqa: ASYNC110  # a signal of each job would wake an idle agent
+                    await asyncio.sleep(_POLL_S)
+        except _errors() as error:
+            self._failed(error)
+            return False
+        self._slow = 0
+        return True
+
+    async def _connected(self) -> Connection:
+        async with self._connecting:
+            if self._connection is not None and self.connected:
+                return self._connection
+            await self.close()
+            self._connection = Connection(await _connect(self._address()))
+            return self._connection
+
+    def _failed(self, error: Exception) -> None:
+        """Go on without; a manager that does not answer in time, or is not there, is left alone for a while."""
+        answered = isinstance(error, BusCallError) and error.name.startswith(f"{_SYSTEMD}.")
+        self._slow = self._slow + 1 if isinstance(error, TimeoutError) else 0
+        if self._slow >= SLOW_IN_A_ROW or not (answered or self._slow):
+            self._not_before = time.monotonic() + PAUSE_S
+        problem = str(error) or "systemd's user manager did not answer in time"
+        if problem != self._problem:
+            log.info("ssh masters get no scope of their own: %s", problem)
+        self._problem = problem
+
+
+def scope_name(host: str, number: int) -> str:
+    """Return a unit name for a master, unique by the pid of its ssh, with the host as systemd-escape(1) writes it."""
+    start, end = "trayagent-", f"-{number}.scope"
+    escaped = ""
+    for n, sign in enumerate(host):
+        plain = sign in _PLAIN and not (n == 0 and sign == ".")
+        one = sign if plain else "".join(f"\\x{byte:02x}" for byte in os.fsencode(sign))
+        if len(start) + len(escaped) + len(one) + len(end) > _NAME_MAX:
+            break
+        escaped += one
+    return f"{start}{escaped}{end}"
+
+
+def _start(name: str, description: str, pids: Sequence[int]) -> tuple[str, list[object]]:
+    """Return signature and body of a StartTransientUnit for a scope with these processes."""
+    from dbus_fast import Variant
+
+    properties = [
+        ["Description", Variant("s", description)],
+        ["Slice", Variant("s", "app.slice")],
+        ["CollectMode", Variant("s", "inactive-or-failed")],
+        ["TimeoutStopUSec", Variant("t", _STOP_US)],
+        ["PIDs", Variant("au", list(pids))],
+    ]
+    return "ssa(sv)a(sa(sv))", [name, "fail", properties, []]
+
+
+async def _connect(address: str | None) -> MessageBus:
+    from dbus_fast.aio import MessageBus
+
+    if address is None:
+        raise FileNotFoundError("no bus of a user manager is here")
+    bus = MessageBus(address)
+    try:
+        return await bus.connect()
+    except BaseException:
+        bus.disconnect()
+        raise
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what a bus may answer with that is not there, not systemd's, or too slow."""
+    from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+    return (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError, BusCallError)

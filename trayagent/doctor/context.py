@@ -1,0 +1,139 @@
+"""What all checks need to know, asked once: the configuration, the agent's view, what ssh says of each host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trayagent.config.errors import ConfigError
+from trayagent.config.file_paths import Places
+from trayagent.config.load import load
+from trayagent.config.model import Config, Host
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.deadlines import aside, each
+from trayagent.errors import TrayagentError
+from trayagent.ipc import client
+from trayagent.ssh.control_path import default_in
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.resolve import resolve
+
+CONFIG_S = 1.0
+"""For the configuration; a file system that takes longer is gone."""
+RESOLVE_S = 2.0
+"""For one `ssh -G`, which takes 4 ms: after this the agent gives up on it."""
+GATHER_S = 3.0
+"""For the agent's view, and for all `ssh -G`."""
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What was found out beforehand.
+
+    `config` is empty where the file cannot be used, and `config_error` says why. `view` is the running
+    agent's, or None and `agent_error`. Each listed host is in `resolved` or in `unresolved`.
+    """
+
+    places: Places
+    env: Mapping[str, str]
+    config: Config = field(default_factory=Config)
+    config_error: TrayagentError | None = None
+    view: dict[str, Any] | None = None
+    agent_error: TrayagentError | None = None
+    resolved: Mapping[str, Resolved] = field(default_factory=dict)
+    unresolved: Mapping[str, TrayagentError] = field(default_factory=dict)
+
+    def wanted(self) -> Iterator[tuple[str, Host, Resolved]]:
+        """Yield the listed hosts that the agent may connect, as far as ssh knows them."""
+        for name, host in self.config.hosts.items():
+            if host.connect != "never" and name in self.resolved:
+                yield name, host, self.resolved[name]
+
+    def control_path(self, name: str) -> str:
+        """Return where the master of a listed host listens."""
+        return self.resolved[name].control_path or default_in(self.places.runtime_dir, name)
+
+    def state(self, name: str) -> str | None:
+        """Return the state of a host as the agent sees it, None without one."""
+        hosts = self.view["hosts"] if self.view is not None else []
+        return next((host["state"] for host in hosts if host["name"] == name), None)
+
+    def master(self, name: str) -> int | None:
+        """Return the pid of whoever listens on the control path of a listed host now; raises NetlinkError."""
+        return owner_of(self.control_path(name))
+
+    @property
+    def ssh_config(self) -> str:
+        """The file in which a person would write a host's options, as a person writes its name."""
+        return shown(self.places.ssh_config_files[0])
+
+
+def spoken(forward: Forward) -> str:
+    """Return a forward as one gives it to ssh."""
+    return f"-{forward.kind[0].upper()} {forward.spec}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person writes it: ~ for the home folder."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and home != Path("/") else str(path)
+
+
+async def gather(places: Places, env: Mapping[str, str] = os.environ) -> Case:
+    """Find out; what does not answer in time is an error of its own, and nothing is raised."""
+    described, (view, agent_error) = await asyncio.gather(_described(places), _view(places))
+    config, config_error, resolved, unresolved = described
+    return Case(places, env, config, config_error, view, agent_error, resolved, unresolved)
+
+
+async def _described(
+    places: Places,
+) -> tuple[Config, TrayagentError | None, dict[str, Resolved], dict[str, TrayagentError]]:
+    config, error = await _config(places)
+    return config, error, *await _hosts(places, config)
+
+
+async def _config(places: Places) -> tuple[Config, TrayagentError | None]:
+    path = places.config_file
+    try:
+        async with asyncio.timeout(CONFIG_S):
+            return await aside(lambda: load(path)), None
+    except TimeoutError:
+        return Config(), ConfigError(str(path), "it cannot be read: the file system does not answer")
+    except ConfigError as error:
+        return Config(), error
+
+
+async def _view(places: Places) -> tuple[dict[str, Any] | None, TrayagentError | None]:
+    try:
+        async with asyncio.timeout(GATHER_S):
+            return await aside(
+                lambda: client.call(places.ipc_socket, "status", {"hosts": []}, GATHER_S)
+            ), None
+    except TimeoutError:
+        hint = "Read its log, or restart it: trayagent stop, then trayagent run"
+        return None, TrayagentError("The agent does not answer.", code="agent-silent", hint=hint)
+    except TrayagentError as error:
+        return None, error
+
+
+async def _hosts(places: Places, config: Config) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
+    resolved: dict[str, Resolved] = {}
+    unresolved: dict[str, TrayagentError] = {}
+    ssh_config = str(places.ssh_config) if places.ssh_config is not None else None
+
+    async def one(name: str) -> None:
+        try:
+            resolved[name] = await resolve(name, ssh=places.ssh, config=ssh_config, timeout_s=RESOLVE_S)
+        except TrayagentError as error:
+            unresolved[name] = error
+
+    _, late = await each(config.hosts, one, at_once=_AT_ONCE, within_s=GATHER_S - RESOLVE_S)
+    for name in late:
+        unresolved[name] = TrayagentError("The hosts before it took too long", code="check-late")
+    return resolved, unresolved

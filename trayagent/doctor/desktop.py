@@ -1,0 +1,121 @@
+"""The desktop: a panel that shows the icon, and who shows messages."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from trayagent.desktop.bus import session_bus_address
+from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.notifications.server import SERVER
+from trayagent.desktop.tray.watcher import NO_HOST, NO_WATCHER, WATCHER
+from trayagent.doctor.context import Case
+from trayagent.doctor.findings import Finding, advice, ok
+
+CONNECT_S = 2.0
+ANSWER_S = 1.5
+_BUS = "org.freedesktop.DBus"
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Say what keeps the icon or the messages from being seen."""
+    if sys.platform == "darwin":
+        return [ok("the menu bar, and messages by osascript, without buttons")]
+    address = session_bus_address(case.env)
+    display = case.env.get("WAYLAND_DISPLAY") or case.env.get("DISPLAY")
+    if address is None and not display:
+        return [ok("no desktop session here: the agent runs without an icon")]
+    if address is None:
+        title = "There is a display, but no session bus: neither icon nor messages can be shown"
+        why = "DBUS_SESSION_BUS_ADDRESS is not set, and $XDG_RUNTIME_DIR/bus is missing."
+        remedy = "Log in through the desktop, or start the agent in a bus of its own:"
+        return [advice("no-session-bus", title, why, remedy, "dbus-run-session trayagent run")]
+    try:
+        async with _connected(address) as connection:
+            return [*await _tray(case, connection), *await _messages(case, connection)]
+    except (OSError, EOFError, TimeoutError, BusCallError) as error:
+        said = str(error) or "it does not answer"
+        title, why = f"The session bus cannot be used: {said}", "Neither icon nor messages can be shown."
+        return [advice("no-session-bus", title, why, "Log out of the desktop and in again.")]
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[Connection]:
+    """Connect for the length of the check; raises OSError, EOFError, TimeoutError."""
+    from dbus_fast.aio import MessageBus
+    from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+
+    try:
+        bus = MessageBus(address)
+    except InvalidAddressError as error:
+        raise OSError(str(error)) from error
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await bus.connect()
+        yield Connection(bus)
+    except (AuthError, DBusError) as error:
+        raise OSError(str(error)) from error
+    finally:
+        bus.disconnect()
+
+
+async def _tray(case: Case, connection: Connection) -> list[Finding]:
+    told = case.view["agent"].get("no_tray") if case.view is not None else None
+    if told == "--no-tray":
+        return [ok("the agent was started with --no-tray")]
+    reason = told or await _no_icon(connection)
+    if reason is None:
+        return [ok("a panel shows the icon")]
+    title = "The icon is not seen" if told else "The icon would not be seen"
+    remedy = "Choose a panel that shows StatusNotifierItem icons; `trayagent status --watch` shows the same."
+    return [advice("no-tray", f"{title}: {reason}", "The agent works the same without it.", remedy)]
+
+
+async def _no_icon(connection: Connection) -> str | None:
+    """Return why no panel would show the icon; a watcher that cannot say is believed to."""
+    if not await _has_owner(connection, WATCHER):
+        return NO_WATCHER
+    get = Call(WATCHER, "/StatusNotifierWatcher", "org.freedesktop.DBus.Properties", "Get")
+    try:
+        (shows,) = await connection.call(
+            get, "ss", [WATCHER, "IsStatusNotifierHostRegistered"], answer="v", timeout_s=ANSWER_S
+        )
+    except BusCallError:
+        return None
+    return NO_HOST if shows.value is False else None
+
+
+async def _messages(case: Case, connection: Connection) -> list[Finding]:
+    if case.config.agent.notify == "none":
+        return [ok('no messages: notify = "none"')]
+    remedy = "Install one (Debian: sudo apt-get install xfce4-notifyd, or dunst)."
+    why = "Only the icon and `trayagent status` show what needs you (a sign-in, a passphrase)."
+    if not await _has_owner(connection, SERVER) and SERVER not in await _activatable(connection):
+        return [advice("no-notifications", "Nothing here shows messages", why, remedy)]
+    path = "/" + SERVER.replace(".", "/")
+    try:
+        (can,) = await connection.call(
+            Call(SERVER, path, SERVER, "GetCapabilities"), answer="as", timeout_s=ANSWER_S
+        )
+        name, _, version, _ = await connection.call(
+            Call(SERVER, path, SERVER, "GetServerInformation"), answer="ssss", timeout_s=ANSWER_S
+        )
+    except BusCallError as error:
+        title = f"The program that shows messages does not answer: {error}"
+        return [advice("no-notifications", title, why, "Restart it: log out of the desktop and in again.")]
+    buttons = "with buttons" if "actions" in can else "without buttons: their commands are in the menu"
+    return [ok(f"messages by {name} {version}, {buttons}")]
+
+
+async def _has_owner(connection: Connection, name: str) -> bool:
+    ask = Call(_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
+    (owned,) = await connection.call(ask, "s", [name], answer="b", timeout_s=ANSWER_S)
+    return bool(owned)
+
+
+async def _activatable(connection: Connection) -> list[str]:
+    ask = Call(_BUS, "/org/freedesktop/DBus", _BUS, "ListActivatableNames")
+    (names,) = await connection.call(ask, answer="as", timeout_s=ANSWER_S)
+    return list(names)

@@ -1,0 +1,98 @@
+"""All checks at once, each with a deadline; what goes wrong with one of them is a finding, too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from trayagent.config.file_paths import Places
+from trayagent.doctor import (
+    agent,
+    configuration,
+    control_paths,
+    files,
+    forwards,
+    hosts,
+    keys,
+    known_hosts,
+    network,
+    ports,
+    ssh_program,
+    vpns,
+)
+from trayagent.doctor import autostart as login
+from trayagent.doctor import desktop as desk
+from trayagent.doctor import server as far_side
+from trayagent.doctor.context import Case, gather
+from trayagent.doctor.findings import Finding, Result, advice
+from trayagent.netlink.errors import NetlinkError
+
+Check = Callable[[Case], Awaitable[Iterable[Finding]]]
+
+CHECK_S = 4.0
+"""After which a check is given up: with `gather` before them, all is said within 10 s."""
+
+# In the order in which a person reads them: what all else needs comes first.
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("configuration", configuration.check),
+    ("agent", agent.check),
+    ("ssh", ssh_program.check),
+    ("hosts", hosts.check),
+    ("control paths", control_paths.check),
+    ("forwards", forwards.check),
+    ("ports", ports.check),
+    ("keys", keys.check),
+    ("known hosts", known_hosts.check),
+    ("server", far_side.check),
+    ("desktop", desk.check),
+    ("network", network.check),
+    ("VPNs", vpns.check),
+    ("start at login", login.check),
+    ("files", files.check),
+)
+
+
+async def examine(places: Places, env: Mapping[str, str] = os.environ) -> list[Result]:
+    """Return what every check found, in their order; never raises, and takes less than 10 s."""
+    case = await gather(places, env)
+    found = await asyncio.gather(*(carry_out(topic, check, case) for topic, check in CHECKS))
+    return _told_once(found)
+
+
+async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CHECK_S) -> Result:
+    """Return what one check found, or that it failed or took too long."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            return Result(topic, tuple(await check(case)))
+    except TimeoutError:
+        finding = advice(
+            "check-late",
+            f"“{topic}” could not be checked within {deadline_s:g} s",
+            "Something that it asks does not answer: a bus, a file system, a server.",
+            "Run `trayagent doctor` again; the other checks are not affected.",
+        )
+    except NetlinkError as error:
+        finding = advice(
+            "check-blind",
+            f"“{topic}” could not be checked: the kernel does not say who listens where",
+            f"{error}.",
+            "Let trayagent use AF_NETLINK: RestrictAddressFamilies of its unit, or the sandbox around it.",
+        )
+    except Exception as error:  # a check's bug must not take the others with it
+        finding = advice(
+            "check-failed",
+            f"“{topic}” could not be checked: {type(error).__name__}: {error}",
+            "That is a mistake in trayagent, not in your setup; the other checks are not affected.",
+            "Please report it with this line.",
+        )
+    return Result(topic, (finding,))
+
+
+def _told_once(results: list[Result]) -> list[Result]:
+    """Leave out what the agent reports of a host where a check has found the same, more exactly."""
+    exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.host}
+    return [
+        Result(r.topic, tuple(f for f in r.findings if r.topic != "hosts" or (f.host, f.code) not in exact))
+        for r in results
+    ]

@@ -1,0 +1,174 @@
+"""What the server offers, where a master is up to ask it through; nothing is logged in for this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from trayagent.config.model import Host
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.routes import default_routes
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import aside, each
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.net.choose import read_once
+from trayagent.netlink.errors import NetlinkError
+from trayagent.ssh.mux.errors import MuxError
+from trayagent.ssh.os.process import read
+from trayagent.ssh.remote import oneshot
+
+ASK_S, BEGIN_S = 2.5, 1.0
+_AT_ONCE = 8
+
+# The file is sshd's own (-f), if its title in the list of processes names one. What stands behind a Match
+# holds for some only, so it is not read.
+SCRIPT = r"""
+for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
+echo "shell ${SHELL##*/}"
+file=/etc/ssh/sshd_config pid=$PPID
+for step in 1 2 3; do
+    title=$(ps -o args= -p "$pid" 2>/dev/null)
+    case $title in
+    *sshd*" -f "*) file=${title#*" -f "}; file=${file%% *}; break ;;
+    esac
+    pid=$(ps -o ppid= -p "$pid" 2>/dev/null | tr -d ' ')
+    [ -n "$pid" ] || break
+done
+also=
+grep -qi '^[[:space:]]*Include.*sshd_config\.d' "$file" 2>/dev/null && also='/etc/ssh/sshd_config.d/*.conf'
+for one in $also "$file"; do
+    [ -r "$one" ] || continue
+    echo readable
+    sed '/^[[:space:]]*[Mm]atch[[:space:]]/,$d' "$one" |
+        grep -iE '^[[:space:]]*(ClientAliveInterval|AllowTcpForwarding|DisableForwarding)[[:space:]=]' |
+        sed 's/^[[:space:]]*/sshd /'
+done
+"""
+
+
+@dataclass(slots=True)
+class Far:
+    """What the script told. `sshd` has the options in small letters; `readable` says whether they were seen."""
+
+    tools: set[str] = field(default_factory=set)
+    shell: str = ""
+    readable: bool = False
+    sshd: dict[str, str] = field(default_factory=dict)
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Ask each server that a master leads to; of very many, those that can be asked in time."""
+
+    async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
+        return [*await _look(case, *host)]
+
+    found, _ = await each(case.wanted(), one, at_once=_AT_ONCE, within_s=BEGIN_S)
+    return [finding for findings in found for finding in findings]
+
+
+async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+    if not _is_carried(case, name):
+        return []
+    pid = await aside(lambda: case.master(name))
+    process = read(pid) if pid is not None else None
+    if process is None or process.comm != "ssh":
+        return []
+    if host.probe == "forward":
+        return _no_shell(name, host, resolved, told=True)
+    try:
+        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
+    except MuxError as error:
+        why = "The master is there, but its connection carries nothing now, or the server is busy."
+        remedy = "See what the agent makes of it:"
+        return [
+            advice("far-side-silent", f"{name}: {error}", why, remedy, f"trayagent why {name}", host=name)
+        ]
+    if lines is None:
+        return _no_shell(name, host, resolved, told=False)
+    far = read_answer(lines)
+    summary = ", ".join([far.shell or "sh", *sorted(far.tools)])
+    return [*judged(name, host, resolved, far)] or [ok(f"{name}: {summary}", host=name)]
+
+
+def _is_carried(case: Case, name: str) -> bool:
+    """Report whether something may be sent: what is sent into a hole makes the connection slower to return."""
+    if case.view is not None:
+        return case.state(name) == "connected"
+    try:
+        return bool(default_routes(read_once()))
+    except (OSError, NetlinkError):
+        return False  # nobody knows
+
+
+def read_answer(lines: Iterable[str]) -> Far:
+    """Return what the script's lines say; in sshd_config the first value of an option counts."""
+    far = Far()
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "has":
+            far.tools.add(rest)
+        elif word == "shell":
+            far.shell = rest
+        elif word == "readable":
+            far.readable = True
+        elif word == "sshd":
+            key, *values = rest.replace("=", " ").split()
+            far.sshd.setdefault(key.lower(), values[0].lower() if values else "")
+    return far
+
+
+def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Finding]:
+    """Yield what of the far side does not fit what the configuration wants of it; pure."""
+    forwards = (*host.forwards, *resolved.forwards)
+    if host.session in {"tmux", "screen"} and host.session not in far.tools:
+        others = " or ".join(f'session = "{tool}"' for tool in sorted({*far.tools, "shell"}))
+        title = f"{name}: the server has no {host.session}"
+        why = f"`trayagent attach {name}` has no session to return to."
+        yield advice(
+            "session-missing", title, why, f"Install {host.session} there, or set {others}.", host=name
+        )
+    refused = _refused(far, {"remote" if f.kind == "remote" else "local" for f in forwards})
+    if refused:
+        title = f"{name}: its sshd_config says {refused}"
+        why = "Its forwards may listen, but nothing comes through them."
+        yield problem(
+            "forwarding-refused", title, why, "Ask who runs the server to allow it for you.", host=name
+        )
+    if any(f.kind == "remote" for f in forwards) and not host.reap and far.readable:
+        yield from _late(name, far)
+
+
+def _refused(far: Far, kinds: set[str]) -> str:
+    """Return the option that forbids forwards of these kinds, "" for none."""
+    if kinds and far.sshd.get("disableforwarding") == "yes":
+        return "DisableForwarding yes"
+    allowed = far.sshd.get("allowtcpforwarding", "yes")
+    if allowed == "no" or (allowed in {"local", "remote"} and kinds - {allowed}):
+        return f"AllowTcpForwarding {allowed}" if kinds else ""
+    return ""
+
+
+def _late(name: str, far: Far) -> Iterator[Finding]:
+    """The server holds a lost connection's port until it notices by itself."""
+    if far.sshd.get("clientaliveinterval", "0") == "0":
+        title = f"{name}: its server notices a lost connection only after hours"
+        why = "Its sshd_config sets no ClientAliveInterval, and reap = false lets the dead session keep the port."
+        remedy = "Take out reap = false, or let the server look:"
+        yield advice("client-alive", title, why, remedy, "ClientAliveInterval 15", host=name)
+
+
+def _no_shell(name: str, host: Host, resolved: Resolved, *, told: bool) -> list[Finding]:
+    """The account runs no command of ours: life is proven by a forward, and a dead session cannot be ended."""
+    if any(forward.kind == "remote" for forward in (*host.forwards, *resolved.forwards)):
+        title = f"{name}: its account runs no commands, so a port that a dead session holds cannot be freed"
+        why = "After a lost connection its remote forwards wait until the server notices."
+        remedy = "Let the server look, in its sshd_config:"
+        return [advice("far-side-no-shell", title, why, remedy, "ClientAliveInterval 15", host=name)]
+    if not told:
+        title = f"{name}: its account runs no commands"
+        why = "It works all the same; with this line nothing is tried in vain."
+        remedy = "Say so in the configuration:"
+        return [
+            advice("far-side-no-shell", title, why, remedy, f"[hosts.{name}]", 'probe = "forward"', host=name)
+        ]
+    return [ok(f"{name}: a forced command", host=name)]

@@ -1,0 +1,206 @@
+"""What a call means in our words: which host, which forwards, and what ssh_config does not say yet.
+
+ssh itself is asked twice, with the options of the command line and without: what differs is what only the
+command line knows. So no option has to be understood here, and Match, patterns and tokens count as ssh counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trayagent.config import checks
+from trayagent.config.safety import danger
+from trayagent.core.facts import forward_spec
+from trayagent.core.facts.forwards import End, Forward
+from trayagent.init.command_line import Call
+from trayagent.init.resolve_hosts import Answer, Asker, Lines, is_address
+from trayagent.init.ssh_config_text import SshText
+
+# Where the connection goes, and as whom: with another of these it is another host.
+_WHO = ("hostname", "user", "port", "proxyjump", "proxycommand", "identityfile", "certificatefile",
+        "identityagent", "identitiesonly", "pkcs11provider", "hostkeyalias", "addressfamily", "bindaddress",
+        "bindinterface")  # fmt: skip
+# What changes how it is done; it goes into the same Host block, where the user still wants it.
+_HOW = {
+    "streamlocalbindunlink": "StreamLocalBindUnlink", "streamlocalbindmask": "StreamLocalBindMask",
+    "compression": "Compression", "ciphers": "Ciphers", "macs": "MACs", "kexalgorithms": "KexAlgorithms",
+    "hostkeyalgorithms": "HostKeyAlgorithms", "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
+    "preferredauthentications": "PreferredAuthentications", "forwardagent": "ForwardAgent", "ipqos": "IPQoS",
+    "gssapiauthentication": "GSSAPIAuthentication", "pubkeyauthentication": "PubkeyAuthentication",
+}  # fmt: skip
+_SPELLED = _HOW | {
+    "hostname": "HostName", "user": "User", "port": "Port", "proxyjump": "ProxyJump", "proxycommand": "ProxyCommand",
+    "identityfile": "IdentityFile", "certificatefile": "CertificateFile", "identityagent": "IdentityAgent",
+    "identitiesonly": "IdentitiesOnly", "pkcs11provider": "PKCS11Provider", "hostkeyalias": "HostKeyAlias",
+    "addressfamily": "AddressFamily", "bindaddress": "BindAddress", "bindinterface": "BindInterface",
+}  # fmt: skip
+_PATHS = frozenset(("identityfile", "certificatefile", "identityagent", "pkcs11provider"))
+_PLACE = ("hostname", "user", "port", "proxyjump", "proxycommand")
+_SEVERAL = frozenset(("identityfile", "certificatefile"))
+_CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A host to list. `lines` are what a new block `Host name` must say in ssh_config, () if ssh knows it already.
+
+    `more` are lines that the existing host would need to be exactly as the call; `forwards` are those that
+    ssh_config does not give, `given` those it does.
+    """
+
+    name: str
+    forwards: tuple[Forward, ...] = ()
+    given: tuple[Forward, ...] = ()
+    lines: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+class Meanings:
+    """Finds the host that a call means, among the aliases if there is one; invents names otherwise."""
+
+    def __init__(self, asker: Asker, text: SshText) -> None:
+        self._asker = asker
+        self._text = text
+        self._invented: dict[tuple[str, ...], str] = {}
+
+    async def of(self, call: Call, folder: Path) -> Meaning:
+        """Return what the call means; raises TrayagentError with ssh's words, or ValueError with half a sentence."""
+        if unknown := _unknown(call):
+            msg = f"only a shell knows what {unknown} is"
+            raise ValueError(msg)
+        checks.host_name(call.host)
+        effective = await self._asker.ask(call.destination, _options(call, folder))
+        plain = await self._asker.ask(call.host)
+        differing = _differing(effective.lines, plain.lines)
+        if not differing and call.host in self._text.aliases:
+            return _meaning(call.host, call, effective, plain)
+        if alias := await self._alias(call, effective, plain):
+            return alias
+        if not differing:
+            return _meaning(call.host, call, effective, plain)
+        if differing == ["user"] and "@" not in call.host:
+            name = f"{effective.resolved.user}@{call.host}"
+            checks.host_name(name)
+            return _meaning(name, call, effective, await self._asker.ask(name))
+        return await self._new(call, effective)
+
+    async def _alias(self, call: Call, effective: Answer, plain: Answer) -> Meaning | None:
+        """Return the meaning by an alias that leads to the same place as the same user, if there is one."""
+        added = _added(effective.lines, plain.lines, _WHO)
+        names = self._text.namesakes(effective.resolved.hostname, call.host)
+        for name, answer in (await self._asker.all([n for n in names if n != call.host])).items():
+            keys = () if "identityfile" in added else ("identityfile",)
+            same = all(effective.lines.get(k) == answer.lines.get(k) for k in (*_PLACE, *keys))
+            if same and all(values <= answer.lines.get(key, frozenset()) for key, values in added.items()):
+                return _meaning(name, call, effective, answer)
+        return None
+
+    async def _new(self, call: Call, effective: Answer) -> Meaning:
+        """Return the meaning by a host that does not exist yet, with the lines that would make it."""
+        who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
+        taken = {*self._text.aliases, *self._invented.values()}
+        name = self._invented.setdefault(who, _invent(call.host, taken))
+        plain = await self._asker.ask(name)
+        added = _added(effective.lines, plain.lines, (*_WHO, *_HOW))
+        gone = [k for k in _CAN_BE_NONE if k in plain.lines and k not in effective.lines]
+        lines = [_line(key, value) for key, values in added.items() for value in sorted(values)]
+        lines += [f"{_SPELLED[key]} none" for key in gone]
+        meaning = _meaning(name, call, effective, plain)
+        return replace(meaning, lines=(f"Host {name}", *lines), more=())
+
+
+def _unknown(call: Call) -> str | None:
+    """Return a word that was not put in: a variable, a substitution, or an argument of a function."""
+    words = (call.destination, *call.carried, *(spec for _, spec in call.forwards))
+    found = (re.search(r"\$\(.*\)?|`.*`?|\$\{?\w+\}?", word) for word in words)
+    return next((match[0] for match in found if match is not None), None)
+
+
+def _options(call: Call, folder: Path) -> tuple[str, ...]:
+    """Return the options for `ssh -G`, files absolute; raises ValueError for a configuration of somebody else."""
+    words = list(call.carried)
+    for at, word in enumerate(words[:-1]):
+        if word in {"-i", "-F"} and not words[at + 1].startswith(("/", "~", "%")) and words[at + 1] != "none":
+            words[at + 1] = str(folder / words[at + 1])
+        if word == "-F" and words[at + 1] != "none":
+            path = Path(words[at + 1]).expanduser()
+            # It may hold a Match exec, which ssh would run.
+            if not path.is_file() or danger(path.stat()):
+                msg = f"its configuration {path} is absent, or others can write it"
+                raise ValueError(msg)
+    return tuple(words)
+
+
+def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning:
+    given = plain.resolved.forwards
+    open_to_all = effective.resolved.gateway_ports and not plain.resolved.gateway_ports
+    wanted = [_as_written(_gated(f) if open_to_all else f, call) for f in effective.resolved.forwards]
+    for forward in wanted:
+        _require_writable(forward)
+    more = [
+        _line(key, value)
+        for key, values in _added(effective.lines, plain.lines, tuple(_HOW)).items()
+        for value in sorted(values)
+    ]
+    return Meaning(name, tuple(f for f in wanted if f not in given), given, more=tuple(more))
+
+
+def _require_writable(forward: Forward) -> None:
+    """Raise ValueError for a forward that the configuration cannot hold."""
+    forward_spec.parse(forward.kind, forward.spec)
+    if not forward.spec.isprintable():  # bytes that are no text are not printable either
+        msg = f"{forward.spec!a} is no text"
+        raise ValueError(msg)
+
+
+def _gated(forward: Forward) -> Forward:
+    """Say `-g` in the forward itself."""
+    if forward.kind == "remote" or forward.listen.path is not None or forward.listen.host:
+        return forward
+    listen = End("*", forward.listen.port)
+    return Forward(forward.kind, listen, forward.target, forward_spec.unparse(listen, forward.target))
+
+
+def _as_written(forward: Forward, call: Call) -> Forward:
+    """Return it with the user's own words, where they mean the same without a shell or ssh's tokens."""
+    for kind, spec in call.forwards:
+        try:
+            if kind == forward.kind and forward_spec.parse(kind, spec) == forward:
+                return replace(forward, spec=spec)
+        except ValueError:
+            continue
+    return forward
+
+
+def _differing(one: Lines, other: Lines) -> list[str]:
+    """Return what makes it another host. A key that ssh would try anyway does not."""
+    added = _added(one, other, _WHO)
+    return [key for key in _WHO if key in added or (key not in _SEVERAL and one.get(key) != other.get(key))]
+
+
+def _added(one: Lines, other: Lines, keys: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the lines that only the first has."""
+    found = {key: one.get(key, frozenset()) - other.get(key, frozenset()) for key in keys}
+    return {key: values for key, values in found.items() if values}
+
+
+def _line(key: str, value: str) -> str:
+    """Return an option as ssh_config writes it."""
+    if key == "hostname":
+        value = value.replace("%", "%%")
+    if key in _PATHS and re.search(r"\s", value):
+        value = f'"{value}"'
+    return f"{_SPELLED[key]} {value}"
+
+
+def _invent(host: str, taken: Collection[str]) -> str:
+    """Return a free name that no resolver is likely to know: `db-tunnel` for db.example.net."""
+    if is_address(host):
+        stem = "tunnel-" + re.sub(r"[^0-9A-Za-z]+", "-", host).strip("-").lower()
+    else:
+        stem = re.sub(r"[^0-9A-Za-z-]+", "-", host.partition(".")[0]).strip("-") + "-tunnel"
+    numbers = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in numbers if name not in taken)

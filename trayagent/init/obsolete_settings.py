@@ -1,0 +1,88 @@
+"""Settings of autossh, ssh and service managers that are not needed any more: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trayagent.init.command_line import Call
+from trayagent.init.findings import Found
+
+_TOLD = "what happened is in `trayagent history`, why in `trayagent why HOST`"
+_AUTOSSH = {
+    "AUTOSSH_PORT": "trayagent asks through the connection itself; no port is needed for that",
+    "AUTOSSH_GATETIME": "a first connection that ends early is tried again, too, unless the login was refused",
+    "AUTOSSH_POLL": "the kernel tells of a change of network at once; nothing is polled",
+    "AUTOSSH_FIRST_POLL": "the kernel tells of a change of network at once; nothing is polled",
+    "AUTOSSH_LOGFILE": _TOLD,
+    "AUTOSSH_LOGLEVEL": _TOLD,
+    "AUTOSSH_DEBUG": _TOLD,
+    "AUTOSSH_MAXSTART": "there is no last attempt: pauses grow to 5 minutes, and a refused login is not repeated",
+    "AUTOSSH_MAXLIFETIME": "a connection is kept while it lives; `trayagent disconnect HOST` ends it",
+    "AUTOSSH_MESSAGE": "nothing is echoed through a port of its own",
+    "AUTOSSH_PIDFILE": "`trayagent status --json` tells the pids",
+    "AUTOSSH_PATH": "TRAYAGENT_SSH names another ssh",
+    "AUTOSSH_NTSERVICE": "it is for Windows",
+}
+_NOTICED = "a change of network is noticed without it; it stays ssh_config's matter"
+_KEY = "left to ssh_config: look at the host key once, with `trayagent login HOST`"
+_HOOKS = "[hooks] in the configuration runs programs at events"
+_SETTINGS = {
+    "ServerAliveInterval": _NOTICED,
+    "ServerAliveCountMax": _NOTICED,
+    "ExitOnForwardFailure": "each forward is opened and retried on its own; one failure affects no other",
+    "TCPKeepAlive": "what is dead is proven with a question, not waited for",
+    "ConnectTimeout": "10 s where ssh_config says nothing",
+    "ConnectionAttempts": "attempts and their pauses are trayagent's matter",
+    "BatchMode": "always on: ssh asks nothing in the background",
+    "ControlMaster": "each host has a master anyway",
+    "ControlPath": "each host has one: ssh_config's, else trayagent's own",
+    "ControlPersist": "trayagent keeps the master itself",
+    "StrictHostKeyChecking": _KEY,
+    "UserKnownHostsFile": _KEY,
+    "LogLevel": _TOLD,
+    "RemoteCommand": "a master runs no command",
+    "PermitLocalCommand": _HOOKS,
+    "LocalCommand": _HOOKS,
+    "Tunnel": "tun devices are not supported",
+    "ClearAllForwardings": "list the forwards that you want, or none",
+}
+_FLAGS = {
+    "f": "the agent keeps the master in the background",
+    "n": "a master reads no input",
+    "T": "a master has no terminal",
+    "t": "`trayagent attach HOST` gives the terminal",
+    "q": _TOLD,
+    "v": _TOLD,
+    "E": _TOLD,
+    "S": "each host has a control path: ssh_config's, else trayagent's own",
+    "w": "tun devices are not supported",
+}
+_STARTERS = {
+    "Restart=": "trayagent connects again automatically, at once after a change of network",
+    "RestartSec=": "pauses go from 1 s to 5 min, and end when the network changes",
+    "StartLimitInterval=": "there is no last attempt",
+    "StartLimitIntervalSec=": "there is no last attempt",
+    "StartLimitBurst=": "there is no last attempt",
+    "KeepAlive": "trayagent connects again automatically, at once after a change of network",
+    "StartInterval": "trayagent connects again automatically, at once after a change of network",
+    "ThrottleInterval": "pauses go from 1 s to 5 min, and end when the network changes",
+}
+_SPELLED = {name.lower(): name for name in _SETTINGS}
+_NO_MONITOR = "ServerAlive instead of a monitoring port; trayagent needs neither"
+
+
+def explained(found: Found, call: Call) -> Iterator[tuple[str, str]]:
+    """Yield what of a call and its surroundings is needless, with the reason."""
+    if call.monitor is not None and "AUTOSSH_PORT" not in found.env:
+        yield f"-M {call.monitor}", _NO_MONITOR if call.monitor == "0" else _AUTOSSH["AUTOSSH_PORT"]
+    for name in sorted(found.env):
+        if name in _AUTOSSH:
+            yield name, _AUTOSSH[name]
+    for setting in call.settings:
+        if setting in _SPELLED:
+            yield _SPELLED[setting], _SETTINGS[_SPELLED[setting]]
+    for flag in sorted(call.flags & _FLAGS.keys()):
+        yield f"-{flag}", _FLAGS[flag]
+    for word in found.extras:
+        if word in _STARTERS:
+            yield word, _STARTERS[word]

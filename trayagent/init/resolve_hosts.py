@@ -1,0 +1,93 @@
+"""`ssh -G`, asked for the few hosts that are proposed, several at once; each question only once."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trayagent.config.file_paths import Places
+from trayagent.core.facts.resolved import Resolved
+from trayagent.errors import TrayagentError
+from trayagent.ssh import resolve
+
+_AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
+_WITHIN_S = 3.0  # on a machine that is just logging in, too
+_PATIENCE = 2  # a Match exec that hangs hangs for each host
+
+Lines = dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ssh says a name means, read and as its lines."""
+
+    resolved: Resolved
+    lines: Lines
+
+
+class Asker:
+    """Asks ssh; remembers answers and refusals. `told` is called with each question."""
+
+    def __init__(self, places: Places, told: Callable[[str], None] = lambda _: None) -> None:
+        self._ssh = places.ssh
+        self._config = str(places.ssh_config) if places.ssh_config is not None else None
+        self._told = told
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._answers: dict[tuple[str, ...], asyncio.Task[Answer]] = {}
+        self._timeouts = 0
+
+    async def ask(self, name: str, options: Sequence[str] = ()) -> Answer:
+        """Return the answer; raises TrayagentError with ssh's own words."""
+        key = (name, *options)
+        if key not in self._answers:
+            self._answers[key] = asyncio.create_task(self._ask(name, options), name=f"ssh -G {name}")
+        return await self._answers[key]
+
+    async def all(self, names: Sequence[str]) -> dict[str, Answer]:
+        """Return the answers for those names that ssh takes."""
+        answers = await asyncio.gather(*(self.ask(name) for name in names), return_exceptions=True)
+        return {name: found for name, found in zip(names, answers, strict=True) if isinstance(found, Answer)}
+
+    async def _ask(self, name: str, options: Sequence[str]) -> Answer:
+        async with self._gate:
+            if self._timeouts >= _PATIENCE:
+                raise TrayagentError(
+                    "ssh -G did not answer in time for other hosts either",
+                    code="config-error",
+                    hint="Is a Match exec in ssh_config slow?",
+                )
+            self._told(name)
+            try:
+                text = await resolve.output(
+                    name, options=options, ssh=self._ssh, config=self._config, timeout_s=_WITHIN_S
+                )
+            except TrayagentError as error:
+                self._timeouts += "took longer" in error.title
+                raise
+        lines = {key: frozenset(map(_short, values)) for key, values in resolve.table(text).items()}
+        resolved = resolve.parse(text)
+        if is_address(resolved.hostname):
+            lines.pop("addressfamily", None)  # -6 says nothing of an address
+        return Answer(resolved, lines)
+
+
+def _short(value: str) -> str:
+    """Write the home folder as ~, so that the same file looks the same; ssh's home, whatever HOME says."""
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir.rstrip("/") + "/"
+    except KeyError:
+        return value
+    return f"~/{value.removeprefix(home)}" if value.startswith(home) and len(home) > 1 else value
+
+
+def is_address(host: str) -> bool:
+    """Report whether a host is given by its address, with or without brackets or a scope."""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""What the text of ssh_config tells before any host is asked for: names, addresses, forwards, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.init.findings import Machine, PassedOver
+from trayagent.ssh import config_text
+
+_FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))
+_CANDIDATES = 16
+"""Aliases of one server that are asked for; one user rarely has more names for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshText:
+    """The aliases in their order, the HostName of each as it is written, and those with forwards of their own."""
+
+    aliases: tuple[str, ...]
+    hostnames: dict[str, str]
+    with_forwards: tuple[str, ...]
+
+    def namesakes(self, *addresses: str) -> list[str]:
+        """Return aliases that may mean one of these names or addresses."""
+        wanted = {address.lower() for address in addresses if address}
+        found = [
+            a for a in self.aliases if a.lower() in wanted or self.hostnames.get(a, "").lower() in wanted
+        ]
+        return found[:_CANDIDATES]
+
+
+def read(roots: Iterable[Path]) -> SshText:
+    """Read the files that ssh reads, their Includes too."""
+    aliases: dict[str, None] = {}
+    hostnames: dict[str, str] = {}
+    forwarding: dict[str, None] = {}
+    for block in (block for root in roots for block in config_text.blocks(root)):
+        names = block.names
+        if block.keyword == "host":
+            aliases |= dict.fromkeys(names)
+        address = next((words[0] for key, words in block.options if key == "hostname" and words), None)
+        for name in names:
+            if address is not None:
+                hostnames.setdefault(name, address.replace("%h", name))
+        if any(key in _FORWARDS for key, _ in block.options):
+            forwarding |= dict.fromkeys(names)
+    return SshText(tuple(aliases), hostnames, tuple(name for name in forwarding if name in aliases))
+
+
+def passed_over(roots: Iterable[Path], machine: Machine) -> list[PassedOver]:
+    """Name the files that are not read, or not to their end."""
+    found = []
+    for root in roots:
+        files = config_text.config_files(root)
+        found += [PassedOver(machine.shown(file), why) for file in files if (why := _why(file)) is not None]
+        if len(files) >= config_text.MAX_FILES:
+            found.append(PassedOver(machine.shown(root), f"includes more than {config_text.MAX_FILES} files"))
+    return found
+
+
+def _why(file: Path) -> str | None:
+    try:
+        if not file.exists():
+            return None  # ssh passes an absent Include over, too
+        if not file.is_file():
+            return "is no file"
+        with file.open("rb") as opened:
+            data = opened.read(config_text.MAX_FILE + 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if b"\0" in data:
+        return "is not text"
+    if len(data) > config_text.MAX_FILE:
+        return "is larger than 1 MiB; the rest of it is not looked at"
+    return None

@@ -1,0 +1,160 @@
+"""What the kernel's notifications have told so far, and what a new one changes; pure but for its own state.
+
+The kernel repeats itself: a Wi-Fi scan sends NEWLINK, each router advertisement NEWADDR and NEWROUTE of what
+is there. And it is silent at times: an IPv4 route that goes with its interface or its source address gets no
+DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr), one that is replaced only a NEWROUTE with
+NLM_F_REPLACE. So what is known is kept, and every message compared with it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from trayagent.core.facts.network import Touched
+from trayagent.netlink import rtnetlink as rt
+from trayagent.netlink.wire import NLM_F_REPLACE, Message
+
+_ALIVE = rt.IFF_UP | rt.IFF_RUNNING | rt.IFF_LOWER_UP
+_SHOWN_ADDRESS_FLAGS = rt.IFA_F_TENTATIVE | rt.IFA_F_DEPRECATED | rt.IFA_F_DADFAILED
+_IGNORED_ROUTES = {3, 4, 5}  # broadcast, anycast and multicast come and go with an address
+_NOTHING = Touched()
+
+
+class _Way(NamedTuple):
+    """One next hop of a route; the first four fields say which route it belongs to."""
+
+    prefix: tuple[int, str, int, int]  # family, network, length, table
+    metric: int
+    tos: int
+    kind: int
+    oif: int
+    gateway: str | None
+    source: str | None
+
+
+@dataclass(slots=True)
+class Known:
+    """Links, addresses and ways by the last message about each.
+
+    `apply` returns None for a message that says nothing new, otherwise what it touched (perhaps nothing).
+    """
+
+    links: dict[int, rt.Link] = field(default_factory=dict)
+    addresses: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    ways: set[_Way] = field(default_factory=set)
+
+    def seed(
+        self, links: Iterable[rt.Link], addresses: Iterable[rt.Addr], routes: Iterable[rt.RouteEntry]
+    ) -> None:
+        """Forget everything and take a dump as what is known."""
+        self.links = {link.index: link for link in links}
+        self.addresses = {(a.index, a.ip, a.prefix_len): a.flags & _SHOWN_ADDRESS_FLAGS for a in addresses}
+        self.ways = {way for route in routes if _matters(route) for way in _ways(route)}
+
+    def apply(self, message: Message) -> Touched | None:
+        """Take one notification in."""
+        match message.type:
+            case rt.RTM_NEWLINK:
+                return self._link_is(rt.parse_link(message.body))
+            case rt.RTM_DELLINK:
+                return self._link_gone(rt.parse_link(message.body))
+            case rt.RTM_NEWADDR | rt.RTM_DELADDR:
+                address = rt.parse_address(message.body)
+                if address is None:
+                    return None
+                return (
+                    self._address_is(address)
+                    if message.type == rt.RTM_NEWADDR
+                    else self._address_gone(address)
+                )
+            case rt.RTM_NEWROUTE | rt.RTM_DELROUTE:
+                route = rt.parse_route(message.body)
+                if route is None or not _matters(route):
+                    return None
+                if message.type == rt.RTM_DELROUTE:
+                    return self._forget(set(_ways(route)))  # also one that was never seen: it is gone
+                return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
+            case rt.RTM_NEWRULE | rt.RTM_DELRULE:
+                return _NOTHING  # which table decides has changed, and no route was touched
+        return None
+
+    def _link_is(self, link: rt.Link) -> Touched | None:
+        if link.family != socket.AF_UNSPEC:
+            return None  # a bridge or IPv6 talking about its own settings of the link
+        old = self.links.get(link.index)
+        self.links[link.index] = link
+        if old is None:
+            return Touched(links=frozenset({link.name}))
+        if old.name != link.name:
+            return Touched(links=frozenset({old.name, link.name}))
+        flickered = link.carrier_losses != old.carrier_losses
+        if (old.flags ^ link.flags) & _ALIVE or flickered:
+            touched = Touched(links=frozenset({link.name}))
+            return touched if link.flags & rt.IFF_UP else touched | self._forget_ipv4(link.index)
+        if (old.master, old.parent) != (link.master, link.parent):
+            return _NOTHING
+        return None
+
+    def _link_gone(self, link: rt.Link) -> Touched | None:
+        if link.family != socket.AF_UNSPEC or self.links.pop(link.index, None) is None:
+            return None  # a port that leaves its bridge is told as a DELLINK of the bridge's family
+        touched = self._forget_where(lambda way: way.oif == link.index, link.name)
+        return Touched(links=frozenset({link.name})) | touched
+
+    def _address_is(self, address: rt.Addr) -> Touched | None:
+        key, flags = (address.index, address.ip, address.prefix_len), address.flags & _SHOWN_ADDRESS_FLAGS
+        if self.addresses.get(key) == flags:
+            return None
+        self.addresses[key] = flags
+        return _NOTHING
+
+    def _address_gone(self, address: rt.Addr) -> Touched:
+        self.addresses.pop((address.index, address.ip, address.prefix_len), None)
+        touched = Touched(addresses=frozenset({address.ip}))
+        if ":" in address.ip:
+            return touched
+        if not any(index == address.index and ":" not in ip for index, ip, _ in self.addresses):
+            return touched | self._forget_ipv4(address.index)
+        return touched | self._forget_where(lambda way: way.source == address.ip)
+
+    def _route_is(self, route: rt.RouteEntry, *, replaces: bool) -> Touched | None:
+        ways = set(_ways(route))
+        new = ways - self.ways
+        touched = None
+        if replaces and ways:
+            like = next(iter(ways))
+            old = {w for w in self.ways if w[:3] == like[:3]} - ways
+            touched = self._forget(old)
+        self.ways |= ways
+        return touched if not new else touched or _NOTHING
+
+    def _forget_ipv4(self, index: int) -> Touched:
+        return self._forget_where(lambda way: way.oif == index and way.prefix[0] == socket.AF_INET)
+
+    def _forget_where(self, gone: Callable[[_Way], bool], name: str = "") -> Touched:
+        return self._forget({way for way in self.ways if gone(way)}, name) or _NOTHING
+
+    def _forget(self, gone: set[_Way], name: str = "") -> Touched | None:
+        """Drop ways; name the interfaces that lost a unicast one. None when there is nothing to drop."""
+        if not gone:
+            return None
+        self.ways -= gone
+        named = {name or self._name(w.oif) for w in gone if w.kind == rt.RTN_UNICAST and w.oif}
+        return Touched(routes=frozenset(named - {""}))
+
+    def _name(self, index: int) -> str:
+        return self.links[index].name if index in self.links else ""
+
+
+def _matters(route: rt.RouteEntry) -> bool:
+    """Report whether a route can decide where a packet to a peer goes."""
+    return route.table != rt.RT_TABLE_LOCAL and not route.cloned and route.kind not in _IGNORED_ROUTES
+
+
+def _ways(route: rt.RouteEntry) -> list[_Way]:
+    prefix = (route.family, route.network, route.prefix_len, route.table)
+    hops = route.hops or (rt.NextHop(0),)
+    return [_Way(prefix, route.metric, route.tos, route.kind, h.index, h.gateway, route.source) for h in hops]

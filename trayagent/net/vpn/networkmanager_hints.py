@@ -1,0 +1,47 @@
+"""When NetworkManager's facts are told: only where they changed, and a burst as two hints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from trayagent.core.facts.network_manager import ManagerFacts
+
+# The first news is told at once, what follows in a burst (a VPN's start is a dozen signals) as one more.
+BURST_S = 0.05
+# How long news waits for the answer that names the interface; it comes in 2 to 5 ms on an idle machine.
+ANSWER_S = 0.1
+
+
+class Teller:
+    """Looks at the facts when there was news, and tells them where they differ from those told last.
+
+    `look` returns None while they are not known yet.
+    """
+
+    def __init__(self, look: Callable[[], ManagerFacts | None], tell: Callable[[ManagerFacts], None]) -> None:
+        self._look, self._tell = look, tell
+        self._told = ManagerFacts()
+        self._told_at_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def news(self, *, awaiting_answer: bool = False) -> None:
+        """See to it that the facts are told: at once, at the end of a burst, or with an answer that is due."""
+        if self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = max(self._told_at_s + BURST_S - loop.time(), ANSWER_S if awaiting_answer else 0.0)
+        self._timer = loop.call_later(max(0.0, wait_s), self._look_and_tell)
+
+    def put_off(self) -> None:
+        """Drop what is about to be told, until the next news."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_and_tell(self) -> None:
+        self._timer = None
+        facts = self._look()
+        if facts is not None and facts != self._told:
+            self._told, self._told_at_s = facts, asyncio.get_running_loop().time()
+            self._tell(facts)

@@ -1,0 +1,193 @@
+"""What NetworkManager has told so far, and the facts that follow from it; pure.
+
+Signals are laid over what was read at the start. An active connection lives as long as
+its object; what made it end is kept, by UUID, until that connection begins anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trayagent.core.facts.network_manager import ManagerFacts, NetworkName, VpnConnection
+from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn.networkmanager_read import Complain, Properties, Reader
+
+NO_PATH = ("", "/")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What must be asked to know where an active connection is: its interface and, of a Wi-Fi, its SSID.
+
+    It is asked anew when it differs from the one that was answered. `configs` is None where the
+    first of `devices` is meant, else the one among them that has one of these IP configurations.
+    """
+
+    path: str
+    devices: tuple[str, ...]
+    configs: frozenset[str] | None = None
+    access_point: str = ""
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How a connection ended; its path tells which plug-in may still add the reason."""
+
+    path: str
+    name: str
+    reason: int
+    login_failed: bool
+
+
+@dataclass(slots=True)
+class _Active:
+    told: dict[str, Any] = field(default_factory=dict)
+    login_failed: bool = False
+    answered: Question | None = None
+    interface: str | None = None
+    ssid: str | None = None
+
+
+class Picture:
+    """The state of one run of NetworkManager."""
+
+    def __init__(self, complain: Complain) -> None:
+        self.complain = complain
+        self.read = Reader(complain)
+        self._root: dict[str, Any] = {}
+        self._active: dict[str, _Active] = {}
+        self._endings: dict[str, _Ending] = {}
+
+    # -- what was told ------------------------------------------------------------------------------
+
+    def root_changed(self, properties: Properties) -> None:
+        """Note properties of the manager itself."""
+        self._root.update(properties)
+
+    def active_changed(self, path: str, properties: Properties) -> None:
+        """Note properties of an active connection, known or new."""
+        self._active.setdefault(path, _Active()).told.update(properties)
+
+    def active_state(self, path: str, state: int, reason: int) -> None:
+        """Note the signal StateChanged of an active connection."""
+        active = self._active.get(path)
+        if active is None:
+            return
+        active.told["State"] = state
+        uuid = self.read.text(active.told, "Uuid")
+        if state in {words.DEACTIVATING, words.DEACTIVATED}:
+            self._end(path, active, reason)
+        elif self._is_vpn(active):
+            self._endings.pop(uuid, None)
+
+    def active_removed(self, path: str) -> None:
+        """Note that an active connection's object is gone; one that did not say why is down, and no more is known."""
+        self._active.pop(path, None)
+
+    def login_failed(self, path: str | None) -> None:
+        """Note that the plug-in of that active connection was refused by its server.
+
+        None: an older plug-in, which serves one connection at a time and does not say which.
+        """
+        for own, active in self._active.items():
+            connecting = self._is_vpn(active) and self._state(active) == words.ACTIVATING
+            if own == path or (path is None and connecting):
+                active.login_failed = True
+        for ending in self._endings.values():
+            if ending.path == path:
+                ending.login_failed = True
+
+    def answer(self, question: Question, interface: str | None, ssid: str | None) -> None:
+        """Note where an active connection is."""
+        active = self._active.get(question.path)
+        if active is not None:
+            active.answered, active.interface, active.ssid = question, interface, ssid
+
+    # -- what follows -------------------------------------------------------------------------------
+
+    def active_paths(self) -> tuple[str, ...]:
+        """Return the paths of all active connections."""
+        return self.read.texts(self._root, "ActiveConnections")
+
+    def open_questions(self) -> list[Question]:
+        """Return what should be asked now."""
+        found = []
+        primary = self._network_path()
+        for path, active in self._active.items():
+            if not (path == primary or self._is_vpn(active)) or self._state(active) != words.ACTIVATED:
+                continue
+            question = self._question(path, active)
+            if question != active.answered:
+                found.append(question)
+        return found
+
+    def facts(self) -> ManagerFacts:
+        """Return the whole."""
+        living = [self._living(active) for active in self._active.values() if self._is_vpn(active)]
+        shown = [vpn for vpn in living if vpn is not None]
+        known = {vpn.uuid for vpn in shown}
+        shown += [self._ended(uuid, end) for uuid, end in self._endings.items() if uuid not in known]
+        return ManagerFacts(
+            running=True,
+            connectivity=words.connectivity(self.read.number(self._root, "Connectivity")),
+            network=self._network(),
+            vpns=tuple(sorted(shown, key=lambda vpn: (vpn.name, vpn.uuid))),
+        )
+
+    def _living(self, active: _Active) -> VpnConnection | None:
+        """Return a VPN that is up or on its way, None for one that has ended."""
+        state, uuid = self._state(active), self.read.text(active.told, "Uuid")
+        name = self.read.text(active.told, "Id")
+        if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
+            return None
+        if state == words.ACTIVATED:
+            return VpnConnection(name, uuid, "up", active.interface)
+        asking = self.read.number(active.told, "VpnState") == words.NEED_AUTH
+        return VpnConnection(name, uuid, "connecting", asking=asking)
+
+    def _ended(self, uuid: str, end: _Ending) -> VpnConnection:
+        state = words.how_it_ended(end.reason, login_failed=end.login_failed)
+        by_user = end.reason == words.USER_DISCONNECTED
+        return VpnConnection(end.name, uuid, state, reason=end.reason, by_user=by_user)
+
+    def _network_path(self) -> str:
+        """Return the path of the connection that carries the default route; below a VPN, its underlay."""
+        path = self.read.text(self._root, "PrimaryConnection")
+        seen = {path}
+        while (active := self._active.get(path)) and self.read.text(active.told, "Type") == "vpn":
+            path = self.read.text(active.told, "SpecificObject")
+            if path in seen:  # malformed
+                return ""
+            seen.add(path)
+        return path
+
+    def _network(self) -> NetworkName | None:
+        active = self._active.get(self._network_path())
+        name = self.read.text(active.told, "Id") if active else ""
+        return NetworkName(name, active.ssid, active.interface) if active and name else None
+
+    def _question(self, path: str, active: _Active) -> Question:
+        told, kind = active.told, self.read.text(active.told, "Type")
+        if kind != "vpn":
+            point = self.read.text(told, "SpecificObject") if kind == words.WIFI else ""
+            return Question(path, self.read.texts(told, "Devices"), access_point=point)
+        # A plug-in's tunnel is none of the connection's devices (that is the underlay): it is the one
+        # of all devices that has the connection's IP configuration. Once found, others may come and go.
+        configs = {self.read.text(told, key) for key in ("Ip4Config", "Ip6Config")}
+        found = active.answered if active.interface is not None else None
+        devices = self.read.texts(self._root, "Devices") if found is None else found.devices
+        return Question(path, devices, frozenset(configs.difference(NO_PATH)))
+
+    def _is_vpn(self, active: _Active) -> bool:
+        return self.read.text(active.told, "Type") in words.VPN_TYPES
+
+    def _state(self, active: _Active) -> int:
+        return self.read.number(active.told, "State")
+
+    def _end(self, path: str, active: _Active, reason: int) -> None:
+        """Keep how a VPN ended; of two signals about one end (deactivating, deactivated) the last counts."""
+        uuid = self.read.text(active.told, "Uuid")
+        if uuid and self._is_vpn(active):
+            name = self.read.text(active.told, "Id")
+            self._endings[uuid] = _Ending(path, name, reason, active.login_failed)

@@ -1,0 +1,44 @@
+"""Lay the wires: from an empty set of namespaces to a network that works."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import topology as plan
+from trayagent.sandbox.node import Node
+from trayagent.sandbox.tools import tool
+
+
+def lay(nodes: Mapping[str, Node], *, nat: bool, ipv6: bool) -> None:
+    """Make every link, address and route; raises TrayagentError (sandbox-broken)."""
+    world = nodes["air"].world
+    nodes["air"].ip(*plan.links({name: world.netns(name) for name in nodes}))
+    pipe = subprocess.PIPE
+    running = []
+    for name, node in nodes.items():  # side by side: each waits mostly for the kernel
+        lines = plan.addresses(name, nat=nat, ipv6=ipv6)
+        if lines:
+            child = node.popen([tool("ip"), "-batch", "-"], admin=True, stdin=pipe, stderr=pipe)
+            running.append((name, child, "\n".join(lines) + "\n"))
+    for _, child, text in running:
+        assert child.stdin  # noqa: S101 - it was asked for
+        child.stdin.write(text)
+        child.stdin.close()
+        child.stdin = None
+    for name, child, text in running:
+        _, complaint = child.communicate()
+        if child.returncode != 0:
+            raise TrayagentError(
+                f"`ip` failed in {name}: {complaint.strip()}", code="sandbox-broken", hint=text
+            )
+
+
+def set_firewall(gateway: Node, network: plan.Network, *, nat: bool, silent: bool) -> None:
+    """Make a gateway translate addresses, or drop silently what it does not know, or neither."""
+    gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.firewall(network, nat=nat, silent=silent))
+    if silent:
+        # Without it conntrack takes a connection up in its middle, as if it had seen the beginning.
+        strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
+        gateway.check(["sh", "-c", strict], admin=True)

@@ -1,0 +1,64 @@
+"""Which ssh-agent a socket leads to: one of this user that answers, or another machine's that sshd forwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+from pathlib import Path
+from typing import Literal
+
+from trayagent.ssh.login.credentials import identities
+from trayagent.ssh.os.process import read
+
+Kind = Literal["usable", "silent", "forwarded", "not-ours"]
+"""`silent`: nobody answers there, or no ssh-agent does. `not-ours`: another user's, or no socket at all."""
+
+_CONNECT_S = 1.0
+_SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
+# OpenSSH 10.1 and later; dropbear. Older ones use the same names as ssh-agent(1).
+_FORWARDED_NAME = re.compile(r"/\.ssh/agent/s\.[^/]*\.sshd\.[^/]*$|/dropbear-[^/]*/auth-[^/]*$")
+_LOCAL_PEERPID = (0, 0x002)  # SOL_LOCAL and the option of macOS, <sys/un.h>
+
+
+def kind_of(path: str | None) -> Kind:
+    """Return what a socket leads to. It takes up to 2 s where nobody answers."""
+    if not path:
+        return "not-ours"
+    try:
+        found = os.stat(path)  # noqa: PTH116  # "" and odd paths are no error here
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+            return "not-ours"
+        if is_forwarded(path):
+            return "forwarded"
+    except (OSError, ValueError):
+        return "silent"
+    return "usable" if identities(path) is not None else "silent"
+
+
+def is_forwarded(path: str) -> bool:
+    """Report whether an ssh server listens on a socket: the agent behind it is on another machine.
+
+    The kernel names the process that called listen(2). An ssh-agent has forked since, so that its process is
+    gone; sshd has not, but nobody else may read its descriptors. Raises OSError where nobody listens.
+    """
+    if _FORWARDED_NAME.search(str(Path(path).resolve())):
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(_CONNECT_S)
+        sock.connect(path)
+        pid = _listener(sock)
+    listener = read(pid) if pid > 0 else None
+    return listener is not None and listener.comm in _SERVERS
+
+
+def _listener(sock: socket.socket) -> int:
+    if sys.platform == "darwin":
+        return int(sock.getsockopt(*_LOCAL_PEERPID))
+    pid, _uid, _gid = struct.unpack(
+        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    )
+    return int(pid)

@@ -1,0 +1,154 @@
+"""Whether a login could have worked at all: what the ssh-agent holds, and which key files ask for a passphrase.
+
+In BatchMode ssh says "Permission denied" for a refused key, for a locked agent and for a
+key that nobody unlocked; only a look at the keys themselves tells them apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from trayagent.core.facts.resolved import Resolved
+
+_ASK_S = 1.0
+_REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-miller-ssh-agent, section 5
+_ANSWER_MAX = 256 * 1024  # what OpenSSH's agent client takes
+_MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
+_KEY_MAX = 64 * 1024
+
+
+def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | None:
+    """Return where the ssh-agent listens that ssh asks for this host, None for none (IdentityAgent)."""
+    named = resolved.identity_agent
+    if named is None or named == "SSH_AUTH_SOCK":
+        return environment.get("SSH_AUTH_SOCK") or None
+    if named == "none":
+        return None
+    return environment.get(named[1:]) if named.startswith("$") else str(Path(named).expanduser())
+
+
+def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
+    """Return the public keys that the ssh-agent offers, as RFC 4253 writes them; None: there is none to ask.
+
+    A locked agent offers none. Which of them ask for a confirmation the protocol does not tell.
+    """
+    if not auth_sock:
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(_ASK_S)
+            sock.connect(auth_sock)
+            sock.sendall(struct.pack(">IB", 1, _REQUEST_IDENTITIES))
+            with sock.makefile("rb") as answer:
+                (length,) = struct.unpack(">I", answer.read(4))
+                said = answer.read(min(length, _ANSWER_MAX))
+        kind, count = struct.unpack_from(">BI", said)
+        if kind != _IDENTITIES_ANSWER:
+            return None
+        keys, at = [], 5
+        for _ in range(count):
+            key, at = _string(said, at)
+            _, at = _string(said, at)  # its comment
+            keys.append(key)
+    except (OSError, struct.error):
+        return None
+    return tuple(keys)
+
+
+def agent_keys(auth_sock: str | None) -> int | None:
+    """Return how many keys the ssh-agent offers; None when there is no agent to ask."""
+    keys = identities(auth_sock)
+    return len(keys) if keys is not None else None
+
+
+def wants_passphrase(key_file: Path) -> bool:
+    """Report whether a private key file is encrypted; False for one that cannot be read."""
+    text = _text_of(key_file)
+    if b"ENCRYPTED" in text[:200]:  # PEM: "Proc-Type: 4,ENCRYPTED", "BEGIN ENCRYPTED PRIVATE KEY"
+        return True
+    raw = _openssh_key(text)
+    try:
+        return raw is not None and _string(raw, len(_MAGIC))[0] != b"none"
+    except struct.error:
+        return False
+
+
+def is_private(key_file: Path) -> bool:
+    """Report whether a file holds a private key."""
+    return b"PRIVATE KEY-----" in _text_of(key_file)[:200]
+
+
+def public_key(key_file: Path) -> bytes | None:
+    """Return the public key that belongs to an IdentityFile, as RFC 4253 writes it; None where nothing tells.
+
+    It stands in the file of that name and `.pub`, in the file itself, or unencrypted in an OpenSSH private key.
+    """
+    for path in (key_file.with_name(key_file.name + ".pub"), key_file):
+        words = _text_of(path).split(None, 2)
+        if len(words) >= 2 and (found := _decoded(words[1])) is not None and words[0] in found[:64]:
+            return found
+    raw = _openssh_key(_text_of(key_file))
+    if raw is None:
+        return None
+    try:
+        at = len(_MAGIC)
+        for _ in range(3):  # cipher, key derivation and its options
+            _, at = _string(raw, at)
+        return _string(raw, at + 4)[0]
+    except struct.error:
+        return None
+
+
+def kind_of(key: bytes) -> str:
+    """Return the type of a public key, as in "ssh-ed25519"."""
+    try:
+        return _string(key, 0)[0].decode(errors="replace")
+    except struct.error:
+        return ""
+
+
+def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> Path | None:
+    """Return the key file whose passphrase only the user can give, None when a key was there to be refused."""
+    if agent_keys(auth_sock):
+        return None
+    there = [p for text in identity_files if (p := Path(text).expanduser()).is_file()]
+    if not there or not all(map(wants_passphrase, there)):
+        return None
+    return there[0]
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return a string of the ssh protocol, and where it ends (RFC 4251, section 5); raises struct.error."""
+    (length,) = struct.unpack_from(">I", data, at)
+    end = at + 4 + length
+    if end > len(data):
+        msg = "a string that does not end"
+        raise struct.error(msg)
+    return data[at + 4 : end], end
+
+
+def _openssh_key(text: bytes) -> bytes | None:
+    raw = _decoded(b"".join(line for line in text.splitlines() if not line.startswith(b"-----")))
+    return raw if raw is not None and raw.startswith(_MAGIC) else None
+
+
+def _decoded(text: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(text)
+    except binascii.Error:
+        return None
+
+
+def _text_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a named pipe would wait for ever
+            return b""
+        with path.open("rb") as file:
+            return file.read(_KEY_MAX)
+    except OSError:
+        return b""

@@ -1,0 +1,165 @@
+"""What ssh says on stderr, and what it means; English in every locale, OpenSSH 9.2 to 10.5.
+
+The first row that matches decides, so the order matters: what is certain and final stands before
+what may accompany it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trayagent.core.facts.failure import FailureKind
+from trayagent.core.facts.problems import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A pattern and the failure that it means.
+
+    `title` may use {who} (the host, or its jump host) and the pattern's own groups, `hint` {host} and
+    the groups. `positive`: ssh says this only after it has accepted the server's host key.
+    """
+
+    pattern: re.Pattern[str]
+    kind: FailureKind
+    code: Code
+    title: str
+    hint: str = ""
+    positive: bool = False
+
+
+def _row(
+    pattern: str, kind: FailureKind, code: Code, title: str, hint: str = "", *, positive: bool = False
+) -> Row:
+    return Row(re.compile(pattern, re.MULTILINE), kind, code, title, hint, positive)
+
+
+_THEN_DENIED = r"(?=[\s\S]*Permission denied \()"
+_BY_JUMP_HOST = r"open failed: connect failed: (?=[\s\S]*stdio forwarding failed)"
+_CONNECT = r"^ssh: connect to host \S+ port (?P<port>\d+): "
+_AGAIN = "then: trayagent reconnect {host}"
+
+TABLE: tuple[Row, ...] = (
+    # Before any packet.
+    _row(
+        r"^(?P<line>.*(?:Bad configuration option|Can't open user config file|Bad owner or permissions on"
+        r"|command-line:? line \d+: |: line \d+: Bad |terminating, \d+ bad|: unknown key %).*)$",
+        "config", "config-error", "{line}", "Look at it with: ssh -G {host}",
+    ),
+    # After the login.
+    _row(
+        r"^unix_listener: path .* too long",
+        "control-path", "control-path-too-long", "The ControlPath of {who} is too long for a socket",
+        "Give it a shorter one in ssh_config, such as ~/.ssh/cm-%C", positive=True,
+    ),
+    _row(
+        r"^ControlSocket (?P<path>.+) already exists",
+        "control-path", "control-path-taken", "The ControlPath of {who} is taken: {path}",
+        "Another ssh master listens there; end it with: ssh -O exit {host}", positive=True,
+    ),
+    _row(
+        r"^unix_listener: cannot bind to path (?P<why>.+)",
+        "control-path", "config-error", "The control socket of {who} cannot be made: {why}",
+        "Check that its folder exists and is yours", positive=True,
+    ),
+    # What pam_nologin shows; see its manual page.
+    _row(
+        r"System is (?:booting up|going down)|not permitted to log in (?:yet|anymore)",
+        "booting", "refused", "{who} is starting up or shutting down", positive=True,
+    ),
+    # The login.
+    _row(
+        r"Too many authentication failures",
+        "too-many-keys", "too-many-auth-failures", "{who} gave up after too many keys",
+        "Set IdentityFile and IdentitiesOnly yes for {host} in ssh_config", positive=True,
+    ),
+    _row(
+        r"signing failed .*agent refused operation" + _THEN_DENIED,
+        "auth", "auth-denied", "The ssh agent would not sign in to {who}",
+        "Confirm or unlock the key, " + _AGAIN, positive=True,
+    ),
+    _row(
+        r"signing failed .*device not found" + _THEN_DENIED,
+        "auth", "auth-denied", "The hardware key for {who} was not found", "Plug it in, " + _AGAIN, positive=True,
+    ),
+    _row(
+        r"(?:^no such identity: (?P<absent>.+): .*|^Load key \"(?P<file>.+)\": (?P<why>bad permissions"
+        r"|error in libcrypto|invalid format).*)" + _THEN_DENIED,
+        "key-file", "auth-denied", "{who} refused the login, and the key {absent}{file} cannot be used",
+        "Check that it is a private key that only you can read", positive=True,
+    ),
+    _row(
+        r"Permission denied \([^)]*(?:password|keyboard-interactive)[^)]*\)",
+        "auth", "auth-denied", "{who} refused the login; it takes a password or a code",
+        "Log in: trayagent login {host}", positive=True,
+    ),
+    _row(
+        r"Permission denied \([^)]*\)",
+        "auth", "auth-denied", "{who} refused the login", "Check the key or agent: ssh {host}", positive=True,
+    ),
+    # The key exchange.
+    _row(
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "host-key-changed", "host-key-changed", "The host key of {who} has changed",
+        "Ask who runs it; ssh {host} shows the new key, and where the old one stands",
+    ),
+    _row(
+        r"^No \S+ host key is known for |^Host key verification failed\.",
+        "host-key-unknown", "host-key-unknown", "The host key of {who} is not known",
+        "Compare it and accept it once: trayagent login {host}",
+    ),
+    _row(
+        r"^Unable to negotiate with .*no matching (?P<what>.+?) found",
+        "negotiation", "no-common-algorithm", "{who} and ssh have no {what} in common",
+        "Update the older side, or allow its algorithm in ssh_config; ssh {host} names it",
+    ),
+    # Behind a jump host that works; a master's own forwards fail with the first half of these words.
+    _row(
+        _BY_JUMP_HOST + r".*(?:not known|name resolution|resolve|No address)",
+        "dns", "name-not-found", "The jump host does not know the name of {who}",
+    ),
+    _row(
+        _BY_JUMP_HOST + r"Connection refused",
+        "refused", "refused", "{who} refused the connection of its jump host", "Does sshd run on that port?",
+    ),
+    _row(_BY_JUMP_HOST + r".*timed out", "timed-out", "timed-out", "{who} did not answer its jump host"),
+    _row(_BY_JUMP_HOST, "unreachable", "unreachable", "The jump host cannot reach {who}"),
+    _row(
+        r"open failed: administratively prohibited(?=[\s\S]*stdio forwarding failed)",
+        "jump", "jump-host-failed", "The jump host forbids connections to {who}",
+        "Its sshd needs AllowTcpForwarding, and a PermitOpen that names the target",
+    ),
+    # The way to it.
+    _row(
+        r"Could not resolve hostname (?P<name>.+?): ",
+        "dns", "name-not-found", "The name {name} was not found", "It may be known only on its own network or VPN",
+    ),
+    _row(
+        _CONNECT + "Connection refused",
+        "refused", "refused", "{who} refused the connection", "Does sshd run there, on port {port}?",
+    ),
+    _row(
+        _CONNECT + r".*timed out|timed out during banner exchange|^Connection to .* timed out",
+        "timed-out", "timed-out", "{who} did not answer in time",
+    ),
+    # "Invalid argument" and "Permission denied" are what blackhole and prohibit routes give.
+    _row(_CONNECT, "unreachable", "unreachable", "{who} cannot be reached from here"),
+    # The end of a connection that worked; it says nothing about the path now, so it is not positive.
+    _row(r"^Timeout, server .* not responding", "died", "timed-out", "{who} stopped answering"),
+    _row(
+        r"^Connection to .* closed by remote host|^client_loop: send disconnect|^Read from remote host ",
+        "died", "unknown", "The connection to {who} was cut",
+    ),
+    _row(
+        r"^(?P<line>.*(?:remote port forwarding failed for listen|^bind \[.*\]:\d+: "
+        r"|Could not request local forwarding).*)$",
+        "forward", "forward-failed", "A forward of {who} failed: {line}", positive=True,
+    ),
+    # MaxStartups, a penalty, sshd restarting, or no ssh server at all: ssh cannot tell them apart.
+    _row(
+        r"Not allowed at this time|Exceeded MaxStartups|Connection (?:closed|reset) by \S+ port \d+"
+        r"|^kex_exchange_identification: |^banner exchange: Connection to ",
+        "dropped", "refused", "{who} closed the connection before the login", "It may be busy or restarting",
+    ),
+)  # fmt: skip

@@ -1,0 +1,146 @@
+"""From what ssh wrote to stderr to the failure that it means."""
+
+from __future__ import annotations
+
+import re
+
+from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.problems import Problem
+from trayagent.ssh.login.failure_table import TABLE, Row
+from trayagent.ssh.login.proxy_failures import proxy_said
+
+MAX_LINE = 200
+"""Characters of ssh's own words that are shown; a server may have written them."""
+
+# The last words of ssh when what carried it (a jump host's ssh, a ProxyCommand) ended.
+# "Broken pipe" is the same, when ssh still wrote its banner.
+_CARRIER_ENDED = re.compile(
+    r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
+    re.MULTILINE,
+)
+_PEERS_WORDS = re.compile(r"^Received disconnect from ", re.MULTILINE)
+# Said by every ssh, whatever becomes of it.
+_NOISE = re.compile(
+    r"(?:debug[123]: |kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added "
+    r"|Transferred: |Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
+)
+# Only the jump host's user or administrator can help; anything else of it is the world being down.
+_KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
+    {
+        "auth",
+        "too-many-keys",
+        "key-file",
+        "passphrase",
+        "host-key-changed",
+        "host-key-unknown",
+        "negotiation",
+        "config",
+    }
+)
+
+
+def classify(
+    own: str,
+    *,
+    host: str,
+    exit_status: int | None = None,
+    others: str | None = None,
+    proven: str | None = None,
+) -> Failure:
+    """Return why ssh to `host` failed; `exit_status` None when our own deadline ended it.
+
+    `own` is what ssh logged; `others` what a jump host's ssh or a ProxyCommand wrote, None where that is
+    in `own`, too. `proven` is the part of `own` that follows the key exchange, "" where there was none and
+    None for all of it. Never raises; what no row of the table knows is `unknown`, with ssh's last line.
+    """
+    text, carrier = _printable(own), _printable(others or "").strip() + "\n"
+    ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
+    said = _without_noise(text[: ends[0]] if ends and others is None else carrier)
+    if ends and said:
+        links = len(ends) + sum(1 for _ in _CARRIER_ENDED.finditer(carrier))
+        return _carried(_without_noise(_CARRIER_ENDED.split(said)[0]) or said, host, links)
+    after = text if proven is None else _printable(proven)
+    if not after and (told := _PEERS_WORDS.search(text)):
+        return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
+    return _direct(carrier + text, after, host) or _unexplained(carrier + text, host, exit_status)
+
+
+def wants_browser(host: str) -> Failure:
+    """Return the failure of a login whose ProxyCommand called for a browser."""
+    title = f"What {host} is reached through wants you to log in with a browser"
+    return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
+
+
+def _direct(text: str, after: str, host: str) -> Failure | None:
+    found = _row_of(text, after)
+    return _failure(*found, who=host, host=host) if found is not None else None
+
+
+def _disconnected(host: str) -> Failure:
+    """Return the failure of a disconnect before the key exchange: whose words these are, nobody knows."""
+    hint = "It may be another machine that answers here; it is tried again"
+    problem = Problem("refused", f"{host} ended the connection before it proved its host key", hint)
+    return Failure(problem, "disconnected")
+
+
+def _carried(said: str, host: str, links: int) -> Failure:
+    """Read what a jump host's ssh or a ProxyCommand said before it ended.
+
+    A jump host that could not reach the next machine speaks of that one: the target, when it was
+    the only of the `links` that ended.
+    """
+    found = _row_of(said, said)
+    if found is None:
+        return _by_proxy(said, host)
+    row, match = found
+    if links == 1 and "stdio forwarding failed" in said:
+        return _failure(row, match, who=host, host=host)
+    problem = _failure(row, match, who=f"the jump host of {host}", host=host).problem
+    code = problem.code if row.kind in _KEEPS_ITS_CODE else "jump-host-failed"
+    title = problem.title[:1].upper() + problem.title[1:]
+    return Failure(Problem(code, title, problem.hint), row.kind, by_jump=True)
+
+
+def _by_proxy(said: str, host: str) -> Failure:
+    """Return the failure of a ProxyCommand that is no ssh, with its own words."""
+    kind, line = proxy_said(said) or ("proxy-command", _last_line(said))
+    title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
+    if kind == "proxy-login":
+        return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), kind)
+    return Failure(Problem("jump-host-failed", title), kind)
+
+
+def _row_of(text: str, after: str) -> tuple[Row, re.Match[str]] | None:
+    """Return the first row that matches; one that is said after the key exchange must match what followed that."""
+    for row in TABLE:
+        match = row.pattern.search(after if row.positive else text)
+        if match is not None:
+            return row, match
+    return None
+
+
+def _failure(row: Row, match: re.Match[str], *, who: str, host: str) -> Failure:
+    groups = {name: (value or "").strip()[:MAX_LINE] for name, value in match.groupdict().items()}
+    title = row.title.format(who=who, host=host, **groups)
+    hint = row.hint.format(who=who, host=host, **groups)
+    return Failure(Problem(row.code, title, hint), row.kind, row.positive)
+
+
+def _unexplained(text: str, host: str, exit_status: int | None) -> Failure:
+    if exit_status is None:
+        return Failure(Problem("timed-out", f"{host} did not answer in time"), "timed-out")
+    title = _last_line(text) or f"ssh to {host} ended with status {exit_status}"
+    return Failure(Problem("unknown", title, f"See all of it: ssh -v {host}"), "unknown")
+
+
+def _last_line(text: str) -> str:
+    return _without_noise(text).rpartition("\n")[2][:MAX_LINE]
+
+
+def _without_noise(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line))
+
+
+def _printable(text: str) -> str:
+    """Drop what could move a terminal's cursor: a server's banner is part of what ssh writes."""
+    return "".join(sign for sign in text if sign == "\n" or sign.isprintable())

@@ -1,0 +1,45 @@
+"""What ssh would log in to a host with, and whether a person would be asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.credentials import is_private, kind_of, public_key, wants_passphrase
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """The key files that are there, and the agent's public keys that a login would offer."""
+
+    files: tuple[Path, ...]
+    agent: tuple[bytes, ...]
+
+
+def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
+    """Return what a login of the host offers; `agent` are the keys that its ssh-agent holds.
+
+    With IdentitiesOnly the agent's keys count only where an IdentityFile or certificate names them
+    (ssh_config(5)).
+    """
+    files = tuple(p for text in resolved.identity_files if (p := Path(text).expanduser()).is_file())
+    held = agent or ()
+    if resolved.identities_only:
+        certificates = (Path(text).expanduser() for text in resolved.certificate_files)
+        named = {public_key(path) for path in (*files, *certificates)}
+        held = tuple(key for key in held if key in named)
+    return Offers(files, held)
+
+
+def asks_whom(resolved: Resolved, offered: Offers) -> str:
+    """Return why a login would ask a person or could not be made at all, "" when it would do neither."""
+    if resolved.pkcs11_provider is not None:
+        return "key=hardware"
+    kinds = [kind_of(key) for key in (*filter(None, map(public_key, offered.files)), *offered.agent)]
+    if any(kind.startswith("sk-") for kind in kinds):
+        return "key=security_key"
+    private = [path for path in offered.files if is_private(path)]
+    if offered.agent or any(not wants_passphrase(path) for path in private):
+        return ""
+    return "key=locked agent=without_it" if private else "key=none agent=empty"

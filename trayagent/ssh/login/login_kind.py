@@ -1,0 +1,30 @@
+"""How a login went, from what ssh logged of it at VERBOSE and from the keys that were there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from trayagent.core.facts.hosts import LoginKind
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.credentials import agent_socket, identities
+from trayagent.ssh.login.login_keys import asks_whom, offers
+
+# sshconnect2.c: ssh_userauth2 logs the last method, input_userauth_failure those that were part of it.
+_METHOD = re.compile(r'^Authenticated (?:to .+ )?using "([^"]+)"', re.MULTILINE)
+_TYPED = {"password", "keyboard-interactive"}
+
+
+def login_kind(
+    log: str, resolved: Resolved, environment: Mapping[str, str], *, at_terminal: bool
+) -> LoginKind:
+    """Return what the login asked of a person; without a terminal nothing can have been typed."""
+    methods = set(_METHOD.findall(log))
+    if methods & _TYPED:
+        return "typed"
+    if "publickey" not in methods:
+        return "quiet"
+    asks = asks_whom(resolved, offers(resolved, identities(agent_socket(resolved, environment))))
+    if asks in {"key=hardware", "key=security_key"}:
+        return "touched"
+    return "unlocked" if asks.startswith("key=locked") and at_terminal else "quiet"

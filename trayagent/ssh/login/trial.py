@@ -1,0 +1,153 @@
+"""Would the server let us in? A login beside the master, of which nobody is asked anything.
+
+The agent's keys are shown to the server as public keys only: it says which it accepts before anything is
+signed (RFC 4252, section 7), and no agent, which may ask for a confirmation or a touch, is asked to sign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.login.key_exchange import LOG_OPTIONS, LOG_VERBOSE, KeyExchange, read_key_exchange
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.command import connect_timeout_s, escaped
+from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.master.log import Said
+from trayagent.ssh.os.process import Process, read, ssh_processes
+
+_AUTHENTICATED = re.compile(r"^Authenticated to ", re.MULTILINE)
+_ACCEPTED = re.compile(
+    r"^debug1: sshconnect2\.c:input_userauth_pk_ok\(\):\d+ \(.*pid=\d+\): "
+    r"Server accepts key: (?P<file>.+?) \S+ SHA256:",
+    re.MULTILINE,
+)
+_POLL_S = 0.01  # a file's growth wakes nobody; a fraction of a round trip
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of it: whether we were in, and which files' keys the server accepts.
+
+    `proven` is what the log says of the key exchange, without which neither can be. `status` is ssh's exit
+    status, None when our own deadline or success ended it.
+    """
+
+    authenticated: bool
+    accepted: frozenset[str]
+    said: Said
+    proven: KeyExchange
+    status: int | None
+
+
+def trial_command(
+    name: str,
+    resolved: Resolved,
+    public_keys: Sequence[str],
+    *,
+    mark: str,
+    log: Path,
+    files: Sequence[str] = (),
+    ssh: str = "ssh",
+    config: str | None = None,
+) -> list[str]:
+    """Return the words of a login that shares nothing with the master, opens no session and asks nobody.
+
+    It logs to the file `log`. `public_keys` are files of keys to show beside the host's own `files`, which ssh
+    forgets as its defaults once any is named. `mark` stands among the words, for whoever has to find a trial
+    that nobody waits for.
+    """
+    options = {
+        "ControlPath": "none",
+        "ControlMaster": "no",
+        "ControlPersist": "no",
+        "ForkAfterAuthentication": "no",
+        "ClearAllForwardings": "yes",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "BatchMode": "yes",
+        "IdentityAgent": "none",
+        "PermitLocalCommand": "no",
+        "LocalCommand": mark,
+        "Tunnel": "no",
+        "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
+        "LogLevel": "VERBOSE",
+        **LOG_OPTIONS,
+        "LogVerbose": f"{LOG_VERBOSE},sshconnect2.c:input_userauth_pk_ok():*",
+    }
+    if resolved.connect_timeout is None:
+        options["ConnectTimeout"] = str(connect_timeout_s(resolved))
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-E", str(log)]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    for path in (*files, *public_keys) if public_keys else ():
+        words += ["-o", f"IdentityFile={escaped(path)}"]
+    return [*words, "--", name]
+
+
+def mark_of(runtime_dir: Path) -> str:
+    """Return the mark of the trials of the agent with this runtime folder; without the signs of ssh's tokens."""
+    return f"trayagent-trial {str(runtime_dir).replace('%', '_')}"
+
+
+def processes_of(mark: str) -> list[Process]:
+    """Return the trials with this mark that run."""
+    return [p for p in ssh_processes(os.getuid()) if f"LocalCommand={mark}" in p.argv]
+
+
+async def log_in(
+    words: Sequence[str], environment: Mapping[str, str], log: Path, *, deadline_s: float
+) -> Tried:
+    """Carry the trial out; nothing of it is left when it returns. Raises OSError where ssh cannot be run."""
+    null = asyncio.subprocess.DEVNULL
+    stderr = master_log.create(log)
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=null,
+            stdout=null,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+    except BaseException:
+        master_log.remove(log)
+        raise
+    finally:
+        os.close(stderr)
+    ended = False
+    try:
+        async with asyncio.timeout(deadline_s):
+            ended = await _until_authenticated(child, log)
+    except TimeoutError:
+        pass  # what was said until then is all that is known
+    finally:
+        await asyncio.shield(_end(child))
+        said = master_log.read(log)
+        master_log.remove(log)
+    proven = read_key_exchange(said.own, child.pid)
+    accepted = frozenset(found["file"] for found in _ACCEPTED.finditer(proven.after))
+    authenticated = _AUTHENTICATED.search(proven.after) is not None
+    return Tried(authenticated, accepted, said, proven, child.returncode if ended else None)
+
+
+async def _until_authenticated(child: asyncio.subprocess.Process, log: Path) -> bool:
+    """Wait until ssh logs that it is in, or ends; return whether it ended."""
+    while child.returncode is None:
+        if _AUTHENTICATED.search(read_key_exchange(master_log.read(log).own, child.pid).after):
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    running = read(child.pid) if child.returncode is None else None
+    if running is not None:
+        await abandon(running)
+    await child.wait()

@@ -1,0 +1,1 @@
+"""One ssh master: its command line, start, probe and end."""

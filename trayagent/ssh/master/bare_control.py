@@ -1,0 +1,156 @@
+"""A bare control: a key exchange with a server and no login; for masters that no login may be made for.
+
+ssh is ended once it has logged the host key and NEWKEYS. Until then it has sent neither a user name nor a key, and
+nobody was asked for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.ssh.login.key_exchange import LOG_OPTIONS, read_key_exchange
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.os.flows import flow_of
+from trayagent.ssh.os.process import read
+
+_POLL_S = 0.004  # a file's growth wakes nobody; a fraction of a round trip
+# ssh has read an SSH banner before it says any of these: packet.c, sshpkt_vfatal; kex.c.
+_AFTER_BANNER = re.compile(
+    r"^(?:Unable to negotiate with |Received disconnect from |ssh_dispatch_run_fatal: )", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a control goes, and what its host key may be known by: `name`, and known_hosts files."""
+
+    peer: str
+    port: int
+    name: str | None
+    known_hosts: tuple[Path, ...]
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names of the server in known_hosts."""
+        names = [name for name in (self.name, self.peer) if name]
+        return tuple(names if self.port == 22 else (f"[{name}]:{self.port}" for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of it: the host key that was proven, and whether an SSH server answered at all."""
+
+    host_key: str | None
+    answered: bool
+    said: str
+
+
+def bare_command(
+    server: Server, log: Path, *, connect_timeout_s: int, ssh: str, config: str | None
+) -> list[str]:
+    """Return the words of an ssh that connects to this very address, asks nobody and changes no known_hosts.
+
+    The user's configuration for the name holds, since old servers need its algorithms. The known keys are there
+    for ssh to ask for a key of their type.
+    """
+    files = " ".join(str(path) for path in server.known_hosts if not re.search(r"[\s\"'#%]", str(path)))
+    options = {
+        "HostName": server.peer,
+        "Port": str(server.port),
+        "HostKeyAlias": server.known_as[0],
+        "ProxyCommand": "none",
+        "ProxyJump": "none",
+        "ControlPath": "none",
+        "ControlMaster": "no",
+        "ControlPersist": "no",
+        "ForkAfterAuthentication": "no",
+        "CanonicalizeHostname": "no",
+        "ClearAllForwardings": "yes",
+        "BatchMode": "yes",
+        "PreferredAuthentications": "none",
+        "IdentityAgent": "none",
+        "PermitLocalCommand": "no",
+        "Tunnel": "no",
+        "StrictHostKeyChecking": "no",
+        "UserKnownHostsFile": os.devnull,
+        "GlobalKnownHostsFile": files or os.devnull,
+        "KnownHostsCommand": "none",
+        "UpdateHostKeys": "no",
+        "ConnectTimeout": str(connect_timeout_s),
+        "ConnectionAttempts": "1",
+        "LogLevel": "INFO",
+        **LOG_OPTIONS,
+    }
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-T", "-E", str(log)]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    return [*words, "--", server.name or server.peer]
+
+
+async def exchange_keys(
+    words: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    deadline_s: float,
+    established: Callable[[], None],
+) -> Answer:
+    """Carry the control out; nothing of it is left when it returns. Raises OSError where ssh cannot be run.
+
+    `established` is called when the TCP connection stands.
+    """
+    null = asyncio.subprocess.DEVNULL
+    stderr = master_log.create(log)
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=null,
+            stdout=null,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+    except BaseException:
+        master_log.remove(log)
+        raise
+    finally:
+        os.close(stderr)
+    said = master_log.Said("")
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await _until_exchanged(child, log, established)
+    finally:
+        await asyncio.shield(_end(child))
+        said = master_log.read(log)
+        master_log.remove(log)
+    key = read_key_exchange(said.own, child.pid).host_key
+    return Answer(key, key is not None or _AFTER_BANNER.search(said.own) is not None, said.own)
+
+
+async def _until_exchanged(
+    child: asyncio.subprocess.Process, log: Path, established: Callable[[], None]
+) -> None:
+    stands = False
+    while child.returncode is None:
+        if not stands and flow_of(child.pid) is not None:
+            stands = True
+            established()
+        if read_key_exchange(master_log.read(log).own, child.pid).host_key is not None:
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    running = read(child.pid) if child.returncode is None else None
+    if running is not None:
+        await abandon(running)
+    await child.wait()

@@ -1,0 +1,103 @@
+"""Ending a master: TERMINATE through its socket, then SIGKILL it and its transport child."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+from trayagent.core.facts.hosts import Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
+from trayagent.ssh.os.transport import transport_of
+
+TERMINATE_S = 0.100  # an idle master is gone 2 ms after TERMINATE; a wedged one never goes
+_KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
+_POLL_S = 0.001
+_PROGRAM = "ssh"
+
+
+async def end(master: Master, *, ask: bool = True) -> None:
+    """End a master and whatever carries its bytes; returns when it is gone.
+
+    `ask` False skips TERMINATE: after a take-over a polite end would unlink the new
+    master's socket. A pid that means another process by now is left alone, with its children.
+    """
+    family = _family(master)
+    if not _still(
+        master
+    ):  # after the look: what was found belongs to this master, or to nobody that we may end
+        return
+    if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
+        _kill_all(family, but=master.pid)
+        return
+    kill_checked(master.pid, master.start_ticks, {_PROGRAM}, signal.SIGKILL)
+    _kill_all(family, but=master.pid)
+    await _gone(master, _KILLED_S)
+
+
+async def abandon(process: Process) -> None:
+    """End an ssh that has not logged in, and what carries it; returns when all are gone.
+
+    SIGTERM lets each close its connection, so that no server keeps a ghost of it. An `ssh -W` that is
+    still connecting in a blackhole would not notice for minutes that nobody reads it any more.
+    """
+    family = [process, *descendants(process.pid)]
+    for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
+        for one in family:
+            kill_checked(one.pid, one.start_ticks, {one.comm, process.comm, "ssh"}, sig)
+        until = time.monotonic() + within_s
+        while (  # noqa: ASYNC110  # the end of a process that is no child of ours has no event
+            any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
+        ):
+            await asyncio.sleep(_POLL_S)
+
+
+async def _terminate(master: Master) -> bool:
+    try:
+        client = await MuxClient.connect(master.control_path, timeout_s=TERMINATE_S)
+        try:
+            if await client.alive(timeout_s=TERMINATE_S) != master.pid:
+                return False  # the path belongs to another master by now
+            await client.terminate(timeout_s=TERMINATE_S)
+        finally:
+            client.close()
+    except TrayagentError:
+        return False
+    return True
+
+
+async def _gone(master: Master, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while alive(master.pid, master.start_ticks):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+def _still(master: Master) -> bool:
+    """Report whether the pid is still this ssh process of this user."""
+    found = read(master.pid)
+    return found is not None and (found.start_ticks, found.uid, found.comm) == (
+        master.start_ticks,
+        os.getuid(),
+        _PROGRAM,
+    )
+
+
+def _family(master: Master) -> list[Process]:
+    """Return its children, and its transport even where that is no child (a master that went to the background)."""
+    if not _still(master):
+        return []
+    found = {p.pid: p for p in (*descendants(master.pid), *transport_of(master.pid))}
+    return list(found.values())
+
+
+def _kill_all(family: list[Process], *, but: int) -> None:
+    """A killed master's `ssh -W` or ProxyCommand child would wait in a blackhole for ever."""
+    for process in family:
+        if process.pid != but:
+            kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)

@@ -1,0 +1,117 @@
+"""Starting a new master and waiting until it listens, or has said why not."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trayagent.ssh.login.stalled import Stall, stall_of
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.master.log import Said
+from trayagent.ssh.master.spawn import prepared, spawn
+from trayagent.ssh.os.flows import ASK_EVERY_S
+from trayagent.ssh.os.process import read
+
+_POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A new master that listens on `socket_path`; `process` is our child (in the background: its dead parent).
+
+    `let_go` ends what still is ours of its connection; when the master ends, that must end, too.
+    """
+
+    process: subprocess.Popen[bytes]
+    socket_path: str
+    log: Path
+    let_go: Callable[[], None] = lambda: None
+
+
+class LaunchFailedError(Exception):
+    """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None where we ended it.
+
+    `stall`: what it was stuck at when its time ran out, where that is known.
+    """
+
+    def __init__(self, said: Said, pid: int, status: int | None, stall: Stall | None = None) -> None:
+        super().__init__(said.own)
+        self.said = said
+        self.pid = pid
+        self.status = status
+        self.stall = stall
+
+    def with_reason(self, reason: str) -> LaunchFailedError:
+        """Return the same failure with what ssh was told, and perhaps could not show."""
+        said = replace(self.said, others=f"{reason}\n{self.said.others}")
+        return type(self)(said, self.pid, self.status, self.stall) if reason else self
+
+
+async def launch(  # noqa: PLR0913  # each is a choice of the caller
+    words: Sequence[str],
+    socket_path: str,
+    log: Path,
+    *,
+    deadline_s: float,
+    environment: Mapping[str, str],
+    established: Callable[[int], bool] | None = None,
+    hopeless: Callable[[int], bool] = lambda _pid: False,
+    longer_s: Callable[[int], float] = lambda _pid: 0.0,
+    prepare: Callable[[int], Awaitable[object]] | None = None,
+    waits: bool = False,
+) -> Launched:
+    """Start ssh and return once its control socket is there, which means: logged in.
+
+    `words` make ssh write its own log to the file `log`; what others write to its stderr goes to a file beside
+    it (`master_log`). Both outlive this agent. `established(pid)` is asked until it returns true. Once it is
+    `hopeless(pid)`, ssh is ended before its time; at the deadline, `longer_s(pid)` says how much more it gets.
+    `prepare(pid)` comes first; with `waits` the process becomes ssh only after that.
+    Cancelling ends the child politely, then for good.
+    Raises LaunchFailedError.
+    """
+    process = spawn(words, log, environment, waits=waits)
+    deadline, extended = time.monotonic() + deadline_s, False
+    look_at = 0.0
+    try:
+        await prepared(process, prepare)
+        while True:
+            if Path(socket_path).exists():
+                return Launched(process, socket_path, log)
+            status = process.poll()
+            if status is not None:
+                raise LaunchFailedError(master_log.read(log), process.pid, status)
+            now = time.monotonic()
+            if now > deadline and not extended:
+                deadline, extended = deadline + longer_s(process.pid), True
+            if now > deadline:
+                raise LaunchFailedError(master_log.read(log), process.pid, None, stall_of(process.pid))
+            if hopeless(process.pid):
+                raise LaunchFailedError(master_log.read(log), process.pid, None)
+            if established is not None and now >= look_at:
+                look_at = now + ASK_EVERY_S
+                if established(process.pid):
+                    established = None
+            await asyncio.sleep(_POLL_S)
+    except BaseException:
+        await _end(process)
+        raise
+
+
+def said(log: Path) -> str:
+    """Return the end of what a master itself logged, "" when there is no log."""
+    return master_log.read(log).own
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """End an attempt that nobody waits for any more, and leave no zombie."""
+    running = read(process.pid)
+    if running is not None:
+        await asyncio.shield(abandon(running))
+    process.poll()
+    if process.stdin is not None:  # it was ended while it waited
+        process.stdin.close()

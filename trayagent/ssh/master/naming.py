@@ -1,0 +1,46 @@
+"""A name for a master that no alias explains: `user@host:port`, as far as it can be read off."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+
+from trayagent.core.facts.hosts import Master
+from trayagent.ssh.os.process import Process
+
+# The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r; a hashed one tells nothing.
+_IN_PATH = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]*\w)[:-](?P<port>\d{1,5})$")
+_NAME = re.compile(r"[^@]+@(?P<host>.+):\d+(?:#\d+)?")
+_TARGET = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]+)$")
+
+
+def stranger_name(master: Master, process: Process | None) -> str:
+    """Return `user@host:port` from the path, the command line and the connection, in this order."""
+    found = _IN_PATH.search(os.path.basename(master.control_path))  # noqa: PTH119  # a string, not a place
+    if found is not None:
+        return f"{found['user']}@{found['host']}:{found['port']}"
+    user, host = _from_words(process)
+    host = host or master.peer or "unknown"
+    return f"{user or _login_name()}@{host}:{master.peer_port or 22}"
+
+
+def host_of_name(name: str) -> str | None:
+    """Return the host in a name that `stranger_name` made, None where that is not known."""
+    found = _NAME.fullmatch(name)
+    return None if found is None or found["host"] == "unknown" else found["host"]
+
+
+def _from_words(process: Process | None) -> tuple[str | None, str | None]:
+    for word in reversed(process.argv[1:] if process is not None else ()):
+        found = _TARGET.match(word)
+        if found is not None:
+            return found["user"], found["host"]
+    return None, None
+
+
+def _login_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -1,0 +1,274 @@
+"""The TCP connection of a new master, made by us beside ssh's start and handed over by `fdpass`.
+
+It stands when ssh asks for it. TCP_NODELAY is set before the first packet: ssh sets it only after the login,
+so that Nagle's algorithm and delayed acknowledgements hold its packets back. Several addresses of a name are
+tried beside each other (RFC 8305), where ssh waits for each to time out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import sys
+import threading
+from asyncio.staggered import staggered_race
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from trayagent.core.facts.resolved import Resolved
+from trayagent.ssh.master import fdpass
+
+STAGGER_S = 0.25
+"""How long an address is waited for before the next one is tried beside it: RFC 8305, section 5."""
+
+_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_HASTE_S = 1.0  # after the login: the first forwards and sessions
+
+_Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
+
+
+def words_of(path: str) -> list[str]:
+    """Return the ProxyCommand that fetches the connection from the socket at this path."""
+    return [sys.executable, "-I", "-S", str(Path(fdpass.__file__)), path]
+
+
+class OwnConnection:
+    """One connection on its way to ssh.
+
+    It is begun at once, or (`at_once` false) when it is asked for: an ssh that goes through a master needs none.
+    `established` is told the address that it goes from. `asked` is whether ssh's helper came for it; `why_not` is what
+    that was given instead of a connection, "" if none.
+    """
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        timeout_s: float,
+        *,
+        at_once: bool = True,
+        established: Callable[[str], None] = lambda _local: None,
+    ) -> None:
+        self.asked = False
+        self.why_not = ""
+        self._at_once = at_once
+        self._established = established
+        self._outcome: asyncio.Future[socket.socket | str] | None = None
+        self._races: set[asyncio.Task[socket.socket | str]] = set()
+        self._on_their_way: set[tuple[_Address, str]] = set()
+        self._released = asyncio.Event()
+        self._released.set()
+        self._resolved = resolved
+        self._timeout_s = timeout_s
+        self._haste = _Haste()
+        self._sockets: list[socket.socket] = []
+
+    @contextlib.asynccontextmanager
+    async def offered(self, path: Path) -> AsyncIterator[None]:
+        """Make the connection, and give it to whoever asks at this path within the body."""
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.setblocking(False)
+            listener.bind(str(path))
+            listener.listen(1)
+            if self._at_once:
+                self._begin()
+            loop.add_reader(listener, self._accept, listener)
+            try:
+                yield
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                loop.remove_reader(listener)
+                for race in self._races:
+                    race.cancel()
+                if self._outcome is not None:
+                    self._outcome.cancel()
+                for one in self._sockets:
+                    one.close()
+                path.unlink(missing_ok=True)
+        loop.call_later(_HASTE_S, self.close)
+
+    def hold(self) -> None:
+        """Give the connection to nobody before `release`, however early it stands."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Give the connection to ssh's helper as soon as it stands."""
+        self._released.set()
+
+    def close(self) -> None:
+        """Let go of a connection that ssh has; it comes by itself soon after the login."""
+        self._haste.close()
+
+    def again(self) -> None:
+        """Begin a second connection beside one that has not been answered: the network has another way out now.
+
+        The name is looked up again. The first connection to stand wins, as among the addresses of a name.
+        """
+        if self._outcome is not None and not self._outcome.done():
+            self._race()
+
+    def _begin(self) -> asyncio.Future[socket.socket | str]:
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+            self._race()
+        return self._outcome
+
+    def _race(self) -> None:
+        race = asyncio.get_running_loop().create_task(self._make())
+        self._races.add(race)
+        race.add_done_callback(self._raced)
+
+    def _raced(self, race: asyncio.Task[socket.socket | str]) -> None:
+        self._races.discard(race)
+        if race.cancelled() or self._outcome is None:
+            return
+        made = race.result()
+        if self._outcome.done():
+            if isinstance(made, socket.socket):  # both stood in the same moment
+                made.close()
+            return
+        if isinstance(made, str):
+            if not self._races:  # else the other one may still get through
+                self._outcome.set_result(made)
+            return
+        for other in self._races:
+            other.cancel()
+        self._established(str(made.getsockname()[0]).partition("%")[0])
+        self._outcome.set_result(made)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            helper, _ = listener.accept()
+            self.asked = True
+            self._begin().add_done_callback(partial(self._hand_over, helper))
+
+    def _hand_over(self, helper: socket.socket, making: asyncio.Future[socket.socket | str]) -> None:
+        """Send the connection, or the words that explain why there is none, to ssh's helper."""
+        with helper, contextlib.suppress(OSError):
+            if making.cancelled():
+                return
+            made = making.result()
+            if isinstance(made, str):
+                self.why_not = made
+                helper.sendall(made.encode())
+                return
+            socket.send_fds(helper, [b"\0"], [made.fileno()])
+            self._haste.begin(made)
+
+    async def _make(self) -> socket.socket | str:
+        """Return the first connection that stands, else why there is none, as ssh would say it."""
+        host, port = self._resolved.hostname, self._resolved.port
+        try:
+            found = await _look_up(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
+        except socket.gaierror as error:
+            return f"ssh: Could not resolve hostname {host}: {error.strerror}"
+        new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._on_their_way]
+        attempts = [partial(self._connect, one[0], one[4]) for one in new]
+        connected, _, failed = await staggered_race(attempts, STAGGER_S)
+        await self._released.wait()
+        if isinstance(connected, socket.socket):
+            return connected
+        last = next((e for e in reversed(failed) if isinstance(e, OSError)), TimeoutError())
+        reason = os.strerror(last.errno) if last.errno else "Connection timed out"
+        return f"ssh: connect to host {host} port {port}: {reason}"
+
+    async def _connect(self, family: socket.AddressFamily, address: _Address) -> socket.socket:
+        one = socket.socket(family, socket.SOCK_STREAM)
+        self._sockets.append(one)
+        one.setblocking(False)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._resolved.tcp_keep_alive:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        way = (address, _source_to(family, address))
+        self._on_their_way.add(way)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.get_running_loop().sock_connect(one, address)
+        except BaseException:
+            one.close()
+            raise
+        finally:
+            self._on_their_way.discard(way)
+        one.setblocking(True)
+        return one
+
+
+def _source_to(family: socket.AddressFamily, address: _Address) -> str:
+    """Return the address that the kernel would send from to there now, "" where there is no route."""
+    with socket.socket(family, socket.SOCK_DGRAM) as one, contextlib.suppress(OSError):
+        one.connect(address)  # sends nothing
+        return str(one.getsockname()[0])
+    return ""
+
+
+async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found:
+    """Return a name's addresses in the system's order; raises socket.gaierror.
+
+    A name server that does not answer blocks a thread of its own, which nothing waits for at the agent's end.
+    """
+    name = host.encode(errors="surrogateescape")  # as ssh gives it, not in IDNA's form
+    with contextlib.suppress(socket.gaierror):  # not a number
+        return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[_Found] = loop.create_future()
+
+    def tell(found: _Found | OSError) -> None:
+        if answer.done():
+            return
+        if isinstance(found, OSError):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
+    def ask() -> None:
+        try:
+            found: _Found | OSError = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
+        except OSError as error:
+            found = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, found)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await answer
+
+
+class _Haste:
+    """Acknowledges at once what a server sends: until its first session it waits for that before it goes on.
+
+    OpenSSH's sshd sets TCP_NODELAY at the first session only (session.c, do_exec), and our kernel delays an
+    acknowledgement by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again at each arrival.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._arrivals: select.epoll | None = None  # type: ignore[name-defined, unused-ignore]  # Linux only
+
+    def begin(self, connected: socket.socket) -> None:
+        """Watch the connection; ours is a second descriptor of it, so `close` must come soon."""
+        if sys.platform != "linux":
+            return
+        self._socket = connected.dup()
+        self._arrivals = select.epoll()
+        self._arrivals.register(self._socket, select.EPOLLIN | select.EPOLLET)
+        asyncio.get_running_loop().add_reader(self._arrivals, self._arrived)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._arrivals is None or self._socket is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._arrivals)
+        self._arrivals.close()
+        self._socket.close()
+        self._arrivals = self._socket = None
+
+    def _arrived(self) -> None:
+        if self._arrivals is not None and self._socket is not None:
+            self._arrivals.poll(0)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # type: ignore[attr-defined, unused-ignore]  # Linux only

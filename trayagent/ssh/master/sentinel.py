@@ -1,0 +1,139 @@
+"""The sentinel: one quiet session on a master of ours that echoes a line, the cheapest proof of life.
+
+One round trip, no line in the server's log, works where forwarding is forbidden. Not on
+masters that the user's ControlPersist is to end: an open session would keep them alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable
+
+from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, Timeout
+from trayagent.ssh.remote.pipes import chunks
+from trayagent.ssh.remote.quoting import command_line
+from trayagent.ssh.remote.sessions import MARK, told
+
+COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
+MARKER = b"TRAY "
+_NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
+MARKER_DEADLINE_S = 10.0
+# Two packets of a usual MTU, also after compression; more than a pipe takes in one piece (4096) would not do.
+_LARGE_LINE = base64.b64encode(os.urandom(2700)) + b"\n"
+_EXIT_S = 2.0  # the exit status follows the end of the output
+
+
+class Sentinel:
+    """A running sentinel; `answered` is called for an echo, `ended` once when its channel closes.
+
+    After a large line, echoes of smaller ones before it are no answer.
+
+    `session` is the far end of the master's connection, None where it could not be told from others.
+    """
+
+    def __init__(self, client: MuxClient, stdin_fd: int, stdout_fd: int, session: FarSession | None) -> None:
+        self._client = client
+        self._stdin_fd = stdin_fd
+        self._stdout_fd = stdout_fd
+        self.session = session
+        self._asked: deque[bool] = deque()  # what is on its way: large or not
+        self.answered: Callable[[], None] = lambda: None
+        self.ended: Callable[[], None] = lambda: None
+        asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
+
+    @classmethod
+    async def start(cls, control_path: str, *, timeout_s: float = MARKER_DEADLINE_S) -> Sentinel | None:
+        """Return a sentinel on this master, or None where the far side has none to offer (a forced command).
+
+        Raises a TrayagentError when nothing came back in time, which says nothing about the far side.
+        """
+        client = await MuxClient.connect(control_path)
+        near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            try:
+                await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
+            finally:  # the master has its own; with ours open the end of the output would never show
+                for fd in (far_in, far_out, null):
+                    os.close(fd)
+            async with asyncio.timeout(timeout_s):
+                words = await _marker(near_out)
+            if words is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
+                raise Gone("the connection ended before the server's shell answered")
+        except BaseException as error:
+            client.close()
+            os.close(near_in)
+            os.close(near_out)
+            if isinstance(error, TimeoutError):
+                raise Timeout("the server's shell did not answer in time") from error
+            raise
+        if words is None:
+            client.close()
+            os.close(near_in)
+            os.close(near_out)
+            return None
+        os.set_blocking(near_in, False)
+        return cls(client, near_in, near_out, told(words))
+
+    def ask(self, *, large: bool = False) -> bool:
+        """Send one line; False when the channel is gone or full (as good as silence).
+
+        `large`: one that fills packets, both ways: networks that swallow them pass small ones.
+        """
+        line = _LARGE_LINE if large else b"\n"
+        try:
+            sent = os.write(self._stdin_fd, line) == len(line)
+        except OSError:
+            return False
+        if sent:
+            self._asked.append(large)
+        return sent
+
+    def close(self) -> None:
+        """End the session and forget it."""
+        if self._stdout_fd < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._stdout_fd)
+        for fd in (self._stdin_fd, self._stdout_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._stdin_fd = self._stdout_fd = -1
+        self._client.close()
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._stdout_fd, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._echoed(data.count(b"\n"))
+            return
+        self.close()
+        self.ended()
+
+    def _echoed(self, lines: int) -> None:
+        answers = [self._asked.popleft() for _ in range(min(lines, len(self._asked)))]
+        if answers and (any(answers) or not any(self._asked)):
+            self.answered()
+
+
+async def _marker(fd: int) -> str | None:
+    """Return the words of the marker line, past whatever a login prints first; None at the end or after too much."""
+    seen = b""
+    async for data in chunks(fd):
+        seen += data
+        for line in seen.split(b"\n")[:-1]:
+            _, found, words = line.partition(MARKER)
+            if found and words.split() and words.split()[0].isdigit():
+                return words.decode(errors="replace").strip()
+        if len(seen) > _NOISE_MAX:
+            return None
+    return None

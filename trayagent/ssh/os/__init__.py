@@ -1,0 +1,1 @@
+"""Processes, TCP connections and control sockets as the operating system reports them."""

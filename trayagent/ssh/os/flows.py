@@ -1,0 +1,14 @@
+"""Which TCP connection carries an ssh process, and how it fares: from Linux or from macOS."""
+
+from __future__ import annotations
+
+import sys
+
+from trayagent.ssh.os.types import Flow, TcpFacts
+
+if sys.platform == "darwin":
+    from trayagent.ssh.os.macos_flows import ASK_EVERY_S, flow_of, tcp_facts
+else:
+    from trayagent.ssh.os.linux_flows import ASK_EVERY_S, flow_of, tcp_facts
+
+__all__ = ["ASK_EVERY_S", "Flow", "TcpFacts", "flow_of", "tcp_facts"]

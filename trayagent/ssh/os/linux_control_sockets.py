@@ -1,0 +1,117 @@
+"""Which control paths masters of a user listen on, and whose they are.
+
+A master binds `ControlPath.<16 random>`, links it to ControlPath and unlinks the first name (mux.c,
+muxserver_listen). The kernel keeps telling the first name for ever; the file it follows by inode, also
+through a rename. Who listens is found through /proc/PID/fd: the peer credentials of the socket are those of
+whoever called listen(), which for a master in the background is a parent long gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.unix_diag import LISTEN, UnixSocket, unix_sockets
+from trayagent.ssh.control_path import home_of
+from trayagent.ssh.os.linux_process import pids_of, read, socket_inodes, ssh_pids
+from trayagent.ssh.os.types import ControlSocket
+
+_BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
+_INODE_MASK = 0xFFFFFFFF  # the kernel tells the file's inode in 32 bits
+
+
+def listening(uid: int) -> list[ControlSocket]:
+    """Return the control sockets on which ssh processes of a user listen; raises NetlinkError."""
+    candidates = {s.inode: s for s in _listeners() if _BIND_NAME.fullmatch(s.name)}
+    if not candidates:
+        return []
+    owners = _owners(ssh_pids(uid), candidates)
+    return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
+
+
+def owner_of(path: str, *, likely: int | None = None) -> int | None:
+    """Return the pid of the process of this user that listens on the file at `path` now, or None.
+
+    It need not be an ssh, nor have been bound under this name. A file of another user names nobody, nor does
+    a symbolic link: in a folder like /tmp anybody may let one lead to a socket of ours. `likely` is looked at
+    before all other processes, which takes a tenth of the time. Raises NetlinkError.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
+        return None
+    wanted = {s.inode: s for s in _listeners() if s.file_inode == found.st_ino & _INODE_MASK}
+    if len(wanted) > 1:  # the same number on another file system
+        folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as `stat` above
+        here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
+        wanted = here or wanted
+    if not wanted:
+        return None
+    if likely is not None and socket_inodes(likely) & wanted.keys():
+        return likely
+    uid = os.getuid()
+    by_ssh = _owners(ssh_pids(uid), wanted)
+    if by_ssh:
+        return next(iter(by_ssh.values()))
+    return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
+
+
+def _listeners() -> list[UnixSocket]:
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        found = unix_sockets(channel, LISTEN, peers=False)
+    return [s for s in found if s.kind == socket.SOCK_STREAM and not s.name.startswith("@")]
+
+
+def _owners(pids: Iterable[int], wanted: dict[int, UnixSocket]) -> dict[int, int]:
+    """Return socket inode -> pid. Of two that hold it (a fork that is going on) the younger is the master."""
+    owners: dict[int, int] = {}
+    for pid in pids:
+        for inode in socket_inodes(pid) & wanted.keys():
+            owners[inode] = _younger(owners.get(inode, pid), pid)
+    return owners
+
+
+def _younger(one: int, other: int) -> int:
+    if one == other:
+        return one
+    found = [process for process in (read(one), read(other)) if process is not None]
+    return max(found, key=lambda p: (p.start_ticks, p.pid)).pid if found else other
+
+
+def _control_socket(found: UnixSocket, pid: int) -> ControlSocket:
+    name = found.name if found.name.startswith("/") else _from_folder_of(pid, found.name)
+    stem = name[: -len(".") - 16]
+    path = _where(stem, found.file_inode)
+    return ControlSocket(name, stem, path or stem, found.inode, pid, present=path is not None)
+
+
+def _from_folder_of(pid: int, name: str) -> str:
+    """Complete a relative ControlPath; the master has stayed in the folder where it was started."""
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink() / name)
+    except OSError:
+        return name
+
+
+def _where(stem: str, file_inode: int) -> str | None:
+    """Return where the socket's file is: under the name it was made for, or renamed where that belongs."""
+    try:
+        if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - as above
+            return stem
+    except OSError:
+        pass
+    try:
+        with os.scandir(home_of(stem)) as entries:
+            for entry in entries:
+                if entry.inode() & _INODE_MASK == file_inode and stat.S_ISSOCK(entry.stat().st_mode):
+                    return entry.path
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,150 @@
+"""Which TCP connection carries an ssh process, and how that connection fares.
+
+An ssh client closes all descriptors above 2 when it starts and opens the way to its server first
+(sshconnect.c): its lowest TCP socket is that way, what comes later are forwarded connections. Behind a
+ProxyJump or ProxyCommand it is pipes (see `transport`), and the proxy has the socket. A proxy that has none
+either speaks to another master through a Unix socket, whose other end tells which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.inet_diag import (
+    ESTABLISHED,
+    TIMER_RETRANSMIT,
+    TIMER_ZERO_WINDOW,
+    TcpSocket,
+    tcp_socket,
+    tcp_sockets,
+)
+from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
+from trayagent.netlink.unix_diag import unix_sockets
+from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, socket_inodes, ssh_pids
+from trayagent.ssh.os.linux_transport import own_descriptors, proxies
+from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
+
+ASK_EVERY_S = 0.030
+"""How often an attempt's connection is looked for: each look is a millisecond."""
+
+# A master over a master over a master …; a ring cannot be, a bound costs nothing.
+_DEEPEST = 8
+
+
+def flow_of(pid: int) -> Flow | None:
+    """Return the connection that carries a process, None where none is established; raises NetlinkError."""
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        return _Search(channel).flow(pid)
+
+
+def flows_of(pids: Iterable[int]) -> dict[int, Flow]:
+    """Return the connections of several processes, the kernel being asked once; raises NetlinkError."""
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        search = _Search(channel)
+        found = {pid: search.flow(pid) for pid in pids}
+    return {pid: flow for pid, flow in found.items() if flow is not None}
+
+
+def tcp_facts(flow: Flow) -> TcpFacts | None:
+    """Return how a connection fares, None when it is gone or closing; raises NetlinkError."""
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        found = tcp_socket(
+            channel, (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port), bound=flow.scope
+        )
+    if found is None or found.inode != flow.inode or found.state != ESTABLISHED or found.info is None:
+        return None
+    info = found.info
+    due = found.timer in {TIMER_RETRANSMIT, TIMER_ZERO_WINDOW}
+    return TcpFacts(
+        rtt_s=info.rtt_us / 1e6,
+        rttvar_s=info.rttvar_us / 1e6,
+        min_rtt_s=None if info.min_rtt_us is None else info.min_rtt_us / 1e6,
+        rto_s=info.rto_us / 1e6,
+        unacked=info.unacked,
+        retransmits=info.retransmits,
+        backoff=info.backoff,
+        last_ack_recv_s=info.last_ack_recv_ms / 1e3,
+        last_data_recv_s=info.last_data_recv_ms / 1e3,
+        bytes_acked=info.bytes_acked,
+        bytes_received=info.bytes_received,
+        bytes_sent=info.bytes_sent,
+        bytes_retrans=info.bytes_retrans,
+        queued=found.unacked_bytes,
+        retransmit_in_s=found.expires_ms / 1e3 if due else None,
+    )
+
+
+@dataclass
+class _Search:
+    channel: Channel
+
+    @cached_property
+    def tcp(self) -> dict[int, TcpSocket]:
+        """Established TCP sockets by inode."""
+        return {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED)}
+
+    @cached_property
+    def unix_peers(self) -> dict[int, int]:
+        """Connected Unix sockets: inode to the peer's inode."""
+        found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
+        return {s.inode: s.peer for s in found if s.peer}
+
+    @cached_property
+    def holders(self) -> dict[int, int]:
+        """Sockets of this user's ssh processes: inode to pid."""
+        return {inode: pid for pid in ssh_pids(os.getuid()) for inode in socket_inodes(pid)}
+
+    def flow(self, pid: int, depth: int = 0) -> Flow | None:
+        """Return how `pid` is carried."""
+        own = own_descriptors(pid)
+        through = proxies(pid, own)
+        if not through:
+            return self._lowest_tcp(pid, own)
+        if depth > _DEEPEST:
+            return None
+        found = (self._through(proxy, depth) for proxy in through)
+        return next((flow for flow in found if flow is not None), None)
+
+    def _through(self, proxy: Process, depth: int) -> Flow | None:
+        """Return the flow of a transport: its own or its descendants' TCP, or that of the master it asks."""
+        for one in (proxy, *descendants(proxy.pid)):
+            inner = (
+                self.flow(one.pid, depth + 1)
+                if one.comm == "ssh"
+                else self._lowest_tcp(one.pid, descriptors(one.pid))
+            )
+            if inner is not None:
+                via: Via = "carried" if inner.via == "carried" else "child"
+                return replace(inner, via=via)
+            carrier = self._carrier(one.pid)
+            if carrier is not None:
+                carried = self.flow(carrier, depth + 1)
+                return None if carried is None else replace(carried, via="carried", carrier_pid=carrier)
+        return None
+
+    def _lowest_tcp(self, pid: int, fds: dict[int, str]) -> Flow | None:
+        inodes = map(inode_of, fds.values())
+        return next((_flow(self.tcp[i], pid, "direct") for i in inodes if i in self.tcp), None)
+
+    def _carrier(self, pid: int) -> int | None:
+        """Return the ssh process at the other end of one of the Unix sockets of `pid`."""
+        peers = (self.unix_peers.get(inode) for inode in sorted(socket_inodes(pid)))
+        found = (self.holders.get(peer) for peer in peers if peer)
+        return next((holder for holder in found if holder not in {None, pid}), None)
+
+
+def _flow(found: TcpSocket, holder: int, via: Via) -> Flow:
+    return Flow(
+        found.local_ip,
+        found.local_port,
+        found.peer_ip,
+        found.peer_port,
+        found.inode,
+        holder,
+        via,
+        scope=found.bound,
+    )

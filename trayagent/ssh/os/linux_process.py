@@ -1,0 +1,202 @@
+"""Processes as /proc shows them: who they are, whether they still are, and their end.
+
+Source: proc(5), pidfd_open(2). A pid alone names nobody: with its start time it does, within one boot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from trayagent.ssh.os.types import KillResult, Process
+
+_PROC = "/proc"
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def read(pid: int) -> Process | None:
+    """Return a living process, None when it is gone or only waits to be reaped."""
+    found = _stat(pid)
+    if found is None:
+        return None
+    comm, ppid, start_ticks, uid = found
+    return Process(pid, start_ticks, comm, uid, ppid, _argv(pid))
+
+
+def age_s(process: Process) -> float:
+    """Return how long ago a process started, in seconds, suspended time included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks / _TICKS_PER_S  # type: ignore[attr-defined, unused-ignore]  # Linux only
+
+
+def alive(pid: int, start_ticks: int) -> bool:
+    """Report whether this very process runs still; one that only waits to be reaped does not."""
+    found = _stat(pid)
+    return found is not None and found[2] == start_ticks
+
+
+def pids_of(uid: int) -> Iterator[int]:
+    """Yield the pid of each process of a user."""
+    with os.scandir(_PROC) as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                if entry.stat().st_uid == uid:
+                    yield int(entry.name)
+
+
+def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
+    """Yield the pid of each ssh client of a user, masters and others; `names` are the programs' comm."""
+    return (pid for pid in pids_of(uid) if _comm(pid) in names)
+
+
+def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
+    """Return the ssh clients of a user, masters and others; `names` are the programs' comm."""
+    found = map(read, ssh_pids(uid, names))
+    return [process for process in found if process is not None]
+
+
+def descendants(pid: int) -> list[Process]:
+    """Return the children of a process and theirs, the nearest first."""
+    found: list[Process] = []
+    queue = [pid]
+    seen = {pid}
+    while queue:
+        for child in _children(queue.pop(0)):
+            process = None if child in seen else read(child)
+            seen.add(child)
+            if process is not None:
+                found.append(process)
+                queue.append(child)
+    return found
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """Return what each descriptor of a process leads to ("socket:[7]"), lowest first; {} when it is gone."""
+    folder = f"{_PROC}/{pid}/fd"
+    found: dict[int, str] = {}
+    try:
+        for fd in sorted(map(int, os.listdir(folder))):  # noqa: PTH208 - 100 masters are read at once
+            with contextlib.suppress(OSError):
+                found[fd] = os.readlink(f"{folder}/{fd}")  # noqa: PTH115 - see above
+    except OSError:
+        return {}
+    return found
+
+
+def inode_of(target: str, kind: str = "socket") -> int:
+    """Return the inode of a descriptor's target "socket:[7]" or "pipe:[7]", 0 for anything else."""
+    return int(target[len(kind) + 2 : -1]) if target.startswith(kind + ":[") else 0
+
+
+def socket_inodes(pid: int) -> frozenset[int]:
+    """Return the inodes of all sockets that a process holds."""
+    return frozenset(map(inode_of, descriptors(pid).values())) - {0}
+
+
+def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: signal.Signals) -> KillResult:
+    """Signal a process if it is still the one that was meant, and ours.
+
+    "gone" when it ended before, "other" when the pid means another process by now, or one of another
+    user. Raises OSError only where pidfds do not work (Linux before 5.3).
+    """
+    try:
+        pidfd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
+    except ProcessLookupError:
+        return "gone"
+    try:
+        # From here on the descriptor means one process, whatever becomes of the number.
+        found = _stat(pid)
+        if found is None:
+            return "gone"
+        comm, _, started, uid = found
+        if (started, uid) != (start_ticks, os.getuid()) or comm not in comm_names:
+            return "other"
+        signal.pidfd_send_signal(pidfd, sig)  # type: ignore[attr-defined, unused-ignore]  # Linux only
+    except ProcessLookupError:
+        return "gone"
+    except PermissionError:
+        return "other"
+    finally:
+        os.close(pidfd)
+    return "sent"
+
+
+class PidWatch:
+    """Calls back once, in the running loop, when a process ends; also when it has ended already.
+
+    It need not be a child. Nothing wakes up before. Raises OSError where pidfds do not work.
+    """
+
+    def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_exit = on_exit
+        self._pidfd: int | None = None
+        self._soon: asyncio.Handle | None = None
+        try:
+            self._pidfd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
+        except ProcessLookupError:
+            self._soon = self._loop.call_soon(on_exit)
+            return
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    def close(self) -> None:
+        """Stop watching; no callback comes after this."""
+        if self._soon is not None:
+            self._soon.cancel()
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _ended(self) -> None:
+        self.close()
+        self._on_exit()
+
+
+def _stat(pid: int) -> tuple[str, int, int, int] | None:
+    """Return comm, parent, start time and owner of a process that runs."""
+    try:
+        with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `descriptors`
+            uid = os.fstat(file.fileno()).st_uid
+            head, _, tail = file.read().decode(errors="replace").rpartition(")")
+    except OSError:
+        return None
+    fields = tail.split()
+    if len(fields) < 20 or fields[0] in {"Z", "X"}:
+        return None
+    return head.partition("(")[2], int(fields[1]), int(fields[19]), uid
+
+
+def _comm(pid: int) -> str:
+    try:
+        with open(f"{_PROC}/{pid}/comm", errors="replace") as file:  # noqa: PTH123 - see `descriptors`
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _argv(pid: int) -> tuple[str, ...]:
+    try:
+        with open(f"{_PROC}/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - see `descriptors`
+            words = file.read().rstrip(b"\0")
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(word) for word in words.split(b"\0")) if words else ()
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of all threads of a process."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 - see `descriptors`
+            with (
+                contextlib.suppress(OSError),
+                open(f"{_PROC}/{pid}/task/{task}/children") as file,  # noqa: PTH123 - see `descriptors`
+            ):
+                found += map(int, file.read().split())
+    return found

@@ -1,0 +1,101 @@
+"""The processes between a master and its TCP connection: a ProxyJump's `ssh -W`, or a ProxyCommand.
+
+ssh makes two pipes for it before it opens anything else, and keeps the end that writes as one
+descriptor (4, or a little more where the name service keeps a connection of its own) and the end that reads as the next
+(sshconnect.c, ssh_proxy_connect). The proxy begins with the other ends as its standard input and output
+(`ssh -W` moves the latter elsewhere). It is found by them and not by its parent, for a master that went into
+the background is no longer its parent. Both ends must match, in their directions: a master also holds the pipes of
+the sessions that go through it, and the programs at *their* other ends are somebody's work. And the first must
+be the standard input: a master that carries another one was handed both ends, too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, pids_of, read
+from trayagent.ssh.os.types import Process
+
+_FIRST_OWN_FD = 3  # ssh closes all others when it starts (closefrom)
+_PIPE_TO_PROXY_FDS = range(4, 9)
+
+
+class Pipes(NamedTuple):
+    """Inodes of the pipes that a process can write into, and read from."""
+
+    out: frozenset[int] = frozenset()
+    into: frozenset[int] = frozenset()
+
+
+def own_descriptors(pid: int) -> dict[int, str]:
+    """Return the descriptors that an ssh process opened itself, lowest first."""
+    return {fd: target for fd, target in descriptors(pid).items() if fd >= _FIRST_OWN_FD}
+
+
+def proxies(pid: int, own: dict[int, str]) -> list[Process]:
+    """Return the processes that an ssh process speaks through, [] where it has a socket of its own.
+
+    `own` is what `own_descriptors` returned. More than one only if a proxy shares its pipes with a child.
+    """
+    ends = _to_proxy(pid, own)
+    if ends is None:
+        return []
+    near = [p for p in descendants(pid) if _is_other_end(p.pid, ends)]
+    if near:
+        return near
+    far = (read(other) for other in pids_of(os.getuid()) if other != pid and _is_other_end(other, ends))
+    return [p for p in far if p is not None]
+
+
+def transport_of(pid: int) -> list[Process]:
+    """Return all processes that exist only to carry a master's bytes; never another master.
+
+    Killed masters leave them behind in a blackhole for ever.
+    """
+    found: dict[int, Process] = {}
+    for proxy in proxies(pid, own_descriptors(pid)):
+        for one in (proxy, *descendants(proxy.pid), *transport_of(proxy.pid)):
+            found.setdefault(one.pid, one)
+    return list(found.values())
+
+
+def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
+    ends = _pipes(pid, own)
+    for fd in _PIPE_TO_PROXY_FDS:
+        to, back = inode_of(own.get(fd, ""), "pipe"), inode_of(own.get(fd + 1, ""), "pipe")
+        if to in ends.out and back in ends.into:
+            return Pipes(frozenset({to}), frozenset({back}))
+    return None
+
+
+def _is_other_end(pid: int, ends: Pipes) -> bool:
+    try:
+        # Every process of the user is asked this much, the few that pass are looked at closely.
+        first = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - see above
+    except OSError:
+        return False
+    if inode_of(first, "pipe") not in ends.out:
+        return False
+    held = _pipes(pid, descriptors(pid))
+    return bool(held.into & ends.out and held.out & ends.into)
+
+
+def _pipes(pid: int, fds: dict[int, str]) -> Pipes:
+    out, into = set[int](), set[int]()
+    for fd, inode in _pipe_inodes(fds.items()):
+        try:
+            mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode  # the link's own mode tells the direction
+        except OSError:
+            continue
+        if mode & stat.S_IWUSR:
+            out.add(inode)
+        if mode & stat.S_IRUSR:
+            into.add(inode)
+    return Pipes(frozenset(out), frozenset(into))
+
+
+def _pipe_inodes(fds: Iterable[tuple[int, str]]) -> list[tuple[int, int]]:
+    return [(fd, inode) for fd, target in fds if (inode := inode_of(target, "pipe"))]

@@ -1,0 +1,116 @@
+"""Which control paths masters of a user listen on, and whose they are, without the kernel's list of sockets.
+
+lsof(8) tells the name that a master bound, `ControlPath.<16 random>`, and no file: whoever listens at a path
+is found by connecting there. A master tells its pid in the mux protocol; of anything else, and of a master
+that is stopped, LOCAL_PEERPID tells (unix(4)).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import home_of
+from trayagent.ssh.mux.answers import Alive
+from trayagent.ssh.mux.connection import Connection, Ended
+from trayagent.ssh.mux.messages import Hello
+from trayagent.ssh.mux.peer import peer_uid
+from trayagent.ssh.mux.requests import AliveCheck
+from trayagent.ssh.os import macos_lsof
+from trayagent.ssh.os.macos_process import ssh_processes
+from trayagent.ssh.os.types import ControlSocket, Process
+
+_BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
+_ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
+_GUESS_S = 0.02  # of others' sockets in its folder there may be many, and few of them greet
+_READ_BYTES = 4096
+_SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
+
+
+def listening(uid: int) -> list[ControlSocket]:
+    """Return the control sockets on which ssh processes of a user listen."""
+    processes = {process.pid: process for process in ssh_processes(uid)}
+    bound: dict[str, tuple[int, str]] = {}
+    for file in macos_lsof.of_processes(sorted(processes)):
+        name = file.name.partition(" type=")[0]  # what lsof adds on Linux
+        if file.kind != "unix" or _BIND_NAME.fullmatch(name) is None:
+            continue
+        other = bound.get(name)
+        # Of two that hold it (a fork that is going on) the younger is the master.
+        if other is None or _started(processes[other[0]]) <= _started(processes[file.pid]):
+            bound[name] = (file.pid, file.device)
+    return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
+
+
+def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None) -> int | None:
+    """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
+
+    A master is waited for so long.
+    """
+    del likely  # the listener itself is asked
+    if Path(path).is_symlink() or not Path(path).is_socket():
+        return None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(wait_s)
+        try:
+            sock.connect(path)
+        except OSError:
+            return None
+        if peer_uid(sock) not in {None, os.getuid()}:
+            return None
+        return _by_its_word(sock) or _by_the_kernel(sock)
+
+
+def _by_its_word(sock: socket.socket) -> int | None:
+    """Return the pid that a master tells; nothing is sent to what does not greet as one."""
+    connection = Connection()
+    greeting = connection.send(Hello())
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, Hello):
+                sock.sendall(greeting + connection.send(AliveCheck(1)))
+            elif isinstance(event, Alive):
+                return event.number
+            elif isinstance(event, Ended):
+                return None
+            elif event is None:
+                connection.receive_data(sock.recv(_READ_BYTES))
+    except (OSError, TrayagentError):
+        return None
+
+
+def _by_the_kernel(sock: socket.socket) -> int | None:
+    if sys.platform != "darwin":
+        return None
+    try:
+        return int.from_bytes(sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), sys.byteorder) or None
+    except OSError:
+        return None
+
+
+def _started(process: Process) -> tuple[int, int]:
+    return process.start_ticks, process.pid
+
+
+def _control_socket(name: str, pid: int, device: str) -> ControlSocket:
+    stem = name[: -len(".") - 16]
+    path = _where(stem, pid)
+    inode = int(device, 16) if device.startswith("0x") else 0
+    return ControlSocket(name, stem, path or stem, inode, pid, present=path is not None)
+
+
+def _where(stem: str, pid: int) -> str | None:
+    """Return where the master is reached: at the name it was made for, or renamed where that belongs."""
+    if owner_of(stem) == pid:
+        return stem
+    try:
+        with os.scandir(home_of(stem)) as entries:
+            others = [entry.path for entry in entries if entry.path != stem and not entry.is_symlink()]
+    except OSError:
+        return None
+    return next((path for path in others if owner_of(path, _GUESS_S) == pid), None)

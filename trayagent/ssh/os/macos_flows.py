@@ -1,0 +1,154 @@
+"""Which TCP connection carries an ssh process, told from ps(1) and lsof(8).
+
+As on Linux (see `linux_flows`): an ssh client's lowest TCP socket is its way to the server, unless it speaks
+through two pipes to a proxy, which has the socket, or has a Unix socket to another master that has one.
+How a connection of another process fares is told by nobody here, so a master's probe is what proves its life.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from trayagent.ssh.os import macos_lsof, macos_ps
+from trayagent.ssh.os.macos_lsof import File
+from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
+
+ASK_EVERY_S = 0.200
+"""How often an attempt's connection is looked for: each look is two programs, some 50 ms."""
+
+_FIRST_OWN_FD = 3  # ssh closes all others when it starts (closefrom)
+_PIPE_TO_PROXY_FDS = range(3, 9)
+_DEEPEST = 8
+
+
+def flow_of(pid: int) -> Flow | None:
+    """Return the connection that carries a process, None where none is established."""
+    return _seen_from(pid).flow(pid)
+
+
+def tcp_facts(flow: Flow) -> TcpFacts | None:  # noqa: ARG001  # the door's shape
+    """Return None: TCP_CONNECTION_INFO is told of one's own sockets only (tcp(4))."""
+    return None
+
+
+def transport_of(pid: int) -> list[Process]:
+    """Return all processes that exist only to carry a master's bytes; never another master."""
+    return _seen_from(pid).transport(pid)
+
+
+class Seen:
+    """Processes and descriptors at one moment; pure."""
+
+    def __init__(self, processes: Mapping[int, Process], files: Sequence[File]) -> None:
+        self._processes = processes
+        self._files: dict[int, list[File]] = {}
+        for file in files:
+            self._files.setdefault(file.pid, []).append(file)
+
+    def flow(self, pid: int, depth: int = 0) -> Flow | None:
+        """Return how `pid` is carried."""
+        if self.to_proxy(pid) is None:
+            return _flow(self._lowest_tcp(pid))
+        if depth > _DEEPEST:
+            return None
+        found = (self._through(proxy, depth) for proxy in self.proxies(pid))
+        return next((flow for flow in found if flow is not None), None)
+
+    def transport(self, pid: int) -> list[Process]:
+        """Return the proxies of a process, what they started, and the proxies of those."""
+        found: dict[int, Process] = {}
+        for proxy in self.proxies(pid):
+            for one in (proxy, *self._below(proxy.pid), *self.transport(proxy.pid)):
+                found.setdefault(one.pid, one)
+        return list(found.values())
+
+    def to_proxy(self, pid: int) -> tuple[File, File] | None:
+        """Return the ends that a process writes to and reads from its proxy by; None: it needs none.
+
+        The way to the server is opened first: pipes above a TCP socket are those of sessions.
+        """
+        tcp = self._lowest_tcp(pid)
+        own = {
+            f.fd: f for f in self._files.get(pid, ()) if f.kind == "PIPE" and (tcp is None or f.fd < tcp.fd)
+        }
+        pairs = ((own[fd], own[fd + 1]) for fd in _PIPE_TO_PROXY_FDS if fd in own and fd + 1 in own)
+        return next(pairs, None)
+
+    def proxies(self, pid: int) -> list[Process]:
+        """Return the processes whose input is the first end's other side, and which hold the second's."""
+        ends = self.to_proxy(pid)
+        if ends is None:
+            return []
+        out, back = ends
+        return [
+            self._processes[other]
+            for other, files in self._files.items()
+            if other in self._processes
+            and any(f.fd == 0 and f.kind == "PIPE" and out.device in {f.peer, f.device} for f in files)
+            and any(f.kind == "PIPE" and back.device in {f.peer, f.device} for f in files)
+            and other != pid
+        ]
+
+    def _through(self, proxy: Process, depth: int) -> Flow | None:
+        for one in (proxy, *self._below(proxy.pid)):
+            inner = self.flow(one.pid, depth + 1)
+            if inner is not None:
+                via: Via = "carried" if inner.via == "carried" else "child"
+                return replace(inner, via=via)
+            carrier = self._carrier(one.pid)
+            if carrier is not None:
+                carried = self.flow(carrier, depth + 1)
+                return None if carried is None else replace(carried, via="carried", carrier_pid=carrier)
+        return None
+
+    def _carrier(self, pid: int) -> int | None:
+        """Return the ssh process at the other end of one of the Unix sockets of `pid`."""
+        peers = {file.peer for file in self._files.get(pid, ()) if file.kind == "unix"} - {""}
+        return next(
+            (
+                other
+                for other, files in self._files.items()
+                if other != pid and other in self._processes and self._processes[other].comm == "ssh"
+                and any(file.kind == "unix" and file.device in peers for file in files)
+            ),
+            None,
+        )  # fmt: skip
+
+    def _lowest_tcp(self, pid: int) -> File | None:
+        own = (file for file in self._files.get(pid, ()) if file.fd >= _FIRST_OWN_FD)
+        return next((file for file in own if file.ends is not None), None)
+
+    def _below(self, pid: int) -> list[Process]:
+        return macos_ps.below(pid, self._processes.values())
+
+
+def _seen_from(pid: int) -> Seen:
+    """Look at what can carry this process: itself, what it started, and the user's other ssh processes.
+
+    A master in the background is no longer the parent of its ProxyCommand: then at everything of the user.
+    """
+    uid = os.getuid()
+    processes = {p: process for p, process in macos_ps.table().items() if process.uid == uid}
+    family = {pid, *(p.pid for p in macos_ps.below(pid, processes.values()))}
+    files = macos_lsof.of_processes(sorted(family | {p.pid for p in processes.values() if p.comm == "ssh"}))
+    seen = Seen(processes, files)
+    if seen.to_proxy(pid) is None or seen.proxies(pid):
+        return seen
+    return Seen(processes, macos_lsof.of_user(uid))
+
+
+def _flow(file: File | None) -> Flow | None:
+    if file is None or file.ends is None:
+        return None
+    local, peer = file.ends
+    return Flow(*local, *peer, _number(file.device), file.pid, "direct")
+
+
+def _number(device: str) -> int:
+    """Return the kernel's address of a socket, which tells it from others while it lives."""
+    try:
+        return int(device, 16)
+    except ValueError:
+        return 0

@@ -1,0 +1,116 @@
+"""What descriptors of processes lead to where there is no /proc, as lsof(8) prints it with -F.
+
+Source: lsof(8), OUTPUT FOR OTHER PROGRAMS. Every field is a line that begins with its letter; `p` begins a
+process, `f` a descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from trayagent.ssh.os.types import End
+
+_WORDS = ["lsof", "-n", "-P", "-w", "-F", "pftdnT", "-a", "-d", "0-255"]
+_ASK_S = 5.0
+_ENDS = re.compile(r"(.+):(\d+)->(.+):(\d+)")
+_LISTENS = re.compile(r"(.+):(\d+)")
+_EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  # seen, not bound
+
+
+@dataclass(slots=True)
+class File:
+    """One descriptor. `kind` is "IPv4", "IPv6", "unix", "PIPE" …; `device` the kernel's address of a socket or pipe.
+
+    `name` is a connection's two ends, a Unix socket's own name or "->" and the peer's address, or a pipe's
+    "->" and the address of its other end. `state` is a TCP socket's.
+    """
+
+    pid: int
+    fd: int
+    kind: str = ""
+    device: str = ""
+    name: str = ""
+    state: str = ""
+
+    @property
+    def peer(self) -> str:
+        """The kernel's address of the other end, "" where none is told."""
+        return self.name[2:] if self.name.startswith("->") else ""
+
+    @property
+    def ends(self) -> tuple[End, End] | None:
+        """The local and the other end of an established TCP connection, None for anything else."""
+        found = _ENDS.fullmatch(self.name)
+        if self.state != "ESTABLISHED" or found is None:
+            return None
+        return (_ip(found[1]), int(found[2])), (_ip(found[3]), int(found[4]))
+
+    @property
+    def listens(self) -> End | None:
+        """The address and port that a TCP socket listens on, None for anything else."""
+        found = _LISTENS.fullmatch(self.name)
+        if self.state != "LISTEN" or found is None:
+            return None
+        return _EVERYWHERE.get(self.kind, "") if found[1] == "*" else _ip(found[1]), int(found[2])
+
+
+def of_processes(pids: Iterable[int]) -> list[File]:
+    """Return the descriptors of some processes, lowest first within each."""
+    wanted = ",".join(map(str, pids))
+    return parsed(_ask("-p", wanted)) if wanted else []
+
+
+def of_user(uid: int, *which: str) -> list[File]:
+    """Return the descriptors of all processes of a user; `which` are further options that narrow it."""
+    return parsed(_ask("-u", str(uid), *which))
+
+
+def parsed(text: str) -> list[File]:
+    """Return the descriptors of an answer."""
+    found: list[File] = []
+    pid = 0
+    for line in text.splitlines():
+        letter, value = line[:1], line[1:]
+        if letter == "p":
+            pid = int(value)
+        elif letter == "f":
+            found.append(File(pid, int(value) if value.isdigit() else -1))
+        elif found and found[-1].pid == pid:
+            _take(found[-1], letter, value)
+    return sorted(found, key=lambda file: (file.pid, file.fd))
+
+
+def _take(file: File, letter: str, value: str) -> None:
+    match letter:
+        case "t":
+            file.kind = value
+        case "d":
+            file.device = value
+        case "n":
+            file.name = value
+        case "T" if value.startswith("ST="):
+            file.state = value[3:]
+
+
+def _ip(text: str) -> str:
+    """Return an address without brackets and scope, as the rest of us writes it."""
+    address = ip_address(text.strip("[]").partition("%")[0])
+    if isinstance(address, IPv6Address) and address.is_link_local:
+        # The kernel keeps the scope in the second group, and lsof shows what the kernel keeps.
+        address = IPv6Address(address.packed[:2] + bytes(2) + address.packed[4:])
+    return str(address)
+
+
+def _ask(*which: str) -> str:
+    """Return what lsof says; it fails when one of several processes is gone, and tells of the others."""
+    env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
+    try:
+        asked = subprocess.run([*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_ASK_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return os.fsdecode(asked.stdout)

@@ -1,0 +1,22 @@
+"""Which processes live in another mount or network namespace; macOS has none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "darwin":
+
+    def in_other_namespace(pid: int) -> bool:
+        """Report that there is no other namespace."""
+        del pid
+        return False
+
+    def owner_elsewhere(path: str) -> int | None:
+        """Return None: there is no other namespace."""
+        del path
+        return None
+
+else:
+    from trayagent.ssh.os.linux_namespaces import in_other_namespace, owner_elsewhere
+
+__all__ = ["in_other_namespace", "owner_elsewhere"]

@@ -1,0 +1,84 @@
+"""One short sh script on the far side, through a living master: a session of its own, gone with its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, Timeout
+from trayagent.ssh.remote.pipes import chunks
+from trayagent.ssh.remote.quoting import command_line
+
+BEGIN, END = "TRAY-BEGIN", "TRAY-END"
+DEADLINE_S = 10.0
+_OUTPUT_MAX = 64 * 1024  # what prints more than this was no short script, or no shell to talk to
+_EXIT_S = 2.0  # the exit status follows the end of the output
+
+
+async def run(
+    control_path: str, script: str, *, want_agent: bool = False, timeout_s: float = DEADLINE_S
+) -> list[str] | None:
+    """Return the lines that a script of POSIX sh prints, None where the far side runs none (a forced command).
+
+    Works with every login shell, past banners and rc files that print. Two round trips. The script has no
+    input, its stderr is dropped, and its exit status is not told: let it echo what you want to know.
+    `want_agent` asks for agent forwarding, which the master must have been started with.
+
+    Raises Timeout (nothing follows from it about the far side), Gone, Refused (MaxSessions is reached).
+    The master is unharmed by all of them; a script that hangs loses its output and goes on.
+    """
+    client = await MuxClient.connect(control_path)
+    near, far = os.pipe()
+    whole = f"echo {BEGIN}\n(\n{script}\n)\necho; echo {END}"  # in parentheses `exit` ends only the script
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _begin(client, far, whole, want_agent=want_agent, timeout_s=timeout_s)
+            output = await _output(near)
+            if output is None or BEGIN in output:
+                return _between(output)
+            if await client.wait_exit(timeout_s=_EXIT_S) is None:
+                raise Gone("the connection ended before the server's shell answered")
+            return None
+    except TimeoutError as error:
+        raise Timeout("the server's shell did not answer in time") from error
+    finally:
+        client.close()
+        os.close(near)
+
+
+async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, timeout_s: float) -> None:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        await client.new_session(
+            command_line(script), fds=(null, far, null), want_agent=want_agent, timeout_s=timeout_s
+        )
+    finally:  # the master has its own; with ours open the end of the output would never show
+        os.close(far)
+        os.close(null)
+
+
+async def _output(fd: int) -> str | None:
+    """Return what was printed up to the end marker, or all; None when that is too much."""
+    seen = b""
+    async for data in chunks(fd):
+        seen += data
+        if seen.endswith(f"\n{END}\n".encode()):
+            break
+        if len(seen) > _OUTPUT_MAX:
+            return None
+    return seen.decode(errors="replace")
+
+
+def _between(output: str | None) -> list[str] | None:
+    """Return the lines between the markers; the first may stand behind a banner that does not end its line.
+
+    Raises Gone when the second is missing.
+    """
+    if output is None:
+        return None
+    said = output.partition(f"{BEGIN}\n")[2]
+    if not said.endswith(f"\n{END}\n"):
+        raise Gone("the connection ended before the server had finished")
+    said = said.removesuffix(f"\n{END}\n").removesuffix("\n")
+    return said.split("\n") if said else []
