@@ -80,7 +80,7 @@ HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "
 def history(seed: int) -> History:
     """Return the history of a seed: even ones are short, odd ones long; half of them use a few words only."""
     random = Random(seed)  # noqa: S311  # nothing secret: the same seed must give the same history
-    names = _names(random)
+    names = _names(random, many=seed % 2 == 0)
     words = sorted(WORDS)
     match random.randint(0, 9):
         case 0:
@@ -92,15 +92,15 @@ def history(seed: int) -> History:
     return names, random.choice(RTTS_S), steps
 
 
-def _names(random: Random) -> tuple[str, ...]:
-    """Return some hosts, with their jump hosts; now and then several of one server, or many behind one bastion."""
+def _names(random: Random, *, many: bool) -> tuple[str, ...]:
+    """Return some hosts, with their jump hosts; now and then several of one server, or more behind one bastion."""
     singles = sorted(set(CAST) - set(FLEET))
     names = random.sample(singles, random.randint(1, 4))
     match random.randint(0, 9):
         case 0 | 1:
             names = [*SEVERAL[: random.randint(2, 4)], *names[:1]]
         case 2:
-            names = [*FLEET[: random.choice((3, 12))], *names[:1]]
+            names = [*FLEET[: random.choice((3, 4, 12)) if many else 3], *names[:1]]
     return tuple(dict.fromkeys(other for name in names for other in (*jumps(name), name)))
 
 

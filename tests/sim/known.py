@@ -17,7 +17,7 @@ KNOWN: dict[str, History] = {
     "a trap without host key checking": (
         ("open",),
         0.04,
-        ((0.0, "liar", "home key in"), (0.0, "swallowed", "3.2"), (20.0, "look", "")),
+        ((0.0, "liar", "cafe key in"), (4.0, "plug", "cafe"), (20.0, "look", "")),
     ),
     # The kernel moved the connection (MPTCP); its address of before is gone.
     "a connection that follows": (("roams",), 0.04, ((4.0, "plug", "cafe"), (4.0, "look", ""))),
