@@ -18,7 +18,7 @@ def test_messages_of_one_datagram_come_out_in_order() -> None:
 
 def test_a_message_that_is_cut_short_is_refused() -> None:
     """A length beyond the datagram raises instead of reading what is not there."""
-    with pytest.raises(NetlinkError, match="says 20 bytes"):
+    with pytest.raises(NetlinkError, match="claims 20 bytes"):
         list(wire.messages(wire.pack(20, 0, 1, b"abcd")[:18]))
 
 

@@ -1,1 +1,1 @@
-"""A leaf: AF_NETLINK framing, and the rtnetlink and sock_diag messages that `net` and `ssh` read."""
+"""Encode and decode AF_NETLINK: framing, and the rtnetlink and sock_diag messages that `net` and `ssh` read."""

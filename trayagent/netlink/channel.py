@@ -1,4 +1,4 @@
-"""One netlink socket that asks and waits for the answer; the kernel answers inside the call."""
+"""Send requests on a netlink socket and read the answers, which the kernel queues during the call."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from trayagent.netlink.wire import (
 
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 
-# The kernel fills dump datagrams up to 32 KiB when the reader offers that much (NL_CB skb sizing).
+# The kernel fills dump datagrams up to 32 KiB if the reader offers that much (NL_CB skb sizing).
 READ_BYTES = 64 * 1024
-# A dump that a change interrupted is inconsistent; on a machine that flaps for ever, take it as it is.
+# A dump that a change interrupted is inconsistent. If the network keeps changing, accept the last dump.
 DUMP_TRIES = 3
-# The kernel answers before sendto() returns; only a dying kernel would make us wait.
+# The kernel answers before sendto() returns; only a failing kernel would make us wait.
 ANSWER_TIMEOUT_S = 2.0
 
 
 class Channel:
-    """A request socket of one netlink protocol; a context manager. Raises NetlinkError throughout."""
+    """A request socket of one netlink protocol; a context manager. Every method raises NetlinkError."""
 
     def __init__(self, protocol: int) -> None:
         self._socket = _open(protocol)
@@ -50,7 +50,7 @@ class Channel:
         self.close()
 
     def close(self) -> None:
-        """Close the socket; a second time does nothing."""
+        """Close the socket; a second call does nothing."""
         self._socket.close()
 
     def ask(self, kind: int, body: bytes) -> Message:
@@ -63,7 +63,7 @@ class Channel:
         raise NetlinkError("the kernel gave no answer")
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
-        """Return all messages of a dump, taken again when a change interrupted it."""
+        """Return all messages of a dump; repeat a dump that a change interrupted."""
         for _ in range(DUMP_TRIES):
             found, whole = self._dump_once(kind, body)
             if whole:
@@ -91,7 +91,7 @@ class Channel:
             raise NetlinkError("sending a netlink request", e.errno or 0) from e
 
     def _answers(self) -> Iterator[Message]:
-        """Yield what answers the last request; what is left of an abandoned one is skipped."""
+        """Yield the answers to the last request; answers to an abandoned request are skipped."""
         while True:
             try:
                 data, _, flags, _ = self._socket.recvmsg(READ_BYTES)
@@ -103,7 +103,7 @@ class Channel:
 
 
 def works(protocol: int) -> bool:
-    """Report whether this kernel lets us open a netlink socket of that protocol."""
+    """Report whether this kernel lets us open a netlink socket of this protocol."""
     with contextlib.suppress(NetlinkError):
         Channel(protocol).close()
         return True

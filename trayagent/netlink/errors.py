@@ -1,4 +1,4 @@
-"""What can go wrong between the kernel and us."""
+"""Define the errors of netlink."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trayagent.errors import TrayagentError
 
 
 class NetlinkError(TrayagentError):
-    """The kernel refused a request, or sent what we cannot read; `errno` is 0 for the latter."""
+    """The kernel refused a request, or sent an unreadable answer; then `errno` is 0."""
 
     def __init__(self, doing: str, errno: int = 0) -> None:
         text = f"{doing}: {os.strerror(errno)}" if errno else doing
@@ -18,11 +18,11 @@ class NetlinkError(TrayagentError):
 
 
 def means_no_way(error: NetlinkError) -> bool:
-    """Report whether a route look-up failed because no packet can go that way.
+    """Report whether a route query failed because there is no route.
 
-    EINVAL is the answer of a blackhole route, of a source address that is gone and of a link-local
-    peer without a scope; EACCES of a prohibit route; ENODEV and ENXIO of a vanished scope; EAGAIN of a
-    throw route.
+    The kernel answers EINVAL for a blackhole route, for a source address that is gone and for a link-local
+    peer without a scope. It answers EACCES for a prohibit route, ENODEV and ENXIO for a vanished scope, and
+    EAGAIN for a throw route.
     """
     return error.errno in {
         codes.ENETUNREACH,

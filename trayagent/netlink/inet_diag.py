@@ -1,4 +1,4 @@
-"""TCP sockets of the whole network namespace, and one of them by its four numbers.
+"""Read the TCP sockets of the network namespace, or one socket by its addresses and ports.
 
 Source: sock_diag(7), linux/inet_diag.h. Unprivileged; needs the kernel's inet_diag (loaded on demand).
 """
@@ -30,11 +30,12 @@ _NO_COOKIE = b"\xff" * 8
 
 @dataclass(frozen=True, slots=True)
 class TcpSocket:
-    """One TCP socket; an IPv4 connection of an IPv6 socket shows IPv4 addresses.
+    """One TCP socket; an IPv4 connection of an IPv6 socket has IPv4 addresses here.
 
-    `bound` is the index of the interface it is bound to (a link-local connection always is).
-    `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` only where it was asked for.
-    `unacked_bytes` is what a connection was given to send and its peer has not acknowledged, sent or not.
+    `bound` is the index of the interface that it is bound to (always set for a link-local connection).
+    `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` is set only on request.
+    `unacked_bytes` are the bytes that the program has written and the peer has not acknowledged, sent or
+    not.
     """
 
     state: int
@@ -53,7 +54,7 @@ class TcpSocket:
 
 
 def parse_tcp(body: bytes) -> TcpSocket:
-    """Read one answer to an INET_DIAG request; raises NetlinkError when it is cut short."""
+    """Read one answer to an INET_DIAG request; raises NetlinkError if it is too short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     family, state, timer, retransmits, sport, dport, src, dst, bound, _, expires, _, unacked, uid, inode = (
@@ -78,7 +79,7 @@ def parse_tcp(body: bytes) -> TcpSocket:
 
 
 def tcp_sockets(channel: Channel, *states: int, info: bool = False) -> list[TcpSocket]:
-    """Return the IPv4 and IPv6 TCP sockets in those states (none named: all of them)."""
+    """Return the IPv4 and IPv6 TCP sockets in these states (no state: all sockets)."""
     mask = sum(1 << s for s in states) if states else 0xFFF
     found: list[TcpSocket] = []
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -96,8 +97,8 @@ def tcp_socket(
 ) -> TcpSocket | None:
     """Return the socket that connects `local` to `peer`, with its tcp_info, or None.
 
-    `bound` is the scope of a link-local connection. When the connection is gone the kernel falls back
-    to a listener on the local port, which is no answer: its peer differs.
+    `bound` is the scope of a link-local connection. When the connection is gone, the kernel answers with a
+    listener on the local port. That answer is discarded, because its peer differs.
     """
     family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     wanted = (

@@ -1,4 +1,4 @@
-"""Links, addresses, routes and neighbours as the kernel says them; pure, bytes in.
+"""Parse the kernel's messages about links, addresses, routes and neighbours; pure, bytes in.
 
 Source: rtnetlink(7), linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h.
 """
@@ -27,7 +27,7 @@ RTNH_F_DEAD = 0x1
 NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 TUN_TYPE_TAP = 2
 
-# The network of a default route: a name for "all", nothing is bound to it.
+# The network of a default route: here the address means "all", and nothing is bound to it.
 _EVERYTHING: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - see the line above
 
 _LINK = struct.Struct("=BxHiII")
@@ -39,10 +39,10 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One interface. `kind` is the driver's own word ("" for hardware), `arp_type` an ARPHRD number.
+    """One interface. `kind` is the driver's own name for it ("" for hardware), `arp_type` an ARPHRD number.
 
-    `parent` is the index of the device it stands on (for a veth: its peer), 0 for none;
-    `parent_elsewhere` when that index counts in another network namespace. `carrier_losses` only grows.
+    `parent` is the index of the underlying device (for a veth: its peer), 0 for none. `parent_elsewhere`:
+    that index belongs to another network namespace. `carrier_losses` only grows.
     """
 
     index: int
@@ -61,7 +61,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Addr:
-    """One address of the interface `index`; `ip` is ours, also on a point-to-point link."""
+    """One address of the interface `index`; `ip` is the local address, also on a point-to-point link."""
 
     index: int
     ip: str
@@ -71,7 +71,7 @@ class Addr:
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """One way of a route: the interface's index (0 for none) and the gateway, if any."""
+    """One next hop of a route: the interface's index (0 for none) and the gateway, if any."""
 
     index: int
     gateway: str | None = None
@@ -80,7 +80,7 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """One route or the answer to a look-up; `family` is AF_INET or AF_INET6, `kind` an RTN_ number."""
+    """One route or the answer to a route query; `family` is AF_INET or AF_INET6, `kind` an RTN_ number."""
 
     family: int
     network: str
@@ -96,7 +96,7 @@ class RouteEntry:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """What the kernel knows about a neighbour: `state` is its NUD_ bits, `mac` "" while unresolved."""
+    """The kernel's record of a neighbour: `state` holds its NUD_ bits, `mac` is "" while unresolved."""
 
     index: int
     ip: str
@@ -180,7 +180,7 @@ def _multipath(family: int, data: bytes) -> list[NextHop]:
     while at + _NEXTHOP.size <= len(data):
         length, flags, _, index = _NEXTHOP.unpack_from(data, at)
         if length < _NEXTHOP.size or at + length > len(data):
-            raise NetlinkError(f"a next hop says {length} bytes, {len(data) - at} are there")
+            raise NetlinkError(f"a next hop claims {length} bytes but has {len(data) - at}")
         inner = attributes(data[at + _NEXTHOP.size : at + length])
         hops.append(NextHop(index, _gateway(family, inner), bool(flags & RTNH_F_DEAD)))
         at += (length + 3) & ~3
@@ -188,7 +188,7 @@ def _multipath(family: int, data: bytes) -> list[NextHop]:
 
 
 def _gateway(family: int, found: Attributes) -> str | None:
-    """Return the gateway; an IPv4 route may have an IPv6 one (RFC 5549, attribute RTA_VIA)."""
+    """Return the gateway; an IPv4 route may have an IPv6 gateway (RFC 5549, attribute RTA_VIA)."""
     if 5 in found:
         return socket.inet_ntop(family, found[5])
     if 18 in found:
@@ -198,5 +198,5 @@ def _gateway(family: int, found: Attributes) -> str | None:
 
 def _head(layout: struct.Struct, body: bytes) -> tuple[int, ...]:
     if len(body) < layout.size:
-        raise NetlinkError(f"a netlink message has {len(body)} bytes, its head alone {layout.size}")
+        raise NetlinkError(f"a netlink message has {len(body)} bytes, fewer than its header's {layout.size}")
     return layout.unpack_from(body)

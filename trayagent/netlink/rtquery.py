@@ -1,4 +1,4 @@
-"""Questions to the kernel's routing: dumps, and the way to one peer."""
+"""Query the kernel's routing: dump its tables, and resolve the route to one peer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def routes(channel: Channel) -> list[RouteEntry]:
 
 
 def neighbours(channel: Channel) -> list[Neighbour]:
-    """Return what the ARP and neighbour discovery tables hold."""
+    """Return the entries of the ARP and neighbour discovery tables."""
     found = (
         parse_neighbour(m.body)
         for m in channel.dump(RTM_GETNEIGH, struct.pack("=BxxxiHBB", 0, 0, 0, 0, 0))
@@ -71,15 +71,15 @@ def neighbours(channel: Channel) -> list[Neighbour]:
 def route_to(
     channel: Channel, peer: str, *, source: str | None = None, oif: int = 0, fib_match: bool = False
 ) -> RouteEntry:
-    """Return the way a packet to `peer` would take now.
+    """Return the route that a packet to `peer` would take now.
 
-    Without `fib_match` it is the resolved one: the chosen interface, gateway and source of a /32 or
-    /128. With it, it is the entry that matched: prefix, metric and table (and every hop of a
-    multipath route). Raises NetlinkError; `errors.means_no_way` tells "no route" from other failures.
+    Without `fib_match` it is the resolved route: the chosen interface, gateway and source of a /32 or /128.
+    With `fib_match` it is the matching table entry: prefix, metric and table, and every hop of a multipath
+    route. Raises NetlinkError; `errors.means_no_way` distinguishes "no route" from other failures.
     """
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     bits = 128 if family == socket.AF_INET6 else 32
-    # Without the second flag an IPv4 answer names the table "main" whichever it was.
+    # Without RTM_F_LOOKUP_TABLE an IPv4 answer names the table "main", whichever matched.
     flags = RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE if fib_match else 0
     body = struct.pack("=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
     body += attribute(_RTA_DST, socket.inet_pton(family, peer))
@@ -89,5 +89,5 @@ def route_to(
         body += attribute(_RTA_OIF, struct.pack("=I", oif))
     entry = parse_route(channel.ask(RTM_GETROUTE, body).body)
     if entry is None:
-        raise NetlinkError(f"the kernel answered the way to {peer} in another family")
+        raise NetlinkError(f"the kernel answered with a route of another family for {peer}")
     return entry

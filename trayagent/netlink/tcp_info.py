@@ -1,6 +1,6 @@
-"""The fields of struct tcp_info that tell whether a connection lives; pure, bytes in.
+"""Parse the fields of struct tcp_info that show whether a connection lives; pure, bytes in.
 
-Source: linux/tcp.h. The kernel appends fields: a short answer of an old kernel reads as zeros.
+Source: linux/tcp.h. The kernel appends fields over time; fields that an old kernel lacks read as zeros.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _WORDS = struct.Struct("=24I")
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """Times end in their unit; `min_rtt_us` is None until a round trip was measured.
+    """The state of a TCP connection. Units are in the names; `min_rtt_us` is None before the first round trip.
 
-    `bytes_acked` counts the SYN too, so it may exceed `bytes_sent` by one. `bytes_sent` counts what was sent
-    again, `bytes_retrans`, as well.
+    `bytes_acked` includes the SYN, so it may exceed `bytes_sent` by one. `bytes_sent` includes
+    retransmitted bytes, which `bytes_retrans` counts.
     """
 
     rtt_us: int

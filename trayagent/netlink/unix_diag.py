@@ -1,6 +1,6 @@
-"""Unix sockets with their names, inodes and peers.
+"""Read Unix sockets with their names, inodes and peers.
 
-Source: sock_diag(7), linux/unix_diag.h. /proc/net/unix knows neither peers nor backlog.
+Source: sock_diag(7), linux/unix_diag.h. /proc/net/unix shows neither peers nor backlog.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _ANY = 0xFFFFFFFF
 class UnixSocket:
     """One Unix socket; `peer` is the inode at the other end, 0 for none.
 
-    `name` is the name it was bound to, whatever the file is called now; "" for none, "@…" for abstract.
-    `file_inode` is the inode of the file that it is bound to, cut to 32 bits, 0 for none: it follows the
-    file through link and rename. (The device beside it is not the one that stat tells on btrfs.)
+    `name` is the name that it was bound to, whatever the file is called now; "" for none, "@…" for
+    abstract. `file_inode` is the inode of the file that it is bound to, cut to 32 bits, 0 for none. It
+    stays the same when the file is linked or renamed. (The device number beside it differs from that of
+    stat on btrfs.)
     """
 
     kind: int
@@ -42,7 +43,7 @@ class UnixSocket:
 
 
 def parse_unix(body: bytes) -> UnixSocket:
-    """Read one answer to a UNIX_DIAG request; raises NetlinkError when it is cut short."""
+    """Read one answer to a UNIX_DIAG request; raises NetlinkError if it is too short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a Unix socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     _, kind, state, _, inode, _, _ = _ANSWER.unpack_from(body)
@@ -60,7 +61,7 @@ def parse_unix(body: bytes) -> UnixSocket:
 
 
 def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
-    """Return the Unix sockets in those states (none named: all of them)."""
+    """Return the Unix sockets in these states (no state: all sockets)."""
     mask = sum(1 << s for s in states) if states else _ANY
     show = (_SHOW_NAME | _SHOW_FILE if names else 0) | (_SHOW_PEER if peers else 0)
     body = _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)

@@ -1,4 +1,4 @@
-"""Framing of netlink: messages and their attributes, bytes in and values out.
+"""Encode and decode netlink messages and their attributes; pure.
 
 Source: netlink(7), RFC 3549 section 2, linux/netlink.h. Integers are in host order.
 """
@@ -13,12 +13,12 @@ from trayagent.netlink.errors import NetlinkError
 
 HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
-ATTRIBUTE_TYPE_MASK = 0x3FFF  # the two high bits say "nested" and "network order"
+ATTRIBUTE_TYPE_MASK = 0x3FFF  # the two high bits mean "nested" and "network order"
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLM_F_DUMP_INTR = 0x10
-NLM_F_REPLACE = 0x100  # in a notification: what stood there is gone
+NLM_F_REPLACE = 0x100  # in a notification: it replaces an existing entry
 
 Attributes = dict[int, bytes]
 
@@ -33,54 +33,54 @@ class Message(NamedTuple):
 
 
 def pack(kind: int, flags: int, seq: int, body: bytes) -> bytes:
-    """Return the bytes of one message, its sender left to the kernel."""
+    """Return the bytes of one message; the kernel fills in the sender."""
     return HEADER.pack(HEADER.size + len(body), kind, flags, seq, 0) + body
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """Return the bytes of one attribute, padded to four."""
+    """Return the bytes of one attribute, padded to a multiple of four."""
     length = ATTRIBUTE.size + len(value)
     return ATTRIBUTE.pack(length, kind) + value + b"\0" * (-length % 4)
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """Yield each message of a datagram; raises NetlinkError when it is cut short."""
+    """Yield each message of a datagram; raises NetlinkError if one is cut short."""
     at = 0
     while at + HEADER.size <= len(data):
         length, kind, flags, seq, _ = HEADER.unpack_from(data, at)
         if length < HEADER.size or at + length > len(data):
-            raise NetlinkError(f"a netlink message says {length} bytes, {len(data) - at} are there")
+            raise NetlinkError(f"a netlink message claims {length} bytes but has {len(data) - at}")
         yield Message(kind, flags, seq, data[at + HEADER.size : at + length])
         at += (length + 3) & ~3
 
 
 def attributes(data: bytes, start: int = 0) -> Attributes:
-    """Return the attributes that begin at `start`, the last one of a type wins; raises NetlinkError."""
+    """Return the attributes from `start` on; the last one of a type wins. Raises NetlinkError."""
     found: Attributes = {}
     at, end = start, len(data)
     while at + 4 <= end:
         length, kind = ATTRIBUTE.unpack_from(data, at)
         if length < 4 or at + length > end:
-            raise NetlinkError(f"a netlink attribute says {length} bytes, {end - at} are there")
+            raise NetlinkError(f"a netlink attribute claims {length} bytes but has {end - at}")
         found[kind & ATTRIBUTE_TYPE_MASK] = data[at + 4 : at + length]
         at += (length + 3) & ~3
     return found
 
 
 def number(value: bytes | None, default: int = 0) -> int:
-    """Return an unsigned integer attribute of any width, `default` where it is absent."""
+    """Return an unsigned integer attribute of any width, `default` if it is absent."""
     return default if value is None else int.from_bytes(value, "little" if LITTLE else "big")
 
 
 def text(value: bytes | None) -> str:
-    """Return a NUL-terminated attribute as text, "" where it is absent."""
+    """Return a NUL-terminated attribute as text, "" if it is absent."""
     return "" if value is None else value.partition(b"\0")[0].decode(errors="surrogateescape")
 
 
 def error_of(body: bytes) -> int:
     """Return the positive errno of an NLMSG_ERROR body; 0 is an acknowledgement."""
     if len(body) < 4:
-        raise NetlinkError("a netlink error without its number")
+        raise NetlinkError("a netlink error has no error number")
     code: int = struct.unpack_from("=i", body)[0]
     return -code
 
