@@ -267,7 +267,7 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     path.chmod(0o620)
     error = refused(path)
     assert "can be written by other users" in error.title
-    assert error.hint == f"Take the right away: chmod go-w {path}"
+    assert error.hint == f"Remove that right: chmod go-w {path}"
     path.chmod(0o600)
     tmp_path.chmod(0o770)
     assert f"its folder {tmp_path} can be written" in refused(path).title

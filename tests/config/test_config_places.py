@@ -151,4 +151,4 @@ def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -
     path.chmod(0o620)
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert caught.value.hint == f"Take the right away: chmod go-w '{path}'"
+    assert caught.value.hint == f"Remove that right: chmod go-w '{path}'"

@@ -174,7 +174,7 @@ def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
     folder.chmod(0o777)
     with pytest.raises(TrayagentError) as caught:
         written.write(folder / "config.toml", "")
-    assert caught.value.hint == f"Take the right away: chmod go-w '{folder}'"
+    assert caught.value.hint == f"Remove that right: chmod go-w '{folder}'"
 
 
 def test_who_is_faster_wins(tmp_path: Path) -> None:

@@ -85,9 +85,7 @@ def _refuse_danger(path: Path, found: os.stat_result) -> None:
 
 def _remedy(path: Path, why: str) -> str:
     quoted = shlex.quote(str(path))
-    return (
-        f"Take the right away: chmod go-w {quoted}" if "written" in why else f"Own it: chown $USER {quoted}"
-    )
+    return f"Remove that right: chmod go-w {quoted}" if "written" in why else f"Own it: chown $USER {quoted}"
 
 
 def _syntax(message: str, text: str) -> str:

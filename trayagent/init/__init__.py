@@ -1,4 +1,5 @@
-"""The first configuration: what keeps ssh connected on this machine today, and what that is in our words.
+"""Propose the first configuration: find what keeps ssh connected on this machine, and express it as hosts.
 
-`survey` reads, `meaning` asks `ssh -G`, `proposal` decides, `chooser` asks the person, `written` writes.
+`survey` reads, `meaning` runs `ssh -G`, `proposal` decides, `chooser` lets the user choose, `written`
+writes.
 """

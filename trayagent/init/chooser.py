@@ -1,4 +1,4 @@
-"""The person's choice: with arrow keys on a terminal, with plain questions on a dumb one."""
+"""Let the user choose the hosts: with arrow keys, or with plain questions on a dumb terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LETTERS: dict[Wish, str] = {"always": "a", "on-use": "u", "leave": "n"}
 
 
 def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -> list[HostProposal] | None:
-    """Return what the person wants, None if nothing is to be written. stdin and stdout are a terminal."""
+    """Return the user's choice, None if nothing is to be written. stdin and stdout must be a terminal."""
     size = _size()
     if (
         env.get("TERM", "dumb") in {"", "dumb", "unknown"}
@@ -48,7 +48,7 @@ def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -
 
 
 def ask_plainly(hosts: Sequence[HostProposal], source: TextIO, target: TextIO) -> list[HostProposal] | None:
-    """Ask line by line; an empty answer takes the proposal, the end of the input or q leaves."""
+    """Ask line by line; an empty answer accepts the proposal, the end of the input or q quits."""
     chosen = []
     target.write(
         "For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.\n"
@@ -88,5 +88,5 @@ def _size() -> tuple[int, int]:
         found = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
         return 80, 24
-    # A terminal that does not know its size says 0.
+    # A terminal that does not know its size reports 0.
     return found.columns or 80, found.lines or 24

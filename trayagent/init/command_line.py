@@ -1,6 +1,7 @@
-"""The command line of ssh and autossh; pure. Sources: ssh(1), ssh.c (main), autossh(1), autossh.c (main).
+"""Parse the command line of ssh and autossh; pure.
 
-What the words mean to ssh is ssh's matter (`ssh -G` is asked with them); here is only which words they are.
+Sources: ssh(1), ssh.c (main), autossh(1), autossh.c (main). This module only separates the words. What they
+mean is ssh's business: `ssh -G` is run with them.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from trayagent.core.facts.forwards import ForwardKind
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}
-# What says where the connection goes and what it may do; the rest is about this one process.
+# Options that decide where the connection goes and what it may do. The others concern this one process.
 _CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
 _ASKS = frozenset("GOQVW")
-"""Options with which ssh keeps nothing connected: it prints, commands a master, or is a jump's pipe."""
+"""Options with which ssh keeps nothing connected: it prints, commands a master, or serves as a jump's pipe."""
 _OPTION = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 
 PROGRAMS = ("autossh", "ssh")
 
 
-class NotUnderstood(ValueError):  # noqa: N818  # it says what happened, and is shown to people
-    """The words cannot be a call that keeps something connected; the text is half a sentence that says why."""
+class NotUnderstood(ValueError):  # noqa: N818  # the name says what happened; users see the text
+    """The words are not a call that keeps something connected; the text is half a sentence with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of ssh or autossh.
 
-    `destination` as it was given; `host` and `user` are its parts. `carried` are the options that `ssh -G`
-    needs to know what the call means, in their order and in separate words. `forwards` are the arguments of
-    -L, -R and -D. `settings` are the -o options, lower case, first value first as for ssh; `flags` the
-    letters that were given. `monitor` is autossh's own -M. `command` are the words for the far side.
+    `destination` is the argument as given; `host` and `user` are its parts. `carried` are the options that
+    `ssh -G` needs, in their order and as separate words. `forwards` are the arguments of
+    -L, -R and -D. `settings` are the -o options in lower case; the first value wins, as in ssh. `flags` are the
+    option letters. `monitor` is autossh's own -M. `command` is the remote command.
     """
 
     program: str
@@ -50,21 +51,21 @@ class Call:
 
     @property
     def keeps(self) -> bool:
-        """Whether it keeps a connection for its own sake: autossh, or ssh without a session or with forwards."""
+        """Whether it exists to keep a connection: autossh, or ssh without a session or with forwards."""
         bare = "N" in self.flags or self.settings.get("sessiontype", "").lower() == "none"
         return self.program == "autossh" or bare or ("f" in self.flags and bool(self.forwards))
 
 
 def program_of(words: Sequence[str]) -> str | None:
-    """Return "ssh" or "autossh" if the words call it, by whatever path."""
+    """Return "ssh" or "autossh" if the words call it, by any path."""
     name = PurePath(words[0]).name if words else ""
     return name if name in PROGRAMS else None
 
 
 def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
-    """Return what the words say, the program first; raises NotUnderstood.
+    """Return the parsed call, with the program as the first word; raises NotUnderstood.
 
-    `env` is for AUTOSSH_PORT, which beats -M.
+    `env` supplies AUTOSSH_PORT, which overrides -M.
     """
     program = program_of(words)
     if program is None:
@@ -77,7 +78,7 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
         raise NotUnderstood(f"{asked} keeps nothing connected")
     user, host = _parts(reader.destination)
     if not host or reader.destination.startswith("-"):
-        raise NotUnderstood(f'"{reader.destination}" is no host')
+        raise NotUnderstood(f'"{reader.destination}" is not a host')
     return Call(
         program,
         reader.destination,
@@ -93,7 +94,7 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
 
 
 class _Reader:
-    """getopt(3) as ssh uses it: clusters, values glued or apart, options before and behind the host."""
+    """getopt(3) as ssh uses it: clusters, values attached or separate, options before and after the host."""
 
     def __init__(self, program: str, words: list[str]) -> None:
         self._rest = words
@@ -156,7 +157,7 @@ class _Reader:
     def _setting(self, text: str) -> None:
         match = _OPTION.fullmatch(text)
         if match is None:
-            raise NotUnderstood(f"-o {text} is no option")
+            raise NotUnderstood(f"-o {text} is not an option")
         self.settings.setdefault(match[1].lower(), match[2].strip().strip('"'))
 
 

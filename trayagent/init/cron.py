@@ -1,4 +1,4 @@
-"""Lines of crontabs that run ssh or autossh; crontab(5)."""
+"""Find the lines of crontabs that run ssh or autossh; crontab(5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANSWER_WITHIN_S = 5.0
 
 
 def find(machine: Machine) -> Iterator[Finding]:
-    """Yield the calls of this user's crontab, then those of the system's that run as this user."""
+    """Yield the calls of this user's crontab, then those of the system's crontabs that run as this user."""
     text = _own(machine.env)
     if isinstance(text, PassedOver):
         yield text
@@ -37,7 +37,7 @@ def find(machine: Machine) -> Iterator[Finding]:
 def lines(
     machine: Machine, name: str, text: str, editor: str, *, with_user: bool = False
 ) -> Iterator[Finding]:
-    """Yield the calls in the text of a crontab; with `with_user` it has the column of the system's."""
+    """Yield the calls in the text of a crontab; `with_user`: it has the user column of a system crontab."""
     variables = machine.variables
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
@@ -57,12 +57,14 @@ def _line(
 ) -> Iterator[Finding]:
     command = text
     if with_user:
-        user, *behind = text.split(None, 1)  # by spaces or tabs
+        user, *behind = text.split(None, 1)  # separated by spaces or tabs
         command = "".join(behind)
         if user != machine.user:
             yield PassedOver(where, f"runs as {user}, whose keys are not yours")
             return
-    command = re.sub(r"(?<!\\)%.*", "", command).replace("\\%", "%")  # behind a % stands input, not command
+    command = re.sub(r"(?<!\\)%.*", "", command).replace(
+        "\\%", "%"
+    )  # the text after a % is input, not command
     try:
         for call in calls(command, variables):
             if call.as_other:
@@ -76,7 +78,7 @@ def _line(
 
 
 def _own(env: Mapping[str, str]) -> str | PassedOver | None:
-    """Return what `crontab -l` prints, None where there is no crontab or no such program."""
+    """Return what `crontab -l` prints, None if there is no crontab or no such program."""
     try:
         done = subprocess.run(
             ["crontab", "-l"],

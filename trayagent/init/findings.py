@@ -1,4 +1,4 @@
-"""What was found on the machine that keeps ssh connected, before anything is made of it; plain data."""
+"""Define the records of what keeps ssh connected on the machine, before they are interpreted; plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_FILE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Whose things are looked at, and where; the tests have a `root` of their own."""
+    """The user and the file system that are examined; tests set their own `root`."""
 
     user: str
     uid: int
@@ -27,22 +27,22 @@ class Machine:
 
     @property
     def config_home(self) -> Path:
-        """Where this user's programs keep their configuration (XDG Base Directory Specification)."""
+        """The directory for this user's configuration files (XDG Base Directory Specification)."""
         chosen = self.env.get("XDG_CONFIG_HOME", "")
         return Path(chosen) if chosen.startswith("/") else self.home / ".config"
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables that a shell of this user has in any case."""
+        """The variables that every shell of this user has."""
         return {"HOME": str(self.home), "USER": self.user, "LOGNAME": self.user}
 
     def shown(self, path: Path) -> str:
-        """Return a path as people write it, with ~ for the home folder."""
+        """Return a path as users write it, with ~ for the home directory."""
         return f"~/{path.relative_to(self.home)}" if path.is_relative_to(self.home) else str(path)
 
 
 def this_machine(env: Mapping[str, str] = os.environ) -> Machine:
-    """Return the machine as the user who runs this sees it."""
+    """Return the machine as the current user sees it."""
     uid = os.getuid()
     try:
         entry = pwd.getpwuid(uid)
@@ -56,10 +56,10 @@ def this_machine(env: Mapping[str, str] = os.environ) -> Machine:
 class Found:
     """One thing that keeps ssh connected, or did.
 
-    `where` names it for people; `words` is its call, `env` what is set for that, `folder` where it runs.
-    `active`: it runs, or starts by itself. `by_hand`: a person starts it. `switch_off` is what ends it for
-    good: a command, or a sentence with what to do. `extras` are words of its own that we make needless.
-    `alias` and no words: a name in ssh_config that shows by itself that it is kept connected.
+    `where` names it for the user; `words` is its call, `env` the variables for that, `folder` its working
+    directory. `active`: it runs, or starts automatically. `by_hand`: the user starts it. `switch_off` is
+    how to end it permanently: a command, or a sentence. `extras` are its own settings that trayagent makes
+    needless. `alias` without words: a name in ssh_config that is evidently kept connected.
     """
 
     kind: Kind
@@ -86,7 +86,7 @@ Finding = Found | PassedOver
 
 
 def text_of(path: Path) -> str | PassedOver | None:
-    """Return a file's text, None where there is none; what cannot be read is said."""
+    """Return a file's text, None if it does not exist, or the reason why it cannot be read."""
     try:
         if not path.is_file():
             return None  # a FIFO would block us

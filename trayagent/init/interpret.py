@@ -1,7 +1,8 @@
-"""What a call means in our words: which host, which forwards, and what ssh_config does not say yet.
+"""Translate a call of ssh into a host: its name, its forwards, and the lines that ssh_config lacks.
 
-ssh itself is asked twice, with the options of the command line and without: what differs is what only the
-command line knows. So no option has to be understood here, and Match, patterns and tokens count as ssh counts them.
+`ssh -G` runs twice, with the options of the command line and without. The difference is what only the
+command line says. So this module need not understand options; Match, patterns and tokens work exactly as in
+ssh.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from trayagent.init.command_line import Call
 from trayagent.init.resolve_hosts import Answer, Asker, Lines, is_address
 from trayagent.init.ssh_config_text import SshText
 
-# Where the connection goes, and as whom: with another of these it is another host.
+# Options that decide where the connection goes, and as whom. A difference here makes another host.
 _WHO = ("hostname", "user", "port", "proxyjump", "proxycommand", "identityfile", "certificatefile",
         "identityagent", "identitiesonly", "pkcs11provider", "hostkeyalias", "addressfamily", "bindaddress",
         "bindinterface")  # fmt: skip
-# What changes how it is done; it goes into the same Host block, where the user still wants it.
+# Options that only change how the connection works. They go into the same Host block, if the user still
+# wants them.
 _HOW = {
     "streamlocalbindunlink": "StreamLocalBindUnlink", "streamlocalbindmask": "StreamLocalBindMask",
     "compression": "Compression", "ciphers": "Ciphers", "macs": "MACs", "kexalgorithms": "KexAlgorithms",
@@ -45,10 +47,10 @@ _CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A host to list. `lines` are what a new block `Host name` must say in ssh_config, () if ssh knows it already.
+    """A host to list. `lines` are the new block `Host name` for ssh_config, () if ssh knows the host already.
 
-    `more` are lines that the existing host would need to be exactly as the call; `forwards` are those that
-    ssh_config does not give, `given` those it does.
+    `more` are lines that the existing host would need to match the call exactly. `forwards` are those that
+    ssh_config does not set, `given` those that it sets.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Meaning:
 
 
 class Meanings:
-    """Finds the host that a call means, among the aliases if there is one; invents names otherwise."""
+    """Finds the host that a call means: a matching alias if there is one, otherwise a new name."""
 
     def __init__(self, asker: Asker, text: SshText) -> None:
         self._asker = asker
@@ -67,7 +69,7 @@ class Meanings:
         self._invented: dict[tuple[str, ...], str] = {}
 
     async def of(self, call: Call, folder: Path) -> Meaning:
-        """Return what the call means; raises TrayagentError with ssh's words, or ValueError with half a sentence."""
+        """Return the host that a call means; raises TrayagentError (ssh's text) or ValueError (half a sentence)."""
         if unknown := _unknown(call):
             msg = f"only a shell knows what {unknown} is"
             raise ValueError(msg)
@@ -88,7 +90,7 @@ class Meanings:
         return await self._new(call, effective)
 
     async def _alias(self, call: Call, effective: Answer, plain: Answer) -> Meaning | None:
-        """Return the meaning by an alias that leads to the same place as the same user, if there is one."""
+        """Return the meaning by an alias that leads to the same address as the same user, or None."""
         added = _added(effective.lines, plain.lines, _WHO)
         names = self._text.namesakes(effective.resolved.hostname, call.host)
         for name, answer in (await self._asker.all([n for n in names if n != call.host])).items():
@@ -99,7 +101,7 @@ class Meanings:
         return None
 
     async def _new(self, call: Call, effective: Answer) -> Meaning:
-        """Return the meaning by a host that does not exist yet, with the lines that would make it."""
+        """Return the meaning by a new host, with the lines that define it."""
         who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
         taken = {*self._text.aliases, *self._invented.values()}
         name = self._invented.setdefault(who, _invent(call.host, taken))
@@ -113,21 +115,21 @@ class Meanings:
 
 
 def _unknown(call: Call) -> str | None:
-    """Return a word that was not put in: a variable, a substitution, or an argument of a function."""
+    """Return a word that could not be substituted: a variable, a command, or an argument of a function."""
     words = (call.destination, *call.carried, *(spec for _, spec in call.forwards))
     found = (re.search(r"\$\(.*\)?|`.*`?|\$\{?\w+\}?", word) for word in words)
     return next((match[0] for match in found if match is not None), None)
 
 
 def _options(call: Call, folder: Path) -> tuple[str, ...]:
-    """Return the options for `ssh -G`, files absolute; raises ValueError for a configuration of somebody else."""
+    """Return the options for `ssh -G` with absolute paths; raises ValueError for a file that others can write."""
     words = list(call.carried)
     for at, word in enumerate(words[:-1]):
         if word in {"-i", "-F"} and not words[at + 1].startswith(("/", "~", "%")) and words[at + 1] != "none":
             words[at + 1] = str(folder / words[at + 1])
         if word == "-F" and words[at + 1] != "none":
             path = Path(words[at + 1]).expanduser()
-            # It may hold a Match exec, which ssh would run.
+            # The file may contain a Match exec, which ssh would run.
             if not path.is_file() or danger(path.stat()):
                 msg = f"its configuration {path} is absent, or others can write it"
                 raise ValueError(msg)
@@ -151,13 +153,13 @@ def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning
 def _require_writable(forward: Forward) -> None:
     """Raise ValueError for a forward that the configuration cannot hold."""
     forward_spec.parse(forward.kind, forward.spec)
-    if not forward.spec.isprintable():  # bytes that are no text are not printable either
-        msg = f"{forward.spec!a} is no text"
+    if not forward.spec.isprintable():  # undecodable bytes are not printable either
+        msg = f"{forward.spec!a} is not text"
         raise ValueError(msg)
 
 
 def _gated(forward: Forward) -> Forward:
-    """Say `-g` in the forward itself."""
+    """Express `-g` in the forward itself."""
     if forward.kind == "remote" or forward.listen.path is not None or forward.listen.host:
         return forward
     listen = End("*", forward.listen.port)
@@ -165,7 +167,7 @@ def _gated(forward: Forward) -> Forward:
 
 
 def _as_written(forward: Forward, call: Call) -> Forward:
-    """Return it with the user's own words, where they mean the same without a shell or ssh's tokens."""
+    """Return the forward in the user's own spelling, if that means the same without a shell or ssh's tokens."""
     for kind, spec in call.forwards:
         try:
             if kind == forward.kind and forward_spec.parse(kind, spec) == forward:
@@ -176,7 +178,7 @@ def _as_written(forward: Forward, call: Call) -> Forward:
 
 
 def _differing(one: Lines, other: Lines) -> list[str]:
-    """Return what makes it another host. A key that ssh would try anyway does not."""
+    """Return the options that make it another host. A key that ssh would try anyway does not."""
     added = _added(one, other, _WHO)
     return [key for key in _WHO if key in added or (key not in _SEVERAL and one.get(key) != other.get(key))]
 
@@ -188,7 +190,7 @@ def _added(one: Lines, other: Lines, keys: Collection[str]) -> dict[str, frozens
 
 
 def _line(key: str, value: str) -> str:
-    """Return an option as ssh_config writes it."""
+    """Return an option as written in ssh_config."""
     if key == "hostname":
         value = value.replace("%", "%%")
     if key in _PATHS and re.search(r"\s", value):
@@ -197,7 +199,7 @@ def _line(key: str, value: str) -> str:
 
 
 def _invent(host: str, taken: Collection[str]) -> str:
-    """Return a free name that no resolver is likely to know: `db-tunnel` for db.example.net."""
+    """Return a free name that is unlikely to exist in DNS: `db-tunnel` for db.example.net."""
     if is_address(host):
         stem = "tunnel-" + re.sub(r"[^0-9A-Za-z]+", "-", host).strip("-").lower()
     else:

@@ -1,4 +1,4 @@
-"""The keyboard of a terminal, one key at a time, and the terminal as it was afterwards; termios(3)."""
+"""Read single keys from a terminal, and restore the terminal afterwards; termios(3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = Literal[
 ]
 
 _ESCAPE_S = 0.05
-"""How long the rest of a key's sequence may take; a person's Escape has none."""
+"""How long the rest of a key's sequence may take; the Escape key itself sends no more."""
 _KEYS: dict[bytes, Key] = {
     b"\x1b[A": "up", b"\x1bOA": "up", b"k": "up", b"\x10": "up",
     b"\x1b[B": "down", b"\x1bOB": "down", b"j": "down", b"\x0e": "down", b"\t": "down",
@@ -28,14 +28,14 @@ _KEYS: dict[bytes, Key] = {
 
 
 class Keyboard:
-    """Reads keys from a terminal; a change of its size is a key, too."""
+    """Reads keys from a terminal; a change of its size counts as a key."""
 
     def __init__(self, descriptor: int, resized: int) -> None:
         self._descriptor = descriptor
         self._resized = resized
 
     def key(self) -> Key:
-        """Wait for the next key; an end of the terminal cancels."""
+        """Wait for the next key; a closed terminal cancels."""
         ready, _, _ = select.select([self._descriptor, self._resized], [], [])
         if self._resized in ready:
             os.read(self._resized, 64)
@@ -60,10 +60,10 @@ class Keyboard:
 
 @contextmanager
 def keyboard(descriptor: int) -> Iterator[Keyboard]:
-    """Take the terminal without echo and line editing, and give it back as it was, whatever happens."""
+    """Turn echo and line editing off, and always restore the terminal afterwards."""
     before = termios.tcgetattr(descriptor)
     now = termios.tcgetattr(descriptor)
-    # ISIG too: a key that suspended us would leave the shell with a terminal that does not echo.
+    # ISIG too: a key that suspends us would leave the shell with a terminal that does not echo.
     now[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN)
     now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()

@@ -1,4 +1,4 @@
-"""The property lists of launchd that run ssh or autossh; launchd.plist(5)."""
+"""Find the property lists of launchd that run ssh or autossh; launchd.plist(5)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
         yield PassedOver(machine.shown(file), f"cannot be read: {error.strerror}")
         return
     except (ValueError, ExpatError, plistlib.InvalidFileException, RecursionError, OverflowError) as error:
-        yield PassedOver(machine.shown(file), f"is no property list: {error}")
+        yield PassedOver(machine.shown(file), f"is not a property list: {error}")
         return
     if not isinstance(job, dict):
-        yield PassedOver(machine.shown(file), "is no property list of a job")
+        yield PassedOver(machine.shown(file), "is not a property list of a job")
         return
     label = str(job.get("Label") or file.stem)
     env = machine.variables | _strings(job.get("EnvironmentVariables"))
@@ -68,7 +68,7 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
 
 
 def _words(job: dict[str, Any]) -> list[str]:
-    """Return program and arguments; `Program` says what runs, and the first argument then only its name."""
+    """Return program and arguments; with `Program` the first argument is only the displayed name."""
     given = job.get("ProgramArguments")
     words = [str(word) for word in given] if isinstance(given, list) else []
     if isinstance(job.get("Program"), str):

@@ -1,4 +1,4 @@
-"""Settings of autossh, ssh and service managers that are not needed any more: one line each."""
+"""Explain the settings of autossh, ssh and service managers that are no longer needed, one line each."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Iterator
 from trayagent.init.command_line import Call
 from trayagent.init.findings import Found
 
-_TOLD = "what happened is in `trayagent history`, why in `trayagent why HOST`"
+_TOLD = "`trayagent history` shows what happened, `trayagent why HOST` the reason"
 _AUTOSSH = {
-    "AUTOSSH_PORT": "trayagent asks through the connection itself; no port is needed for that",
+    "AUTOSSH_PORT": "trayagent probes through the connection itself and needs no port for that",
     "AUTOSSH_GATETIME": "a first connection that ends early is tried again, too, unless the login was refused",
-    "AUTOSSH_POLL": "the kernel tells of a change of network at once; nothing is polled",
-    "AUTOSSH_FIRST_POLL": "the kernel tells of a change of network at once; nothing is polled",
+    "AUTOSSH_POLL": "the kernel reports a change of network immediately; nothing is polled",
+    "AUTOSSH_FIRST_POLL": "the kernel reports a change of network immediately; nothing is polled",
     "AUTOSSH_LOGFILE": _TOLD,
     "AUTOSSH_LOGLEVEL": _TOLD,
     "AUTOSSH_DEBUG": _TOLD,
     "AUTOSSH_MAXSTART": "there is no last attempt: pauses grow to 5 minutes, and a refused login is not repeated",
     "AUTOSSH_MAXLIFETIME": "a connection is kept while it lives; `trayagent disconnect HOST` ends it",
-    "AUTOSSH_MESSAGE": "nothing is echoed through a port of its own",
-    "AUTOSSH_PIDFILE": "`trayagent status --json` tells the pids",
+    "AUTOSSH_MESSAGE": "trayagent sends no messages through a port",
+    "AUTOSSH_PIDFILE": "`trayagent status --json` shows the pids",
     "AUTOSSH_PATH": "TRAYAGENT_SSH names another ssh",
     "AUTOSSH_NTSERVICE": "it is for Windows",
 }
-_NOTICED = "a change of network is noticed without it; it stays ssh_config's matter"
-_KEY = "left to ssh_config: look at the host key once, with `trayagent login HOST`"
+_NOTICED = "trayagent detects a change of network without it; it may stay in ssh_config"
+_KEY = "left to ssh_config: check the host key once with `trayagent login HOST`"
 _HOOKS = "[hooks] in the configuration runs programs at events"
 _SETTINGS = {
     "ServerAliveInterval": _NOTICED,
     "ServerAliveCountMax": _NOTICED,
     "ExitOnForwardFailure": "each forward is opened and retried on its own; one failure affects no other",
-    "TCPKeepAlive": "what is dead is proven with a question, not waited for",
-    "ConnectTimeout": "10 s where ssh_config says nothing",
-    "ConnectionAttempts": "attempts and their pauses are trayagent's matter",
+    "TCPKeepAlive": "trayagent probes a doubtful connection instead of waiting",
+    "ConnectTimeout": "10 s if ssh_config sets none",
+    "ConnectionAttempts": "trayagent decides about attempts and their pauses",
     "BatchMode": "always on: ssh asks nothing in the background",
     "ControlMaster": "each host has a master anyway",
     "ControlPath": "each host has one: ssh_config's, else trayagent's own",
@@ -50,7 +50,7 @@ _FLAGS = {
     "f": "the agent keeps the master in the background",
     "n": "a master reads no input",
     "T": "a master has no terminal",
-    "t": "`trayagent attach HOST` gives the terminal",
+    "t": "`trayagent attach HOST` opens a session in the terminal",
     "q": _TOLD,
     "v": _TOLD,
     "E": _TOLD,
@@ -72,7 +72,7 @@ _NO_MONITOR = "ServerAlive instead of a monitoring port; trayagent needs neither
 
 
 def explained(found: Found, call: Call) -> Iterator[tuple[str, str]]:
-    """Yield what of a call and its surroundings is needless, with the reason."""
+    """Yield each unneeded setting of a call and its surroundings, with the reason."""
     if call.monitor is not None and "AUTOSSH_PORT" not in found.env:
         yield f"-M {call.monitor}", _NO_MONITOR if call.monitor == "0" else _AUTOSSH["AUTOSSH_PORT"]
     for name in sorted(found.env):

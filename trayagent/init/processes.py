@@ -1,4 +1,4 @@
-"""What runs now: autossh, tunnels of ssh, and masters; from /proc and the kernel's list of sockets."""
+"""Find running autossh processes, ssh tunnels and masters, from /proc and the kernel's list of sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trayagent.ssh.os.process import Process, read, ssh_processes
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
 _GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\.service")
-# Beside each other only in the masters that trayagent starts.
+# Only the masters that trayagent starts have all of these.
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
 
 
@@ -32,7 +32,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Master:
-    """A master that somebody may want kept: `words` name its host if its command line still shows."""
+    """A master that the user may want to keep; `words` name its host if its command line is still visible."""
 
     control_path: str
     words: tuple[str, ...]
@@ -40,9 +40,9 @@ class Master:
 
 
 def find(machine: Machine) -> tuple[list[Running], list[Master]]:
-    """Return what keeps a connection by its own command line, and the masters beside that.
+    """Return the processes whose command line keeps a connection, and the other masters.
 
-    Of processes in another network namespace (a container) nothing is said: they are not this machine's.
+    Processes in another network namespace (a container) are left out: they do not belong to this machine.
     """
     here = _network("self")
     processes = [p for p in ssh_processes(machine.uid, ("ssh", "autossh")) if _network(p.pid) == here]
@@ -51,7 +51,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     running, masters = [], []
     for process in processes:
         if process.ppid in supervised and process.comm == "ssh":
-            continue  # autossh's own child, whose words are told by its parent
+            continue  # autossh's own child; the parent has its words
         words = _plain(process.argv)
         if _keeps(words):
             running.append(_running(machine, process, words, is_master=process.pid in paths))
@@ -77,7 +77,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
     unit = unit_of(cgroup)
     where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
     if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
-        # A unit that starts a script of its own; to kill the process would only restart it.
+        # The unit runs a script of its own. Killing the process would only restart it.
         where, end = f"{where} of {unit}", disable(unit, cgroup, machine)
     found = Found(
         "process",
@@ -85,14 +85,14 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         words,
         autossh_only(_environ(process.pid)),
         _folder(process.pid),
-        # A master is adopted with all that it carries; anything else stands in the way of its successor.
+        # A master is adopted with its forwards; anything else would block its successor.
         switch_off="" if is_master else end,
     )
     return Running(found, unit)
 
 
 def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words; of a process that renamed itself (`ssh: PATH [mux]`) there are none."""
+    """Return the words, () for a process that changed its title (`ssh: PATH [mux]`)."""
     return argv if argv and not argv[0].startswith("ssh: ") else ()
 
 
@@ -134,12 +134,12 @@ def unit_of(cgroup: str) -> str:
 
 
 def disable(unit: str, cgroup: str, machine: Machine) -> str:
-    """Return the command that ends the service of that control group for good."""
+    """Return the command that permanently ends the service of this control group."""
     return systemd.disable(machine, unit, system=f"/user@{machine.uid}.service/" not in cgroup)
 
 
 def _started_by_manager(process: Process) -> bool:
-    """Report whether a service manager started it, or the script that did; not what runs in a terminal."""
+    """Report whether a service manager started it, directly or by a script, and not a user in a terminal."""
     parent = read(process.ppid)
     if parent is not None and parent.comm in _SHELLS:
         parent = read(parent.ppid)

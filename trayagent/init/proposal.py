@@ -1,4 +1,4 @@
-"""Which hosts to keep connected, and with which forwards; pure."""
+"""Decide which hosts to keep connected, and with which forwards; pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """Something found, its call (None: only a name shows), and what it means."""
+    """Something that was found, its call (None: only a name is known), and its meaning."""
 
     found: Found
     call: Call | None
@@ -30,10 +30,10 @@ class Understood:
 
 @dataclass(frozen=True, slots=True)
 class HostProposal:
-    """One host: `wish` is what is proposed ("leave": not to list it), `because` where it was seen.
+    """One host: `wish` is the proposal ("leave": do not list it), `because` where it was found.
 
-    `forwards` go into the configuration, `given` are those of ssh_config. `lines` must be put into ssh_config
-    before ssh knows the name; `more` are lines that the calls had and the host lacks.
+    `forwards` go into the configuration, `given` are those of ssh_config. `lines` must be added to
+    ssh_config before ssh knows the name; `more` are lines that the calls had and the host lacks.
     """
 
     name: str
@@ -53,7 +53,7 @@ class HostProposal:
 
 @dataclass(slots=True)
 class _Gathering:
-    """What has come together for one name so far."""
+    """What has been collected for one name so far."""
 
     wish: Wish = "leave"
     because: dict[str, None] = field(default_factory=dict)
@@ -65,10 +65,10 @@ class _Gathering:
 
 
 def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[PassedOver]]:
-    """Return the proposals, the wanted first, and what could not be had together."""
+    """Return the proposals, the wanted ones first, and what could not be combined."""
     gathered: dict[str, _Gathering] = {}
     passed: list[PassedOver] = []
-    # The surest first: of two that want one port it gets it.
+    # The most certain first: of two forwards that want one port, the first gets it.
     for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)
@@ -104,14 +104,14 @@ def _wish(one: Understood) -> Wish:
     if not one.found.active:
         return "leave"
     if one.found.kind == "master":
-        return "on-use"  # adopted anyway: nobody said that it is wanted tomorrow
+        return "on-use"  # it is adopted anyway, and nothing shows that the user wants it tomorrow
     if one.found.by_hand and (one.call is None or one.call.program != "autossh" or session_of(one.call)):
         return "on-use"
     return "always"
 
 
 def session_of(call: Call | None) -> Session | None:
-    """Return what `trayagent attach` does instead of `autossh -t HOST tmux attach`."""
+    """Return the program for `trayagent attach`, which replaces `autossh -t HOST tmux attach`."""
     for word in call.command if call is not None else ():
         for program in word.split():
             if PurePath(program).name == "tmux":
@@ -122,9 +122,9 @@ def session_of(call: Call | None) -> Session | None:
 
 
 def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
-    """Return why a forward cannot be had: another one listens where it would."""
+    """Return why a forward is impossible: another one listens on the same address."""
     if forward.listen.path is None and forward.listen.port == 0:
-        return None  # the server gives each of these a port of its own
+        return None  # the server gives each of these its own port
     here = forward.kind != "remote"
     for other_name, other in gathered.items():
         if other_name != name and not here:
@@ -137,5 +137,5 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
 
 
 def option(forward: Forward) -> str:
-    """Return a forward as ssh's command line has it."""
+    """Return a forward as an option of ssh's command line."""
     return f"-{forward.kind[0].upper()} {forward.spec}"

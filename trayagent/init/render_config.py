@@ -1,4 +1,4 @@
-"""The first configuration as text: TOML with comments that say where each line comes from; pure."""
+"""Render the first configuration as TOML, with comments that name the source of each line; pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KINDS: tuple[ForwardKind, ...] = ("local", "remote", "dynamic")
 
 
 def render(hosts: Sequence[HostProposal]) -> str:
-    """Return the text of a configuration with those hosts that are wanted."""
+    """Return the text of a configuration with the wanted hosts."""
     listed = [host for host in hosts if host.listed]
     return _HEAD + ("\n".join(["", *map(_host, listed)]) if listed else _EXAMPLE)
 
@@ -69,7 +69,7 @@ def _host(host: HostProposal) -> str:
 
 
 def block(lines: Sequence[str]) -> list[str]:
-    """Return a Host block as ssh_config is usually written."""
+    """Return a Host block with the usual indentation."""
     return [lines[0], *(f"    {line}" for line in lines[1:])]
 
 

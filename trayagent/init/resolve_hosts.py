@@ -1,4 +1,4 @@
-"""`ssh -G`, asked for the few hosts that are proposed, several at once; each question only once."""
+"""Run `ssh -G` for the proposed hosts, several at once, and each query only once."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh import resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
-_WITHIN_S = 3.0  # on a machine that is just logging in, too
-_PATIENCE = 2  # a Match exec that hangs hangs for each host
+_WITHIN_S = 3.0  # enough also on a machine that is just logging in
+_PATIENCE = 2  # a Match exec that hangs does so for each host
 
 Lines = dict[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What ssh says a name means, read and as its lines."""
+    """The output of `ssh -G` for a name, parsed and as lines."""
 
     resolved: Resolved
     lines: Lines
 
 
 class Asker:
-    """Asks ssh; remembers answers and refusals. `told` is called with each question."""
+    """Queries ssh; remembers answers and errors. `told` is called with the name of each query."""
 
     def __init__(self, places: Places, told: Callable[[str], None] = lambda _: None) -> None:
         self._ssh = places.ssh
@@ -41,14 +41,14 @@ class Asker:
         self._timeouts = 0
 
     async def ask(self, name: str, options: Sequence[str] = ()) -> Answer:
-        """Return the answer; raises TrayagentError with ssh's own words."""
+        """Return the answer; raises TrayagentError with ssh's own text."""
         key = (name, *options)
         if key not in self._answers:
             self._answers[key] = asyncio.create_task(self._ask(name, options), name=f"ssh -G {name}")
         return await self._answers[key]
 
     async def all(self, names: Sequence[str]) -> dict[str, Answer]:
-        """Return the answers for those names that ssh takes."""
+        """Return the answers for the names that ssh accepts."""
         answers = await asyncio.gather(*(self.ask(name) for name in names), return_exceptions=True)
         return {name: found for name, found in zip(names, answers, strict=True) if isinstance(found, Answer)}
 
@@ -71,12 +71,12 @@ class Asker:
         lines = {key: frozenset(map(_short, values)) for key, values in resolve.table(text).items()}
         resolved = resolve.parse(text)
         if is_address(resolved.hostname):
-            lines.pop("addressfamily", None)  # -6 says nothing of an address
+            lines.pop("addressfamily", None)  # -6 has no effect on an address
         return Answer(resolved, lines)
 
 
 def _short(value: str) -> str:
-    """Write the home folder as ~, so that the same file looks the same; ssh's home, whatever HOME says."""
+    """Write the home directory as ~, so that the same file looks the same. ssh ignores $HOME here."""
     try:
         home = pwd.getpwuid(os.getuid()).pw_dir.rstrip("/") + "/"
     except KeyError:

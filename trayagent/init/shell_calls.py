@@ -1,4 +1,4 @@
-"""The calls of ssh and autossh in shell text, whatever stands before them (env, nohup, sudo, sh -c); pure."""
+"""Find the calls of ssh and autossh in shell text, also behind wrappers (env, nohup, sudo, sh -c); pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _KEYWORDS = frozenset(
 _DECLARES = frozenset(("export", "local", "declare", "typeset", "readonly", "set"))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _OTHER_USER = frozenset(("sudo", "doas", "su", "runuser"))
-# Programs that start another one, and which of their options take a value: the short ones, then the long ones.
+# Programs that start another program, and their options with a value: first the short ones, then the long
+# ones.
 _WRAPPERS = {
     "env": "uCS", "nohup": "", "exec": "a", "command": "", "setsid": "", "nice": "n", "ionice": "cnp",
     "time": "fo", "stdbuf": "ioe", "timeout": "ks", "sshpass": "pfdP", "caffeinate": "tw", "chronic": "",
@@ -34,14 +35,14 @@ _LONG = {
     "flock": ("wait", "timeout", "conflict-exit-code"),
 }  # fmt: skip
 _FIRST_WORDS = {"timeout": 1, "flock": 1}
-"""Words of their own that stand before the program: a time, a lock file."""
+"""The number of own arguments before the program: a time, a lock file."""
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish"))
 _DEEPEST = 3
-"""Shells within shells: `sh -c 'bash -c …'` happens, more is a trap."""
+"""Shells within shells: `sh -c 'bash -c …'` occurs; deeper nesting is an attack."""
 
 
 class Shelled:
-    """A call of ssh or autossh, with what is set for it, and whether it runs as another user."""
+    """A call of ssh or autossh, with its variables, and whether it runs as another user."""
 
     def __init__(self, words: Sequence[str], env: Mapping[str, str], as_other: bool = False) -> None:
         self.words = list(words)
@@ -50,9 +51,9 @@ class Shelled:
 
 
 def calls(text: str, variables: Mapping[str, str], depth: int = 0) -> Iterator[Shelled]:
-    """Yield each call; what is assigned on the way (`HOST=web01; ssh -N $HOST`) is put in.
+    """Yield each call, with the variables substituted that the text assigns (`HOST=web01; ssh -N $HOST`).
 
-    Raises ValueError for a quote that does not end.
+    Raises ValueError for an unterminated quote.
     """
     known = dict(variables)
     for command in shell_text.commands(text, known):
@@ -87,7 +88,7 @@ def unwrapped(words: Sequence[str], env: Mapping[str, str], depth: int = 0) -> I
 
 
 def _assignments(words: list[str]) -> dict[str, str]:
-    """Take the leading NAME=value words off."""
+    """Remove the leading NAME=value words and return them."""
     found = {}
     while words and _ASSIGNMENT.match(words[0]):
         name, _, value = words.pop(0).partition("=")
@@ -96,7 +97,7 @@ def _assignments(words: list[str]) -> dict[str, str]:
 
 
 def _script(words: Sequence[str]) -> str | None:
-    """Return the text behind -c, also where it ends a cluster (`-lc`)."""
+    """Return the text after -c, also if the c ends a cluster (`-lc`)."""
     for at, word in enumerate(words[:-1]):
         if re.fullmatch(r"-[A-Za-z]*c", word):
             return words[at + 1]
@@ -104,7 +105,7 @@ def _script(words: Sequence[str]) -> str | None:
 
 
 def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
-    """Drop a wrapper's options, its assignments and its own first words."""
+    """Drop a wrapper's options, its assignments and its own arguments."""
     while words:
         word = words[0]
         if word == "--":
@@ -120,7 +121,7 @@ def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
 
 
 def _behind(wrapper: str, words: list[str]) -> list[str]:
-    """Return the words behind the first, an option; getopt_long(3). What `env -S` is given are words, too."""
+    """Return the words after the first, which is an option; getopt_long(3). The value of `env -S` is words, too."""
     name, glued = _option(wrapper, words[0])
     if not name:
         return words[1:]
@@ -131,7 +132,7 @@ def _behind(wrapper: str, words: list[str]) -> list[str]:
 
 
 def _option(wrapper: str, word: str) -> tuple[str, str | None]:
-    """Return the option in a word that takes a value, "" for none, and that value if the same word has it."""
+    """Return the option in a word if it takes a value ("" otherwise), and that value if the same word has it."""
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         return (name if name in _LONG.get(wrapper, ()) else ""), (value if equals else None)

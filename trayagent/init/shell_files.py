@@ -1,4 +1,4 @@
-"""Aliases and functions of the user's shells that run autossh or a tunnel of ssh."""
+"""Find aliases and functions of the user's shells that run autossh or an ssh tunnel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"\s*(?:function\s+([\w.:@+-]+)|([\w.:@+-]+)\s*\(\))")
 _END = re.compile(r"\s*(?:\}|end)\s*(?:[;#].*)?")
 _MENTIONS = re.compile(r"\bssh\b|\bautossh\b")
 _LONGEST = 30
-"""Lines that one quoted text may span; beyond that a quote was read wrong."""
+"""Lines that one quoted text may span; a longer one means that a quote was misread."""
 _ARGUMENTS = frozenset(("$@", "$*", "$argv"))
 
 
@@ -57,7 +57,7 @@ def lines(machine: Machine, file: Path, text: str) -> Iterator[Finding]:
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines with their numbers; those of ssh together with what their backslashes and quotes join."""
+    """Yield lines with their numbers; a line that mentions ssh includes what backslashes and quotes join to it."""
     rows = text.splitlines()
     at = 0
     while at < len(rows):
@@ -88,7 +88,7 @@ def _closes(line: str, rows: list[str]) -> bool:
 
 
 def _body(quoted: str) -> str:
-    """Return what an alias stands for: the text in its quotes."""
+    """Return the text of an alias without its quotes."""
     text = quoted.strip()
     if text[:1] in {"'", '"'} and text.find(text[0], 1) > 0:
         inside = text[1 : text.rindex(text[0])]
@@ -110,7 +110,7 @@ def _calls(
             if call.as_other or not parse(words).keeps:
                 continue
         except NotUnderstood:
-            continue  # an alias for plain ssh; nothing is kept connected by it
+            continue  # an alias for plain ssh keeps nothing connected
         yield Found(
             "shell",
             f"{name} ({where})",

@@ -1,8 +1,8 @@
-"""The simple commands in a piece of shell text, as far as a search for ssh needs them; pure.
+"""Split shell text into simple commands, as far as the search for ssh needs it; pure.
 
-No shell is run. Quotes, comments, lists, pipes, redirections and known variables are understood; what only
-a running shell knows (other variables, substitutions) stays in the words as it is written, with its $.
-Source: POSIX.1-2017, *Shell Command Language*, sections 2.2 and 2.3.
+No shell runs. Quotes, comments, lists, pipes, redirections and known variables are handled. What only a
+running shell knows (other variables, substitutions) stays in the words as written, with its $. Source:
+POSIX.1-2017, *Shell Command Language*, sections 2.2 and 2.3.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _ENDS = _SEPARATORS | frozenset(" \t\r<>")
 
 
 def commands(text: str, variables: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the words of each simple command; `variables` may grow between two of them.
+    """Yield the words of each simple command; `variables` may grow between two commands.
 
-    Raises ValueError for a quote or substitution that does not end.
+    Raises ValueError for an unterminated quote or substitution.
     """
     reader = _Reader(text.replace("\\\n", ""), variables)
     while not reader.done:
@@ -56,7 +56,7 @@ class _Reader:
         return words
 
     def _redirection(self, words: list[str]) -> None:
-        """Leave out what it leads to, and the descriptor's number before it."""
+        """Skip the target of a redirection, and the descriptor's number before it."""
         if words and words[-1].isdigit() and self._text[self._at - 1].isdigit():
             words.pop()
         while not self.done and self._text[self._at] in "<>&|":
@@ -67,7 +67,7 @@ class _Reader:
             self._word()
 
     def _word(self) -> list[str]:
-        """Read one word; a variable outside quotes may make several of it."""
+        """Read one word; a variable outside quotes may split it into several."""
         words = [self._tilde()]
         quoted = False
         while not self.done and (sign := self._text[self._at]) not in _ENDS:
@@ -102,7 +102,7 @@ class _Reader:
     def _until(self, quote: str) -> str:
         end = self._text.find(quote, self._at + 1)
         if end < 0:
-            msg = f"a {quote} is open"
+            msg = f"a {quote} is not closed"
             raise ValueError(msg)
         inside, self._at = self._text[self._at + 1 : end], end + 1
         return inside
@@ -123,7 +123,7 @@ class _Reader:
             else:
                 taken += sign
                 self._at += 1
-        msg = 'a " is open'
+        msg = 'a " is not closed'
         raise ValueError(msg)
 
     def _dollar(self) -> str:
@@ -145,5 +145,5 @@ class _Reader:
             depth += (sign == "(") - (sign == ")")
             if sign == ")" and not depth:
                 return self._text[start : self._at]
-        msg = "a $( is open"
+        msg = "a $( is not closed"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What the text of ssh_config tells before any host is asked for: names, addresses, forwards, and what is wrong."""
+"""Read names, addresses, forwards and faults from the text of ssh_config, before any `ssh -G`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from trayagent.ssh import config_text
 
 _FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))
 _CANDIDATES = 16
-"""Aliases of one server that are asked for; one user rarely has more names for it."""
+"""Aliases of one server that are queried; one user rarely has more names for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SshText:
-    """The aliases in their order, the HostName of each as it is written, and those with forwards of their own."""
+    """The aliases in their order, the HostName of each as written, and the aliases with their own forwards."""
 
     aliases: tuple[str, ...]
     hostnames: dict[str, str]
     with_forwards: tuple[str, ...]
 
     def namesakes(self, *addresses: str) -> list[str]:
-        """Return aliases that may mean one of these names or addresses."""
+        """Return the aliases that may mean one of these names or addresses."""
         wanted = {address.lower() for address in addresses if address}
         found = [
             a for a in self.aliases if a.lower() in wanted or self.hostnames.get(a, "").lower() in wanted
@@ -32,7 +32,7 @@ class SshText:
 
 
 def read(roots: Iterable[Path]) -> SshText:
-    """Read the files that ssh reads, their Includes too."""
+    """Read the files that ssh reads, including their Includes."""
     aliases: dict[str, None] = {}
     hostnames: dict[str, str] = {}
     forwarding: dict[str, None] = {}
@@ -50,7 +50,7 @@ def read(roots: Iterable[Path]) -> SshText:
 
 
 def passed_over(roots: Iterable[Path], machine: Machine) -> list[PassedOver]:
-    """Name the files that are not read, or not to their end."""
+    """Return the files that were not read, or not completely."""
     found = []
     for root in roots:
         files = config_text.config_files(root)
@@ -63,9 +63,9 @@ def passed_over(roots: Iterable[Path], machine: Machine) -> list[PassedOver]:
 def _why(file: Path) -> str | None:
     try:
         if not file.exists():
-            return None  # ssh passes an absent Include over, too
+            return None  # ssh skips a missing Include, too
         if not file.is_file():
-            return "is no file"
+            return "is not a file"
         with file.open("rb") as opened:
             data = opened.read(config_text.MAX_FILE + 1)
     except OSError as error:
@@ -73,5 +73,5 @@ def _why(file: Path) -> str | None:
     if b"\0" in data:
         return "is not text"
     if len(data) > config_text.MAX_FILE:
-        return "is larger than 1 MiB; the rest of it is not looked at"
+        return "is larger than 1 MiB; the rest is ignored"
     return None

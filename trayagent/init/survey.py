@@ -1,4 +1,4 @@
-"""The whole look: everything that was found, what it means, and what is proposed."""
+"""Run the whole survey: find everything, determine what it means, and propose hosts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from trayagent.init.proposal import HostProposal, Understood, propose, session_o
 from trayagent.init.resolve_hosts import Asker
 
 _ALIASES_FOR_MASTERS = 64
-"""Names that are asked for to find out whose a running master is; the likely ones come first."""
+"""Names that are queried to find the owner of a running master; the likely ones come first."""
 
 _FORWARDING_MOST = 32
-"""Hosts with forwards in ssh_config that are proposed: more of them are a habit, not a wish for each."""
+"""Hosts with forwards in ssh_config that are proposed. With more than these, forwards are a habit there."""
 
 Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is proposed; `switch_off` says of each thing found what ends it, `explained` what nobody needs now.
+    """The proposal; `switch_off` lists how to end each thing found, `explained` the settings no longer needed.
 
-    `refused` is what ssh says if it takes no host at all. `others` counts the aliases that are
-    not proposed.
+    `refused` is ssh's error if it accepts no host at all. `others` counts the aliases that are not
+    proposed.
     """
 
     hosts: list[HostProposal]
@@ -44,7 +44,7 @@ class Survey:
 
 
 async def survey(places: Places, machine: Machine, told: Told = lambda _: None) -> Survey:
-    """Look at everything; `told` is called with what is being looked at. Nothing is changed."""
+    """Examine everything and propose hosts; `told` is called with the name of each step. Changes nothing."""
     told("ssh_config")
     text = ssh_text.read(places.ssh_config_files)
     passed = ssh_text.passed_over(places.ssh_config_files, machine)
@@ -70,7 +70,7 @@ async def survey(places: Places, machine: Machine, told: Told = lambda _: None) 
 
 
 async def _refusal(asker: Asker) -> TrayagentError | None:
-    """Return what ssh says of any host at all: then its configuration is at fault, not one call."""
+    """Return ssh's error for any host at all: then the configuration is at fault, not one call."""
     try:
         await asker.ask("localhost")
     except TrayagentError as error:
@@ -79,7 +79,7 @@ async def _refusal(asker: Asker) -> TrayagentError | None:
 
 
 def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes.Master]]:
-    """Return what is found, in the order of how much it says, and the masters."""
+    """Return the findings, the most informative first, and the masters."""
     told("processes")
     findings: list[Finding] = []
     try:
@@ -92,13 +92,13 @@ def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes
     told("crontabs, LaunchAgents and shell files")
     findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
-    # A process of a unit is that unit's; what it was started with is told by the unit's text.
+    # A process of a unit belongs to that unit, and the unit's text has its command line.
     findings += [r.found for r in running if r.unit not in known]
     return [*findings, *shell_files.find(machine)], masters
 
 
 class _Reader:
-    """Finds out what each thing means, and keeps what was refused."""
+    """Determines what each finding means, and collects what was refused."""
 
     def __init__(self, asker: Asker, meanings: Meanings) -> None:
         self._asker = asker
@@ -108,7 +108,7 @@ class _Reader:
         self.refused = False
 
     async def call(self, found: Found) -> None:
-        """Understand a call of ssh or autossh."""
+        """Interpret a call of ssh or autossh."""
         try:
             call = parse(found.words, found.env)
             if not call.keeps:
@@ -123,7 +123,7 @@ class _Reader:
             self.understood.append(Understood(found, call, meaning))
 
     async def aliases(self, names: tuple[str, ...]) -> None:
-        """Understand the aliases that have forwards of their own in ssh_config."""
+        """Interpret the aliases that have their own forwards in ssh_config."""
         if len(names) > _FORWARDING_MOST:
             why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
             self.passed.append(PassedOver("ssh_config", why))
@@ -133,7 +133,7 @@ class _Reader:
             await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
 
     async def masters(self, masters: list[processes.Master], text: ssh_text.SshText) -> None:
-        """Find out whose the running masters are; those of nobody are adopted all the same."""
+        """Find the aliases of the running masters; masters without an alias are adopted all the same."""
         left = {m.control_path: m for m in masters}
         for master in masters:
             named = _named(master)
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _end(one: Understood) -> str:
-    """Return what ends it for good, "" where nothing needs to be ended."""
+    """Return how to end it permanently, "" if nothing needs to be ended."""
     if not one.found.active:
         return ""
     if one.found.kind != "shell":
@@ -183,7 +183,7 @@ def _master(master: processes.Master) -> Found:
 
 
 def _named(master: processes.Master) -> str | None:
-    """Return the host in a master's command line, if it still shows."""
+    """Return the host in a master's command line, if that is still visible."""
     try:
         return parse(master.words).host if master.words else None
     except NotUnderstood:

@@ -1,6 +1,6 @@
-"""The units of systemd that run ssh or autossh: the user's, and the system's as far as they can be read.
+"""Find the systemd units that run ssh or autossh: the user's, and the system's if they are readable.
 
-Files and links are read; no manager is asked, so that it works where none runs.
+This module reads files and links and queries no service manager, so it also works where none runs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/sy
 _FOR_USERS = ("etc/systemd/user", "run/systemd/user", "usr/local/lib/systemd/user", "usr/lib/systemd/user")
 _CALLS_SSH = re.compile(r"\b(?:auto)?ssh\b")
 _STARTERS = ("timer", "path", "socket")
-"""Units that start the service of their own name: systemd.timer(5), systemd.path(5), systemd.socket(5)."""
+"""Units that start the service of the same name: systemd.timer(5), systemd.path(5), systemd.socket(5)."""
 _EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec", "StartLimitBurst")
 
 
 @dataclass(frozen=True, slots=True)
 class _Manager:
-    """One service manager: its folders, the first wins; and what its specifiers mean."""
+    """One service manager: its directories (the first wins) and the values of its specifiers."""
 
     folders: tuple[Path, ...]
     system: bool
@@ -37,7 +37,7 @@ class _Manager:
 
 
 def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """Yield the units' calls; `running` are the units that processes of ours belong to."""
+    """Yield the calls of the units; `running` are the units of our running processes."""
     for manager in (_user_manager(machine), _system_manager(machine)):
         wanted = _wanted(manager.folders)
         for name, path in sorted(_units(manager.folders, wanted | running).items()):
@@ -45,7 +45,7 @@ def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Fi
 
 
 def disable(machine: Machine, name: str, *, system: bool) -> str:
-    """Return the command that ends a service for good, and what would only start it again."""
+    """Return the command that permanently ends a service and the units that would start it again."""
     manager = _system_manager(machine) if system else _user_manager(machine)
     sudo = ["sudo"] if system and machine.uid != 0 else []
     systemctl = ["systemctl"] if system else ["systemctl", "--user"]
@@ -86,7 +86,7 @@ def _common(user: str, uid: int, home: Path) -> dict[str, str]:
 
 
 def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
-    """Return each service by its name with the file that describes it; templates by their instances."""
+    """Return the unit file of each service by name; a template is listed by its instances."""
     files: dict[str, Path] = {}
     for folder in folders:
         for entry in _entries(folder):
@@ -98,12 +98,12 @@ def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
         if template != name and name not in units and template in files:
             units[name] = files[template]
     instanced = {units[name] for name in units if "@" in name}
-    # A template that nothing starts says something, too: how the person is used to starting it.
+    # A template that nothing starts is informative, too: the user may start it by hand.
     return units | {name: path for name, path in files.items() if "@." in name and path not in instanced}
 
 
 def _wanted(folders: tuple[Path, ...]) -> frozenset[str]:
-    """Return the services that something starts by itself: links in .wants and .requires folders."""
+    """Return the services that start automatically: links in .wants and .requires directories."""
     folders_of_links = (
         entry.path for f in folders for entry in _entries(f) if entry.name.endswith((".wants", ".requires"))
     )
@@ -127,7 +127,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
         elif text is not None:
             texts.append(text)
     if not any(_CALLS_SSH.search(text) for text in texts):
-        return  # also what is masked: a link to /dev/null has no text
+        return  # this also skips masked units: a link to /dev/null has no text
     unit = systemd_text.parse(*texts)
     table = systemd_text.specifiers(name, manager.specifiers)
     user = systemd_text.resolved(
@@ -162,7 +162,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
 
 
 def _drop_ins(folders: tuple[Path, ...], name: str) -> list[Path]:
-    """Return the files of NAME.d folders in the order of their names; of two with one name the first folder's."""
+    """Return the files of NAME.d directories, sorted by name; of two files with one name, the first directory's."""
     stems = ["service", *_prefixes(name)]
     if "@" in name:
         stems.append(re.sub(r"@[^@]*\.service$", "@.service", name))
@@ -182,7 +182,7 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _env_files(unit: systemd_text.Unit, table: dict[str, str]) -> Iterator[str]:
-    """Yield the texts of EnvironmentFile=; absent ones are passed over, whether or not a - allows it."""
+    """Yield the texts of EnvironmentFile=; missing files are skipped, whether or not a - allows it."""
     for value in unit.get("Service.EnvironmentFile", ()):
         pattern = systemd_text.resolved(value.lstrip("-").strip('"'), table)
         for file in sorted(glob.glob(pattern)):  # noqa: PTH207  # Path.glob takes no absolute pattern

@@ -1,4 +1,7 @@
-"""The text of systemd units; pure. Sources: systemd.syntax(7), systemd.service(5), systemd.unit(5)."""
+"""Parse the text of systemd units; pure.
+
+Sources: systemd.syntax(7), systemd.service(5), systemd.unit(5).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _C_SIGNS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 def parse(*texts: str) -> Unit:
-    """Return the settings of a unit and its drop-ins, in the order in which they are read."""
+    """Return the settings of a unit and its drop-ins, given in the order in which systemd reads them."""
     unit: Unit = {}
     for text in texts:
         section = ""
@@ -37,7 +40,7 @@ def parse(*texts: str) -> Unit:
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    """Join continued lines; comments within them are left out."""
+    """Join continued lines and leave out the comments between them."""
     joined = ""
     for raw in text.splitlines():
         line = raw.strip()
@@ -54,7 +57,7 @@ def _logical_lines(text: str) -> Iterator[str]:
 
 
 def specifiers(name: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Return what each % stands for in the unit of that name; `known` gives h, u, U, t and the like."""
+    """Return the value of each % specifier in the unit of this name; `known` supplies h, u, U, t and the like."""
     stem = name.rpartition(".")[0]
     prefix, at, instance = stem.partition("@")
     last = prefix.rpartition("-")[2]
@@ -67,12 +70,12 @@ def specifiers(name: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def unescape(text: str) -> str:
-    r"""Return a name as it was before systemd-escape: `-` is a slash, `\x2d` a character."""
+    r"""Return a name as it was before systemd-escape: `-` becomes a slash, `\x2d` a character."""
     return re.sub(r"\\x([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text.replace("-", "/"))
 
 
 def resolved(text: str, table: Mapping[str, str]) -> str:
-    """Put the specifiers in; an unknown one stays as it is."""
+    """Substitute the specifiers; an unknown one stays as it is."""
     return _SPECIFIER.sub(lambda m: table.get(m[1], m[0]), text)
 
 
@@ -104,13 +107,13 @@ def _env_file(text: str) -> dict[str, str]:
 
 
 def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the words of each ExecStart; raises ValueError for an open quote."""
+    """Yield the words of each ExecStart; raises ValueError for an unterminated quote."""
     for value in unit.get("Service.ExecStart", ()):
         stripped = value.lstrip(_PREFIXES)
         prefix = value[: len(value) - len(stripped)]
         line = [resolved(word, table) for word in words(stripped)]
         if "@" in prefix:
-            del line[1:2]  # the name that the program is to be shown under
+            del line[1:2]  # the displayed name of the program
         if ":" not in prefix:
             line = list(_substituted(line, env))
         while ";" in line:  # several commands in one line
@@ -121,7 +124,7 @@ def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> It
 
 
 def words(text: str) -> list[str]:
-    r"""Split as systemd does: quotes around whole words or parts of them, C escapes, `\` kept before others."""
+    r"""Split as systemd does: quotes around words or parts, C escapes, `\` kept before other characters."""
     found: list[str] = []
     word: str | None = None
     quote = ""
@@ -130,7 +133,7 @@ def words(text: str) -> list[str]:
         sign = text[at]
         if sign == "\\" and at + 1 < len(text):
             match = _C_ESCAPE.match(text, at)
-            assert match is not None  # noqa: S101  # a backslash and something behind it
+            assert match is not None  # noqa: S101  # a backslash and something after it
             word = (word or "") + _unescaped(match[1])
             at = match.end()
             continue
@@ -146,7 +149,7 @@ def words(text: str) -> list[str]:
             word = (word or "") + sign
         at += 1
     if quote:
-        msg = "a quote is open"
+        msg = "a quote is not closed"
         raise ValueError(msg)
     return [*found, word] if word is not None else found
 
@@ -160,7 +163,7 @@ def _unescaped(escape: str) -> str:
 
 
 def _substituted(line: Sequence[str], env: Mapping[str, str]) -> Iterator[str]:
-    """Put variables in: ${NAME} within a word; $NAME as a word of its own is split at its spaces."""
+    """Substitute variables: ${NAME} within a word; $NAME as a whole word is split at its spaces."""
     for word in line:
         if re.fullmatch(r"\$\w+", word):
             yield from (env[word[1:]].split() if word[1:] in env else [word])

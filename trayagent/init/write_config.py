@@ -1,4 +1,4 @@
-"""The configuration file, put in place in one step and never over another one."""
+"""Write the configuration file in one step, and never over an existing one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.errors import TrayagentError
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise TrayagentError (config-exists) if something has that name, a dead link too."""
+    """Raise TrayagentError (config-exists) if the name exists, even as a dead link."""
     if os.path.lexists(path):
         raise TrayagentError(
             f"{path} exists already; it stays as it is.",
@@ -24,9 +24,9 @@ def refuse_existing(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the file (0600; a folder that is made is 0700) once the text has proved to load.
+    """Write the file (mode 0600; a new directory gets 0700) after checking that the text loads.
 
-    Raises TrayagentError: config-exists, or what stops it from being written or read.
+    Raises TrayagentError: config-exists, or the reason why it cannot be written or read.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -35,14 +35,14 @@ def write(path: Path, text: str) -> None:
             raise TrayagentError(
                 f"The folder {folder} {why}: a configuration in it would be refused.",
                 code="config-error",
-                hint=f"Take the right away: chmod go-w {shlex.quote(str(folder))}",
+                hint=f"Remove that right: chmod go-w {shlex.quote(str(folder))}",
             )
         _write(path, text)
     except OSError as error:
         raise TrayagentError(
             f"{path} cannot be written: {error.strerror}.",
             code="config-error",
-            hint="Choose another place: trayagent --config FILE init",
+            hint="Choose another path: trayagent --config FILE init",
         ) from error
 
 
@@ -61,7 +61,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _name(fresh: Path, path: Path) -> None:
-    """Give the file its name, unless somebody else was faster."""
+    """Give the file its name, unless another process was faster."""
     try:
         os.link(fresh, path)
     except FileExistsError:
