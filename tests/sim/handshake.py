@@ -125,6 +125,8 @@ class Handshake:
         machine = self._machines.at(flow) if first else self._machines.named(self._leg.machine)
         lie = self._lie()
         if not self._carries() or (lie is None and (machine is None or not machine.up)):
+            if self._through is not None:
+                self._through.send()  # what carries it is asked by this
             self._again(self._connect, CONNECT_S)
             return
         self._pause = 0.5

@@ -77,4 +77,10 @@ KNOWN: dict[str, History] = {
         0.004,
         tuple((pause, "vpn new address", "split") for pause in (1.5, 20.0, 0.17)),
     ),
+    # The jump host waits for its server, and so does the host behind it.
+    "behind a jump host that waits": (
+        ("web", "behind", "web3"),
+        0.004,
+        ((0.0, "liar", "home denied"), (0.0, "flapping", "twin"), (90.0, "look", "")),
+    ),
 }

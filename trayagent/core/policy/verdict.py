@@ -29,7 +29,7 @@ from trayagent.core.facts.time_constants import (
     TENTATIVE_S,
     WOKEN_S,
 )
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Gate, gate
 from trayagent.core.policy.attempts import control_possible
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
@@ -102,13 +102,11 @@ def _carrier(master: Master, state: State, now: float) -> Host | None:
     return carrier
 
 
-def _lasts(carrier: Host | None, state: State, now: float) -> bool:
-    """Report whether a carrier, or what carries that, has a control to wait for; one question is soon answered."""
-    while carrier is not None and carrier.master is not None and carrier.suspect:
-        if carrier.attempt is not None or carrier.problem is not None:
-            return True
-        carrier = _carrier(carrier.master, state, now)
-    return False
+def _lasts(carrier: Host, state: State, now: float) -> bool:
+    """Report whether a carrier has a control to wait for, or waits itself; one question is soon answered."""
+    if carrier.attempt is not None or carrier.problem is not None:
+        return True
+    return judge(carrier, state, gate(carrier, state), now).queued
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:
