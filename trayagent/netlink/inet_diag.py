@@ -20,8 +20,8 @@ SOCK_DIAG_BY_FAMILY = 20
 ESTABLISHED, SYN_SENT, LISTEN = 1, 2, 10
 TIMER_NONE, TIMER_RETRANSMIT, TIMER_KEEPALIVE, TIMER_TIME_WAIT, TIMER_ZERO_WINDOW = range(5)
 
-_EXT_INFO = 1 << (2 - 1)
-_ATTR_INFO = 2
+INET_DIAG_INFO = 2
+_REQUEST_INFO = 1 << (INET_DIAG_INFO - 1)  # a bit for each extension, from 1
 _ID = "2s2s16s16sI8s"
 _REQUEST = struct.Struct("=BBBxI" + _ID)
 _ANSWER = struct.Struct("=BBBB" + _ID + "IIIII")
@@ -74,7 +74,7 @@ def parse_tcp(body: bytes) -> TcpSocket:
         retransmits=retransmits,
         expires_ms=expires,
         unacked_bytes=unacked,
-        info=parse_tcp_info(found[_ATTR_INFO]) if _ATTR_INFO in found else None,
+        info=parse_tcp_info(found[INET_DIAG_INFO]) if INET_DIAG_INFO in found else None,
     )
 
 
@@ -119,7 +119,7 @@ def tcp_socket(
 
 
 def _request(family: int, info: bool, states: int, ends: tuple[bytes, bytes, bytes, bytes, int]) -> bytes:
-    return _REQUEST.pack(family, socket.IPPROTO_TCP, _EXT_INFO if info else 0, states, *ends, _NO_COOKIE)
+    return _REQUEST.pack(family, socket.IPPROTO_TCP, _REQUEST_INFO if info else 0, states, *ends, _NO_COOKIE)
 
 
 def _ip(family: int, raw: bytes) -> str:

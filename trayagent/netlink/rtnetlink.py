@@ -27,6 +27,15 @@ RTNH_F_DEAD = 0x1
 NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 TUN_TYPE_TAP = 2
 
+IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 3, 5, 10, 18
+IFLA_LINK_NETNSID, IFLA_CARRIER_DOWN_COUNT, IFLA_PARENT_DEV_NAME = 37, 48, 56
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2  # within IFLA_LINKINFO
+IFLA_TUN_TYPE = 3  # within the IFLA_INFO_DATA of a tun device
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 2, 4, 5, 6, 7
+RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 9, 15, 18
+NDA_DST, NDA_LLADDR = 1, 2
+
 # The network of a default route: here the address means "all", and nothing is bound to it.
 _EVERYTHING: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - see the line above
 
@@ -108,21 +117,22 @@ def parse_link(body: bytes) -> Link:
     """Read the body of RTM_NEWLINK or RTM_DELLINK."""
     family, arp_type, index, flags, _ = _head(_LINK, body)
     found = attributes(body, _LINK.size)
-    info = attributes(found[18]) if 18 in found else {}
-    data = attributes(info[2]) if text(info.get(1)) == "tun" and 2 in info else {}
+    info = attributes(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else {}
+    kind = text(info.get(IFLA_INFO_KIND))
+    data = attributes(info[IFLA_INFO_DATA]) if kind == "tun" and IFLA_INFO_DATA in info else {}
     return Link(
         index=index,
-        name=text(found.get(3)),
+        name=text(found.get(IFLA_IFNAME)),
         flags=flags,
         arp_type=arp_type,
         family=family,
-        kind=text(info.get(1)),
-        parent=number(found.get(5)),
-        parent_elsewhere=37 in found,
-        master=number(found.get(10)),
-        bus_device=text(found.get(56)),
-        tap=number(data.get(3)) == TUN_TYPE_TAP,
-        carrier_losses=number(found.get(48)),
+        kind=kind,
+        parent=number(found.get(IFLA_LINK)),
+        parent_elsewhere=IFLA_LINK_NETNSID in found,
+        master=number(found.get(IFLA_MASTER)),
+        bus_device=text(found.get(IFLA_PARENT_DEV_NAME)),
+        tap=number(data.get(IFLA_TUN_TYPE)) == TUN_TYPE_TAP,
+        carrier_losses=number(found.get(IFLA_CARRIER_DOWN_COUNT)),
     )
 
 
@@ -130,10 +140,10 @@ def parse_address(body: bytes) -> Addr | None:
     """Read the body of RTM_NEWADDR or RTM_DELADDR; None for a family that is not IP."""
     family, prefix_len, flags, _, index = _head(_ADDRESS, body)
     found = attributes(body, _ADDRESS.size)
-    raw = found.get(2) or found.get(1)
+    raw = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
     if family not in {socket.AF_INET, socket.AF_INET6} or raw is None:
         return None
-    return Addr(index, socket.inet_ntop(family, raw), prefix_len, number(found.get(8), flags))
+    return Addr(index, socket.inet_ntop(family, raw), prefix_len, number(found.get(IFA_FLAGS), flags))
 
 
 def parse_route(body: bytes) -> RouteEntry | None:
@@ -142,15 +152,15 @@ def parse_route(body: bytes) -> RouteEntry | None:
     if family not in {socket.AF_INET, socket.AF_INET6}:
         return None
     found = attributes(body, _ROUTE.size)
-    network = socket.inet_ntop(family, found[1]) if 1 in found else _EVERYTHING[family]
+    network = socket.inet_ntop(family, found[RTA_DST]) if RTA_DST in found else _EVERYTHING[family]
     return RouteEntry(
         family=family,
         network=network,
         prefix_len=length,
         kind=kind,
-        table=number(found.get(15), table),
-        metric=number(found.get(6)),
-        source=socket.inet_ntop(family, found[7]) if 7 in found else None,
+        table=number(found.get(RTA_TABLE), table),
+        metric=number(found.get(RTA_PRIORITY)),
+        source=socket.inet_ntop(family, found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
         hops=_hops(family, found, flags),
         cloned=bool(flags & RTM_F_CLONED),
         tos=tos,
@@ -161,17 +171,18 @@ def parse_neighbour(body: bytes) -> Neighbour | None:
     """Read the body of RTM_NEWNEIGH; None for a family that is not IP."""
     family, index, state, _, _ = _head(_NEIGHBOUR, body)
     found = attributes(body, _NEIGHBOUR.size)
-    if family not in {socket.AF_INET, socket.AF_INET6} or 1 not in found:
+    if family not in {socket.AF_INET, socket.AF_INET6} or NDA_DST not in found:
         return None
-    return Neighbour(index, socket.inet_ntop(family, found[1]), found.get(2, b"").hex(":"), state)
+    mac = found.get(NDA_LLADDR, b"").hex(":")
+    return Neighbour(index, socket.inet_ntop(family, found[NDA_DST]), mac, state)
 
 
 def _hops(family: int, found: Attributes, flags: int) -> tuple[NextHop, ...]:
-    if 9 in found:
-        return tuple(_multipath(family, found[9]))
-    if 4 not in found:
+    if RTA_MULTIPATH in found:
+        return tuple(_multipath(family, found[RTA_MULTIPATH]))
+    if RTA_OIF not in found:
         return ()
-    return (NextHop(number(found[4]), _gateway(family, found), bool(flags & RTNH_F_DEAD)),)
+    return (NextHop(number(found[RTA_OIF]), _gateway(family, found), bool(flags & RTNH_F_DEAD)),)
 
 
 def _multipath(family: int, data: bytes) -> list[NextHop]:
@@ -189,10 +200,10 @@ def _multipath(family: int, data: bytes) -> list[NextHop]:
 
 def _gateway(family: int, found: Attributes) -> str | None:
     """Return the gateway; an IPv4 route may have an IPv6 gateway (RFC 5549, attribute RTA_VIA)."""
-    if 5 in found:
-        return socket.inet_ntop(family, found[5])
-    if 18 in found:
-        return socket.inet_ntop(number(found[18][:2]), found[18][2:])
+    if RTA_GATEWAY in found:
+        return socket.inet_ntop(family, found[RTA_GATEWAY])
+    if RTA_VIA in found:
+        return socket.inet_ntop(number(found[RTA_VIA][:2]), found[RTA_VIA][2:])
     return None
 
 

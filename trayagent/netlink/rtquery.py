@@ -8,6 +8,9 @@ import struct
 from trayagent.netlink.channel import Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.rtnetlink import (
+    RTA_DST,
+    RTA_OIF,
+    RTA_SRC,
     RTM_F_FIB_MATCH,
     RTM_F_LOOKUP_TABLE,
     RTM_GETADDR,
@@ -28,8 +31,6 @@ from trayagent.netlink.rtnetlink import (
     parse_route,
 )
 from trayagent.netlink.wire import attribute
-
-_RTA_DST, _RTA_SRC, _RTA_OIF = 1, 2, 4
 
 
 def links(channel: Channel) -> list[Link]:
@@ -82,11 +83,11 @@ def route_to(
     # Without RTM_F_LOOKUP_TABLE an IPv4 answer names the table "main", whichever matched.
     flags = RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE if fib_match else 0
     body = struct.pack("=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
-    body += attribute(_RTA_DST, socket.inet_pton(family, peer))
+    body += attribute(RTA_DST, socket.inet_pton(family, peer))
     if source:
-        body += attribute(_RTA_SRC, socket.inet_pton(family, source))
+        body += attribute(RTA_SRC, socket.inet_pton(family, source))
     if oif:
-        body += attribute(_RTA_OIF, struct.pack("=I", oif))
+        body += attribute(RTA_OIF, struct.pack("=I", oif))
     entry = parse_route(channel.ask(RTM_GETROUTE, body).body)
     if entry is None:
         raise NetlinkError(f"the kernel answered with a route of another family for {peer}")

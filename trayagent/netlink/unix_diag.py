@@ -17,8 +17,8 @@ from trayagent.netlink.wire import attributes, number
 
 ESTABLISHED, LISTEN = 1, 10
 
-_SHOW_NAME, _SHOW_FILE, _SHOW_PEER = 1, 2, 4
-_ATTR_NAME, _ATTR_FILE, _ATTR_PEER = 0, 1, 2
+UDIAG_SHOW_NAME, UDIAG_SHOW_VFS, UDIAG_SHOW_PEER = 1, 2, 4
+UNIX_DIAG_NAME, UNIX_DIAG_VFS, UNIX_DIAG_PEER = 0, 1, 2
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
 _ANY = 0xFFFFFFFF
@@ -48,21 +48,21 @@ def parse_unix(body: bytes) -> UnixSocket:
         raise NetlinkError(f"a Unix socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     _, kind, state, _, inode, _, _ = _ANSWER.unpack_from(body)
     found = attributes(body, _ANSWER.size)
-    name = found.get(_ATTR_NAME, b"")
+    name = found.get(UNIX_DIAG_NAME, b"")
     shown = b"@" + name[1:] if name.startswith(b"\0") else name.partition(b"\0")[0]
     return UnixSocket(
         kind,
         state,
         inode,
         os.fsdecode(shown),
-        number(found.get(_ATTR_PEER)),
-        number(found.get(_ATTR_FILE, b"")[:4]),
+        number(found.get(UNIX_DIAG_PEER)),
+        number(found.get(UNIX_DIAG_VFS, b"")[:4]),
     )
 
 
 def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
     """Return the Unix sockets in these states (no state: all sockets)."""
     mask = sum(1 << s for s in states) if states else _ANY
-    show = (_SHOW_NAME | _SHOW_FILE if names else 0) | (_SHOW_PEER if peers else 0)
+    show = (UDIAG_SHOW_NAME | UDIAG_SHOW_VFS if names else 0) | (UDIAG_SHOW_PEER if peers else 0)
     body = _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)
     return [parse_unix(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
