@@ -34,7 +34,7 @@ class InstallError(Exception):
 
 
 @dataclass(frozen=True)
-class Places:
+class FilePaths:
     """Where everything of one user goes; on macOS the same, where ~/Library/… has a space in its path."""
 
     root: Path
@@ -59,7 +59,7 @@ class Places:
         return sorted(self.root.glob("venv-*"))
 
 
-def places(env: Mapping[str, str] = os.environ) -> Places:
+def places(env: Mapping[str, str] = os.environ) -> FilePaths:
     """Return the places of this user."""
     home = Path(env.get("HOME") or Path.home())
     mac = home / "Library" / "Application Support" if sys.platform == "darwin" else None
@@ -77,7 +77,7 @@ def places(env: Mapping[str, str] = os.environ) -> Places:
     entry = config / "autostart" / f"{NAME}.desktop"
     plist = home / "Library" / "LaunchAgents" / f"{NAME}.plist"
     command, login = home / ".local" / "bin" / NAME, (wanted, unit, entry, plist)
-    return Places(data / NAME, command, extras, login, config / NAME, state / NAME)
+    return FilePaths(data / NAME, command, extras, login, config / NAME, state / NAME)
 
 
 def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
@@ -85,7 +85,7 @@ def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
     return chosen if chosen.is_absolute() else usual
 
 
-def install(to: Places, *, login: bool) -> None:
+def install(to: FilePaths, *, login: bool) -> None:
     """Install or upgrade; raises InstallError."""
     _refuse_strangers(to)
     for path in to.environments():
@@ -121,7 +121,7 @@ def install(to: Places, *, login: bool) -> None:
         _say(f"Now: {NAME} init, and {NAME} run")
 
 
-def uninstall(to: Places) -> None:
+def uninstall(to: FilePaths) -> None:
     """Remove what `install` made; configuration, history and running masters stay. Raises InstallError."""
     if not os.path.lexists(to.root) and not _is_ours(to.command):
         _say(f"{NAME} is not installed for this user.")
@@ -143,7 +143,7 @@ def uninstall(to: Places) -> None:
     _say("Connections that are up stay, too; to end one, kill its ssh: ps x | grep ssh")
 
 
-def _refuse_strangers(to: Places) -> None:
+def _refuse_strangers(to: FilePaths) -> None:
     if os.geteuid() == 0 and os.environ.get("SUDO_USER"):
         raise InstallError("This installs for one user: run it as yourself, without sudo.")
     if os.path.lexists(to.command) and not _is_ours(to.command):
@@ -156,7 +156,7 @@ def _is_ours(command: Path) -> bool:
     return command.is_symlink() and command.readlink().parts[-4:] == (NAME, "current", "bin", NAME)
 
 
-def _next_number(to: Places) -> int:
+def _next_number(to: FilePaths) -> int:
     rests = [path.name.removeprefix("venv-") for path in to.environments()]
     return max((int(rest) for rest in rests if rest.isdecimal()), default=0) + 1  # the fleet's are no numbers
 
@@ -205,7 +205,7 @@ def _extras(fresh: Path) -> dict[str, bytes]:
     return {"manual": page} | {shell: (completions / name).read_bytes() for shell, name in names.items()}
 
 
-def _start_at_login(to: Places, *, login: bool) -> None:
+def _start_at_login(to: FilePaths, *, login: bool) -> None:
     """Do so at the first installation; an upgrade leaves it as the user has it now."""
     settled = to.root / "login-is-settled"
     if settled.exists():
@@ -217,7 +217,7 @@ def _start_at_login(to: Places, *, login: bool) -> None:
     settled.touch()
 
 
-def _renew_agent(to: Places, fresh: Path) -> None:
+def _renew_agent(to: FilePaths, fresh: Path) -> None:
     """Let a running agent become the new one; the environment that it runs in stays as long as it may."""
     old = [path for path in to.environments() if path != fresh]
     if old and _run(to.program, "status", "--json", quiet=True) != NO_AGENT:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.state import machine, record_file, refusals
 from trayagent.agent.state.record_types import VERSION, KeptHost
 from trayagent.agent.state.records import Records, records_path, remembered
@@ -70,7 +70,7 @@ def used(records: Records) -> None:
     records.is_ours(42, 7)
     records.opened(42, 7)
     records.path_of(42)
-    far = FarRecords(records)
+    far = RemoteRecords(records)
     far.sessions("web01")
     far.sockets("web01")
     records.add_master(Master(77, 5, "/run/new", ours=True), "web01", [])

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.state.machine import this_machine
 from trayagent.agent.state.records import Records
 from trayagent.core.facts.hosts import Master
-from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.remote_sessions import RemoteSession
 
 MASTER = Master(
     42, 7, "/run/cm", ours=True, local="192.0.2.1", local_port=4000, peer="192.0.2.9", peer_port=22
 )
-SESSION = FarSession(900, "boot/[4]/123")
+SESSION = RemoteSession(900, "boot/[4]/123")
 
 
-def far(path: Path) -> FarRecords:
+def far(path: Path) -> RemoteRecords:
     """Open the records anew, as the next agent does."""
-    return FarRecords(Records(path / "r.json"))
+    return RemoteRecords(Records(path / "r.json"))
 
 
 def test_a_session_is_known_to_the_next_agent(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.stories.scenes import HOME
 from tests.stories.teller import ALWAYS, Story
 from trayagent.agent.masters import interactive_login as person_logins
-from trayagent.agent.masters.interactive_login import PersonLogins
+from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.state.records import Records
 from trayagent.agent.state.resolve import Answer
 from trayagent.core.facts.resolved import Resolved
@@ -56,7 +56,7 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
 
     monkeypatch.setattr(person_logins, "PidWatch", full)
     places: Any = None
-    logins = PersonLogins(
+    logins = InteractiveLogins(
         places=places,
         post=story.post,
         tasks=around,

@@ -46,8 +46,8 @@ def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
         "Host target\n HostName 10.0.0.1\n ProxyJump gate\nHost other\n HostName 10.0.0.2\n ProxyJump you@gate\n"
         "Host gate\n HostName 192.0.2.1\n User me\n IdentityFile ~/.ssh/gate\n"
     )
-    found, other, gate = (ask(tmp_path, config, name) for name in ("target", "other", "gate"))
-    assert found == gate
+    found, other, admission = (ask(tmp_path, config, name) for name in ("target", "other", "gate"))
+    assert found == admission
     assert found is not None
     assert found.user == "me"
     assert "~/.ssh/gate" in found.keys

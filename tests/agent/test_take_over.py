@@ -15,7 +15,7 @@ import pytest
 
 from trayagent.agent.masters import take_over as taking_over
 from trayagent.agent.masters.discovery import Discovery, Holder
-from trayagent.agent.masters.take_over import TakingOver
+from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.core.facts.hosts import Master
 
 LISTENER = (
@@ -80,7 +80,7 @@ class Interrupted(Discovery):
 def placed(room: Room, act: Callable[[], object], old: Master | None = None) -> Holder | None:
     """Put the fresh socket in place."""
     nothing: Any = None
-    taking = TakingOver(nothing, nothing, nothing, Interrupted(act), nothing, nothing, nothing)
+    taking = MasterReplacer(nothing, nothing, nothing, Interrupted(act), nothing, nothing, nothing)
     return asyncio.run(taking._placed(str(room.fresh), str(room.path), old))
 
 

@@ -28,7 +28,7 @@ def test_every_place_can_be_redirected(tmp_path: Path) -> None:
         "ANSIBLE_HOME": str(tmp_path / "ansible"),
     }
     found = places.find(env=env)
-    assert found == places.Places(
+    assert found == places.FilePaths(
         config_file=tmp_path / "c.toml",
         runtime_dir=tmp_path / "run",
         ipc_socket=tmp_path / "run" / "agent.sock",

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.core.facts.remote_sessions import (
-    FarSession,
     KeptSession,
     Machine,
     Reaped,
+    RemoteSession,
     may_end,
     still_refused,
 )
 
 HERE = Machine("laptop", "boot-2")
 WAY = ("192.168.10.2", 40000, "203.0.113.10", 22)
-DEAD = KeptSession(FarSession(77, "far-boot/[4]/123"), 4242, 99, True, HERE, WAY)
+DEAD = KeptSession(RemoteSession(77, "far-boot/[4]/123"), 4242, 99, True, HERE, WAY)
 
 
 def test_a_session_whose_master_is_gone_may_be_ended() -> None:

@@ -38,7 +38,7 @@ def test_a_knock_that_fails_forgets_no_refusal() -> None:
     failure = Failure(Problem("timed-out", "no answer"), "timed-out")
     after = with_failure(refused, Attempt(1, "control", 10.0, bare=True), failure, 20.0, 1.0)
     assert after.retry == refused.retry
-    assert after.knock.at == 21.0
+    assert after.bare_retry.at == 21.0
 
 
 def test_new_credentials_never_bring_a_third_refusal_in_ten_minutes() -> None:

@@ -18,7 +18,7 @@ from tests.desktop.desk import Desk, run, until
 from tests.desktop.views import host, view
 from trayagent.desktop.bus import SessionBus
 from trayagent.desktop.connection import BusCallError
-from trayagent.desktop.notifications.dispatcher import Teller
+from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.notifier import Notifier
 
@@ -254,7 +254,7 @@ def test_a_message_that_left_with_its_button_was_put_away_for_one_host_only() ->
 
     async def body() -> None:
         screen, now, served = Screen(), [0.0], list[str]()
-        teller = Teller(lambda: screen, lambda _, m: served.append(m.hosts[0]), clock=lambda: now[0])
+        teller = Dispatcher(lambda: screen, lambda _, m: served.append(m.hosts[0]), clock=lambda: now[0])
         both = view(*(host(name, "needs-sign-in", "auth-denied") for name in "ab"))
         for now[0] in (0.0, 4.0):
             teller.look(both)
@@ -416,7 +416,7 @@ def test_the_teller_shows_what_lasts_and_obeys_its_buttons(desk: Desk) -> None:
         server = await FakeServer().take(desk.bus())
         asked: list[Any] = []
         now = [100.0]
-        teller = Teller(
+        teller = Dispatcher(
             lambda: shows, lambda action, m: asked.append((action, m.hosts)), clock=lambda: now[0]
         )
         shows = Notifier(teller.invoked, teller.closed)
@@ -460,7 +460,7 @@ def test_the_teller_comes_back_when_something_is_due() -> None:
     async def body() -> None:
         screen, skipped = Screen(), [0.0]
         loop = asyncio.get_running_loop()
-        teller = Teller(lambda: screen, lambda *_: None, clock=lambda: loop.time() + skipped[0])
+        teller = Dispatcher(lambda: screen, lambda *_: None, clock=lambda: loop.time() + skipped[0])
         teller.look(view(host("web", "failed", "host-key-changed")))
         assert teller._timer is not None
         assert 2.5 < teller._timer.when() - loop.time() <= 3.0

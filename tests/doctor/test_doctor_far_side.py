@@ -85,9 +85,9 @@ def scene() -> Iterator[Scene]:
             lines = [line.format(bare=bare) for line in config]
             servers[name] = lab.sshd(port=port, config=lines)
             hosts[name] = {"HostName": SERVER, "Port": port, "ControlPath": "~/.ssh/cm-%C"}
-        stranger = servers["stranger"].known_as
+        unnamed = servers["stranger"].known_as
         known = lab.files.known_hosts
-        known.write_text("".join(x for x in known.read_text().splitlines(True) if not x.startswith(stranger)))
+        known.write_text("".join(x for x in known.read_text().splitlines(True) if not x.startswith(unnamed)))
         lab.ssh_config(hosts)
         lab.echo(9100, node=lab.server)  # who has the port on the server
         agent.start(CONFIG)

@@ -44,7 +44,7 @@ class Several:
     lab: Lab
     agent: Agent
     events: Events
-    stranger: str
+    unnamed: str
     pids: dict[str, int]
 
     def hosts(self) -> dict[str, dict[str, Any]]:
@@ -121,12 +121,12 @@ def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(sev
     for name in moved:
         until(f"{name} is replaced", lambda name=name: _replaced(several, name), deadline_s=20.0)  # type: ignore[misc]  # a default binds it
     print(f"all four: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
-    until("the stranger is dead", lambda: not alive(several.pids[several.stranger]), deadline_s=20.0)
+    until("the stranger is dead", lambda: not alive(several.pids[several.unnamed]), deadline_s=20.0)
 
     harmed = several.harmed()
     assert "db" not in harmed, harmed
-    assert harmed[several.stranger] >= {"master-stale", "master-killed"}
-    assert "connected" not in harmed[several.stranger]
+    assert harmed[several.unnamed] >= {"master-stale", "master-killed"}
+    assert "connected" not in harmed[several.unnamed]
     assert agent.wait_state("db", "connected")["pid"] == several.pids["db"]
     for name in moved:
         host = agent.wait_state(name, "connected")
@@ -135,7 +135,7 @@ def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(sev
         assert listener(lab, name) == host["pid"]
         assert several.carries(name)
     assert re.fullmatch(r"10\.20\.0\.\d+:\d+", agent.wait_state("web", "connected")["local"])
-    assert several.stranger not in several.hosts()
+    assert several.unnamed not in several.hosts()
     assert not (lab.files.ssh / "nobodys").is_socket(), "its socket file is gone with it"
 
 

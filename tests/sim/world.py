@@ -273,7 +273,7 @@ class World:
         living.master = replace(living.master, local=flow.local, peer=flow.peer)
         if role.wish is None and role.name in self.kept and role.name not in self.state.hosts:
             self.post(self._aged(role.name))
-        self.post(e.MasterFound(0, role.name, living.master, stranger=not role.alias, fresh=fresh))
+        self.post(e.MasterFound(0, role.name, living.master, unnamed=not role.alias, fresh=fresh))
         if role.alias and role.wish is None:
             self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))
 

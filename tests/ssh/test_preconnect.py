@@ -17,7 +17,7 @@ from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.failures import classify
 from trayagent.ssh.master import preconnect as own_connection
-from trayagent.ssh.master.preconnect import STAGGER_S, OwnConnection, words_of
+from trayagent.ssh.master.preconnect import STAGGER_S, PreconnectedSocket, words_of
 
 DEADLINE_S = 20.0
 
@@ -37,7 +37,7 @@ def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> 
     async def ask() -> socket.socket | str:
         at = folder / "connection"
         mine, its = socket.socketpair()
-        connection = OwnConnection(resolved, timeout_s)
+        connection = PreconnectedSocket(resolved, timeout_s)
         async with connection.offered(at):
             helper = await asyncio.create_subprocess_exec(
                 *words_of(str(at)), stdin=its.fileno(), stdout=its.fileno(), stderr=subprocess.PIPE
@@ -71,7 +71,9 @@ def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path)
 
     async def ask(server: socket.socket) -> None:
         at, loop = tmp_path / "connection", asyncio.get_running_loop()
-        connection = OwnConnection(Resolved("web01", "127.0.0.1", port=server.getsockname()[1]), DEADLINE_S)
+        connection = PreconnectedSocket(
+            Resolved("web01", "127.0.0.1", port=server.getsockname()[1]), DEADLINE_S
+        )
         connection.hold()
         async with connection.offered(at):
             with socket.socket(socket.AF_UNIX) as helper:
@@ -173,7 +175,7 @@ def test_nothing_is_left_open_when_nobody_came(tmp_path: Path) -> None:
 
     async def offer(server: socket.socket) -> None:
         resolved = Resolved("web01", "127.0.0.1", port=server.getsockname()[1])
-        connection = OwnConnection(resolved, DEADLINE_S)
+        connection = PreconnectedSocket(resolved, DEADLINE_S)
         server.setblocking(False)
         loop = asyncio.get_running_loop()
         async with connection.offered(tmp_path / "connection"):
@@ -203,7 +205,7 @@ def test_a_second_connection_gets_through_where_the_first_hangs(
 
     async def ask(port: int) -> None:
         at, stands = tmp_path / "connection", list[str]()
-        connection = OwnConnection(
+        connection = PreconnectedSocket(
             Resolved("web01", "127.0.0.1", port=port), DEADLINE_S, established=stands.append
         )
         mine, its = socket.socketpair()
@@ -235,7 +237,7 @@ def test_no_second_connection_goes_the_way_of_the_first(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
 
             async def ask() -> int:
-                connection = OwnConnection(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)
+                connection = PreconnectedSocket(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)
                 async with connection.offered(tmp_path / "connection"):
                     for _ in range(3):
                         await asyncio.sleep(0.05)

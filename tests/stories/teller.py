@@ -147,13 +147,11 @@ class Story:
         """Let the first look at the machine be over."""
         self.post(e.Started(self.t), "started")
 
-    def found(self, name: str, *, fresh: bool = True, stranger: bool = False, **facts: object) -> Master:
+    def found(self, name: str, *, fresh: bool = True, unnamed: bool = False, **facts: object) -> Master:
         """Let a living master be found."""
         master = self.master(name, **facts)
         age = "fresh" if fresh else "old"
-        self.post(
-            e.MasterFound(self.t, name, master, stranger, fresh), f"found {name} pid={master.pid} {age}"
-        )
+        self.post(e.MasterFound(self.t, name, master, unnamed, fresh), f"found {name} pid={master.pid} {age}")
         return master
 
     def ended(

@@ -515,7 +515,7 @@ def test_another_machines_key_is_asked_again_at_the_next_place(story: Story) -> 
 def test_a_strangers_private_server_is_not_knocked_at_in_a_cafe(story: Story) -> None:
     """The address means another machine there."""
     story.connected(scene=HOME)
-    story.found("ansible@nas:22", stranger=True, peer=NAS)
+    story.found("ansible@nas:22", unnamed=True, peer=NAS)
     story.after(60).network(CAFE)
     story.after(3600)
     assert not story.did(DialBare, "ansible@nas:22")

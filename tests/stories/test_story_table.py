@@ -523,7 +523,7 @@ def test_row_10_another_key_away_from_its_places_is_not_here(story: Story) -> No
 def test_row_11_a_stranger_is_killed_when_stale_and_never_started(story: Story) -> None:
     """Ansible's master: a bare control proves the way, the stale one goes, and nobody logs in for it."""
     story.connected(scene=HOME)
-    story.found("deploy@db:22", stranger=True)
+    story.found("deploy@db:22", unnamed=True)
     story.after(60).network(CAFE)
     story.established("deploy@db:22")
     story.after(0.1).ready("deploy@db:22", bare=True)

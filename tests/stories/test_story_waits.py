@@ -30,7 +30,7 @@ def test_an_unnamed_master_that_nothing_can_tell_of_says_so(story: Story) -> Non
     story.network(HOME)
     story.configured()
     story.started()
-    story.found("nas", stranger=True, peer="192.168.10.50")
+    story.found("nas", unnamed=True, peer="192.168.10.50")
     story.after(60).network(NOTHING)
     story.after(10).network(CAFE)
     story.after(10)

@@ -16,38 +16,38 @@ from trayagent.agent import clock as wall
 from trayagent.agent import memory as lean
 from trayagent.agent.desktop_client import DeskDoor, make_desk
 from trayagent.agent.effects import AgentEffects
-from trayagent.agent.events.event_log import Story
-from trayagent.agent.files.changes import Noticing
+from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
 from trayagent.agent.files.watcher import Files
-from trayagent.agent.forwards.agent_socket import Linking
+from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.forwarding import Forwarding
-from trayagent.agent.forwards.remote_cleanup import Reaping
+from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.handler import AgentHandler
 from trayagent.agent.load_configuration import Configuring
 from trayagent.agent.masters.bare_control import BareControls
-from trayagent.agent.masters.connect import Dialling
+from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_paths import ControlPaths
 from trayagent.agent.masters.discovery import Discovery
-from trayagent.agent.masters.discovery_schedule import Scanning
-from trayagent.agent.masters.interactive_login import PersonLogins
-from trayagent.agent.masters.key_trial import Trying
+from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
+from trayagent.agent.masters.interactive_login import InteractiveLogins
+from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.leftovers import Leftovers
 from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.agent.masters.probe import Probing
-from trayagent.agent.masters.take_over import TakingOver
+from trayagent.agent.masters.probe import MasterProber
+from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.environment import Environment
 from trayagent.agent.state.machine import file_mark
 from trayagent.agent.state.records import Records, records_path, remembered
 from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.state.resolve_hosts import Asking
+from trayagent.agent.state.resolve_hosts import HostResolver
 from trayagent.agent.systemd_notify import Readiness
 from trayagent.agent.tasks import Tasks
 from trayagent.agent.views import Views
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import (
     CredentialsChanged,
     ManagerSaid,
@@ -77,7 +77,7 @@ _ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
 class Agent:
     """One running agent. `run` returns when it was told to stop; the masters stay."""
 
-    def __init__(self, places: Places, configuring: Configuring, *, tray: bool) -> None:
+    def __init__(self, places: FilePaths, configuring: Configuring, *, tray: bool) -> None:
         self._places = places
         self._configuring = configuring
         self._stopping = asyncio.Event()
@@ -91,19 +91,19 @@ class Agent:
         self._history = History(places.history_db)
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
-        self._story = Story(self._history, lambda: configuring.config)
+        self._story = EventLog(self._history, lambda: configuring.config)
         self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
         self._views = Views(self._shell, self._who, self._story.tell)
         configuring.judged = self._views.note_change
         post = self._shell.post
-        self._asking = Asking(post, self._tasks, self._resolver, self._state)
+        self._asking = HostResolver(post, self._tasks, self._resolver, self._state)
         self._discovery = Discovery(places, self._resolver, self._records, post)
-        self._scanning = Scanning(self._tasks, self._discovery, self._state)
+        self._scanning = DiscoverySchedule(self._tasks, self._discovery, self._state)
         self._story.subscribe(self._scanning.happened)
         self._obstacles = Obstacles(post)
         paths = ControlPaths(places, self._discovery, self._obstacles, self._state)
         self._keeper = keeper()
-        self._dialling = Dialling(
+        self._dialling = MasterConnector(
             places,
             post,
             self._tasks,
@@ -113,7 +113,7 @@ class Agent:
             paths,
             self._keeper,
         )
-        taking_over = TakingOver(
+        taking_over = MasterReplacer(
             post,
             self._tasks,
             self._records,
@@ -123,13 +123,15 @@ class Agent:
             self._dialling.forget,
         )
         self._keys = Keys(post, lambda: self._resolver.place_dependent)
-        self._linking = Linking(post, self._tasks, self._records, self._state, configuring.agent_socket)
+        self._linking = AgentSocketLinks(
+            post, self._tasks, self._records, self._state, configuring.agent_socket
+        )
         self._lost = LostMasters(self._records, self._dialling.log_of)
         self._leftovers = Leftovers(places.runtime_dir, self._records, self._dialling.log_of)
-        reaping = Reaping(
+        reaping = RemoteCleanup(
             post, self._tasks, self._records, configuring.has_shell, self._wants_sentinel, self._linking.made
         )
-        self._probing = Probing(post, self._tasks, self._records, self._state, reaping.told)
+        self._probing = MasterProber(post, self._tasks, self._records, self._state, reaping.told)
         self._masters = MasterWatch(
             post, self._records, self._discovery.heir, self._dialling.log_of, self._dialling.reap
         )
@@ -145,13 +147,13 @@ class Agent:
             masters=self._masters,
             records=self._records,
             story=self._story,
-            trying=Trying(places, post, self._tasks, self._environment.current),
+            trying=KeyTrials(places, post, self._tasks, self._environment.current),
             linking=self._linking,
             resolve=self._asking.ask,
             wants_sentinel=self._wants_sentinel,
             changed=self._decided,
         )
-        self._logins = PersonLogins(
+        self._logins = InteractiveLogins(
             places=places,
             post=post,
             tasks=self._tasks,
@@ -181,7 +183,7 @@ class Agent:
             door = DeskDoor(handler, configuring, lambda: self._watch, self._shell)
             self._desk = make_desk(door, handler, configuring, places, self._environment, self.stop)
             self._story.subscribe(self._desk_heard)
-        self._noticing: Noticing | None = None
+        self._noticing: FileChanges | None = None
 
     def stop(self) -> None:
         """Ask it to end; returns at once."""
@@ -192,7 +194,7 @@ class Agent:
         readiness = Readiness()
         await self._server.start()
         files = Files(self._file_changed)
-        self._noticing = noticing = Noticing(
+        self._noticing = noticing = FileChanges(
             self._places, self._configuring, self._resolver, self._shell, self._story, files,
             resolve_all=self._asking.ask_all, found_socket=self._scanning.socket_appeared,
             machine_changed=self._machine_changed, key_changed=self._keys.changed,

@@ -10,7 +10,7 @@ from trayagent.agent.handler import AgentHandler
 from trayagent.agent.load_configuration import Configuring
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.environment import Environment, session
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import SignInFailed
 from trayagent.core.vpn_state import shown_vpn
 from trayagent.errors import TrayagentError
@@ -73,7 +73,7 @@ def make_desk(
     door: DeskDoor,
     handler: AgentHandler,
     configuring: Configuring,
-    places: Places,
+    places: FilePaths,
     environment: Environment,
     stop: Callable[[], None],
 ) -> Desk:

@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from trayagent.agent.events.event_log import Story
-from trayagent.agent.forwards.agent_socket import Linking
+from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.forwarding import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
-from trayagent.agent.masters.connect import Dialling
-from trayagent.agent.masters.key_trial import Trying
-from trayagent.agent.masters.probe import Probing
-from trayagent.agent.masters.take_over import TakingOver
+from trayagent.agent.masters.connect import MasterConnector
+from trayagent.agent.masters.key_trial import KeyTrials
+from trayagent.agent.masters.probe import MasterProber
+from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.records import Records
@@ -30,16 +30,16 @@ class AgentEffects:
         self,
         shell: Shell,
         *,
-        dialling: Dialling,
+        dialling: MasterConnector,
         bare_controls: BareControls,
-        taking_over: TakingOver,
-        probing: Probing,
+        taking_over: MasterReplacer,
+        probing: MasterProber,
         forwarding: Forwarding,
         masters: MasterWatch,
         records: Records,
-        story: Story,
-        trying: Trying,
-        linking: Linking,
+        story: EventLog,
+        trying: KeyTrials,
+        linking: AgentSocketLinks,
         resolve: Callable[[str, bool], None],
         wants_sentinel: Callable[[Host], bool],
         changed: Callable[[], None],

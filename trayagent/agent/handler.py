@@ -9,8 +9,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from trayagent.agent.events.event_log import Story
-from trayagent.agent.masters.interactive_login import BUSY, PersonLogins
+from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.shell import Shell
 from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
@@ -27,10 +27,10 @@ class AgentHandler:
     def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
         shell: Shell,
-        story: Story,
+        story: EventLog,
         views: Views,
         *,
-        logins: PersonLogins,
+        logins: InteractiveLogins,
         stop: Callable[[], None],
         environment: Callable[[dict[str, str]], Awaitable[None]],
         looked: Callable[[], None],

@@ -17,14 +17,14 @@ import asyncio  # noqa: E402  # after TLS was left out
 from trayagent.agent import terminal_output as on_terminal  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.load_configuration import Configuring  # noqa: E402
-from trayagent.config.file_paths import Places, prepare  # noqa: E402
+from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
 from trayagent.ipc.lock import Lock  # noqa: E402
 
 LOG_BYTES = 1 << 20
 LOG_FILES = 3
 
 
-def run(places: Places, config_path: Path, tray: bool, verbose: bool = False) -> int:
+def run(places: FilePaths, config_path: Path, tray: bool, verbose: bool = False) -> int:
     """Run the agent until SIGTERM, SIGINT or `stop`; return the exit status.
 
     `verbose`: the whole log goes to the terminal, too, if there is one.
@@ -47,7 +47,7 @@ def run(places: Places, config_path: Path, tray: bool, verbose: bool = False) ->
     return 0
 
 
-async def _run(places: Places, configuring: Configuring, tray: bool, quiet: bool) -> None:
+async def _run(places: FilePaths, configuring: Configuring, tray: bool, quiet: bool) -> None:
     agent = Agent(places, configuring, tray=tray)
     if quiet:
         agent.listen(on_terminal.Needs())

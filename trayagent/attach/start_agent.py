@@ -60,7 +60,7 @@ def _answers(env: Mapping[str, str]) -> bool:
     return True
 
 
-def _is_locked(found: places.Places) -> bool:
+def _is_locked(found: places.FilePaths) -> bool:
     """Report whether another agent holds the lock."""
     from trayagent.ipc.errors import AlreadyRunning
     from trayagent.ipc.lock import Lock

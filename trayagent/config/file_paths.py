@@ -16,7 +16,7 @@ SYSTEM_SSH_CONFIG = Path("/etc/ssh/ssh_config")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class FilePaths:
     """Where everything is. Nothing is created by knowing it; see `prepare`.
 
     `ssh` is a program's name or path. `ssh_config` is None where ssh reads its own files.
@@ -36,13 +36,13 @@ class Places:
     ansible_cp: Path
 
 
-def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> Places:
+def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> FilePaths:
     """Return the places for this user; `config` is the value of --config, which beats TRAYAGENT_CONFIG."""
     runtime = Path(folders.runtime_dir(env))
     state = _redirected(env, "TRAYAGENT_STATE_DIR") or platformdirs.user_state_path(folders.NAME, False)
     default = platformdirs.user_config_path(folders.NAME, False) / "config.toml"
     ssh_config = _redirected(env, "TRAYAGENT_SSH_CONFIG")
-    return Places(
+    return FilePaths(
         config_file=_absolute(config) if config else _redirected(env, "TRAYAGENT_CONFIG") or default,
         runtime_dir=runtime,
         ipc_socket=runtime / folders.SOCKET,
@@ -63,7 +63,7 @@ def unusual(config_file: Path) -> Path | None:
     return config_file if config_file != find(env=at_login).config_file else None
 
 
-def prepare(places: Places) -> None:
+def prepare(places: FilePaths) -> None:
     """Create the runtime and the state folder, 0700; raises UnsafeFolder."""
     folders.make_private(str(places.runtime_dir))
     folders.make_private(str(places.state_dir), repair=True)

@@ -23,7 +23,7 @@ class Why:
     evidence: str
 
 
-class Turn:
+class Context:
     """Collects the new state, the actions and their reasons; `now` is the event's time."""
 
     def __init__(self, state: State, now: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.context import Turn, Why
+from trayagent.core.context import Context, Why
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
@@ -37,13 +37,13 @@ class Decision:
     whys: tuple[Why, ...]
 
 
-_Handler = Callable[[Turn, Any], None]
+_Handler = Callable[[Context, Any], None]
 
 HANDLERS: dict[type[e.Event], _Handler] = {
     e.NetworkRead: on_network.network_read,
     e.Woke: on_network.woke,
     e.Configured: on_network.configured,
-    e.Started: lambda turn, _event: turn.change(started=True),
+    e.Started: lambda context, _event: context.change(started=True),
     e.ManagerSaid: on_vpns.manager_said,
     e.SignInFailed: on_vpns.sign_in_failed,
     e.Remembered: on_network.remembered,
@@ -84,16 +84,16 @@ def decide(state: State, event: e.Event) -> Decision:
 
     Raises KeyError for an event that nobody handles (a bug).
     """
-    turn = Turn(state, event.at)
-    HANDLERS[type(event)](turn, event)
+    context = Context(state, event.at)
+    HANDLERS[type(event)](context, event)
     if isinstance(event, _OF_ONE_HOST) and event.name in state.hosts:
         names: tuple[str, ...] = (event.name,)
     else:
-        on_vpns.settle_vpns(turn)
-        names = turn.names
+        on_vpns.settle_vpns(context)
+        names = context.names
     for name in names:
-        settle(turn, name)
-    if turn.freed:  # by giving up its attempt one host made room at a server for those settled before it
-        for name in turn.names:
-            settle(turn, name)
-    return Decision(turn.state, tuple(turn.actions), tuple(turn.whys))
+        settle(context, name)
+    if context.freed:  # by giving up its attempt one host made room at a server for those settled before it
+        for name in context.names:
+            settle(context, name)
+    return Decision(context.state, tuple(context.actions), tuple(context.whys))

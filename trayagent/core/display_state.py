@@ -8,7 +8,7 @@ from typing import Literal
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
-from trayagent.core.policy.admission import gate
+from trayagent.core.policy.admission import admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import judge
@@ -62,7 +62,7 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
         return "connecting"
     if not wanted(host):
         return _unwanted(host)
-    shut = gate(host, state, by_user=host.by_user)
+    shut = admission(host, state, by_user=host.by_user)
     if shut.code is not None:
         return STATE_OF.get(shut.code, "offline")
     if waits_for_person(host):
@@ -81,7 +81,7 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
     if host.master is not None and not host.suspect:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
-    shut = gate(host, state, by_user=host.by_user)
+    shut = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and waits_for_person(host)
     told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     stuck = host.master is None and (waits or told)  # no network brings it back by itself
@@ -103,7 +103,7 @@ class Delay:
 
 def delay(host: Host, state: State, now: float) -> Delay | None:
     """Return what the next login of a host waits for, None where none is due or nothing holds it up."""
-    way = gate(host, state, by_user=host.by_user)
+    way = admission(host, state, by_user=host.by_user)
     if not way.open or state.paused(host, now):
         return None
     if host.master is not None:
@@ -119,7 +119,7 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
 
 def way_problem(host: Host, state: State) -> Problem | None:
     """Return why the user's own word could not take an unwanted host anywhere: nothing leads there now."""
-    way = gate(host, state, by_user=True)
+    way = admission(host, state, by_user=True)
     if way.open or wanted(host):
         return None
     return replace(gate_problem(host, way), hint=f"Then: trayagent reconnect {host.name}")
@@ -128,7 +128,7 @@ def way_problem(host: Host, state: State) -> Problem | None:
 def _with_master(host: Host, state: State, now: float) -> Shown:
     if not host.suspect:
         return "connected"
-    shut = gate(host, state, by_user=host.by_user)
+    shut = admission(host, state, by_user=host.by_user)
     if shut.code is not None:
         return STATE_OF.get(shut.code, "offline")
     if host.attempt is not None and host.gone_at is not None:

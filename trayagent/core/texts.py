@@ -5,11 +5,11 @@ from __future__ import annotations
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.waits import Wait
 
 
-def gate_problem(host: Host, way: Gate) -> Problem:
+def gate_problem(host: Host, way: Admission) -> Problem:
     """Return the problem that a shut gate is."""
     match way.code:
         case "vpn-down":

@@ -24,7 +24,7 @@ from trayagent.desktop.menu.commands import (
     ShowWhy,
     SignIn,
 )
-from trayagent.desktop.notifications.dispatcher import Teller
+from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.registry import Notify
 from trayagent.desktop.run_command import Choices
@@ -85,7 +85,7 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
         asked = Asked(self._activated, self._invoked, self._closed, self._show, choices.activated_with)
         self._tray, self._notifier, self._bus = session(asked, buses)
-        self._teller = Teller(lambda: self._notifier, self._asked, notify=door.notify())
+        self._teller = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
 
     @property
     def state(self) -> DeskState:

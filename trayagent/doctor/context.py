@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.config.errors import ConfigError
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.config.load import load
 from trayagent.config.model import Config, Host
 from trayagent.core.facts.forwards import Forward
@@ -39,7 +39,7 @@ class Case:
     agent's, or None and `agent_error`. Each listed host is in `resolved` or in `unresolved`.
     """
 
-    places: Places
+    places: FilePaths
     env: Mapping[str, str]
     config: Config = field(default_factory=Config)
     config_error: TrayagentError | None = None
@@ -84,7 +84,7 @@ def shown(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and home != Path("/") else str(path)
 
 
-async def gather(places: Places, env: Mapping[str, str] = os.environ) -> Case:
+async def gather(places: FilePaths, env: Mapping[str, str] = os.environ) -> Case:
     """Find out; what does not answer in time is an error of its own, and nothing is raised."""
     described, (view, agent_error) = await asyncio.gather(_described(places), _view(places))
     config, config_error, resolved, unresolved = described
@@ -92,13 +92,13 @@ async def gather(places: Places, env: Mapping[str, str] = os.environ) -> Case:
 
 
 async def _described(
-    places: Places,
+    places: FilePaths,
 ) -> tuple[Config, TrayagentError | None, dict[str, Resolved], dict[str, TrayagentError]]:
     config, error = await _config(places)
     return config, error, *await _hosts(places, config)
 
 
-async def _config(places: Places) -> tuple[Config, TrayagentError | None]:
+async def _config(places: FilePaths) -> tuple[Config, TrayagentError | None]:
     path = places.config_file
     try:
         async with asyncio.timeout(CONFIG_S):
@@ -109,7 +109,7 @@ async def _config(places: Places) -> tuple[Config, TrayagentError | None]:
         return Config(), error
 
 
-async def _view(places: Places) -> tuple[dict[str, Any] | None, TrayagentError | None]:
+async def _view(places: FilePaths) -> tuple[dict[str, Any] | None, TrayagentError | None]:
     try:
         async with asyncio.timeout(GATHER_S):
             return await aside(
@@ -122,7 +122,7 @@ async def _view(places: Places) -> tuple[dict[str, Any] | None, TrayagentError |
         return None, error
 
 
-async def _hosts(places: Places, config: Config) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
+async def _hosts(places: FilePaths, config: Config) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
     resolved: dict[str, Resolved] = {}
     unresolved: dict[str, TrayagentError] = {}
     ssh_config = str(places.ssh_config) if places.ssh_config is not None else None

@@ -33,11 +33,11 @@ async def each(
 
     What has begun is never cut off (asyncio loses a child whose start is cancelled): the work has a limit of its own.
     """
-    gate, until = asyncio.Semaphore(at_once), asyncio.get_running_loop().time() + within_s
+    admission, until = asyncio.Semaphore(at_once), asyncio.get_running_loop().time() + within_s
     late: list[Item] = []
 
     async def one(item: Item) -> list[T]:
-        async with gate:
+        async with admission:
             if asyncio.get_running_loop().time() < until:
                 return [await work(item)]
         late.append(item)

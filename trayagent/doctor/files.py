@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.errors import UnsafeFolder
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.config.runtime_directory import make_private
 from trayagent.core.facts.forward_spec import MAX_UNIX_PATH
 from trayagent.doctor.context import Case, shown
@@ -30,7 +30,7 @@ async def check(case: Case) -> Iterable[Finding]:
     return await aside(lambda: _look(case.places))
 
 
-def _look(places: Places) -> list[Finding]:
+def _look(places: FilePaths) -> list[Finding]:
     found = [*_folders(places), *_history(places), *_full(places)]
     history, log = _size(places.history_db.parent, "history."), _size(places.log_file.parent, "agent.log")
     masters = _size(places.runtime_dir, "master-")
@@ -50,7 +50,7 @@ def _look(places: Places) -> list[Finding]:
     return found or [ok(f"history {_words(history)}, log {_words(log)}: {shown(places.state_dir)}")]
 
 
-def _folders(places: Places) -> Iterator[Finding]:
+def _folders(places: FilePaths) -> Iterator[Finding]:
     socket = os.fsencode(places.ipc_socket)
     if len(socket) > MAX_UNIX_PATH:
         title = (
@@ -77,7 +77,7 @@ def _folders(places: Places) -> Iterator[Finding]:
             )
 
 
-def _history(places: Places) -> Iterator[Finding]:
+def _history(places: FilePaths) -> Iterator[Finding]:
     try:
         History(places.history_db).events(since=_FAR_FUTURE)
     except HistoryUnreadable as error:
@@ -86,7 +86,7 @@ def _history(places: Places) -> Iterator[Finding]:
         yield advice("history-unreadable", error.title, why, error.hint, line)
 
 
-def _full(places: Places) -> Iterator[Finding]:
+def _full(places: FilePaths) -> Iterator[Finding]:
     for folder in (places.state_dir, places.runtime_dir):
         there = next(f for f in (folder, *folder.parents) if f.is_dir())
         try:

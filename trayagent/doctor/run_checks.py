@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.doctor import (
     agent,
     configuration,
@@ -53,7 +53,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-async def examine(places: Places, env: Mapping[str, str] = os.environ) -> list[Result]:
+async def examine(places: FilePaths, env: Mapping[str, str] = os.environ) -> list[Result]:
     """Return what every check found, in their order; never raises, and takes less than 10 s."""
     case = await gather(places, env)
     found = await asyncio.gather(*(carry_out(topic, check, case) for topic, check in CHECKS))

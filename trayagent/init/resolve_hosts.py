@@ -9,7 +9,7 @@ import pwd
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh import resolve
@@ -32,7 +32,7 @@ class Answer:
 class Asker:
     """Queries ssh; remembers answers and errors. `told` is called with the name of each query."""
 
-    def __init__(self, places: Places, told: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, places: FilePaths, told: Callable[[str], None] = lambda _: None) -> None:
         self._ssh = places.ssh
         self._config = str(places.ssh_config) if places.ssh_config is not None else None
         self._told = told

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trayagent.config import checks
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import ssh_config_text as ssh_text
@@ -43,7 +43,7 @@ class Survey:
     others: int = 0
 
 
-async def survey(places: Places, machine: Machine, told: Told = lambda _: None) -> Survey:
+async def survey(places: FilePaths, machine: Machine, told: Told = lambda _: None) -> Survey:
     """Examine everything and propose hosts; `told` is called with the name of each step. Changes nothing."""
     told("ssh_config")
     text = ssh_text.read(places.ssh_config_files)

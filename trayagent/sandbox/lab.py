@@ -12,7 +12,7 @@ from trayagent.sandbox import client, others
 from trayagent.sandbox import topology as plan
 from trayagent.sandbox import wiring as build
 from trayagent.sandbox.files import Files
-from trayagent.sandbox.laptop_networks import Places
+from trayagent.sandbox.laptop_networks import LaptopNetworks
 from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.lines import DelayLines
 from trayagent.sandbox.name_server import NameServer
@@ -68,7 +68,7 @@ class Lab:
         if nat:
             for network in plan.NETWORKS:
                 self.set_gateway(network, nat=True)
-        self._places = Places(self.laptop, self.nodes["air"], ipv6=ipv6)
+        self._places = LaptopNetworks(self.laptop, self.nodes["air"], ipv6=ipv6)
         self._vpn = Vpn(self.laptop, self.server)
         self.servers: list[Sshd] = []
 

@@ -20,7 +20,7 @@ class Stay:
     endpoint: int | None = None
 
 
-class Places:
+class LaptopNetworks:
     """Plugs the laptop's interfaces into networks, in `air`, and gives them addresses, in the laptop."""
 
     def __init__(self, laptop: Node, air: Node, *, ipv6: bool) -> None:

@@ -255,14 +255,14 @@ def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
         async with scene(bus) as (manager, watched):
             await manager.activated_as(await manager.connect(3))
             await watched.until_vpn("up")
-            stranger = await FakeNetworkManager.on(bus.address, named=False)
+            unnamed = await FakeNetworkManager.on(bus.address, named=False)
             own = watched.source._bus
             assert own is not None
             for path, body in ((words.ROOT, {"Connectivity": 2}), (f"{words.ACTIVE_PATHS}3", {"State": 4})):
-                await stranger.signal_to(own._bus.unique_name, path, body)
-            await stranger.bus.request_name(f"{words.NAME}.stranger")
+                await unnamed.signal_to(own._bus.unique_name, path, body)
+            await unnamed.bus.request_name(f"{words.NAME}.stranger")
             await until(lambda: watched.source._plugins._path_of, "the stranger's last word was heard")
-            stranger.leave()
+            unnamed.leave()
             assert watched.source._facts() == watched.facts
 
     run(body())

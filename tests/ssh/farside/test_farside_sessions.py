@@ -17,27 +17,27 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
-from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.os.process import alive, read
 from trayagent.ssh.remote import sessions
 from trayagent.ssh.remote.sessions import Found, told
 
 
-def own(master: Master) -> FarSession:
+def own(master: Master) -> RemoteSession:
     """Return the far end of a master."""
     found = asyncio.run(sessions.own(str(master.path)))
     assert found is not None
     return found
 
 
-def reap(through: Master, *ends: FarSession, sockets: tuple[Path, ...] = ()) -> Found:
+def reap(through: Master, *ends: RemoteSession, sockets: tuple[Path, ...] = ()) -> Found:
     """End sessions and free sockets through a master."""
     found = asyncio.run(sessions.reap(str(through.path), ends, [*map(str, sockets)], timeout_s=10))
     assert found is not None
     return found
 
 
-def living(session: FarSession) -> bool:
+def living(session: RemoteSession) -> bool:
     """Report whether the very process still runs."""
     return alive(session.pid, int(session.mark.rpartition("/")[2]))
 
@@ -91,7 +91,7 @@ def test_what_is_no_session_of_sshd_is_left_alone(two: tuple[Master, Master]) ->
         words = own(two[0]).mark.split("/")
         process = read(child.pid)
         assert process is not None
-        taken = FarSession(child.pid, f"{words[0]}/{words[1]}/{process.start_ticks}")
+        taken = RemoteSession(child.pid, f"{words[0]}/{words[1]}/{process.start_ticks}")
         assert reap(two[1], taken).sessions == {taken: "gone"}
         assert child.poll() is None
 
@@ -206,7 +206,7 @@ def test_a_forced_command_has_no_sessions_to_tell_of(sshd: Sshd, start_master: S
 def test_a_line_without_a_mark_is_no_session(words: str) -> None:
     """Where the far side cannot tell its processes apart, nothing is on record."""
     assert told(words) is None
-    assert told("12 a/b/c") == FarSession(12, "a/b/c")
-    assert told("123 mac.local//Sat_Nov_21_09:40:56_2026") == FarSession(
+    assert told("12 a/b/c") == RemoteSession(12, "a/b/c")
+    assert told("123 mac.local//Sat_Nov_21_09:40:56_2026") == RemoteSession(
         123, "mac.local//Sat_Nov_21_09:40:56_2026"
     )

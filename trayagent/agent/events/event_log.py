@@ -22,7 +22,7 @@ DECISIONS_KEPT = 50  # of each host, for `trayagent why`
 _HOOKS_AT_ONCE = 16  # a hook that never ends must not eat the machine
 
 
-class Story:
+class EventLog:
     """Passes events on, and remembers the last decisions about each host."""
 
     def __init__(self, history: History, config: Callable[[], Config]) -> None:

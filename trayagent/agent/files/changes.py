@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from trayagent.agent.events.event_log import Story
+from trayagent.agent.events.event_log import EventLog
 from trayagent.agent.files.watcher import Files
 from trayagent.agent.load_configuration import Configuring
 from trayagent.agent.masters.obstacles import nearest
@@ -18,7 +18,7 @@ from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost
 from trayagent.agent.state.resolve import Resolver
 from trayagent.config.errors import ConfigError
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.actions import Tell
 from trayagent.core.facts.events import CredentialsChanged
 from trayagent.core.facts.hosts import Host
@@ -32,16 +32,16 @@ _NOWHERE = Path(os.devnull)
 _SETTLE_S = 0.05  # editors write, rename and touch in one breath
 
 
-class Noticing:
+class FileChanges:
     """Knows which files matter, and what a change of each means."""
 
     def __init__(  # noqa: PLR0913  # it stands between all files and all that they mean
         self,
-        places: Places,
+        places: FilePaths,
         configuring: Configuring,
         resolver: Resolver,
         shell: Shell,
-        story: Story,
+        story: EventLog,
         files: Files,
         *,
         resolve_all: Callable[[], None],

@@ -26,7 +26,7 @@ _USER_WAITS_S = 1.0  # for the end of a connection; a link that dangles for a mo
 _Round = tuple[int, str, bool]
 
 
-class Linking:
+class AgentSocketLinks:
     """Makes and takes away links through the masters; `wanted` gives a host's `agent_socket`."""
 
     def __init__(

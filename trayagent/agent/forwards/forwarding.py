@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
-from trayagent.agent.forwards.remote_cleanup import Reaping
+from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.state.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.core.facts.actions import EnsureForwards
@@ -38,7 +38,7 @@ class Forwarding:
         records: Records,
         state: Callable[[], State],
         log_of: Callable[[int], Path],
-        reaping: Reaping,
+        reaping: RemoteCleanup,
     ) -> None:
         self._post = post
         self._tasks = tasks

@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from trayagent.agent.forwards.remote_records import FarRecords
+from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.state.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.core.facts.events import Event, FarSideReaped
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host, Master
-from trayagent.core.facts.remote_sessions import Connection, FarSession, KeptSession, Reaped, Why, may_end
+from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why, may_end
 from trayagent.errors import TrayagentError
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
@@ -39,7 +39,7 @@ class _Work:
     said: str = ""
 
 
-class Reaping:
+class RemoteCleanup:
     """Keeps the record of far sessions, and ends our own dead ones through a new master."""
 
     def __init__(
@@ -54,18 +54,18 @@ class Reaping:
         self._post = post
         self._tasks = tasks
         self._records = records
-        self._far = FarRecords(records)
+        self._far = RemoteRecords(records)
         self._has_shell = has_shell
         self._sentinel_tells = sentinel_tells
         self._linked = linked
-        self._known: dict[int, FarSession] = {}  # by the master's pid, as all of these
+        self._known: dict[int, RemoteSession] = {}  # by the master's pid, as all of these
         self._noted: set[int] = set()
         self._unmarked: set[str] = set()  # hosts
         self._work: dict[int, _Work] = {}
 
     # The record.
 
-    def told(self, name: str, master: Master, session: FarSession | None) -> None:
+    def told(self, name: str, master: Master, session: RemoteSession | None) -> None:
         """Take what a session on a master said of its far end; None where it could not be told from others."""
         if session is None:
             if name not in self._unmarked:

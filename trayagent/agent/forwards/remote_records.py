@@ -7,13 +7,13 @@ from collections.abc import Collection
 from trayagent.agent.state.machine import this_machine
 from trayagent.agent.state.records import Records
 from trayagent.core.facts.hosts import Master
-from trayagent.core.facts.remote_sessions import FarSession, KeptSession
+from trayagent.core.facts.remote_sessions import KeptSession, RemoteSession
 
 _SESSIONS_KEPT = 8  # of each host; a server that was reinstalled never answers for the rest
 _SOCKETS_KEPT = 32
 
 
-class FarRecords:
+class RemoteRecords:
     """Sessions and Unix sockets that a server may still hold for us."""
 
     def __init__(self, records: Records) -> None:
@@ -24,7 +24,7 @@ class FarRecords:
         """Return the sessions of a host, oldest first."""
         return self._records.far(name).sessions
 
-    def keep(self, name: str, master: Master, session: FarSession) -> None:
+    def keep(self, name: str, master: Master, session: RemoteSession) -> None:
         """Remember the far end of a living master; it replaces what was known of the same session."""
         others = [kept for kept in self.sessions(name) if kept.session != session]
         new = KeptSession(
@@ -32,7 +32,7 @@ class FarRecords:
         )
         self._set(name, sessions=[*others, new][-_SESSIONS_KEPT:])
 
-    def forget(self, name: str, sessions: Collection[FarSession]) -> None:
+    def forget(self, name: str, sessions: Collection[RemoteSession]) -> None:
         """Forget sessions that are gone."""
         self._set(name, sessions=[kept for kept in self.sessions(name) if kept.session not in sessions])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trayagent.agent.masters.connect import JITTER
 from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.actions import DialBare
 from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady, Event
 from trayagent.core.facts.failure import Failure
@@ -36,7 +36,7 @@ class BareControls:
 
     def __init__(
         self,
-        places: Places,
+        places: FilePaths,
         post: Callable[[Event], None],
         tasks: Tasks,
         environment: Callable[[], Mapping[str, str]],

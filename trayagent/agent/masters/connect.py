@@ -13,10 +13,10 @@ from pathlib import Path
 from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
-from trayagent.agent.masters.launch import Again, Launching, Shelter, Start, WantsBrowserError
+from trayagent.agent.masters.launch import Again, MasterLauncher, Shelter, Start, WantsBrowserError
 from trayagent.agent.state.records import Begun, Records
 from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import (
     AttemptEstablished,
@@ -45,12 +45,12 @@ JITTER = 0.2
 _FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
 
 
-class Dialling:
+class MasterConnector:
     """Starts masters; what comes of it are events."""
 
     def __init__(
         self,
-        places: Places,
+        places: FilePaths,
         post: Callable[[Event], None],
         tasks: Tasks,
         records: Records,
@@ -66,7 +66,7 @@ class Dialling:
         self._discovery = discovery
         self._environment = environment
         self._paths = paths
-        self._launching = Launching(places, shelter)
+        self._launching = MasterLauncher(places, shelter)
         self._launched: dict[int, Launched] = {}
         self._again: dict[int, Again] = {}
 

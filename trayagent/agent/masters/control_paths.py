@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
@@ -31,7 +31,7 @@ class ControlPaths:
     """Knows what stands in a control path's way."""
 
     def __init__(
-        self, places: Places, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
+        self, places: FilePaths, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
     ) -> None:
         self._places = places
         self._discovery = discovery

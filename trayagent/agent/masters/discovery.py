@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from trayagent.agent.state.records import Records, remembered
 from trayagent.agent.state.resolve import Answer, Resolver
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import Event, MasterFound
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.state import State
-from trayagent.core.policy.admission import gate
+from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import default_in
 from trayagent.ssh.master.ending import end
@@ -80,7 +80,7 @@ class Discovery:
     """Finds masters and gives each its name; what is new becomes an event."""
 
     def __init__(
-        self, places: Places, resolver: Resolver, records: Records, post: Callable[[Event], None]
+        self, places: FilePaths, resolver: Resolver, records: Records, post: Callable[[Event], None]
     ) -> None:
         self._places = places
         self._resolver = resolver
@@ -164,12 +164,12 @@ class Discovery:
             return
         name, answer = await self._name(master, state)
         host = state.hosts.get(name)
-        known = answer is not None or ours or (host is not None and not host.stranger)
+        known = answer is not None or ours or (host is not None and not host.unnamed)
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
         if kept is not None:  # an adopted host has no table, but a past: a pause, its places
             self._post(remembered(name, kept, time.monotonic()))
-        self._post(MasterFound(time.monotonic(), name, master, stranger=not known, fresh=fresh))
+        self._post(MasterFound(time.monotonic(), name, master, unnamed=not known, fresh=fresh))
         if answer is not None:
             self._post(answer.event(name))
 
@@ -177,7 +177,7 @@ class Discovery:
         """Return the host's name, and what ssh says of it where that was asked just now."""
         path = master.control_path
         for host in state.hosts.values():
-            if not host.stranger and self.control_path(host) == path:
+            if not host.unnamed and self.control_path(host) == path:
                 return host.name, None
         recorded = self._records.host_of(master.pid, master.start_ticks)
         if recorded is not None:
@@ -201,7 +201,7 @@ class Discovery:
         """Report whether a host may be connected here, so that ssh may look its name up."""
         host = state.hosts.get(name)
         if host is not None:
-            return gate(host, state).open
+            return admission(host, state).open
         kept = self._records.hosts().get(name)
         return kept is None or not (kept.vpn or kept.networks)
 

@@ -13,7 +13,7 @@ from trayagent.core.facts.state import State
 _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 
 
-class Scanning:
+class DiscoverySchedule:
     """Looks for masters, once at a time."""
 
     def __init__(self, tasks: Tasks, discovery: Discovery, state: Callable[[], State]) -> None:

@@ -24,14 +24,14 @@ from trayagent.agent.masters.leftovers import processes_of
 from trayagent.agent.state.records import Begun, Records
 from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import AttemptFailed, AttemptReady, Event, LoginBegun, LoginGivenUp
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
-from trayagent.core.policy.admission import gate
+from trayagent.core.policy.admission import admission
 from trayagent.core.texts import gate_problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
@@ -64,13 +64,13 @@ class _Login:
     client: PidWatch
 
 
-class PersonLogins:
+class InteractiveLogins:
     """Begins and ends logins at terminals; what comes of them are events."""
 
     def __init__(  # noqa: PLR0913  # it stands between all that an attempt is made of
         self,
         *,
-        places: Places,
+        places: FilePaths,
         post: Callable[[Event], None],
         tasks: Tasks,
         records: Records,
@@ -99,7 +99,7 @@ class PersonLogins:
         Any name that ssh understands will do. Raises TrayagentError where nobody can log in now.
         """
         known = self._state().hosts.get(name)
-        if known is not None and known.stranger:
+        if known is not None and known.unnamed:
             hint = "Give it an alias with that ControlPath in ssh_config"
             raise TrayagentError(f"ssh knows no host by the name {name}.", code="unknown-host", hint=hint)
         answer = await self._resolver.ask(name)
@@ -177,7 +177,7 @@ class PersonLogins:
                 raise TrayagentError(f"{begun.name}: {BUSY['title']}", code=BUSY["code"], hint=BUSY["hint"])
             what = f"{begun.name}: a new connection is being put in place."
             raise TrayagentError(what, code="busy", hint="Try again in a moment")
-        problem = gate_problem(host, gate(host, state, by_user=True))
+        problem = gate_problem(host, admission(host, state, by_user=True))
         raise TrayagentError(f"{begun.name}: {problem.title}", code=problem.code, hint=problem.hint)
 
     async def _ended(self, number: int, login: _Login, status: int) -> None:

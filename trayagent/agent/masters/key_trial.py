@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from trayagent.agent.masters.connect import JITTER
 from trayagent.agent.masters.explain_failure import locked
 from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.actions import TryKeys
 from trayagent.core.facts.events import Event, TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
@@ -33,12 +33,12 @@ Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
 """The verdict, its evidence, the failure, and the host key that the server proved."""
 
 
-class Trying:
+class KeyTrials:
     """Asks a server whether it would still let us in."""
 
     def __init__(
         self,
-        places: Places,
+        places: FilePaths,
         post: Callable[[Event], None],
         tasks: Tasks,
         environment: Callable[[], Mapping[str, str]],

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from trayagent.config.file_paths import Places
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S, LOGIN_ROUND_TRIPS
 from trayagent.ssh.login.background_guard import Openers
 from trayagent.ssh.master.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
 from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch
 from trayagent.ssh.master.log import stderr_of
-from trayagent.ssh.master.preconnect import OwnConnection
+from trayagent.ssh.master.preconnect import PreconnectedSocket
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 
 
@@ -64,10 +64,10 @@ class Shelter(Protocol):
         """Put the process there and report whether it is; never raises, and returns within 50 ms."""
 
 
-class Launching:
+class MasterLauncher:
     """Starts ssh; remembers if this machine's ssh cannot be handed a connection."""
 
-    def __init__(self, places: Places, shelter: Shelter | None) -> None:
+    def __init__(self, places: FilePaths, shelter: Shelter | None) -> None:
         self._places = places
         self._shelter = shelter
         self._openers = Openers(places.runtime_dir / "openers")
@@ -85,7 +85,7 @@ class Launching:
             return await self._start(start, None)
         to = jump or start.resolved
         # A jump host may have a master of its own, and then needs no connection.
-        connection = OwnConnection(
+        connection = PreconnectedSocket(
             to,
             to.connect_timeout or CONNECT_TIMEOUT_S,
             at_once=jump is None,
@@ -108,7 +108,7 @@ class Launching:
         return launched
 
     async def _start(
-        self, start: Start, connection: str | None, held: OwnConnection | None = None
+        self, start: Start, connection: str | None, held: PreconnectedSocket | None = None
     ) -> Launched:
         """Start ssh, once more where it connects by itself, nothing answered it and a better way has appeared."""
         environment = dict(start.environment)
@@ -143,7 +143,7 @@ class Launching:
         connection: str | None,
         environment: Mapping[str, str],
         hopeless: Callable[[int], bool],
-        held: OwnConnection | None,
+        held: PreconnectedSocket | None,
     ) -> Launched:
         machines = 1 + start.resolved.hops
         prepare = self._prepare(start.name, held)
@@ -173,7 +173,9 @@ class Launching:
             waits=prepare is not None and held is None,
         )
 
-    def _prepare(self, host: str, held: OwnConnection | None) -> Callable[[int], Awaitable[object]] | None:
+    def _prepare(
+        self, host: str, held: PreconnectedSocket | None
+    ) -> Callable[[int], Awaitable[object]] | None:
         """Return what gives a new ssh its shelter, before it starts a process that stays.
 
         Without a connection it starts none, so one that gets ours starts at once: nobody waits for the shelter.

@@ -25,7 +25,7 @@ class LostMasters:
     def follow(self, state: State) -> None:
         """Keep which hosts are up, or wait to be recovered."""
         if state.started:  # until then an earlier agent's word counts
-            named = (host for host in state.hosts.values() if not host.stranger)
+            named = (host for host in state.hosts.values() if not host.unnamed)
             self._records.set_up({host.name: self._up(host) for host in named})
 
     def meanwhile(self) -> frozenset[str]:

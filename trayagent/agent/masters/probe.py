@@ -12,7 +12,7 @@ from trayagent.agent.state.records import Records
 from trayagent.agent.tasks import Tasks
 from trayagent.core.facts.events import Event, Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host, Master
-from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.sentinel import Sentinel
@@ -63,7 +63,7 @@ class _Watched:
     mark: _Mark | None = None
 
 
-class Probing:
+class MasterProber:
     """Asks masters for signs of life; the answers come as events."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Probing:
         tasks: Tasks,
         records: Records,
         state: Callable[[], State],
-        far_end: Callable[[str, Master, FarSession | None], None],
+        far_end: Callable[[str, Master, RemoteSession | None], None],
     ) -> None:
         self._post = post
         self._tasks = tasks

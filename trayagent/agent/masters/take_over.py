@@ -30,7 +30,7 @@ BeforeEnd = Callable[[str, Master], Awaitable[None]]
 """Does what has to be done for a host through a living master before one of its masters ends."""
 
 
-class TakingOver:
+class MasterReplacer:
     """Renames, kills and discards masters; what comes of it are events."""
 
     def __init__(

@@ -11,11 +11,11 @@ from trayagent.core.facts.events import Event, ResolveFailed
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
-from trayagent.core.policy.admission import gate
+from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 
 
-class Asking:
+class HostResolver:
     """Runs `ssh -G`, once at a time for each host; `answered` is called after each answer."""
 
     def __init__(
@@ -36,8 +36,8 @@ class Asking:
         """Ask for all hosts that have a name; names are looked up only for those that may be connected here."""
         state = self._state()
         for host in state.hosts.values():
-            if not host.stranger:
-                self.ask(host.name, gate(host, state).open)
+            if not host.unnamed:
+                self.ask(host.name, admission(host, state).open)
 
     async def _ask(self, name: str, lookups: bool) -> None:
         try:

@@ -147,7 +147,7 @@ class MasterFound(Event):
 
     name: str
     master: Master
-    stranger: bool = False
+    unnamed: bool = False
     fresh: bool = False
 
 

@@ -268,7 +268,7 @@ class Host:
     resolved: Resolved | None = None
     hop: Hop | None = None
     answer: Answer = field(default_factory=Answer)
-    stranger: bool = False
+    unnamed: bool = False
     addresses: tuple[str, ...] = ()
 
     master: Master | None = None
@@ -289,7 +289,9 @@ class Host:
     paused_until: float | None = None  # inf: until resumed
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
-    knock: Retry = field(default_factory=Retry)  # of bare controls: a refused login stays refused meanwhile
+    bare_retry: Retry = field(
+        default_factory=Retry
+    )  # of bare controls: a refused login stays refused meanwhile
     offline_since: float | None = None
     reached: frozenset[Place] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces

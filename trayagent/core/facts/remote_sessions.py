@@ -20,7 +20,7 @@ be told apart, or it said nothing now."""
 
 
 @dataclass(frozen=True, slots=True)
-class FarSession:
+class RemoteSession:
     """The server-side process of one connection.
 
     `mark` tells it from every other process that ever had this pid: the server's boot, its namespace of
@@ -48,7 +48,7 @@ class Machine:
 class KeptSession:
     """A session as it is remembered: with the master on this side that it belongs to."""
 
-    session: FarSession
+    session: RemoteSession
     master_pid: int
     start_ticks: int
     ours: bool

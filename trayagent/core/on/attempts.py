@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Discard, Kill, Remember
 from trayagent.core.facts.events import (
     AttemptEstablished,
@@ -39,86 +39,86 @@ from trayagent.core.policy.retry import (
 from trayagent.core.texts import not_here, person_needed, proxy_failed
 
 
-def attempt_established(turn: Turn, event: AttemptEstablished) -> None:
+def attempt_established(context: Context, event: AttemptEstablished) -> None:
     """Row 3: the TCP connection of the control stands, so the way carries packets; the server has seen it."""
-    turn.change(servers=established(turn.state.servers, event.attempt))
-    host, attempt = _find(turn, event.name, event.attempt)
+    context.change(servers=established(context.state.servers, event.attempt))
+    host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None:
         source = event.local or attempt.source
-        at = attempt.established_at if attempt.established_at is not None else turn.now
-        turn.put(host, attempt=replace(attempt, established_at=at, source=source))
+        at = attempt.established_at if attempt.established_at is not None else context.now
+        context.put(host, attempt=replace(attempt, established_at=at, source=source))
 
 
-def attempt_ready(turn: Turn, event: AttemptReady) -> None:
+def attempt_ready(context: Context, event: AttemptReady) -> None:
     """The control is positive; a new master stands by, unless it was a bare one."""
-    host, attempt = _find(turn, event.name, event.attempt)
+    host, attempt = _find(context, event.name, event.attempt)
     checked = attempt is not None and attempt.purpose == "check"  # it lets nobody in yet
     end: End = "unseen" if checked else "through"
-    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, end))
+    context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
     if host is None or attempt is None:
         if event.master is not None:
-            turn.do(Discard(event.name, event.master))
+            context.do(Discard(event.name, event.master))
         return
     if attempt.unwanted:
         if event.master is not None:
-            turn.do(Discard(host.name, event.master))
-        turn.put(host, attempt=None)
+            context.do(Discard(host.name, event.master))
+        context.put(host, attempt=None)
         return
-    now = turn.now
+    now = context.now
     judges = host.master is not None and attempt.purpose != "user"
     if judges and not (proves_bare(host, event) if attempt.bare else proves(host, event.host_key)):
-        _no_control(turn, host, attempt, event)
+        _no_control(context, host, attempt, event)
         return
     since = attempt.established_at if attempt.established_at is not None else now
     attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
     if attempt.purpose == "check" and event.master is None:
-        answered(turn, host)
+        answered(context, host)
         return
     if event.master is None:
-        turn.put(host, attempt=attempt)
+        context.put(host, attempt=attempt)
         return
     logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
     login, key = _login_of(host, attempt, event.login), event.host_key
-    host = turn.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
-    _release(turn, host)
+    host = context.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
+    _release(context, host)
 
 
-def _no_control(turn: Turn, host: Host, attempt: Attempt, event: AttemptReady) -> None:
+def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
     """Nothing proves that the master's own server answered: the new connection ends, the master stays."""
     failure = no_control(host, event.host_key)
     if event.master is not None:
-        turn.do(Discard(host.name, event.master))
-    host = with_failure(host, attempt, failure, turn.now, 1.0)
+        context.do(Discard(host.name, event.master))
+    host = with_failure(host, attempt, failure, context.now, 1.0)
     problem = host.problem if attempt.bare else _problem(host, attempt, failure)
-    host = turn.put(host, attempt=None, problem=problem)
-    retry = host.knock if attempt.bare else host.retry
+    host = context.put(host, attempt=None, problem=problem)
+    retry = host.bare_retry if attempt.bare else host.retry
     evidence = f"attempt={attempt.id} host_key={event.host_key or 'unproven'} kind={failure.kind}"
-    turn.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, turn.now)}")
+    context.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, context.now)}")
 
 
-def _release(turn: Turn, host: Host) -> None:
+def _release(context: Context, host: Host) -> None:
     """Let those go on at once that wait for what this login has shown: the server is there, and lets it in."""
     # What a person typed says nothing of the keys.
     quiet = host.login == "quiet" and (host.attempt is None or not host.attempt.at_terminal)
     proven = {login for login in (at_target(host), at_jump(host)) if login is not None and quiet}
-    for name in turn.names:
-        other = turn.get(name)
+    for name in context.names:
+        other = context.get(name)
         if other is None or other.name == host.name:
             continue
         if refused_login(other) in proven:
-            at = refusable_at(other, turn.now)
-            turn.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
-            turn.do(Remember(other.name))
-            turn.because(other.name, 0, "re-arm", f"answered={host.name}")
+            at = refusable_at(other, context.now)
+            context.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
+            context.do(Remember(other.name))
+            context.because(other.name, 0, "re-arm", f"answered={host.name}")
             continue
         if (
             other.server == host.server
             and other.retry.kind in AWAY_KINDS
             and other.retry.at is not None
-            and other.retry.at > turn.now
+            and other.retry.at > context.now
         ):
-            turn.put(other, retry=replace(other.retry, at=turn.now))
-            turn.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
+            context.put(other, retry=replace(other.retry, at=context.now))
+            context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 
 
 def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
@@ -128,25 +128,25 @@ def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
     return "typed" if said == "quiet" and attempt.at_terminal and carried and refused else said
 
 
-def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
+def attempt_failed(context: Context, event: AttemptFailed) -> None:
     """Row 10, or row 9 where the right server answered and let nobody in."""
-    now, failure = turn.now, event.failure
-    host, attempt = _find(turn, event.name, event.attempt)
+    now, failure = context.now, event.failure
+    host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.purpose == "check":
-        turn.change(servers=ended(turn.state.servers, event.attempt, now, "unseen"))
-        turn.put(host, attempt=None)
-        turn.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
+        context.change(servers=ended(context.state.servers, event.attempt, now, "unseen"))
+        context.put(host, attempt=None)
+        context.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
         return
-    count_failure(turn, event.attempt, failure, event.jitter)
+    count_failure(context, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
         return
     failure = judged_failure(host, attempt, failure, event.host_key)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
-        host = _as_before(turn, host)
-        tell_connect_failed(turn, host, failure.problem)
+        host = _as_before(context, host)
+        tell_connect_failed(context, host, failure.problem)
         return
     control = failure.positive and host.suspect and not attempt.unwanted and proves(host, event.host_key)
-    bypassed = _bypassed_vpn(turn, host, attempt)
+    bypassed = _bypassed_vpn(context, host, attempt)
     if bypassed and attempt.place is not None:
         host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
     host = with_failure(host, attempt, failure, now, event.jitter)
@@ -154,24 +154,24 @@ def attempt_failed(turn: Turn, event: AttemptFailed) -> None:
     # What is wrong is that the VPN is down, not that the server cannot be reached without it.
     expected = bypassed and failure.kind not in REFUSED_KINDS
     unsaid = host.problem if attempt.unwanted or attempt.bare else None
-    host = turn.put(
+    host = context.put(
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
         problem=unsaid if attempt.unwanted or attempt.bare or expected else problem,
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
     if failure.kind in REFUSED_KINDS:
-        _hold_asked(turn, host)
-        turn.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
+        _hold_asked(context, host)
+        context.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
     row = 10 if host.master is not None and not control else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
-    turn.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
+    context.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
         tell_failure(
-            turn, host, problem, there=attempt.at_terminal
+            context, host, problem, there=attempt.at_terminal
         )  # else nothing failed: the old one is kept
     if attempt.at_terminal and not worth_keeping(host):
-        turn.forget(host.name)
+        context.forget(host.name)
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
@@ -185,38 +185,38 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     return person_needed(host) if refused else failure.problem
 
 
-def _bypassed_vpn(turn: Turn, host: Host, attempt: Attempt) -> bool:
+def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     """Report whether a login was tried without the learned VPN."""
     if attempt.place is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
         return False
-    egress = turn.state.network.interface(attempt.place.egress)
+    egress = context.state.network.interface(attempt.place.egress)
     return egress is None or egress.kind != "vpn"
 
 
-def _hold_asked(turn: Turn, host: Host) -> None:
+def _hold_asked(context: Context, host: Host) -> None:
     """The user asked for many: what was refused to one of them is not tried by all."""
-    for name in turn.names:
-        other = turn.get(name)
+    for name in context.names:
+        other = context.get(name)
         if other is None or not other.asked or other.attempt is not None or other.name == host.name:
             continue
-        if refused_login(host) in at_risk(other, turn.state.hosts):
-            hold(turn, other, host)
+        if refused_login(host) in at_risk(other, context.state.hosts):
+            hold(context, other, host)
 
 
-def login_given_up(turn: Turn, event: LoginGivenUp) -> None:
+def login_given_up(context: Context, event: LoginGivenUp) -> None:
     """Nothing is known but that nobody logged in."""
-    turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, "cut"))
-    host, attempt = _find(turn, event.name, event.attempt)
+    context.change(servers=ended(context.state.servers, event.attempt, context.now, "cut"))
+    host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.at_prompt:
-        _as_before(turn, host)
+        _as_before(context, host)
 
 
-def _as_before(turn: Turn, host: Host) -> Host:
+def _as_before(context: Context, host: Host) -> Host:
     """A login at a terminal came to nothing, and nothing follows from that: what was due stays due."""
-    host = turn.put(host, attempt=None)
-    turn.because(host.name, 0, "failed", "login=at_terminal")
+    host = context.put(host, attempt=None)
+    context.because(host.name, 0, "failed", "login=at_terminal")
     if not worth_keeping(host):
-        turn.forget(host.name)
+        context.forget(host.name)
     return host
 
 
@@ -224,13 +224,13 @@ def _retry_words(retry: Retry, now: float) -> str:
     return "never" if retry.at is None else f"{retry.at - now:.1f}s"
 
 
-def took_over(turn: Turn, event: TookOver) -> None:
+def took_over(context: Context, event: TookOver) -> None:
     """A new master listens on the control path: the host is connected again."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None:
-        turn.do(Discard(event.name, event.master))
+        context.do(Discard(event.name, event.master))
         return
-    now = turn.now
+    now = context.now
     old = host.attempt.replaces if host.attempt is not None else None
     began = host.outage_at
     if host.attempt is not None:
@@ -238,12 +238,12 @@ def took_over(turn: Turn, event: TookOver) -> None:
     user = host.attempt is not None and host.attempt.purpose == "user"
     recovered = began is not None and not user and (old is not None or host.lost)
     host = replace(host, attempt=None, outage_at=None, asked=False)
-    host = install(turn, host, event.master, proven=True)
+    host = install(context, host, event.master, proven=True)
     if host.held:  # the user disconnected it meanwhile
-        host = turn.put(host, killing=host.killing | {event.master.pid})
-        turn.do(Kill(host.name, event.master, gently=True))
+        host = context.put(host, killing=host.killing | {event.master.pid})
+        context.do(Kill(host.name, event.master, gently=True))
     took_s = now - began if began is not None else None
-    host = turn.put(
+    host = context.put(
         host,
         recoveries=host.recoveries + (1 if recovered else 0),
         last_recovery_s=took_s if recovered else host.last_recovery_s,
@@ -251,40 +251,40 @@ def took_over(turn: Turn, event: TookOver) -> None:
         forwards_owed=user and not host.held,
     )
     if old is not None:
-        turn.tell("master-killed", host.name, "taken over", pid=old)
+        context.tell("master-killed", host.name, "taken over", pid=old)
     took_ms = None if took_s is None else round(took_s * 1e3, 1)
-    turn.tell(
+    context.tell(
         "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms
     )
-    turn.because(
+    context.because(
         host.name, 0, "connected", f"pid={event.master.pid} took_ms={took_ms} adopted={event.adopted}"
     )
-    turn.do(Remember(host.name))
+    context.do(Remember(host.name))
 
 
-def take_over_failed(turn: Turn, event: TakeOverFailed) -> None:
+def take_over_failed(context: Context, event: TakeOverFailed) -> None:
     """The control path could not be had: somebody else listens there, or its folder is gone."""
-    host, attempt = _find(turn, event.name, event.attempt)
+    host, attempt = _find(context, event.name, event.attempt)
     if host is None or attempt is None:
         return
     problem: Problem = event.failure.problem
     old = frozenset() if host.master is None else frozenset({host.master.pid})
-    host = with_failure(host, attempt, event.failure, turn.now, 1.0)
-    host = turn.put(host, attempt=None, killing=host.killing - old, problem=problem)
-    tell_connect_failed(turn, host, problem)
+    host = with_failure(host, attempt, event.failure, context.now, 1.0)
+    host = context.put(host, attempt=None, killing=host.killing - old, problem=problem)
+    tell_connect_failed(context, host, problem)
 
 
-def obstacle_gone(turn: Turn, event: ObstacleGone) -> None:
+def obstacle_gone(context: Context, event: ObstacleGone) -> None:
     """What failed on this machine's account is tried again at once; no server was bothered by it."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None or host.retry.kind not in LOCAL_KINDS:
         return
-    turn.put(host, retry=replace(host.retry, at=turn.now))
-    turn.because(host.name, 0, "re-arm", "obstacle=gone")
+    context.put(host, retry=replace(host.retry, at=context.now))
+    context.because(host.name, 0, "re-arm", "obstacle=gone")
 
 
-def _find(turn: Turn, name: str, number: int) -> tuple[Host | None, Attempt | None]:
-    host = turn.get(name)
+def _find(context: Context, name: str, number: int) -> tuple[Host | None, Attempt | None]:
+    host = context.get(name)
     attempt = host.attempt if host is not None else None
     if attempt is None or attempt.id != number:
         return None, None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.events import FarSideReaped, ForwardsChanged
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.backoff import doubling
 
 
-def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
+def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     """Keep the state of the forwards, and when to ask again for those that failed.
 
     The last words of a master that is being replaced are about its end, not about the forwards.
     """
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None or host.master is None or host.master.pid != event.pid or event.pid in host.killing:
         return
     before = {f.forward: f.state for f in host.forwards}
@@ -21,25 +21,25 @@ def forwards_changed(turn: Turn, event: ForwardsChanged) -> None:
         if before.get(forward.forward) == forward.state:
             continue
         if forward.state == "open":
-            turn.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
+            context.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
         elif forward.state == "failed":
-            turn.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
+            context.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
     if not event.final:
-        turn.put(host, forwards=event.forwards)
+        context.put(host, forwards=event.forwards)
         return
     failed = any(f.state == "failed" for f in event.forwards)
     tried = host.forwards_tried + 1 if failed else 0
     pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
-    turn.put(
+    context.put(
         host,
         forwards=event.forwards,
         forwards_tried=tried,
-        forwards_at=turn.now + pause if pause is not None else None,
+        forwards_at=context.now + pause if pause is not None else None,
         forwards_owed=host.forwards_owed and failed,
     )
 
 
-def far_side_reaped(turn: Turn, event: FarSideReaped) -> None:
+def far_side_reaped(context: Context, event: FarSideReaped) -> None:
     """Say what became of our own dead connections there; the forwards themselves are asked for in any case."""
     verdict = "reap" if event.outcome.unavailable is None else "no-reap"
-    turn.because(event.name, 0, verdict, event.outcome.evidence())
+    context.because(event.name, 0, verdict, event.outcome.evidence())

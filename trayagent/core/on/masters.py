@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import (
     AgentSocketTold,
@@ -23,28 +23,30 @@ from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_suc
 from trayagent.core.routes import master_lookup, path_of
 
 
-def master_found(turn: Turn, event: MasterFound) -> None:
+def master_found(context: Context, event: MasterFound) -> None:
     """Look after a master that somebody started, or that an earlier agent left."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None:
-        if not turn.state.adopt:
+        if not context.state.adopt:
             return
-        host = Host(event.name, stranger=event.stranger)
-    if not host.wish.listed and not turn.state.adopt:
+        host = Host(event.name, unnamed=event.unnamed)
+    if not host.wish.listed and not context.state.adopt:
         return
     if event.master.pid in _own_pids(host):
         return
     if host.attempt is not None and not host.attempt.taking_over:
-        turn.put(host)
-        give_up_attempt(turn, host)  # the user's own ssh won the race
-        host = turn.get(event.name) or host
+        context.put(host)
+        give_up_attempt(context, host)  # the user's own ssh won the race
+        host = context.get(event.name) or host
     # What was remembered of an earlier master says nothing of the options of this one.
-    unnamed = (event.stranger or host.stranger) and not host.wish.listed
-    host = replace(host, login=_login_of(host, event.master), stranger=unnamed)
-    host = install(turn, _taken_up(turn, host, event.master), event.master, proven=event.fresh)
-    turn.tell("master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path)
-    turn.because(
-        host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} stranger={event.stranger}"
+    unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
+    host = replace(host, login=_login_of(host, event.master), unnamed=unnamed)
+    host = install(context, _taken_up(context, host, event.master), event.master, proven=event.fresh)
+    context.tell(
+        "master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path
+    )
+    context.because(
+        host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} unnamed={event.unnamed}"
     )
 
 
@@ -61,15 +63,15 @@ def _login_of(host: Host, master: Master) -> LoginKind:
             return host.login
 
 
-def _taken_up(turn: Turn, host: Host, master: Master) -> Host:
+def _taken_up(context: Context, host: Host, master: Master) -> Host:
     """Keep to what the user said last: a connection of their own ends `disconnect`, one that we left does not."""
     if not host.held:
         return host
     if master.ours or master.pid in host.killing:
-        turn.do(Kill(host.name, master, gently=True))
-        return turn.put(host, killing=host.killing | {master.pid})
-    host = turn.put(host, held=False)
-    turn.do(Remember(host.name))
+        context.do(Kill(host.name, master, gently=True))
+        return context.put(host, killing=host.killing | {master.pid})
+    host = context.put(host, held=False)
+    context.do(Remember(host.name))
     return host
 
 
@@ -79,9 +81,9 @@ def _own_pids(host: Host) -> frozenset[int]:
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
 
 
-def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
+def install(context: Context, host: Host, master: Master, *, proven: bool) -> Host:
     """Make this the host's master, with the path that it has now."""
-    now = turn.now
+    now = context.now
     refused = host.retry.kind in REFUSED_KINDS
     # One of ours that an earlier agent left is older than the refusal; any other is a login that worked.
     stays = refused and master.ours and not proven
@@ -98,7 +100,7 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         place=None,
         path=None,
         retry=host.retry if stays else after_success(host.retry, now),
-        knock=after_success(host.knock, now),
+        bare_retry=after_success(host.bare_retry, now),
         forwards_tried=0,
         forwards_at=now,
         forwards_owed=False,
@@ -107,23 +109,23 @@ def install(turn: Turn, host: Host, master: Master, *, proven: bool) -> Host:
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
     # What the last snapshot was not asked, it does not know; the next one is read at once.
-    asked = master_lookup(master) in turn.state.network.matched
-    path = current_path(host, turn.state.network) if asked else None
+    asked = master_lookup(master) in context.state.network.matched
+    path = current_path(host, context.state.network) if asked else None
     host = replace(host, path=path)
     if path is not None:
-        absent = not path.present and bool(turn.state.network.interfaces)
+        absent = not path.present and bool(context.state.network.interfaces)
         host = replace(
             host,
-            place=master_place(host, path, turn.state.network),
+            place=master_place(host, path, context.state.network),
             gone_at=None if path.present else now,
             changed_at=now if absent else host.changed_at,
             # However lately it was started: another network came between its start and our look.
             proof_at=NEVER if absent else host.proof_at,
         )
-    turn.put(host)
+    context.put(host)
     if refused and not stays:
-        turn.do(Remember(host.name))
-    return note_reached(turn, host) if proven else host
+        context.do(Remember(host.name))
+    return note_reached(context, host) if proven else host
 
 
 def _with_peer(addresses: tuple[str, ...], master: Master) -> tuple[str, ...]:
@@ -133,20 +135,20 @@ def _with_peer(addresses: tuple[str, ...], master: Master) -> tuple[str, ...]:
     return (master.peer, *(a for a in addresses if a != master.peer))[:8]
 
 
-def master_ended(turn: Turn, event: MasterEnded) -> None:
+def master_ended(context: Context, event: MasterEnded) -> None:
     """Row 1: a master's process is gone."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None:
         return
     ours_to_end = event.pid in host.killing
-    host = turn.put(host, killing=host.killing - {event.pid})
+    host = context.put(host, killing=host.killing - {event.pid})
     if ours_to_end and host.held:
-        turn.do(Remember(host.name))  # another process may bear the pid by the next time
+        context.do(Remember(host.name))  # another process may bear the pid by the next time
     if host.master is None or host.master.pid != event.pid:
         return
-    doubtful = turn.state.doubtful(host, turn.now)
+    doubtful = context.state.doubtful(host, context.now)
     died = event.failure is not None and event.failure.kind in VANISHED_KINDS
-    host = turn.put(
+    host = context.put(
         host,
         master=None,
         path=None,
@@ -156,129 +158,129 @@ def master_ended(turn: Turn, event: MasterEnded) -> None:
         forwards=tuple(replace(f, state="closed") for f in host.forwards),
         forwards_at=None,
         # That we ended it says nothing of the server.
-        vanished_at=turn.now if died or (doubtful and not ours_to_end) else host.vanished_at,
+        vanished_at=context.now if died or (doubtful and not ours_to_end) else host.vanished_at,
     )
     if not ours_to_end:
         said = event.failure.kind if event.failure else None
         evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
-        turn.because(host.name, 1, "ended", evidence)
-        _ended_by_itself(turn, host, event, network=doubtful or died)
-        left = turn.get(event.name)
+        context.because(host.name, 1, "ended", evidence)
+        _ended_by_itself(context, host, event, network=doubtful or died)
+        left = context.get(event.name)
         wished = left is None or not left.lost
-        turn.tell("disconnected", host.name, evidence, wished=wished)
-    current = turn.get(event.name)
+        context.tell("disconnected", host.name, evidence, wished=wished)
+    current = context.get(event.name)
     if current is not None and not worth_keeping(current):
-        turn.forget(current.name)
+        context.forget(current.name)
 
 
 def worth_keeping(host: Host) -> bool:
     """Report whether a host without a master still means something: described, commanded, or lost."""
     commanded = host.held or host.asked or host.paused_until is not None
-    return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.stranger)
+    return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.unnamed)
 
 
-def _ended_by_itself(turn: Turn, host: Host, event: MasterEnded, *, network: bool) -> None:
-    if host.stranger:
+def _ended_by_itself(context: Context, host: Host, event: MasterEnded, *, network: bool) -> None:
+    if host.unnamed:
         return
     if host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is the user's word, as `disconnect` is.
         held = host.held or (event.by_request and not network)
-        turn.put(host, held=held, lost=not held)
-        turn.do(Remember(host.name))
+        context.put(host, held=held, lost=not held)
+        context.do(Remember(host.name))
     elif network:
-        turn.put(host, lost=True)
+        context.put(host, lost=True)
     else:
-        forget_failure(turn, host)
+        forget_failure(context, host)
 
 
-def probe_answered(turn: Turn, event: ProbeAnswered) -> None:
+def probe_answered(context: Context, event: ProbeAnswered) -> None:
     """Row 6: the old connection carries data."""
-    host = _judged(turn, event.name, event.pid)
+    host = _judged(context, event.name, event.pid)
     if host is None or host.probe is None:
         return
-    asked_before = host.probe.sent_at < host.doubt_at and turn.now - host.doubt_at < CROSSED_S
+    asked_before = host.probe.sent_at < host.doubt_at and context.now - host.doubt_at < CROSSED_S
     if host.gone_at is not None or asked_before:
         # It may have been answered before what threw the master into doubt, and only read after: ask again.
-        turn.put(host, probe=None, observed=None)
+        context.put(host, probe=None, observed=None)
         return
-    _alive(turn, host, "probe=answered")
+    _alive(context, host, "probe=answered")
 
 
-def observed(turn: Turn, event: Observed) -> None:
+def observed(context: Context, event: Observed) -> None:
     """Keep what the kernel says. Acknowledgements are no proof of life: whoever is first on the way gives them."""
-    host = _judged(turn, event.name, event.pid)
+    host = _judged(context, event.name, event.pid)
     if host is None:
         return
-    due = turn.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
-    host = turn.put(host, observed=Observation(turn.now, due, event.rtt_s, event.adrift))
+    due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
+    host = context.put(host, observed=Observation(context.now, due, event.rtt_s, event.adrift))
     if host.gone_at is not None:
         if event.now is not None:
-            _moved(turn, host, event.now)
+            _moved(context, host, event.now)
         return
     probe = host.probe
     if probe is None or not host.suspect:
         return
     if event.acked and probe.sent_at < host.doubt_at:
         # Acknowledged, perhaps before the doubt began: nothing is on the way that could still tell of life.
-        turn.put(host, probe=None)
+        context.put(host, probe=None)
         return
     if event.acked > probe.acked:
-        probe = replace(probe, acked=event.acked, moved_at=turn.now)
+        probe = replace(probe, acked=event.acked, moved_at=context.now)
     if event.ahead == 0 and probe.drained_at is None:
-        probe = replace(probe, drained_at=turn.now)
-    turn.put(host, probe=probe)
+        probe = replace(probe, drained_at=context.now)
+    context.put(host, probe=probe)
 
 
-def _moved(turn: Turn, host: Host, master: Master) -> None:
+def _moved(context: Context, host: Host, master: Master) -> None:
     """The address that the connection had is gone, but the kernel moved it: its path is the new one."""
     path = None
-    if master_lookup(master) in turn.state.network.matched:
-        path = path_of(master, turn.state.network)
+    if master_lookup(master) in context.state.network.matched:
+        path = path_of(master, context.state.network)
         if not path.present:
             return
     evidence = f"local={master.local} was={host.master.local if host.master else None}"
-    turn.put(
+    context.put(
         host,
         master=master,
         path=path,
         place=None,
         gone_at=None,
-        changed_at=turn.now,
+        changed_at=context.now,
         probe=None,
         observed=None,
         addresses=_with_peer(host.addresses, master),
     )
-    turn.because(host.name, 4, "moved", evidence)
+    context.because(host.name, 4, "moved", evidence)
 
 
-def _alive(turn: Turn, host: Host, evidence: str) -> None:
+def _alive(context: Context, host: Host, evidence: str) -> None:
     doubt = host.suspect
     # A refused login stays refused: the old connection that lives says nothing of a new one.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
-    host = turn.put(
+    host = context.put(
         host,
-        proof_at=turn.now,
+        proof_at=context.now,
         probe=None,
         problem=host.problem if refused else None,
         lost=False,
-        retry=host.retry if refused else after_success(host.retry, turn.now),
-        knock=after_success(host.knock, turn.now),
+        retry=host.retry if refused else after_success(host.retry, context.now),
+        bare_retry=after_success(host.bare_retry, context.now),
     )
     if doubt:
-        turn.because(host.name, 6, "keep", evidence)
-        turn.tell("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
-    note_reached(turn, host)
+        context.because(host.name, 6, "keep", evidence)
+        context.tell("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
+    note_reached(context, host)
 
 
-def _judged(turn: Turn, name: str, pid: int) -> Host | None:
-    host = turn.get(name)
+def _judged(context: Context, name: str, pid: int) -> Host | None:
+    host = context.get(name)
     return host if host is not None and host.master is not None and host.master.pid == pid else None
 
 
-def agent_socket_told(turn: Turn, event: AgentSocketTold) -> None:
+def agent_socket_told(context: Context, event: AgentSocketTold) -> None:
     """Keep why the far side's link to the agent socket could not be made."""
-    host = _judged(turn, event.name, event.pid)
+    host = _judged(context, event.name, event.pid)
     if host is None:
         return
-    turn.put(host, agent_socket=event.problem)
-    turn.because(host.name, 0, "agent-socket", event.evidence)
+    context.put(host, agent_socket=event.problem)
+    context.because(host.name, 0, "agent-socket", event.evidence)

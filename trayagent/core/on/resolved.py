@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.events import HostResolved, ResolveFailed
 from trayagent.core.facts.hosts import Answer, Host, Retry
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
-from trayagent.core.policy.admission import gate
+from trayagent.core.policy.admission import admission
 from trayagent.core.policy.attempts import ask_ssh, tell_connect_failed
 from trayagent.core.policy.resolve_again import certainly_elsewhere
 from trayagent.core.policy.retry import (
@@ -26,28 +26,28 @@ from trayagent.core.routes import place_here, underlay
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
 
 
-def follow_answer(turn: Turn, host: Host) -> Host:
+def follow_answer(context: Context, host: Host) -> Host:
     """Know the network of the last answer better, and ask again where a host that stopped may go on.
 
     Every other host is asked again before its next login, so that a flapping network asks nothing.
     """
     answer = host.answer
-    place = place_here(turn.state.network)
+    place = place_here(context.state.network)
     if (
         answer.place is not None
         and not answer.place.known
-        and answer.underlay == underlay(turn.state.network)
+        and answer.underlay == underlay(context.state.network)
     ):
-        host = turn.put(host, answer=replace(answer, place=place or answer.place))
+        host = context.put(host, answer=replace(answer, place=place or answer.place))
     stopped = host.master is None and host.retry.at is None and wanted(host)
-    if stopped and certainly_elsewhere(host, turn.state) and gate(host, turn.state).open:
-        ask_ssh(turn, host.name)
+    if stopped and certainly_elsewhere(host, context.state) and admission(host, context.state).open:
+        ask_ssh(context, host.name)
     return host
 
 
-def host_resolved(turn: Turn, event: HostResolved) -> None:
+def host_resolved(context: Context, event: HostResolved) -> None:
     """Take over what `ssh -G` says; a changed answer gives a host that waits another chance."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None:
         return
     old = host.resolved
@@ -56,50 +56,52 @@ def host_resolved(turn: Turn, event: HostResolved) -> None:
     # A login that an earlier agent saw refused is no question to ssh's configuration.
     unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
     again = changed or unanswered or host.retry.kind in STOP_KINDS
-    retry = _after_answer(turn, host) if again else host.retry
+    retry = _after_answer(context, host) if again else host.retry
     problem = host.problem
     if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
         problem = None
-    answer = _answer(turn, asked_at=event.asked_at, varies=event.varies, looked_up=event.looked_up)
-    host = turn.put(host, resolved=event.resolved, hop=event.hop, answer=answer, retry=retry, problem=problem)
+    answer = _answer(context, asked_at=event.asked_at, varies=event.varies, looked_up=event.looked_up)
+    host = context.put(
+        host, resolved=event.resolved, hop=event.hop, answer=answer, retry=retry, problem=problem
+    )
     if old is not None and old.forwards != event.resolved.forwards:
-        turn.put(host, forwards_at=turn.now)
+        context.put(host, forwards_at=context.now)
 
 
-def _after_answer(turn: Turn, host: Host) -> Retry:
+def _after_answer(context: Context, host: Host) -> Retry:
     """Return the retry of a host whose configuration is another one: what it failed by may be mended."""
     retry = host.retry
     if retry.at is None:
-        return with_new_credentials(host, turn.now)
+        return with_new_credentials(host, context.now)
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
-        return replace(retry, at=turn.now)
+        return replace(retry, at=context.now)
     # Where the answers depend on the place, a flapping network changes them too.
-    return rearmed(retry, turn.now, retry.place) if rearmable(retry, turn.now) else retry
+    return rearmed(retry, context.now, retry.place) if rearmable(retry, context.now) else retry
 
 
-def resolve_failed(turn: Turn, event: ResolveFailed) -> None:
+def resolve_failed(context: Context, event: ResolveFailed) -> None:
     """Keep the last good answer if there is one; without one the host cannot be connected."""
-    host = turn.get(event.name)
+    host = context.get(event.name)
     if host is None:
         return
     problem = event.failure.problem
     if host.resolved is None:
         if problem != host.problem:
-            tell_connect_failed(turn, host, problem)
-        retry = replace(host.retry, at=turn.now + RETRY_MAX_S, kind=event.failure.kind)
-        host = turn.put(host, asked=False, retry=retry)
+            tell_connect_failed(context, host, problem)
+        retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
+        host = context.put(host, asked=False, retry=retry)
     elif event.looked_up:  # the old one is what there is: a login goes by it, and asks no more here
-        host = turn.put(host, answer=_answer(turn, varies=host.answer.varies))
-    turn.put(host, problem=problem)
-    turn.because(
+        host = context.put(host, answer=_answer(context, varies=host.answer.varies))
+    context.put(host, problem=problem)
+    context.because(
         host.name, 0, "resolve-failed", f"kind={event.failure.kind} kept={host.resolved is not None}"
     )
 
 
 def _answer(
-    turn: Turn, *, asked_at: float | None = None, varies: bool = False, looked_up: bool = True
+    context: Context, *, asked_at: float | None = None, varies: bool = False, looked_up: bool = True
 ) -> Answer:
-    network = turn.state.network
-    at = turn.now if asked_at is None else asked_at
-    here = None if at < turn.state.network_at else place_here(network)  # else it is another place's answer
+    network = context.state.network
+    at = context.now if asked_at is None else asked_at
+    here = None if at < context.state.network_at else place_here(network)  # else it is another place's answer
     return Answer(at, here, underlay(network), varies, looked_up)

@@ -15,7 +15,7 @@ from trayagent.core.vpn_state import usable_vpn
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Admission:
     """Open (`code` None) with the way that a connection would take, or shut with the reason."""
 
     way: Way | None
@@ -30,7 +30,7 @@ class Gate:
         return self.code is None
 
 
-def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
+def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
     """Return whether the next connection has a usable path and may be tried here.
 
     `by_user`: the user's own word goes anywhere that there is a way to.
@@ -38,16 +38,16 @@ def gate(host: Host, state: State, *, by_user: bool = False) -> Gate:
     way = _way(host, state)
     vpn = host.wish.vpn
     if way is None and underlay(state.network) is None:
-        return Gate(None, "unreachable", "network=none")
+        return Admission(None, "unreachable", "network=none")
     if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
-        return Gate(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
+        return Admission(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
     if way is None:
         learned = host.learned_vpn
         if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
-            return Gate(None, "vpn-down", f"learned_vpn={learned} route=none")
-        return Gate(None, "unreachable", "route=none")
-    return Gate(way) if by_user else _automatic(host, way, state)
+            return Admission(None, "vpn-down", f"learned_vpn={learned} route=none")
+        return Admission(None, "unreachable", "route=none")
+    return Admission(way) if by_user else _automatic(host, way, state)
 
 
 def _way(host: Host, state: State) -> Way | None:
@@ -58,24 +58,24 @@ def _way(host: Host, state: State) -> Way | None:
     return way
 
 
-def _automatic(host: Host, way: Way, state: State) -> Gate:
+def _automatic(host: Host, way: Way, state: State) -> Admission:
     """Return whether the agent may connect this way without being asked to."""
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
-        return Gate(way, "captive-portal", "connectivity=portal")
+        return Admission(way, "captive-portal", "connectivity=portal")
     # The host and its VPN's table left the configuration: only the route by which it was reached stands for it.
     if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
-        return Gate(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
+        return Admission(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
     if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
-        return Gate(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
+        return Admission(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
     names = _names_at(way, state)
     if not _network_allowed(host, names):
-        return Gate(way, "network-not-allowed", f"network={' or '.join(names) or None}")
+        return Admission(way, "network-not-allowed", f"network={' or '.join(names) or None}")
     if not strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
-        return Gate(
+        return Admission(
             way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
         )
-    return Gate(way)
+    return Admission(way)
 
 
 def _described(vpn: str, state: State) -> bool:

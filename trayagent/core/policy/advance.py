@@ -6,61 +6,61 @@ the second time: each action leaves a mark in the facts (a probe on its way, an 
 
 from __future__ import annotations
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import LookAt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy import with_master as living
 from trayagent.core.policy import without_master as absent
-from trayagent.core.policy.admission import Gate, gate
+from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import Step, give_up_attempt
 from trayagent.core.policy.wanted import wanted
 
 _ROUNDS = 8  # no chain of verdicts without an event in between is longer than three
 
 
-def settle(turn: Turn, name: str) -> None:
+def settle(context: Context, name: str) -> None:
     """Take one host as far as its facts allow, and say when to look again."""
-    if not turn.state.started:
+    if not context.state.started:
         return
     look_at: float | None = None
     for _ in range(_ROUNDS):
-        host = turn.get(name)
+        host = context.get(name)
         if host is None:
             return
-        again, look_at = _step(turn, host)
+        again, look_at = _step(context, host)
         if not again:
             break
-    turn.do(LookAt(name, look_at))
+    context.do(LookAt(name, look_at))
 
 
-def _step(turn: Turn, host: Host) -> Step:
+def _step(context: Context, host: Host) -> Step:
     """Do the next thing."""
-    now, state = turn.now, turn.state
+    now, state = context.now, context.state
     if state.paused(host, now) and not host.by_user:
-        owed_at = living.finish(turn, give_up_attempt(turn, host))
+        owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.paused_until, owed_at)
         return False, min(t for t in ends if t is not None and t > now)
     if host.wish.connect == "never" and not host.by_user:
-        return False, living.finish(turn, give_up_attempt(turn, host))
+        return False, living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:
         return False, None
-    way = gate(host, state, by_user=host.by_user)
-    host = _note_way(turn, host, way)
+    way = admission(host, state, by_user=host.by_user)
+    host = _note_way(context, host, way)
     if host.master is not None:
-        return living.step(turn, host, host.master, way)
-    return absent.step(turn, host, way)
+        return living.step(context, host, host.master, way)
+    return absent.step(context, host, way)
 
 
-def _note_way(turn: Turn, host: Host, way: Gate) -> Host:
+def _note_way(context: Context, host: Host, way: Admission) -> Host:
     """Keep since when there is no way, and since when there is one that the old connection may not have."""
-    now = turn.now
+    now = context.now
     if not way.open:
-        return turn.put(host, offline_since=now, outage_at=None) if host.offline_since is None else host
+        return context.put(host, offline_since=now, outage_at=None) if host.offline_since is None else host
     if host.offline_since is not None:
-        host = turn.put(host, offline_since=None)
+        host = context.put(host, offline_since=None)
     well = host.master is not None and not host.suspect
     if well and host.outage_at is not None:
-        return turn.put(host, outage_at=None)
+        return context.put(host, outage_at=None)
     if not well and host.outage_at is None and (host.master is not None or wanted(host)):
-        return turn.put(host, outage_at=now)
+        return context.put(host, outage_at=now)
     return host

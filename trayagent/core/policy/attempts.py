@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host, Purpose
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.account_limits import refused_alike
-from trayagent.core.policy.admission import Gate, gate, through_tunnel
+from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.racing import ways_out
 from trayagent.core.policy.rate_limits import dropped, ended, may_abort, started, visit_of
@@ -25,70 +25,70 @@ Step = tuple[bool, float | None]
 """What a step leaves: whether facts changed so that another may follow, and when to look again."""
 
 
-def start(turn: Turn, host: Host, way: Gate, purpose: Purpose, row: int, evidence: str) -> Step:
+def start(context: Context, host: Host, way: Admission, purpose: Purpose, row: int, evidence: str) -> Step:
     """Start an attempt, if nothing must be waited for."""
-    now = turn.now
+    now = context.now
     if host.attempt is not None:  # an unwanted one that is being left to finish
         return False, None
-    alike = refused_alike(host, turn.state.hosts, now) if purpose != "user" else None
+    alike = refused_alike(host, context.state.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
-        hold(turn, host, alike)
+        hold(context, host, alike)
         return True, None
-    wait = before_login(host, turn.state, way, now, by_user=purpose == "user")
+    wait = before_login(host, context.state, way, now, by_user=purpose == "user")
     if wait is not None:
-        turn.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
+        context.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
         return False, wait.at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has not answered yet
-    if not bare and waits_for_person(host) and (other := _asking(turn, host)) is not None:
-        turn.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
+    if not bare and waits_for_person(host) and (other := _asking(context, host)) is not None:
+        context.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
         return False, None
-    if not bare and outdated(host, turn.state):
-        turn.do(Resolve(host.name, lookups=True))
+    if not bare and outdated(host, context.state):
+        context.do(Resolve(host.name, lookups=True))
         return False, None
-    number = begin(turn, host, way, Attempt(turn.state.next_attempt, purpose, now, bare=bare)).id
+    number = begin(context, host, way, Attempt(context.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
-        turn.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
+        context.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
     else:
         background = host.wish.connect != "always"
-        turn.do(Dial(host.name, number, purpose, background))
-        turn.tell("connecting", host.name, evidence, purpose=purpose)
+        context.do(Dial(host.name, number, purpose, background))
+        context.tell("connecting", host.name, evidence, purpose=purpose)
     done = "knock" if bare else "dial"
-    turn.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
+    context.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
     return False, None
 
 
-def ask_ssh(turn: Turn, name: str) -> None:
+def ask_ssh(context: Context, name: str) -> None:
     """Run `ssh -G` for a host; it may look names up only where the host may be connected."""
-    host = turn.get(name)
+    host = context.get(name)
     if host is not None:
-        turn.do(Resolve(name, lookups=gate(host, turn.state, by_user=host.by_user).open))
+        context.do(Resolve(name, lookups=admission(host, context.state, by_user=host.by_user).open))
 
 
-def hold(turn: Turn, host: Host, alike: Host) -> None:
+def hold(context: Context, host: Host, alike: Host) -> None:
     """Hold a host's login back: the same one was refused to another host, which was told."""
     told = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
-    turn.put(host, retry=held, problem=held_back(host, alike, told), asked=False)
-    turn.do(Remember(host.name))
-    turn.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
+    context.put(host, retry=held, problem=held_back(host, alike, told), asked=False)
+    context.do(Remember(host.name))
+    context.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
 
 
-def begin(turn: Turn, host: Host, way: Gate, attempt: Attempt) -> Attempt:
+def begin(context: Context, host: Host, way: Admission, attempt: Attempt) -> Attempt:
     """Put the attempt on its way from here, and count it."""
     place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
-    attempt = replace(attempt, place=place, source=source, ways=ways_out(host, turn.state.network))
-    servers = started(turn.state.servers, host.server, attempt.id, network_of(way), turn.now)
-    turn.change(next_attempt=turn.state.next_attempt + 1, servers=servers)
-    turn.put(host, attempt=attempt, asked=False)
+    attempt = replace(attempt, place=place, source=source, ways=ways_out(host, context.state.network))
+    servers = started(context.state.servers, host.server, attempt.id, network_of(way), context.now)
+    context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
+    context.put(host, attempt=attempt, asked=False)
     return attempt
 
 
-def _asking(turn: Turn, host: Host) -> str | None:
+def _asking(context: Context, host: Host) -> str | None:
     """Return the host for which a person is being asked already: two windows or blinking keys at once confuse."""
-    for name in turn.names:
-        other = turn.get(name)
+    for name in context.names:
+        other = context.get(name)
         if other is None or other is host or other.attempt is None or not waits_for_person(other):
             continue
         attempt = other.attempt
@@ -97,7 +97,7 @@ def _asking(turn: Turn, host: Host) -> str | None:
     return None
 
 
-def control_possible(host: Host, way: Gate) -> bool:
+def control_possible(host: Host, way: Admission) -> bool:
     """Report whether a control of this host's living master can be made from here at all.
 
     Row 11: a bare one not through a ProxyCommand; at a private-use address only where the host was reached before.
@@ -119,85 +119,85 @@ def _tells_of_jump(host: Host) -> bool:
     return jumped and host.gone_at is not None and host.master is not None and host.master.carrier is None
 
 
-def holds(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> bool:
+def holds(context: Context, host: Host, attempt: Attempt, way: Admission) -> bool:
     """Report whether the connection that an attempt is making may still get through from here."""
-    if _superseded(turn, host, attempt, way):
+    if _superseded(context, host, attempt, way):
         return False
     if attempt.source is None or way.way is None or attempt.source == way.way.source:
         return True
-    return turn.state.network.has_address(attempt.source)
+    return context.state.network.has_address(attempt.source)
 
 
-def _superseded(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> bool:
+def _superseded(context: Context, host: Host, attempt: Attempt, way: Admission) -> bool:
     """Report whether the host's VPN came up while a login without it was tried."""
     if host.learned_vpn is None or way.way is None or attempt.place is None:
         return False
-    return through_tunnel(way.way, turn.state) and attempt.place.egress != way.way.interface
+    return through_tunnel(way.way, context.state) and attempt.place.egress != way.way.interface
 
 
-def give_up_attempt(turn: Turn, host: Host) -> Host:
+def give_up_attempt(context: Context, host: Host) -> Host:
     """End a host's attempt politely, or let it finish where one more cut handshake would be punished."""
     attempt = host.attempt
     if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
     if attempt.ready is not None:
-        turn.do(Discard(host.name, attempt.ready))
+        context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
         # Where its own address is gone the server sees no difference.
-        cut = attempt.source is not None and not turn.state.network.has_address(attempt.source)
-        if not cut and not may_abort(turn.state.servers, attempt.id, turn.now):
-            return turn.put(host, attempt=replace(attempt, unwanted=True))
-        turn.do(Abort(host.name, attempt.id))
-        turn.change(servers=ended(turn.state.servers, attempt.id, turn.now, "cut"))
-    return turn.put(host, attempt=None)
+        cut = attempt.source is not None and not context.state.network.has_address(attempt.source)
+        if not cut and not may_abort(context.state.servers, attempt.id, context.now):
+            return context.put(host, attempt=replace(attempt, unwanted=True))
+        context.do(Abort(host.name, attempt.id))
+        context.change(servers=ended(context.state.servers, attempt.id, context.now, "cut"))
+    return context.put(host, attempt=None)
 
 
-def count_failure(turn: Turn, number: int, failure: Failure, jitter: float) -> None:
+def count_failure(context: Context, number: int, failure: Failure, jitter: float) -> None:
     """Count a failed attempt against its server's budget; one that no server saw spends nothing."""
-    found = visit_of(turn.state.servers, number)
+    found = visit_of(context.state.servers, number)
     if found is None:
         return
     key, visit = found
     seen = server_saw(failure, established=visit.seen)
-    servers = ended(turn.state.servers, number, turn.now, "failed" if seen else "unseen")
+    servers = ended(context.state.servers, number, context.now, "failed" if seen else "unseen")
     if failure.kind == "dropped":
-        servers = dropped(servers, key, visit.network, turn.now, jitter)
-    turn.change(servers=servers)
+        servers = dropped(servers, key, visit.network, context.now, jitter)
+    context.change(servers=servers)
 
 
-def put_in_place(turn: Turn, host: Host, control: Attempt, row: int, evidence: str) -> Step:
+def put_in_place(context: Context, host: Host, control: Attempt, row: int, evidence: str) -> Step:
     """Let the attempt's new master take the control path over; the old one, if any, is killed for it."""
     old, new = host.master, control.ready
     if new is None:
         return False, None
-    turn.because(host.name, row, "replace" if old is not None else "put in place", evidence)
+    context.because(host.name, row, "replace" if old is not None else "put in place", evidence)
     if old is not None and row:
-        turn.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
-    turn.do(TakeOver(host.name, control.id, new, old))
+        context.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
+    context.do(TakeOver(host.name, control.id, new, old))
     killing = host.killing | ({old.pid} if old is not None else frozenset())
     replaces = old.pid if old is not None else None
-    turn.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
+    context.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
     return False, None
 
 
-def tell_given_up(turn: Turn, host: Host, reason: str) -> None:
+def tell_given_up(context: Context, host: Host, reason: str) -> None:
     """Let everybody know that the user ends the wish for a host that is away; one that was idle is no news."""
     if host.master is None and (wanted(host) or host.lost):
-        turn.tell("disconnected", host.name, reason)
+        context.tell("disconnected", host.name, reason)
 
 
-def tell_failure(turn: Turn, host: Host, problem: Problem, *, there: bool = False) -> None:
+def tell_failure(context: Context, host: Host, problem: Problem, *, there: bool = False) -> None:
     """Let everybody know; whoever is `there`, at the terminal, need not be called."""
-    retry_in_s = None if host.retry.at is None else round(host.retry.at - turn.now, 3)
-    tell_connect_failed(turn, host, problem, retry_in_s=retry_in_s)
+    retry_in_s = None if host.retry.at is None else round(host.retry.at - context.now, 3)
+    tell_connect_failed(context, host, problem, retry_in_s=retry_in_s)
     if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
-        turn.tell("sign-in-needed", host.name, problem.title)
+        context.tell("sign-in-needed", host.name, problem.title)
 
 
-def tell_connect_failed(turn: Turn, host: Host, problem: Problem, **details: object) -> None:
+def tell_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
     """Let everybody know, and whether anybody misses the host: the history begins no outage where nobody does."""
     missed = None if _missed(host) else False
-    turn.tell("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
+    context.tell("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
 
 
 def _missed(host: Host) -> bool:

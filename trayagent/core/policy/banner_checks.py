@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import DialBare
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
 from trayagent.core.jump_hosts import last_jump
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, begin
 
 # A banner tells that these are over.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
 
 
-def check_banner(turn: Turn, host: Host, way: Gate, due: float | None) -> Step:
+def check_banner(context: Context, host: Host, way: Admission, due: float | None) -> Step:
     """Check whether the server answers, if its host's next login is due much later; say when to look again."""
-    now, hop = turn.now, host.hop
+    now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(turn.state.hosts, host) is not None:  # that is checked itself
+    if last_jump(context.state.hosts, host) is not None:  # that is checked itself
         return False, due
-    sharing = [other for other in turn.state.hosts.values() if other.server == host.server]
+    sharing = [other for other in context.state.hosts.values() if other.server == host.server]
     if any(other.attempt is not None for other in sharing):
         return False, due
     last = max(host.retry.failed_at, *(other.checked_at for other in sharing))
@@ -33,15 +33,15 @@ def check_banner(turn: Turn, host: Host, way: Gate, due: float | None) -> Step:
         return False, due
     if check_at > now:
         return False, min(due, check_at)
-    host = turn.put(host, checked_at=now)
-    number = begin(turn, host, way, Attempt(turn.state.next_attempt, "check", now, bare=True)).id
-    turn.do(DialBare(host.name, number, hop.hostname, hop.port))
-    turn.because(host.name, 0, "check-banner", f"server={host.server} attempt={number}")
+    host = context.put(host, checked_at=now)
+    number = begin(context, host, way, Attempt(context.state.next_attempt, "check", now, bare=True)).id
+    context.do(DialBare(host.name, number, hop.hostname, hop.port))
+    context.because(host.name, 0, "check-banner", f"server={host.server} attempt={number}")
     return False, due
 
 
-def answered(turn: Turn, host: Host) -> None:
+def answered(context: Context, host: Host) -> None:
     """Allow one login; until the path changes there is no other check if that fails alike."""
-    retry = replace(host.retry, at=turn.now, allowed=True, checked=True)
-    turn.put(host, attempt=None, retry=retry)
-    turn.because(host.name, 0, "re-arm", f"banner=answered server={host.server}")
+    retry = replace(host.retry, at=context.now, allowed=True, checked=True)
+    context.put(host, attempt=None, retry=retry)
+    context.because(host.name, 0, "re-arm", f"banner=answered server={host.server}")

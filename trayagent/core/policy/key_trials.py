@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember, TryKeys
 from trayagent.core.facts.events import KeysChanged, TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
@@ -16,7 +16,7 @@ from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_limits import account_free_at
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.identity import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
@@ -26,45 +26,45 @@ from trayagent.core.policy.waits import network_of, server_free_at
 from trayagent.core.texts import refused_next_time
 
 
-def keys_changed(turn: Turn, event: KeysChanged) -> None:
+def keys_changed(context: Context, event: KeysChanged) -> None:
     """Note whose living master hides whether the next login would still work."""
     for name in event.names:
-        host = turn.get(name)
+        host = context.get(name)
         if host is None or host.master is None or not _ours_to_ask(host):
             continue
-        turn.put(host, trial=replace(host.trial, wanted_at=turn.now))
-        turn.because(name, 0, "try-keys", "keys=changed")
+        context.put(host, trial=replace(host.trial, wanted_at=context.now))
+        context.because(name, 0, "try-keys", "keys=changed")
 
 
 def _ours_to_ask(host: Host) -> bool:
     """Report whether a login of ours would be made for this host, and nobody would be asked for it."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
     asks = waits_for_person(host) or foreign_proxy(host)
-    return logged_in_by_us and not host.stranger and host.wish.connect != "never" and not asks
+    return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not asks
 
 
-def try_keys(turn: Turn, host: Host, way: Gate) -> float | None:
+def try_keys(context: Context, host: Host, way: Admission) -> float | None:
     """Begin the trial that a healthy host waits for, or say when it may begin (None: an event will tell)."""
-    trial, now = host.trial, turn.now
+    trial, now = host.trial, context.now
     if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
         return None
     if not way.open or host.held or host.resolved is None or not _ours_to_ask(host):
         return None
-    if not _jump_is_up(turn, host):
-        turn.put(host, trial=replace(trial, wanted_at=None))
-        turn.because(host.name, 0, "keys-not-tried", "jump=not_connected")
+    if not _jump_is_up(context, host):
+        context.put(host, trial=replace(trial, wanted_at=None))
+        context.because(host.name, 0, "keys-not-tried", "jump=not_connected")
         return None
-    at = _allowed_at(turn, host, way)
+    at = _allowed_at(context, host, way)
     if at is None or at > now:
         return at
-    number = turn.state.next_attempt
-    turn.change(
+    number = context.state.next_attempt
+    context.change(
         next_attempt=number + 1,
-        servers=started(turn.state.servers, host.server, number, network_of(way), now),
+        servers=started(context.state.servers, host.server, number, network_of(way), now),
     )
     begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
-    turn.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
-    turn.do(TryKeys(host.name, number))
+    context.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
+    context.do(TryKeys(host.name, number))
     return None
 
 
@@ -76,26 +76,26 @@ def answered_by(host: Host, attempt: Attempt) -> Host:
     return replace(host, trial=replace(host.trial, wanted_at=None))
 
 
-def trial_ended(turn: Turn, event: TrialEnded) -> None:
+def trial_ended(context: Context, event: TrialEnded) -> None:
     """Say what the next login would come to; the living master stays as it is."""
     failure = event.failure
     if event.verdict in {"passed", "skipped"} or failure is None:
         end = _ENDS.get(event.verdict, "failed")
-        turn.change(servers=ended(turn.state.servers, event.attempt, turn.now, end))
+        context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
     else:
-        count_failure(turn, event.attempt, failure, event.jitter)
-    host = turn.get(event.name)
+        count_failure(context, event.attempt, failure, event.jitter)
+    host = context.get(event.name)
     if host is None or host.trial.running != event.attempt:
         return
-    host = turn.put(host, trial=replace(host.trial, running=None))
+    host = context.put(host, trial=replace(host.trial, running=None))
     verdict = event.verdict
     if event.host_key is None or is_another(host, event.host_key):  # it was not the server that spoke
         verdict = "unknown" if verdict in {"passed", "refused"} else verdict
-    turn.because(host.name, 0, _WORDS[verdict], event.evidence)
+    context.because(host.name, 0, _WORDS[verdict], event.evidence)
     if verdict == "passed":
-        _passed(turn, host)
+        _passed(context, host)
     elif verdict == "refused" and failure is not None:
-        _refused(turn, host, event, failure)
+        _refused(context, host, event, failure)
 
 
 _ENDS: dict[TrialVerdict, End] = {"passed": "through", "skipped": "unseen"}
@@ -107,38 +107,38 @@ _WORDS = {
 }
 
 
-def _passed(turn: Turn, host: Host) -> None:
+def _passed(context: Context, host: Host) -> None:
     """What an earlier login was refused for is over."""
     if host.retry.kind in REFUSED_KINDS:
-        turn.put(host, retry=after_success(host.retry, turn.now), problem=None)
-        turn.do(Remember(host.name))
+        context.put(host, retry=after_success(host.retry, context.now), problem=None)
+        context.do(Remember(host.name))
 
 
-def _refused(turn: Turn, host: Host, event: TrialEnded, failure: Failure) -> None:
+def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
     """Warn while the old connection still lives, and make no second login of it by ourselves."""
-    asked = Attempt(event.attempt, "connect", turn.now)
-    host = with_failure(host, asked, failure, turn.now, event.jitter)
+    asked = Attempt(event.attempt, "connect", context.now)
+    host = with_failure(host, asked, failure, context.now, event.jitter)
     told = host.problem == failure.problem
-    host = turn.put(host, problem=failure.problem)
-    turn.do(Remember(host.name))
+    host = context.put(host, problem=failure.problem)
+    context.do(Remember(host.name))
     if not told:
         title = refused_next_time(host, failure.problem).title
-        turn.tell("sign-in-needed", host.name, title, code=failure.problem.code)
+        context.tell("sign-in-needed", host.name, title, code=failure.problem.code)
 
 
-def _jump_is_up(turn: Turn, host: Host) -> bool:
+def _jump_is_up(context: Context, host: Host) -> bool:
     """Report whether the way through a jump host asks for no login there."""
     if host.resolved is None or host.resolved.proxy_jump is None:
         return True
-    other = last_jump(turn.state.hosts, host)
+    other = last_jump(context.state.hosts, host)
     return other is not None and other.master is not None and not other.suspect
 
 
-def _allowed_at(turn: Turn, host: Host, way: Gate) -> float | None:
+def _allowed_at(context: Context, host: Host, way: Admission) -> float | None:
     """Return when a trial is within all limits; None when a running attempt must end first."""
-    now, begun = turn.now, host.trial.begun
-    free = server_free_at(host, turn.state, way, now)
-    account = account_free_at(host, turn.state.hosts, now)
+    now, begun = context.now, host.trial.begun
+    free = server_free_at(host, context.state, way, now)
+    account = account_free_at(host, context.state.hosts, now)
     if free is None or account is None:
         return None
     at = max(free, account, refusable_at(host, now))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Redial
 from trayagent.core.facts.hosts import Attempt, Host, WayOut
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.rate_limits import started
 from trayagent.core.policy.waits import network_of
 from trayagent.core.routes import ways_for
 
 
-def race(turn: Turn, host: Host, way: Gate) -> Host:
+def race(context: Context, host: Host, way: Admission) -> Host:
     """Let an attempt that nothing has answered connect once more where another way out has appeared.
 
     Where the first connection has been answered after all, the agent keeps it and says so.
@@ -25,19 +25,19 @@ def race(turn: Turn, host: Host, way: Gate) -> Host:
         return host
     if host.learned_vpn is not None:
         return host  # each network gets one attempt without it, and `attempts.holds` sees that it is up again
-    ways = ways_out(host, turn.state.network)
+    ways = ways_out(host, context.state.network)
     moved = attempt.place is not None and way.way.place.differs(attempt.place)
     if ways <= attempt.ways and not moved:
         return host
-    turn.do(Redial(host.name, attempt.id))
+    context.do(Redial(host.name, attempt.id))
     source = way.way.source
-    turn.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
+    context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
     # No server has seen it, so it is counted where it goes now.
-    turn.change(
-        servers=started(turn.state.servers, host.server, attempt.id, network_of(way), attempt.started_at)
+    context.change(
+        servers=started(context.state.servers, host.server, attempt.id, network_of(way), attempt.started_at)
     )
     attempt = replace(attempt, ways=ways, place=way.way.place, source=source, redials=attempt.redials + 1)
-    return turn.put(host, attempt=attempt)
+    return context.put(host, attempt=attempt)
 
 
 def ways_out(host: Host, snapshot: Snapshot) -> frozenset[WayOut]:

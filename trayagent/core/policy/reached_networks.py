@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, Place
 from trayagent.core.routes import is_private, place_here
 
 
-def note_reached(turn: Turn, host: Host) -> Host:
+def note_reached(context: Context, host: Host) -> Host:
     """Keep where, through what and at which address a living master was reached."""
     master = host.master
     if master is None or host.path is None or not host.path.present:
@@ -20,14 +20,14 @@ def note_reached(turn: Turn, host: Host) -> Host:
     reached = host.reached
     if place is not None and place.known and not host.was_reached_at(place):
         reached = frozenset([place, *sorted(reached, key=_words_of)[: NETWORKS_KEPT - 1]])
-    learned = _learned_vpn(turn, host)
+    learned = _learned_vpn(context, host)
     through = host.reached_through | ({egress} if egress else frozenset())
     if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
         return host
     remembered = reached != host.reached or learned != host.learned_vpn
-    host = turn.put(host, reached=reached, learned_vpn=learned, reached_through=through)
+    host = context.put(host, reached=reached, learned_vpn=learned, reached_through=through)
     if remembered:
-        turn.do(Remember(host.name))
+        context.do(Remember(host.name))
     return host
 
 
@@ -35,18 +35,18 @@ def _words_of(place: Place) -> tuple[str, str, str]:
     return (place.egress, place.gateway, place.network)
 
 
-def _learned_vpn(turn: Turn, host: Host) -> str | None:
+def _learned_vpn(context: Context, host: Host) -> str | None:
     """Return the VPN without which the host's private address leads nowhere, as far as known."""
     path, master = host.path, host.master
     if path is None or path.egress is None or master is None or master.peer is None:
         return host.learned_vpn
-    direct = not in_tunnel(host, turn)
+    direct = not in_tunnel(host, context)
     if has_public_address((*host.addresses, *([master.peer] if direct else []))):
         return None  # it can be reached from anywhere
-    if host.wish.vpn is not None or not turn.state.learn_vpn or not is_private(master.peer):
+    if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.learned_vpn
     # Reached without it here, it holds only at networks where that is not known.
-    if direct or host.was_reached_at(place_here(turn.state.network)):
+    if direct or host.was_reached_at(place_here(context.state.network)):
         return host.learned_vpn
     return path.egress
 
@@ -56,8 +56,8 @@ def has_public_address(addresses: Iterable[str]) -> bool:
     return any(not is_private(ip) for ip in addresses)
 
 
-def in_tunnel(host: Host, turn: Turn) -> bool:
+def in_tunnel(host: Host, context: Context) -> bool:
     """Report whether the master's connection goes through a tunnel."""
     egress = host.path.egress if host.path is not None else None
-    interface = turn.state.network.interface(egress) if egress is not None else None
+    interface = context.state.network.interface(egress) if egress is not None else None
     return interface is not None and interface.kind == "vpn"

@@ -55,7 +55,8 @@ def server_saw(failure: Failure, *, established: bool) -> bool:
 def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
     """Return the host with the back-off of its failed attempt; a bare one has a back-off of its own."""
     if attempt.bare:
-        return replace(host, knock=_after(host.knock, attempt, failure, now, _away(host.knock, now, jitter)))
+        due = _away(host.bare_retry, now, jitter)
+        return replace(host, bare_retry=_after(host.bare_retry, attempt, failure, now, due))
     if failure.kind in REFUSED_KINDS or failure.kind == "proxy-login":  # a proxy may lock accounts, too
         refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
         jump = tuple(at for at in host.refused_by_jump if at in refused)

@@ -29,7 +29,7 @@ from trayagent.core.facts.time_constants import (
     TENTATIVE_S,
     WOKEN_S,
 )
-from trayagent.core.policy.admission import Gate, gate
+from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import control_possible
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
@@ -52,7 +52,7 @@ class Verdict:
     wait: Wait | None = None
 
 
-def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
+def judge(host: Host, state: State, way: Admission, now: float) -> Verdict:
     """Return the verdict on the host's living master.
 
     Raises ValueError when there is none.
@@ -79,7 +79,7 @@ def judge(host: Host, state: State, way: Gate, now: float) -> Verdict:
     return _by_itself(host, state, way, now)
 
 
-def _without_control(host: Host, state: State, way: Gate, queued: Verdict, now: float) -> Verdict:
+def _without_control(host: Host, state: State, way: Admission, queued: Verdict, now: float) -> Verdict:
     """Row 3 where no control can be made now: the old connection is asked meanwhile."""
     verdict = _by_itself(host, state, way, now)
     if verdict.do != "wait" or verdict.queued:
@@ -87,7 +87,7 @@ def _without_control(host: Host, state: State, way: Gate, queued: Verdict, now: 
     return _sooner(verdict, queued.look_at)
 
 
-def _by_itself(host: Host, state: State, way: Gate, now: float) -> Verdict:
+def _by_itself(host: Host, state: State, way: Admission, now: float) -> Verdict:
     """Rows 4 to 9: by what is seen of the old connection itself."""
     if host.gone_at is not None:
         return _address_gone(host, state, way, host.gone_at, now)
@@ -106,7 +106,7 @@ def _lasts(carrier: Host, state: State, now: float) -> bool:
     """Report whether a carrier has a control to wait for, or waits itself; one question is soon answered."""
     if carrier.attempt is not None or carrier.problem is not None:
         return True
-    return judge(carrier, state, gate(carrier, state), now).queued
+    return judge(carrier, state, admission(carrier, state), now).queued
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:
@@ -121,7 +121,7 @@ def patience_s(master: Master) -> float:
     return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
 
 
-def _offline(host: Host, state: State, way: Gate, now: float) -> Verdict:
+def _offline(host: Host, state: State, way: Admission, now: float) -> Verdict:
     since = host.offline_since if host.offline_since is not None else now
     end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
     if now >= end_at:
@@ -129,7 +129,7 @@ def _offline(host: Host, state: State, way: Gate, now: float) -> Verdict:
     return Verdict(2, "offline", way.evidence, look_at=end_at)
 
 
-def _address_gone(host: Host, state: State, way: Gate, gone_at: float, now: float) -> Verdict:
+def _address_gone(host: Host, state: State, way: Admission, gone_at: float, now: float) -> Verdict:
     evidence = (
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
@@ -161,7 +161,7 @@ def _sooner(verdict: Verdict, at: float | None) -> Verdict:
     return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
 
 
-def _asked(host: Host, state: State, way: Gate, now: float) -> Verdict:
+def _asked(host: Host, state: State, way: Admission, now: float) -> Verdict:
     """Rows 5 to 9: the path changed; the far end is asked as soon as the address may be used."""
     usable_at = host.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
@@ -172,7 +172,7 @@ def _asked(host: Host, state: State, way: Gate, now: float) -> Verdict:
     return _silent(host, state, way, host.probe.sent_at, now)
 
 
-def _silent(host: Host, state: State, way: Gate, sent_at: float, now: float) -> Verdict:
+def _silent(host: Host, state: State, way: Admission, sent_at: float, now: float) -> Verdict:
     """Rows 6 to 9: a probe is on its way and not answered."""
     master = _living(host)
     asked_at = max(sent_at, host.doubt_at)
@@ -262,12 +262,12 @@ def _ninth(control: Attempt, evidence: str) -> Verdict:
     return Verdict(9, "wait", f"{evidence} control=positive")
 
 
-def _start_or_await(host: Host, state: State, way: Gate, row: int, evidence: str, now: float) -> Verdict:
+def _start_or_await(host: Host, state: State, way: Admission, row: int, evidence: str, now: float) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
     if not control_possible(host, way):
         return _queued(11, evidence, Wait("control", "control=impossible"))
-    due = (host.knock if needs_bare_control(host) else host.retry).at
+    due = (host.bare_retry if needs_bare_control(host) else host.retry).at
     if due is None or due > now:
         return Verdict(10, "wait", f"{evidence} control=negative", look_at=due, queued=True)
     if host.attempt is not None:  # an unwanted one is being left to finish

@@ -10,7 +10,7 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_limits import account_free_at, may_log_in_beside
-from trayagent.core.policy.admission import Gate, gate
+from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Network, free_at
 from trayagent.core.policy.wanted import needs_bare_control, wanted
@@ -29,7 +29,9 @@ class Wait:
     jump: str = ""
 
 
-def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bool = False) -> Wait | None:
+def before_login(
+    host: Host, state: State, way: Admission, now: float, *, by_user: bool = False
+) -> Wait | None:
     """Return what the next login of this host must wait for, None when it may begin."""
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
@@ -52,7 +54,7 @@ def before_login(host: Host, state: State, way: Gate, now: float, *, by_user: bo
     return None
 
 
-def network_of(way: Gate) -> Network:
+def network_of(way: Admission) -> Network:
     """Return the network that the next connection leaves from."""
     return Network(way.way.place, way.way.source) if way.way is not None else Network()
 
@@ -62,7 +64,7 @@ def network_of_attempt(attempt: Attempt) -> Network:
     return Network(attempt.place, attempt.source)
 
 
-def server_free_at(host: Host, state: State, way: Gate, now: float) -> float | None:
+def server_free_at(host: Host, state: State, way: Admission, now: float) -> float | None:
     """Return when the host's server may be contacted from here; None when another attempt must end first."""
     if host.server not in state.servers and not state.servers:
         return now
@@ -89,4 +91,4 @@ def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Ho
     if other.master is not None or other.resolved is None or not wanted(other):
         return None
     untried = other.retry.kind is None and not waits_for_person(other)
-    return other if gate(other, state).open and (untried or not by_user) else None
+    return other if admission(other, state).open and (untried or not by_user) else None

@@ -11,7 +11,7 @@ def wanted(host: Host) -> bool:
     """Report whether a host without a master is to get one."""
     if host.by_user:
         return True
-    if host.held or host.stranger or host.wish.connect == "never":
+    if host.held or host.unnamed or host.wish.connect == "never":
         return False
     return host.wish.connect == "always" or host.lost
 
@@ -19,4 +19,4 @@ def wanted(host: Host) -> bool:
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
     refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
-    return host.stranger or waits_for_person(host) or refused
+    return host.unnamed or waits_for_person(host) or refused

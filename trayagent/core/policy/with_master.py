@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
 from trayagent.core.facts.hosts import Host, Master, Probe
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.policy.key_trials import try_keys
 from trayagent.core.policy.needs_user import waits_for_person
@@ -26,135 +26,135 @@ from trayagent.core.policy.verdict import (
 from trayagent.core.texts import person_needed
 
 
-def step(turn: Turn, host: Host, master: Master, way: Gate) -> Step:
+def step(context: Context, host: Host, master: Master, way: Admission) -> Step:
     """Judge the master, and do the next thing."""
-    now = turn.now
+    now = context.now
     if host.ending:
         return False, None
-    host = race(turn, _without_dead_attempt(turn, host, way), way)
+    host = race(context, _without_dead_attempt(context, host, way), way)
     if host.asked and not way.open:
-        host = turn.put(host, asked=False)
+        host = context.put(host, asked=False)
     if host.asked and host.attempt is None and host.resolved is not None:
-        return start(turn, host, way, "user", 0, "user=reconnect")
+        return start(context, host, way, "user", 0, "user=reconnect")
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
-        return put_in_place(turn, host, host.attempt, 0, "user=reconnect")
+        return put_in_place(context, host, host.attempt, 0, "user=reconnect")
     if host.probe is not None and not host.suspect:
         silent_at = host.probe.sent_at + patience_s(master)
         if now < silent_at:
             return False, silent_at
-        host = turn.put(host, changed_at=host.probe.sent_at)  # row 12: found silent without any event
-    verdict = judge(host, turn.state, way, now)
+        host = context.put(host, changed_at=host.probe.sent_at)  # row 12: found silent without any event
+    verdict = judge(host, context.state, way, now)
     if verdict.do not in {"keep", "observe", "replace"}:
-        turn.because(host.name, verdict.row, verdict.do, verdict.evidence)
+        context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
-    return carry_out(turn, host, master, way, verdict) if carry_out else (False, verdict.look_at)
+    return carry_out(context, host, master, way, verdict) if carry_out else (False, verdict.look_at)
 
 
-def _without_dead_attempt(turn: Turn, host: Host, way: Gate) -> Host:
+def _without_dead_attempt(context: Context, host: Host, way: Admission) -> Host:
     """Give up an attempt from an address that is gone, and a control that began before the last doubt."""
     attempt = host.attempt
     if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
     user = attempt.purpose == "user"
     late = host.suspect and not user and not is_timely(attempt, host)
-    if not late and (attempt.positive_at is not None or holds(turn, host, attempt, way)):
+    if not late and (attempt.positive_at is not None or holds(context, host, attempt, way)):
         return host
-    host = give_up_attempt(turn, host)
-    return turn.put(host, asked=host.asked or user)
+    host = give_up_attempt(context, host)
+    return context.put(host, asked=host.asked or user)
 
 
-def _keep(turn: Turn, host: Host, master: Master, way: Gate, _verdict: Verdict) -> Step:
+def _keep(context: Context, host: Host, master: Master, way: Admission, _verdict: Verdict) -> Step:
     """Row 6; and try changed keys and ask for the forwards, when it is time."""
     attempt = host.attempt
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
-        host = give_up_attempt(turn, host)
-    trial_at = try_keys(turn, host, way)
-    forwards_at = _ask_for_forwards(turn, turn.get(host.name) or host, master)
+        host = give_up_attempt(context, host)
+    trial_at = try_keys(context, host, way)
+    forwards_at = _ask_for_forwards(context, context.get(host.name) or host, master)
     return False, min((at for at in (forwards_at, trial_at) if at is not None), default=None)
 
 
-def finish(turn: Turn, host: Host) -> float | None:
+def finish(context: Context, host: Host) -> float | None:
     """Hands off, but for the forwards that the user's own word still owes; return when to look again."""
     if host.master is None or host.suspect or host.ending or not host.forwards_owed:
         return None
-    return _ask_for_forwards(turn, host, host.master)
+    return _ask_for_forwards(context, host, host.master)
 
 
-def _ask_for_forwards(turn: Turn, host: Host, master: Master) -> float | None:
+def _ask_for_forwards(context: Context, host: Host, master: Master) -> float | None:
     """Ask for them when it is time; return when that will be."""
-    if host.forwards_at is None or host.forwards_at > turn.now:
+    if host.forwards_at is None or host.forwards_at > context.now:
         return host.forwards_at
-    turn.put(host, forwards_at=None)
+    context.put(host, forwards_at=None)
     if (
         host.wish.listed or master.ours or host.forwards
     ):  # what the user's own ssh opened is none of our business
-        turn.do(EnsureForwards(host.name, master))
+        context.do(EnsureForwards(host.name, master))
     return None
 
 
-def _offline(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:
-    give_up_attempt(turn, host)
+def _offline(context: Context, host: Host, _master: Master, _way: Admission, verdict: Verdict) -> Step:
+    give_up_attempt(context, host)
     return False, verdict.look_at
 
 
-def _end(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -> Step:
+def _end(context: Context, host: Host, master: Master, _way: Admission, verdict: Verdict) -> Step:
     """Row 2's timer: a connection that waited in vain for its own network."""
-    turn.tell("master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid)
-    turn.do(Kill(host.name, master))
-    turn.put(host, killing=host.killing | {master.pid}, lost=False)
+    context.tell("master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid)
+    context.do(Kill(host.name, master))
+    context.put(host, killing=host.killing | {master.pid}, lost=False)
     return False, None
 
 
-def _probe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
+def _probe(context: Context, host: Host, master: Master, _way: Admission, _verdict: Verdict) -> Step:
     # After a move: small packets may pass where large ones vanish, and then nothing much works.
-    turn.do(SendProbe(host.name, master, large=True))
+    context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
     if control is not None:  # a new question has a time of its own to be answered in
         control = replace(control, grace_until=None, waited=False)
-    turn.put(host, probe=Probe(turn.now), observed=None, attempt=control)
+    context.put(host, probe=Probe(context.now), observed=None, attempt=control)
     return True, None
 
 
-def _observe(turn: Turn, host: Host, master: Master, _way: Gate, _verdict: Verdict) -> Step:
-    turn.do(Observe(host.name, master))
+def _observe(context: Context, host: Host, master: Master, _way: Admission, _verdict: Verdict) -> Step:
+    context.do(Observe(host.name, master))
     return False, None
 
 
-def _control(turn: Turn, host: Host, _master: Master, way: Gate, verdict: Verdict) -> Step:
-    return start(turn, host, way, "control", verdict.row, verdict.evidence)
+def _control(context: Context, host: Host, _master: Master, way: Admission, verdict: Verdict) -> Step:
+    return start(context, host, way, "control", verdict.row, verdict.evidence)
 
 
-def _grace(turn: Turn, host: Host, _master: Master, _way: Gate, _verdict: Verdict) -> Step:
+def _grace(context: Context, host: Host, _master: Master, _way: Admission, _verdict: Verdict) -> Step:
     if host.attempt is not None:
-        until, near = grace_until(host, turn.now), retransmission_near(host, turn.now)
-        turn.put(host, attempt=replace(host.attempt, grace_until=until, waited=near))
+        until, near = grace_until(host, context.now), retransmission_near(host, context.now)
+        context.put(host, attempt=replace(host.attempt, grace_until=until, waited=near))
     return True, None
 
 
-def _replace(turn: Turn, host: Host, _master: Master, _way: Gate, verdict: Verdict) -> Step:
+def _replace(context: Context, host: Host, _master: Master, _way: Admission, verdict: Verdict) -> Step:
     if host.attempt is None:
         return False, None
-    return put_in_place(turn, host, host.attempt, verdict.row, verdict.evidence)
+    return put_in_place(context, host, host.attempt, verdict.row, verdict.evidence)
 
 
-def _kill(turn: Turn, host: Host, master: Master, _way: Gate, verdict: Verdict) -> Step:
+def _kill(context: Context, host: Host, master: Master, _way: Admission, verdict: Verdict) -> Step:
     """Row 9 where nobody can log in by themselves, and row 11: end what is stale, start nothing."""
-    turn.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
-    turn.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
-    turn.do(Kill(host.name, master))
+    context.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
+    context.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
+    context.do(Kill(host.name, master))
     problem = host.attempt.refused if host.attempt is not None else None
     if problem is not None:
-        tell_failure(turn, host, problem)
+        tell_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS:
         problem = host.problem  # what the last login was refused for, that kept the control from logging in
-    if problem is None and not host.stranger and not waits_for_person(host):  # those are told when it is gone
+    if problem is None and not host.unnamed and not waits_for_person(host):  # those are told when it is gone
         problem = person_needed(host)
     killing = host.killing | {master.pid}
-    turn.put(host, killing=killing, attempt=None, lost=not host.stranger, problem=problem, probe=None)
+    context.put(host, killing=killing, attempt=None, lost=not host.unnamed, problem=problem, probe=None)
     return False, None
 
 
-_CARRY_OUT: dict[Do, Callable[[Turn, Host, Master, Gate, Verdict], Step]] = {
+_CARRY_OUT: dict[Do, Callable[[Context, Host, Master, Admission, Verdict], Step]] = {
     "keep": _keep,
     "offline": _offline,
     "end": _end,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Turn
+from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.hosts import Attempt, Host
-from trayagent.core.policy.admission import Gate
+from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import (
     Step,
     ask_ssh,
@@ -24,72 +24,72 @@ from trayagent.core.policy.wanted import wanted
 from trayagent.core.texts import person_needed
 
 
-def step(turn: Turn, host: Host, way: Gate) -> Step:
+def step(context: Context, host: Host, way: Admission) -> Step:
     """Bring the host up if it is wanted up and may be connected here."""
     if not wanted(host):
-        give_up_attempt(turn, host)
+        give_up_attempt(context, host)
         return False, None
     if not way.open:
-        host = give_up_attempt(turn, host)
-        turn.put(host, asked=False)
+        host = give_up_attempt(context, host)
+        context.put(host, asked=False)
         return False, None
     if host.attempt is not None and host.attempt.purpose == "check":
-        if not host.asked and holds(turn, host, host.attempt, way):
+        if not host.asked and holds(context, host, host.attempt, way):
             return False, None
-        host = give_up_attempt(turn, host)
+        host = give_up_attempt(context, host)
     if host.attempt is not None:
-        return _await(turn, host, host.attempt, way)
+        return _await(context, host, host.attempt, way)
     if host.resolved is None:
-        return _await_answer(turn, host)
+        return _await_answer(context, host)
     if waits_for_person(host) and not host.asked:
-        return _await_person(turn, host)
+        return _await_person(context, host)
     due = host.retry.at
-    if not host.asked and (due is None or due > turn.now):
-        return check_banner(turn, host, way, due)
-    again, at = start(turn, host, way, "user" if host.asked else "connect", 1, "master=none")
-    left = turn.get(host.name)
+    if not host.asked and (due is None or due > context.now):
+        return check_banner(context, host, way, due)
+    again, at = start(context, host, way, "user" if host.asked else "connect", 1, "master=none")
+    left = context.get(host.name)
     if again or at is None or left is None or left.attempt is not None:
         return again, at
-    return check_banner(turn, left, way, at)
+    return check_banner(context, left, way, at)
 
 
-def _await_person(turn: Turn, host: Host) -> Step:
+def _await_person(context: Context, host: Host) -> Step:
     """A person must begin it; they are told once."""
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
         problem = person_needed(host)
-        turn.put(host, problem=problem)
-        turn.tell("sign-in-needed", host.name, problem.title)
-        turn.because(
+        context.put(host, problem=problem)
+        context.tell("sign-in-needed", host.name, problem.title)
+        context.because(
             host.name, 0, "sign-in-needed", f"login={host.login} interactive={host.wish.interactive}"
         )
     return False, None
 
 
-def _await_answer(turn: Turn, host: Host) -> Step:
+def _await_answer(context: Context, host: Host) -> Step:
     """`ssh -G` has not answered yet; where it failed (a slow Match exec, no ssh), it is asked again in time."""
     due = host.retry.at
-    if host.retry.kind is None or due is None or due > turn.now:
+    if host.retry.kind is None or due is None or due > context.now:
         return False, due if host.retry.kind is not None else None
-    ask_ssh(turn, host.name)
-    turn.put(host, retry=replace(host.retry, at=None))
+    ask_ssh(context, host.name)
+    context.put(host, retry=replace(host.retry, at=None))
     return False, None
 
 
-def _await(turn: Turn, host: Host, attempt: Attempt, way: Gate) -> Step:
+def _await(context: Context, host: Host, attempt: Attempt, way: Admission) -> Step:
     """Leave an attempt alone as long as its own address still holds."""
     if attempt.ready is not None:
-        return put_in_place(turn, host, attempt, 1, "master=none control=ready")
+        return put_in_place(context, host, attempt, 1, "master=none control=ready")
     knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
-    if knows_all or (not attempt.unwanted and not holds(turn, host, attempt, way)):
+    if knows_all or (not attempt.unwanted and not holds(context, host, attempt, way)):
         if attempt.refused is not None:  # as a control it was the old one's affair, that ended meanwhile
-            tell_failure(turn, host, attempt.refused)
-        host = give_up_attempt(turn, host)
+            tell_failure(context, host, attempt.refused)
+        host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
-        turn.put(host, asked=host.asked or again)
+        context.put(host, asked=host.asked or again)
         return host.attempt is None, None
-    if attempt.unwanted and holds(turn, host, attempt, way):
-        host = turn.put(
+    if attempt.unwanted and holds(context, host, attempt, way):
+        host = context.put(
             host, attempt=replace(attempt, unwanted=False)
         )  # its old master ended: it is wanted again
-    race(turn, host, way)
+    race(context, host, way)
     return False, None

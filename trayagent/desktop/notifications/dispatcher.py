@@ -11,7 +11,7 @@ from trayagent.desktop.notifications.message import Message, Notifications
 from trayagent.desktop.notifications.wording import key_of
 
 
-class Teller:
+class Dispatcher:
     """Shows through `notifications` what the view is worth.
 
     `asked(action, message)` is called for a button: "sign-in", "terminal", "why" or "edit"; "snooze" stays here.

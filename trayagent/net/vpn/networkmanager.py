@@ -13,7 +13,7 @@ from trayagent.net.hints import Hint, NetworkManagerSaid
 from trayagent.net.vpn import networkmanager_words as words
 from trayagent.net.vpn.networkmanager_activate import activate, vpn_profiles
 from trayagent.net.vpn.networkmanager_bus import Bus
-from trayagent.net.vpn.networkmanager_hints import Teller
+from trayagent.net.vpn.networkmanager_hints import ManagerHints
 from trayagent.net.vpn.networkmanager_load import answer, load
 from trayagent.net.vpn.networkmanager_signals import Plugins, apply
 from trayagent.net.vpn.networkmanager_state import Picture
@@ -42,7 +42,7 @@ class NetworkManager:
         self._hint: Callable[[Hint], None] = lambda _: None
         self._watching: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._teller = Teller(self._facts, lambda facts: self._hint(NetworkManagerSaid(facts)))
+        self._teller = ManagerHints(self._facts, lambda facts: self._hint(NetworkManagerSaid(facts)))
         self._bus: Bus | None = None
         self._owner: str | None = None
         self._loaded = False

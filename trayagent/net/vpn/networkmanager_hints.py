@@ -13,7 +13,7 @@ BURST_S = 0.05
 ANSWER_S = 0.1
 
 
-class Teller:
+class ManagerHints:
     """Looks at the facts when there was news, and tells them where they differ from those told last.
 
     `look` returns None while they are not known yet.

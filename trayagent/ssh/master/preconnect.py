@@ -37,7 +37,7 @@ def words_of(path: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(Path(fdpass.__file__)), path]
 
 
-class OwnConnection:
+class PreconnectedSocket:
     """One connection on its way to ssh.
 
     It is begun at once, or (`at_once` false) when it is asked for: an ssh that goes through a master needs none.

@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 from trayagent.ssh.remote.pipes import chunks
@@ -37,7 +37,9 @@ class Sentinel:
     `session` is the far end of the master's connection, None where it could not be told from others.
     """
 
-    def __init__(self, client: MuxClient, stdin_fd: int, stdout_fd: int, session: FarSession | None) -> None:
+    def __init__(
+        self, client: MuxClient, stdin_fd: int, stdout_fd: int, session: RemoteSession | None
+    ) -> None:
         self._client = client
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trayagent.core.facts.remote_sessions import FarSession
+from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.remote import oneshot
 from trayagent.ssh.remote.quoting import quoted
 
@@ -93,18 +93,18 @@ _SESSION = re.compile(
 class Found:
     """What the far side said: its own session, and what became of each session and socket."""
 
-    own: FarSession | None
-    sessions: dict[FarSession, str]
+    own: RemoteSession | None
+    sessions: dict[RemoteSession, str]
     sockets: dict[str, str]
 
 
-def told(words: str) -> FarSession | None:
+def told(words: str) -> RemoteSession | None:
     """Return the session of a line `PID MARK`, None where the far side could not mark it."""
     found = _SESSION.fullmatch(words.strip())
-    return FarSession(int(found[1]), found[2]) if found else None
+    return RemoteSession(int(found[1]), found[2]) if found else None
 
 
-async def own(control_path: str) -> FarSession | None:
+async def own(control_path: str) -> RemoteSession | None:
     """Return the far end of this master's connection, None where there is no shell or no sshd to tell.
 
     Raises Timeout, Gone, Refused.
@@ -114,7 +114,7 @@ async def own(control_path: str) -> FarSession | None:
 
 
 async def reap(
-    control_path: str, sessions: Sequence[FarSession], sockets: Sequence[str], *, timeout_s: float
+    control_path: str, sessions: Sequence[RemoteSession], sockets: Sequence[str], *, timeout_s: float
 ) -> Found | None:
     """End these sessions and remove these left-over sockets; None where the far side has no shell.
 
@@ -130,7 +130,7 @@ async def reap(
     return None if lines is None else _found(lines, sessions, sockets)
 
 
-def _found(lines: list[str], sessions: Sequence[FarSession], sockets: Sequence[str]) -> Found:
+def _found(lines: list[str], sessions: Sequence[RemoteSession], sockets: Sequence[str]) -> Found:
     session_of = {f"session {number}": one for number, one in enumerate(sessions)}
     socket_of = {f"socket {number}": path for number, path in enumerate(sockets)}
     found = Found(None, {}, {})
