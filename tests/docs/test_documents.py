@@ -179,11 +179,25 @@ def test_every_state_and_every_code_is_in_the_troubleshooting() -> None:
     assert {*STATES, *CODES} <= rows
 
 
-def test_every_room_is_in_the_architecture_and_no_other() -> None:
-    """The table of rooms is the one that is kept true."""
-    table = TEXTS["docs/architecture.md"].split("## Rooms")[1].split("\n## ")[0]
-    rooms = {room.replace("/", ".") for room in re.findall(r"^\| `([a-z/]+)/` \|", table, re.MULTILINE)}
-    assert rooms == set(MAY_IMPORT)
+def _packages(heading: str) -> set[str]:
+    """Return the packages in the table below a heading of the architecture, with slashes between their names."""
+    table = TEXTS["docs/architecture.md"].split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `([a-z/]+)/` \|", table, re.MULTILINE))
+
+
+def test_every_package_is_in_the_architecture_and_no_other() -> None:
+    """The page lists the packages that tests/test_architecture.py checks."""
+    assert {name.replace("/", ".") for name in _packages("Packages")} == set(MAY_IMPORT)
+
+
+def test_every_sub_package_of_the_large_packages_is_in_the_architecture() -> None:
+    """The page lists the sub-packages of agent, core and ssh, and no others."""
+    there = {
+        f"{package}/{folder.parent.name}"
+        for package in ("agent", "core", "ssh")
+        for folder in (ROOT / "trayagent" / package).glob("*/__init__.py")
+    }
+    assert _packages("Sub-packages") == there
 
 
 def test_every_setting_of_autossh_is_in_the_page_for_those_who_move() -> None:
