@@ -75,7 +75,7 @@ def judge(host: Host, state: State, way: Admission, now: float) -> Verdict:
             first = _start_or_await(host, state, way, 3, "woken_or_underlay=changed", now)
             return _without_control(host, state, way, first, now) if first.queued else first
         if now < settled_at:
-            return Verdict(3, "wait", "woken_or_underlay=changed control=impossible", look_at=settled_at)
+            return _queued(3, "woken_or_underlay=changed", Wait("control", "control=impossible", settled_at))
     return _by_itself(host, state, way, now)
 
 
