@@ -30,6 +30,7 @@ class Tried:
     flow: Flow | None
     outcome: Outcome = field(default_factory=Outcome)
     place: str | None = None
+    bare: bool = False  # its host key is compared with known_hosts
     over: bool = False
     failed_at: float | None = None
 

@@ -79,13 +79,14 @@ class Rules:
     def _proves(self, tried: Tried, living: Living) -> bool:
         """Report whether an attempt is a positive control for a master.
 
-        The host key that ssh proved in it is that of the master's server; an SSH banner is enough only where
-        the master's own address is gone. It began after the path last changed, or from another address.
+        The host key that ssh proved in it is that of the master's server, which known_hosts or a record tells;
+        an SSH banner is enough only where the master's own address is gone. It began after the path last
+        changed, or from another address.
         """
         connection, outcome = living.connection, tried.outcome
         gone = not self.world.net.has(connection.flow.local)
         late = tried.began >= connection.changed_at or (gone and tried.source != connection.flow.local)
-        same = outcome.key == connection.machine.name and self._can_tell(living)
+        same = outcome.key == connection.machine.name and (tried.bare or self._can_tell(living))
         return late and (same or (gone and outcome.banner))
 
     def _can_tell(self, living: Living) -> bool:
@@ -123,6 +124,7 @@ class Rules:
         role = world.roles[name]
         flow = world.net.way(first_hop(role).peer)
         tried = Tried(name, first_hop(role).hostname, world.clock.now, by_user, flow)
+        tried.bare = isinstance(action, a.DialBare)
         tried.place = self._here(flow) if flow is not None and flow.tunnel is None else None
         self.logins.tried[action.attempt] = tried
         if by_user:

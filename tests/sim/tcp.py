@@ -186,7 +186,7 @@ class Connection:
     def fill(self, seconds: float, queue_s: float) -> None:
         """Let the session send as much as the line takes for a while."""
         self._busy_until, self.queue_s = self.clock.now + seconds, queue_s
-        if self.due is None:
+        if self.due is None and self._flows_since is None:
             self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
             self._unacked_since = self.clock.now
             self._transmit()
@@ -227,11 +227,19 @@ class Connection:
         if self._busy_until > self.clock.now:
             self._flows_since = self.clock.now
             serial = self._serial
-            self.clock.at(self._busy_until, lambda: self._stop() if serial == self._serial else None)
+            self.clock.at(self._busy_until, lambda: self._drained(serial))
             if self._asked:
                 self._answer_after(self.queue_s + self.net.rtt_s)
         elif self._asked:
             self._answered()
+
+    def _drained(self, serial: int) -> None:
+        if serial != self._serial:
+            return
+        if self._busy_until > self.clock.now:  # more was added meanwhile
+            self.clock.at(self._busy_until, lambda: self._drained(serial))
+        else:
+            self._stop()
 
     def _stop(self) -> None:
         """End the flow of the session's own data: it is all sent, or the way is lost."""

@@ -137,6 +137,8 @@ class World:
         refusal = (
             replace(kept.refusal, retry_in_s=max(due - age, 0.0)) if kept.refusal and due else kept.refusal
         )
+        left = None if kept.paused_for_s is None else kept.paused_for_s - age
+        kept = replace(kept, paused_for_s=left if left is not None and left > 0 else None)
         return replace(kept, refused_ago_s=tuple(a + age for a in kept.refused_ago_s), refusal=refusal)
 
     # The user.
