@@ -77,7 +77,7 @@ def shown(path: Path) -> Iterator[tuple[int, str]]:
 
 
 # Pages that are still to be rewritten.
-PENDING = {"docs/security.md", "docs/troubleshooting.md"}
+PENDING = {"docs/troubleshooting.md"}
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS.keys() - PENDING))
