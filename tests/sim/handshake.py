@@ -100,6 +100,8 @@ class Handshake:
         """End it from this side: politely where its packets get through, as a ghost where not."""
         if not self._over:
             self._over = True
+            if self._waits is not None:
+                self._unfinished(self._leg)
             self._left_behind()
 
     # One hop after the other.
@@ -264,7 +266,6 @@ class Handshake:
         """The server never learns what became of this one, or is left in the middle of it."""
         if self._waits is None:
             return
-        self._unfinished(self._leg)
         machine, number = self._waits
         if self._carries():
             self._leave(penalty_s=NO_AUTH_S)
