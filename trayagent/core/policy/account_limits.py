@@ -106,7 +106,7 @@ def may_log_in_beside(host: Host, hosts: Hosts) -> bool:
 
 def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
-        recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
+        recent = [at for at in host.refused if now < at + REFUSED_WINDOW_S]
         if not recent:
             continue
         target, jump = at_target(host), at_jump(host)
