@@ -60,7 +60,7 @@ def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab
         time.sleep(0.1)
     assert "open" not in seen
     lab.blackhole(False)
-    while "does not give" not in events.wait("forward-failed", HOST, deadline_s=60.0)["reason"]:
+    while "the server refused" not in events.wait("forward-failed", HOST, deadline_s=60.0)["reason"]:
         pass
     opened = [e for e in events.seen if e["event"] == "forward-open"]
     assert not [e for e in opened if e["forward"].startswith(str(PORT))]

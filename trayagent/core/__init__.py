@@ -1,1 +1,1 @@
-"""The deciding part: pure functions over frozen facts; no clock, socket, file, process, thread or log."""
+"""Makes all decisions: pure functions over frozen facts, without clock, socket, file, process, thread or log."""

@@ -1,1 +1,1 @@
-"""The facts that the core decides on, the events that change them, and the actions; frozen data."""
+"""The facts behind the core's decisions, the events that change them, and the resulting actions; frozen data."""

@@ -1,4 +1,4 @@
-"""What to do: the outputs of `decide`, in the imperative. The agent carries them out in order."""
+"""The actions that `decide` returns, named in the imperative. The agent carries them out in order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class SendProbe(Action):
-    """Ask the master's far end for a sign of life; answered by ProbeAnswered, or by silence.
+    """Send a probe through the master's connection. ProbeAnswered follows, unless the master is silent.
 
-    `large`: with packets that fill an MTU, both ways, where the far end can echo them.
+    `large`: use packets that fill an MTU, in both directions, if the server can echo them.
     """
 
     master: Master
@@ -28,14 +28,14 @@ class SendProbe(Action):
 
 @dataclass(frozen=True, slots=True)
 class Observe(Action):
-    """Ask the kernel about the master's TCP connection; answered by Observed, at once."""
+    """Query the kernel about the master's TCP connection. The event Observed reports the result at once."""
 
     master: Master
 
 
 @dataclass(frozen=True, slots=True)
 class Dial(Action):
-    """Start a new master beside the control path; answered by the Attempt events."""
+    """Start a new master beside the control path. The Attempt events report its progress."""
 
     attempt: int
     purpose: Purpose
@@ -44,14 +44,14 @@ class Dial(Action):
 
 @dataclass(frozen=True, slots=True)
 class Redial(Action):
-    """Begin one more connection of an attempt that nothing has answered; answered by its Attempt events."""
+    """Begin one more connection for an attempt that no server has answered. Its Attempt events report the progress."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class DialBare(Action):
-    """Connect to a server and read its banner, no more; answered by the Attempt events."""
+    """Connect to a server and read only its banner. The Attempt events report the result."""
 
     attempt: int
     peer: str
@@ -60,21 +60,21 @@ class DialBare(Action):
 
 @dataclass(frozen=True, slots=True)
 class Abort(Action):
-    """End an attempt that is not through, politely."""
+    """End an attempt politely before it succeeds."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Discard(Action):
-    """End a new master that nobody needs."""
+    """End a new master that is no longer needed."""
 
     master: Master
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOver(Action):
-    """Put the attempt's master on the control path and kill the old one; answered by TookOver or TakeOverFailed."""
+    """Move the attempt's master to the control path and kill the old one; TookOver or TakeOverFailed follows."""
 
     attempt: int
     master: Master
@@ -83,7 +83,7 @@ class TakeOver(Action):
 
 @dataclass(frozen=True, slots=True)
 class Kill(Action):
-    """End a master: TERMINATE, then SIGKILL it and its transport child."""
+    """End a master: send TERMINATE, then SIGKILL it and its transport process."""
 
     master: Master
     gently: bool = False
@@ -91,23 +91,23 @@ class Kill(Action):
 
 @dataclass(frozen=True, slots=True)
 class EnsureForwards(Action):
-    """Make the master's forwards those that are wanted; answered by ForwardsChanged."""
+    """Make the master's forwards match the wanted ones. The event ForwardsChanged reports the result."""
 
     master: Master
 
 
 @dataclass(frozen=True, slots=True)
 class TryKeys(Action):
-    """Ask the server, beside the living master, whether it would still let us in; answered by TrialEnded."""
+    """Check beside the living master whether the server still accepts our login. The event TrialEnded follows."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve(Action):
-    """Run `ssh -G` again; answered by HostResolved or ResolveFailed.
+    """Run `ssh -G` again. HostResolved or ResolveFailed follows.
 
-    `lookups`: it may look names up, which it does with CanonicalizeHostname.
+    `lookups`: ssh may resolve names, which it does with CanonicalizeHostname.
     """
 
     lookups: bool = False
@@ -115,14 +115,14 @@ class Resolve(Action):
 
 @dataclass(frozen=True, slots=True)
 class LookAt(Action):
-    """Come back at a time (monotonic seconds), None: no need; replaces the earlier one of this host."""
+    """Send TimeCame at a time (monotonic seconds); None cancels. It replaces the host's earlier time."""
 
     at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Tell(Action):
-    """Let the world know: one of config.model.EVENTS; `name` "" is no host."""
+    """Send an event, one of config.model.EVENTS, to clients and hooks. `name` "" means that it concerns no host."""
 
     event: str
     reason: str = ""
@@ -131,4 +131,4 @@ class Tell(Action):
 
 @dataclass(frozen=True, slots=True)
 class Remember(Action):
-    """Keep what a later agent must know of this host."""
+    """Store what a later agent must know about this host."""

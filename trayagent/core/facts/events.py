@@ -1,4 +1,4 @@
-"""What happened: the inputs of `decide`, in the past tense. `at` is monotonic seconds."""
+"""The events that `decide` handles, named in the past tense. `at` is in monotonic seconds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trayagent.core.facts.resolved import Resolved
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened at a moment."""
+    """Something happened at a given time."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkRead(Event):
-    """The network was read again, because something hinted at a change or new look-ups were needed."""
+    """The network was read again, because of a hint at a change or because new look-ups were needed."""
 
     snapshot: Snapshot
     touched: Touched = field(default_factory=Touched)
@@ -39,7 +39,7 @@ class Woke(Event):
 
 @dataclass(frozen=True, slots=True)
 class Vpn:
-    """A VPN as configured; `interface` is a glob, None where only the network manager can tell."""
+    """A VPN as configured. `interface` is a glob, or None if only the network manager knows the VPN's state."""
 
     name: str
     interface: str | None
@@ -49,7 +49,7 @@ class Vpn:
 
 @dataclass(frozen=True, slots=True)
 class Configured(Event):
-    """The configuration was read: at start, or again."""
+    """The configuration was read, at the start or again."""
 
     wishes: Mapping[str, Wish]
     vpns: tuple[Vpn, ...] = ()
@@ -60,19 +60,19 @@ class Configured(Event):
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """The first look at the machine is over: living masters are known, so new ones may be made."""
+    """The first scan of the machine is complete. Living masters are known, so new ones may be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerSaid(Event):
-    """The network manager's picture of VPNs, names and the way to the internet is another one."""
+    """The network manager reported a change of VPNs, network names or connectivity."""
 
     facts: ManagerFacts
 
 
 @dataclass(frozen=True, slots=True)
 class SignInFailed(Event):
-    """A sign-in to a VPN that the user began here failed; `said` tells a person how."""
+    """A sign-in to a VPN that the user began here failed. `said` explains the failure to the user."""
 
     vpn: str
     said: str
@@ -80,7 +80,7 @@ class SignInFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The refused login that an earlier agent ended with; `retry_in_s` None: nothing is due."""
+    """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due."""
 
     kind: FailureKind
     problem: Problem
@@ -89,11 +89,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Remembered(Event):
-    """What an earlier agent kept about a host; `refused_ago_s` are the last refused logins.
+    """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
-    `vpn` and `networks` are those of its table, if it had one.
-    `killing` are the pids of masters whose end it had begun, and perhaps did not live to see.
-    `lost`: the host's master was up, and died while no agent ran; nobody asked for that.
+    `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
+    that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
+    died while no agent ran, and nobody had requested that.
     """
 
     name: str
@@ -115,9 +115,9 @@ class Remembered(Event):
 
 @dataclass(frozen=True, slots=True)
 class HostResolved(Event):
-    """`ssh -G` answered for a host; it was asked at `asked_at` (None: just now).
+    """`ssh -G` resolved a host. It was run at `asked_at` (None: just now).
 
-    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to look names up.
+    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names.
     """
 
     name: str
@@ -130,7 +130,7 @@ class HostResolved(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResolveFailed(Event):
-    """`ssh -G` refused a host's name or the user's ssh configuration; `looked_up` as in HostResolved."""
+    """`ssh -G` rejected a host's name or the user's ssh configuration; `looked_up` as in HostResolved."""
 
     name: str
     failure: Failure
@@ -141,8 +141,8 @@ class ResolveFailed(Event):
 class MasterFound(Event):
     """A living master was found on a control path.
 
-    `stranger`: no alias's `ssh -G` yields that path. `fresh`: it has only just connected,
-    so that its life is beyond doubt.
+    `stranger`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
+    has only just connected, so there is no doubt that it works.
     """
 
     name: str
@@ -153,7 +153,7 @@ class MasterFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class MasterEnded(Event):
-    """A master's process is gone; `failure` is what it last said, `by_request` that it was asked to exit."""
+    """A master's process ended. `failure` is its last message; `by_request`: it was asked to exit."""
 
     name: str
     pid: int
@@ -163,7 +163,7 @@ class MasterEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswered(Event):
-    """The probe of a master came back."""
+    """A master answered its probe."""
 
     name: str
     pid: int
@@ -171,12 +171,12 @@ class ProbeAnswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Observed(Event):
-    """The kernel's view of the TCP connection that carries a master, its own or a transport's.
+    """The kernel's view of the TCP connection that carries a master (the master's own or a transport's).
 
-    `acked` counts the bytes that were sent after the probe and are acknowledged by now; `ahead` those that
-    were queued before the probe and are not. `rtt_s` is the round trip of now, queues included.
-    `now` is the master where the kernel moved its connection to other addresses. `adrift`: the kernel shows
-    no connection of a process that lives, so it may be between two addresses.
+    `acked` counts the bytes that were sent after the probe and are acknowledged by now. `ahead` counts the bytes
+    that were queued before the probe and are not acknowledged. `rtt_s` is the current round trip, queues included.
+    `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
+    the kernel shows no connection for it, so it may be between two addresses.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Observed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEstablished(Event):
-    """The TCP connection of an attempt stands, from the address `local` where that is known."""
+    """An attempt's TCP connection is established, from the address `local` if that is known."""
 
     name: str
     attempt: int
@@ -200,10 +200,10 @@ class AttemptEstablished(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptReady(Event):
-    """An attempt is through: a new master listens (`master`), or a bare control was answered (None).
+    """An attempt succeeded: a new master listens (`master`), or the server answered a bare control (None).
 
-    `host_key` is what the server proved in this attempt, None where it proved nothing. `trusted`: a bare
-    control's key is one that the user's known_hosts files accept for this server.
+    `host_key` is the key that the server proved in this attempt, or None if it proved none. `trusted`: a bare
+    control found a key that the user's known_hosts files accept for this server.
     """
 
     name: str
@@ -216,9 +216,9 @@ class AttemptReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
-    """An attempt ended without success; `jitter` is a factor around 1 for its back-off.
+    """An attempt failed. `jitter` is a factor around 1 for its back-off.
 
-    `host_key` is what the server proved in this attempt, None where it proved nothing.
+    `host_key` is the key that the server proved in this attempt, or None if it proved none.
     """
 
     name: str
@@ -230,7 +230,7 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Event):
-    """The new master listens on the control path; or, `adopted`, somebody else's does and ours was ended."""
+    """The new master listens on the control path. `adopted`: another program's master does, and ours was ended."""
 
     name: str
     attempt: int
@@ -240,7 +240,7 @@ class TookOver(Event):
 
 @dataclass(frozen=True, slots=True)
 class TakeOverFailed(Event):
-    """The new master could not be put in place and was ended."""
+    """The new master could not take over the control path and was ended."""
 
     name: str
     attempt: int
@@ -249,7 +249,7 @@ class TakeOverFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ForwardsChanged(Event):
-    """The state of a host's forwards on master `pid`, all of them; not `final`: some are still being asked for."""
+    """The state of all forwards of a host on master `pid`. `final` False: some requests are still under way."""
 
     name: str
     pid: int
@@ -259,7 +259,7 @@ class ForwardsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class FarSideReaped(Event):
-    """What our own dead connections held on the server was looked for, and what came of it."""
+    """The agent searched the server for sessions of our dead connections. `outcome` reports what it did with them."""
 
     name: str
     outcome: Reaped
@@ -267,21 +267,21 @@ class FarSideReaped(Event):
 
 @dataclass(frozen=True, slots=True)
 class TimeCame(Event):
-    """The time that a `LookAt` named has come."""
+    """The time of a `LookAt` action has come."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class UserReconnect(Event):
-    """The user asked for a new connection."""
+    """The user requested a new connection."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LoginBegun(Event):
-    """A person begins to log in at a terminal; what ssh says of a host that nobody knows yet comes along."""
+    """The user begins to log in at a terminal. `resolved` and `hop` are included in case the host is new."""
 
     name: str
     resolved: Resolved
@@ -290,7 +290,7 @@ class LoginBegun(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoginGivenUp(Event):
-    """The person at the terminal went away without an outcome."""
+    """The user left the terminal, and the login has no result."""
 
     name: str
     attempt: int
@@ -298,14 +298,14 @@ class LoginGivenUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserDisconnect(Event):
-    """The user wants these down until asked otherwise."""
+    """The user wants these hosts down until they say otherwise."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class UserPause(Event):
-    """The user wants trayagent's hands off; no names: everything. `for_s` None: until resumed."""
+    """The user wants trayagent to leave these hosts alone; no names: all. `for_s` None: until resumed."""
 
     names: tuple[str, ...] = ()
     for_s: float | None = None
@@ -320,21 +320,21 @@ class UserResume(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserLooked(Event):
-    """The user looks (status, menu, attach): old proofs are asked for again."""
+    """The user looks at the state (status, menu, attach), so masters with an old proof of life are probed again."""
 
     names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialsChanged(Event):
-    """A key, certificate, agent or known_hosts file changed; no names: of any host."""
+    """A key, certificate, agent or known_hosts file changed; no names: it may concern any host."""
 
     names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged(Event):
-    """The keys or certificates of these hosts are others than they were: not touched, changed."""
+    """The content of these hosts' keys or certificates changed, not merely their modification time."""
 
     names: tuple[str, ...]
 
@@ -344,10 +344,10 @@ TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded(Event):
-    """A trial of a host's keys is over; `unknown` says nothing about them, `skipped` bothered no server.
+    """A trial of a host's keys ended. `unknown` says nothing about the keys; `skipped` contacted no server.
 
-    `failure` is there unless it passed or was skipped, `jitter` a factor around 1 for a back-off. `host_key` is
-    what the server proved.
+    `failure` is set unless the trial passed or was skipped. `jitter` is a factor around 1 for a back-off. `host_key`
+    is the key that the server proved.
     """
 
     name: str
@@ -361,7 +361,7 @@ class TrialEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class AgentSocketTold(Event):
-    """The far side's link to the agent socket was seen to; `problem`: it could not be made."""
+    """The agent tried to link the agent socket on the server. `problem` is set if that failed."""
 
     name: str
     pid: int
@@ -371,6 +371,6 @@ class AgentSocketTold(Event):
 
 @dataclass(frozen=True, slots=True)
 class ObstacleGone(Event):
-    """What stood in the host's way on this machine is gone: a program on its control path, a missing folder."""
+    """An obstacle on this machine is gone: a program on the host's control path, or a missing directory."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Why an ssh came to nothing: the problem for a person, the kind for the decision; pure data."""
+"""Why ssh failed: the problem to show to the user, and the kind on which decisions depend; pure data."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ FailureKind = Literal[
 class Failure:
     """One failed attempt, or the end of a master.
 
-    `positive`: a key exchange was finished before this could be said, so it is the word of whoever holds
-    that host key. `by_jump`: a jump host, or what stands in for one, said it.
+    `positive`: the failure came after a finished key exchange, so it is the answer of whoever holds that host key.
+    `by_jump`: the answer came from a jump host, or from a command that replaces one.
     """
 
     problem: Problem

@@ -1,8 +1,8 @@
-"""The argument of ssh -L, -R and -D, word for word: text to `Forward` and back; pure.
+"""Parses the argument of ssh -L, -R and -D exactly as ssh does, and writes it back; pure.
 
-The grammar is parse_forward() of OpenSSH's readconf.c: fields separated by colons, a field in square
-brackets taken literally, a backslash before any other character, a field with a slash a Unix path.
-Two things need the machine and are refused with a reason: service names and ${VARIABLES}.
+The grammar is parse_forward() of OpenSSH's readconf.c. Fields are separated by colons. A field in square brackets is
+literal, a backslash quotes the next character, and a field with a slash is a Unix path. Two things need the machine
+and are rejected with a reason: service names and ${VARIABLES}.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NoReturn
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 
 MAX_UNIX_PATH = 107
-"""Bytes that fit into sun_path on Linux beside its NUL; ssh refuses more."""
+"""Bytes that fit into sun_path on Linux beside its NUL. ssh rejects longer paths."""
 MAX_HOST = 1024
-"""Characters of a host name that ssh takes (NI_MAXHOST with its NUL)."""
+"""Characters of a host name that ssh accepts (NI_MAXHOST with its NUL)."""
 
 _OPTION: dict[ForwardKind, str] = {"local": "-L", "remote": "-R", "dynamic": "-D"}
 _EXAMPLE: dict[ForwardKind, str] = {
@@ -31,14 +31,14 @@ class _Field:
     is_path: bool
 
 
-class _Bad(Exception):  # noqa: N818  # carries half a sentence to `parse`, which makes the error
+class _Bad(Exception):  # noqa: N818  # holds half a sentence, from which `parse` makes the error
     pass
 
 
 def parse(kind: ForwardKind, spec: str) -> Forward:
     """Return the forward that ssh would make of the argument.
 
-    Raises ValueError with a sentence that says what is wrong and how such an argument looks.
+    Raises ValueError with a message that says what is wrong and gives an example.
     """
     try:
         listen, target = _ends(kind, _split(_plain(spec)))
@@ -69,7 +69,10 @@ def _quoted(text: str) -> str:
 
 
 def _plain(spec: str) -> str:
-    """Refuse what could be taken for an option, or would spoil a line of a log or terminal."""
+    """Return the text without leading spaces.
+
+    Reject text that ssh could take for an option, or that would garble a line of a log or terminal.
+    """
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in spec):
         _bad("has control characters")
     text = spec.lstrip(" ")
@@ -107,7 +110,7 @@ def _bare(text: str) -> tuple[_Field, str | None]:
         if sign == ":":
             return _Field("".join(taken), "/" in taken), text[at + 1 :]
         if sign == "\\":
-            _, sign = next(signs, (at, ""))  # noqa: PLW2901  # what follows a backslash stands for itself
+            _, sign = next(signs, (at, ""))  # noqa: PLW2901  # a backslash quotes the next character
             if not sign:
                 _bad("ends with a backslash")
         taken.append(sign)
@@ -115,9 +118,9 @@ def _bare(text: str) -> tuple[_Field, str | None]:
 
 
 def _ends(kind: ForwardKind, fields: list[_Field]) -> tuple[End, End | None]:
-    """Tell the two ends apart by how many fields there are, and which are paths."""
+    """Return the two ends. The number of fields, and which of them are paths, decides the form."""
     shape = "".join("/" if field.is_path else "." for field in fields)
-    lowest = 0 if kind == "remote" else 1  # only a server chooses a port by itself
+    lowest = 0 if kind == "remote" else 1  # only a server can choose a port (0)
     if kind != "dynamic":
         match shape:
             case "//":
@@ -150,7 +153,7 @@ def _why_not(kind: ForwardKind, shape: str) -> str:
 def _listen(fields: list[_Field], lowest: int) -> End:
     if len(fields) == 1:
         return End("", _port(fields[0], lowest))
-    # An empty bind address with its colon means all interfaces; a missing one ssh's default.
+    # An empty bind address with its colon means all interfaces. Without the colon, ssh uses its default.
     return End(_host(fields[0]) or "*", _port(fields[1], lowest))
 
 

@@ -1,4 +1,4 @@
-"""Port and socket forwards as described: what ssh's -L, -R and -D mean; pure data."""
+"""Port and socket forwards, with the meaning of ssh's -L, -R and -D; pure data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ForwardKind = Literal["local", "remote", "dynamic"]
 class End:
     """One end of a forward: a TCP host and port, or the path of a Unix socket.
 
-    `host` "" is ssh's default (loopback, or all interfaces with GatewayPorts), "*" is all
-    interfaces; no brackets around IPv6. With `path`, host and port mean nothing.
+    `host` "" is ssh's default (loopback, or all interfaces with GatewayPorts), "*" is all interfaces. An IPv6
+    address has no brackets. If `path` is set, host and port are ignored.
     """
 
     host: str = ""
@@ -23,9 +23,9 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One forward: `target` None means SOCKS (dynamic, or remote dynamic).
+    """One forward; `target` None means SOCKS (dynamic, or remote dynamic).
 
-    `spec` is how the user wrote it; two forwards with the same ends are equal however written.
+    `spec` is the user's spelling. Forwards with the same ends are equal, whatever their spelling.
     """
 
     kind: ForwardKind

@@ -1,6 +1,6 @@
-"""The facts of one host: what the user wishes, what runs, and what was seen of it; frozen data.
+"""The facts of one host: what the user wants, what runs, and what was observed; frozen data.
 
-All times are seconds of the monotonic clock, which stands still while the machine sleeps.
+All times are seconds of the monotonic clock, which stops while the machine sleeps.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.time_constants import RTT_BOUNDS_S, RTT_UNKNOWN_S
 
 NEVER = -inf
-NETWORKS_KEPT = 32  # of one host: more are a traveller's, and would only grow the file
+NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this many, and the file must not grow
 Purpose = Literal["connect", "control", "user", "check"]
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
 LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
-"""How a login went: by itself; with a password or code; with a key whose passphrase was typed; with a key that
-was touched or confirmed."""
+"""How a login went: without the user; with a password or code; with a passphrase; with a security key's touch.
+
+"unlocked": the passphrase of a key was typed. "touched": a key was touched or its use was confirmed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user described for a host; an adopted one has the defaults of this class."""
+    """The configuration of a host. An adopted host has the defaults of this class."""
 
     listed: bool = False
     connect: Literal["always", "on-use", "never"] = "on-use"
@@ -39,7 +41,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The first TCP hop of a new connection: the host itself, or its first jump host; who logs in there, with what."""
+    """The first TCP hop of a new connection: the host itself or its first jump host, with its user and keys."""
 
     hostname: str
     port: int
@@ -51,11 +53,10 @@ class Hop:
 class Master:
     """A living ssh master, as found.
 
-    `ours`: started by trayagent, known by its record. `local` and `peer` are the ends of
-    the TCP connection that carries it, None where none was found. `direct` is false behind
-    a jump host or ProxyCommand; `carrier` is the pid of the master that carries this one.
-    `host_key` is the key ("TYPE SHA256:…") that its server proved at the login; None where
-    nobody recorded it, as for masters that somebody else started.
+    `ours`: trayagent started it, according to its record. `local` and `peer` are the ends of the TCP connection that
+    carries it, or None if none was found. `direct` is false behind a jump host or ProxyCommand. `carrier` is the pid
+    of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
+    It is None if nobody recorded it, as for masters that trayagent did not start.
     """
 
     pid: int
@@ -74,18 +75,18 @@ class Master:
 
     @property
     def rtt_s(self) -> float:
-        """The round trip to judge silence by."""
+        """The round-trip time in seconds by which silence is judged."""
         low, high = RTT_BOUNDS_S
         return RTT_UNKNOWN_S if self.min_rtt_s is None else min(max(self.min_rtt_s, low), high)
 
 
 @dataclass(frozen=True, slots=True)
 class MasterPath:
-    """The path of a master: what must not change for its connection to be beyond doubt.
+    """The path of a master: what must stay the same for its connection to be beyond doubt.
 
-    While the local address is missing nothing else counts. That it is `tentative` is no change of the path,
-    but nothing is sent from it meanwhile. `bearer` is the interface that has the local address: answers come back
-    through it, also where the packets leave through another one.
+    While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
+    path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
+    address. Answers arrive through it, even if packets leave through another interface.
     """
 
     present: bool
@@ -100,7 +101,7 @@ class MasterPath:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the machine is, seen along one egress; `gateway` is a link-layer address, "" while unknown."""
+    """The network as seen through one interface; `gateway` is a link-layer address, "" while unknown."""
 
     egress: str
     gateway: str = ""
@@ -108,11 +109,11 @@ class Place:
 
     @property
     def known(self) -> bool:
-        """Whether this place could be told from others."""
+        """Whether enough is known to tell this network from others."""
         return bool(self.gateway or self.network)
 
     def matches(self, other: Place) -> bool:
-        """Report whether both are certainly the same place; a gateway says more than a network's name."""
+        """Report whether both are certainly the same network. A gateway counts more than a network's name."""
         if self.egress != other.egress:
             return False
         if self.gateway and other.gateway:
@@ -120,7 +121,7 @@ class Place:
         return bool(self.network) and self.network == other.network
 
     def differs(self, other: Place) -> bool:
-        """Report whether these are certainly two places; what only one of them tells is no difference."""
+        """Report whether these are certainly two networks. A fact that only one of them has is no difference."""
         if self.egress != other.egress:
             return True
         if self.gateway and other.gateway:
@@ -130,10 +131,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question on its way through the old connection; one at a time.
+    """A probe on its way through the old connection. There is one at a time.
 
-    `acked` counts the bytes sent after it that were acknowledged, `moved_at` tells when that number last rose.
-    `drained_at`: when all that was queued before the question was acknowledged.
+    `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
+    `drained_at` is when everything that was queued before the probe was acknowledged.
     """
 
     sent_at: float
@@ -144,9 +145,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the kernel says of the old connection: when it sends again by itself, the round trip of now.
+    """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
 
-    `adrift`: it shows no connection at all.
+    `adrift`: the kernel shows no connection at all.
     """
 
     at: float
@@ -156,17 +157,17 @@ class Observation:
 
 
 WayOut = tuple[str, str | None]
-"""An interface and the address that the kernel sends from."""
+"""An interface, and the address from which the kernel sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A new connection on its way; a control for the old one as long as that one is in doubt.
+    """A new connection that is being made. It also serves as the control while the old connection is in doubt.
 
-    `bare`: TCP and banner only, no login. `refused`: the right server answered and let
-    nobody in. `unwanted`: the old one turned out to live; ended as soon as it may be. `at_terminal`: a person
-    makes it, with an ssh that is no child of ours. `ways`: what it could have gone over when it last began a
-    connection, `redials` times since the first.
+    `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
+    the old connection turned out to live, so this one ends as soon as it may. `at_terminal`: the user makes it, with
+    an ssh that is not our child process. `ways`: the routes that were available when it last began a connection. It
+    has begun `redials` more connections since the first.
     """
 
     id: int
@@ -186,21 +187,21 @@ class Attempt:
     at_terminal: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
-    waited: bool = False  # the grace covers a retransmission of the old one
+    waited: bool = False  # the grace already covers a retransmission of the old connection
 
     @property
     def at_prompt(self) -> bool:
-        """Whether a person is at it, and nobody but them may end it."""
+        """Whether the user is logging in with it at a terminal, so that only they may end it."""
         return self.at_terminal and self.positive_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Back-off of one host: when the next automatic attempt is due (None: not by itself), and its history.
+    """Back-off of one host: when the next automatic attempt is due (None: none is), and its history.
 
-    `proven`: the last failure came from the server itself, not from somebody on the path to it. `seen`: it came as
-    far as a server; `by_jump`: it was a jump host that refused. `rearmed`: when and where the network changed its
-    mind.
+    `proven`: the last failure came from the server itself, not from someone on the path to it. `seen`: a server saw
+    the failed attempt. `by_jump`: a jump host refused it. `rearmed`: when and where a network change brought a retry
+    forward.
     """
 
     at: float | None = NEVER
@@ -212,16 +213,16 @@ class Retry:
     seen: bool = True
     by_jump: bool = False
     proven: bool = True
-    checked: bool = False  # a banner check allowed a login on this path
-    allowed: bool = False  # that login is not made yet
+    checked: bool = False  # a banner check has allowed a login on this path
+    allowed: bool = False  # that login has not been made yet
     rearmed: tuple[tuple[float, Place | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """When and where `ssh -G` last answered for a host, and what that answer is worth elsewhere.
+    """When and where `ssh -G` last resolved a host, and whether the answer holds elsewhere.
 
-    `varies`: it may differ between networks. `looked_up`: ssh was allowed to look names up for it.
+    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names for it.
     `underlay` is the route out at that time: interface, gateway and source.
     """
 
@@ -234,10 +235,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Whether the keys still let us in, asked beside a living master because they changed.
+    """A check beside a living master whether the server accepts changed keys.
 
-    `wanted_at`: when they did, None once that was answered. `running` is the number under which the
-    server's count of attempts knows it. `begun`: when the last few began.
+    `wanted_at` is when the keys changed, or None after the trial. `running` is the number of the trial among the
+    server's attempts. `begun` are the times when the last few trials began.
     """
 
     wanted_at: float | None = None
@@ -247,9 +248,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class ForwardState:
-    """One wanted forward and what became of it; `listen` is where it listens, once known.
+    """One wanted forward and its state; `listen` is where it listens, once known.
 
-    `refused`: it was the server that said no.
+    `refused`: the server refused it.
     """
 
     forward: Forward
@@ -274,81 +275,79 @@ class Host:
     master: Master | None = None
     path: MasterPath | None = None
     place: Place | None = None
-    changed_at: float = NEVER  # the master's path, last
-    proof_at: float = NEVER  # the master's last proof of life
-    wary_at: float = NEVER  # woken, or the underlay of its tunnel changed: control first
-    gone_at: float | None = None  # the local address is missing since
+    changed_at: float = NEVER  # when the master's path last changed
+    proof_at: float = NEVER  # when the master last gave a proof of life
+    wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
+    gone_at: float | None = None  # since when the local address has been missing
     probe: Probe | None = None
     observed: Observation | None = None
-    killing: frozenset[int] = frozenset()  # pids whose end is our doing
+    killing: frozenset[int] = frozenset()  # pids that we are ending
     attempt: Attempt | None = None
 
-    lost: bool = False  # it was up and the network took it: an on-use host is recovered
+    lost: bool = False  # it was up and the network took it down: an on-use host is recovered
     held: bool = False  # the user disconnected it
-    asked: bool = False  # the user asked for a reconnect that is not yet answered
+    asked: bool = False  # the user requested a reconnect, and the attempt has not begun
     paused_until: float | None = None  # inf: until resumed
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
-    bare_retry: Retry = field(
-        default_factory=Retry
-    )  # of bare controls: a refused login stays refused meanwhile
+    bare_retry: Retry = field(default_factory=Retry)  # of bare controls; independent of a refused login
     offline_since: float | None = None
     reached: frozenset[Place] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces
-    checked_at: float = NEVER  # the banner of its server, last
+    checked_at: float = NEVER  # when the banner of its server was last checked
     learned_vpn: str | None = None
     failed_without_vpn: tuple[Place, ...] = ()  # networks where a login without the learned VPN failed
-    worked_at: float = NEVER  # the login, last
-    login: LoginKind = "quiet"  # how that went
-    host_key: str | None = None  # that the server proved then
-    vanished_at: float = NEVER  # the server closed or was unreachable, last
-    refused: tuple[float, ...] = ()  # logins that were refused, the last few
+    worked_at: float = NEVER  # when a login last worked
+    login: LoginKind = "quiet"  # how that login went
+    host_key: str | None = None  # the key that the server proved then
+    vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+    refused: tuple[float, ...] = ()  # when the last few logins were refused
     refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused
-    logins: tuple[float, ...] = ()  # that succeeded, the last few
+    logins: tuple[float, ...] = ()  # when the last few logins worked
     forwards: tuple[ForwardState, ...] = ()
     forwards_tried: int = 0
-    forwards_at: float | None = None  # a failed forward is asked again
-    forwards_owed: bool = False  # the user's own word made this master, and its forwards are not open yet
+    forwards_at: float | None = None  # when to request failed forwards again
+    forwards_owed: bool = False  # the user requested this master, and its forwards are not open yet
     trial: Trial = field(default_factory=Trial)
-    agent_socket: Problem | None = None  # why the far side's link to it could not be made
+    agent_socket: Problem | None = None  # why the link to it on the server could not be made
 
-    outage_at: float | None = None  # when the way became able to carry it again
+    outage_at: float | None = None  # when a route became available that could carry the host again
     recoveries: int = 0
     last_recovery_s: float | None = None
 
     @property
     def suspect(self) -> bool:
-        """Whether the master's life is in doubt: something changed since the last proof."""
+        """Whether it is doubtful that the master lives: something changed since the last proof."""
         return self.master is not None and self.doubt_at >= self.proof_at
 
     @property
     def doubt_at(self) -> float:
-        """When the master's life was last thrown into doubt; older questions and controls tell nothing of it."""
+        """When the last doubt about the master began. Probes and controls from before that time prove nothing."""
         return max(self.changed_at, self.wary_at)
 
     @property
     def ending(self) -> bool:
-        """Whether the master was killed by us, and only its end is waited for."""
+        """Whether we have killed the master and wait only for its end."""
         replaced = self.attempt is not None and self.attempt.taking_over
         return self.master is not None and self.master.pid in self.killing and not replaced
 
     @property
     def by_user(self) -> bool:
-        """Whether the user's own word is being carried out."""
+        """Whether a request of the user is being carried out."""
         return self.asked or (self.attempt is not None and self.attempt.purpose == "user")
 
     @property
     def at_prompt(self) -> bool:
-        """Whether a person logs in to it at a terminal, and nobody but them may end that."""
+        """Whether the user is logging in to it at a terminal, so that only they may end that login."""
         return self.attempt is not None and self.attempt.at_prompt
 
     def was_reached_at(self, place: Place | None) -> bool:
-        """Report whether it was certainly here that the host was reached before."""
+        """Report whether the host was certainly reached on this network before."""
         return place is not None and any(known.matches(place) for known in self.reached)
 
     @property
     def server(self) -> str:
-        """The key under which attempts are counted: the first hop."""
+        """The server, identified by the first hop, under which attempts are counted."""
         if self.hop is not None:
             return f"{self.hop.hostname}:{self.hop.port}"
         if self.master is not None and self.master.peer is not None:

@@ -1,9 +1,8 @@
-"""What the network looks like at one moment, and how two moments differ; pure data.
+"""What the network looks like at one moment, and what flickered between two moments; pure data.
 
-A watcher only *hints* that something happened. The agent then reads a whole
-`Snapshot` again and compares. What flickered between two snapshots (a link that
-lost its carrier for 5 ms, an address removed and given again) cannot be seen by
-comparing, so the hint carries it as `Touched`.
+A watcher only *hints* that something happened. The agent then reads a whole `Snapshot` again and compares it with
+the last one. A comparison cannot show what flickered between two snapshots, such as a link that lost its carrier for
+5 ms or an address that was removed and added again. The hint carries that as `Touched`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Family = Literal[4, 6]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address of an interface; `ip` without prefix length or scope id."""
+    """One address of an interface; `ip` has no prefix length or scope id."""
 
     ip: str
     prefix_len: int
@@ -35,8 +34,8 @@ class Address:
 class Interface:
     """A network interface; `up` means administratively up *and* with carrier.
 
-    `lower` names the devices that it stands on (a bridge's ports, a VLAN's or
-    macvlan's parent, a bond's members), where the kernel tells.
+    `lower` names the devices below it, if the kernel reports them: a bridge's ports, a VLAN's or macvlan's parent, a
+    bond's members.
     """
 
     index: int
@@ -51,8 +50,8 @@ class Interface:
 class Route:
     """A route as the kernel holds it (or, for a look-up, the one that it matched).
 
-    `prefix` is `network/length`. `gateway` is None for a device route.
-    `source` is the address that the kernel would send from, where it is known.
+    `prefix` is `network/length`. `gateway` is None for a device route. `source` is the address from which the kernel
+    would send, if it is known.
     """
 
     prefix: str
@@ -70,7 +69,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The question "by which way to `peer`, sending from `local`?"; `local` None lets the kernel choose.
+    """The query "which route leads to `peer` from `local`?"; with `local` None the kernel chooses the source.
 
     For a link-local peer, `scope` is the interface.
     """
@@ -84,15 +83,13 @@ class Lookup:
 class Snapshot:
     """The whole network at one moment.
 
-    `routes` are the unicast routes of all tables but `local`, best first within a prefix.
-    `matched` answers the look-ups that were asked for; None = no route (unreachable,
-    blackhole and prohibit routes included).
-    `gateway_macs` maps (interface, gateway address) to the link-layer address that the
-    kernel knows, absent while it is unresolved.
-    `carriers` tells which interface carried each tunnel when that was last certain: at the machine's own
-    default route, or when the tunnel came up. The agent remembers it from one snapshot to the next.
-    `name` is the network's name (connection or SSID) where something knows it, and `name_of` the
-    interface that it belongs to, None where nothing tells.
+    `routes` are the unicast routes of all tables except `local`, best first within a prefix. `matched` holds the
+    results of the requested look-ups; None means no route (including unreachable, blackhole and prohibit routes).
+    `gateway_macs` maps (interface, gateway address) to the link-layer address that the kernel knows. An unresolved
+    gateway is absent. `carriers` maps each tunnel to the interface that carried it when that was last certain: while
+    the machine had its own default route, or when the tunnel came up. The agent carries it over from one snapshot to
+    the next. `name` is the network's name (connection or SSID), if known. `name_of` is the interface to which the
+    name belongs, or None if unknown.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -104,7 +101,7 @@ class Snapshot:
     carriers: Mapping[str, str] = field(default_factory=dict)
 
     def name_at(self, interface: str) -> str | None:
-        """Return the name of the network on an interface; a cable beside a Wi-Fi is not called as that is."""
+        """Return the name of the network on an interface. A cable does not get the name of the Wi-Fi beside it."""
         return self.name if self.name_of in {None, interface} else None
 
     def interface(self, name: str) -> Interface | None:
@@ -112,17 +109,17 @@ class Snapshot:
         return next((i for i in self.interfaces if i.name == name), None)
 
     def has_address(self, ip: str) -> bool:
-        """Report whether some interface bears the address (tentative and deprecated ones count)."""
+        """Report whether an interface has the address (tentative and deprecated addresses count)."""
         return any(a.ip == ip for i in self.interfaces for a in i.addresses)
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What flickered: seen in the kernel's messages, perhaps gone again by the next snapshot.
+    """What flickered: changes in the kernel's messages that may be undone by the next snapshot.
 
-    `links`: names of interfaces that lost or gained carrier, went down or up, appeared or vanished.
-    `addresses`: textual addresses that were removed (a lifetime refresh is not a removal).
-    `routes`: names of interfaces through which a unicast route was removed.
+    `links`: names of interfaces that lost or gained carrier, went down or up, appeared or vanished. `addresses`:
+    addresses, as text, that were removed (a lifetime refresh is not a removal). `routes`: names of interfaces
+    through which a unicast route was removed.
     """
 
     links: frozenset[str] = frozenset()
@@ -144,5 +141,5 @@ class Touched:
 
 
 def family(ip: str) -> Family:
-    """Return the address family of a textual address; raises ValueError for anything else."""
+    """Return the address family of a textual address. Raises ValueError for any other text."""
     return 4 if ip_address(ip.partition("%")[0]).version == 4 else 6

@@ -1,4 +1,4 @@
-"""What a network manager says about VPNs, the network's name and the way to the internet; pure data."""
+"""What a network manager reports about VPNs, the network's name and connectivity; pure data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Literal
 VpnState = Literal["up", "connecting", "needs-sign-in", "failed", "down"]
 Connectivity = Literal["unknown", "none", "portal", "limited", "full"]
 
-# Of several connections with one name, the one that is nearest to being useful speaks for it.
+# Among several connections with one name, the one that is nearest to being usable represents it.
 _NEAREST_FIRST: tuple[VpnState, ...] = ("up", "connecting", "needs-sign-in", "failed", "down")
 
 
 @dataclass(frozen=True, slots=True)
 class VpnConnection:
-    """One VPN connection: `name` is what the user calls it, `uuid` tells it from another of that name.
+    """One VPN connection. `name` is the user's name for it; `uuid` distinguishes connections with the same name.
 
-    `interface` is None while it is not up, and for a VPN without an interface of its own.
-    `reason` is the manager's number for why it ended, None where nobody saw it end.
-    `by_user`: somebody took it down on purpose. `asking`: the manager waits for a secret
-    just now, perhaps in a dialog that the user sees.
+    `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
+    manager's number for why it ended, or None if its end was not observed. `by_user`: somebody took it down on
+    purpose. `asking`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 
     name: str
@@ -33,7 +32,7 @@ class VpnConnection:
 
 @dataclass(frozen=True, slots=True)
 class NetworkName:
-    """What the network is called: the connection's name and, of a Wi-Fi, its SSID; and where it is."""
+    """The network's name: the connection's name and, for Wi-Fi, the SSID; with the interface that it belongs to."""
 
     connection: str
     ssid: str | None = None
@@ -45,9 +44,9 @@ class NetworkName:
 
 @dataclass(frozen=True, slots=True)
 class ManagerFacts:
-    """All that a network manager says at one moment; `running` False: it is not there, nothing is known.
+    """All that a network manager reports at one moment; `running` False: no manager runs, and nothing is known.
 
-    A VPN connection that is not listed is down, and was not seen to end.
+    A VPN connection that is not listed is down, and its end was not observed.
     """
 
     running: bool = False

@@ -1,6 +1,6 @@
-"""What can be wrong with a host, in words for a person and a stable code for scripts.
+"""What can be wrong with a host: words for the user and a stable code for scripts.
 
-The codes and the three keys are promised to scripts: docs/scripting.md.
+The codes and the three keys are a promise to scripts: docs/scripting.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CODES: tuple[Code, ...] = get_args(Code)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong (`title`) and what to do next (`hint`, empty when it heals by itself)."""
+    """What is wrong (`title`) and what to do next (`hint`, empty if nothing needs to be done)."""
 
     code: Code
     title: str

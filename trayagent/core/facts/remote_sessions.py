@@ -1,8 +1,8 @@
-"""Our own dead sessions on a server: which of them may be ended there, and what is said of it; pure.
+"""Finds which of our dead sessions on a server may be ended, and words the result; pure.
 
-A connection that the network took stays alive at the server until its TCP or ClientAlive gives up, hours
-by default, and with it the ports and sockets of its remote forwards. Nobody ends it but its own user, and
-only once its ssh master on this side is proven gone: then nothing can ever travel on it again.
+When the network cuts a connection, the server keeps it until TCP or ClientAlive gives up, by default after hours.
+Until then the ports and sockets of its remote forwards stay occupied. trayagent ends such a session only as its own
+user, and only after its ssh master on this side is proven gone. From then on nothing can travel on that connection.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ Connection = tuple[str, int, str, int]
 """Local address and port, peer address and port."""
 
 Why = Literal["off", "no-shell", "no-mark", "no-answer"]
-"""Why nothing could be tried: forbidden by the user, no shell on the far side, a server whose sessions cannot
-be told apart, or it said nothing now."""
+"""Why no attempt was possible.
+
+off: the user forbids it. no-shell: the server gives no shell. no-mark: the server's sessions cannot be told apart.
+no-answer: the server did not answer now.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSession:
     """The server-side process of one connection.
 
-    `mark` tells it from every other process that ever had this pid: the server's boot, its namespace of
-    pids and the process's start time there, with slashes in between.
+    `mark` tells it from every other process that ever had this pid: the server's boot, its pid namespace and the
+    process's start time there, separated by slashes.
     """
 
     pid: int
@@ -32,13 +35,13 @@ class RemoteSession:
 
     @property
     def server(self) -> str:
-        """The server, in this boot, as far as a process there can tell."""
+        """The server in its current boot, as far as a process there can identify it."""
         return self.mark.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine that we run on, in this boot; "" where it cannot tell."""
+    """The machine on which we run, in its current boot; fields are "" if unknown."""
 
     name: str
     boot: str
@@ -46,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """A session as it is remembered: with the master on this side that it belongs to."""
+    """A stored session, with the master on this side to which it belongs."""
 
     session: RemoteSession
     master_pid: int
@@ -59,26 +62,27 @@ class KeptSession:
 def may_end(
     kept: KeptSession, here: Machine, *, runs: bool, established: Collection[Connection], refused: bool
 ) -> bool:
-    """Report whether a session is provably nobody's any more.
+    """Report whether a session provably serves nobody any more, so that it may be ended.
 
-    `runs`: the very master lives. `established`: the TCP connections of this machine; one of these may have
-    gone to another process by a fork (ControlPersist). `refused`: the server does hold something. Without
-    that, a session of an earlier boot is left alone: a copy of this machine may be using it.
+    `runs`: that very master lives. `established`: the TCP connections of this machine. A fork (ControlPersist) may
+    have passed the session's connection to another process. `refused`: the server refuses something that the session
+    may hold. Without that, a session of an earlier boot stays, because a copy of this machine may be using it.
     """
     if runs or kept.machine.name != here.name or not kept.machine.boot:
         return False
     if kept.machine.boot != here.boot:
         return refused and bool(here.name) and bool(here.boot)
     if kept.connection is None:
-        return kept.ours  # the user's own may have forked, and no connection of theirs would show it
+        return kept.ours  # the user's own master may have forked, and its connection is not known here
     return kept.connection not in established
 
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """What came of it: how many sessions were ended, were gone before, belong to another server or boot.
+    """The result: how many sessions were ended, were already gone, or belong to another server or boot.
 
-    `sockets` were left-over Unix sockets and are removed; `busy` have a living listener, or are not ours.
+    `sockets` is the number of left-over Unix sockets that were removed. `busy` sockets have a living listener or are
+    not ours.
     """
 
     ended: int = 0
@@ -90,29 +94,29 @@ class Reaped:
 
     @property
     def helped(self) -> bool:
-        """Whether what was refused may be given now."""
+        """Whether the server may now grant what it refused."""
         return bool(self.ended or self.sockets)
 
     def evidence(self) -> str:
-        """Return it as `why` shows it."""
+        """Return the result in the form that `why` shows."""
         if self.unavailable is not None:
             return f"reason={self.unavailable}"
         words = f"ended={self.ended} gone={self.gone} elsewhere={self.elsewhere} sockets={self.sockets}"
         return f"{words} busy={','.join(self.busy)}" if self.busy else words
 
 
-_IN_TIME = "if our own lost connection has it, it goes when the server notices (ClientAliveInterval)"
+_IN_TIME = "if our own lost connection still holds it, the server frees it in time (ClientAliveInterval)"
 _WORDS: dict[Why | None, str] = {
     None: "another process there has it, or it is not allowed",
-    "off": "if our own lost connection has it, `reap = true` ends that",
+    "off": "if our own lost connection still holds it, `reap = true` frees it",
     "no-shell": _IN_TIME,
     "no-mark": _IN_TIME,
-    "no-answer": "if our own lost connection has it, that could not be ended now; it is tried again",
+    "no-answer": "if our own lost connection still holds it, freeing it failed; the agent tries again",
 }
 
 
 def still_refused(where: str, outcome: Reaped | None) -> str:
-    """Return what a person is told of a remote forward that the server refuses all the same."""
+    """Return the user's message about a remote forward that the server still refuses."""
     if outcome is None:
-        return f"the server does not give {where}: taken there, or not allowed"
-    return f"the server does not give {where}: {_WORDS[outcome.unavailable]}"
+        return f"the server refused {where}: it is in use there, or not allowed"
+    return f"the server refused {where}: {_WORDS[outcome.unavailable]}"

@@ -1,4 +1,4 @@
-"""What `ssh -G NAME` says about a host; pure data."""
+"""The result of `ssh -G NAME` for a host; pure data."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ HostKeyChecking = Literal["yes", "no", "ask", "accept-new"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each.
+    """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each field.
 
-    `host` is the name that was asked for, `hostname` the one that ssh connects to. What ssh prints as
-    "none" is None, but for `identity_agent`, where unset and none differ; "true" and "false" are "yes"
-    and "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them,
-    mostly with `~`. `connect_timeout` and `server_alive_interval` are seconds, the latter 0 for never.
-    `control_persist` is "no", "yes" or seconds. `plain_connect`: ssh would look `hostname` up and connect to
-    it, no more; so a connection that another program made can take the place of its own. `hops` is how many
-    machines or commands stand before the host, jump hosts of jump hosts too. `jump` is what ssh says of its only
-    jump host, None with more than one or where ssh connects to that in a way of its own.
+    `host` is the requested name, `hostname` the one to which ssh connects. Where ssh prints "none" the field is
+    None. The exception is `identity_agent`, since unset and none differ. "true" and "false" are stored as "yes" and
+    "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them, mostly with
+    `~`. `connect_timeout` and `server_alive_interval` are seconds; 0 disables the latter. `control_persist` is "no",
+    "yes" or seconds. `plain_connect`: ssh would only resolve `hostname` and connect to it, so a connection made by
+    another program can replace its own. `hops` counts the machines or commands before the host, including jump hosts
+    of jump hosts. `jump` is the resolved configuration of its only jump host. It is None with more than one, or if
+    ssh connects to the jump host in a special way.
     """
 
     host: str
@@ -69,6 +69,6 @@ class Resolved:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What a login would show, as far as it tells two logins apart."""
+        """The credentials that a login would offer, as far as they distinguish two logins."""
         named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")
         return (*named, self.pkcs11_provider or "", "only" if self.identities_only else "")

@@ -1,4 +1,4 @@
-"""The whole picture that `decide` looks at; frozen, with the few questions that every part asks of it."""
+"""The complete state on which `decide` works, with the queries that every part needs; frozen."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trayagent.core.policy.rate_limits import Servers
 
 @dataclass(frozen=True, slots=True)
 class VpnLife:
-    """What was seen of a VPN: whether it was up, and since when it is missed (down, on a network that is well).
+    """What was observed of a VPN.
 
-    `connecting_at` is when it first tried to come up since then, and had its secret; one that fails and tries
-    again is still at it. `asking`: somebody waits for that secret.
-    `sign_in_said` tells how the last sign-in failed.
+    `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
+    when it first tried to come up after that, with its secret known. Further tries do not reset it. `asking`: the
+    manager waits for that secret. `sign_in_said` explains how the last sign-in failed.
     """
 
     was_up: bool = False
@@ -38,7 +38,7 @@ class State:
     started: bool = False
     network: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
-    """When something about the network last changed."""
+    """When the network last changed."""
     vpns: tuple[Vpn, ...] = ()
     manager: ManagerFacts = field(default_factory=ManagerFacts)
     vpn_lives: Mapping[str, VpnLife] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class State:
     next_attempt: int = 1
 
     def paused(self, host: Host, now: float) -> bool:
-        """Report whether trayagent must keep its hands off this host."""
+        """Report whether trayagent must leave this host alone."""
         until = max(self.paused_until or NEVER, host.paused_until or NEVER)
         return until > now
 
@@ -72,9 +72,9 @@ class State:
         )
 
     def host_of_pid(self, pid: int) -> Host | None:
-        """Return the host whose master has that pid."""
+        """Return the host whose master has that pid, or None."""
         return next((h for h in self.hosts.values() if h.master is not None and h.master.pid == pid), None)
 
     def doubtful(self, host: Host, now: float) -> bool:
-        """Report whether the end of this host's master would be the network's doing (policy: *suspect*)."""
+        """Report whether the network is the likely cause if this host's master ends now (policy: *suspect*)."""
         return host.suspect or host.probe is not None or now - self.woke_at < WOKEN_S

@@ -1,99 +1,103 @@
-"""Every time constant of the policy in one place, in seconds, each with its reason."""
+"""Every time constant of the policy in one file, in seconds, each with its reason."""
 
 from __future__ import annotations
 
 # How silence is judged. The factors are round trips of the judged connection.
 SILENT_RTTS_SOURCE_DIFFERS = 2
-SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this a busy server's scheduling looks like silence
+SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this, a busy server's scheduling looks like silence
 SILENT_RTTS = 4
 SILENT_FLOOR_S = 0.500  # one retransmission at Linux' minimum RTO (200 ms) fits in
 RETRANSMISSION_NEAR_S = 3.0  # a later one is not worth the user's wait
 RETRANSMISSION_RTTS = 2  # its answer needs one; one more for jitter
-RTT_UNKNOWN_S = 0.200  # where no TCP tells: a slow but common path
+RTT_UNKNOWN_S = 0.200  # if no TCP connection shows the round trip: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)
 
-# Acknowledgements of what was sent after a change postpone the verdict as long as they keep coming: the answer waits
-# behind the user's own traffic. How long the kernel may show no more of them: round trips of now, queues included.
+# Acknowledgements of data that was sent after a change postpone the verdict while they keep coming. The answer is
+# queued behind the user's own traffic. This is how long acknowledgements may pause, in current round trips, queues
+# included.
 FLOWING_RTTS = 2
-# A box on the way, or a jump host, may acknowledge for a server that is gone. An answer is due so long after the
-# data that was queued before the question has drained.
+# A box on the path, or a jump host, may acknowledge data for a server that is gone. The answer must arrive this long
+# after the data that was queued before the probe has drained.
 ACKED_UNANSWERED_S = 60.0
-# A line whose queue holds seconds waits that long by itself, without any trouble.
+# A line with seconds of data in its queue is that slow even without a fault.
 RETRANSMISSION_NEAR_RTTS = 3
 RTT_OF_NOW_MAX_S = 5.0
 
-# The kernel moves a connection to another address (MPTCP): it joins within a few round trips, or sends its SYN again.
+# The kernel moves a connection to another address (MPTCP). It joins within a few round trips, or sends its SYN again.
 ADRIFT_S = 3.0
 ADRIFT_LOOK_S = 0.1
 
-# An address may flicker (DHCP renewal, a supplicant's restart): gone for good only after this.
+# An address may flicker (DHCP renewal, a supplicant's restart). It counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
 
-# An IPv6 address is tentative for a second after a random delay of at most one (RFC 4862, 5.4): the kernel sends
-# nothing from it meanwhile, and what it carried goes on after that. One that stays so was refused by its network.
+# An IPv6 address is tentative for a second after a random delay of at most one (RFC 4862, 5.4). The kernel sends
+# nothing from it during that time, and its connections continue afterwards. An address that stays tentative longer was
+# rejected by its network.
 TENTATIVE_S = 3.0
 
-# An answer to an older question may be read this long after it came, and so after the change that it seems to survive.
+# The answer to an older probe may be read this long after it arrived, and so after the change that it seems to survive.
 CROSSED_S = 0.100
 
-# After a wake the network is not what the snapshot says for a while.
+# After a wake, the network differs from the snapshot for a while.
 WOKEN_S = 30.0
-END_AFTER_WAKE_S = 60.0  # no master is ended by the offline timer sooner after a wake
+END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner than this
 
-# A look of the user (status, menu, attach) asks again only for proofs older than this.
+# When the user looks (status, menu, attach), masters whose proof of life is older than this are probed again.
 LOOK_AGAIN_S = 30.0
 
-# World down: the server or the way to it is away.
+# The server or the route to it is away.
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 REARM_EVERY_S = 30.0
 REARM_PER_HOUR = 6
 HOUR_S = 3600.0
 
-# Dropped or throttled: MaxStartups and PerSourcePenalties (OpenSSH 9.8) punish haste for everyone behind the NAT.
+# The server dropped or throttled us. MaxStartups and PerSourcePenalties (OpenSSH 9.8) punish haste for everyone behind
+# the NAT.
 DROPPED_FIRST_S = 20.0
 DROPPED_MAX_S = 600.0
 BOOTING_S = 20.0
 
-# A server that rebooted is found within this time, however long its back-off is by then.
+# A server that rebooted is found within this time, however long its back-off has become.
 BANNER_CHECK_EVERY_S = 15.0
 
-# A refused login is not repeated (accounts get locked), but for a server that reboots.
+# A refused login is not repeated, because accounts get locked. The exception is a server that reboots.
 LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)
 REFUSED_WINDOW_S = 600.0
 REFUSED_MAX = 2
 
-# Changed keys are tried beside a living master; a certificate that is renewed every few minutes is no news.
+# Changed keys are tried beside a living master. A certificate that is renewed every few minutes does not count as new.
 TRIALS_PER_HOUR = 6
 
-# Herding: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
+# Many hosts at once: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
 UNAUTHENTICATED_PER_SERVER = 6
 UNAUTHENTICATED_IN_ALL = 16
-# A connection that a move cut short hangs at the server until its LoginGraceTime, and counts there meanwhile.
+# After a move cut a connection short, the server keeps and counts it until its LoginGraceTime.
 LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises an address for each, and refuses it from about 15 on
-UNFINISHED_PER_HOST = 2  # where that is more: two moves must hold up none of many hosts
+UNFINISHED_PER_HOST = 2  # used if it allows more: two moves must not delay any of many hosts
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
-# A host whose master dies right after each login; a user who moves needs far fewer.
+# For a host whose master dies right after each login. A user who moves needs far fewer.
 LOGINS_WINDOW_S = 300.0
 LOGINS_PER_WINDOW = 20
 
-# A whole connection to one machine: ConnectTimeout covers TCP and banner only, not key exchange and login. Each jump
-# host is one more of them. On a slow line a login takes nine round trips, and one more for each key refused.
+# A whole connection to one machine. ConnectTimeout covers only TCP and banner, not key exchange and login. Each jump
+# How many further connections one attempt may begin, each over a route that was not there before. In a flapping
+# network there must not be more than may be cut short (UNFINISHED_PER_WINDOW).
 ATTEMPT_DEADLINE_S = 30.0
 LOGIN_ROUND_TRIPS = 15
-# Connections that one attempt begins beside its first, each over a way that was not there before: no more in a network
-# that flaps than may be cut (ABORTS_PER_WINDOW).
+# How many further connections one attempt may begin, each over a route that was not there before. In a flapping network
+# there must not be more than may be cut short.
 REDIALS_MAX = 4
 BARE_CONTROL_DEADLINE_S = 5.0
 
-# A forward that failed is asked again, at a pace that a server's log can bear.
+# A failed forward is requested again, slowly enough for a server's log.
 FORWARD_RETRY_FIRST_S = 1.0
 FORWARD_RETRY_MAX_S = 60.0
 
-# A dialog that asks for a VPN's password or code: a code is fetched from a phone in less.
+# A dialog asks for a VPN's password or code. Fetching a code from a phone takes less than this.
 ASKED_S = 60.0
