@@ -1,1 +1,1 @@
-"""Handlers of events, by subject; pure."""
+"""The handlers of events, one module for each subject; pure."""

@@ -1,4 +1,4 @@
-"""An attempt got on, got through, or failed; pure."""
+"""Handles the progress of an attempt: established, ready, failed, given up, or taken over; pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from trayagent.core.texts import not_here, person_needed, proxy_failed
 
 
 def attempt_established(context: Context, event: AttemptEstablished) -> None:
-    """Row 3: the TCP connection of the control stands, so the way carries packets; the server has seen it."""
+    """Row 3: note that the control's TCP connection is established. So the route works, and the server has seen it."""
     context.change(servers=established(context.state.servers, event.attempt))
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None:
@@ -50,9 +50,9 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
 
 
 def attempt_ready(context: Context, event: AttemptReady) -> None:
-    """The control is positive; a new master stands by, unless it was a bare one."""
+    """Note that the control is positive. Unless it was bare, a new master now waits beside the control path."""
     host, attempt = _find(context, event.name, event.attempt)
-    checked = attempt is not None and attempt.purpose == "check"  # it lets nobody in yet
+    checked = attempt is not None and attempt.purpose == "check"  # such a check proves no login
     end: End = "unseen" if checked else "through"
     context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
     if host is None or attempt is None:
@@ -84,7 +84,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
-    """Nothing proves that the master's own server answered: the new connection ends, the master stays."""
+    """End a new connection that does not prove that the master's own server answered. The master stays."""
     failure = no_control(host, event.host_key)
     if event.master is not None:
         context.do(Discard(host.name, event.master))
@@ -97,8 +97,8 @@ def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptRe
 
 
 def _release(context: Context, host: Host) -> None:
-    """Let those go on at once that wait for what this login has shown: the server is there, and lets it in."""
-    # What a person typed says nothing of the keys.
+    """Retry at once the hosts that wait for what this login proved: the server is up and accepts the login."""
+    # A typed password or code proves nothing about the keys.
     quiet = host.login == "quiet" and (host.attempt is None or not host.attempt.at_terminal)
     proven = {login for login in (at_target(host), at_jump(host)) if login is not None and quiet}
     for name in context.names:
@@ -122,14 +122,17 @@ def _release(context: Context, host: Host) -> None:
 
 
 def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
-    """Return how the login went. What a jump host asked stands in no log of ours, but that it refused us does."""
+    """Return how the login went.
+
+    No log of ours contains what a jump host asked of the user. So if it refused us before, the user typed something.
+    """
     carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
     refused = host.retry.at is None and host.retry.kind == "auth"
     return "typed" if said == "quiet" and attempt.at_terminal and carried and refused else said
 
 
 def attempt_failed(context: Context, event: AttemptFailed) -> None:
-    """Row 10, or row 9 where the right server answered and let nobody in."""
+    """Row 10: note a failed attempt; or row 9, if the right server answered and refused the login."""
     now, failure = context.now, event.failure
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.purpose == "check":
@@ -151,7 +154,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
     host = with_failure(host, attempt, failure, now, event.jitter)
     problem = _problem(host, attempt, failure)
-    # What is wrong is that the VPN is down, not that the server cannot be reached without it.
+    # The problem to show is that the VPN is down, not that the server is unreachable without it.
     expected = bypassed and failure.kind not in REFUSED_KINDS
     unsaid = host.problem if attempt.unwanted or attempt.bare else None
     host = context.put(
@@ -162,20 +165,23 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     )
     if failure.kind in REFUSED_KINDS:
         _hold_asked(context, host)
-        context.do(Remember(host.name))  # whatever becomes of this agent, the login is not made again
+        context.do(Remember(host.name))  # even after a restart of the agent, the login must not be repeated
     row = 10 if host.master is not None and not control else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
     context.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
         tell_failure(
             context, host, problem, there=attempt.at_terminal
-        )  # else nothing failed: the old one is kept
+        )  # otherwise the old master is kept, so nothing failed for the user
     if attempt.at_terminal and not worth_keeping(host):
         context.forget(host.name)
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
-    """Return what a person is told: another key away from the host's places is quietly "not here"."""
+    """Return the problem to show.
+
+    An unfamiliar host key on a network where the host was never reached is "not here".
+    """
     key_changed = failure.kind == "host-key-changed" and bool(host.reached)
     if key_changed and not host.was_reached_at(attempt.place):
         return not_here(host)
@@ -194,7 +200,7 @@ def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
 
 
 def _hold_asked(context: Context, host: Host) -> None:
-    """The user asked for many: what was refused to one of them is not tried by all."""
+    """If the user requested many hosts at once, hold back the logins that are like the refused one."""
     for name in context.names:
         other = context.get(name)
         if other is None or not other.asked or other.attempt is not None or other.name == host.name:
@@ -204,7 +210,7 @@ def _hold_asked(context: Context, host: Host) -> None:
 
 
 def login_given_up(context: Context, event: LoginGivenUp) -> None:
-    """Nothing is known but that nobody logged in."""
+    """Note that the user gave up a login, from which nothing else follows."""
     context.change(servers=ended(context.state.servers, event.attempt, context.now, "cut"))
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.at_prompt:
@@ -212,7 +218,7 @@ def login_given_up(context: Context, event: LoginGivenUp) -> None:
 
 
 def _as_before(context: Context, host: Host) -> Host:
-    """A login at a terminal came to nothing, and nothing follows from that: what was due stays due."""
+    """Clear a failed login at a terminal. It has no consequences: a retry that was due stays due."""
     host = context.put(host, attempt=None)
     context.because(host.name, 0, "failed", "login=at_terminal")
     if not worth_keeping(host):
@@ -225,7 +231,7 @@ def _retry_words(retry: Retry, now: float) -> str:
 
 
 def took_over(context: Context, event: TookOver) -> None:
-    """A new master listens on the control path: the host is connected again."""
+    """Make the new master on the control path the host's master: the host is connected again."""
     host = context.get(event.name)
     if host is None:
         context.do(Discard(event.name, event.master))
@@ -239,7 +245,7 @@ def took_over(context: Context, event: TookOver) -> None:
     recovered = began is not None and not user and (old is not None or host.lost)
     host = replace(host, attempt=None, outage_at=None, asked=False)
     host = install(context, host, event.master, proven=True)
-    if host.held:  # the user disconnected it meanwhile
+    if host.held:  # the user disconnected it in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
     took_s = now - began if began is not None else None
@@ -263,7 +269,7 @@ def took_over(context: Context, event: TookOver) -> None:
 
 
 def take_over_failed(context: Context, event: TakeOverFailed) -> None:
-    """The control path could not be had: somebody else listens there, or its folder is gone."""
+    """Note that the control path is unavailable: another program listens there, or its directory is gone."""
     host, attempt = _find(context, event.name, event.attempt)
     if host is None or attempt is None:
         return
@@ -275,7 +281,7 @@ def take_over_failed(context: Context, event: TakeOverFailed) -> None:
 
 
 def obstacle_gone(context: Context, event: ObstacleGone) -> None:
-    """What failed on this machine's account is tried again at once; no server was bothered by it."""
+    """Retry at once after a local obstacle is gone. No server saw those failures."""
     host = context.get(event.name)
     if host is None or host.retry.kind not in LOCAL_KINDS:
         return

@@ -1,4 +1,4 @@
-"""A host's forwards became open, or did not; pure."""
+"""Handles changes of a host's forwards; pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from trayagent.core.policy.backoff import doubling
 
 
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:
-    """Keep the state of the forwards, and when to ask again for those that failed.
+    """Store the state of the forwards, and when to request the failed ones again.
 
-    The last words of a master that is being replaced are about its end, not about the forwards.
+    A master that is being replaced is ignored: its last messages are about its end, not about the forwards.
     """
     host = context.get(event.name)
     if host is None or host.master is None or host.master.pid != event.pid or event.pid in host.killing:
@@ -40,6 +40,6 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
 
 
 def far_side_reaped(context: Context, event: FarSideReaped) -> None:
-    """Say what became of our own dead connections there; the forwards themselves are asked for in any case."""
+    """Note how the clean-up of our dead sessions on the server went. The forwards are requested in any case."""
     verdict = "reap" if event.outcome.unavailable is None else "no-reap"
     context.because(event.name, 0, verdict, event.outcome.evidence())

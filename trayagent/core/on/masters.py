@@ -1,4 +1,4 @@
-"""A master was found, ended, answered, or was looked at; pure."""
+"""Handles a master that was found, ended, answered a probe, or was observed; pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trayagent.core.routes import master_lookup, path_of
 
 
 def master_found(context: Context, event: MasterFound) -> None:
-    """Look after a master that somebody started, or that an earlier agent left."""
+    """Adopt a master that another program started, or that an earlier agent left behind."""
     host = context.get(event.name)
     if host is None:
         if not context.state.adopt:
@@ -38,7 +38,7 @@ def master_found(context: Context, event: MasterFound) -> None:
         context.put(host)
         give_up_attempt(context, host)  # the user's own ssh won the race
         host = context.get(event.name) or host
-    # What was remembered of an earlier master says nothing of the options of this one.
+    # What was stored about an earlier master says nothing about the options of this one.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
     host = replace(host, login=_login_of(host, event.master), unnamed=unnamed)
     host = install(context, _taken_up(context, host, event.master), event.master, proven=event.fresh)
@@ -51,7 +51,7 @@ def master_found(context: Context, event: MasterFound) -> None:
 
 
 def _login_of(host: Host, master: Master) -> LoginKind:
-    """Return how a master's login must have gone: where we were refused, somebody's own ssh had a person's help."""
+    """Return how a master's login must have gone. If we were refused, the user must have helped somebody else's ssh."""
     if master.ours or host.retry.at is not None:
         return host.login
     match host.retry.kind:
@@ -64,7 +64,7 @@ def _login_of(host: Host, master: Master) -> LoginKind:
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:
-    """Keep to what the user said last: a connection of their own ends `disconnect`, one that we left does not."""
+    """Follow the user's last request: their own new connection ends `disconnect`, one that we left behind does not."""
     if not host.held:
         return host
     if master.ours or master.pid in host.killing:
@@ -76,16 +76,16 @@ def _taken_up(context: Context, host: Host, master: Master) -> Host:
 
 
 def _own_pids(host: Host) -> frozenset[int]:
-    """Return the pids that are no news: the master's, and that of a new one on its way to the control path."""
+    """Return the pids that are already known: the master's, and that of a new one on its way to the control path."""
     ready = host.attempt.ready if host.attempt is not None else None
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
 
 
 def install(context: Context, host: Host, master: Master, *, proven: bool) -> Host:
-    """Make this the host's master, with the path that it has now."""
+    """Make this the host's master, with its current path."""
     now = context.now
     refused = host.retry.kind in REFUSED_KINDS
-    # One of ours that an earlier agent left is older than the refusal; any other is a login that worked.
+    # A master of ours that an earlier agent left is older than the refusal. Any other proves that a login worked.
     stays = refused and master.ours and not proven
     host = replace(
         host,
@@ -108,7 +108,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
         addresses=_with_peer(host.addresses, master),
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
-    # What the last snapshot was not asked, it does not know; the next one is read at once.
+    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
+    # once.
     asked = master_lookup(master) in context.state.network.matched
     path = current_path(host, context.state.network) if asked else None
     host = replace(host, path=path)
@@ -119,7 +120,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
             place=master_place(host, path, context.state.network),
             gone_at=None if path.present else now,
             changed_at=now if absent else host.changed_at,
-            # However lately it was started: another network came between its start and our look.
+            # Even if it was started just now, another network came between its start and this moment.
             proof_at=NEVER if absent else host.proof_at,
         )
     context.put(host)
@@ -129,21 +130,21 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
 
 
 def _with_peer(addresses: tuple[str, ...], master: Master) -> tuple[str, ...]:
-    """Keep the addresses that led to the host, newest first; a name rarely has more than a few."""
+    """Return the addresses that led to the host, newest first, at most 8. A name rarely has more."""
     if master.peer is None or not master.direct:
         return addresses
     return (master.peer, *(a for a in addresses if a != master.peer))[:8]
 
 
 def master_ended(context: Context, event: MasterEnded) -> None:
-    """Row 1: a master's process is gone."""
+    """Row 1: note that a master's process ended."""
     host = context.get(event.name)
     if host is None:
         return
     ours_to_end = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
     if ours_to_end and host.held:
-        context.do(Remember(host.name))  # another process may bear the pid by the next time
+        context.do(Remember(host.name))  # another process may get this pid later
     if host.master is None or host.master.pid != event.pid:
         return
     doubtful = context.state.doubtful(host, context.now)
@@ -157,7 +158,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         gone_at=None,
         forwards=tuple(replace(f, state="closed") for f in host.forwards),
         forwards_at=None,
-        # That we ended it says nothing of the server.
+        # Our own kill says nothing about the server.
         vanished_at=context.now if died or (doubtful and not ours_to_end) else host.vanished_at,
     )
     if not ours_to_end:
@@ -174,7 +175,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
 
 
 def worth_keeping(host: Host) -> bool:
-    """Report whether a host without a master still means something: described, commanded, or lost."""
+    """Report whether to keep a host without a master: it is configured, lost, or the user requested something."""
     commanded = host.held or host.asked or host.paused_until is not None
     return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.unnamed)
 
@@ -183,7 +184,7 @@ def _ended_by_itself(context: Context, host: Host, event: MasterEnded, *, networ
     if host.unnamed:
         return
     if host.wish.connect == "always":
-        # `ssh -O exit` on a healthy master is the user's word, as `disconnect` is.
+        # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.
         held = host.held or (event.by_request and not network)
         context.put(host, held=held, lost=not held)
         context.do(Remember(host.name))
@@ -194,20 +195,20 @@ def _ended_by_itself(context: Context, host: Host, event: MasterEnded, *, networ
 
 
 def probe_answered(context: Context, event: ProbeAnswered) -> None:
-    """Row 6: the old connection carries data."""
+    """Row 6: note that the old connection carries data."""
     host = _judged(context, event.name, event.pid)
     if host is None or host.probe is None:
         return
     asked_before = host.probe.sent_at < host.doubt_at and context.now - host.doubt_at < CROSSED_S
     if host.gone_at is not None or asked_before:
-        # It may have been answered before what threw the master into doubt, and only read after: ask again.
+        # The answer may have left before the cause of the doubt, and may only have been read after it. Probe again.
         context.put(host, probe=None, observed=None)
         return
     _alive(context, host, "probe=answered")
 
 
 def observed(context: Context, event: Observed) -> None:
-    """Keep what the kernel says. Acknowledgements are no proof of life: whoever is first on the way gives them."""
+    """Store the kernel's report. Acknowledgements are no proof of life, since any device on the path can send them."""
     host = _judged(context, event.name, event.pid)
     if host is None:
         return
@@ -221,7 +222,7 @@ def observed(context: Context, event: Observed) -> None:
     if probe is None or not host.suspect:
         return
     if event.acked and probe.sent_at < host.doubt_at:
-        # Acknowledged, perhaps before the doubt began: nothing is on the way that could still tell of life.
+        # It may have been acknowledged before the doubt began. So nothing is under way that could still prove life.
         context.put(host, probe=None)
         return
     if event.acked > probe.acked:
@@ -232,7 +233,7 @@ def observed(context: Context, event: Observed) -> None:
 
 
 def _moved(context: Context, host: Host, master: Master) -> None:
-    """The address that the connection had is gone, but the kernel moved it: its path is the new one."""
+    """Follow a connection that the kernel moved to another address after its own was gone: it gets a new path."""
     path = None
     if master_lookup(master) in context.state.network.matched:
         path = path_of(master, context.state.network)
@@ -255,7 +256,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
 
 def _alive(context: Context, host: Host, evidence: str) -> None:
     doubt = host.suspect
-    # A refused login stays refused: the old connection that lives says nothing of a new one.
+    # A refused login stays refused: a living old connection says nothing about a new one.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,
@@ -278,7 +279,7 @@ def _judged(context: Context, name: str, pid: int) -> Host | None:
 
 
 def agent_socket_told(context: Context, event: AgentSocketTold) -> None:
-    """Keep why the far side's link to the agent socket could not be made."""
+    """Store why the link to the agent socket on the server could not be made."""
     host = _judged(context, event.name, event.pid)
     if host is None:
         return

@@ -1,4 +1,4 @@
-"""The network, sleep and the configuration changed; pure."""
+"""Handles changes of the network and of the configuration, wakes from sleep, and stored facts; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trayagent.core.routes import Way, carriers, way_for
 
 
 def network_read(context: Context, event: NetworkRead) -> None:
-    """Compare the new snapshot with the last one, and mark every master whose path changed."""
+    """Compare the new snapshot with the last one, and mark every master whose path changed as suspect."""
     old = context.state.network
     new = replace(event.snapshot, carriers=carriers(old, event.snapshot))
     delta = compare(old, new, event.touched)
@@ -54,15 +54,15 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     place = master_place(host, path, new)
     why = path_change(host, path, place, touched)
     if not why and delta.tunnels_gone and in_tunnel(host, context):
-        why = "other_tunnel=gone"  # it may have carried this one, which no route tells
+        why = "other_tunnel=gone"  # that tunnel may have carried this one, which no route shows
     wary = delta.underlay_changed and in_tunnel(host, context)
-    # A path that is seen for the first time is a change only where it is already broken.
+    # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     settled = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
         path=path,
-        # What was asked while nothing could be sent is asked again, now that it can.
+        # A probe that was sent while the address was tentative is repeated now that the address can be used.
         probe=None if settled else host.probe,
         place=_better_known(host.place, place),
         changed_at=now if changed else host.changed_at,
@@ -78,7 +78,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
 
 
 def _better_known(old: Place | None, new: Place | None) -> Place | None:
-    """Return the place of now; the old one where it says more of the same (a gateway not yet resolved)."""
+    """Return the current network, or the old one if it says more about the same network (gateway not yet resolved)."""
     if new is None or (old is not None and not new.differs(old) and old.gateway and not new.gateway):
         return old
     return new
@@ -96,12 +96,12 @@ def _words(host: Host) -> str:
 
 
 def _rearm_where_moved(context: Context, host: Host) -> None:
-    """A back-off belongs to the path on which it was earned."""
+    """Bring a retry forward when the host's route changed, because a back-off belongs to the path on which it arose."""
     way = way_for(host, context.state.network)
     if way is None:
         return
-    # Another machine answered, nothing proved who did, or a ProxyCommand failed for a reason of its own: once more
-    # at each new place.
+    # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
+    # ProxyCommand failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
     anybody = said_by_anybody(host.retry)
     elsewhere = host.retry.at is None and (once or anybody)
@@ -116,7 +116,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
 
 
 def forget_failure(context: Context, host: Host) -> None:
-    """What the user's own attempt failed by is no news any more, unless only they can end it."""
+    """Clear the error of a failed manual attempt, unless only the user can resolve it."""
     needs_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     if host.master is None and host.attempt is None and not wanted(host) and not needs_user:
         context.put(host, problem=None)
@@ -127,7 +127,7 @@ def _moved(retry: Retry, way: Way) -> bool:
 
 
 def woke(context: Context, event: Woke) -> None:
-    """Every master is in doubt after a sleep, and every back-off may be over."""
+    """Put every master in doubt after a sleep, and bring back-offs forward."""
     now = context.now
     context.change(woke_at=now)
     context.tell("resumed", reason="wake", asleep_s=event.asleep_s)
@@ -146,7 +146,7 @@ def woke(context: Context, event: Woke) -> None:
 
 
 def configured(context: Context, event: Configured) -> None:
-    """Take over what the user wrote; only what changed is done again."""
+    """Apply the configuration. Only what changed is acted on."""
     first = not context.state.vpns and not context.state.hosts
     context.change(
         vpns=event.vpns,
@@ -190,14 +190,15 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
 
 
 def _bounds(wish: Wish) -> tuple[str | None, tuple[str, ...]]:
-    """Return where the host may be connected: what must hold even if it leaves the configuration."""
+    """Return the limits on where the host may be connected. They hold even after it leaves the configuration."""
     return wish.vpn, wish.networks
 
 
 def _unlisted(context: Context, host: Host) -> None:
-    """Treat the master of a host that left the configuration as found, and close the forwards that we opened.
+    """Treat the master of a host that left the configuration as adopted, and close the forwards that we opened.
 
-    Where it may be connected still holds: nobody said that its name may be looked up anywhere.
+    The limits on where it may be connected still hold, because the user never allowed its name to be resolved
+    elsewhere.
     """
     if host.master is None or not context.state.adopt:
         give_up_attempt(context, host)
@@ -210,21 +211,21 @@ def _unlisted(context: Context, host: Host) -> None:
 
 
 def remembered(context: Context, event: Remembered) -> None:
-    """Take up what an earlier agent knew of a host."""
+    """Restore what an earlier agent stored about a host."""
     known = context.get(event.name)
     host = known or Host(event.name)
-    if not host.wish.listed:  # a table says it itself
+    if not host.wish.listed:  # otherwise its table in the configuration says it
         host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = context.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = (
         context.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
     )
     refusal = event.refusal
-    if refusal is not None:  # a new agent is no reason to ask again: accounts get locked
+    if refusal is not None:  # a restart is no reason to log in again: accounts get locked
         due = None if refusal.retry_in_s is None else context.now + refusal.retry_in_s
         retry = replace(host.retry, at=due, kind=refusal.kind, count=1, failed_at=context.now)
         host = replace(host, retry=retry, problem=refusal.problem)
-    # An older agent learned a VPN for public addresses, too.
+    # Earlier versions learned a VPN for public addresses, too.
     learns = context.state.learn_vpn and not has_public_address(event.addresses)
     context.put(
         host,
@@ -245,4 +246,4 @@ def remembered(context: Context, event: Remembered) -> None:
     if _bounds(host.wish) != (event.vpn, event.networks):
         context.do(Remember(host.name))
     if known is None and event.lost:
-        ask_ssh(context, host.name)  # no configuration lists it: nobody else would
+        ask_ssh(context, host.name)  # no configuration lists it, so nothing else would run it

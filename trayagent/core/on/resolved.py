@@ -1,4 +1,4 @@
-"""What `ssh -G` says of a host, and when it is asked again; pure."""
+"""Handles the results of `ssh -G`, and decides when to run it again; pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from trayagent.core.policy.retry import (
 from trayagent.core.policy.wanted import wanted
 from trayagent.core.routes import place_here, underlay
 
-_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # what `ssh -G` fails by
+_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # why `ssh -G` fails
 
 
 def follow_answer(context: Context, host: Host) -> Host:
-    """Know the network of the last answer better, and ask again where a host that stopped may go on.
+    """Refine what is known of the last result's network. Run `ssh -G` again for a stopped host that may go on here.
 
-    Every other host is asked again before its next login, so that a flapping network asks nothing.
+    Every other host is resolved again before its next login, so that a flapping network causes no runs.
     """
     answer = host.answer
     place = place_here(context.state.network)
@@ -46,14 +46,14 @@ def follow_answer(context: Context, host: Host) -> Host:
 
 
 def host_resolved(context: Context, event: HostResolved) -> None:
-    """Take over what `ssh -G` says; a changed answer gives a host that waits another chance."""
+    """Store the result of `ssh -G`. If it changed, a waiting host gets another try."""
     host = context.get(event.name)
     if host is None:
         return
     old = host.resolved
-    # Names that were not looked up before are no news of the configuration.
+    # Names that were not resolved before do not count as a change of the configuration.
     changed = old is not None and old != event.resolved and host.answer.looked_up == event.looked_up
-    # A login that an earlier agent saw refused is no question to ssh's configuration.
+    # A refused login that an earlier agent stored has nothing to do with ssh's configuration.
     unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
     again = changed or unanswered or host.retry.kind in STOP_KINDS
     retry = _after_answer(context, host) if again else host.retry
@@ -69,18 +69,18 @@ def host_resolved(context: Context, event: HostResolved) -> None:
 
 
 def _after_answer(context: Context, host: Host) -> Retry:
-    """Return the retry of a host whose configuration is another one: what it failed by may be mended."""
+    """Return the retry of a host whose configuration changed: the cause of its failure may be fixed."""
     retry = host.retry
     if retry.at is None:
         return with_new_credentials(host, context.now)
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=context.now)
-    # Where the answers depend on the place, a flapping network changes them too.
+    # If results depend on the network, a flapping network changes them too.
     return rearmed(retry, context.now, retry.place) if rearmable(retry, context.now) else retry
 
 
 def resolve_failed(context: Context, event: ResolveFailed) -> None:
-    """Keep the last good answer if there is one; without one the host cannot be connected."""
+    """Keep the last good result if there is one. Without one, the host cannot be connected."""
     host = context.get(event.name)
     if host is None:
         return
@@ -90,7 +90,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
             tell_connect_failed(context, host, problem)
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
         host = context.put(host, asked=False, retry=retry)
-    elif event.looked_up:  # the old one is what there is: a login goes by it, and asks no more here
+    elif event.looked_up:  # logins use the old result, and ssh -G does not run again on this network
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
     context.put(host, problem=problem)
     context.because(
@@ -103,5 +103,7 @@ def _answer(
 ) -> Answer:
     network = context.state.network
     at = context.now if asked_at is None else asked_at
-    here = None if at < context.state.network_at else place_here(network)  # else it is another place's answer
+    here = (
+        None if at < context.state.network_at else place_here(network)
+    )  # otherwise it belongs to another network
     return Answer(at, here, underlay(network), varies, looked_up)

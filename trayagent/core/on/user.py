@@ -1,4 +1,4 @@
-"""What the user asked for; pure."""
+"""Handles the user's requests; pure."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from trayagent.core.routes import next_lookups, underlay
 
 
 def reconnect(context: Context, event: UserReconnect) -> None:
-    """Connect again now: the user's word ends pauses, holds and back-offs of these hosts."""
+    """Connect again now. The user's request ends pauses, disconnects and back-offs of these hosts."""
     for name in event.names:
         host = context.get(name)
         if host is None or host.unnamed or host.at_prompt:
-            continue  # where a person logs in already, that is what is waited for
+            continue  # the user is already logging in to it
         remembered = host.held or host.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
         host = context.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
         attempt = host.attempt
         if attempt is not None and (attempt.bare or attempt.refused is not None):
-            host = give_up_attempt(context, host)  # nothing can become of it
+            host = give_up_attempt(context, host)  # it cannot succeed
         elif attempt is not None and not attempt.taking_over:
             host = context.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
         context.change(servers=forgiven(context.state.servers, host.server))
         if host.resolved is None:
-            ask_ssh(context, name)  # it failed, or nobody asked: what stood in the way may be gone
+            ask_ssh(context, name)  # it failed or was never run, and the obstacle may be gone
         context.because(name, 0, "user", "asked=reconnect")
         if remembered:
             context.do(Remember(name))
 
 
 def login_begun(context: Context, event: LoginBegun) -> None:
-    """A person logs in at a terminal: their word, as `reconnect` is, and the attempt is theirs."""
+    """Begin the user's own login at a terminal. Like `reconnect`, it ends pauses and disconnects."""
     host = context.get(event.name) or Host(event.name)
     if host.unnamed or (host.attempt is not None and (host.attempt.taking_over or host.attempt.at_terminal)):
         return
     host = replace(host, resolved=event.resolved, hop=event.hop)
-    way = admission(host, context.state, by_user=True)
+    admitted = admission(host, context.state, by_user=True)
     network = context.state.network
     unasked = underlay(network) is not None and not network.matched.keys() >= set(next_lookups(host))
-    if not way.open and not (way.code == "unreachable" and unasked):
+    if not admitted.open and not (admitted.code == "unreachable" and unasked):
         return
     host = _without_attempt(context, host)
     remembered = host.held or host.paused_until is not None
     host = context.put(host, held=False, paused_until=None)
     context.change(servers=forgiven(context.state.servers, host.server))
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
-    attempt = begin(context, host, way, attempt)
+    attempt = begin(context, host, admitted, attempt)
     context.because(event.name, 0, "user", f"asked=login attempt={attempt.id}")
     context.tell("connecting", event.name, "user=login", purpose="user")
     if remembered:
@@ -71,7 +71,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
 
 
 def _without_attempt(context: Context, host: Host) -> Host:
-    """End what runs by itself, also where one more cut handshake is impolite: the person is here now."""
+    """End an automatic attempt, even if one more cut handshake is impolite, because the user is present now."""
     host = give_up_attempt(context, context.put(host))
     if host.attempt is None:
         return host
@@ -81,7 +81,7 @@ def _without_attempt(context: Context, host: Host) -> Host:
 
 
 def disconnect(context: Context, event: UserDisconnect) -> None:
-    """Take these down and keep them down."""
+    """End these connections and keep them down."""
     for name in event.names:
         host = context.get(name)
         if host is None:
@@ -101,7 +101,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
 
 
 def pause(context: Context, event: UserPause) -> None:
-    """Hands off: these hosts, or everything."""
+    """Leave these hosts alone; without names, all of them."""
     until = inf if event.for_s is None else context.now + event.for_s
     if not event.names:
         context.change(paused_until=until)
@@ -119,7 +119,7 @@ def pause(context: Context, event: UserPause) -> None:
 
 
 def resume(context: Context, event: UserResume) -> None:
-    """End a pause; what changed meanwhile is judged now."""
+    """End a pause. The changes since it began are judged now."""
     if not event.names:
         context.change(paused_until=None)
     for name in event.names or context.names:
@@ -133,7 +133,7 @@ def resume(context: Context, event: UserResume) -> None:
 
 
 def looked(context: Context, event: UserLooked) -> None:
-    """Row 12: ask living masters again whose last proof is old, so that what is shown is true."""
+    """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
     now = context.now
     for name in event.names or context.names:
         host = context.get(name)
@@ -147,7 +147,7 @@ def looked(context: Context, event: UserLooked) -> None:
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:
-    """A key, an agent or known_hosts changed: what waits for that may try again."""
+    """Retry what waits for credentials, after a key, an agent or known_hosts changed."""
     for name in event.names or context.names:
         host = context.get(name)
         if host is not None and host.login == "unlocked":

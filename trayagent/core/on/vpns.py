@@ -1,4 +1,4 @@
-"""VPNs came, went, or want the user; pure."""
+"""Handles VPNs that come up, go down, or need the user; pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trayagent.core.vpn_state import lives, shown_vpn, sign_in_due
 
 
 def manager_said(context: Context, event: ManagerSaid) -> None:
-    """The network manager speaks of VPNs and portals; what follows is seen when the VPNs are settled."""
+    """Store the network manager's report. `settle_vpns` draws the conclusions."""
     context.change(manager=event.facts)
 
 
 def sign_in_failed(context: Context, event: SignInFailed) -> None:
-    """A sign-in that the user began came to nothing: its last word belongs to what the VPN is waiting for."""
+    """Store why a sign-in that the user began failed, for display with the VPN."""
     life = context.state.vpn_lives.get(event.vpn)
     if life is not None:
         context.change(
@@ -25,7 +25,7 @@ def sign_in_failed(context: Context, event: SignInFailed) -> None:
 
 
 def settle_vpns(context: Context) -> None:
-    """Note which VPNs are up, missed, or want the user; and say so when that begins."""
+    """Note which VPNs are up, missed, or need the user, and report when one begins to need the user."""
     if not context.state.vpns:
         return
     context.change(vpn_lives=lives(context.state, context.now))
