@@ -1,1 +1,1 @@
-"""Hints that something changed, and readers of the whole network picture."""
+"""Watch the network for changes, and read its current state."""

@@ -1,4 +1,4 @@
-"""Which watchers and which reader this machine gets, and why."""
+"""Choose the watchers and the reader for this machine, and say why."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ ReaderName = Literal["linux_snapshot", "macos_snapshot", "polling"]
 
 
 class Read(Protocol):
-    """A reader of the whole network picture."""
+    """A reader of the whole network state."""
 
     def __call__(self, lookups: Iterable[Lookup] = ()) -> Snapshot:
-        """Return the network as it is now, with the answers to `lookups`."""
+        """Return the current network, with the answers to `lookups`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What was found: `platform` is sys.platform; `netlink` whether the kernel opens such a socket."""
+    """What the machine offers: `platform` is sys.platform; `netlink`: the kernel opens such a socket."""
 
     platform: str
     netlink: bool
     logind: bool
-    """Whether there is a system bus to ask."""
+    """Whether there is a system bus."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The back ends, and the reasons in a person's words."""
+    """The chosen back ends, and the reasons in words for the user."""
 
     sources: tuple[SourceName, ...]
     reader: ReaderName
@@ -46,7 +46,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Watch:
-    """Running watchers and the reader that belongs to them; `problems` are theirs, at the start."""
+    """Running watchers and their reader; `problems` lists what failed at the start."""
 
     read: Read
     sources: list[HintSource] = field(default_factory=list)
@@ -62,34 +62,34 @@ class Watch:
 def choose(env: Environment) -> Choice:
     """Return the back ends for an environment; pure."""
     if env.platform == "darwin":
-        why = ["platform=darwin: the kernel's routing socket tells each change, and a wake with it"]
+        why = ["platform=darwin: the kernel's routing socket reports each change and each wake"]
         return Choice(("macos_route",), "macos_snapshot", tuple(why))
     if not env.platform.startswith("linux"):
         return Choice(
-            ("polling",), "polling", (f"platform={env.platform}: no native watcher, looking instead",)
+            ("polling",), "polling", (f"platform={env.platform}: no native watcher, polling instead",)
         )
     why = []
     sources: list[SourceName] = []
     if env.netlink:
         sources.append("linux_netlink")
-        why.append("netlink=yes: the kernel tells each change")
+        why.append("netlink=yes: the kernel reports each change")
     else:
         sources.append("polling")
-        why.append("netlink=no: the kernel refuses the socket, looking instead")
+        why.append("netlink=no: the kernel refuses the socket, polling instead")
     sources.append("linux_clock")
     why.append("clock=yes: a wake shows in the kernel's clocks")
     if env.logind:
         sources.append("linux_logind")
         sources.append("networkmanager")
-        why.append("logind=yes: it tells before a suspend, too")
-        why.append("networkmanager=asked: on the same bus, if it runs")
+        why.append("logind=yes: it announces each suspend beforehand")
+        why.append("networkmanager=asked: it is on the same bus, if it runs")
     else:
-        why.append("logind=no: no system bus, a suspend shows only after it")
+        why.append("logind=no: no system bus, a suspend is detected afterwards")
     return Choice(tuple(sources), "linux_snapshot" if env.netlink else "polling", tuple(why))
 
 
 def look() -> Environment:
-    """Return what this machine has."""
+    """Return what this machine offers."""
     if not sys.platform.startswith("linux"):
         return Environment(sys.platform, netlink=False, logind=False)
     from trayagent.net.linux_logind import system_bus_exists
@@ -99,14 +99,14 @@ def look() -> Environment:
 
 
 def read_once() -> Snapshot:
-    """Return the network as it is now, by the reader that this machine gets; raises NetlinkError."""
+    """Return the current network from the reader for this machine; raises NetlinkError."""
     return _reader(choose(look()).reader)()
 
 
 def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
-    """Start the chosen watchers on the running loop; one that cannot start is named in `problems`.
+    """Start the chosen watchers on the running loop; `problems` names those that cannot start.
 
-    A watcher of the kernel that cannot start is replaced by polling, so that changes are seen in any case.
+    If the kernel's watcher cannot start, polling replaces it, so that changes are detected in any case.
     """
     watch = Watch(read=_reader(choice.reader), why=choice.why)
     for name in choice.sources:

@@ -1,4 +1,4 @@
-"""What a watcher says: that something happened, never what the network is like now."""
+"""Define the hints of the watchers: they report that something happened, not what the network is like now."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trayagent.core.facts.network_manager import ManagerFacts
 
 @dataclass(frozen=True, slots=True)
 class NetworkTouched:
-    """The network changed or flickered: read the whole snapshot again.
+    """The network changed or flickered: read the whole state again.
 
-    `touched` is empty where something only appeared or changed its state.
+    `touched` is empty if something only appeared or changed its state.
     """
 
     touched: Touched
@@ -27,9 +27,9 @@ class AboutToSleep:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """The machine ran again after a suspend; `asleep_s` is None where nobody measured it.
+    """The machine resumed after a suspend; `asleep_s` is None if it was not measured.
 
-    Two watchers may see one wake: the second is no second sleep.
+    Two watchers may report the same wake; the second report is not a second sleep.
     """
 
     asleep_s: float | None
@@ -37,9 +37,10 @@ class Woke:
 
 @dataclass(frozen=True, slots=True)
 class NetworkManagerSaid:
-    """NetworkManager's whole picture is another one than before.
+    """NetworkManager's facts changed.
 
-    The one hint that carries facts: they come in signals, and some (why a VPN ended) cannot be read later.
+    This is the only hint that carries facts: they arrive in signals, and some (why a VPN ended) cannot be
+    read later.
     """
 
     facts: ManagerFacts
@@ -49,13 +50,13 @@ Hint = NetworkTouched | AboutToSleep | Woke | NetworkManagerSaid
 
 
 class HintSource(Protocol):
-    """A watcher. `start` is called inside the running event loop, and so is each hint.
+    """A watcher. `start` must be called inside the running event loop, and hints arrive there.
 
-    `close` may be called at any time, also twice, and after it no hint comes.
+    `close` may be called at any time, also twice. No hint follows it.
     """
 
     def start(self, hint: Callable[[Hint], None]) -> None:
-        """Begin to watch; raises OSError or NetlinkError when that is impossible."""
+        """Begin to watch; raises OSError or NetlinkError if that is impossible."""
 
     def close(self) -> None:
-        """Stop watching and give back what was opened."""
+        """Stop watching and release all resources."""

@@ -1,7 +1,7 @@
-"""A wake from suspend, seen without logind: the kernel cancels a timer whenever the wall clock jumps.
+"""Detect a wake from suspend without logind: the kernel cancels a timer whenever the wall clock jumps.
 
-Source: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. A resume sets the wall clock, and so do people and NTP;
-only a resume lets CLOCK_BOOTTIME run ahead of CLOCK_MONOTONIC, which stands still in suspend.
+Source: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. A resume sets the wall clock, but so do users and NTP.
+Only after a suspend has CLOCK_BOOTTIME gained on CLOCK_MONOTONIC, which stops during it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from trayagent.net.hints import Hint, Woke
 
-# Reading two clocks one after the other may differ by a scheduler's pause; no suspend is that short.
+# Two clocks are read one after the other, and the scheduler may pause between. No suspend is that short.
 SHORTEST_SLEEP_S = 0.5
 
 _NEVER_S = 9_000_000_000  # the year 2255; the kernel's clock ends in 2262
@@ -25,7 +25,7 @@ _ARM_TRIES = 5
 
 
 def suspended_s() -> float:
-    """Return how long this machine has been suspended since it booted, in seconds."""
+    """Return for how many seconds in total this machine has been suspended since it booted."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)  # type: ignore[attr-defined, unused-ignore]  # Linux only
 
 
@@ -36,17 +36,17 @@ class Timer(Protocol):
         """Return the descriptor."""
 
     def arm(self) -> None:
-        """Wait for the next jump; raises OSError."""
+        """Arm the timer for the next jump; raises OSError."""
 
     def was_cancelled(self) -> bool:
-        """Take the event in; report whether the clock was set."""
+        """Consume the event; report whether the clock was set."""
 
     def close(self) -> None:
         """Close the descriptor."""
 
 
 class LinuxClock:
-    """Watches for wakes; a clock that was merely set is no hint. Raises OSError from `start`."""
+    """Watches for wakes; setting the clock alone gives no hint. `start` raises OSError."""
 
     def __init__(
         self, timer: Callable[[], Timer] | None = None, suspended: Callable[[], float] = suspended_s
@@ -80,7 +80,7 @@ class LinuxClock:
     def _readable(self) -> None:
         if self._timer is None or not self._timer.was_cancelled():
             return
-        # Armed again before the clocks are read: a jump in between is told by the next event.
+        # Arm the timer again before reading the clocks: then a jump in between causes another event.
         self._timer.arm()
         now_s = self._suspended()
         asleep_s, self._before_s = now_s - self._before_s, now_s
@@ -98,7 +98,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """The kernel's own; by ctypes, for Python has it only since 3.13."""
+    """The kernel's timerfd, called with ctypes because Python offers it only since 3.13."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -111,10 +111,10 @@ class TimerFd:
         return self._fd
 
     def arm(self) -> None:
-        """Wait for the next jump.
+        """Arm the timer for the next jump.
 
-        The kernel says ECANCELED when the clock was set since the last look, with the timer armed
-        nevertheless; asking again makes sure that this jump is not told twice.
+        The kernel answers ECANCELED if the clock was set since the last read, and arms the timer
+        nevertheless. Repeating the call ensures that this jump is reported only once.
         """
         when = _Itimerspec(0, 0, _NEVER_S, 0)
         for _ in range(_ARM_TRIES):
@@ -125,7 +125,7 @@ class TimerFd:
                 raise _os_error("timerfd_settime")
 
     def was_cancelled(self) -> bool:
-        """Take the event in; report whether the clock was set."""
+        """Consume the event; report whether the clock was set."""
         try:
             os.read(self._fd, 8)
         except BlockingIOError:

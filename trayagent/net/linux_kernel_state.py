@@ -1,9 +1,10 @@
-"""What the kernel's notifications have told so far, and what a new one changes; pure but for its own state.
+"""Track what the kernel's notifications have reported, and what a new one changes. Pure except for its state.
 
-The kernel repeats itself: a Wi-Fi scan sends NEWLINK, each router advertisement NEWADDR and NEWROUTE of what
-is there. And it is silent at times: an IPv4 route that goes with its interface or its source address gets no
-DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr), one that is replaced only a NEWROUTE with
-NLM_F_REPLACE. So what is known is kept, and every message compared with it.
+The kernel repeats itself: a Wi-Fi scan sends NEWLINK, and each router advertisement sends NEWADDR and
+NEWROUTE for what exists already. It is also silent at times. An IPv4 route that vanishes with its interface
+or its source address causes no DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr). A replaced
+route causes only a NEWROUTE with NLM_F_REPLACE. So this module keeps the known state and compares every
+message with it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from trayagent.netlink.wire import NLM_F_REPLACE, Message
 
 _ALIVE = rt.IFF_UP | rt.IFF_RUNNING | rt.IFF_LOWER_UP
 _SHOWN_ADDRESS_FLAGS = rt.IFA_F_TENTATIVE | rt.IFA_F_DEPRECATED | rt.IFA_F_DADFAILED
-_IGNORED_ROUTES = {3, 4, 5}  # broadcast, anycast and multicast come and go with an address
+_IGNORED_ROUTES = {3, 4, 5}  # broadcast, anycast and multicast routes come and go with an address
 _NOTHING = Touched()
 
 
 class _Way(NamedTuple):
-    """One next hop of a route; the first four fields say which route it belongs to."""
+    """One next hop of a route; the first four fields identify the route."""
 
     prefix: tuple[int, str, int, int]  # family, network, length, table
     metric: int
@@ -37,9 +38,9 @@ class _Way(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """Links, addresses and ways by the last message about each.
+    """Links, addresses and next hops, each from the last message about it.
 
-    `apply` returns None for a message that says nothing new, otherwise what it touched (perhaps nothing).
+    `apply` returns None for a message without news, otherwise what it touched (perhaps nothing).
     """
 
     links: dict[int, rt.Link] = field(default_factory=dict)
@@ -49,13 +50,13 @@ class Known:
     def seed(
         self, links: Iterable[rt.Link], addresses: Iterable[rt.Addr], routes: Iterable[rt.RouteEntry]
     ) -> None:
-        """Forget everything and take a dump as what is known."""
+        """Replace all knowledge by a dump."""
         self.links = {link.index: link for link in links}
         self.addresses = {(a.index, a.ip, a.prefix_len): a.flags & _SHOWN_ADDRESS_FLAGS for a in addresses}
         self.ways = {way for route in routes if _matters(route) for way in _ways(route)}
 
     def apply(self, message: Message) -> Touched | None:
-        """Take one notification in."""
+        """Process one notification."""
         match message.type:
             case rt.RTM_NEWLINK:
                 return self._link_is(rt.parse_link(message.body))
@@ -75,15 +76,15 @@ class Known:
                 if route is None or not _matters(route):
                     return None
                 if message.type == rt.RTM_DELROUTE:
-                    return self._forget(set(_ways(route)))  # also one that was never seen: it is gone
+                    return self._forget(set(_ways(route)))  # also a route that was never seen: it is gone
                 return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
-                return _NOTHING  # which table decides has changed, and no route was touched
+                return _NOTHING  # the choice of the table changed, and no route was touched
         return None
 
     def _link_is(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC:
-            return None  # a bridge or IPv6 talking about its own settings of the link
+            return None  # a bridge or IPv6 reports its own settings of the link
         old = self.links.get(link.index)
         self.links[link.index] = link
         if old is None:
@@ -100,7 +101,7 @@ class Known:
 
     def _link_gone(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC or self.links.pop(link.index, None) is None:
-            return None  # a port that leaves its bridge is told as a DELLINK of the bridge's family
+            return None  # a port that leaves its bridge causes a DELLINK of the bridge's family
         touched = self._forget_where(lambda way: way.oif == link.index, link.name)
         return Touched(links=frozenset({link.name})) | touched
 
@@ -138,7 +139,7 @@ class Known:
         return self._forget({way for way in self.ways if gone(way)}, name) or _NOTHING
 
     def _forget(self, gone: set[_Way], name: str = "") -> Touched | None:
-        """Drop ways; name the interfaces that lost a unicast one. None when there is nothing to drop."""
+        """Drop next hops and return the interfaces that lost a unicast one; None if there is nothing to drop."""
         if not gone:
             return None
         self.ways -= gone

@@ -1,4 +1,4 @@
-"""What an interface is good for, judged from the driver's word, the hardware type and its place; pure.
+"""Determine the kind of each interface from its driver, hardware type and relations; pure.
 
 Source: linux/if_arp.h, the `kind` of each driver's rtnl_link_ops.
 """
@@ -11,7 +11,8 @@ from trayagent.core.facts.network import Kind
 from trayagent.netlink.rtnetlink import Link, RouteEntry
 
 _ARPHRD_PPP, _ARPHRD_LOOPBACK, _ARPHRD_NONE = 512, 772, 0xFFFE
-# Kindless interfaces of these types are tunnels of old drivers: tunnel, tunnel6, sit, gre, ip6gre.
+# Interfaces of these types without a driver name are tunnels of old drivers: tunnel, tunnel6, sit, gre,
+# ip6gre.
 _ARPHRD_TUNNELS = frozenset({768, 769, 776, 778, 823})
 
 _VPN = frozenset({"tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "ipsec", "vti", "vti6"})
@@ -19,13 +20,13 @@ _IP_IN_IP = frozenset(
     {"ipip", "sit", "ip6tnl", "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan"}
 )
 _TUNNELS = _VPN | _IP_IN_IP | frozenset({"l2tpeth", "gtp"})
-# Nothing leaves the machine through these but by another interface, or never.
+# Packets leave the machine from these only through another interface, or not at all.
 _OVERLAYS = frozenset({"veth", "vrf", "vxlan", "geneve", "bareudp", "macvtap", "ipvtap"})
 _VIRTUAL = _OVERLAYS | frozenset({"dummy", "ifb", "nlmon", "vcan", "vxcan", "netdevsim", "vsockmon"})
-# They are what they stand on.
+# Their kind is that of their lower devices.
 _PLEXES = frozenset({"bridge", "openvswitch", "bond", "team", "hsr", "batadv"})
 _STACKED = _PLEXES | frozenset({"vlan", "macvlan", "ipvlan", "macsec", "dsa", "rmnet"})
-# A bridge is what its ports are, and its ports are often a container's.
+# The kind of a bridge is that of its ports, which often belong to a container.
 _VIRTUAL_WHEN_BARE = frozenset({"bridge", "openvswitch"})
 
 
@@ -34,14 +35,14 @@ def kinds(
 ) -> dict[int, Kind]:
     """Return the kind of each link by index.
 
-    `with_device` names the links behind which the machine has a device (a card, a modem).
+    `with_device` names the links that have a hardware device (a card, a modem).
     """
     judge = _Judge(links, routes, with_device)
     return {link.index: judge.kind(link) for link in links}
 
 
 def lower(link: Link, links: Sequence[Link]) -> tuple[str, ...]:
-    """Return the names of the devices that `link` stands on: its ports or members, and its parent."""
+    """Return the names of the lower devices of `link`: its ports or members, and its parent."""
     ports = [other.name for other in links if other.master == link.index]
     if link.kind != "veth" and not link.parent_elsewhere and link.parent != link.index:
         ports += [other.name for other in links if other.index == link.parent]
@@ -57,7 +58,7 @@ class _Judge:
         self._no_hardware = not any(self._is_hardware(link) for link in links)
 
     def kind(self, link: Link, above: frozenset[int] = frozenset()) -> Kind:
-        """Judge one link; `above` are the links that stand on it, so that a ring ends."""
+        """Determine the kind of one link; `above` are the links on top of it, so that a ring ends."""
         if link.arp_type == _ARPHRD_LOOPBACK:
             return "loopback"
         if link.arp_type == _ARPHRD_PPP or link.kind == "ppp":
@@ -70,32 +71,33 @@ class _Judge:
             return "physical" if self._is_wire_of_a_container(link) else "virtual"
         if link.kind or self._has_device(link):
             return "physical"
-        # A modem without Ethernet framing has no ARP type either, but a device; what has none is a tunnel.
+        # A modem without Ethernet framing has no ARP type either, but it has a device. A tunnel has none.
         return "vpn" if link.arp_type in _ARPHRD_TUNNELS or link.arp_type == _ARPHRD_NONE else "physical"
 
     def _of_lower(self, link: Link, above: frozenset[int]) -> Kind:
         if link.parent_elsewhere:
-            return "physical"  # a container's macvlan: its card lives in another namespace
+            return "physical"  # a container's macvlan: its card is in another namespace
         names = lower(link, self._links)
         found = {self.kind(self._by_name[n], above) for n in names if self._by_name[n].index not in above}
         for kind in ("physical", "vpn", "virtual"):
             if kind in found:
-                # Libvirt's and Docker's bridges have taps and veths for ports.
+                # The ports of Libvirt's and Docker's bridges are taps and veths.
                 return "virtual" if kind == "vpn" and link.kind in _VIRTUAL_WHEN_BARE else kind
         return "virtual" if link.kind in _VIRTUAL_WHEN_BARE else "physical"
 
     def _is_wire_of_a_container(self, link: Link) -> bool:
-        """Report whether a veth is the way out: no hardware here at all, and it is no bridge's port.
+        """Report whether a veth is the uplink: the machine has no hardware, and the veth is not a bridge's port.
 
-        So it is in a container or a network namespace; on a machine with a card a veth leads into one.
+        This is so in a container or a network namespace. On a machine with a card, a veth leads into a
+        container.
         """
         return link.kind == "veth" and self._no_hardware and not link.master
 
     def _is_modem(self, link: Link) -> bool:
-        """Report whether a PPP link is the machine's own way out (mobile modem, PPPoE) and not a VPN.
+        """Report whether a PPP link is the machine's own uplink (mobile modem, PPPoE) and not a VPN.
 
-        L2TP, PPTP and SSL VPNs are PPP too. Those are carried by another network, so another interface
-        keeps a route over a gateway, if only to the VPN's server; beside a modem there is none.
+        L2TP, PPTP and SSL VPNs are PPP too. Another network carries those, so another interface has a route
+        with a gateway, if only to the VPN's server. Beside a modem there is no such route.
         """
         mine = other = False
         for route in self._routes:

@@ -1,4 +1,4 @@
-"""Suspend and wake as logind announces them on the system bus.
+"""Receive logind's announcements of suspend and wake from the system bus.
 
 Source: org.freedesktop.login1(5), signal PrepareForSleep(b): true before, false after.
 """
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _NAME = "org.freedesktop.login1"
 _RULE = f"type='signal',sender='{_NAME}',interface='{_NAME}.Manager',member='PrepareForSleep'"
 
-# A bus that dies is being upgraded or the machine is going down; ask again soon, then rarely.
+# When the bus dies, it is being upgraded or the machine is shutting down. Retry soon, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-# The bus answers in a millisecond or is not going to.
+# A working bus answers within a millisecond.
 BUS_TIMEOUT_S = 5.0
 
 
 def system_bus_exists() -> bool:
-    """Report whether this machine has a system bus to ask."""
+    """Report whether this machine has a system bus."""
     return "DBUS_SYSTEM_BUS_ADDRESS" in os.environ or Path("/run/dbus/system_bus_socket").exists()
 
 
 class LinuxLogind:
-    """Watches for suspend and wake; quiet where there is no bus or no logind, and `problem` says why.
+    """Watches for suspend and wake; without a bus or logind it sends no hints, and `problem` says why.
 
-    A bus that was there and died is connected again, with a back-off; one that never was is let be.
+    If a working bus dies, the watcher reconnects with a back-off. If there never was a bus, it gives up.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class LinuxLogind:
     ) -> None:
         self.problem: str | None = None
         self.listening = asyncio.Event()
-        """Set while signals would be heard."""
+        """Set while signals are received."""
         self._address, self._first_retry_s, self._suspended = bus_address, first_retry_s, suspended
         self._hint: Callable[[Hint], None] = lambda _: None
         self._task: asyncio.Task[None] | None = None
         self._before_s: float | None = None
 
     def start(self, hint: Callable[[Hint], None]) -> None:
-        """Begin to watch on the running loop; never raises, the bus is reached later."""
+        """Begin to watch on the running loop; never raises, because it connects later."""
         self._hint = hint
         self._task = asyncio.get_running_loop().create_task(self._watch(), name="logind watch")
         self._task.add_done_callback(self._ended)
@@ -100,16 +100,16 @@ class LinuxLogind:
             raise
 
     async def _listen(self, bus: MessageBus) -> None:
-        """Hear signals until the bus dies."""
+        """Receive signals until the bus dies."""
         bus.add_message_handler(self._message)
         try:
             async with asyncio.timeout(BUS_TIMEOUT_S):
                 await _ask_bus(bus, "AddMatch", _RULE)
                 has_logind = await _ask_bus(bus, "NameHasOwner", _NAME)
-            # The match stays: a logind that starts later is heard.
+            # The match stays, so that a logind that starts later is heard.
             self.problem = None if has_logind else "there is no logind on the system bus to announce suspend"
             self.listening.set()
-            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # untyped in dbus-fast
         finally:
             self.listening.clear()
             bus.disconnect()
@@ -132,7 +132,7 @@ class LinuxLogind:
 
 
 async def _ask_bus(bus: MessageBus, member: str, text: str) -> bool:
-    """Call the bus driver; return its boolean answer, or False for none. Raises DBusError."""
+    """Call the bus driver; return its boolean answer, False without one. Raises DBusError."""
     from dbus_fast import Message, MessageType
     from dbus_fast.errors import DBusError
 

@@ -1,4 +1,4 @@
-"""The kernel's own notifications as hints: one per burst, on its leading edge, without a timer."""
+"""Turn the kernel's notifications into hints: one per burst, at its start, without a timer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trayagent.netlink.wire import messages
 
 _LINK, _ADDR4, _ROUTE4, _RULE4 = 0x1, 0x10, 0x40, 0x80
 _ADDR6, _ROUTE6, _RULE6 = 0x100, 0x400, 0x40000
-# Rules too: wg-quick adds its routes to a table of its own first, and the rule that makes them count after.
+# Rules too: wg-quick first adds its routes to its own table, then the rule that activates them.
 GROUPS = _LINK | _ADDR4 | _ROUTE4 | _RULE4 | _ADDR6 | _ROUTE6 | _RULE6
 
 # A VPN with thousands of routes must not overflow the queue while Python is busy for some milliseconds.
@@ -26,9 +26,9 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 
 
 class LinuxNetlink:
-    """Watches links, addresses, routes and rules; says nothing while nothing changes.
+    """Watches links, addresses, routes and rules; silent while nothing changes.
 
-    Hints are `NetworkTouched`. Raises NetlinkError from `start` where the kernel gives no such socket.
+    Hints are `NetworkTouched`. `start` raises NetlinkError if the kernel refuses the socket.
     """
 
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
@@ -42,7 +42,7 @@ class LinuxNetlink:
         """Begin to watch on the running loop."""
         opened = _open(self._receive_buffer_bytes)
         try:
-            # Subscribed first, then read: what happens in between is told twice, not never.
+            # Subscribe before reading, so that a change in between is reported twice rather than never.
             self._seed()
         except NetlinkError:
             opened.close()
@@ -70,12 +70,12 @@ class LinuxNetlink:
         if touched.lost:
             with contextlib.suppress(
                 NetlinkError
-            ):  # what is known is older then, and the hint still goes out
+            ):  # the known state is then outdated, and the hint still goes out
                 self._seed()
         self._hint(NetworkTouched(touched))
 
     def _drain(self) -> Touched | None:
-        """Take in all that is queued; None when nothing of it was new."""
+        """Process all queued messages; None if there was no news."""
         touched: Touched | None = None
         while self._socket is not None:
             try:
@@ -88,7 +88,7 @@ class LinuxNetlink:
                 touched = Touched(lost=True) | (touched or Touched())
                 continue
             if sender[0] != 0:
-                continue  # only the kernel is believed
+                continue  # trust only the kernel
             news = Touched(lost=True) if flags & socket.MSG_TRUNC else self._take(data)
             if news is not None:
                 touched = news | (touched or Touched())

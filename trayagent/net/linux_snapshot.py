@@ -1,4 +1,4 @@
-"""The whole network picture of a Linux machine, from the kernel, in well under a millisecond."""
+"""Read the whole network state of a Linux machine from the kernel, in well under a millisecond."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _Names = Mapping[int, str]
 
 
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
-    """Return the network as it is now, with the answers to `lookups`.
+    """Return the current network, with the answers to `lookups`.
 
-    What vanishes while it is read is left out. Raises NetlinkError only where rtnetlink does not work.
+    What vanishes during the reading is left out. Raises NetlinkError only if rtnetlink does not work.
     """
     with Channel(NETLINK_ROUTE) as channel:
         links = rtquery.links(channel)
@@ -60,7 +60,7 @@ def _interfaces(
 
 
 def _has_device(link: rt.Link) -> bool:
-    """Report whether sysfs shows hardware; kernels since 5.14 say so in the link itself."""
+    """Report whether sysfs shows a hardware device; since 5.14 the link itself names it."""
     return bool(link.bus_device) or (not link.kind and (_SYS_NET / link.name / "device").exists())
 
 
@@ -104,7 +104,7 @@ def _route(entry: rt.RouteEntry, hop: rt.NextHop, interface: str, source: str | 
 
 
 def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
-    """Ask for one peer, twice: the chosen way, and the entry that it came from."""
+    """Query the route to one peer, twice: the resolved route, and the table entry that it came from."""
     peer, _, zone = lookup.peer.partition("%")
     scope = lookup.scope or zone
     oif = next((index for index, name in names.items() if name == scope), 0)
@@ -117,11 +117,11 @@ def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
         if means_no_way(e):
             return None
         raise
-    # The own addresses of this machine are reached by routes of type local.
+    # Routes of type local lead to this machine's own addresses.
     usable = way.kind in {rt.RTN_UNICAST, rt.RTN_LOCAL} and way.hops and way.hops[0].index in names
     if not usable:
         return None
-    # The kernel does not repeat a source that it was given.
+    # The kernel does not repeat a source that the query named.
     return _route(entry, way.hops[0], names[way.hops[0].index], way.source or lookup.local)
 
 
@@ -130,7 +130,7 @@ def _macs(
 ) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for one in neighbours:
-        with contextlib.suppress(KeyError):  # an interface that came after the links were read
+        with contextlib.suppress(KeyError):  # an interface that appeared after the links were read
             key = (names[one.index], one.ip)
             if key in gateways and one.state & rt.NUD_VALID and one.mac:
                 found[key] = one.mac

@@ -1,7 +1,8 @@
-"""What the BSD kernel tells on a routing socket, as hints: one per burst, on its leading edge, without a timer.
+"""Turn the messages of a BSD routing socket into hints: one per burst, at its start, without a timer.
 
-A wake shows here, too: interfaces come up again after it, and by then the clock that runs through a sleep is
-ahead of the one that stands still. A wake that moves nothing in the network is not seen, nor needs to be.
+A wake is detected here, too. Interfaces come up again after it, and by then the clock that runs during
+sleep is ahead of the one that stops. A wake without any change in the network goes unnoticed, which does no
+harm.
 
 Source: route(4), net/route.h, net/if.h, net/if_dl.h of macOS; the same layout on arm64 and x86_64.
 """
@@ -21,10 +22,10 @@ from ipaddress import IPv6Address, ip_address
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
 
-SHORTEST_SLEEP_S = 0.5  # reading two clocks one after the other may differ by a scheduler's pause
+SHORTEST_SLEEP_S = 0.5  # two clocks are read one after the other, and the scheduler may pause between
 
 _AF_ROUTE = 17
-_AF_INET, _AF_INET6 = 2, 30  # Darwin's; 30 is not Linux's number
+_AF_INET, _AF_INET6 = 2, 30  # Darwin's numbers; 30 differs from Linux's
 _READ_BYTES = 65536
 _RECEIVE_BUFFER_BYTES = 1 << 18
 
@@ -32,7 +33,7 @@ _VERSION = 5
 
 
 class _Kind:
-    """rtm_type; dots, so that they can stand in a `case`."""
+    """Values of rtm_type, in a class because `case` needs dotted names."""
 
     ADD, DELETE, CHANGE = 0x1, 0x2, 0x3
     NEWADDR, DELADDR, IFINFO = 0xC, 0xD, 0xE
@@ -45,13 +46,13 @@ _ROUTE_BYTES = 92  # with the use count, initial values and metrics
 _INTERFACE = struct.Struct("=HBBiiH")  # addresses, flags, index; if_data follows
 _ADDRESS = struct.Struct("=HBBiiHxxi")  # addresses, flags, index, metric
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
-# A neighbour's entry, a cloned host route, a multicast or broadcast one: they come and go by themselves.
+# Neighbour entries, cloned host routes, multicast and broadcast routes: they come and go automatically.
 _NO_WAY = 0x400 | 0x20000 | 0x800000 | 0x400000
 _RTA_IFA = 0x20
 
 
 class MacosRoute:
-    """Watches links, addresses, routes and wakes; says nothing while nothing changes. Raises OSError from `start`."""
+    """Watches links, addresses, routes and wakes; silent while nothing changes. `start` raises OSError."""
 
     def __init__(
         self, make: Callable[[], socket.socket] | None = None, suspended: Callable[[], float] | None = None
@@ -89,7 +90,7 @@ class MacosRoute:
             self._hint(NetworkTouched(touched))
 
     def _drain(self) -> Touched | None:
-        """Take in all that is queued; None when nothing of it was news."""
+        """Process all queued messages; None if there was no news."""
         touched: Touched | None = None
         while self._socket is not None:
             try:
@@ -111,14 +112,14 @@ class MacosRoute:
 
 
 class Known:
-    """Which interfaces were up when last heard of; `name_of` turns an index into a name, or raises OSError."""
+    """Tracks which interfaces are up; `name_of` turns an index into a name, or raises OSError."""
 
     def __init__(self, name_of: Callable[[int], str] = socket.if_indextoname) -> None:
         self._name_of = name_of
         self._state: dict[int, int] = {}
 
     def apply(self, message: bytes) -> Touched | None:
-        """Take one message in; None where it is no news, an empty Touched where something only appeared."""
+        """Process one message; None if it is no news, an empty Touched if something only appeared."""
         match message[3]:
             case _Kind.IFINFO if len(message) >= _INTERFACE.size:
                 return self._link(message)
@@ -141,18 +142,18 @@ class Known:
     def _route(self, message: bytes) -> Touched | None:
         _, _, kind, index, flags, _, _, _, error = _ROUTE.unpack_from(message)
         if error or flags & _NO_WAY:
-            return None  # somebody's request that failed; see above
+            return None  # a failed request of some process; or see _NO_WAY
         return Touched(routes=self._names(index)) if kind != _Kind.ADD else Touched()
 
     def _names(self, index: int) -> frozenset[str]:
         try:
             return frozenset({self._name_of(index)})
         except OSError:
-            return frozenset()  # it is gone; the next picture shows that
+            return frozenset()  # it is gone; the next snapshot shows that
 
 
 def messages(data: bytes) -> Iterator[bytes]:
-    """Yield the messages of one read; what is cut short or of another version ends it."""
+    """Yield the messages of one read, up to a truncated one; messages of another version are skipped."""
     while len(data) >= _HEAD.size:
         length, version, _ = _HEAD.unpack_from(data)
         if not _HEAD.size <= length <= len(data):
@@ -163,9 +164,10 @@ def messages(data: bytes) -> Iterator[bytes]:
 
 
 def address_of(sockaddrs: bytes, which: int) -> str:
-    """Return the interface's own address (RTA_IFA) from the addresses behind a message, "" where there is none.
+    """Return the interface's own address (RTA_IFA) from the addresses after a message, "" without one.
 
-    `which` are the RTA_ bits; each address takes its length rounded up to four bytes, an empty one four.
+    `which` holds the RTA_ bits. Each address occupies its length rounded up to four bytes, an empty one
+    four.
     """
     bit = 1
     while sockaddrs:
@@ -181,7 +183,7 @@ def address_of(sockaddrs: bytes, which: int) -> str:
 
 
 def suspended_s() -> float:
-    """Return how long this machine has slept since it booted, in seconds; clock_gettime(3) of macOS."""
+    """Return for how many seconds in total this machine has slept since it booted; clock_gettime(3) of macOS."""
     if sys.platform != "darwin":
         return 0.0
     return time.clock_gettime(time.CLOCK_MONOTONIC_RAW) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
@@ -194,7 +196,7 @@ def _text(sockaddr: bytes) -> str:
     if family != _AF_INET6 or len(sockaddr) < 24:
         return ""
     address = IPv6Address(sockaddr[8:24])
-    if address.is_link_local:  # the kernel keeps the scope in the second group
+    if address.is_link_local:  # the kernel stores the scope in the second group
         address = IPv6Address(address.packed[:2] + bytes(2) + address.packed[4:])
     return str(address)
 

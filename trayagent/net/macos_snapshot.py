@@ -1,6 +1,6 @@
-"""The network as a Mac tells it without a special right: `polling` sees it, arp(8) and ndp(8) name the gateways.
+"""Read the network of a Mac without privileges: `polling` reads it, arp(8) and ndp(8) add the gateways.
 
-Without the gateways' link-layer addresses every 192.168.1.1 would be the same place.
+Without the gateways' link-layer addresses every 192.168.1.1 would be the same network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NDP = re.compile(rf"^(?P<ip>[0-9a-f:]+)(?:%\S+)?\s+{_MAC}\s+(?P<name>\S+)", re.
 
 
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
-    """Return the network as far as it can be seen from here."""
+    """Return the network, as far as it can be read without privileges."""
     seen = polling.read(lookups)
     gateways = {route.gateway for route in seen.routes if route.gateway}
     found: dict[tuple[str, str], str] = {}
@@ -35,7 +35,7 @@ def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
 
 
 def neighbours(text: str) -> dict[tuple[str, str], str]:
-    """Return (interface, address) -> link-layer address, as Linux writes it, from what arp or ndp printed."""
+    """Return (interface, address) -> link-layer address from the output of arp or ndp, in Linux's notation."""
     found = (*_ARP.finditer(text), *_NDP.finditer(text))
     return {(m["name"], m["ip"]): ":".join(part.zfill(2) for part in m["mac"].split(":")) for m in found}
 

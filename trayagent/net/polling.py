@@ -1,8 +1,9 @@
-"""The portable fallback: look every few seconds, and tell the way to a peer from a UDP socket's name.
+"""Poll the network every few seconds as a portable fallback, and find the route to a peer with a UDP socket.
 
-It sees less than the kernel tells elsewhere: no link state (an interface with an address counts as up), no
-route but the default ones and those of the interfaces' own networks, no neighbour's MAC, no flicker between
-two looks. netifaces misses defaults without a gateway (WireGuard, ppp); the UDP socket does not.
+Polling detects less than the kernel's notifications. It has no link state (an interface with an address
+counts as up). It knows only default routes and those of the interfaces' own networks, no neighbour's MAC,
+and no flicker between two polls. netifaces misses defaults without a gateway (WireGuard, ppp); the UDP
+socket does not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _ANYTHING = 9  # the discard port: connecting a UDP socket sends nothing
 
 
 class Polling:
-    """Compares the interfaces' addresses and the default routes every `interval_s`; wakes up to do so."""
+    """Compares the interfaces' addresses and the default routes every `interval_s` seconds, with a timer."""
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
         self._interval_s = interval_s
@@ -36,12 +37,12 @@ class Polling:
         self._hint: Callable[[Hint], None] = lambda _: None
 
     def start(self, hint: Callable[[Hint], None]) -> None:
-        """Begin to look, on the running loop."""
+        """Begin to poll on the running loop."""
         self._hint, self._last = hint, read()
         self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -55,7 +56,7 @@ class Polling:
 
 
 def touched_between(before: Snapshot, now: Snapshot) -> Touched:
-    """Return what the difference of two looks proves to have been removed."""
+    """Return what the difference of two polls proves to have been removed."""
     return Touched(
         links=frozenset({i.name for i in before.interfaces} ^ {i.name for i in now.interfaces}),
         addresses=frozenset(_ips(before) - _ips(now)),
@@ -64,7 +65,7 @@ def touched_between(before: Snapshot, now: Snapshot) -> Touched:
 
 
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
-    """Return the network as far as it can be seen from here."""
+    """Return the network, as far as this module can read it."""
     interfaces = tuple(_interfaces())
     defaults = tuple(_default_routes())
     matched = {lookup: _match(lookup, interfaces, defaults) for lookup in lookups}
@@ -72,7 +73,7 @@ def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
 
 
 def kind_of_name(name: str) -> Kind:
-    """Guess the kind of an interface from the name that its system gives it."""
+    """Guess the kind of an interface from its name."""
     if name.rstrip("0123456789") == "lo":
         return "loopback"
     if name.startswith(_VPN_NAMES):
@@ -86,7 +87,7 @@ def _ips(snapshot: Snapshot) -> set[str]:
 
 def _interfaces() -> Iterable[Interface]:
     for index, name in socket.if_nameindex():
-        # It raises when the interface vanishes between the two calls.
+        # netifaces raises if the interface vanishes between the two calls.
         with contextlib.suppress(ValueError):
             addresses = tuple(_addresses(netifaces.ifaddresses(name)))
             yield Interface(index, name, kind_of_name(name), up=bool(addresses), addresses=addresses)
@@ -97,7 +98,7 @@ def _addresses(found: dict[int, list[dict[str, str]]]) -> Iterable[Address]:
         ip = one.get("addr", "").partition("%")[0]
         if not ip:
             continue
-        # An IPv6 mask comes as "ffff:…::/64", an IPv4 one as "255.255.255.0", that of a tunnel not at all.
+        # An IPv6 mask is "ffff:…::/64", an IPv4 mask "255.255.255.0"; a tunnel has none.
         mask = one.get("mask", one.get("netmask", "")).rpartition("/")[2]
         prefix_len = _prefix_len(ip, mask)
         yield Address(ip, prefix_len, link_local=ip_address(ip).is_link_local)
@@ -113,7 +114,7 @@ def _prefix_len(ip: str, mask: str) -> int:
 
 
 def _default_routes() -> Iterable[Route]:
-    # Its keys are families with lists, and "default" with a mapping.
+    # The keys are address families with lists, and "default" with a mapping.
     gateways: dict[Any, Any] = dict(netifaces.gateways())
     for which, prefix in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
         for gateway, interface, *_ in gateways.get(which, ()):
@@ -136,7 +137,7 @@ def _match(lookup: Lookup, interfaces: tuple[Interface, ...], defaults: tuple[Ro
 
 
 def _source(lookup: Lookup) -> str | None:
-    """Return the address that a packet to the peer would bear, None where there is no way."""
+    """Return the source address of a packet to the peer, None without a route."""
     peer, _, zone = lookup.peer.partition("%")
     which = socket.AF_INET6 if family(peer) == 6 else socket.AF_INET
     try:

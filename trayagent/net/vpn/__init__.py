@@ -1,1 +1,1 @@
-"""Ways to see whether a VPN is up."""
+"""Detect whether a VPN is up."""

@@ -1,4 +1,4 @@
-"""NetworkManager over the system bus: its VPNs, the network's name, and whether there is an internet."""
+"""Watch NetworkManager over the system bus: its VPNs, the network's name, and internet connectivity."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A bus that dies is being upgraded or the machine is going down; ask again soon, then rarely.
+# When the bus dies, it is being upgraded or the machine is shutting down. Retry soon, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 
 class NetworkManager:
-    """Watches NetworkManager; quiet where there is no bus or no NetworkManager, and `problem` says why.
+    """Watches NetworkManager; without a bus or NetworkManager it sends no hints, and `problem` says why.
 
-    A bus that died is connected again, with a back-off; one that never was is let be. A
-    NetworkManager that ends is told as facts with `running` False, and read again when it is back.
+    If a working bus dies, the watcher reconnects with a back-off. If there never was a bus, it gives up.
+    When NetworkManager ends, the watcher reports facts with `running` False. When it is back, they are read
+    again.
     """
 
     def __init__(self, bus_address: str | None = None, *, first_retry_s: float = FIRST_RETRY_S) -> None:
         self.problem: str | None = None
         self.listening = asyncio.Event()
-        """Set while signals would be heard."""
+        """Set while signals are received."""
         self._address, self._first_retry_s = bus_address, first_retry_s
         self._hint: Callable[[Hint], None] = lambda _: None
         self._watching: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class NetworkManager:
         self._complaints: set[str] = set()
 
     def start(self, hint: Callable[[Hint], None]) -> None:
-        """Begin to watch on the running loop; never raises, the bus is reached later."""
+        """Begin to watch on the running loop; never raises, because it connects later."""
         self._hint = hint
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="NetworkManager watch")
         self._watching.add_done_callback(self._ended)
@@ -66,13 +67,14 @@ class NetworkManager:
         self._watching = self._asking = None
 
     async def activate(self, name: str, *, anew: bool = False) -> None:
-        """Ask NetworkManager to bring up the VPN connection of that name or UUID; nothing else is changed.
+        """Have NetworkManager bring up the VPN connection with this name or UUID, and change nothing else.
 
-        `anew`: one that is up, or on its way, is taken down first; its session at the server may be dead.
+        `anew`: first take down a connection that is up or connecting, because its session at the server may
+        be dead.
 
-        Returns when NetworkManager has begun; how it ends comes as a hint. The user's own secret
-        agent is asked where a secret is missing.
-        Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
+        Returns when NetworkManager has begun; the outcome arrives as a hint. If a secret is missing,
+        NetworkManager asks the user's own secret agent. Raises TrayagentError: networkmanager-missing,
+        vpn-unknown, vpn-active, vpn-refused.
         """
         await activate(self._bus if self._owner is not None else None, name, anew=anew)
 
@@ -121,7 +123,7 @@ class NetworkManager:
         self._forget()
 
     def _owned_by(self, owner: str | None) -> None:
-        """Begin a new picture with a NetworkManager that has just come, or end with one that went."""
+        """Start a new picture for a NetworkManager that appeared, or drop the picture of one that ended."""
         if owner == self._owner and owner is not None:
             return
         self._forget()
@@ -154,7 +156,8 @@ class NetworkManager:
             if message.sender == "org.freedesktop.DBus" and message.signature == "sss":
                 self._owner_changed(*body)
             return
-        # Anybody may send a signal straight to us: only NetworkManager itself and its plug-ins are heard.
+        # Any process may send a signal directly to us, so accept only those of NetworkManager and its
+        # plug-ins.
         of_plugin = message.interface == words.PLUGIN
         known = self._plugins.knows(message.sender) if of_plugin else message.sender == self._owner
         if known and self._picture is not None and apply(message, body, self._picture, self._plugins):
@@ -168,7 +171,7 @@ class NetworkManager:
             self._plugins.owner_changed(name, old, new)
 
     def _ask(self) -> None:
-        """Ask what the signals do not tell, unless that is under way."""
+        """Query what the signals do not contain, unless a query is in progress."""
         picture, bus = self._picture, self._bus
         if self._asking is not None or picture is None or bus is None:
             return
@@ -177,11 +180,11 @@ class NetworkManager:
         asking = self._answers(bus, picture)
         self._asking = asyncio.get_running_loop().create_task(asking, name="NetworkManager answers")
         self._asking.add_done_callback(self._answered)
-        self._teller.put_off()  # what is about to be told waits for the answer
+        self._teller.put_off()  # the next report waits for the answer
         self._teller.news(awaiting_answer=True)
 
     async def _answers(self, bus: Bus, picture: Picture) -> None:
-        with contextlib.suppress(EOFError, OSError):  # the bus died: the watch sees it too
+        with contextlib.suppress(EOFError, OSError):  # the bus died; the watch notices that too
             if not self._loaded:
                 await load(bus, picture, self._plugins)
                 self._loaded = True
@@ -192,11 +195,11 @@ class NetworkManager:
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._ended(task)
         if task is not self._asking:
-            return  # of a NetworkManager that is gone
+            return  # it belongs to a NetworkManager that is gone
         self._asking = None
         self._teller.put_off()
         self._teller.news()
-        self._ask()  # what came after its last look
+        self._ask()  # for questions that arose after its last check
 
     def _facts(self) -> ManagerFacts | None:
         if self._picture is None:
@@ -204,7 +207,7 @@ class NetworkManager:
         return self._picture.facts() if self._loaded else None
 
     def _complain(self, about: str, what: str) -> None:
-        """Log what is wrong with NetworkManager's answers, once for each thing that it is about."""
+        """Log a fault in NetworkManager's answers, once for each subject."""
         if about not in self._complaints:
             self._complaints.add(about)
             log.warning("NetworkManager: %s", what)

@@ -1,4 +1,4 @@
-"""Bring up a VPN connection, as a user's click does: the one thing that is ever changed in NetworkManager."""
+"""Bring up a VPN connection as a user's click does: the only change that is ever made in NetworkManager."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trayagent.net.vpn import networkmanager_words as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 
 _ERROR = f"{words.NAME}."
-DOWN_S = 10.0  # a plug-in is given some seconds to say goodbye
+DOWN_S = 10.0  # a plug-in gets some seconds to disconnect
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A VPN connection as it is saved."""
+    """A saved VPN connection."""
 
     path: str
     name: str
@@ -41,7 +41,7 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
 
 
 async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
-    """Activate the VPN connection of that name or UUID; `anew`: take it down before, where it is active.
+    """Activate the VPN connection with this name or UUID; `anew`: take an active one down first.
 
     Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
     """
@@ -56,7 +56,7 @@ async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
     try:
         if anew:
             await _take_down(bus, profile)
-        # No device and no object: NetworkManager chooses the network below it.
+        # No device and no object: NetworkManager chooses the underlay.
         await bus.ask(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
     except DBusError as e:
         raise _refused(profile.name, e.type.removeprefix(_ERROR), e.text) from e
@@ -65,11 +65,11 @@ async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
 
 
 async def _take_down(bus: Bus, profile: Profile) -> None:
-    """Take the connection down and wait until it is: NetworkManager refuses to bring up what is going down."""
+    """Take the connection down and wait for that, because NetworkManager refuses to bring up one that is going down."""
     from dbus_fast.errors import DBusError
 
     for path in await _active(bus, profile):
-        with contextlib.suppress(DBusError):  # it ended by itself meanwhile
+        with contextlib.suppress(DBusError):  # it ended meanwhile
             await bus.ask(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
     until = asyncio.get_running_loop().time() + DOWN_S
     while await _active(bus, profile):
@@ -94,7 +94,7 @@ async def _active(bus: Bus, profile: Profile) -> list[str]:
 
 
 async def _profile(bus: Bus, path: str) -> Profile | None:
-    """Return a saved connection if it is a VPN; one that vanished meanwhile is none."""
+    """Return a saved connection if it is a VPN; None otherwise, also if it vanished meanwhile."""
     from dbus_fast.errors import DBusError
 
     try:
@@ -116,7 +116,7 @@ def _missing(what: str) -> TrayagentError:
 def _refused(name: str, kind: str, text: str) -> TrayagentError:
     quoted = shlex.quote(name)
     if kind == "ConnectionAlreadyActive":
-        # A session that died at the server is active to NetworkManager still.
+        # After a session died at the server, NetworkManager still considers it active.
         hint = f"If nothing behind it answers: nmcli connection down {quoted}, then sign in again."
         title = f'VPN connection "{name}" is up already, or on its way'
         return TrayagentError(title, code="vpn-active", hint=hint)

@@ -1,4 +1,4 @@
-"""One connection to the system bus, for asking NetworkManager and hearing it."""
+"""Connect to the system bus, to query NetworkManager and receive its signals."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ TIMEOUT_S = 10.0
 
 _DBUS = "org.freedesktop.DBus"
 _SENT_BY_IT = f"type='signal',sender='{words.NAME}'"
-# No more than is used: a Wi-Fi scan changes dozens of objects, and each signal would wake us.
+# Only the signals in use: a Wi-Fi scan changes dozens of objects, and each signal would wake us.
 RULES = (
     f"{_SENT_BY_IT},path='{words.ROOT}',interface='{words.PROPERTIES}',arg0='{words.NAME}'",
     f"{_SENT_BY_IT},path_namespace='{words.ACTIVE_PATHS[:-1]}',interface='{words.PROPERTIES}'",
     f"{_SENT_BY_IT},interface='{words.ACTIVE}',member='StateChanged'",
     f"{_SENT_BY_IT},path='{words.OBJECTS}',interface='{words.OBJECT_MANAGER}',arg0path='{words.ACTIVE_PATHS}'",
-    # Sent by the plug-in, a process of its own.
+    # The plug-in, a process of its own, sends this.
     f"type='signal',interface='{words.PLUGIN}',member='Failure'",
-    # The manager itself and its plug-ins, whose names begin with its own.
+    # NetworkManager itself and its plug-ins, whose names begin with its own.
     f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0namespace='{words.NAME}'",
 )
 
 
 class Bus:
-    """A connection that hears the signals of `RULES`; open it with `Bus.open`, and close it."""
+    """A connection that receives the signals of `RULES`; open it with `Bus.open`, and close it."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
@@ -43,7 +43,7 @@ class Bus:
         from dbus_fast.aio import MessageBus
         from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
 
-        # The kernel tells the bus who we are: inside a container we may not know our number outside.
+        # The kernel identifies us to the bus: inside a container we may not know our uid outside.
         bus = MessageBus(address, bus_type=BusType.SYSTEM, auth=AuthExternal(UID_NOT_SPECIFIED))
         made = cls(bus)
         try:
@@ -63,14 +63,14 @@ class Bus:
 
     async def died(self) -> None:
         """Return (or raise EOFError, OSError) when the bus is gone."""
-        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
+        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # untyped in dbus-fast
 
     async def ask_bus(self, member: str, *texts: str) -> list[Any]:
         """Call the bus itself and return its answer; raises DBusError, TimeoutError."""
         return await self._call(_DBUS, "/org/freedesktop/DBus", _DBUS, member, "s" * len(texts), list(texts))
 
     async def owner(self, name: str) -> str | None:
-        """Return the unique name that owns a name, None for nobody; raises TimeoutError."""
+        """Return the unique name of a name's owner, None without an owner; raises TimeoutError."""
         from dbus_fast.errors import DBusError
 
         try:
@@ -82,7 +82,7 @@ class Bus:
     async def ask(
         self, path: str, interface: str, member: str, signature: str = "", body: list[Any] | None = None
     ) -> list[Any]:
-        """Call NetworkManager, never starting it, and return its answer; raises DBusError, TimeoutError."""
+        """Call NetworkManager without starting it, and return its answer; raises DBusError, TimeoutError."""
         return await self._call(words.NAME, path, interface, member, signature, body or [])
 
     async def properties(self, path: str, interface: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When NetworkManager's facts are told: only where they changed, and a burst as two hints."""
+"""Decide when to report NetworkManager's facts: only after a change, and at most twice for a burst."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from trayagent.core.facts.network_manager import ManagerFacts
 
-# The first news is told at once, what follows in a burst (a VPN's start is a dozen signals) as one more.
+# The first news is reported immediately, the rest of a burst (a VPN's start is a dozen signals) as one more
+# hint.
 BURST_S = 0.05
-# How long news waits for the answer that names the interface; it comes in 2 to 5 ms on an idle machine.
+# How long news waits for the answer that names the interface; it takes 2 to 5 ms on an idle machine.
 ANSWER_S = 0.1
 
 
 class ManagerHints:
-    """Looks at the facts when there was news, and tells them where they differ from those told last.
+    """After news, checks the facts and reports them if they differ from the last report.
 
-    `look` returns None while they are not known yet.
+    `look` returns None while the facts are not known yet.
     """
 
     def __init__(self, look: Callable[[], ManagerFacts | None], tell: Callable[[ManagerFacts], None]) -> None:
@@ -26,7 +27,7 @@ class ManagerHints:
         self._timer: asyncio.TimerHandle | None = None
 
     def news(self, *, awaiting_answer: bool = False) -> None:
-        """See to it that the facts are told: at once, at the end of a burst, or with an answer that is due."""
+        """Schedule a report: immediately, at the end of a burst, or with an expected answer."""
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()
@@ -34,7 +35,7 @@ class ManagerHints:
         self._timer = loop.call_later(max(0.0, wait_s), self._look_and_tell)
 
     def put_off(self) -> None:
-        """Drop what is about to be told, until the next news."""
+        """Cancel the scheduled report, until the next news."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

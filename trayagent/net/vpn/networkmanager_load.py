@@ -1,4 +1,4 @@
-"""Ask NetworkManager for what its signals do not tell: the beginning, and where a connection is."""
+"""Query what NetworkManager's signals do not contain: the initial state, and a connection's interface."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_signals import Plugins
 from trayagent.net.vpn.networkmanager_state import NO_PATH, Picture, Question
 
-# One that has just taken its name has no objects for some 200 ms (seen with 1.42); one that hangs may come to.
+# A NetworkManager that has just started has no objects for some 200 ms (seen with 1.42); a hanging one may
+# recover.
 FIRST_RETRY_S, COMPLAIN_AT_S, LAST_RETRY_S = 0.05, 1.0, 60.0
 
 
 async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
-    """Read manager, active connections and plug-ins, again and again until it answers; never raises.
+    """Read manager, active connections and plug-ins; retry until NetworkManager answers. Never raises.
 
-    Signals may be laid over the same picture meanwhile: what one sender says comes in its order.
+    Signals may update the same picture meanwhile, because the messages of one sender arrive in order.
     """
     retry_s = FIRST_RETRY_S
     await _find_plugins(bus, plugins)
@@ -34,7 +35,7 @@ async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
 
 
 async def answer(bus: Bus, picture: Picture, question: Question) -> None:
-    """Answer where an active connection is, as far as it can be told; never raises."""
+    """Find the interface of an active connection, if possible; never raises."""
     interface = ssid = None
     if question.configs is not None:
         interface = await _device_with(bus, question.devices, question.configs)
@@ -47,7 +48,7 @@ async def answer(bus: Bus, picture: Picture, question: Question) -> None:
 
 async def _device_with(bus: Bus, devices: tuple[str, ...], configs: frozenset[str]) -> str | None:
     """Return the interface of the device that has one of the configurations."""
-    for path in reversed(devices):  # a tunnel's is the youngest
+    for path in reversed(devices):  # a tunnel's device is the newest
         device = await _properties(bus, path, words.DEVICE)
         if configs & {device.get("Ip4Config"), device.get("Ip6Config")}:
             return _name_of(device)
@@ -63,7 +64,7 @@ def _name_of(device: dict[str, Any]) -> str | None:
 
 
 async def _properties(bus: Bus, path: str, interface: str) -> dict[str, Any]:
-    """Return an object's properties, {} where it is gone by now or nothing answers."""
+    """Return an object's properties, {} if it is gone or nothing answers."""
     from dbus_fast.errors import DBusError, InvalidObjectPathError
 
     try:
@@ -73,7 +74,7 @@ async def _properties(bus: Bus, path: str, interface: str) -> dict[str, Any]:
 
 
 async def _find_plugins(bus: Bus, plugins: Plugins) -> None:
-    """Note the plug-ins that run already."""
+    """Register the plug-ins that run already."""
     from dbus_fast.errors import DBusError
 
     try:

@@ -1,4 +1,4 @@
-"""From NetworkManager's signals to the picture; what is malformed is passed over."""
+"""Apply NetworkManager's signals to the picture; malformed signals are ignored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Plugins:
-    """Which process on the bus is the plug-in of which active connection.
+    """Tracks which process on the bus is the plug-in of which active connection.
 
     A plug-in that serves several connections is started once for each, under the name
     `SERVICE.Connection_N`, where N is the number in the active connection's path (seen with 1.42).
@@ -22,7 +22,7 @@ class Plugins:
         self._path_of: dict[str, str | None] = {}
 
     def owner_changed(self, name: str, old: str, new: str) -> None:
-        """Note that a name below NetworkManager's own got another owner."""
+        """Record that a name below NetworkManager's own got another owner."""
         _, mark, number = name.rpartition(".Connection_")
         if new:
             self._path_of[new] = f"{words.ACTIVE_PATHS}{number}" if mark and number.isdigit() else None
@@ -30,16 +30,16 @@ class Plugins:
             self._path_of.pop(old, None)
 
     def knows(self, sender: str | None) -> bool:
-        """Report whether that process is a plug-in."""
+        """Report whether this process is a plug-in."""
         return sender in self._path_of
 
     def path(self, sender: str) -> str | None:
-        """Return the active connection's path, or None where the plug-in's name does not tell."""
+        """Return the active connection's path, None if the plug-in's name does not contain it."""
         return self._path_of.get(sender)
 
 
 def apply(message: Message, body: list[Any], picture: Picture, plugins: Plugins) -> bool:
-    """Lay one signal (variants unpacked) over the picture; report whether it was one that matters."""
+    """Apply one signal (variants unpacked) to the picture; report whether it was relevant."""
     match (message.interface, message.member, message.signature):
         case (words.PROPERTIES, "PropertiesChanged", "sa{sv}as"):
             return _properties(message.path or "", body[0], body[1], picture)

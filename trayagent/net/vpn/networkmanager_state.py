@@ -1,7 +1,7 @@
-"""What NetworkManager has told so far, and the facts that follow from it; pure.
+"""Collect what NetworkManager has reported, and derive facts from it; pure.
 
-Signals are laid over what was read at the start. An active connection lives as long as
-its object; what made it end is kept, by UUID, until that connection begins anew.
+Signals update what was read at the start. An active connection exists as long as its object. The reason why
+it ended is kept, by UUID, until that connection starts again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NO_PATH = ("", "/")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What must be asked to know where an active connection is: its interface and, of a Wi-Fi, its SSID.
+    """What to query about an active connection: its interface and, for Wi-Fi, its SSID.
 
-    It is asked anew when it differs from the one that was answered. `configs` is None where the
-    first of `devices` is meant, else the one among them that has one of these IP configurations.
+    It is queried again if it differs from the last answered question. If `configs` is None, the first of
+    `devices` is meant, otherwise the device that has one of these IP configurations.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Question:
 
 @dataclass(slots=True)
 class _Ending:
-    """How a connection ended; its path tells which plug-in may still add the reason."""
+    """How a connection ended; its path shows which plug-in may still add the reason."""
 
     path: str
     name: str
@@ -59,18 +59,18 @@ class Picture:
         self._active: dict[str, _Active] = {}
         self._endings: dict[str, _Ending] = {}
 
-    # -- what was told ------------------------------------------------------------------------------
+    # -- reports ------------------------------------------------------------------------------------
 
     def root_changed(self, properties: Properties) -> None:
-        """Note properties of the manager itself."""
+        """Store properties of the manager itself."""
         self._root.update(properties)
 
     def active_changed(self, path: str, properties: Properties) -> None:
-        """Note properties of an active connection, known or new."""
+        """Store properties of an active connection, known or new."""
         self._active.setdefault(path, _Active()).told.update(properties)
 
     def active_state(self, path: str, state: int, reason: int) -> None:
-        """Note the signal StateChanged of an active connection."""
+        """Store the signal StateChanged of an active connection."""
         active = self._active.get(path)
         if active is None:
             return
@@ -82,13 +82,13 @@ class Picture:
             self._endings.pop(uuid, None)
 
     def active_removed(self, path: str) -> None:
-        """Note that an active connection's object is gone; one that did not say why is down, and no more is known."""
+        """Drop an active connection whose object is gone. Without a reported reason it is simply down."""
         self._active.pop(path, None)
 
     def login_failed(self, path: str | None) -> None:
-        """Note that the plug-in of that active connection was refused by its server.
+        """Store that the server refused the login of the plug-in of this active connection.
 
-        None: an older plug-in, which serves one connection at a time and does not say which.
+        None: an older plug-in, which serves one connection at a time and does not name it.
         """
         for own, active in self._active.items():
             connecting = self._is_vpn(active) and self._state(active) == words.ACTIVATING
@@ -99,19 +99,19 @@ class Picture:
                 ending.login_failed = True
 
     def answer(self, question: Question, interface: str | None, ssid: str | None) -> None:
-        """Note where an active connection is."""
+        """Store the answer for an active connection."""
         active = self._active.get(question.path)
         if active is not None:
             active.answered, active.interface, active.ssid = question, interface, ssid
 
-    # -- what follows -------------------------------------------------------------------------------
+    # -- conclusions --------------------------------------------------------------------------------
 
     def active_paths(self) -> tuple[str, ...]:
         """Return the paths of all active connections."""
         return self.read.texts(self._root, "ActiveConnections")
 
     def open_questions(self) -> list[Question]:
-        """Return what should be asked now."""
+        """Return the questions that should be asked now."""
         found = []
         primary = self._network_path()
         for path, active in self._active.items():
@@ -123,7 +123,7 @@ class Picture:
         return found
 
     def facts(self) -> ManagerFacts:
-        """Return the whole."""
+        """Return all facts."""
         living = [self._living(active) for active in self._active.values() if self._is_vpn(active)]
         shown = [vpn for vpn in living if vpn is not None]
         known = {vpn.uuid for vpn in shown}
@@ -136,7 +136,7 @@ class Picture:
         )
 
     def _living(self, active: _Active) -> VpnConnection | None:
-        """Return a VPN that is up or on its way, None for one that has ended."""
+        """Return a VPN that is up or connecting, None for one that has ended."""
         state, uuid = self._state(active), self.read.text(active.told, "Uuid")
         name = self.read.text(active.told, "Id")
         if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
@@ -152,7 +152,7 @@ class Picture:
         return VpnConnection(end.name, uuid, state, reason=end.reason, by_user=by_user)
 
     def _network_path(self) -> str:
-        """Return the path of the connection that carries the default route; below a VPN, its underlay."""
+        """Return the path of the connection that carries the default route; for a VPN, that of its underlay."""
         path = self.read.text(self._root, "PrimaryConnection")
         seen = {path}
         while (active := self._active.get(path)) and self.read.text(active.told, "Type") == "vpn":
@@ -172,8 +172,8 @@ class Picture:
         if kind != "vpn":
             point = self.read.text(told, "SpecificObject") if kind == words.WIFI else ""
             return Question(path, self.read.texts(told, "Devices"), access_point=point)
-        # A plug-in's tunnel is none of the connection's devices (that is the underlay): it is the one
-        # of all devices that has the connection's IP configuration. Once found, others may come and go.
+        # The connection's devices are its underlay, not the plug-in's tunnel. The tunnel is the device with
+        # the connection's IP configuration. Once it is found, other devices may come and go.
         configs = {self.read.text(told, key) for key in ("Ip4Config", "Ip6Config")}
         found = active.answered if active.interface is not None else None
         devices = self.read.texts(self._root, "Devices") if found is None else found.devices
@@ -186,7 +186,7 @@ class Picture:
         return self.read.number(active.told, "State")
 
     def _end(self, path: str, active: _Active, reason: int) -> None:
-        """Keep how a VPN ended; of two signals about one end (deactivating, deactivated) the last counts."""
+        """Store how a VPN ended; of two signals about one end (deactivating, deactivated) the last one counts."""
         uuid = self.read.text(active.told, "Uuid")
         if uuid and self._is_vpn(active):
             name = self.read.text(active.told, "Id")

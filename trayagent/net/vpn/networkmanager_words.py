@@ -1,4 +1,4 @@
-"""NetworkManager's numbers and names on D-Bus, and what they mean here; pure.
+"""Define NetworkManager's numbers and names on D-Bus, and what they mean here; pure.
 
 Source: NetworkManager's D-Bus API reference, "D-Bus Types" (NMActiveConnectionState,
 NMActiveConnectionStateReason, NMVpnConnectionState, NMConnectivityState, NMVpnPluginFailure).
@@ -23,17 +23,17 @@ PLUGIN = f"{NAME}.VPN.Plugin"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 
-# The connection types that are VPNs; WireGuard is a device to NetworkManager, not a VPN plug-in.
+# The connection types that are VPNs. To NetworkManager, WireGuard is a device and not a VPN plug-in.
 VPN_TYPES = frozenset({"vpn", "wireguard"})
 WIFI = "802-11-wireless"
 
 ACTIVATING, ACTIVATED, DEACTIVATING, DEACTIVATED = 1, 2, 3, 4
-NEED_AUTH = 2  # of a VPN's own state
+NEED_AUTH = 2  # a value of a VPN's own state
 UNKNOWN, USER_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 4, 9, 10
 PLUGIN_LOGIN_FAILED = 0
 
-# Not the VPN's doing: it, its network or its device was taken away (device disconnected,
-# connection removed, dependency failed, device removed), or it went without giving a reason (1).
+# The VPN did not fail: it, its network or its device was removed (device disconnected, connection removed,
+# dependency failed, device removed), or it ended without a reason (1).
 _TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, 3, 11, 12, 14})
 
 _CONNECTIVITY: dict[int, Connectivity] = {1: "none", 2: "portal", 3: "limited", 4: "full"}
@@ -45,10 +45,10 @@ def connectivity(number: int | None) -> Connectivity:
 
 
 def how_it_ended(reason: int, *, login_failed: bool) -> VpnState:
-    """Return the state of a VPN that ended for that reason.
+    """Return the state of a VPN that ended for this reason.
 
-    `login_failed`: its plug-in said that the server refused the login. A password that a
-    secret agent gave is refused with UNKNOWN, and only the plug-in says why (measured with 1.42).
+    `login_failed`: its plug-in reported that the server refused the login. If a secret agent supplied a
+    wrong password, the reason is UNKNOWN, and only the plug-in names the cause (measured with 1.42).
     """
     if reason in {NO_SECRETS, LOGIN_FAILED} or (reason == UNKNOWN and login_failed):
         return "needs-sign-in"
