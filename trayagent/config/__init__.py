@@ -1,1 +1,1 @@
-"""What the user described: the configuration file, frozen, and the places of all files."""
+"""Load the configuration into a frozen model, and define the paths of all files."""

@@ -1,4 +1,4 @@
-"""What one value must be: each check raises ValueError with the second half of a sentence about it."""
+"""Check single values: each check raises ValueError with the second half of a sentence about the value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from trayagent.core.facts.forwards import ForwardKind
 # ssh 9.6 and later refuse these in a host's name, because they mean something to a shell.
 SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")
 PATTERN_SIGNS = frozenset("*?!")
-LONGEST_SOCKET = 103  # what every system's address of a Unix socket holds; macOS has the shortest
+LONGEST_SOCKET = (
+    103  # the length of a Unix socket's address that every system supports; macOS has the shortest
+)
 LONGEST_NAME = 255  # DNS (RFC 1035); no alias needs more
 
 
@@ -37,26 +39,26 @@ def host_name(name: str) -> None:
 
 
 def label(text: str) -> None:
-    """Check a name for people: something printable."""
+    """Check a displayed name: it must be printable and not empty."""
     if not text.strip() or not text.isprintable():
         msg = "must be a printable name"
         raise ValueError(msg)
 
 
 def network(text: str) -> None:
-    """Check a network's name, or one with "!" before it."""
+    """Check a network's name, with or without a leading "!"."""
     label(text.removeprefix("!"))
 
 
 def interface_glob(text: str) -> None:
-    """Check a pattern of interface names: what Linux allows in a name, plus a glob's signs."""
+    """Check a pattern of interface names: the characters that Linux allows in a name, and wildcards."""
     if not re.fullmatch(r"[^\s/]{1,64}", text):
         msg = f'"{text}" is not an interface name'
         raise ValueError(msg)
 
 
 def word(text: str) -> None:
-    """Check one word of a command: a process cannot be given a NUL."""
+    """Check one word of a command: a process cannot receive a NUL."""
     if "\0" in text:
         msg = "cannot contain a NUL character"
         raise ValueError(msg)
@@ -70,7 +72,7 @@ def command(words: tuple[str, ...]) -> None:
 
 
 def far_path(text: str) -> None:
-    """Check the path of a socket on the far side: absolute or in the home folder, one line."""
+    """Check the path of a socket on the server: absolute or in the home directory, one line."""
     if len(text.encode()) > LONGEST_SOCKET:
         msg = f"a socket's path has at most {LONGEST_SOCKET} bytes"
         raise ValueError(msg)

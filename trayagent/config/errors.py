@@ -1,4 +1,4 @@
-"""What can be wrong with a configuration or with the folders that the agent lives in."""
+"""Define the errors of the configuration and of the agent's directories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from trayagent.errors import TrayagentError
 
 
 class ConfigError(TrayagentError):
-    """The configuration cannot be used; names the file and, where there is one, the dotted key."""
+    """The configuration cannot be used; names the file and, if there is one, the dotted key."""
 
     exit_status = 2
 
@@ -17,15 +17,15 @@ class ConfigError(TrayagentError):
         self.key = key
 
 
-class UnsafeFolder(TrayagentError):  # noqa: N818  # it names what happened, and is shown to people
-    """A private folder cannot be had: it is another user's, open to others, or no folder."""
+class UnsafeFolder(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
+    """A private directory is impossible: another user owns it, it is open to others, or it is no directory."""
 
     def __init__(self, title: str, *, hint: str = "") -> None:
         super().__init__(title, code="unsafe-folder", hint=hint)
 
 
-class WrongKey(ValueError):  # noqa: N818  # it names what happened, and is shown to people
-    """One key is wrong; the loader, which knows the file, turns it into a ConfigError."""
+class WrongKey(ValueError):  # noqa: N818  # the name says what happened; users see the text
+    """One key is wrong; the loader, which knows the file, turns this into a ConfigError."""
 
     def __init__(self, key: str, what: str, hint: str = "") -> None:
         super().__init__(what)

@@ -1,4 +1,4 @@
-"""The places of all files: the table "Files" of the user's documentation, and its redirects."""
+"""Find the paths of all files: the table "Files" of the user's documentation, and their overrides."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SYSTEM_SSH_CONFIG = Path("/etc/ssh/ssh_config")
 
 @dataclass(frozen=True, slots=True)
 class FilePaths:
-    """Where everything is. Nothing is created by knowing it; see `prepare`.
+    """The paths of all files. Creating this object creates no file; see `prepare`.
 
-    `ssh` is a program's name or path. `ssh_config` is None where ssh reads its own files.
-    `ssh_config_files` are the files that ssh reads first (their Includes are ssh's matter).
+    `ssh` is a program's name or path. `ssh_config` is None if ssh reads its own files. `ssh_config_files`
+    are the files that ssh reads first (it reads their Includes itself).
     """
 
     config_file: Path
@@ -37,7 +37,7 @@ class FilePaths:
 
 
 def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> FilePaths:
-    """Return the places for this user; `config` is the value of --config, which beats TRAYAGENT_CONFIG."""
+    """Return this user's paths; `config` is the value of --config, which overrides TRAYAGENT_CONFIG."""
     runtime = Path(folders.runtime_dir(env))
     state = _redirected(env, "TRAYAGENT_STATE_DIR") or platformdirs.user_state_path(folders.NAME, False)
     default = platformdirs.user_config_path(folders.NAME, False) / "config.toml"
@@ -58,13 +58,13 @@ def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> File
 
 
 def unusual(config_file: Path) -> Path | None:
-    """Return the configuration file if the agent would not find it by itself at login, else None."""
+    """Return the configuration file if the agent would not find it automatically at login, else None."""
     at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
     return config_file if config_file != find(env=at_login).config_file else None
 
 
 def prepare(places: FilePaths) -> None:
-    """Create the runtime and the state folder, 0700; raises UnsafeFolder."""
+    """Create the runtime and the state directory with mode 0700; raises UnsafeFolder."""
     folders.make_private(str(places.runtime_dir))
     folders.make_private(str(places.state_dir), repair=True)
 
@@ -78,7 +78,7 @@ def _redirected(env: Mapping[str, str], name: str) -> Path | None:
 
 
 def _ssh_home() -> Path:
-    """Return ~/.ssh as ssh sees it: by the password database, whatever HOME says."""
+    """Return ~/.ssh as ssh finds it: from the password database, not from $HOME."""
     try:
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
@@ -87,7 +87,7 @@ def _ssh_home() -> Path:
 
 
 def _ansible_cp(env: Mapping[str, str]) -> Path:
-    """Return where Ansible keeps its control sockets (its setting ssh_connection/control_path_dir)."""
+    """Return the directory of Ansible's control sockets (its setting ssh_connection/control_path_dir)."""
     if chosen := _redirected(env, "ANSIBLE_SSH_CONTROL_PATH_DIR"):
         return chosen
     return (_redirected(env, "ANSIBLE_HOME") or Path.home() / ".ansible") / "cp"

@@ -1,6 +1,6 @@
-"""What each key of the configuration is for: the one source of its reference and of the manual page.
+"""Describe each key of the configuration: the only source of its reference and of the manual page.
 
-Types, choices and defaults stand in the model. In the texts, `words` like these are what one types or reads.
+Types, choices and defaults are in the model. In the texts, `words` like these are what one types or reads.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trayagent.config.model import Agent, Host, Vpn
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `text` is for every page, `more` for the one that has room.
+    """One key: `text` is for every page, `more` for the page that has room.
 
-    `example` is a value in TOML, for a key whose default is nothing.
+    `example` is a value in TOML, for a key without a default.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Table:
     keys: tuple[Key, ...]
 
     def shown(self, key: Key) -> str:
-        """Return a key's default, or its example, as TOML writes it."""
+        """Return a key's default, or its example, in TOML."""
         default = self._field(key).default
         return key.example if default in (None, ()) else json.dumps(default)
 
     def has_default(self, key: Key) -> bool:
-        """Report whether what `shown` returns is the default."""
+        """Report whether `shown` returns the default."""
         return self._field(key).default not in (None, ())
 
     def _field(self, key: Key) -> Any:

@@ -1,4 +1,4 @@
-"""Read the configuration file, refuse what cannot be trusted, and build the frozen model."""
+"""Read the configuration file, reject an untrusted one, and build the frozen model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trayagent.config.parse_tables import (
 from trayagent.core.facts.forwards import Forward
 
 LONGEST_BYTES = 1 << 20
-"""A thousand times a long configuration; whatever is larger is not one."""
+"""A thousand times a long configuration; a larger file is something else."""
 
 
 def load(path: Path) -> Config:
-    """Return the configuration; a missing file and an empty one are the defaults.
+    """Return the configuration; a missing or empty file gives the defaults.
 
     Raises ConfigError, which names the file, the key and the valid choices.
     """
@@ -70,12 +70,12 @@ def _read(path: Path) -> str | None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a named pipe would hold the agent for ever."""
+    """Open without blocking: a named pipe would block the agent forever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _refuse_danger(path: Path, found: os.stat_result) -> None:
-    """Raise ConfigError if somebody else could have written the file: it names programs to run."""
+    """Raise ConfigError if another user could have written the file, because it names programs to run."""
     if why := safety.danger(found):
         raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
     if beside := safety.folder_danger(path):
@@ -89,7 +89,7 @@ def _remedy(path: Path, why: str) -> str:
 
 
 def _syntax(message: str, text: str) -> str:
-    """Return tomllib's message with the position first; its "end of document" is the last line's end."""
+    """Return tomllib's message with the position first; "end of document" becomes the end of the last line."""
     position = re.search(r" \(at (.+)\)$", message)
     if not position:
         return message
@@ -123,7 +123,7 @@ def _vpn(name: str, table: Any) -> Vpn:
         raise WrongKey(key, str(error)) from error
     vpn = read_table(Vpn, table, key)
     if vpn.interface is None and vpn.networkmanager is None:
-        raise WrongKey(key, "nothing says how to see it", 'Give "interface", "networkmanager" or both.')
+        raise WrongKey(key, "no key says how to detect it", 'Give "interface", "networkmanager" or both.')
     return vpn
 
 
@@ -137,21 +137,21 @@ def _host(name: str, table: Any, vpns: dict[str, Vpn]) -> Host:
     if host.vpn is not None and host.vpn not in vpns:
         listed = ", ".join(f'"{v}"' for v in vpns) or "none"
         near = did_you_mean(host.vpn, vpns)
-        hint = f"Add a table [{dotted('vpns', host.vpn)}]; those there are: {listed}.{near}"
+        hint = f"Add a table [{dotted('vpns', host.vpn)}]; existing tables: {listed}.{near}"
         raise WrongKey(f"{key}.vpn", f'there is no VPN "{host.vpn}"', hint)
     _refuse_twins(host, key)
     return host
 
 
 def _refuse_twins(host: Host, key: str) -> None:
-    """Raise WrongKey for two forwards of one host that would listen at the same end."""
+    """Raise WrongKey if two forwards of one host would listen on the same address."""
     heard: dict[tuple[bool, object], Forward] = {}
     for forward in host.forwards:
         if forward.listen.path is None and forward.listen.port == 0:
-            continue  # the server gives each of these a port of its own
+            continue  # the server gives each of these its own port
         end = (forward.kind == "remote", forward.listen)
         if end in heard:
-            what = f'"{forward.spec}" listens where "{heard[end].spec}" does'
+            what = f'"{forward.spec}" listens on the same address as "{heard[end].spec}"'
             raise WrongKey(f"{key}.{forward.kind}", what, "Give one of them another port.")
         heard[end] = forward
 
@@ -163,6 +163,6 @@ def _hook(name: str, words: Any) -> tuple[str, ...]:
         raise unknown_key("hooks", name, known)
     command: tuple[str, ...] = read_value(Command, words, key)
     if why := safety.program_danger(command[0]):
-        hint = "A hook is run unasked: it must be an executable file that only you or root may write."
+        hint = "Hooks run automatically: each must be an executable file that only you or root may write."
         raise WrongKey(f"{key}[0]", f"{command[0]} {why}", hint)
     return command

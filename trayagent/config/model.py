@@ -1,6 +1,6 @@
-"""The configuration as the user described it, frozen; what is running is another type.
+"""Define the configuration as the user wrote it, frozen; running state has other types.
 
-The attributes are the file's keys. What they mean is computed by properties beside them.
+The attributes are the file's keys. Properties beside them compute what they mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trayagent.core.facts.forwards import Forward
 
 
 def _checked(check: Any, what: str) -> Meta:
-    """Tie a value to its check; `what` says the valid choices, for the error's hint."""
+    """Attach a check to a value; `what` describes the valid choices, for the error's hint."""
     return Meta(extra={"check": check}, description=what)
 
 
@@ -53,7 +53,7 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def keep_while_offline_s(self) -> int:
-        """How long a master may wait with no usable network, in seconds."""
+        """How long a master may wait without a usable network, in seconds."""
         return durations.parse(self.keep_while_offline)
 
     @property
@@ -88,7 +88,7 @@ class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=T
 
 
 class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table [vpns.NAME]; at least one of `interface` and `networkmanager` is given."""
+    """A table [vpns.NAME]; at least one of `interface` and `networkmanager` is set."""
 
     interface: Interface | None = None
     networkmanager: Label | None = None
@@ -97,7 +97,7 @@ class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def grace_s(self) -> int:
-        """How long it may take to come back by itself before the user is asked, in seconds."""
+        """How long it may take to return automatically before the user is notified, in seconds."""
         return durations.parse(self.grace)
 
 
@@ -132,6 +132,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hooks: dict[str, Command] = {}
 
     def hook(self, event: str) -> tuple[str, ...]:
-        """Return the words to run at an event (its name with -), () for none; ~ is expanded in the first."""
+        """Return the command for an event (its name with -), () for none; ~ is expanded in the first word."""
         words = self.hooks.get(event.replace("-", "_"), ())
         return (str(Path(words[0]).expanduser()), *words[1:]) if words else ()

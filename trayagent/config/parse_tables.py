@@ -1,4 +1,4 @@
-"""One table of the file into one frozen struct, key by key, so that an error can name the key."""
+"""Read one table of the file into a frozen struct, key by key, so that an error can name the key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPE_WORDS = {
 
 
 def dotted(at: str, name: str) -> str:
-    """Join a key's path and a name as TOML writes it, quoted where a bare key would not do."""
+    """Join a key's path and a name in TOML notation; a name that is no bare key is quoted."""
     bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
     shown = name if bare else '"' + name.encode("unicode_escape").decode().replace('"', '\\"') + '"'
     return f"{at}.{shown}" if at else shown
@@ -80,7 +80,7 @@ def _offer(name: str, choices: tuple[str, ...], besides: str) -> str:
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    """Return the words that a Literal, or one inside a union, allows."""
+    """Return the words that a Literal allows, also inside a union."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     if get_origin(kind) in {Union, UnionType}:
@@ -89,7 +89,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _expectation(kind: Any) -> str:
-    """Return a hint that says what would be right, "" where the error says it already."""
+    """Return a hint that describes valid values, "" if the error describes them already."""
     choices, described = _choices(kind), _described(kind)
     if choices:
         return _offer("", choices, described)
@@ -107,7 +107,7 @@ def _described(kind: Any) -> str:
 
 
 def _check(kind: Any, value: Any, key: str) -> None:
-    """Run the checks that stand beside the types of the value and of its items."""
+    """Run the checks that are attached to the types of the value and of its items."""
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *metas = get_args(kind)
@@ -127,7 +127,7 @@ def _check(kind: Any, value: Any, key: str) -> None:
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    """Report whether a union's part is the one that the value was converted to."""
+    """Report whether the value was converted to this part of a union."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     return isinstance(value, get_origin(bare) or bare) if get_origin(bare) is not Literal else False
 

@@ -1,4 +1,4 @@
-"""The runtime folder, found and made safe; light, because every command of the CLI needs it at once."""
+"""Find and secure the runtime directory; small, because every command of the CLI imports it at its start."""
 # pathlib alone would add a third of a bare interpreter's start to each `trayagent status`:
 # ruff: noqa: PTH100, PTH101, PTH103, PTH111, PTH112, PTH116, PTH117, PTH118
 
@@ -18,11 +18,11 @@ SOCKET = "agent.sock"
 
 
 def runtime_dir(env: Mapping[str, str]) -> str:
-    """Return the folder of the IPC socket and the lock; it may not exist yet.
+    """Return the directory of the IPC socket and the lock; it may not exist yet.
 
-    In this order: TRAYAGENT_RUNTIME_DIR; XDG_RUNTIME_DIR, unless it is another user's (what
-    `su` and `sudo -E` leave behind); the one that logind makes, for cron and bare ssh sessions
-    that are not told of it; /tmp/trayagent-UID, short enough for control paths.
+    The first that applies: TRAYAGENT_RUNTIME_DIR; XDG_RUNTIME_DIR, unless it is another user's (as after
+    `su` and `sudo -E`); the directory that logind creates, for cron and bare ssh sessions without the
+    variable; /tmp/trayagent-UID, which is short enough for control paths.
     """
     if chosen := env.get("TRAYAGENT_RUNTIME_DIR"):
         return os.path.abspath(os.path.expanduser(chosen))
@@ -30,7 +30,7 @@ def runtime_dir(env: Mapping[str, str]) -> str:
     for base in (env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         if os.path.isabs(base) and _owner(base) == uid:
             return os.path.join(base, NAME)
-    return f"/tmp/{NAME}-{uid}"  # noqa: S108  # make_private() refuses it unless it is ours alone
+    return f"/tmp/{NAME}-{uid}"  # noqa: S108  # make_private() refuses it unless only this user has access
 
 
 def ipc_socket(env: Mapping[str, str]) -> str:
@@ -39,16 +39,15 @@ def ipc_socket(env: Mapping[str, str]) -> str:
 
 
 def make_private(path: str, *, repair: bool = False) -> None:
-    """Create the folder with mode 0700, or check that the one there is this user's alone.
+    """Create the directory with mode 0700, or check that an existing one is private to this user.
 
-    With `repair`, a folder of ours (or what a link leads to) that is open to others is closed
-    instead of refused.
-    Raises UnsafeFolder.
+    `repair`: if our own directory (or the target of a link) is open to others, close it instead of refusing
+    it. Raises UnsafeFolder.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except FileExistsError:
-        pass  # not a folder; said below
+        pass  # not a directory; reported below
     except OSError as error:
         raise UnsafeFolder(
             f"The folder {path} cannot be created: {error.strerror}.", hint=_ELSEWHERE

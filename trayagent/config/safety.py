@@ -1,4 +1,4 @@
-"""Who else could have written this file: the check that ssh makes of its own configuration."""
+"""Check whether other users could have written a file, as ssh checks its own configuration."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def danger(found: os.stat_result) -> str | None:
-    """Return why a file or folder with this status cannot be trusted, or None.
+    """Return why a file or directory with this status cannot be trusted, or None.
 
-    As ssh: its owner is this user or root, and neither group nor others may write it.
-    A folder with the sticky bit is trusted: others may add to it but not replace what is ours.
+    As in ssh, its owner must be this user or root, and neither group nor others may write it. A directory
+    with the sticky bit is trusted: others may add to it but not replace our files.
     """
     if found.st_uid not in {0, os.geteuid()}:
         return f"belongs to another user (uid {found.st_uid})"
@@ -22,9 +22,9 @@ def danger(found: os.stat_result) -> str | None:
 
 
 def folder_danger(file: Path) -> tuple[Path, str] | None:
-    """Return the folder of the file (of its link, and of what that leads to) that cannot be trusted, and why.
+    """Return the untrusted directory of the file (of its link, or of the link's target) and the reason, or None.
 
-    Raises OSError where a folder cannot be looked at.
+    Raises OSError if a directory cannot be read.
     """
     for folder in dict.fromkeys((file.parent, file.resolve().parent)):
         if why := danger(folder.stat()):
@@ -33,7 +33,7 @@ def folder_danger(file: Path) -> tuple[Path, str] | None:
 
 
 def program_danger(text: str) -> str | None:
-    """Return why this program may not be run unasked, or None: it must exist, be absolute, and be safe."""
+    """Return why this program may not run automatically, or None: it must exist, be absolute, and be safe."""
     path = Path(text).expanduser()
     if not path.is_absolute():
         return "must be an absolute path, or begin with ~/"
