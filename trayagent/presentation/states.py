@@ -1,6 +1,6 @@
-"""The words and signs of states, the same on every surface, and the sets of states that belong together; pure.
+"""Define words and signs of states for every surface, and the sets of states that belong together; pure.
 
-docs/troubleshooting.md says what each state means and what to do.
+docs/troubleshooting.md explains what each state means and what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 WORDS: Mapping[str, str] = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
-"""Words of states whose name is not a word. Every other state is called by its name."""
+"""Words for states whose names are not words. Every other state is called by its name."""
 
 # A sign differs in shape, not only in colour. The plain signs are for terminals without UTF-8.
 SIGNS: Mapping[str, str] = {
@@ -52,22 +52,22 @@ PLAIN_SIGNS: Mapping[str, str] = {
 }
 
 NOT_WANTED = frozenset({"idle", "paused"})
-"""No one waits for these hosts: they count neither as connected nor as missing."""
+"""Nobody waits for these hosts: they count neither as connected nor as missing."""
 NEEDS_USER = frozenset({"needs-sign-in", "failed"})
 """Only the user, or something that the user changes, can end these states."""
 WORKING = frozenset({"checking", "connecting"})
-"""The agent is at work and needs no one."""
+"""The agent is working and needs nobody."""
 AWAY = frozenset({"offline", "needs-vpn"})
 """There is no route to the host, so nothing is sent."""
 
 
 def word(state: str) -> str:
-    """Return a state in words: a host's, a VPN's or a forward's."""
+    """Return the word for a state of a host, a VPN or a forward."""
     return WORDS.get(state, state)
 
 
 def words_of(host: Mapping[str, Any]) -> str:
-    """Return a host's state in words, with what the user should know besides; `host` is one of `status --json`."""
+    """Return a host's state in words, with details that the user should know; `host` comes from `status --json`."""
     if host["state"] == "idle" and host.get("held"):
         return "disconnected by you"
     if host["state"] == "paused" and host["pid"] is not None:

@@ -1,4 +1,4 @@
-"""The whole view in one word, for the icon, and in one line, for the menu's head and the tooltip; pure.
+"""Summarize the whole view: in one word for the icon, in one line for the menu's head and the tooltip; pure.
 
 The view is the dict of `status --json`.
 """
@@ -25,7 +25,7 @@ View = Mapping[str, Any]
 
 
 def overall(view: View) -> Overall:
-    """Return what the icon is to say; the most urgent thing that is true wins."""
+    """Return the state of the icon; the most urgent condition wins."""
     wanted = [host["state"] for host in wanted_hosts(view)]
     if view["agent"]["paused"]:
         return "paused"
@@ -33,7 +33,7 @@ def overall(view: View) -> Overall:
         return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
     connected = wanted.count("connected")
     if not view["network"]["online"] and not connected:
-        return "offline"  # first the network; before that, nobody can do anything
+        return "offline"  # the network comes first; without it nobody can do anything
     if needs_you(view):
         return "needs-you"
     if WORKING.intersection(wanted):
@@ -49,7 +49,7 @@ def headline(view: View) -> str:
 
 
 def count(view: View) -> Iterator[str]:
-    """Yield how many of the wanted hosts are connected: "3 of 4 connected"; nothing while everything is paused."""
+    """Yield how many of the wanted hosts are connected, "3 of 4 connected"; nothing while everything is paused."""
     wanted = wanted_hosts(view)
     if wanted:
         connected = sum(host["state"] == "connected" for host in wanted)
@@ -59,12 +59,12 @@ def count(view: View) -> Iterator[str]:
 
 
 def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
-    """Return the hosts that are to be connected."""
+    """Return the hosts that should be connected."""
     return [host for host in view["hosts"] if host["state"] not in NOT_WANTED]
 
 
 def needs_you(view: View) -> bool:
-    """Report whether something waits that only the user can do."""
+    """Report whether anything waits for the user."""
     return (
         any(host_needs_you(host) for host in view["hosts"])
         or bool(vpns_to_sign_in(view))
@@ -73,7 +73,7 @@ def needs_you(view: View) -> bool:
 
 
 def rejected(view: View) -> str | None:
-    """Return why the configuration as it stands is not in force; an older agent does not tell."""
+    """Return why the current configuration file is not in force; an older agent does not report it."""
     return view["agent"].get("config_error") or None
 
 
@@ -86,7 +86,7 @@ def host_needs_you(host: Mapping[str, Any]) -> bool:
 
 
 def lacks(host: Mapping[str, Any]) -> str:
-    """Return what a connected host has not: "a forward is not open", "" where nothing is missing."""
+    """Return what a connected host lacks: "a forward is not open", "" if nothing is missing."""
     failed = [forward for forward in host["forwards"] if forward["state"] == "failed"]
     if host["state"] != "connected" or not failed:
         return ""
@@ -94,7 +94,7 @@ def lacks(host: Mapping[str, Any]) -> str:
 
 
 def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
-    """Return the VPNs that want the user, where a host waits behind them."""
+    """Return the VPNs that need the user and that a wanted host waits for."""
     wanted = {host["name"] for host in wanted_hosts(view)}
     return [v for v in view["vpns"] if v["state"] == "needs-sign-in" and wanted.intersection(v["hosts"])]
 

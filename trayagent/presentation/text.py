@@ -1,4 +1,4 @@
-"""Text that is safe to print: no control characters from a server, a file name or another program; pure."""
+"""Make text safe to print: no control characters from a server, a file name or another program; pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 def clean(text: str) -> str:
     """Return the text as one line without control characters.
 
-    Line breaks and tabs become spaces. Other unprintable characters become U+FFFD, escape sequences and
-    characters that reverse the direction of writing among them.
+    Line breaks and tabs become spaces. Other unprintable characters become U+FFFD, including escape
+    sequences and characters that reverse the direction of writing.
     """
     if text.isprintable():
         return text

@@ -1,16 +1,16 @@
-"""Times and durations in words for people."""
+"""Format times and durations for users."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 DAYS_BY_NAME = timedelta(days=6)
-"""Within a week a day has only one name."""
+"""Within a week the name of a day is unambiguous."""
 STEPS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def lasted(seconds: float) -> str:
-    """Return a duration by its largest unit, and the next where it matters: "1 h 5 min", "12 min"."""
+    """Return a duration in its largest unit, and the next if it matters: "1 h 5 min", "12 min"."""
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 10:
@@ -35,7 +35,7 @@ def ago(moment: str | None, now: datetime) -> str:
 
 
 def until(moment: str | None, now: datetime) -> str:
-    """Return how long it is to an RFC 3339 time, "" for none."""
+    """Return how long it is until an RFC 3339 time, "" for none."""
     if not moment:
         return ""
     seconds = (datetime.fromisoformat(moment) - now).total_seconds()
@@ -43,7 +43,7 @@ def until(moment: str | None, now: datetime) -> str:
 
 
 def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
-    """Return an RFC 3339 time by the local clock, "" for none; with the day or date where it is not today's.
+    """Return an RFC 3339 time in local time, with the day or date if it is not today; "" for none.
 
     `exact` adds the seconds. A time of day stays true while it is on the screen; "5 minutes ago" would not.
     """
@@ -59,20 +59,20 @@ def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
 
 
 def now() -> datetime:
-    """Return this moment."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 def before(seconds: float) -> datetime:
-    """Return the moment that many seconds ago."""
+    """Return the time this many seconds ago."""
     return now() - timedelta(seconds=seconds)
 
 
 def read(moment: str) -> datetime:
-    """Return an RFC 3339 time."""
+    """Return an RFC 3339 time as a datetime."""
     return datetime.fromisoformat(moment)
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return a moment as the JSON outputs write it, in UTC."""
+    """Return a time in UTC, in the format of the JSON outputs."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
