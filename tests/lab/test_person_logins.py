@@ -298,7 +298,7 @@ def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, age
     agent.start("")
     done = lab.laptop.run(agent.command("login", "web01"), env={**agent.env, "DISPLAY": ""})
     assert done.returncode == 1
-    assert "no terminal to ask at" in done.stderr
+    assert "no terminal for the questions of ssh" in done.stderr
     assert "SSH_ASKPASS" in done.stderr
     assert "Connection from" not in sshd.said()
 

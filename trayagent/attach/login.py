@@ -70,7 +70,9 @@ def _see_that_ssh_can_ask(env: Mapping[str, str]) -> None:
     with _terminal() as tty:
         if tty is None and not by_windows:
             hint = "Run it in a terminal, or with SSH_ASKPASS and SSH_ASKPASS_REQUIRE=force"
-            raise TrayagentError("There is no terminal to ask at.", code="no-terminal", hint=hint)
+            raise TrayagentError(
+                "There is no terminal for the questions of ssh.", code="no-terminal", hint=hint
+            )
 
 
 def _ask(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:
