@@ -32,5 +32,5 @@ def test_a_page_that_cannot_be_written_is_one_error(
     said, hint = done.stderr.splitlines()
     assert said.startswith("trayagent: ")
     assert said.endswith(f"{why}.")
-    assert hint == "  Name a file in a folder of your own, as ~/outages.html."
+    assert hint == "  Name a file in a folder of your own, such as ~/outages.html."
     assert {path for path in tmp_path.iterdir() if not path.is_dir()} <= before

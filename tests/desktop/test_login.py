@@ -482,7 +482,7 @@ def test_install_and_uninstall_say_what_they_did(cli: Cli, env: dict[str, str]) 
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"Starts at login{already}: {path} (undo: trayagent uninstall)\n{note}"
     assert path.exists()
-    for said in (f"Starts at login no longer: removed {path}\n", "Did not start at login.\n"):
+    for said in (f"No longer starts at login: removed {path}\n", "Did not start at login.\n"):
         done = cli("uninstall")
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 

@@ -152,8 +152,8 @@ def test_progress_is_told_when_it_takes_longer_than_a_moment(home: Path, init: I
     slow = home / "bin" / "crontab"
     slow.write_text("#!/bin/sh\nsleep 1.1\nexit 1\n")
     done = init("--print")
-    assert done.stderr.startswith("Looking at ssh -G h4711 ...\n")
-    assert done.stderr.count("Looking at") == 1
+    assert done.stderr.startswith("Reading ssh -G h4711 ...\n")
+    assert done.stderr.count("Reading") == 1
 
 
 def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> None:

@@ -24,7 +24,7 @@ def test_each_recorded_machine_gets_its_configuration(name: str, home: Path, ini
     shown = init("--print")
     assert shown.returncode == 0, shown.stderr
     # On a slow machine it says what it is looking at.
-    said = {".toml": shown.stdout, ".txt": re.sub(r"^Looking at .*\n", "", shown.stderr)}
+    said = {".toml": shown.stdout, ".txt": re.sub(r"^Reading .*\n", "", shown.stderr)}
     for ending, text in said.items():
         plain = text.replace(str(home), "{home}").replace(f"gui/{os.getuid()}/", "gui/{uid}/")
         expected = EXPECTED / f"{name}{ending}"

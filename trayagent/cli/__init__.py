@@ -1,1 +1,1 @@
-"""The command line: a client of the IPC socket; one printer for people, one for machines."""
+"""Implement the command line, a client of the IPC socket, with output for users and for programs."""

@@ -1,4 +1,4 @@
-"""`attach`: a terminal in a session on a host, re-attached after every change of network."""
+"""Implement `attach`: a terminal in a session on a host, attached again after every change of network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 
 def attach(args: argparse.Namespace) -> int:
-    """Stay attached; returns the status of the session that the person left."""
+    """Stay attached; return the exit status of the session that the user left."""
     from trayagent.attach.attach import attach as stay
 
     try:

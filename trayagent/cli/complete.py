@@ -1,7 +1,7 @@
-"""`complete`: what could stand at the place of the last word; the shells' completions ask it.
+"""Implement `complete`: print the possible completions of the last word, for the shells.
 
-A line each: the word, a tab, what it is. The one line `:files` leaves it to the shell to offer files.
-What cannot be found out is left out, without a word: a completion must not disturb the line being typed.
+Each line has the word, a tab, and its meaning. The single line `:files` lets the shell offer files. Errors
+are ignored silently: a completion must not disturb the line being typed.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 1.0
 FILES = {":files": ""}
 TIMES = {"10m": "", "30m": "", "2h": "", "1d": "", "7d": ""}
-# The names of what runs on a host, a line each; screen's list has PID.NAME and more.
+# Commands that list the sessions on a host, one per line; screen's list has PID.NAME and more.
 SESSIONS = {
     "tmux": "tmux list-sessions -F '#S'",
     "screen": "screen -ls | awk '$1 ~ /^[0-9]+[.]/ { sub(/^[0-9]+[.]/, \"\", $1); print $1 }'",
 }
-# Commands that can begin something with a host that nobody spoke of before.
+# Commands that also accept a host that the agent does not know yet.
 BEGINNERS = {"attach", "login", "reconnect"}
 
 
 def add(commands: Any) -> None:
-    """Add the command to the parser; it is for scripts, so the help does not name it."""
+    """Add the command to the parser; it is for scripts, so the help omits it."""
     parser = commands.add_parser("complete", description="Prints completions of the last word, for shells.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="what was typed after trayagent")
     parser.set_defaults(carry_out=complete)
 
 
 def complete(args: argparse.Namespace) -> int:
-    """Print the offers that begin as the last word does."""
+    """Print the offers that start with the last word."""
     *before, current = args.words or [""]
     try:
         found = offers(before, current)
-    except Exception:  # no offer is the right answer to whatever went wrong
+    except Exception:  # after any error, no offer is the right answer
         return 0
     for word, what in found.items():
         if word.startswith(current) or found is FILES:
@@ -55,7 +55,7 @@ def complete(args: argparse.Namespace) -> int:
 
 
 def offers(before: list[str], current: str) -> Offers:
-    """Return the words that could stand after `before`, each with what it is."""
+    """Return the words that may follow `before`, each with its meaning."""
     at = _command_at(before)
     if at is None:
         if before and before[-1] == "--config":
@@ -68,7 +68,7 @@ def offers(before: list[str], current: str) -> Offers:
 
 
 def _command_at(before: list[str]) -> int | None:
-    """Return where the command stands among the words, None if it is still to come."""
+    """Return the index of the command among the words, None if it is still to come."""
     at = 0
     while at < len(before):
         if not before[at].startswith("-"):
@@ -103,7 +103,7 @@ def _within(command: described.Command, before: list[str], current: str) -> Offe
 
 
 def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Offers:
-    """Return the names of the options, those left out that stand there already."""
+    """Return the names of the options, without those that are used already."""
     gone = set(used)
     return {
         flag: option.help
@@ -126,7 +126,7 @@ def _values(argument: described.Argument, command: described.Command, words: lis
 
 
 def _hosts(command: str, given: Iterable[str]) -> Offers:
-    """Return the hosts that the agent knows or, without one, the configuration; not those `given`."""
+    """Return the hosts from the agent or, without one, from the configuration, except those `given`."""
     found: Offers = {}
     try:
         found = {host["name"]: host["state"] for host in ask("status", ANSWER_WITHIN_S, hosts=[])["hosts"]}
@@ -152,7 +152,7 @@ def _aliases() -> tuple[str, ...]:
 
 
 def _sessions(host: str) -> Offers:
-    """Return the sessions that run on the host, seen through its living master; {} where none is up."""
+    """Return the sessions on the host, listed through its living master; {} without a connection."""
     import asyncio
 
     from trayagent.ssh.remote import oneshot

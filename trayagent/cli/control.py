@@ -1,4 +1,4 @@
-"""The commands that change something: reconnect, disconnect, pause, resume, stop."""
+"""Implement the commands that change something: reconnect, disconnect, pause, resume, stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 ALL = "without any: all hosts"
-# What to say where the agent gives no reason.
-WITHOUT_PROBLEM = {"connected": "no new connection came about"}
+# The text if the agent gives no reason.
+WITHOUT_PROBLEM = {"connected": "no new connection was made"}
 
 
 def add(commands: Any) -> None:
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
 
 
 def reconnect(args: argparse.Namespace) -> int:
-    """Say of each host how it went; 1 if one failed."""
+    """Print the result for each host; return 1 if one failed."""
     outcomes = ask("reconnect", None, hosts=args.hosts)["hosts"]
     if not outcomes:
         say("Nothing to reconnect.")
@@ -83,7 +83,7 @@ def reconnect(args: argparse.Namespace) -> int:
 
 
 def disconnect(args: argparse.Namespace) -> int:
-    """Take hosts down."""
+    """Disconnect hosts."""
     return _change("disconnect", "Disconnected", hosts=args.hosts)
 
 
@@ -97,7 +97,7 @@ def resume(args: argparse.Namespace) -> int:
     return _change("resume", "Resumed", hosts=args.hosts)
 
 
-def stop(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command is given its arguments
+def stop(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command receives its arguments
     """Stop the agent."""
     ask("stop")
     say("The agent stops; the masters stay.")

@@ -1,4 +1,4 @@
-"""`demo`: the whole thing in a sandbox; needs no agent, no configuration and no network."""
+"""Implement `demo`: show trayagent in a sandbox; needs no agent, no configuration and no network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Play it; 1 if the recovery was not seen, or the lying café did harm."""
+    """Run the demo; return 1 if no recovery was seen, or the lying café did harm."""
     import signal
 
     from trayagent.sandbox.demo import play, play_hostile
@@ -48,7 +48,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def _leave(number: int, _frame: object) -> None:
-    """Clear up as after Ctrl-C: the terminal's cursor comes back, and nothing stays."""
+    """Clean up as after Ctrl-C: restore the cursor and remove the sandbox."""
     raise SystemExit(128 + number)
 
 

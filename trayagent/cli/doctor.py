@@ -1,4 +1,4 @@
-"""`doctor`: what could stop trayagent from working here, each finding with its remedy; needs no agent."""
+"""Implement `doctor`: report what could stop trayagent from working here, and how to fix it; needs no agent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print what was found; 1 for a problem."""
+    """Print the findings; return 1 for a problem."""
     import asyncio
 
     from trayagent.config import file_paths as places

@@ -1,4 +1,4 @@
-"""The doctor's findings as lines of text: what is wrong first, and one line for each thing that is well. No I/O."""
+"""Render the doctor's findings as text: problems first, then one line for each passed check. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NARROWEST = 40
 
 
 def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
-    """Return the whole report, for a terminal of that many columns."""
+    """Return the whole report, for a terminal with this many columns."""
     width = max(width, NARROWEST)
     shown = [_headline(findings, signs)]
     for level in ("problem", "advice"):
@@ -48,7 +48,7 @@ def _headline(findings: list[Finding], signs: Signs) -> Text:
 
 
 def _alike(findings: list[Finding]) -> list[list[Finding]]:
-    """Return the findings in groups of those of which the same is to be said, as of many unknown host keys."""
+    """Group the findings that share reason and remedy, such as many unknown host keys."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding["code"], finding["why"], finding["remedy"]), []).append(finding)
@@ -56,7 +56,7 @@ def _alike(findings: list[Finding]) -> list[list[Finding]]:
 
 
 def _ailing(alike: list[Finding], width: int, signs: Signs) -> Iterator[Text]:
-    """Yield what is so, why it matters, what to do; lines to be typed are never broken."""
+    """Yield the finding, why it matters, and what to do; lines to be typed are never broken."""
     level, why, remedy = (alike[0][key] for key in ("level", "why", "remedy"))
     sign, style = signs[SIGNS[level]], STYLES[level]
     for finding in alike:
@@ -71,7 +71,7 @@ def _ailing(alike: list[Finding], width: int, signs: Signs) -> Iterator[Text]:
 
 
 def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[Text]:
-    """Yield one line, and beneath it what is worth knowing all the same."""
+    """Yield one line, and beneath it a remark if there is one."""
     for number, line in enumerate(_wrapped(finding["title"], width - column - 2)):
         head = Text().append(f"{signs['well']} " if number == 0 else "  ", style=STYLES["ok"])
         yield head.append((clean(finding["topic"]) if number == 0 else "").ljust(column)).append(line)
@@ -80,5 +80,5 @@ def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[T
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break prose between words; a path that is longer than the line stays in one piece, to be copied."""
+    """Break prose between words; a path longer than the line stays in one piece, so that it can be copied."""
     return textwrap.wrap(clean(text), width, break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""Durations as arguments."""
+"""Parse durations in arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`events`: one line per event, as it happens, until you interrupt it."""
+"""Implement `events`: print one line per event until interrupted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-STANDING = frozenset({"at", "event", "host"})  # shown in columns of their own
+STANDING = frozenset({"at", "event", "host"})  # shown in their own columns
 
 
 def add(commands: Any) -> None:
@@ -34,7 +34,7 @@ def events(args: argparse.Namespace) -> int:
 
 
 def in_words(event: dict[str, Any]) -> str:
-    """Return an event in one short line: when, which host, what, and what belongs to it."""
+    """Return an event as one short line: time, host, event, and its other keys."""
     from trayagent.presentation import times
 
     at = times.clock(event["at"], times.now(), exact=True)
@@ -44,7 +44,7 @@ def in_words(event: dict[str, Any]) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    """Return what one key says, "" for what is not worth a word."""
+    """Return the text for one key, "" if it has no value."""
     if value in (None, "", {}, []):
         return ""
     if key == "reason":

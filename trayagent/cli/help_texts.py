@@ -1,4 +1,4 @@
-"""What the command line says of itself: the one source of completions, manual page and `--help`."""
+"""Read the command line's own description: the only source of completions, manual page and `--help`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANY_NUMBER = 1 << 16
 
 
 class Argument:
-    """One option (`flags` has its names) or one positional argument (it has none)."""
+    """One option (`flags` has its names) or one positional argument (`flags` is empty)."""
 
     def __init__(self, action: argparse.Action) -> None:
         self.flags: tuple[str, ...] = tuple(action.option_strings)
@@ -27,14 +27,14 @@ class Argument:
 
     @property
     def most(self) -> int:
-        """How many words it takes at most."""
+        """The largest number of words that it takes."""
         if isinstance(self.nargs, int):
             return self.nargs
         return ANY_NUMBER if self.repeatable and not self.flags else 1
 
     @property
     def optional(self) -> bool:
-        """Report whether a positional argument may be left out."""
+        """Whether a positional argument may be omitted."""
         return self.nargs in {"?", "*", argparse.REMAINDER}
 
 
@@ -52,7 +52,7 @@ class Command:
 
 
 def command(name: str) -> Command | None:
-    """Return one command, None if there is none of this name; only its own module is imported."""
+    """Return one command, None if there is none with this name; only its own module is imported."""
     return next((found for found in _commands(name) if found.name == name), None) if name in NAMES else None
 
 
@@ -62,7 +62,7 @@ def commands() -> list[Command]:
 
 
 def global_options() -> list[Argument]:
-    """Return the options that stand before a command."""
+    """Return the options that precede a command."""
     return [Argument(action) for action in _actions(main.parser("run")) if action.option_strings]
 
 
@@ -71,7 +71,7 @@ NAMES = tuple(main.MODULES)
 
 def _commands(first: str | None) -> Iterator[Command]:
     for action in _actions(main.parser(first)):
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # argparse shows them nowhere else
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # argparse offers no public access
             shorts = {entry.dest: entry.help or "" for entry in action._choices_actions}  # noqa: SLF001
             for name in NAMES:
                 if name in action.choices:
@@ -79,11 +79,11 @@ def _commands(first: str | None) -> Iterator[Command]:
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return parser._actions  # noqa: SLF001  # argparse shows them nowhere else
+    return parser._actions  # noqa: SLF001  # argparse offers no public access
 
 
 def _metavar(action: argparse.Action) -> str:
-    """Return the word for its value, "" for an option that takes none."""
+    """Return the placeholder of its value, "" for an option without one."""
     if action.option_strings and action.nargs == 0:
         return ""
     shown = action.metavar if isinstance(action.metavar, str) else None
@@ -91,7 +91,7 @@ def _metavar(action: argparse.Action) -> str:
 
 
 def _plain(text: str | None) -> str:
-    """Return a text of argparse without its formats: the defaults stand in words beside them."""
+    """Return a text of argparse without format codes."""
     if not text or text == argparse.SUPPRESS:
         return ""
     return re.sub(r"\s+", " ", text.replace("%%", "%")).strip()

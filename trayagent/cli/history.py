@@ -1,4 +1,4 @@
-"""`history`: outages and recoveries; reads the file, and needs no agent."""
+"""Implement `history`: list outages and recoveries; reads the file, and needs no agent."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ def add(commands: Any) -> None:
 
 
 def history(args: argparse.Namespace) -> int:
-    """Print the outages, for people or as JSON, or write them as a page."""
+    """Print the outages, for users or as JSON, or write them as a page."""
     from trayagent.config import file_paths as places
     from trayagent.history.outages import outages, sightings
     from trayagent.history.store import History
     from trayagent.presentation import times
 
     since = times.before(args.since_s)
-    # An outage may have begun before the time that is asked for, so all are read and the ended ones left out.
+    # An outage may have begun before the requested time, so read all events and drop the outages that ended
+    # before.
     where = places.find(args.config)
     store = History(where.history_db)
     events = store.events(args.host)
@@ -71,7 +72,7 @@ def history(args: argparse.Namespace) -> int:
 
 
 def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
-    """Raise TrayagentError, with the nearest name, for a host that nobody ever named here."""
+    """Raise TrayagentError, with the nearest name, for a host in neither the history nor the configuration."""
     from difflib import get_close_matches
 
     from trayagent.config.load import load
@@ -113,7 +114,7 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
-    """Write the page whole or not at all: a reader may have the old one open."""
+    """Write the page completely or not at all, because a reader may have the old one open."""
     import contextlib
 
     from trayagent.history.charts import Period
@@ -134,13 +135,13 @@ def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], sinc
 
 
 def _file(name: str) -> Path:
-    """Return the file of that name; raises TrayagentError for a folder, and for what names no file."""
+    """Return the file with this name; raises TrayagentError for a directory and for an empty name."""
     from pathlib import Path
 
     try:
         file = Path(name).expanduser()
         folder = not file.name or file.is_dir()
-    except RuntimeError as error:  # ~ of nobody
+    except RuntimeError as error:  # ~ of an unknown user
         raise _unwritable(name, "there is no such home folder") from error
     except OSError as error:
         raise _unwritable(name, error.strerror or str(error)) from error
@@ -152,5 +153,5 @@ def _file(name: str) -> Path:
 def _unwritable(name: str, why: str) -> TrayagentError:
     from trayagent.errors import TrayagentError
 
-    hint = "Name a file in a folder of your own, as ~/outages.html."
+    hint = "Name a file in a folder of your own, such as ~/outages.html."
     return TrayagentError(f"{name or repr(name)} cannot be written: {why}.", code="unwritable", hint=hint)

@@ -1,4 +1,4 @@
-"""`init`: a first configuration from what keeps ssh connected on this machine today; needs no agent."""
+"""Implement `init`: write a first configuration from what keeps ssh connected now; needs no agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trayagent.init.survey import Survey
 
 SLOW_S = 1.0
-"""From when on a person is told what is being looked at."""
+"""The time after which the user sees what is being read."""
 EVERY_S = 0.1
 
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def init(args: argparse.Namespace) -> int:
-    """Look, propose, ask, write, and say what can be switched off now."""
+    """Survey the machine, propose, ask, write, and report what can be switched off now."""
     import asyncio
     import signal
 
@@ -59,7 +59,7 @@ def init(args: argparse.Namespace) -> int:
     progress.end()
     if seen.refused is not None:
         raise TrayagentError(
-            f"ssh takes none of the hosts: {seen.refused.title}",
+            f"ssh accepts none of the hosts: {seen.refused.title}",
             code="config-error",
             hint="Fix that, then run trayagent init again. Nothing was written.",
         )
@@ -68,7 +68,7 @@ def init(args: argparse.Namespace) -> int:
         _report(seen, sys.stderr)
         if not args.only_show:
             hint = "Write it: trayagent init --yes, or run trayagent init in a terminal."
-            complain(TrayagentError("Nothing was written: there is no terminal to ask in.", hint=hint))
+            complain(TrayagentError("Nothing was written: init needs a terminal to ask you.", hint=hint))
         return 0
     hosts = seen.hosts
     if asks and hosts:
@@ -89,7 +89,7 @@ def init(args: argparse.Namespace) -> int:
 
 
 def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) -> None:
-    """Say what else there is to do or to know; `listed` are the hosts that were taken, None: all."""
+    """Print what else to do or to know; `listed` are the hosts that the user accepted, None: all."""
     from trayagent.init.render_config import block
 
     names = frozenset(host.name for host in seen.hosts if host.listed) if listed is None else listed
@@ -102,17 +102,17 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
             ]
             lines += [f"    {line}" for line in block(host.lines)]
         if host.more and host.name in names:
-            lines += ["", f"Where you still want it, put this into ~/.ssh/config under Host {host.name}:"]
+            lines += ["", f"If you still want it, put this into ~/.ssh/config under Host {host.name}:"]
             lines += [f"    {line}" for line in host.more]
     needless = [(where, how) for name, where, how in seen.switch_off if name in names]
     if needless:
-        lines += ["", "To be switched off now, for no port can be held twice:"]
+        lines += ["", "Switch these off now, because two programs cannot hold the same port:"]
         lines += [f"    {where}: {how}" for where, how in dict.fromkeys(needless)]
     left = [host for host in seen.hosts if host.name not in names]
     if left:
         lines += ["", "Left out:"]
         lines += [
-            f"    {host.name} ({', '.join(host.because)}): {'as you said' if host.listed else 'nothing starts it'}"
+            f"    {host.name} ({', '.join(host.because)}): {'by your choice' if host.listed else 'nothing starts it'}"
             for host in left
         ]
     if seen.explained:
@@ -138,12 +138,12 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _leave(number: int, _frame: object) -> None:
-    """End as after Ctrl-C: the terminal is given back."""
+    """Exit as after Ctrl-C, so that the terminal is restored."""
     raise SystemExit(128 + number)
 
 
 class _Progress:
-    """What is being looked at, on one line of the terminal, once it takes longer than a moment."""
+    """Shows what is being read, on one line of the terminal, if it takes longer than a moment."""
 
     def __init__(self, stream: TextIO) -> None:
         import time
@@ -154,18 +154,18 @@ class _Progress:
         self._shown = False
 
     def told(self, what: str) -> None:
-        """Show it, if it is time; a stream that is no terminal gets a single line."""
+        """Show the step if it is time; a stream that is not a terminal gets a single line."""
         now = self._clock()
         on_terminal = self._stream.isatty()
         if now < self._next or (self._shown and not on_terminal):
             return
         self._next, self._shown = now + EVERY_S, True
-        text = f"Looking at {clean(what)} ..."
+        text = f"Reading {clean(what)} ..."
         self._stream.write(f"\r\x1b[K{text[:78]}" if on_terminal else text + "\n")
         self._stream.flush()
 
     def end(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown and self._stream.isatty():
             self._stream.write("\r\x1b[K")
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""`install` and `uninstall`: start at login, or no longer."""
+"""Implement `install` and `uninstall`: start the agent at login, or stop doing so."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def install(args: argparse.Namespace) -> int:
-    """Start at login; say what was written, and how to undo it."""
+    """Start the agent at login; print what was written, and how to undo it."""
     from trayagent.config import file_paths as places
     from trayagent.desktop import autostart as login
 
@@ -47,13 +47,13 @@ def install(args: argparse.Namespace) -> int:
     return 0
 
 
-def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command is given its arguments
-    """Start at login no longer."""
+def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command receives its arguments
+    """No longer start the agent at login."""
     from trayagent.desktop import autostart as login
 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
-    say(f"Starts at login no longer: removed {removed}" if removed else "Did not start at login.")
+    say(f"No longer starts at login: removed {removed}" if removed else "Did not start at login.")
     for note in outcome.notes:
         say(f"  {clean(note)}")
     return 0

@@ -1,4 +1,4 @@
-"""`login`: connect with the person at the terminal."""
+"""Implement `login`: connect a host that needs the user at the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def login(args: argparse.Namespace) -> int:
-    """Log in; 130 when given up with Ctrl-C."""
+    """Log in; return 130 after Ctrl-C."""
     from trayagent.attach.login import log_in
     from trayagent.cli.output import say
     from trayagent.presentation.text import clean

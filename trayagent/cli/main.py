@@ -1,4 +1,4 @@
-"""The entry: which command, and how its end becomes an exit status.
+"""Parse the command line, run the command, and return its exit status.
 
 0: done; 1: it failed; 2: wrong usage or configuration; 3: no agent is running; 130: interrupted.
 """
@@ -38,10 +38,10 @@ MODULES = {
     "stop": "control",
     "demo": "demo",
 }
-# For programs: known by name only, in no help.
+# For programs: these appear in no help.
 HIDDEN = {"complete": "complete"}
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
-PIPE_CLOSED = 128 + 13  # and SIGPIPE
+PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 
 
 def parser(first: str | None = None) -> Parser:
@@ -61,7 +61,7 @@ def parser(first: str | None = None) -> Parser:
 
 
 def entry(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line and return the exit status; never raises but for --help and wrong usage."""
+    """Run a command line and return the exit status; raises only for --help and wrong usage."""
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         args = parser(words[0] if words else None).parse_args(words)
@@ -84,7 +84,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
 
 
 def _silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, so that it says nothing of its own."""
+    """Discard the interpreter's last flush, so that it prints no error of its own."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

@@ -1,7 +1,7 @@
-"""The view as OpenMetrics text, for node_exporter's textfile collector and whatever else scrapes.
+"""Render the view as OpenMetrics text, for node_exporter's textfile collector and other scrapers.
 
-Only gauges and counters without timestamps: the collector reads the older text format, refuses a file that
-declares any other type, and takes `# UNIT` and `# EOF` for comments.
+The text has only gauges and counters without timestamps. The collector reads the older text format, rejects
+a file that declares any other type, and ignores `# UNIT` and `# EOF` as comments.
 
 Source: the OpenMetrics specification 1.0; prometheus/common, expfmt/text_parse.go.
 """
@@ -27,12 +27,12 @@ FORWARD_STATES = ("open", "opening", "closed", "failed")
 
 
 def without_agent() -> str:
-    """Return what a monitor is to see where no agent answers: that, and nothing that was true once."""
+    """Return the text for when no agent answers: only that, and no value that was true before."""
     return _text([_up(0)])
 
 
 def text(view: dict[str, Any]) -> str:
-    """Return the view as a whole exposition, with its `# EOF`."""
+    """Return the whole view, ending with `# EOF`."""
     return _text(
         [_up(1), *_agent(view["agent"]), *_network(view), *_hosts(view["hosts"]), *_vpns(view["vpns"])]
     )
@@ -52,7 +52,7 @@ def _agent(agent: dict[str, Any]) -> Iterable[list[str]]:
         unit="seconds",
     )
     yield _gauge("trayagent_paused", "Whether everything is paused.", [({}, agent["paused"])])
-    rejected = agent.get("config_error") is not None  # an older agent does not tell
+    rejected = agent.get("config_error") is not None  # an older agent does not report it
     yield _gauge(
         "trayagent_configuration_rejected",
         "Whether the file as it is now was rejected; the one before it stays in force.",
@@ -128,7 +128,7 @@ def _of(host: dict[str, Any]) -> Labels:
 def _states(
     name: str, what: str, things: list[dict[str, Any]], label: str, known: tuple[str, ...]
 ) -> list[str]:
-    """Return one sample for each state, so that a rule can count and no series appears only in trouble."""
+    """Return one sample for each state, so that a rule can count them and no series appears only in trouble."""
     return _gauge(
         name,
         what,
@@ -149,7 +149,7 @@ def _counter(name: str, what: str, samples: list[Sample]) -> list[str]:
 
 
 def _family(name: str, kind: str, what: str, samples: list[Sample], unit: str) -> list[str]:
-    """Return the lines of one metric family; a sample without a value is left out, a family without any too."""
+    """Return the lines of one metric family, without samples that lack a value; [] if no sample is left."""
     suffix = "_total" if kind == "counter" else ""
     told = [f"{name}{suffix}{_labels(labels)} {_number(v)}" for labels, v in samples if v is not None]
     if not told:
@@ -165,7 +165,7 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape a label's value; a surrogate, which is no UTF-8, would make the whole file unreadable."""
+    """Escape a label's value; a surrogate is not valid UTF-8 and would make the whole file unreadable."""
     plain = text.encode(errors="replace").decode()
     return plain.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 

@@ -1,4 +1,4 @@
-"""What all commands share: requests to the agent, and lines that cannot command a terminal."""
+"""Share functions among all commands: requests to the agent, and output without control characters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trayagent.errors import TrayagentError
 
 ANSWER_WITHIN_S = 10.0
-"""For what the agent knows at once; a reconnect takes as long as it takes."""
+"""Enough for what the agent knows already; a reconnect has no limit."""
 
 
 def ask(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
@@ -26,12 +26,12 @@ def ask(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict
 
 
 def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
-    """Yield what the agent streams."""
+    """Yield the items of a stream."""
     return client.stream(folders.ipc_socket(os.environ), op, args)
 
 
 def say(text: str) -> None:
-    """Write one line to stdout, at once."""
+    """Write one line to stdout and flush it."""
     _write(sys.stdout, text)
 
 

@@ -1,4 +1,4 @@
-"""`run`: the agent, in the foreground."""
+"""Implement `run`: run the agent in the foreground."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start the agent; returns its exit status when it ends."""
+    """Run the agent; return its exit status when it ends."""
     from trayagent.agent.main import run as run_agent
     from trayagent.cli.output import complain
     from trayagent.config import file_paths as places
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = places.find(args.config)
     if args.config and not _may_be_there(found.config_file):
-        hint = "It is as good as an empty one, and is read when it appears."
+        hint = "It counts as empty. The agent reads it when it appears."
         complain(TrayagentError(f"There is no {found.config_file}", hint=hint))
     return run_agent(found, found.config_file, not args.no_tray, args.verbose)
 
@@ -43,4 +43,4 @@ def _may_be_there(file: Path) -> bool:
     try:
         return file.exists()
     except OSError:
-        return True  # what is wrong with it is told when it is read
+        return True  # reading the file reports the error

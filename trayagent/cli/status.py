@@ -1,4 +1,4 @@
-"""`status`: the whole view, for people, as JSON, once or at each change, or as OpenMetrics."""
+"""Implement `status`: print the view for users, as JSON, once or at each change, or as OpenMetrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
-    """Print the view; rich is imported only where people read."""
+    """Print the view; rich is imported only for users."""
     if args.prometheus:
         return _prometheus(args)
     if args.json and args.watch:
@@ -57,12 +57,12 @@ def status(args: argparse.Namespace) -> int:
 
 
 def _prometheus(args: argparse.Namespace) -> int:
-    """Print OpenMetrics, whole in any case: a monitor must see that there is no agent."""
+    """Print OpenMetrics in any case: a monitor must see that there is no agent."""
     from trayagent.cli import openmetrics
 
     if args.watch:
         hint = "Run it from a timer: trayagent status --prometheus"
-        raise BadRequest("--prometheus shows one moment, --watch each.", hint=hint)
+        raise BadRequest("--prometheus and --watch exclude each other.", hint=hint)
     try:
         view = ask("status", hosts=args.hosts)
     except (NoAgent, AgentSilent):

@@ -1,4 +1,4 @@
-"""The printer for people: colours only for a terminal without NO_COLOR, plain signs without UTF-8."""
+"""Print for users: colours only on a terminal without NO_COLOR, ASCII signs without UTF-8."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trayagent.presentation import states, times
 from trayagent.presentation.text import clean
 
 WIDE = 160
-"""Columns where nobody's terminal says: a file or a pipe."""
+"""The columns of a file or a pipe."""
 READABLE = 100
-"""Columns of prose; longer lines are hard to follow."""
+"""The columns of prose; longer lines are hard to read."""
 
 
 def show(view: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def show(view: dict[str, Any]) -> None:
 
 
 def repaint(views: Iterator[dict[str, Any]]) -> None:
-    """Paint each view over the one before; without a terminal, print them one after the other."""
+    """Paint each view over the one before; without a terminal, print one after the other."""
     from rich.live import Live
 
     console = _console()
@@ -35,7 +35,7 @@ def repaint(views: Iterator[dict[str, Any]]) -> None:
             _print(console, [*_render(console, view, watching=True), Text()])
             sys.stdout.flush()
         return
-    first = next(views)  # an error is said before the terminal is touched
+    first = next(views)  # report an error before changing the terminal
     with Live(console=console, auto_refresh=False) as live:
         live.update(Group(*_render(console, first, watching=True)), refresh=True)
         for view in views:
@@ -43,7 +43,7 @@ def repaint(views: Iterator[dict[str, Any]]) -> None:
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns as wide as they need; the last column ends ragged."""
+    """Print rows in columns as wide as needed; the last column is not padded."""
     console = _console()
     cells = [[Text(clean(cell)) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
@@ -58,14 +58,14 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_report(lines: Callable[[int, view_text.Signs], Iterable[Text]]) -> None:
-    """Print what the function makes of a width and the signs that the output can show."""
+    """Print the lines that the function returns for the width and the signs of the output."""
     console = _console()
     width = min(console.width, READABLE)
     _print(console, lines(width, _signs(console)))
 
 
 def _console() -> Console:
-    # A terminal of another encoding must not turn a host's name into a traceback.
+    # A terminal with another encoding must not turn a host's name into a traceback.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, markup=False, emoji=False)

@@ -1,4 +1,4 @@
-"""The view as lines of text: a headline, a line per host, and beneath it what is wrong. No I/O, no clock."""
+"""Render the view as text: a headline, a line per host, and its problems beneath. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Signs = Mapping[str, str]
 
 
 def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
-    """Return the whole view; `watching` writes times of day, which stay true while nothing is repainted."""
+    """Return the whole view; `watching` prints times of day, which stay true until the next repaint."""
     hosts = view["hosts"]
     shown = [*_rejected(view["agent"].get("config_error")), _headline(view, now, signs)]
     if hosts:
@@ -48,7 +48,7 @@ def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watc
 
 
 def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
-    """Return how many are connected, over which network, and whether everything is paused."""
+    """Return how many hosts are connected, over which network, and whether everything is paused."""
     agent, parts = view["agent"], [*_count(view), _network(view["network"])]
     if agent["paused"]:
         until = times.clock(agent["paused_until"], now, exact=True)
@@ -57,7 +57,7 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
 
 
 def _count(view: dict[str, Any]) -> Iterator[str]:
-    """Yield how many of those that are to be connected are, as the menu counts them."""
+    """Yield how many of the wanted hosts are connected, as the menu counts them."""
     if not view["hosts"]:
         yield "No hosts yet: list them, or just use ssh"
     else:
@@ -65,7 +65,7 @@ def _count(view: dict[str, Any]) -> Iterator[str]:
 
 
 def _rejected(error: str | None) -> Iterator[Text]:
-    """Yield why the configuration as it stands is not in force; an older agent does not tell."""
+    """Yield why the current configuration file is not in force; an older agent does not report it."""
     if error:
         yield Text(clean(f"Configuration rejected: {error}"), style="bold red")
         yield Text("The previous configuration stays in force until you fix the file.")
@@ -99,7 +99,7 @@ def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
 def _host(
     host: dict[str, Any], cells: list[str], widths: list[int], width: int, signs: Signs
 ) -> Iterator[Text]:
-    """Yield the host's line; forwards that do not fit stand beneath."""
+    """Yield the host's line; forwards that do not fit follow beneath."""
     style = STYLES.get(host["state"], "")
     line = Text().append(f"{signs.get(host['state'], '?')} ", style=style)
     for cell, cell_width, cell_style in zip(cells, widths, ("bold", style, "dim"), strict=True):
@@ -125,7 +125,7 @@ def _forward(forward: dict[str, Any], signs: Signs) -> Text:
 
 
 def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
-    """Yield what is wrong, what to do, when it goes on, and which forward failed why."""
+    """Yield the problem, what to do, the next retry, and the error of each failed forward."""
     yield from _problem(host["problem"])
     if host["state"] == "idle" and host.get("held"):
         yield _indented(
@@ -149,7 +149,7 @@ def _problem(problem: dict[str, Any] | None) -> Iterator[Text]:
 
 
 def _words_of(error: Any) -> str:
-    """Return a forward's error, which may be a problem or plain words."""
+    """Return the text of a forward's error, which may be a problem or a string."""
     return str(error["title"]) if isinstance(error, dict) else str(error)
 
 
@@ -158,7 +158,9 @@ def _indented(text: str, style: str) -> Text:
 
 
 def _vpn(vpn: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
-    like = {"up": "connected", "down": "offline"}.get(vpn["state"], vpn["state"])  # a host's, with that sign
+    like = {"up": "connected", "down": "offline"}.get(
+        vpn["state"], vpn["state"]
+    )  # the host state with the same sign
     words = ["VPN", clean(vpn["name"]), clean(states.word(vpn["state"]))]
     words += [clean(vpn["interface"])] if vpn["interface"] else []
     line = Text().append(f"{signs.get(like, '?')} ", style=STYLES.get(like, ""))

@@ -1,4 +1,4 @@
-"""`why`: the last decisions about a host, each with its evidence."""
+"""Implement `why`: print the last decisions about a host, each with its evidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def why(args: argparse.Namespace) -> int:
-    """Print a line per decision: when, what it means, and on what evidence, as the log has it."""
+    """Print a line per decision: time, meaning, and the evidence in the words of the log."""
     from trayagent.cli.why_sentences import sentence
     from trayagent.presentation import times
 
@@ -50,7 +50,7 @@ def why(args: argparse.Namespace) -> int:
 
 
 def _words(evidence: Any) -> str:
-    """Return evidence as key=value words, however it was given."""
+    """Return evidence as key=value words, whatever its form."""
     if isinstance(evidence, dict):
         return clean(" ".join(f"{key}={value}" for key, value in evidence.items()))
     return clean(str(evidence))

@@ -1,12 +1,12 @@
-"""What each decision means, in a sentence for people; pure."""
+"""Translate each decision into a sentence for users; pure."""
 
 from __future__ import annotations
 
 _REFUSED = "the server refused the login: no retry until you ask for it or a key changes"
 _UNUSABLE = "the key of the login could not be used: no retry until you ask for it or a key changes"
 
-# (verdict, row or None for any, beginnings of words that the evidence must have, sentence); the first that fits.
-# Rows are those of docs/architecture.md; the last entry of a verdict may ask for no evidence.
+# (verdict, row or None for any, required beginnings of words in the evidence, sentence); the first match
+# wins. Rows are those of docs/architecture.md. The last entry of a verdict may require no evidence.
 SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     # What happened.
     ("suspect", None, (), "the network under its connection changed: is it still alive?"),
@@ -18,7 +18,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("user", None, ("asked=disconnect",), "you disconnected it: it stays disconnected until you reconnect it"),
     ("user", None, ("asked=login",), "you are logging in at a terminal"),
     ("user", None, (), "you asked for it"),
-    # No way, or not yet.
+    # No route, or not yet.
     ("offline", None, ("connectivity=portal",), "this network requires a sign-in page first: nothing is sent"),
     ("offline", None, ("vpn=",), "its VPN is down: nothing is sent"),
     ("offline", None, ("learned_vpn=",), "the VPN through which it was reached is down: nothing is sent"),
@@ -61,7 +61,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("redial", None, (), "another way out appeared before any answer: a second connection starts beside the first"),
     ("knock", None, (), "a check whether the server answers, without a login; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
-    # What came of it.
+    # The results.
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you asked"),
     ("replace", 9, ("address=gone",), "the new login succeeded, the old address is gone: the stale one was replaced"),
     ("replace", 9, (), "the new login succeeded, the old one stays silent: the stale one was replaced"),
@@ -102,7 +102,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
 
 
 def sentence(row: int, verdict: str, evidence: str) -> str | None:
-    """Return what the decision means, None for one that nobody has put in words."""
+    """Return what the decision means, None if there is no sentence for it."""
     words = evidence.split()
     for name, only, needed, text in SENTENCES:
         if name != verdict or only not in {None, row}:
