@@ -52,11 +52,11 @@ PLAIN_SIGNS: Mapping[str, str] = {
 }
 
 NOT_WANTED = frozenset({"idle", "paused"})
-"""Nobody waits for these hosts: they count neither as connected nor as missing."""
+"""No user waits for these hosts: they count neither as connected nor as missing."""
 NEEDS_USER = frozenset({"needs-sign-in", "failed"})
 """Only the user, or something that the user changes, can end these states."""
 WORKING = frozenset({"checking", "connecting"})
-"""The agent is working and needs nobody."""
+"""The agent is working and does not need the user."""
 AWAY = frozenset({"offline", "needs-vpn"})
 """There is no route to the host, so nothing is sent."""
 

@@ -33,7 +33,7 @@ def overall(view: View) -> Overall:
         return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
     connected = wanted.count("connected")
     if not view["network"]["online"] and not connected:
-        return "offline"  # the network comes first; without it nobody can do anything
+        return "offline"  # the network comes first; without it the user can do nothing
     if needs_you(view):
         return "needs-you"
     if WORKING.intersection(wanted):
