@@ -80,7 +80,7 @@ def test_fish_shows_each_offer_with_what_it_is(
         )
         return done.stdout.splitlines()
 
-    assert complete("trayagent unin") == ["uninstall\tstart at login no longer"]
+    assert complete("trayagent unin") == ["uninstall\tno longer start the agent at login"]
     assert complete("trayagent why we") == ["web01\tconnected"]
     assert complete("trayagent why me@far.example:2") == ["me@far.example:2222\tconnected"]
     assert complete("trayagent run --config my-c") == ["my-config.toml"]

@@ -173,7 +173,7 @@ class Terminal:
             self._write(text)
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # the terminal was closed: nobody reads this
+        with contextlib.suppress(OSError):  # the terminal was closed, so the output goes nowhere
             data = text.encode(sys.stdout.encoding or "utf-8", "replace")
             while data:
                 data = data[os.write(1, data) :]

@@ -73,7 +73,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
 
     An outage begins with its first sign and ends with a working connection. A pause does not end it. A
     disconnection that the user wanted (a `disconnected` with `"wished": true` or a reason that begins with
-    `user=`) begins no outage and cancels a current one, because nobody misses the host then. A
+    `user=`) begins no outage and cancels a current one, because the user does not miss the host then. A
     `connect-failed` with `"missed": false` begins none either: the old connection lives, or only a single
     command wanted the host.
     """

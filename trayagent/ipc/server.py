@@ -103,7 +103,7 @@ class Server:
             if self._path.is_socket():
                 self._path.unlink()
             sock.bind(str(self._path))
-            # The directory is private, so nobody can connect between bind and chmod.
+            # The directory is private, so no other user can connect between bind and chmod.
             self._path.chmod(stat.S_IRUSR | stat.S_IWUSR)
             found = self._path.lstat()
         except OSError as error:
