@@ -1,4 +1,4 @@
-"""A patient for each test that asks for one."""
+"""Provides a fresh `Patient` to each test that uses it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.doctor.patient import Patient, keygen
 
 @pytest.fixture(scope="session")
 def made_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Make a user's key and a host's, once."""
+    """Create a user key and a host key, once for all tests."""
     folder = tmp_path_factory.mktemp("keys")
     return keygen(folder / "user"), keygen(folder / "host")
 
 
 @pytest.fixture
 def patient(made_keys: tuple[Path, Path]) -> Iterator[Patient]:
-    """Make a user in a folder whose name leaves room for a control path."""
+    """Create a user in a directory whose name is short enough for a control path."""
     folder = Path(tempfile.mkdtemp(prefix="ta-"))
     try:
         yield Patient(folder, made_keys)

@@ -1,4 +1,4 @@
-"""A user whose setup is well, to be made ill in one way, and what the real command says of it."""
+"""A user with a healthy setup, which a test breaks in one way, and the report of the real command."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 DEADLINE_S = 30.0
 SOURCE = Path(__file__).parents[2]
-# Nothing of whoever runs the tests: no agent, no desktop, no buses, no places.
-OF_THE_PERSON = (
+# Nothing of the user who runs the tests: no ssh-agent, no desktop, no buses, no directories.
+OF_THE_USER = (
     "SSH_",
     "DBUS_",
     "XDG_",
@@ -46,7 +46,7 @@ sys.stdin.read()
 
 @dataclass(frozen=True)
 class Report:
-    """What `doctor --json` said, and the exit status."""
+    """The output of `doctor --json` and the exit status."""
 
     status: int
     told: dict[str, Any]
@@ -59,11 +59,11 @@ class Report:
 
     @property
     def ailing(self) -> set[str]:
-        """The codes of what is not well."""
+        """The codes of all findings that are not "ok"."""
         return {f["code"] for f in self.findings if f["level"] != "ok"}
 
     def one(self, code: str, level: str, topic: str) -> dict[str, Any]:
-        """Return the only finding of that code; it must say what, why and what to do."""
+        """Return the only finding of that code; it must say what is wrong, why and what to do."""
         (found,) = (f for f in self.findings if f["code"] == code)
         assert (found["level"], found["topic"]) == (level, topic), found
         assert found["title"]
@@ -74,14 +74,14 @@ class Report:
         return found
 
     def well(self, topic: str) -> dict[str, Any]:
-        """Return the only finding of a topic where all is well."""
+        """Return the only finding of a topic; it must be "ok"."""
         (found,) = (f for f in self.findings if f["topic"] == topic)
         assert found["level"] == "ok", found
         return found
 
 
 class Patient:
-    """One user in a folder of its own; every place of ssh and trayagent is in it."""
+    """One user in a directory that holds all files of ssh and trayagent."""
 
     def __init__(self, folder: Path, keys: tuple[Path, Path]) -> None:
         self.folder = folder
@@ -96,7 +96,7 @@ class Patient:
         for made in (self.sockets, self.run_dir, self.state, self.home):
             made.mkdir(mode=0o700)
         self.known_hosts.write_text(f"box.example {host_key.with_suffix('.pub').read_text()}")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_PERSON)} | {
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_USER)} | {
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.run_dir),
             "TRAYAGENT_CONFIG": str(self.config),
@@ -115,7 +115,7 @@ class Patient:
         self.config.write_text(toml)
 
     def ssh(self, first: str = "", last: str = "", **box: str) -> None:
-        """Write ssh_config: `first`, then the host `box` with these options before its own, then `last`."""
+        """Write ssh_config: `first`, then the host `box` with these options and the defaults, then `last`."""
         options = {
             **box,
             "HostName": box.get("HostName", "box.example"),
@@ -129,7 +129,7 @@ class Patient:
         self.ssh_config.chmod(0o600)
 
     def command(self, *words: str, under: Sequence[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a trayagent command to its end; `under` are words that start it."""
+        """Run a trayagent command to its end; `under` is a command line that starts it."""
         return subprocess.run(
             [*under, sys.executable, "-m", "trayagent", *words],
             env=self.env | env, cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -137,14 +137,14 @@ class Patient:
         )  # fmt: skip
 
     def examine(self, *, under: Sequence[str] = (), **env: str) -> Report:
-        """Run `doctor --json`; it prints its object and nothing else, whatever is wrong."""
+        """Run `doctor --json`. It must print its object and nothing else, whatever is wrong."""
         done = self.command("doctor", "--json", under=under, **env)
         assert (done.stderr, done.returncode in {0, 1}) == ("", True), done.stderr
         return Report(done.returncode, json.loads(done.stdout))
 
     @contextmanager
     def listener(self, kind: str, where: str, under: Sequence[str] = ()) -> Iterator[tuple[int, str]]:
-        """Run a program that listens on a Unix socket or a TCP port (0: any); yield its pid and where."""
+        """Run a program that listens on a Unix socket or a TCP port (0: any). Yield its pid and its address."""
         words = [*under, sys.executable, "-I", "-c", LISTENER, kind, where]
         pipe = subprocess.PIPE
         with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as child:
@@ -153,12 +153,12 @@ class Patient:
             try:
                 yield child.pid, child.stdout.readline().strip()
             finally:
-                child.stdin.close()  # it ends at the end of its input, and whoever started it with it
+                child.stdin.close()  # it ends at the end of its input, and so does the program that started it
                 child.wait(DEADLINE_S)
 
     @contextmanager
     def agent(self, source: Path = SOURCE) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a real agent, of the package in that folder."""
+        """Run a real agent from the package in that directory."""
         words = [sys.executable, "-m", "trayagent", "run", "--no-tray"]
         with subprocess.Popen(words, env=self.env | {"PYTHONPATH": str(source)}, cwd=self.folder) as child:
             try:
@@ -170,7 +170,7 @@ class Patient:
 
 
 def until(what: str, condition: Callable[[], object]) -> None:
-    """Poll until it is true."""
+    """Poll until the condition is true."""
     limit = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < limit, what
@@ -178,23 +178,23 @@ def until(what: str, condition: Callable[[], object]) -> None:
 
 
 def keygen(path: Path, passphrase: str = "") -> Path:
-    """Make a key pair."""
+    """Create a key pair without a passphrase, or with this one."""
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(path)]
     subprocess.run(words, check=True, timeout=DEADLINE_S)
     return path
 
 
 def script(path: Path, text: str) -> Path:
-    """Make a program of this shell text."""
+    """Create an executable shell script."""
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
 
 
 def no_root() -> list[str]:
-    """Return words under which a program of root is an ordinary user's: nobody's, in a namespace of users."""
+    """Return a command line that runs a program of root as an ordinary user, in a user namespace."""
     words = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
     if words and subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
-        assert not os.environ.get("CI"), "no user namespace of one's own"
-        pytest.skip("no user namespace of one's own")
+        assert not os.environ.get("CI"), "user namespaces are not available"
+        pytest.skip("user namespaces are not available")
     return words

@@ -1,4 +1,4 @@
-"""What a person sees, and what a script may rely on."""
+"""What a user sees, and what a script may rely on."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def long_path(patient: Patient) -> str:
-    """Return a control path that fits neither into a socket nor into a line."""
+    """Return a control path that is too long for a socket and for a line of the report."""
     return f"{patient.sockets}/{'x' * 80}"
 
 
 def make_ill(patient: Patient) -> None:
-    """Give it problems and advice, with a long word in one."""
+    """Cause problems and advice, one of them with a long word."""
     patient.ssh(ControlMaster="yes", LocalForward="8102 localhost:80", ControlPath=long_path(patient))
     patient.configure('[hosts.box]\nlocal = ["8102:other:80"]\n')
 
 
 def test_the_report_fits_into_eighty_columns(patient: Patient) -> None:
-    """Prose is broken between words; commands and lines of files never, so that they can be copied."""
+    """Prose wraps between words. Commands and lines of files never wrap, so that they can be copied."""
     make_ill(patient)
     status, seen = on_a_terminal(["doctor"], patient.env | {"TERM": "xterm-256color"}, columns=80)
     lines = COLOUR.sub("", seen).replace("\r", "").splitlines()
@@ -44,7 +44,7 @@ def test_the_report_fits_into_eighty_columns(patient: Patient) -> None:
 
 
 def test_problems_come_first_and_what_is_well_last(patient: Patient) -> None:
-    """Each with why it matters and what to do beneath; no colour in a pipe."""
+    """Each problem is followed by its reason and its remedy, and a pipe gets no colour."""
     make_ill(patient)
     done = patient.command("doctor")
     assert not COLOUR.search(done.stdout)
@@ -53,11 +53,11 @@ def test_problems_come_first_and_what_is_well_last(patient: Patient) -> None:
     assert set(signs) == set("✗▲✓")
     block = done.stdout.partition("✗ box: -L 8102")[2].partition("\n\n")[0]
     assert "Only one of them can be open" in block
-    assert "Take one of them out." in block
+    assert "Remove one of them." in block
 
 
-def test_the_same_of_several_hosts_is_said_once() -> None:
-    """Their titles one beneath the other, then why and what to do, then each one's own lines, whole."""
+def test_the_same_finding_for_several_hosts_is_shown_once() -> None:
+    """Findings with the same reason are grouped: first their titles, then reason and remedy, then each host's lines."""
 
     def unknown(host: str) -> dict[str, object]:
         lines = [f"Host {host}", "    ForwardAgent yes"]
@@ -85,7 +85,7 @@ def test_the_same_of_several_hosts_is_said_once() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_plain_terminal_gets_plain_signs(patient: Patient, encoding: str) -> None:
-    """And no traceback for what it cannot show."""
+    """The signs are ASCII, and a character that the terminal cannot show causes no traceback."""
     make_ill(patient)
     done = patient.command("doctor", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (1, "")
@@ -93,7 +93,7 @@ def test_a_plain_terminal_gets_plain_signs(patient: Patient, encoding: str) -> N
 
 
 def test_a_name_cannot_command_a_terminal(patient: Patient) -> None:
-    """What comes from files is printed without control characters."""
+    """Text from files is printed without control characters."""
     patient.ssh(IdentityFile="/gone\x1b]0;owned\x07")
     done = patient.command("doctor")
     assert "its IdentityFile is not there" in done.stdout
@@ -101,8 +101,8 @@ def test_a_name_cannot_command_a_terminal(patient: Patient) -> None:
     assert "\x07" not in done.stdout
 
 
-def test_the_json_has_the_shape_that_the_help_tells(patient: Patient) -> None:
-    """Every key, always."""
+def test_the_json_has_the_shape_that_the_help_describes(patient: Patient) -> None:
+    """Every finding has every key."""
     told = patient.examine().told
     assert list(told) == ["schema", "version", "ok", "counts", "findings"]
     assert (told["schema"], told["version"]) == (1, __version__)
@@ -113,8 +113,11 @@ def test_the_json_has_the_shape_that_the_help_tells(patient: Patient) -> None:
     assert textwrap.shorten(JSON_SHAPE, 60, placeholder="") in help_text
 
 
-def test_nothing_is_changed_by_looking(patient: Patient) -> None:
-    """No file is made or touched; a state folder that is open is closed by the agent, at its next start."""
+def test_doctor_changes_nothing(patient: Patient) -> None:
+    """`doctor` creates and touches no file.
+
+    An open state directory is no finding: the agent closes it at its next start.
+    """
 
     def everything() -> dict[str, tuple[int, int]]:
         found = sorted(patient.folder.rglob("*"))

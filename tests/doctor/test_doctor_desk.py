@@ -1,4 +1,4 @@
-"""Buses: the desktop's with its panel and messages, the system's with logind and NetworkManager."""
+"""The session bus with a panel and messages, and the system bus with logind and NetworkManager."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ asyncio.run(own(*sys.argv[1:]))
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    """Make a private desktop with a bus, and nothing on it yet."""
+    """Make a private desktop with a bus and no other program."""
     with make_desk() as made:
         made.bus()
         yield made
 
 
 def with_session(patient: Patient, desk: Desk) -> Report:
-    """Examine inside this desktop's session."""
+    """Examine with the session bus of this desktop."""
     return patient.examine(DBUS_SESSION_BUS_ADDRESS=desk.environment["DBUS_SESSION_BUS_ADDRESS"])
 
 
 def with_names(patient: Patient, address: str, *names: str) -> Report:
-    """Examine while somebody owns these names on the bus that is the system's here."""
+    """Examine while a process owns these names on the bus that serves as the system bus."""
     pipe = subprocess.PIPE
     words = [sys.executable, "-c", NAMES, address, *names]
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as child:
@@ -54,24 +54,24 @@ def with_names(patient: Patient, address: str, *names: str) -> Report:
 
 
 def test_no_desktop_is_no_finding(patient: Patient) -> None:
-    """A box in the field has none."""
+    """A machine without a desktop gets no advice about one."""
     assert "without an icon" in patient.examine().well("desktop")["title"]
 
 
 def test_a_display_without_a_bus_is_named(patient: Patient) -> None:
-    """Neither icon nor messages then."""
+    """With a display but without a session bus, the advice is to start one."""
     found = patient.examine(DISPLAY=":99").one("no-session-bus", "advice", "desktop")
     assert found["lines"] == ["dbus-run-session trayagent run"]
 
 
 def test_a_session_bus_that_is_gone_is_named(patient: Patient) -> None:
-    """Its address leads nowhere."""
+    """The finding has the error of a bus address that leads nowhere."""
     report = patient.examine(DBUS_SESSION_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
     assert "No such file" in report.one("no-session-bus", "advice", "desktop")["title"]
 
 
-def test_no_panel_and_nobody_for_messages_are_named(patient: Patient, desk: Desk) -> None:
-    """Each for itself; who wants no messages is not told of the second."""
+def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient: Patient, desk: Desk) -> None:
+    """Each is a finding of its own. With notify = "none", a missing daemon is not reported."""
     report = with_session(patient, desk)
     assert "no panel here shows tray icons" in report.one("no-tray", "advice", "desktop")["title"]
     report.one("no-notifications", "advice", "desktop")
@@ -80,7 +80,7 @@ def test_no_panel_and_nobody_for_messages_are_named(patient: Patient, desk: Desk
 
 
 def test_a_real_panel_and_a_real_notification_daemon_are_seen(patient: Patient, desk: Desk) -> None:
-    """By name, and whether it has buttons."""
+    """Both are reported, the daemon with its name and whether it supports buttons."""
     desk.screen()
     desk.panel()
     desk.start(desktop_tool("dunst"))
@@ -96,7 +96,7 @@ def test_a_real_panel_and_a_real_notification_daemon_are_seen(patient: Patient, 
 
 
 def test_a_notification_daemon_that_the_bus_starts_is_no_finding(patient: Patient, desk: Desk) -> None:
-    """It is started by the first question, as by the first message."""
+    """The first request starts the daemon, as the first message would."""
     desk.screen()
     services = desk.folder / "services"
     services.mkdir()
@@ -114,8 +114,8 @@ def test_a_notification_daemon_that_the_bus_starts_is_no_finding(patient: Patien
     assert "no-notifications" not in report.ailing
 
 
-def test_who_tells_of_changes_is_named(patient: Patient, desk: Desk) -> None:
-    """Without logind a wake is seen later; with it there is nothing to add."""
+def test_the_sources_of_network_changes_are_listed(patient: Patient, desk: Desk) -> None:
+    """The finding lists the missing sources, and says that a wake is noticed later without logind."""
     address = desk.environment["DBUS_SESSION_BUS_ADDRESS"]
     without = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=address).well("network")
     assert "not here: logind and NetworkManager" in without["title"]
@@ -126,13 +126,13 @@ def test_who_tells_of_changes_is_named(patient: Patient, desk: Desk) -> None:
 
 
 def test_a_system_bus_that_is_gone_is_named(patient: Patient) -> None:
-    """Suspends are seen by the clock then."""
+    """The finding is advice, because the agent then detects suspends by the clock."""
     report = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
     report.one("no-system-bus", "advice", "network")
 
 
-def test_a_vpn_that_nobody_can_tell_of_is_a_problem(patient: Patient, desk: Desk) -> None:
-    """Only NetworkManager could, and it does not run; with an interface, only the sign-in is missing."""
+def test_a_vpn_whose_state_is_unknown_is_a_problem(patient: Patient, desk: Desk) -> None:
+    """Without NetworkManager the state is unknown; with `interface` set, only the sign-in is missing."""
     env = {"DBUS_SYSTEM_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"]}
     patient.configure('[vpns.corp]\nnetworkmanager = "Corp"\n')
     patient.examine(**env).one("networkmanager-missing", "problem", "VPNs")
@@ -141,13 +141,13 @@ def test_a_vpn_that_nobody_can_tell_of_is_a_problem(patient: Patient, desk: Desk
 
 
 def test_a_vpn_without_a_way_to_sign_in_is_named(patient: Patient) -> None:
-    """Its message would have no button."""
+    """The advice says that the message would have no button."""
     patient.configure('[vpns.corp]\ninterface = "tun*"\n')
     patient.examine().one("sign-in-none", "advice", "VPNs")
 
 
 def test_a_sign_in_that_cannot_be_started_is_a_problem_and_its_words_stay_secret(patient: Patient) -> None:
-    """Only the program is named: what follows it may be a password."""
+    """Only the program is printed, because its arguments may hold a password."""
     patient.configure('[vpns.corp]\ninterface = "tun*"\nsign_in = ["no-such-vpn", "--password=hunter2"]\n')
     found = patient.examine().one("sign-in-missing", "problem", "VPNs")
     assert "no-such-vpn" in found["title"]

@@ -1,4 +1,4 @@
-"""What the agent and the servers say: one laptop with hosts of many kinds, examined once by the real command."""
+"""One laptop with hosts of many kinds, which the real command examines once."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ CONNECTED = ("plain", "bare", "closed", "forced", "forced-r", "late")
 
 @dataclass
 class Scene:
-    """The laptop, its agent and servers."""
+    """The laptop, its agent and its servers."""
 
     lab: Lab
     agent: Agent
     servers: dict[str, Sshd]
 
     def examine(self, **env: str) -> Report:
-        """Run `doctor --json` in the laptop."""
+        """Run `doctor --json` on the laptop."""
         self.agent.env.update(env)
         done = self.agent.cli("doctor", "--json")
         assert done.stderr == ""
@@ -72,7 +72,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    """Connect what can be connected."""
+    """Connect every host that can be connected."""
     with laboratory() as lab, Agent(lab) as agent:
         lab.join("home")
         bare = lab.files.root / "bare"
@@ -89,7 +89,7 @@ def scene() -> Iterator[Scene]:
         known = lab.files.known_hosts
         known.write_text("".join(x for x in known.read_text().splitlines(True) if not x.startswith(unnamed)))
         lab.ssh_config(hosts)
-        lab.echo(9100, node=lab.server)  # who has the port on the server
+        lab.echo(9100, node=lab.server)  # something else holds the port on the server
         agent.start(CONFIG)
         for name in CONNECTED:
             agent.wait_state(name, "connected")
@@ -101,40 +101,40 @@ def scene() -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def report(scene: Scene) -> Report:
-    """Examine it once."""
+    """Examine the laptop once."""
     return scene.examine()
 
 
 def of(report: Report, host: str) -> dict[str, str]:
-    """Return code -> title of what was found about a host."""
+    """Return the findings about a host as code -> title."""
     return {f["code"]: f["title"] for f in report.findings if f["host"] == host}
 
 
 def test_no_check_breaks_or_comes_late(report: Report) -> None:
-    """With eight hosts and an agent."""
+    """With eight hosts and an agent, no check fails or takes too long."""
     assert not {"check-failed", "check-late", "check-blind"} & report.ailing
     assert report.status == 1
 
 
-def test_a_living_far_side_is_told_in_short(report: Report) -> None:
-    """Its shell, and which sessions there are to return to."""
+def test_a_healthy_server_is_summarized(report: Report) -> None:
+    """The finding names the server's shell and session programs."""
     assert of(report, "plain")["ok"] == "plain: bash, screen, tmux"
 
 
 def test_a_missing_session_program_is_named(report: Report) -> None:
-    """With what could be used instead."""
+    """The finding names the programs that could be used instead."""
     found = report.one("session-missing", "advice", "server")
     assert (found["host"], "shell" in found["remedy"]) == ("bare", True)
 
 
 def test_a_server_that_forbids_forwards_is_a_problem(report: Report) -> None:
-    """The forward listens, and nothing comes through: only its sshd_config tells why."""
+    """The forward listens but carries nothing; the finding quotes the option in the server's sshd_config."""
     found = report.one("forwarding-refused", "problem", "server")
     assert (found["host"], "AllowTcpForwarding no" in found["title"]) == ("closed", True)
 
 
 def test_an_account_that_runs_no_commands_is_named(report: Report) -> None:
-    """With the line that saves the attempt, or what its remote forwards would need."""
+    """The finding has the line that skips the failing command, or says what the remote forwards need."""
     assert "its account runs no commands" in of(report, "forced")["far-side-no-shell"]
     assert "cannot be freed" in of(report, "forced-r")["far-side-no-shell"]
     lines = {f["host"]: f["lines"] for f in report.findings if f["code"] == "far-side-no-shell"}
@@ -144,37 +144,37 @@ def test_an_account_that_runs_no_commands_is_named(report: Report) -> None:
     }
 
 
-def test_a_server_that_notices_nothing_is_named(report: Report) -> None:
-    """Only where the agent may not end its own dead session itself."""
+def test_a_server_that_does_not_notice_lost_connections_is_reported(report: Report) -> None:
+    """The finding appears only where the agent may not end its own dead session."""
     assert report.one("client-alive", "advice", "server")["host"] == "late"
 
 
 def test_a_refused_login_is_a_problem_in_the_agents_words(report: Report) -> None:
-    """It knows what the server said."""
+    """The finding has the agent's code, which comes from the server's answer."""
     found = report.one("auth-denied", "problem", "hosts")
     assert found["host"] == "denied"
 
 
 def test_a_forward_that_is_not_open_is_a_problem(report: Report) -> None:
-    """The port is somebody else's on the server."""
+    """The finding names the forward; another program holds its port on the server."""
     found = report.one("forward-failed", "problem", "hosts")
     assert (found["host"], found["lines"]) == ("plain", ["trayagent why plain"])
 
 
-def test_what_a_check_knows_better_is_not_told_twice(report: Report) -> None:
-    """The agent and the look at known_hosts say the same."""
+def test_a_problem_that_a_check_explains_better_is_reported_once(report: Report) -> None:
+    """If the agent and the check of known_hosts report the same problem, only the check's finding is shown."""
     found = report.one("host-key-unknown", "problem", "known hosts")
     assert (found["host"], found["lines"]) == ("stranger", ["trayagent login stranger"])
 
 
 def test_an_agent_without_a_tray_is_no_finding(report: Report) -> None:
-    """It was asked for; here is no desktop either."""
+    """`--no-tray` was requested, so a missing icon is fine."""
     assert report.well("desktop")
 
 
-@pytest.mark.usefixtures("report")  # which is made before
+@pytest.mark.usefixtures("report")  # the fixture must run before this test stops a server
 def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
-    """Its server is stopped: nothing comes back."""
+    """A server that is stopped gives a finding before the deadline."""
     stopped = scene.servers["late"].sessions()
     scene.lab.server.signal(signal.SIGSTOP, stopped)
     try:
@@ -185,7 +185,7 @@ def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
 
 
 def test_a_missing_passphrase_is_advice_while_the_host_is_up(scene: Scene) -> None:
-    """The next login will want it; this one is over."""
+    """The host is connected, so only its next login needs the passphrase; for another host it is a problem now."""
     change = ["ssh-keygen", "-p", "-q", "-f", str(scene.lab.files.key)]
     scene.lab.laptop.check([*change, "-P", "", "-N", "secret"])
     try:
@@ -198,7 +198,7 @@ def test_a_missing_passphrase_is_advice_while_the_host_is_up(scene: Scene) -> No
 
 
 def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
-    """A real NetworkManager is asked; it names those that it has."""
+    """The finding lists the VPN connections that a real NetworkManager has."""
     with skipping():
         manager = NetworkManager(scene.lab)
     scene.agent.configure(f'{CONFIG}[vpns.corp]\nnetworkmanager = "Corp VPN"\n')
@@ -216,7 +216,7 @@ def test_an_unknown_vpn_connection_is_a_problem(scene: Scene) -> None:
 
 
 def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
-    """Small letters, equals signs, and rubbish between."""
+    """Names are read in lower case and with equals signs, and malformed lines are skipped."""
     lines = [
         "has tmux",
         "",
@@ -236,8 +236,8 @@ def test_the_first_value_of_an_option_counts_as_in_sshd() -> None:
     assert read_answer([]).sshd == {}
 
 
-def test_a_far_side_is_asked_without_an_agent_but_never_through_a_hole(scene: Scene) -> None:
-    """What is sent while the network is away makes a living connection slower to return."""
+def test_a_server_is_checked_without_an_agent_but_not_while_the_network_is_down(scene: Scene) -> None:
+    """Without an agent the check uses the masters itself, but it sends nothing while the network is down."""
     scene.lab.link_down()
     try:
         scene.agent.wait_state("plain", "offline")
@@ -266,14 +266,14 @@ def test_a_far_side_is_asked_without_an_agent_but_never_through_a_hole(scene: Sc
     ],
 )
 def test_only_forwards_that_are_wanted_can_be_refused(allowed: str, host: Host, refused: bool) -> None:
-    """AllowTcpForwarding takes a direction, too: sshd_config(5)."""
+    """AllowTcpForwarding may allow one direction only: sshd_config(5)."""
     far = Far(readable=True, sshd={"allowtcpforwarding": allowed})
     codes = {finding.code for finding in judged("box", host, Resolved("box", "box"), far)}
     assert codes == ({"forwarding-refused"} if refused else set())
 
 
-def test_a_late_server_matters_only_where_we_may_not_help_ourselves() -> None:
-    """With reap, a dead session of ours is ended at once."""
+def test_a_server_that_notices_losses_late_matters_only_without_reap() -> None:
+    """With `reap` the agent ends its own dead session at once, so no advice is needed."""
     for reap in (True, False):
         host = Host(remote=("1:a:1",), reap=reap)
         codes = {f.code for f in judged("box", host, Resolved("box", "box"), Far(readable=True))}
@@ -281,7 +281,7 @@ def test_a_late_server_matters_only_where_we_may_not_help_ourselves() -> None:
 
 
 def test_nothing_is_left_behind(scene: Scene) -> None:
-    """The scripts on the servers end with their last word: only the agent's own sentinels run."""
+    """The scripts on the servers end; only the agent's sentinels still run."""
     far = scene.servers["bare"]
     until("only the sentinel runs", lambda: not any("ps" in _words(pid)[:1] for pid in far.sessions()))
     assert sum(_words(pid)[:1] == ["cat"] for pid in far.sessions()) == 1

@@ -1,4 +1,4 @@
-"""What stands in the configuration and in ssh_config, and the program that reads it."""
+"""The configuration, ssh_config, and the ssh program that reads it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from tests.doctor.patient import Patient, keygen, no_root, script
 from tests.lab.matrix import alive
 
-# As a master does: bound to a name with 16 more characters, which is renamed.
+# A master binds its socket to a name with 16 more characters, and then renames it.
 SSH_LISTENER = (
     "import os, socket, sys; path = sys.argv[1]; bound = path + '.0123456789abcdef'; s = socket.socket(socket.AF_UNIX);"
     "s.bind(bound); s.listen(); os.rename(bound, path); print('listens', flush=True); sys.stdin.read()"
 )
 
 
-def test_a_well_patient_is_told_so(patient: Patient) -> None:
-    """Nothing but that no agent runs yet; what is well is told in short."""
+def test_a_healthy_setup_is_reported_as_such(patient: Patient) -> None:
+    """The only advice is that the agent does not run yet, and what is fine is summarized."""
     report = patient.examine()
     assert report.status == 0
     assert report.ailing == {"agent-absent", "login-off"}
@@ -34,7 +34,7 @@ def test_a_well_patient_is_told_so(patient: Patient) -> None:
 
 
 def test_a_configuration_that_cannot_be_used_is_a_problem(patient: Patient) -> None:
-    """In the loader's own words, with the valid choices."""
+    """The finding has the loader's message with the valid choices."""
     patient.configure('[hosts.box]\nconect = "always"\n')
     found = patient.examine().one("config-invalid", "problem", "configuration")
     assert "hosts.box.conect" in found["title"]
@@ -42,28 +42,28 @@ def test_a_configuration_that_cannot_be_used_is_a_problem(patient: Patient) -> N
 
 
 def test_a_configuration_that_others_may_write_is_a_problem(patient: Patient) -> None:
-    """With the command that takes the right away."""
+    """The hint has the command that removes the permission."""
     patient.config.chmod(0o666)
     found = patient.examine().one("config-invalid", "problem", "configuration")
     assert f"chmod go-w {patient.config}" in found["remedy"]
 
 
 def test_no_configuration_leads_to_init(patient: Patient) -> None:
-    """It is no problem: masters are adopted without one."""
+    """It is no problem, because masters are adopted without a configuration."""
     patient.config.unlink()
     report = patient.examine()
     assert report.one("config-absent", "advice", "configuration")["lines"] == ["trayagent init"]
     assert report.status == 0
 
 
-def test_a_configuration_that_wants_nothing_is_named(patient: Patient) -> None:
-    """No host, and nothing adopted."""
+def test_a_configuration_without_any_effect_is_reported(patient: Patient) -> None:
+    """The finding appears without hosts and with adopt = false."""
     patient.configure("[agent]\nadopt = false\n")
     patient.examine().one("config-idle", "advice", "configuration")
 
 
 def test_another_configuration_can_be_checked(patient: Patient) -> None:
-    """By --config, before it is put in place."""
+    """--config checks a file before it replaces the configuration."""
     other = patient.folder / "other.toml"
     other.touch(mode=0o600)
     other.write_text("[host.box]\n")
@@ -76,30 +76,30 @@ def test_another_configuration_can_be_checked(patient: Patient) -> None:
 
 
 def test_a_missing_ssh_is_one_problem(patient: Patient) -> None:
-    """Not another one for each host; nothing is claimed of what ssh knows."""
+    """There is no further finding for each host."""
     report = patient.examine(TRAYAGENT_SSH="/nonexistent/ssh")
     report.one("ssh-missing", "problem", "ssh")
     assert report.ailing == {"ssh-missing", "agent-absent", "login-off"}
     assert not [found["title"] for found in report.findings if found["topic"] == "hosts"]
 
 
-def test_an_ssh_of_another_make_is_a_problem(patient: Patient) -> None:
-    """It has no masters that can be spoken to."""
+def test_an_ssh_that_is_not_openssh_is_a_problem(patient: Patient) -> None:
+    """Another ssh has no masters that the agent can use."""
     other = script(patient.folder / "ssh", 'echo "Dropbear v2022.83" >&2')
     found = patient.examine(TRAYAGENT_SSH=str(other)).one("ssh-unknown", "problem", "ssh")
     assert "Dropbear v2022.83" in found["title"]
 
 
 def test_an_ssh_that_is_too_old_is_a_problem(patient: Patient) -> None:
-    """8.7 is the first that can keep a master in the foreground."""
+    """8.7 is the first version that can keep a master in the foreground."""
     old = script(patient.folder / "ssh", '[ "$1" = -V ] || exec ssh "$@"; echo "OpenSSH_8.4p1, OpenSSL" >&2')
     found = patient.examine(TRAYAGENT_SSH=str(old)).one("ssh-too-old", "problem", "ssh")
     assert "OpenSSH 8.4p1 is too old" in found["title"]
 
 
 @pytest.mark.parametrize(("version", "noted"), [("9.2p1", True), ("9.4p1", False), ("10.2p1", False)])
-def test_what_the_version_changes_is_said(patient: Patient, version: str, noted: bool) -> None:
-    """Before 9.4 a plain ssh waits for ever for a stuck master."""
+def test_the_report_says_what_the_version_changes(patient: Patient, version: str, noted: bool) -> None:
+    """The report says that before 9.4 a plain ssh waits forever for a stuck master."""
     ssh = script(patient.folder / "ssh", f'[ "$1" = -V ] || exec ssh "$@"; echo "OpenSSH_{version}, SSL" >&2')
     found = patient.examine(TRAYAGENT_SSH=str(ssh)).well("ssh")
     assert f"OpenSSH {version}" in found["title"]
@@ -110,14 +110,14 @@ def test_what_the_version_changes_is_said(patient: Patient, version: str, noted:
 
 
 def test_a_host_that_ssh_refuses_is_a_problem(patient: Patient) -> None:
-    """In ssh's own words, with the line."""
+    """The finding has ssh's message with the line number."""
     patient.ssh(NoSuchOption="yes")
     found = patient.examine().one("config-error", "problem", "hosts")
     assert (found["host"], "line 3: Bad configuration option" in found["title"]) == ("box", True)
 
 
 def test_a_match_exec_that_hangs_is_a_problem_and_holds_up_nothing(patient: Patient) -> None:
-    """It is named, ended with everything that it started, and the other host is looked at."""
+    """It is reported and killed with everything that it started, and the other host is checked."""
     pid_file = patient.folder / "pid"
     patient.configure("[hosts.box]\n[hosts.slow]\n")
     patient.ssh(first=f'Match originalhost slow exec "echo $$ > {pid_file}; sleep 60"\n')
@@ -129,7 +129,7 @@ def test_a_match_exec_that_hangs_is_a_problem_and_holds_up_nothing(patient: Pati
 
 
 def test_an_agent_socket_without_a_forwarded_agent_is_named(patient: Patient) -> None:
-    """With the lines for ssh_config."""
+    """The finding has the lines for ssh_config."""
     patient.configure('[hosts.box]\nagent_socket = "~/.ssh/agent.sock"\n')
     found = patient.examine().one("agent-not-forwarded", "advice", "hosts")
     assert found["lines"] == ["Host box", "    ForwardAgent yes"]
@@ -141,15 +141,15 @@ def test_an_agent_socket_without_a_forwarded_agent_is_named(patient: Patient) ->
 
 
 def test_a_control_path_that_is_too_long_is_a_problem(patient: Patient) -> None:
-    """Even ssh says so only when the login is over."""
+    """The check is needed because ssh itself reports such a path only after the login."""
     patient.ssh(ControlPath=f"{patient.sockets}/{'x' * 80}")
     found = patient.examine().one("control-path-too-long", "problem", "control paths")
-    assert "no more than 90 fit" in found["title"]
+    assert "at most 90 are possible" in found["title"]
     assert found["lines"] == ["Host box", "    ControlPath ~/.ssh/cm-%C"]
 
 
 def test_the_missing_folder_of_a_control_path_is_a_problem(patient: Patient) -> None:
-    """With the command that makes it."""
+    """The finding has the command that creates it."""
     missing = patient.folder / "not here"
     patient.ssh(ControlPath=f'"{missing}/%C"')
     found = patient.examine().one("control-path-folder", "problem", "control paths")
@@ -159,7 +159,7 @@ def test_the_missing_folder_of_a_control_path_is_a_problem(patient: Patient) -> 
 
 
 def test_a_folder_of_control_paths_that_others_may_write_is_named(patient: Patient) -> None:
-    """With the command that closes it."""
+    """The finding has the command that closes it."""
     patient.sockets.chmod(0o777)
     found = patient.examine().one("control-path-open", "advice", "control paths")
     subprocess.run(["sh", "-c", found["lines"][0]], check=True)
@@ -167,7 +167,7 @@ def test_a_folder_of_control_paths_that_others_may_write_is_named(patient: Patie
 
 
 def test_a_folder_of_control_paths_where_others_may_add_files_is_named(patient: Patient) -> None:
-    """The sticky bit keeps what is there; whoever listens first gets what ssh sends. One of one's own is better."""
+    """The sticky bit protects existing sockets, but another user may listen first. A private directory is better."""
     patient.sockets.chmod(0o1777)
     found = patient.examine().one("control-path-open", "advice", "control paths")
     assert "may create files" in found["title"]
@@ -175,13 +175,13 @@ def test_a_folder_of_control_paths_where_others_may_add_files_is_named(patient: 
 
 
 def test_a_relative_control_path_is_named(patient: Patient) -> None:
-    """The agent and the user's shell are in different folders."""
+    """The agent and the user's shell run in different directories."""
     patient.ssh(ControlPath="cm-%C")
     patient.examine().one("control-path-relative", "advice", "control paths")
 
 
 def test_a_control_path_that_another_program_has_is_a_problem(patient: Patient) -> None:
-    """With that program's name and pid."""
+    """The finding has the program's name and pid."""
     path = patient.sockets / "taken"
     patient.ssh(ControlPath=str(path))
     with patient.listener("unix", str(path)) as (pid, _):
@@ -193,11 +193,11 @@ def test_a_control_path_that_another_program_has_is_a_problem(patient: Patient) 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may make the namespaces without a user namespace")
 @pytest.mark.parametrize("kind", ["--mount", "--net"])
 def test_a_control_path_that_a_container_has_is_a_problem(patient: Patient, kind: str) -> None:
-    """A process in another mount or network namespace keeps it: the agent would not touch that."""
+    """A process in another mount or network namespace keeps the path, and the agent would not touch it."""
     path = patient.sockets / "taken"
     patient.ssh(ControlPath=str(path))
     under = ["unshare", kind]
-    if kind == "--net":  # only an ssh is looked for there, by the name that it binds
+    if kind == "--net":  # in another network namespace only an ssh is found, by the name that it binds
         program = patient.folder / "ssh"
         program.symlink_to(sys.executable)
         under += [str(program), "-I", "-c", SSH_LISTENER, str(path)]
@@ -209,7 +209,7 @@ def test_a_control_path_that_a_container_has_is_a_problem(patient: Patient, kind
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
 def test_a_control_path_that_another_user_has_is_a_problem(patient: Patient) -> None:
-    """Nobody else's file is removed: another path is the remedy."""
+    """Another user's file is not removed; the remedy is another path."""
     path = patient.sockets / "taken"
     patient.ssh(ControlPath=str(path))
     path.touch()
@@ -220,7 +220,7 @@ def test_a_control_path_that_another_user_has_is_a_problem(patient: Patient) -> 
 
 
 def test_hosts_without_a_control_path_get_the_lines_that_let_ssh_share(patient: Patient) -> None:
-    """In one finding; with these lines, ssh and the agent mean the same place."""
+    """All hosts are in one finding. With its lines, ssh and the agent use the same control path."""
     patient.configure("[hosts.box]\n[hosts.two]\n")
     patient.ssh(ControlPath="none", last=f"Host two\n    IdentityFile {patient.key}")
     found = patient.examine().one("control-path-none", "advice", "control paths")
@@ -232,7 +232,7 @@ def test_hosts_without_a_control_path_get_the_lines_that_let_ssh_share(patient: 
 
 @pytest.mark.parametrize("word", ["yes", "ask"])
 def test_a_control_master_that_shares_nothing_is_named(patient: Patient, word: str) -> None:
-    """Each ssh would want to be the master; auto and autoask use the one that is there."""
+    """Each ssh would try to become the master; auto and autoask use the existing one."""
     patient.ssh(ControlMaster=word)
     found = patient.examine().one("control-master", "advice", "control paths")
     assert found["lines"] == ["Host box", "    ControlMaster auto"]
@@ -241,7 +241,7 @@ def test_a_control_master_that_shares_nothing_is_named(patient: Patient, word: s
 
 
 def test_two_names_of_one_account_are_named(patient: Patient) -> None:
-    """They are one connection: only one of them can have the master."""
+    """Both names lead to one account, and only one of them can have the master."""
     patient.configure("[hosts.box]\n[hosts.same]\n")
     patient.ssh(first="Host same\n    HostName box.example\nHost box same")
     text = patient.ssh_config.read_text().replace("\nHost box\n", "\n")
@@ -251,7 +251,7 @@ def test_two_names_of_one_account_are_named(patient: Patient) -> None:
 
 
 def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None:
-    """A session for one would open on the other."""
+    """A session for one server would open on the other."""
     patient.configure("[hosts.box]\n[hosts.other]\n")
     path = patient.sockets / "all"
     patient.ssh(
@@ -262,7 +262,7 @@ def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None
 
 
 def test_a_control_path_that_every_host_has_is_a_problem(patient: Patient) -> None:
-    """Also where only one host is listed: any other `ssh` would land on it."""
+    """One listed host is enough: any other `ssh` would use its master."""
     path = patient.sockets / "all"
     patient.ssh(first=f"Host *\n    ControlPath {path}")
     found = patient.examine().one("control-path-shared", "problem", "control paths")
@@ -279,7 +279,7 @@ def test_a_folder_of_control_paths_that_one_may_not_write_is_a_problem(patient: 
 
 
 def test_forwards_in_ssh_config_are_moved_to_the_agent(patient: Patient) -> None:
-    """With the lines for the configuration; what stands there already is left as it is."""
+    """The finding has the lines for the configuration; forwards that it already has stay."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
     patient.ssh(LocalForward="8102 [::1]:80\n    RemoteForward 8103 localhost:22\n    DynamicForward 8104")
     found = patient.examine().one("forwards-in-ssh-config", "advice", "forwards")
@@ -291,13 +291,13 @@ def test_forwards_in_ssh_config_are_moved_to_the_agent(patient: Patient) -> None
     ]
     patient.configure("\n".join(found["lines"]))
     again = patient.examine().one("forwards-in-ssh-config", "advice", "forwards")
-    assert (again["lines"], "stand in" in again["remedy"]) == ([], True)
+    assert (again["lines"], "already" in again["remedy"]) == ([], True)
     patient.ssh()
-    assert "4 wanted" in patient.examine().well("forwards")["title"]
+    assert "4 configured" in patient.examine().well("forwards")["title"]
 
 
 def test_two_forwards_at_one_end_are_a_problem(patient: Patient) -> None:
-    """One in the configuration, another in ssh_config: one of them fails each time."""
+    """One is in the configuration and one in ssh_config. One of them fails each time."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
     patient.ssh(LocalForward="localhost:8101 db:5432")
     found = patient.examine().one("forward-conflict", "problem", "forwards")
@@ -306,7 +306,7 @@ def test_two_forwards_at_one_end_are_a_problem(patient: Patient) -> None:
 
 
 def test_two_hosts_that_want_one_port_are_a_problem(patient: Patient) -> None:
-    """Whoever comes first has it."""
+    """Only one of them can have the port."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n[hosts.two]\ndynamic = ["8101"]\n')
     patient.ssh(last=f"Host two\n    IdentityFile {patient.key}\n    ControlPath {patient.sockets}/%C")
     found = patient.examine().one("forward-twice", "problem", "forwards")
@@ -317,7 +317,7 @@ def test_two_hosts_that_want_one_port_are_a_problem(patient: Patient) -> None:
 
 
 def test_an_unknown_host_key_is_a_problem(patient: Patient) -> None:
-    """Nobody could compare it at an automatic login; hashed names, other ports and aliases are understood."""
+    """An automatic login cannot compare the key. Hashed names, other ports and aliases are understood."""
     known = patient.known_hosts.read_text()
     patient.known_hosts.write_text("")
     found = patient.examine().one("host-key-unknown", "problem", "known hosts")
@@ -336,17 +336,17 @@ def test_an_unknown_host_key_is_a_problem(patient: Patient) -> None:
     "option", [("StrictHostKeyChecking", "accept-new"), ("KnownHostsCommand", "/bin/true")]
 )
 def test_a_key_that_comes_from_elsewhere_is_not_missed(patient: Patient, option: tuple[str, str]) -> None:
-    """The first login accepts it, or a program knows it."""
+    """The first login accepts the key, or a program knows it."""
     patient.known_hosts.write_text("")
     patient.ssh(**dict([option]))
     assert patient.examine().well("known hosts")
 
 
-def test_a_host_that_nobody_checks_is_named(patient: Patient) -> None:
-    """With what follows from it in other networks."""
+def test_a_host_whose_key_is_not_checked_is_reported(patient: Patient) -> None:
+    """The finding says what follows on other networks."""
     patient.ssh(StrictHostKeyChecking="no")
     found = patient.examine().one("host-key-unchecked", "advice", "known hosts")
-    assert "only where it was reached before" in found["why"]
+    assert "only on networks where it reached the host before" in found["why"]
     assert found["lines"] == ["Host box", "    StrictHostKeyChecking accept-new"]
 
 
@@ -354,7 +354,7 @@ def test_a_host_that_nobody_checks_is_named(patient: Patient) -> None:
 
 
 def test_a_key_file_that_is_open_to_others_is_a_problem(patient: Patient) -> None:
-    """Such a key is not used; the command closes it."""
+    """The key is useless to ssh like that; the given command closes it."""
     key = keygen(patient.folder / "open key")
     key.chmod(0o640)
     patient.ssh(IdentityFile=f'"{key}"')
@@ -365,7 +365,7 @@ def test_a_key_file_that_is_open_to_others_is_a_problem(patient: Patient) -> Non
 
 
 def test_a_key_file_that_is_not_there_is_named(patient: Patient) -> None:
-    """But not one that only has a public half (the ssh-agent has the other)."""
+    """A file of which only the public half exists is fine: the ssh-agent has the private one."""
     missing = patient.folder / "gone"
     patient.ssh(IdentityFile=f"{missing}\n    IdentityFile {patient.key}")
     found = patient.examine().one("key-missing", "advice", "keys")

@@ -1,1 +1,1 @@
-"""What could stop trayagent from working here: each check looks at one thing and changes nothing."""
+"""The checks of `trayagent doctor`: each finds one kind of obstacle, and none changes anything."""

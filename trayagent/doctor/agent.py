@@ -1,4 +1,4 @@
-"""The agent: whether it runs, and whether it is the one that is installed."""
+"""Checks the agent: whether it runs, and whether its version is the installed one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAUNCHD = f"gui/{os.getuid()}/{LABEL}"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say whether an agent runs and answers."""
+    """Report whether an agent runs and answers."""
     if case.view is None:
         return [_absent(case)]
     agent, found = case.view["agent"], []
@@ -28,7 +28,7 @@ async def check(case: Case) -> Iterable[Finding]:
         found.append(advice("agent-outdated", title, why, "Restart it:", _restart(case)))
     if agent["paused"]:
         until = f" until {agent['paused_until']}" if agent["paused_until"] else ""
-        why = "Nothing is connected, killed or told meanwhile."
+        why = "Meanwhile the agent makes no connection, ends none and sends no messages."
         found.append(
             advice("agent-paused", f"Everything is paused{until}", why, "End it:", "trayagent resume")
         )
@@ -38,9 +38,9 @@ async def check(case: Case) -> Iterable[Finding]:
 def _absent(case: Case) -> Finding:
     error = case.agent_error
     if error is not None and error.code != "no-agent":
-        why = "No command and no menu reaches it."
+        why = "No command and no menu can reach it."
         return problem("agent-silent", error.title, why, error.hint)
-    why = "No connection is kept until it runs."
+    why = "No connection is kept up until it runs."
     if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
@@ -48,7 +48,7 @@ def _absent(case: Case) -> Finding:
             lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
     if login.enabled(case.env):
-        why = "It starts at the next login; no connection is kept until then."
+        why = "It starts at the next login. No connection is kept up until then."
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 
@@ -59,6 +59,6 @@ def _restart(case: Case) -> str:
 
 
 def _by_manager(case: Case) -> bool:
-    """Report whether the agent is started at login by one who can be told to start it now, too."""
+    """Report whether a service manager (systemd, launchd) starts the agent at login; it can also start it now."""
     way = login.way_in_use(case.env)
     return way is not None and way.name != "autostart"

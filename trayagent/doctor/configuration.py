@@ -1,4 +1,4 @@
-"""The configuration file: that it can be used, and what it asks for."""
+"""Checks the configuration file: whether it is valid, and whether it gives the agent anything to do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say whether the file can be used."""
+    """Report whether the file can be used."""
     file, config = case.places.config_file, case.config
     if case.config_error is not None:
         runs = case.view is not None
-        why = "The agent keeps the one that it had." if runs else "The agent does not start with it."
+        why = "The agent keeps its previous configuration." if runs else "The agent does not start with it."
         return [problem("config-invalid", case.config_error.title, why, case.config_error.hint)]
     if not file.exists():
         why = "The agent adopts masters that you start, but keeps no host connected."
-        remedy = "Let it look at what you use, and write one:"
+        remedy = "Create one from your ssh_config:"
         return [
             advice(
                 "config-absent",
@@ -29,7 +29,7 @@ async def check(case: Case) -> Iterable[Finding]:
         ]
     if not config.hosts and not config.agent.adopt:
         why = "No host is listed, and masters that you start are left alone."
-        remedy = f"List a host in {shown(file)}, or take out adopt = false."
+        remedy = f"List a host in {shown(file)}, or remove adopt = false."
         return [advice("config-idle", "The configuration leaves nothing to do", why, remedy)]
     parts = [_count(len(config.hosts), "host"), _count(len(config.vpns), "VPN")]
     return [ok(f"{', '.join(parts)}: {shown(file)}")]

@@ -1,4 +1,4 @@
-"""What all checks need to know, asked once: the configuration, the agent's view, what ssh says of each host."""
+"""Collects once what all checks need: the configuration, the agent's view, and `ssh -G` of each host."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.resolve import resolve
 
 CONFIG_S = 1.0
-"""For the configuration; a file system that takes longer is gone."""
+"""Limit for reading the configuration. A file system that takes longer is treated as dead."""
 RESOLVE_S = 2.0
-"""For one `ssh -G`, which takes 4 ms: after this the agent gives up on it."""
+"""Limit for one `ssh -G`, which takes 4 ms. The agent uses the same limit."""
 GATHER_S = 3.0
-"""For the agent's view, and for all `ssh -G`."""
+"""Limit for the agent's view, and for all `ssh -G` together."""
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What was found out beforehand.
+    """What was collected before the checks.
 
-    `config` is empty where the file cannot be used, and `config_error` says why. `view` is the running
-    agent's, or None and `agent_error`. Each listed host is in `resolved` or in `unresolved`.
+    `config` is empty if the file cannot be used; `config_error` says why. `view` is the view of the running agent, or
+    None; `agent_error` then says why. Each listed host is in `resolved` or in `unresolved`.
     """
 
     places: FilePaths
@@ -49,43 +49,43 @@ class Case:
     unresolved: Mapping[str, TrayagentError] = field(default_factory=dict)
 
     def wanted(self) -> Iterator[tuple[str, Host, Resolved]]:
-        """Yield the listed hosts that the agent may connect, as far as ssh knows them."""
+        """Yield the listed hosts that the agent may connect and that ssh could resolve."""
         for name, host in self.config.hosts.items():
             if host.connect != "never" and name in self.resolved:
                 yield name, host, self.resolved[name]
 
     def control_path(self, name: str) -> str:
-        """Return where the master of a listed host listens."""
+        """Return the control path of a listed host's master."""
         return self.resolved[name].control_path or default_in(self.places.runtime_dir, name)
 
     def state(self, name: str) -> str | None:
-        """Return the state of a host as the agent sees it, None without one."""
+        """Return the state of a host in the agent's view, or None without a view of it."""
         hosts = self.view["hosts"] if self.view is not None else []
         return next((host["state"] for host in hosts if host["name"] == name), None)
 
     def master(self, name: str) -> int | None:
-        """Return the pid of whoever listens on the control path of a listed host now; raises NetlinkError."""
+        """Return the pid that listens on the control path of a listed host now, or None. Raises NetlinkError."""
         return owner_of(self.control_path(name))
 
     @property
     def ssh_config(self) -> str:
-        """The file in which a person would write a host's options, as a person writes its name."""
+        """The ssh_config file to which a user would add a host's options, with ~ for the home directory."""
         return shown(self.places.ssh_config_files[0])
 
 
 def spoken(forward: Forward) -> str:
-    """Return a forward as one gives it to ssh."""
+    """Return a forward as the option that ssh takes, for example `-L 9000:127.0.0.1:8000`."""
     return f"-{forward.kind[0].upper()} {forward.spec}"
 
 
 def shown(path: Path) -> str:
-    """Return a path as a person writes it: ~ for the home folder."""
+    """Return a path with ~ for the home directory."""
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and home != Path("/") else str(path)
 
 
 async def gather(places: FilePaths, env: Mapping[str, str] = os.environ) -> Case:
-    """Find out; what does not answer in time is an error of its own, and nothing is raised."""
+    """Collect everything. Nothing is raised: a part that fails or times out leaves its error in the result."""
     described, (view, agent_error) = await asyncio.gather(_described(places), _view(places))
     config, config_error, resolved, unresolved = described
     return Case(places, env, config, config_error, view, agent_error, resolved, unresolved)

@@ -1,4 +1,4 @@
-"""Control paths: long, missing, open to others, shared by mistake, taken; and hosts that have none."""
+"""Checks control paths: too long, missing, open to other users, shared by mistake or taken; and hosts without one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import read
 from trayagent.ssh.resolve import resolve
 
-NOBODY = "trayagent-doctor.invalid"  # a name that cannot exist: RFC 2606
+NOBODY = "trayagent-doctor.invalid"  # a name that cannot exist (RFC 2606)
 _HASHED = "~/.ssh/cm-%C"
 _HASH = "0" * 40
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say what keeps masters from listening, or a user's ssh from finding them."""
+    """Report what keeps masters from listening, or the user's ssh from finding them."""
     found = [*(await aside(lambda: [*_each(case)])), *_unshared(case), *_selfish(case), *_twins(case)]
     if not any(f.code == "control-path-shared" for f in found):
         found += await _for_everybody(case)
@@ -42,11 +42,11 @@ def _each(case: Case) -> Iterator[Finding]:
         path = case.control_path(name)
         if not path.startswith("/"):
             title = f"{name}: its ControlPath {path} depends on the folder where ssh is started"
-            why = "The agent's master listens in another folder than the one where your ssh looks."
+            why = "The agent's master listens in one folder, and your ssh looks in another."
             yield advice("control-path-relative", title, why, *_shorter(case, name), host=name)
         elif not fits(path):
             size = len(os.fsencode(path))
-            title = f"{name}: its ControlPath has {size} bytes, and no more than {LONGEST} fit: {path}"
+            title = f"{name}: its ControlPath has {size} bytes, but at most {LONGEST} are possible: {path}"
             yield problem(
                 "control-path-too-long",
                 title,
@@ -73,13 +73,13 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
         return
     if unsafe := danger(status):
         title = f"{name}: the folder of its ControlPath, {folder}, {unsafe}"
-        reason = "They could put a socket of their own there, and get the sessions that you open."
+        reason = "They could put their own socket there and receive the sessions that you open."
         lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
-        remedy = "Take the right away:" if lines else f"Choose a folder of your own, as in {_HASHED}"
+        remedy = "Remove that permission:" if lines else f"Choose a folder of your own, as in {_HASHED}"
         yield advice("control-path-open", title, reason, remedy, *lines, host=name)
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         title = f"{name}: other users may create files in the folder of its ControlPath, {folder}"
-        reason = "Whoever listens there before your master gets what your ssh sends to it."
+        reason = "A program that listens there before your master receives what your ssh sends."
         yield advice("control-path-open", title, reason, *_shorter(case, name), host=name)
     elif not os.access(folder, os.W_OK | os.X_OK):
         title = f"{name}: you may not write into the folder of its ControlPath, {folder}"
@@ -90,7 +90,7 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
 def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
     owner = _owner(path)
     if owner not in {None, os.getuid()}:
-        title = f"{name}: a file of another user (uid {owner}) lies at its ControlPath {path}"
+        title = f"{name}: its ControlPath {path} is a file of another user (uid {owner})"
         yield problem(
             "control-path-taken",
             title,
@@ -108,12 +108,10 @@ def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
     if process.comm == "ssh" and not elsewhere:
         return
     title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
-    why = "It is no ssh, so no master can have that place."
+    why = "It is not ssh, and no master can listen there."
     if elsewhere:
         title += " from a container or another network namespace"
-        why = (
-            "Its connection is not one of this machine's network, so the agent leaves it and the path alone."
-        )
+        why = "Its connection does not use this machine's network, so the agent leaves it and the path alone."
     remedy = "End that program or choose another ControlPath. It is:"
     yield problem("control-path-taken", title, why, remedy, f"ps -fp {process.pid}", host=name)
 
@@ -126,14 +124,14 @@ def _owner(path: str) -> int | None:
 
 
 def _unshared(case: Case) -> Iterator[Finding]:
-    """Name the hosts whose master a plain ssh cannot find, all in one finding, with the lines that change it."""
+    """Yield one finding that names all hosts whose master a plain ssh cannot find, with the lines to add."""
     names = [name for name, _, resolved in case.wanted() if resolved.control_path is None]
     if not names:
         return
     many = len(names) > 1
     title = f"Plain ssh does not share the connection of {_listed(names)}"
     why = (
-        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent's own is used, which "
+        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent uses its own, which "
         "ssh does not know. Each ssh, git or rsync makes its own connection, which ends with the network."
     )
     yield advice("control-path-none", title, why, f"Add to {case.ssh_config}:", *_sharing(case, names))
@@ -143,24 +141,24 @@ def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
     if fits(str(Path(_HASHED).expanduser()).replace("%C", _HASH)):
         return (f"Host {' '.join(names)}", f"    ControlPath {_HASHED}")
     pairs = ((f"Host {name}", f"    ControlPath {case.control_path(name)}") for name in names)
-    return tuple(line for pair in pairs for line in pair)  # a home folder with a long name
+    return tuple(line for pair in pairs for line in pair)  # a home directory with a long name
 
 
 def _selfish(case: Case) -> Iterator[Finding]:
-    """Name the hosts where each ssh wants to be the master: it finds the place taken, and shares nothing."""
+    """Find hosts where each ssh tries to become the master, finds the control path taken and shares nothing."""
     for name, _, resolved in case.wanted():
         if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
             title = (
                 f"{name}: with ControlMaster {resolved.control_master}, no ssh uses the master that is there"
             )
-            why = "Each one wants to be the master itself, finds the place taken, and connects beside it."
+            why = "Each one tries to become the master, finds the path taken, and makes its own connection."
             lines = (f"Host {name}", "    ControlMaster auto")
             remedy = f"Change it in {case.ssh_config}:"
             yield advice("control-master", title, why, remedy, *lines, host=name)
 
 
 def _twins(case: Case) -> Iterator[Finding]:
-    """Name listed hosts that have one control path between them."""
+    """Find listed hosts that share a control path."""
     shared: dict[str, list[str]] = defaultdict(list)
     for name, _, resolved in case.wanted():
         if resolved.control_path is not None:
@@ -170,17 +168,17 @@ def _twins(case: Case) -> Iterator[Finding]:
             continue
         if len({_destination(case.resolved[name]) for name in names}) == 1:
             title = f"{_listed(names)} are one connection: they share the ControlPath {path}"
-            why = "They lead to the same account, and only one master can have that place."
+            why = "They lead to the same account, and only one master can listen there."
             yield advice("control-path-same", title, why, f"List one of them in {case.places.config_file}.")
         else:
             yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
 
 
 async def _for_everybody(case: Case) -> list[Finding]:
-    """Ask for a name that cannot exist: a ControlPath that it shares is everybody's."""
+    """Find a ControlPath that is the same for every host: resolve a name that cannot exist and compare."""
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
     if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
-        return []  # ssh would look the name up
+        return []  # `ssh -G` would resolve the name
     config = str(case.places.ssh_config) if case.places.ssh_config is not None else None
     try:
         nobody = await resolve(NOBODY, ssh=case.places.ssh, config=config)
@@ -193,8 +191,8 @@ async def _for_everybody(case: Case) -> list[Finding]:
 
 
 def _shared(case: Case, title: str, name: str) -> Finding:
-    why = "A session for one server is opened on the other: ssh only looks whether the socket answers."
-    remedy = f"Let it differ from host to host, in {case.ssh_config}:"
+    why = "A session for one server opens on another: ssh only checks whether the socket answers."
+    remedy = f"Use a different one for each host, in {case.ssh_config}:"
     return problem("control-path-shared", title, why, remedy, f"    ControlPath {_HASHED}", host=name)
 
 

@@ -1,4 +1,4 @@
-"""Asking what may hang: programs, files, sockets; a deadline ends the wait for each of them."""
+"""Runs work that may hang (programs, files, sockets); the caller's deadline ends the wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OUTPUT_MAX = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How a program ended, and what it printed."""
+    """A program's exit status and what it printed."""
 
     status: int
     output: str
@@ -29,9 +29,10 @@ class Said:
 async def each(
     items: Iterable[Item], work: Callable[[Item], Awaitable[T]], *, at_once: int, within_s: float
 ) -> tuple[list[T], list[Item]]:
-    """Do the work for each item, so many at once; return what came of it, and the items for which time ran out.
+    """Do the work for each item, `at_once` of them at a time.
 
-    What has begun is never cut off (asyncio loses a child whose start is cancelled): the work has a limit of its own.
+    Return the results, and the items that were not started within `within_s` seconds. Work that has begun is never
+    cancelled, because asyncio loses a child process whose start is cancelled. The work needs a time limit of its own.
     """
     admission, until = asyncio.Semaphore(at_once), asyncio.get_running_loop().time() + within_s
     late: list[Item] = []
@@ -48,9 +49,10 @@ async def each(
 
 
 async def said(words: Sequence[str]) -> Said:
-    """Run a program to its end; when the caller's deadline passes it is killed with all that it started.
+    """Run a program to its end and return what it printed.
 
-    Raises OSError where it cannot be started.
+    When the caller's deadline passes, the program and everything that it started are killed. Raises OSError if the
+    program cannot be started.
     """
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
@@ -67,9 +69,9 @@ async def said(words: Sequence[str]) -> Said:
 
 
 async def aside(work: Callable[[], T]) -> T:
-    """Do blocking work in a thread that nobody waits for at the end: a dead file system must not hold us.
+    """Do blocking work in a daemon thread, so that a dead file system cannot stop this program from ending.
 
-    Raises what the work raises.
+    Raises whatever the work raises.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -86,9 +88,9 @@ async def aside(work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
-        except Exception as e:  # handed to whoever waits
+        except Exception as e:  # passed on to the caller
             error = e
-        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting any more
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, name="doctor", daemon=True).start()

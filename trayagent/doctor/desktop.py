@@ -1,4 +1,4 @@
-"""The desktop: a panel that shows the icon, and who shows messages."""
+"""Checks the desktop: whether a panel shows the icon, and which program shows messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BUS = "org.freedesktop.DBus"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say what keeps the icon or the messages from being seen."""
+    """Report what keeps the icon or the messages from being seen."""
     if sys.platform == "darwin":
         return [ok("the menu bar, and messages by osascript, without buttons")]
     address = session_bus_address(case.env)
@@ -43,7 +43,7 @@ async def check(case: Case) -> Iterable[Finding]:
 
 @asynccontextmanager
 async def _connected(address: str) -> AsyncIterator[Connection]:
-    """Connect for the length of the check; raises OSError, EOFError, TimeoutError."""
+    """Connect to the session bus for the length of the check. Raises OSError, EOFError, TimeoutError."""
     from dbus_fast.aio import MessageBus
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
@@ -68,13 +68,13 @@ async def _tray(case: Case, connection: Connection) -> list[Finding]:
     reason = told or await _no_icon(connection)
     if reason is None:
         return [ok("a panel shows the icon")]
-    title = "The icon is not seen" if told else "The icon would not be seen"
+    title = "The icon is not visible" if told else "The icon would not be visible"
     remedy = "Choose a panel that shows StatusNotifierItem icons; `trayagent status --watch` shows the same."
-    return [advice("no-tray", f"{title}: {reason}", "The agent works the same without it.", remedy)]
+    return [advice("no-tray", f"{title}: {reason}", "Everything else works without it.", remedy)]
 
 
 async def _no_icon(connection: Connection) -> str | None:
-    """Return why no panel would show the icon; a watcher that cannot say is believed to."""
+    """Return why no panel would show the icon, or None; a watcher that does not answer is assumed to show it."""
     if not await _has_owner(connection, WATCHER):
         return NO_WATCHER
     get = Call(WATCHER, "/StatusNotifierWatcher", "org.freedesktop.DBus.Properties", "Get")

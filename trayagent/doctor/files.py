@@ -1,4 +1,4 @@
-"""The agent's own files: folders that are safe, a history that can be read, and how large all that is."""
+"""Checks the agent's own files: safe directories, a readable history, and their size."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.history.store import History, HistoryUnreadable
 
 LARGE = 128 * 1024 * 1024
-"""Bytes: twice what 200,000 events take, which is the most that are kept; or a master that complains without end."""
+"""Bytes. The most events that are kept, 200,000, take half of this. A master's log can also grow this large if the
+master prints errors without end.
+"""
 LITTLE = 16 * 1024 * 1024
-"""Bytes that should be free: SQLite and the log write little, but both stop at nothing."""
+"""Bytes that should be free. SQLite and the log write little, but both fail on a full disk."""
 _FAR_FUTURE = 4e9
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say what keeps the agent from writing, and what has grown too large."""
+    """Report what keeps the agent from writing, and what has grown too large."""
     return await aside(lambda: _look(case.places))
 
 
@@ -38,12 +40,12 @@ def _look(places: FilePaths) -> list[Finding]:
         title = f"The history has {_words(history)}: {shown(places.history_db)}"
         remedy = "Keep less of it, in [agent] of the configuration:"
         found.append(
-            advice("history-large", title, "It is kept whole for 90 days.", remedy, 'history = "30d"')
+            advice("history-large", title, "Every event is kept for 90 days.", remedy, 'history = "30d"')
         )
     if masters > LARGE:
-        title = f"What masters said has {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
-        why = "These files lie in memory, and each grows as long as its master lives."
-        remedy = "Read what they print, and reconnect the loudest: trayagent reconnect HOST"
+        title = f"The logs of the masters have {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
+        why = "These files are in memory, and each grows as long as its master runs."
+        remedy = "Read what they print, and reconnect the host that prints most: trayagent reconnect HOST"
         found.append(
             advice("log-large", title, why, remedy, f"tail -n 3 {_quoted(places.runtime_dir)}/master-*.log")
         )
@@ -53,21 +55,19 @@ def _look(places: FilePaths) -> list[Finding]:
 def _folders(places: FilePaths) -> Iterator[Finding]:
     socket = os.fsencode(places.ipc_socket)
     if len(socket) > MAX_UNIX_PATH:
-        title = (
-            f"The path of the agent's socket has {len(socket)} bytes, and no more than {MAX_UNIX_PATH} fit"
-        )
+        title = f"The path of the agent's socket has {len(socket)} bytes, but at most {MAX_UNIX_PATH} are possible"
         why = f"It would be {places.ipc_socket}, and the agent cannot listen there."
         yield problem(
             "socket-too-long", title, why, "Set TRAYAGENT_RUNTIME_DIR to a shorter folder of your own."
         )
     for folder in (places.runtime_dir, places.state_dir):
         if not os.path.lexists(folder):
-            continue  # it is made at the first start
+            continue  # the first start creates it
         try:
             make_private(str(folder))
         except UnsafeFolder as error:
             if folder == places.state_dir and "open to other" in error.title:
-                continue  # closed at the next start
+                continue  # the next start fixes it
             yield problem("folder-unsafe", error.title, "The agent does not start.", error.hint)
             continue
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -95,12 +95,14 @@ def _full(places: FilePaths) -> Iterator[Finding]:
             continue
         if free < LITTLE:
             title = f"Only {_words(free)} are free where {folder} is"
-            why = "History, logs and records are lost when it is full, and no master can be recorded."
-            yield problem("disk-full", title, why, "Make room. See what takes it:", f"df -h {_quoted(there)}")
+            why = "When it is full, history and logs are lost, and the agent cannot record its masters."
+            yield problem(
+                "disk-full", title, why, "Free some space. To see what uses it:", f"df -h {_quoted(there)}"
+            )
 
 
 def _size(folder: Path, prefix: str) -> int:
-    """Return the bytes of the files of a folder whose names begin so; 0 where there is none."""
+    """Return the total bytes of the files in a directory whose names begin with `prefix`; 0 if there are none."""
     try:
         return sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith(prefix) and f.is_file())
     except OSError:

@@ -1,4 +1,4 @@
-"""What a check finds: what is so, why it matters, and what mends it; pure data."""
+"""The result of a check: what was found, why it matters and how to fix it; pure data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Level = Literal["ok", "advice", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """One thing that a check found.
 
-    A "problem" stops something from working, "advice" would make it better or safer, "ok" is as it should
-    be. `remedy` says what to do, and `lines` are commands to type or lines of a file, word for word.
+    "problem": something does not work. "advice": something could be better or safer. "ok": everything is as it should
+    be. `remedy` says what to do. `lines` are commands to type or lines for a file, verbatim.
     """
 
     level: Level
@@ -50,19 +50,19 @@ class Result:
 
 
 def ok(title: str, why: str = "", *, host: str | None = None, code: str = "ok") -> Finding:
-    """Return that something is as it should be; `why` is what is worth knowing all the same."""
+    """Return a finding that all is well; `why` may add something worth knowing."""
     return Finding("ok", code, title, why, host=host)
 
 
 def advice(
     code: str, title: str, why: str, remedy: str = "", *lines: str, host: str | None = None
 ) -> Finding:
-    """Return something that would better be otherwise."""
+    """Return a finding about something that works but should be changed."""
     return Finding("advice", code, title, why, remedy, lines, host)
 
 
 def problem(
     code: str, title: str, why: str, remedy: str = "", *lines: str, host: str | None = None
 ) -> Finding:
-    """Return something that stops trayagent, or a part of it, from working."""
+    """Return a finding about something that stops trayagent, or a part of it, from working."""
     return Finding("problem", code, title, why, remedy, lines, host)

@@ -1,4 +1,4 @@
-"""Forwards that stand in two places: the configuration, ssh_config, another host."""
+"""Checks for forwards that are defined twice: in the configuration, in ssh_config, or for another host."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say which forwards get in each other's way, or in the way of a user's sessions."""
+    """Report forwards that conflict with each other or with a user's sessions."""
     found = [*_twice(case)]
     for name, host, resolved in case.wanted():
         conflicts = [*_conflicts(name, host, resolved)]
         found += conflicts or _doubled(case, name, host, resolved)
     number = sum(len(_all(host, resolved)) for _, host, resolved in case.wanted())
-    return found or ([ok(f"{number} wanted, none of them twice")] if number else [])
+    return found or ([ok(f"{number} configured, none of them twice")] if number else [])
 
 
 def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
@@ -27,19 +27,19 @@ def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
 
 
 def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
-    """Name forwards of one host that listen at one end and lead to different ones."""
+    """Yield forwards of one host that listen at the same end but lead to different destinations."""
     own = {_place(forward): forward for forward in host.forwards}
     for theirs in resolved.forwards:
         ours = own.get(_place(theirs))
         if ours is not None and ours != theirs and _fixed(theirs):
             here, there = spoken(ours), spoken(theirs)
-            title = f"{name}: {here} in the configuration and {there} in ssh_config listen at one place"
-            why = "Only one of them can be open; the other one fails each time."
-            yield problem("forward-conflict", title, why, "Take one of them out.", host=name)
+            title = f"{name}: {here} in the configuration and {there} in ssh_config listen at the same end"
+            why = "Only one of them can be open. The other fails each time."
+            yield problem("forward-conflict", title, why, "Remove one of them.", host=name)
 
 
 def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Finding]:
-    """Name the forwards that each plain ssh asks for again."""
+    """Return the forwards that each plain ssh requests again."""
     if not resolved.forwards:
         return []
     specs = ", ".join(spoken(forward) for forward in resolved.forwards)
@@ -50,14 +50,14 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     )
     missing = [forward for forward in resolved.forwards if forward not in host.forwards]
     file = shown(case.places.config_file)
-    remedy = f"Take them out of {case.ssh_config}"
-    remedy += f", and give them to the agent in {file}:" if missing else f"; they stand in {file} already."
+    remedy = f"Remove them from {case.ssh_config}"
+    remedy += f", and add them for the agent to {file}:" if missing else f"; {file} has them already."
     lines = (f"[hosts.{name}]", *_keys(host, missing)) if missing else ()
     return [advice("forwards-in-ssh-config", title, why, remedy, *lines, host=name)]
 
 
 def _keys(host: Host, missing: list[Forward]) -> Iterator[str]:
-    """Yield the lines of the configuration that have these forwards besides the host's own."""
+    """Yield the configuration lines that hold these forwards and those that the host already has."""
     for kind in ("local", "remote", "dynamic"):
         specs = [forward.spec for forward in (*host.forwards, *missing) if forward.kind == kind]
         if any(forward.kind == kind for forward in missing):
@@ -69,7 +69,7 @@ def _quoted(spec: str) -> str:
 
 
 def _twice(case: Case) -> Iterator[Finding]:
-    """Name ends on this machine at which forwards of several hosts are to listen."""
+    """Yield local ends that forwards of several hosts want."""
     wishes: dict[object, list[tuple[str, Forward]]] = defaultdict(list)
     for name, host, resolved in case.wanted():
         for forward in _all(host, resolved):
@@ -79,8 +79,8 @@ def _twice(case: Case) -> Iterator[Finding]:
         names = list(dict.fromkeys(name for name, _ in found))
         if len(names) > 1:
             where = found[0][1].listen.path or f"port {found[0][1].listen.port}"
-            title = f"{' and '.join(names)} both want to listen on {where} here"
-            why = f"Whoever comes first has it ({spoken(found[0][1])} of {names[0]}, say); the other forward fails."
+            title = f"{' and '.join(names)} both want to listen on {where} on this machine"
+            why = f"The first one gets it (for example {spoken(found[0][1])} of {names[0]}), the other fails."
             yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
 
 
@@ -89,10 +89,10 @@ def _place(forward: Forward) -> object:
 
 
 def _end(listen: End) -> object:
-    """Return what two forwards may not have in common: ssh's default and localhost are the same end."""
+    """Return a key that is equal for two ends that cannot both be open; no host and localhost are the same end."""
     return listen.path or (listen.port, "" if listen.host in {"localhost", "127.0.0.1"} else listen.host)
 
 
 def _fixed(forward: Forward) -> bool:
-    """Report whether it listens at a place that is known beforehand (the server chooses for port 0)."""
+    """Report whether the end is known in advance; the server chooses the port for port 0."""
     return forward.listen.path is not None or forward.listen.port != 0

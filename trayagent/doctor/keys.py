@@ -1,4 +1,4 @@
-"""Keys and the ssh-agent: whether a login without a person could work at all."""
+"""Checks keys and the ssh-agent: whether a login without the user can work at all."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.ssh.login.credentials import agent_keys, agent_socket, passphrase_needed
 
 Held = Callable[[str | None], int | None]
-"""How many keys the ssh-agent at a socket offers."""
+"""Returns how many keys the ssh-agent at a socket holds; None without an ssh-agent."""
 
 TRIES = 6
-"""Keys that a server looks at before it hangs up: sshd_config(5), MaxAuthTries."""
+"""Keys that a server tries before it disconnects: sshd_config(5), MaxAuthTries."""
 
-# What ssh tries where no IdentityFile is set (ssh_config(5)); that these are missing means nothing.
+# What ssh tries if no IdentityFile is set (ssh_config(5)). It is normal that these are missing.
 _DEFAULT = {
     f"id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa", "mldsa")
 }
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say what keeps the agent from logging in by itself."""
+    """Report what keeps the agent from logging in automatically."""
     return await aside(lambda: _look(case))
 
 
@@ -35,12 +35,12 @@ def _look(case: Case) -> list[Finding]:
     found: dict[Finding, None] = {}
     for name, host, resolved in case.wanted():
         if host.interactive or not resolved.pubkey_authentication:
-            continue  # a person logs in
+            continue  # the user logs in to this host
         found |= dict.fromkeys([*_files(name, resolved), *_login(case, name, resolved, held)])
     sock = case.env.get("SSH_AUTH_SOCK")
     if sock and held(sock) is None:
-        title = f"SSH_AUTH_SOCK leads to no ssh-agent: {sock}"
-        why = "ssh goes on without one: keys with a passphrase cannot be used."
+        title = f"No ssh-agent answers at SSH_AUTH_SOCK: {sock}"
+        why = "ssh continues without one, and keys with a passphrase cannot be used."
         remedy = "Log in again, or start an ssh-agent in this shell and add your keys:"
         found[advice("agent-dead", title, why, remedy, 'eval "$(ssh-agent)"', "ssh-add")] = None
     return [*found] or [ok(_summary(sock, held(sock)))]
@@ -55,23 +55,23 @@ def _summary(sock: str | None, keys: int | None) -> str:
 
 
 def _files(name: str, resolved: Resolved) -> Iterator[Finding]:
-    """Name key files that ssh will not read, or that are not there."""
+    """Yield key files that are missing, or that ssh refuses to read."""
     for text in resolved.identity_files:
         path = Path(text).expanduser()
         if not path.is_file():
-            # The public half alone names a key that the agent holds.
+            # A public key file alone names a key in the ssh-agent.
             if (
                 path.name not in _DEFAULT
                 and "%" not in text
                 and not path.with_name(f"{path.name}.pub").is_file()
             ):
                 title = f"{name}: its IdentityFile is not there: {text}"
-                why = "ssh goes on with other keys, if there are any."
+                why = "ssh continues with other keys, if there are any."
                 yield advice(
                     "key-missing",
                     title,
                     why,
-                    "Take the line out of ssh_config, or put the key there.",
+                    "Remove the line from ssh_config, or restore the key.",
                     host=name,
                 )
             continue
@@ -79,36 +79,40 @@ def _files(name: str, resolved: Resolved) -> Iterator[Finding]:
         if mode & 0o077:
             title = f"The key {text} is open to others (mode {mode:o})"
             yield problem(
-                "key-open", title, "ssh does not use such a key.", "Close it:", f"chmod 600 {_quoted(text)}"
+                "key-open",
+                title,
+                "ssh does not use such a key.",
+                "Restrict it:",
+                f"chmod 600 {_quoted(text)}",
             )
 
 
 def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Finding]:
-    """Say what is missing for a login in which nobody is asked."""
+    """Yield what is missing for a login without the user."""
     sock = agent_socket(resolved, case.env)
     keys = held(sock)
     present = [text for text in resolved.identity_files if Path(text).expanduser().is_file()]
-    # It is up: somebody logged in, and the next loss will show.
+    # The host is connected, so somebody logged in. The next loss of the connection shows whether that works again.
     make = advice if case.state(name) == "connected" else problem
     agent_says = "there is no ssh-agent" if keys is None else "the ssh-agent is empty, or locked"
     if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:
         shown = next((text for text in present if Path(text).expanduser() == locked), str(locked))
-        title = f"The key {shown} asks for its passphrase, and {agent_says}"
-        why = f"Its next automatic login cannot ask for the passphrase: {name} waits until you give it."
+        title = f"The key {shown} needs its passphrase, and {agent_says}"
+        why = f"An automatic login cannot ask for it: {name} then waits until you enter it."
         yield make("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
     elif not present and not keys and not resolved.gssapi_authentication and resolved.pkcs11_provider is None:
         title = f"{name}: there is no key to log in with: no file, and {agent_says}"
-        why = "Without one only a person can log in."
+        why = "Without one only you can log in."
         yield make("no-key", title, why, *_make(keys, name), host=name)
     elif keys and keys >= TRIES and not resolved.identities_only and not _explicit(present):
-        title = f"{name}: the ssh-agent offers {keys} keys, and servers hang up after {TRIES}"
-        why = "The right one may never have its turn, and others see failed logins."
+        title = f"{name}: the ssh-agent offers {keys} keys, and servers disconnect after {TRIES}"
+        why = "The right one may never be tried, and the server logs failed logins."
         lines = (f"Host {name}", "    IdentityFile ~/.ssh/THE_KEY", "    IdentitiesOnly yes")
         yield advice("too-many-keys", title, why, f"Name the key in {case.ssh_config}:", *lines, host=name)
 
 
 def _quoted(path: str) -> str:
-    """Return a path as a shell takes it, with a ~ that it expands."""
+    """Return a path quoted for a shell, with a leading ~ that the shell expands."""
     return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
 
 
@@ -118,11 +122,14 @@ def _explicit(present: list[str]) -> bool:
 
 def _unlock(keys: int | None, path: str) -> tuple[str, ...]:
     if keys is None:
-        return ("Start an ssh-agent and give it the key:", 'eval "$(ssh-agent)"', f"ssh-add {_quoted(path)}")
-    return ("Give it the key (or unlock it, if you locked it: ssh-add -X):", f"ssh-add {_quoted(path)}")
+        return ("Start an ssh-agent and add the key:", 'eval "$(ssh-agent)"', f"ssh-add {_quoted(path)}")
+    return (
+        "Add the key (or unlock the ssh-agent, if you locked it: ssh-add -X):",
+        f"ssh-add {_quoted(path)}",
+    )
 
 
 def _make(keys: int | None, name: str) -> tuple[str, ...]:
     if keys == 0:
-        return ("If you locked the ssh-agent, unlock it; if not, give it your key:", "ssh-add -X", "ssh-add")
-    return ("Make a key, and let the server know it:", "ssh-keygen -t ed25519", f"ssh-copy-id {name}")
+        return ("If you locked the ssh-agent, unlock it. If not, add your key:", "ssh-add -X", "ssh-add")
+    return ("Create a key, and install it on the server:", "ssh-keygen -t ed25519", f"ssh-copy-id {name}")

@@ -1,4 +1,4 @@
-"""Host keys: whether the server is known, and what follows where nobody checks."""
+"""Checks host keys: whether the server's key is known, and whether ssh checks it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE = 8
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say which servers would not be believed, and which would always be."""
+    """Report servers that an automatic login would not trust, and servers that ssh would always trust."""
     wanted = [*case.wanted()]
 
     async def one(host: tuple[str, Host, Resolved]) -> Finding | None:
@@ -26,10 +26,10 @@ async def check(case: Case) -> Iterable[Finding]:
     found, late = await each(wanted, one, at_once=_AT_ONCE, within_s=ASK_S)
     told = [finding for finding in found if finding is not None]
     if late:
-        title = f"The keys of {len(late)} hosts could not be looked up in time"
-        why = "There are many, or known_hosts is large; the others were looked up."
+        title = f"The keys of {len(late)} hosts could not be checked in time"
+        why = "There are many hosts, or known_hosts is large. The others were checked."
         told.append(
-            advice("check-late", title, why, "Ask for one of them:", f"ssh-keygen -F {late[0][2].hostname}")
+            advice("check-late", title, why, "To check one of them:", f"ssh-keygen -F {late[0][2].hostname}")
         )
     return told or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
 
@@ -46,28 +46,28 @@ async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
     if await _known(case, _name(resolved), resolved):
         return None
     title = f"{name}: its host key is not known"
-    why = "An automatic login cannot show it to you for comparison, so there is none."
+    why = "An automatic login cannot show you the key to compare, so there is no automatic login."
     remedy = "Log in once, compare the key with the server's own, and accept it:"
     return problem("host-key-unknown", title, why, remedy, f"trayagent login {name}", host=name)
 
 
 def _unchecked(case: Case, name: str) -> Finding:
-    title = f"{name}: with StrictHostKeyChecking no, any machine may answer in its name"
+    title = f"{name}: with StrictHostKeyChecking no, any machine can impersonate the server"
     why = (
-        "On another network the address may belong to somebody else. "
-        "With a private address the host is connected only where it was reached before."
+        "On another network the address may belong to another machine. "
+        "If the address is private, the agent connects only on networks where it reached the host before."
     )
     lines = (f"Host {name}", "    StrictHostKeyChecking accept-new")
     return advice("host-key-unchecked", title, why, f"Change it in {case.ssh_config}:", *lines, host=name)
 
 
 def _elsewhere(resolved: Resolved) -> bool:
-    """Report whether ssh may learn the key from a program or from DNS."""
+    """Report whether ssh may get the key from a program or from DNS."""
     return resolved.known_hosts_command is not None or resolved.verify_host_key_dns
 
 
 def _name(resolved: Resolved) -> str:
-    """Return the name under which the key stands in known_hosts: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
+    """Return the name that known_hosts uses for the server: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
     if resolved.host_key_alias is not None:
         return resolved.host_key_alias
     host = resolved.hostname.lower()
@@ -75,7 +75,7 @@ def _name(resolved: Resolved) -> str:
 
 
 async def _known(case: Case, name: str, resolved: Resolved) -> bool:
-    """Ask ssh-keygen, which knows hashed names, patterns and certificate authorities."""
+    """Report whether ssh-keygen finds the key; it handles hashed names, patterns and certificate authorities."""
     program = _beside(case.places.ssh)
     files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     for file in (Path(text).expanduser() for text in files):
@@ -89,7 +89,7 @@ async def _known(case: Case, name: str, resolved: Resolved) -> bool:
 
 
 def _beside(ssh: str) -> str:
-    """Return the ssh-keygen that belongs to this ssh."""
+    """Return the ssh-keygen in the directory of this ssh, or "ssh-keygen"."""
     found = shutil.which(ssh)
     near = Path(found).with_name("ssh-keygen") if found else None
     return str(near) if near is not None and near.exists() else "ssh-keygen"

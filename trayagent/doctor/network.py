@@ -1,4 +1,4 @@
-"""Who tells of changes: the kernel, logind, NetworkManager."""
+"""Checks which sources report network changes: the kernel, logind, NetworkManager."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ NETWORKMANAGER = "org.freedesktop.NetworkManager"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say what is heard of, and what is seen late or never."""
+    """Report which sources are available, and which changes are noticed late or never."""
     found: list[Finding] = []
     here = look()
     if here.platform.startswith("linux") and not here.netlink:
-        why = "Changes are looked for from time to time instead of heard of at once."
+        why = "The agent checks for changes from time to time instead of learning of them at once."
         remedy = "Allow AF_NETLINK where the agent runs: RestrictAddressFamilies of its unit, or the sandbox around it."
-        found.append(advice("no-netlink", "The kernel tells us nothing of the network", why, remedy))
+        found.append(advice("no-netlink", "The kernel does not report network changes", why, remedy))
     if here.platform == "darwin":
         return [ok("the kernel's routing socket, and a wake with it")]
-    no_logind = "A wake from sleep is seen by the clock, after it; the rest works the same."
+    no_logind = "A wake from sleep is detected by the clock, a little later. Everything else works the same."
     if not here.logind:
         return found or [ok("the kernel; no system bus, so neither logind nor NetworkManager", no_logind)]
     try:
@@ -32,7 +32,7 @@ async def check(case: Case) -> Iterable[Finding]:
             manager = await bus.owner(NETWORKMANAGER) is not None
     except BusUnusableError as error:
         title = f"The system bus cannot be used: {error}"
-        remedy = "See what is wrong with it:"
+        remedy = "To see what is wrong:"
         found.append(advice("no-system-bus", title, no_logind, remedy, "systemctl status dbus"))
         return found
     heard = ["the kernel", *(["logind"] if logind else []), *(["NetworkManager"] if manager else [])]

@@ -1,4 +1,4 @@
-"""Ports and sockets on this machine that a forward wants and somebody else has, by name."""
+"""Checks ports and sockets on this machine that a forward needs and another program holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Wish:
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say which local ends are taken, and by whom."""
+    """Report which local ends are taken, and by which program."""
     return await aside(lambda: _look(case))
 
 
@@ -56,7 +56,7 @@ def _privileged(wishes: list[_Wish]) -> Iterator[Finding]:
         if wish.forward.listen.path is None and wish.forward.listen.port < first and os.geteuid() != 0:
             port = wish.forward.listen.port
             title = f"{wish.host}: only root may listen on port {port}, which {spoken(wish.forward)} wants"
-            remedy = f"Choose a port from {first} on, or allow it for everybody:"
+            remedy = f"Choose a port from {first} on, or allow it for all users:"
             line = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"
             yield problem(
                 "port-privileged", title, "That forward fails each time.", remedy, line, host=wish.host
@@ -71,7 +71,7 @@ def _first_free_for_all() -> int:
 
 
 def _ports(wishes: list[_Wish]) -> Iterator[Finding]:
-    """Name who listens where a forward is to listen, but for the host's own master."""
+    """Yield ports of forwards on which another process listens; the host's own master does not count."""
     wanted = {wish.forward.listen.port for wish in wishes if wish.forward.listen.path is None}
     if not wanted:
         return
@@ -101,17 +101,17 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
     else:
         who, lines = f"{process.comm} (pid {process.pid})", (f"kill {process.pid}",)
         parent = read(process.ppid)
-        if parent is not None and parent.comm == "autossh":  # which would start it again
+        if parent is not None and parent.comm == "autossh":  # autossh would restart it
             who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
     title = f"{wish.host}: port {port}, which {spoken(wish.forward)} wants, belongs to {who}"
-    remedy = "End it, or choose another port:" if process is not None else "See which it is:"
+    remedy = "End it, or choose another port:" if process is not None else "To see which one:"
     return problem(
-        "port-taken", title, "That forward fails as long as it does.", remedy, *lines, host=wish.host
+        "port-taken", title, "The forward fails as long as that program runs.", remedy, *lines, host=wish.host
     )
 
 
 def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
-    """Name what lies where a forward is to make a Unix socket."""
+    """Yield paths that already exist where a forward would create its Unix socket."""
     for wish in wishes:
         path = wish.forward.listen.path
         kind = _kind(path) if path is not None else None
@@ -122,15 +122,17 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
             continue
         process = read(pid) if pid is not None else None
         title = f"{wish.host}: {path}, which {spoken(wish.forward)} wants, "
-        why = "That forward fails as long as it is there."
+        why = "The forward fails as long as it exists."
         if process is not None:
             title += f"belongs to {process.comm} (pid {process.pid})"
             yield problem("socket-taken", title, why, "End it:", f"kill {process.pid}", host=wish.host)
         elif kind == "socket" and wish.resolved.stream_local_bind_unlink:
-            continue  # ssh removes it itself
+            continue  # ssh removes it
         else:
-            title += "is left over: no program listens there" if kind == "socket" else "is no socket"
-            remedy = "Remove it. For sockets, StreamLocalBindUnlink yes in ssh_config does that from now on."
+            title += "is left over: no program listens there" if kind == "socket" else "is not a socket"
+            remedy = (
+                "Remove it. With StreamLocalBindUnlink yes in ssh_config, ssh removes such sockets itself."
+            )
             yield advice("socket-left", title, why, remedy, f"rm {shlex.quote(path)}", host=wish.host)
 
 

@@ -1,4 +1,4 @@
-"""All checks at once, each with a deadline; what goes wrong with one of them is a finding, too."""
+"""Runs all checks at once, each with a deadline; a check that fails or times out becomes a finding."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from trayagent.netlink.errors import NetlinkError
 Check = Callable[[Case], Awaitable[Iterable[Finding]]]
 
 CHECK_S = 4.0
-"""After which a check is given up: with `gather` before them, all is said within 10 s."""
+"""Time limit for one check in seconds. With `gather` before the checks, everything is reported within 10 s."""
 
-# In the order in which a person reads them: what all else needs comes first.
+# In the order of the report: what the other topics depend on comes first.
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("configuration", configuration.check),
     ("agent", agent.check),
@@ -54,7 +54,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 async def examine(places: FilePaths, env: Mapping[str, str] = os.environ) -> list[Result]:
-    """Return what every check found, in their order; never raises, and takes less than 10 s."""
+    """Return the results of all checks in the order of CHECKS, within 10 s; never raises."""
     case = await gather(places, env)
     found = await asyncio.gather(*(carry_out(topic, check, case) for topic, check in CHECKS))
     return _told_once(found)
@@ -69,28 +69,28 @@ async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CH
         finding = advice(
             "check-late",
             f"“{topic}” could not be checked within {deadline_s:g} s",
-            "Something that it asks does not answer: a bus, a file system, a server.",
-            "Run `trayagent doctor` again; the other checks are not affected.",
+            "Something that it needs does not answer: a bus, a file system or a server.",
+            "Run `trayagent doctor` again. The other checks are not affected.",
         )
     except NetlinkError as error:
         finding = advice(
             "check-blind",
-            f"“{topic}” could not be checked: the kernel does not say who listens where",
+            f"“{topic}” could not be checked: the kernel does not report listening sockets",
             f"{error}.",
             "Let trayagent use AF_NETLINK: RestrictAddressFamilies of its unit, or the sandbox around it.",
         )
-    except Exception as error:  # a check's bug must not take the others with it
+    except Exception as error:  # a bug in one check must not stop the others
         finding = advice(
             "check-failed",
             f"“{topic}” could not be checked: {type(error).__name__}: {error}",
-            "That is a mistake in trayagent, not in your setup; the other checks are not affected.",
-            "Please report it with this line.",
+            "This is a bug in trayagent, not in your setup. The other checks are not affected.",
+            "Please report it, with this line.",
         )
     return Result(topic, (finding,))
 
 
 def _told_once(results: list[Result]) -> list[Result]:
-    """Leave out what the agent reports of a host where a check has found the same, more exactly."""
+    """Drop what the agent reports about a host if a check found the same problem with more detail."""
     exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.host}
     return [
         Result(r.topic, tuple(f for f in r.findings if r.topic != "hosts" or (f.host, f.code) not in exact))

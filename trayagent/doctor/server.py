@@ -1,4 +1,4 @@
-"""What the server offers, where a master is up to ask it through; nothing is logged in for this."""
+"""Checks the servers to which a master is connected, through that master; nothing logs in for this."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from trayagent.ssh.remote import oneshot
 ASK_S, BEGIN_S = 2.5, 1.0
 _AT_ONCE = 8
 
-# The file is sshd's own (-f), if its title in the list of processes names one. What stands behind a Match
-# holds for some only, so it is not read.
+# If sshd's title in the process list names a file (-f), that file is read. Lines after a Match are skipped, because
+# they hold only for some connections.
 SCRIPT = r"""
 for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
 echo "shell ${SHELL##*/}"
@@ -48,7 +48,10 @@ done
 
 @dataclass(slots=True)
 class Far:
-    """What the script told. `sshd` has the options in small letters; `readable` says whether they were seen."""
+    """The answer of the script.
+
+    `sshd` maps options to values, both in lower case. `readable` is true if sshd_config could be read.
+    """
 
     tools: set[str] = field(default_factory=set)
     shell: str = ""
@@ -57,7 +60,7 @@ class Far:
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Ask each server that a master leads to; of very many, those that can be asked in time."""
+    """Check each server that has a master; of very many servers, those that fit into the time limit."""
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
         return [*await _look(case, *host)]
@@ -78,8 +81,8 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
     try:
         lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
     except MuxError as error:
-        why = "The master is there, but its connection carries nothing now, or the server is busy."
-        remedy = "See what the agent makes of it:"
+        why = "The master runs, but its connection carries nothing now, or the server is busy."
+        remedy = "To see what the agent found out:"
         return [
             advice("far-side-silent", f"{name}: {error}", why, remedy, f"trayagent why {name}", host=name)
         ]
@@ -91,17 +94,17 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
 
 
 def _is_carried(case: Case, name: str) -> bool:
-    """Report whether something may be sent: what is sent into a hole makes the connection slower to return."""
+    """Report whether something may be sent. Packets that get lost make a connection slower to recover."""
     if case.view is not None:
         return case.state(name) == "connected"
     try:
         return bool(default_routes(read_once()))
     except (OSError, NetlinkError):
-        return False  # nobody knows
+        return False  # unknown, so send nothing
 
 
 def read_answer(lines: Iterable[str]) -> Far:
-    """Return what the script's lines say; in sshd_config the first value of an option counts."""
+    """Parse the script's lines. The first value of an option counts, as in sshd_config(5)."""
     far = Far()
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -118,7 +121,7 @@ def read_answer(lines: Iterable[str]) -> Far:
 
 
 def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Finding]:
-    """Yield what of the far side does not fit what the configuration wants of it; pure."""
+    """Yield where the server does not match what the configuration needs; pure."""
     forwards = (*host.forwards, *resolved.forwards)
     if host.session in {"tmux", "screen"} and host.session not in far.tools:
         others = " or ".join(f'session = "{tool}"' for tool in sorted({*far.tools, "shell"}))
@@ -130,16 +133,16 @@ def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Find
     refused = _refused(far, {"remote" if f.kind == "remote" else "local" for f in forwards})
     if refused:
         title = f"{name}: its sshd_config says {refused}"
-        why = "Its forwards may listen, but nothing comes through them."
+        why = "Its forwards may be open, but they carry nothing."
         yield problem(
-            "forwarding-refused", title, why, "Ask who runs the server to allow it for you.", host=name
+            "forwarding-refused", title, why, "Ask the server's administrator to allow it.", host=name
         )
     if any(f.kind == "remote" for f in forwards) and not host.reap and far.readable:
         yield from _late(name, far)
 
 
 def _refused(far: Far, kinds: set[str]) -> str:
-    """Return the option that forbids forwards of these kinds, "" for none."""
+    """Return the option that forbids forwards of these kinds, or ""."""
     if kinds and far.sshd.get("disableforwarding") == "yes":
         return "DisableForwarding yes"
     allowed = far.sshd.get("allowtcpforwarding", "yes")
@@ -149,25 +152,28 @@ def _refused(far: Far, kinds: set[str]) -> str:
 
 
 def _late(name: str, far: Far) -> Iterator[Finding]:
-    """The server holds a lost connection's port until it notices by itself."""
+    """Warn about a server that holds a lost connection's port until it notices the loss itself."""
     if far.sshd.get("clientaliveinterval", "0") == "0":
         title = f"{name}: its server notices a lost connection only after hours"
-        why = "Its sshd_config sets no ClientAliveInterval, and reap = false lets the dead session keep the port."
-        remedy = "Take out reap = false, or let the server look:"
+        why = "Its sshd_config sets no ClientAliveInterval, and with reap = false the dead session keeps the port."
+        remedy = "Remove reap = false, or set this in the server's sshd_config:"
         yield advice("client-alive", title, why, remedy, "ClientAliveInterval 15", host=name)
 
 
 def _no_shell(name: str, host: Host, resolved: Resolved, *, told: bool) -> list[Finding]:
-    """The account runs no command of ours: life is proven by a forward, and a dead session cannot be ended."""
+    """Return what follows if the account runs no commands.
+
+    The agent then uses a forward as proof of life, and it cannot end a dead session on the server.
+    """
     if any(forward.kind == "remote" for forward in (*host.forwards, *resolved.forwards)):
         title = f"{name}: its account runs no commands, so a port that a dead session holds cannot be freed"
         why = "After a lost connection its remote forwards wait until the server notices."
-        remedy = "Let the server look, in its sshd_config:"
+        remedy = "Set this in the server's sshd_config:"
         return [advice("far-side-no-shell", title, why, remedy, "ClientAliveInterval 15", host=name)]
     if not told:
         title = f"{name}: its account runs no commands"
-        why = "It works all the same; with this line nothing is tried in vain."
-        remedy = "Say so in the configuration:"
+        why = "It works anyway. With this line the agent does not try a command first."
+        remedy = "Add to the configuration:"
         return [
             advice("far-side-no-shell", title, why, remedy, f"[hosts.{name}]", 'probe = "forward"', host=name)
         ]

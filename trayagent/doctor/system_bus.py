@@ -1,4 +1,4 @@
-"""A short visit to the system bus."""
+"""Opens a short connection to the system bus."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ CONNECT_S = 2.5
 
 
 class BusUnusableError(Exception):
-    """The bus refuses us, does not answer, or is not there."""
+    """The bus rejects the connection, does not answer, or does not exist."""
 
 
 @asynccontextmanager
 async def system_bus(env: Mapping[str, str]) -> AsyncIterator[Bus]:
-    """Connect for as long as the block runs; raises BusUnusableError, also for what fails inside."""
+    """Connect for the length of the block. Raises BusUnusableError, also for bus errors inside the block."""
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
     try:

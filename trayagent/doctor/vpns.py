@@ -1,4 +1,4 @@
-"""The configured VPNs: that somebody can tell their state, and that signing in can be started."""
+"""Checks the configured VPNs: whether their state can be determined, and whether a sign-in can be started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trayagent.net.vpn.networkmanager_activate import Profile, vpn_profiles
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Say which VPN's state nobody can tell, and which cannot be signed in to."""
+    """Report VPNs whose state cannot be determined, and VPNs without a working sign-in."""
     vpns = case.config.vpns
     if not vpns:
         return []
@@ -30,18 +30,18 @@ def _programs(vpns: dict[str, Vpn]) -> Iterator[Finding]:
     for name, vpn in vpns.items():
         if vpn.sign_in is None:
             if vpn.networkmanager is None:
-                title = f"VPN {name}: nothing says how to sign in to it"
-                why = "When it asks for you, the menu and the message have no button."
+                title = f"VPN {name}: the configuration does not say how to sign in"
+                why = "When it needs you, the menu and the message have no button for it."
                 line = f'sign_in = ["…"]   # in [vpns.{name}]'
-                yield advice("sign-in-none", title, why, "Name the program that brings it up:", line)
+                yield advice("sign-in-none", title, why, "Add the program that connects it:", line)
         elif shutil.which(str(Path(vpn.sign_in[0]).expanduser())) is None:
-            # Only the program: what follows it may be a secret.
+            # Only the program: its arguments may hold a secret.
             title = f"VPN {name}: the program of sign_in is not there: {vpn.sign_in[0]}"
             yield problem("sign-in-missing", title, "“Sign in” fails.", "Install it, or correct the name.")
 
 
 async def _known(case: Case) -> list[Finding]:
-    """Compare the names with NetworkManager's own."""
+    """Check that NetworkManager knows the configured names."""
     wishes = {n: v for n, v in case.config.vpns.items() if v.networkmanager is not None}
     try:
         if not look().logind and "DBUS_SYSTEM_BUS_ADDRESS" not in case.env:
@@ -59,16 +59,16 @@ def _is_among(vpn: Vpn, profiles: list[Profile]) -> bool:
 
 def _unasked(name: str, vpn: Vpn, error: Exception) -> Finding:
     title = f"VPN {name}: NetworkManager does not answer: {getattr(error, 'title', error)}"
-    remedy = "Start it, or give the VPN's table `interface` and `sign_in` instead:"
+    remedy = "Start it, or set `interface` and `sign_in` for the VPN instead:"
     line = "sudo systemctl start NetworkManager"
     if vpn.interface is not None:
-        why = "Its interface still tells whether it is up; who signs in to it is not known."
+        why = "The agent still sees from its interface whether it is up, but cannot start a sign-in."
         return advice("networkmanager-missing", title, why, remedy, line)
-    return problem("networkmanager-missing", title, "Nothing tells whether it is up.", remedy, line)
+    return problem("networkmanager-missing", title, "The agent cannot tell whether it is up.", remedy, line)
 
 
 def _unknown(name: str, vpn: Vpn, profiles: list[Profile]) -> Finding:
     title = f'VPN {name}: NetworkManager has no VPN connection "{vpn.networkmanager}"'
     known = ", ".join(sorted(f'"{profile.name}"' for profile in profiles)) or "none"
-    why = "Nothing tells whether it is up." if vpn.interface is None else "“Sign in” cannot start it."
+    why = "The agent cannot tell whether it is up." if vpn.interface is None else "“Sign in” cannot start it."
     return problem("vpn-unknown", title, why, f"Correct `networkmanager` in [vpns.{name}]. It has: {known}")
