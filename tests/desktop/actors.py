@@ -1,4 +1,4 @@
-"""What a tray test shows, and fakes of a panel's watcher and of a notification server; just enough."""
+"""Looks for tray tests, and minimal fakes of a panel, of its watcher and of a notification server."""
 
 # dbus-fast reads the annotations of its services when the class is made.
 
@@ -23,7 +23,7 @@ Acting = Annotated[tuple[int, str], DBusSignature("us")]
 
 
 def pixmaps(colour: tuple[int, int, int], sizes: Sequence[int] = (16, 22, 24, 32, 48)) -> tuple[Pixmap, ...]:
-    """Return squares of one colour."""
+    """Return squares of one colour, one in each size."""
     return tuple(Pixmap(size, bytes([255, *colour]) * size * size) for size in sizes)
 
 
@@ -62,7 +62,7 @@ def look(colour: tuple[int, int, int] = RED, tooltip: str = "2 of 2", **of_menu:
 
 
 class FakeWatcher(ServiceInterface):
-    """Takes registrations, or refuses them as `refuses` says."""
+    """A watcher that accepts registrations, after it has refused the first `refuses`."""
 
     NAME = "org.kde.StatusNotifierWatcher"
 
@@ -79,13 +79,13 @@ class FakeWatcher(ServiceInterface):
         return self
 
     def leave(self) -> None:
-        """Go, as a panel that crashed."""
+        """Leave like a panel that crashed."""
         self.bus.disconnect()
 
     @dbus_property(access=PropertyAccess.READ)
     def IsStatusNotifierHostRegistered(self) -> DBusBool:  # noqa: D102, N802  # the specification's name
         self.looked += 1
-        return self.host  # type: ignore[no-any-return]  # a malformed one on purpose
+        return self.host  # type: ignore[no-any-return]  # malformed on purpose
 
     @dbus_method()
     def RegisterStatusNotifierItem(self, service: DBusStr) -> None:  # noqa: D102, N802
@@ -108,7 +108,7 @@ class FakeWatcher(ServiceInterface):
 
 
 class FakeServer(ServiceInterface):
-    """A notification server that remembers; `answers` unset: it takes calls and says nothing."""
+    """A notification server that remembers its calls; with `answers` unset it accepts calls and does not answer."""
 
     NAME = "org.freedesktop.Notifications"
 
@@ -119,17 +119,17 @@ class FakeServer(ServiceInterface):
         if answers:
             self.answers.set()
         self.last, self.hasty = 0, ""
-        """`hasty`: the button that is pressed before the answer to Notify is out."""
+        """`hasty`: a button that is pressed before the answer to Notify is sent."""
 
     async def take(self, address: str) -> "FakeServer":
-        """Connect and own the server's name, taking it from another one."""
+        """Connect and own the server's name; take it from another server if necessary."""
         self.bus = await MessageBus(address).connect()
         self.bus.export("/org/freedesktop/Notifications", self)
         await self.bus.request_name(self.NAME, NameFlag.ALLOW_REPLACEMENT | NameFlag.REPLACE_EXISTING)
         return self
 
     def leave(self) -> None:
-        """Go, as one that crashed."""
+        """Leave like a server that crashed."""
         self.bus.disconnect()
 
     @dbus_method()
@@ -176,14 +176,14 @@ class FakeServer(ServiceInterface):
 
 
 class Panel:
-    """The other end of an icon: asks what a panel asks, and counts the signals."""
+    """A panel's side of an icon: calls what a panel calls, and records the signals."""
 
     def __init__(self, bus: MessageBus, service: str) -> None:
         self.bus, self.service, self.signals = bus, service, list[tuple[str, list[Any]]]()
 
     @classmethod
     async def on(cls, address: str, service: str) -> "Panel":
-        """Connect and hear the icon's signals."""
+        """Connect, and receive the icon's signals."""
         panel = cls(await MessageBus(address).connect(), service)
         await panel.ask("AddMatch", "s", f"type='signal',sender='{service}'", on="org.freedesktop.DBus")
         panel.bus.add_message_handler(panel._signal)
@@ -196,7 +196,7 @@ class Panel:
     async def ask(
         self, member: str, signature: str = "", *body: Any, on: str = "com.canonical.dbusmenu"
     ) -> Any:
-        """Call a method; return its answer, the only value bare, or the error's name."""
+        """Call a method. Return its answer (a single value without a list) or the name of the error."""
         paths = {"org.freedesktop.DBus": "/org/freedesktop/DBus", "com.canonical.dbusmenu": "/MenuBar"}
         reply = await self.bus.call(
             Message(

@@ -1,4 +1,4 @@
-"""A private desktop for each test that asks for one."""
+"""Provides a private desktop to each test that uses it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from tests.desktop.desk import desk as make_desk
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    """Make a desktop with nothing on it yet: no display, no bus."""
+    """Make an empty desktop: no display, no bus."""
     with make_desk() as made:
         yield made

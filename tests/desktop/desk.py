@@ -1,6 +1,6 @@
-"""A real desktop for a test: Xvfb, a session bus, xfce4-panel, notification daemons; mouse and keys.
+"""A real desktop for a test: Xvfb, a session bus, xfce4-panel, notification daemons, mouse and keys.
 
-Nothing of the person's own desktop is used: another HOME, another bus, another display.
+It uses nothing of the user's own desktop: it has its own HOME, bus and display.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from PIL import Image, ImageChops, ImageGrab
 
 DEADLINE_S = 20.0
 PANEL_HEIGHT = 34
-"""Rows that the panel may cover; a menu is below them."""
+"""Rows that the panel may cover. Menus are below them."""
 
-# Programs that are started by other programs, and so are not on PATH.
+# Programs that are not on PATH, because other programs start them.
 ELSEWHERE = {
     "xfconfd": "lib/*/xfce4/xfconf/xfconfd",
     "xfce4-notifyd": "lib/*/xfce4/notifyd/xfce4-notifyd",
 }
-# A program that is useless without these.
+# Files without which a program is useless.
 WANTS = {"xfce4-panel": "lib/*/xfce4/panel/plugins/libsystray.so"}
 
-# Nothing is started by the bus itself: what this machine has installed is not part of a test.
+# The bus starts no services, so the programs installed on this machine do not affect a test.
 BUS_XML = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>session</type><listen>unix:path={place}</listen>
@@ -63,7 +63,7 @@ PANEL_XML = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def tool(name: str) -> str:
-    """Return the path of a program; without it a test is skipped on a laptop and fails in CI."""
+    """Return the path of a program. If it is missing, the test is skipped on a desktop and fails in CI."""
     found = shutil.which(name)
     if found is None and name in ELSEWHERE:
         found = next((str(p) for p in Path("/usr").glob(ELSEWHERE[name])), None)
@@ -77,7 +77,7 @@ def tool(name: str) -> str:
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition holds, and return what it gave."""
+    """Poll until the condition holds, and return its value."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):
         assert time.monotonic() < end, what
@@ -86,7 +86,7 @@ async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEA
 
 
 def run(body: Awaitable[None]) -> None:
-    """Run one test's coroutine with a limit."""
+    """Run one test's coroutine with a time limit."""
 
     async def limited() -> None:
         async with asyncio.timeout(3 * DEADLINE_S):
@@ -96,12 +96,12 @@ def run(body: Awaitable[None]) -> None:
 
 
 class Desk:
-    """A private desktop; each part is started when it is asked for, and ended by `close`."""
+    """A private desktop. Each part starts when a test calls for it, and `close` ends all of them."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ta-desk-"))
         self.environment = {
-            **{k: v for k, v in os.environ.items() if k not in _OF_THE_PERSON},
+            **{k: v for k, v in os.environ.items() if k not in _OF_THE_USER},
             "XDG_CURRENT_DESKTOP": "XFCE",
             "NO_AT_BRIDGE": "1",
             "GDK_BACKEND": "x11",
@@ -116,17 +116,17 @@ class Desk:
         self._screen: Any = None
 
     def close(self) -> None:
-        """End everything that was started, the last first, and remove its files."""
+        """End all programs, the last one first, and remove their files."""
         if self._screen is not None:
             self._screen.close()
         for child in reversed(self._children):
-            # A display that is killed leaves its socket in the folder that all displays share.
+            # A display that is killed leaves its socket in the directory that all displays share.
             self.end(child, signal.SIGTERM if child is self._display else signal.SIGKILL)
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def words(self) -> str:
-        """Return what the programs said."""
+        """Return what the programs printed."""
         return (self.folder / "log").read_text(errors="replace")
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
@@ -144,7 +144,7 @@ class Desk:
         return child
 
     def end(self, child: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
-        """End a program and what it started."""
+        """End a program and everything that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
         child.wait(DEADLINE_S)
@@ -157,7 +157,7 @@ class Desk:
         return self.environment["DISPLAY"]
 
     def bus(self) -> str:
-        """Start the session bus, always at the same place, and return its address."""
+        """Start the session bus, always at the same path, and return its address."""
         place, config = self.folder / "bus", self.folder / "bus.conf"
         place.unlink(missing_ok=True)
         config.write_text(BUS_XML.format(place=place))
@@ -166,7 +166,7 @@ class Desk:
         return found
 
     def panel(self) -> subprocess.Popen[bytes]:
-        """Start xfce4-panel; it is ready when the bus has a StatusNotifierWatcher."""
+        """Start xfce4-panel. It is ready when the bus has a StatusNotifierWatcher."""
         program, store = tool("xfce4-panel"), tool("xfconfd")
         channel = self.folder / "config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml"
         if not channel.exists():
@@ -176,7 +176,7 @@ class Desk:
         return self.start(program, "--disable-wm-check")
 
     def _saying(self, words: Sequence[str], joint: str = " ") -> str:
-        """Start a program that writes one line to the descriptor that its last option names."""
+        """Start a program that writes one line to the descriptor that its last option names. Return the line."""
         ours, its = os.pipe()
         os.set_inheritable(its, True)
         last = [f"{words[-1]}={its}"] if joint == "=" else [words[-1], str(its)]
@@ -199,17 +199,17 @@ class Desk:
         return said
 
     def picture(self) -> Image.Image:
-        """Return what is on the screen."""
+        """Return a picture of the screen."""
         return ImageGrab.grab(xdisplay=self.environment["DISPLAY"]).convert("RGB")
 
     def save(self, name: str) -> None:
-        """Keep a picture where TRAYAGENT_PICTURES names a folder, for a person to look at."""
+        """Save a picture in the directory that TRAYAGENT_PICTURES names, if it is set."""
         if folder := os.environ.get("TRAYAGENT_PICTURES"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.picture().save(Path(folder) / f"{name}.png")
 
     def find(self, colour: tuple[int, int, int], top: int = 0, bottom: int = PANEL_HEIGHT) -> Any:
-        """Return the centre of the pixels of a colour between two rows, or None for fewer than 30."""
+        """Return the centre of the pixels of a colour between two rows, or None if there are fewer than 30."""
         picture = self.picture()
         part = picture.crop((0, top, picture.width, min(bottom, picture.height)))
         plain = Image.new("RGB", part.size, colour)
@@ -251,7 +251,7 @@ class Desk:
         await self._fake(X.MotionNotify, x=x, y=y)
 
     async def click(self, x: int, y: int, button: int = 1) -> None:
-        """Move there and click; 1 is the left button, 3 the right."""
+        """Move there and click; 1 is the left button, 3 the right one."""
         from Xlib import X
 
         await self.move(x, y)
@@ -272,10 +272,10 @@ class Desk:
 
         xtest.fake_input(self.x, kind, detail, **where)
         self.x.sync()
-        await asyncio.sleep(0.05)  # a person is no faster, and GTK takes two events at once for a drag
+        await asyncio.sleep(0.05)  # no user is faster, and GTK takes two quick events for a drag
 
 
-_OF_THE_PERSON = {
+_OF_THE_USER = {
     "WAYLAND_DISPLAY",
     "SESSION_MANAGER",
     "DISPLAY",
@@ -294,7 +294,7 @@ _FOLDERS = {
 
 @contextlib.contextmanager
 def desk() -> Iterator[Desk]:
-    """Make a desktop with nothing on it yet."""
+    """Make an empty desktop."""
     made = Desk()
     try:
         yield made

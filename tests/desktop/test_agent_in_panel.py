@@ -1,4 +1,4 @@
-"""The whole of it: the real agent with a real master, in a real panel, used by mouse and keyboard."""
+"""The real agent with a real master in a real panel, used by mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SESSION = ("DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME", "XDG_RUNTIM
 
 @contextmanager
 def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
-    """Run an agent with one host up, on a desktop with a panel."""
+    """Run an agent with one connected host on a desktop with a panel."""
     try:
         lab = Lab(rtt_ms=20)
     except TrayagentError as error:
@@ -37,7 +37,7 @@ def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
 
 @contextmanager
 def running(lab: Lab, desk: Desk) -> Iterator[Agent]:
-    """Run an agent that is at home and connected."""
+    """Run an agent that is on the home network and connected."""
     with Agent(lab, desktop={name: desk.environment[name] for name in SESSION}) as agent:
         lab.join("home")
         lab.sshd()
@@ -48,14 +48,14 @@ def running(lab: Lab, desk: Desk) -> Iterator[Agent]:
 
 
 def icon(desk: Desk) -> bytes:
-    """Return the pixels of the panel's beginning, where the only icon is; b"" while there is none."""
+    """Return the pixels of the panel's left end, where the only icon is; b"" while there is none."""
     picture = desk.picture()
     row = picture.crop((0, 0, 40, PANEL_HEIGHT - 2))
     return row.tobytes() if len(row.getcolors(1 << 16) or ()) > 3 else b""
 
 
 async def settled(desk: Desk) -> bytes:
-    """Return the icon as it is with the pointer far away, which makes the panel brighten it."""
+    """Return the icon once it no longer changes, with the pointer away from it (the panel brightens a hovered icon)."""
     await desk.move(700, 350)
     await until(lambda: icon(desk), "no icon")
     last, now = b"", icon(desk)
@@ -66,7 +66,7 @@ async def settled(desk: Desk) -> bytes:
 
 
 async def open_menu(desk: Desk) -> None:
-    """Click on the icon until its menu is there."""
+    """Click on the icon until its menu is open."""
     empty = desk.below()
     await desk.click(16, 16, button=3)
     await until(lambda: desk.below() != empty, "no menu")
@@ -74,7 +74,7 @@ async def open_menu(desk: Desk) -> None:
 
 
 def test_the_menu_of_the_real_agent_does_what_it_says(desk: Desk) -> None:
-    """Reconnect all makes a new master, Pause for 30 minutes pauses; the icon tells each state."""
+    """The line "Reconnect all" makes a new master, "For 30 minutes" pauses, and the icon shows each state."""
 
     async def body() -> None:
         with connected(desk) as (lab, agent):
@@ -93,27 +93,27 @@ def test_the_menu_of_the_real_agent_does_what_it_says(desk: Desk) -> None:
             await until(lambda: agent.status()["agent"]["paused"], "not paused")
             left = datetime.fromisoformat(agent.status()["agent"]["paused_until"]) - datetime.now(UTC)
             assert timedelta(minutes=29) < left <= timedelta(minutes=30)
-            assert await settled(desk) != up, "the icon does not tell that it is paused"
+            assert await settled(desk) != up, "the icon does not show the pause"
             agent.cli("resume")
-            await until(lambda: icon(desk) == up, "the icon does not tell that it goes on")
+            await until(lambda: icon(desk) == up, "the icon does not show the end of the pause")
 
             lab.leave("home")
             await until(
-                lambda: icon(desk) not in {up, b""}, "the icon does not tell that there is no network"
+                lambda: icon(desk) not in {up, b""}, "the icon does not show that there is no network"
             )
             lab.join("home")
-            await until(lambda: icon(desk) == up, "the icon does not tell that it is back")
+            await until(lambda: icon(desk) == up, "the icon does not show that the network is back")
 
     run(body())
 
 
 def reason_has(agent: Agent, word: str) -> bool:
-    """Report whether status says with that word why there is no icon."""
+    """Report whether status contains this word in its reason for the missing icon."""
     return word in (agent.status()["agent"]["no_tray"] or "")
 
 
 def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Desk) -> None:
-    """And without a bus; `status --json` has the reason."""
+    """`status --json` has the reason, with a bus but no panel, and without a bus."""
 
     async def body() -> None:
         desk.bus()
@@ -133,13 +133,13 @@ def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Des
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_session_bus_that_comes_after_the_agent_is_used(desk: Desk, known: bool) -> None:
-    """Started before the login: the bus appears at its known place, or a client says where it is."""
+    """The agent starts before the login. Later the bus appears at its known path, or a client passes its address."""
 
     async def body() -> None:
         place = desk.folder if known else desk.folder / "nowhere"
         with Lab() as lab, Agent(lab, desktop={"XDG_RUNTIME_DIR": str(place)}) as agent:
             agent.start("")
-            del agent.env["XDG_RUNTIME_DIR"]  # no client says where it is
+            del agent.env["XDG_RUNTIME_DIR"]  # no client passes its address
             await until(lambda: reason_has(agent, "bus is missing"), "no reason")
             address = desk.bus()
             if not known:

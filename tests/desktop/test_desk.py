@@ -1,4 +1,4 @@
-"""The desk between an agent and a bus: what is chosen reaches who carries it out, and what fails is said."""
+"""The desk between an agent and a bus: the user's choices are carried out, and failures are shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
 
 
 class Door:
-    """An agent that shows one view, and remembers what it was asked."""
+    """An agent that shows one view and remembers its calls."""
 
     def __init__(self, seen: Any, error: Exception | None = None) -> None:
         self.error = error
@@ -40,26 +40,26 @@ class Door:
         return lambda: None
 
     def sign_ins(self) -> frozenset[str]:
-        """Corp has a way to sign in."""
+        """Return corp, which can be signed in to."""
         return frozenset({"corp"})
 
     def notify(self) -> Any:
-        """Problems, as by default."""
+        """Return "problems", the default."""
         return "problems"
 
     def sign_in_said(self, vpn: str, said: str) -> None:
-        """Note it."""
+        """Record it."""
         self.said.append((vpn, said))
 
     async def request(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Note it."""
+        """Record it."""
         if self.error is not None:
             raise self.error
         self.asked.append((op, args))
         return {}
 
     async def activate(self, vpn: str) -> None:
-        """Note it."""
+        """Record it."""
         self.asked.append(("activate", vpn))
 
 
@@ -72,7 +72,7 @@ async def shown(
     env: Mapping[str, str] = NO_PROGRAMS,
     error: Exception | None = None,
 ) -> AsyncIterator[tuple[Door, Panel, FakeServer]]:
-    """Show a view on a private bus; yield the agent's side, the panel's and the messages'."""
+    """Show a view on a private bus. Yield the agent's side, the panel's side and the notification server."""
     address = desktop.bus()
     watcher, server = await FakeWatcher().take(address), await FakeServer().take(address)
     door = Door(seen, error)
@@ -106,8 +106,8 @@ async def choose(panel: Panel, text: str) -> None:
     await panel.ask("Event", "isvu", number, "clicked", Variant("s", ""), 0)
 
 
-def test_a_choice_that_cannot_be_carried_out_is_said(desk: Desktop, tmp_path: Path) -> None:
-    """A $TERMINAL that is not there, and no other: one message with what to do."""
+def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path: Path) -> None:
+    """If neither $TERMINAL nor another terminal exists, one message says what to do."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (_, panel, server):
@@ -120,8 +120,8 @@ def test_a_choice_that_cannot_be_carried_out_is_said(desk: Desktop, tmp_path: Pa
     run(body())
 
 
-def test_a_choice_that_goes_wrong_in_a_way_nobody_thought_of_is_said(desk: Desktop, tmp_path: Path) -> None:
-    """A click without any effect is worse than a bare reason."""
+def test_an_unexpected_error_of_a_choice_is_reported(desk: Desktop, tmp_path: Path) -> None:
+    """An unexpected error is shown, too, because a click must never be without any effect."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web")), error=EMFILE) as (_, panel, server):
@@ -133,7 +133,7 @@ def test_a_choice_that_goes_wrong_in_a_way_nobody_thought_of_is_said(desk: Deskt
 
 
 def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> None:
-    """The agent knows only when it ends; that it was "1 hour" is known here."""
+    """The agent knows only when the pause ends; the desk remembers that "1 hour" was chosen."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
@@ -150,7 +150,7 @@ def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> N
 
 
 def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, tmp_path: Path) -> None:
-    """The file that was rejected, in the editor; here there is no terminal for that one, which is said."""
+    """The button opens the rejected file in the editor. Without a terminal for the editor, a second message says so."""
 
     async def body() -> None:
         seen = view(host("web"), agent={"config_error": "line 3"})
@@ -159,7 +159,7 @@ def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, 
             number, (_, title, text, actions, *_) = server.shown[0]
             assert (title, text) == (
                 "The configuration has a mistake",
-                "line 3\nThe one before it stays in force.",
+                "line 3\nThe previous one stays in force.",
             )
             assert actions[:2] == ["edit", "Edit"]
             server.ActionInvoked(number, "edit")
@@ -170,8 +170,8 @@ def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, 
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_sign_in_that_fails_is_said_once(desk: Desktop, tmp_path: Path, waits: bool) -> None:
-    """In the message of the VPN that waits for it; in one of its own where there is no such message."""
+def test_a_sign_in_that_fails_is_reported_once(desk: Desktop, tmp_path: Path, waits: bool) -> None:
+    """The error appears in the message of the VPN if a host waits for it, otherwise in a message of its own."""
 
     async def body() -> None:
         corp = vpn("corp", "needs-sign-in" if waits else "down", "web")

@@ -12,32 +12,32 @@ from trayagent.errors import TrayagentError
 
 
 def program(path: Path, script: str = "exit 0") -> str:
-    """Make a program."""
+    """Create a program."""
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
 
 
 def test_ssh_asks_in_windows_only_where_there_is_a_display(tmp_path: Path) -> None:
-    """The user's own program before the usual ones; one that is not there is passed over."""
+    """The user's own program comes before the usual ones. A program that does not exist is skipped."""
     mine, usual = program(tmp_path / "mine"), program(tmp_path / "ksshaskpass")
     env = {"PATH": str(tmp_path), "DISPLAY": ":99"}
     assert askpass({**env, "SSH_ASKPASS": mine}) == mine
     assert askpass({"PATH": str(tmp_path), "WAYLAND_DISPLAY": "wayland-0", "SSH_ASKPASS": mine}) == mine
     assert askpass({"PATH": str(tmp_path), "SSH_ASKPASS": mine}) is None
     found = askpass({**env, "SSH_ASKPASS": "/nowhere/at-all"})
-    assert found == usual or (found or "").endswith("/ssh-askpass")  # this machine may have one of its own
+    assert found == usual or (found or "").endswith("/ssh-askpass")  # this machine may have one, too
 
 
-def test_with_neither_terminal_nor_window_it_is_said_what_to_do(tmp_path: Path) -> None:
-    """The command to type at a console."""
+def test_without_terminal_and_window_the_hint_has_the_command(tmp_path: Path) -> None:
+    """The hint has the command to type at a console."""
     with pytest.raises(TrayagentError, match=r"No terminal emulator") as raised:
         asyncio.run(log_in("web01", {"PATH": str(tmp_path)}))
     assert "trayagent login web01" in raised.value.hint
 
 
 def test_the_terminal_stays_open_until_a_failure_is_read(tmp_path: Path) -> None:
-    """It runs the command line's own login; the host's name is one word, whatever it is."""
+    """The window runs `trayagent login`, and the host's name stays one word, whatever it contains."""
     note = tmp_path / "words"
     program(tmp_path / "xterm", f'printf "%s\\n" "$@" > {note}')
     asyncio.run(log_in("web 01; touch oops", {"PATH": str(tmp_path)}))
@@ -48,7 +48,7 @@ def test_the_terminal_stays_open_until_a_failure_is_read(tmp_path: Path) -> None
 
 
 def test_a_login_in_windows_that_fails_says_why(tmp_path: Path) -> None:
-    """No agent can be started for it here: the command's own words are the message's."""
+    """No agent can be started here, and the message has the command's own text."""
     asker = program(tmp_path / "asker")
     (tmp_path / "broken").write_text("[hosts")
     (tmp_path / "broken").chmod(0o600)
@@ -66,8 +66,8 @@ def test_a_login_in_windows_that_fails_says_why(tmp_path: Path) -> None:
     assert "trayagent run" in raised.value.hint
 
 
-def test_a_clicks_token_is_good_for_one_window() -> None:
-    """And the one that the agent itself was started with is nobody's."""
+def test_a_clicks_token_is_used_for_one_window() -> None:
+    """The token with which the agent itself was started is never used."""
     activation = Activation()
     env = {"PATH": "/bin", "XDG_ACTIVATION_TOKEN": "of the agent's own start"}
     assert activation.lay_over(env) == {"PATH": "/bin"}

@@ -38,7 +38,7 @@ def contrast(one: Colour, other: Colour) -> float:
 
 
 def grey_on(overall: Overall, size: int, panel: Colour) -> Image.Image:
-    """Return the icon as somebody sees it who sees no colours: body and sign in one grey each."""
+    """Return the icon as a user without colour vision sees it: body and sign in one grey each."""
     picture = Image.new("L", (size, size), round(255 * luminance(panel)))
     pixels = icon.image(overall, size)
     red, _, blue, alpha = pixels.split()
@@ -54,7 +54,7 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 
 
 def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -> dict[str, Any]:
-    """Return as much of a view as the summary reads; a state may name its problem: offline/captive-portal."""
+    """Return the parts of a view that the summary reads. A state may have a problem: offline/captive-portal."""
     hosts = []
     for number, state in enumerate(states):
         word, _, code = state.partition("/")
@@ -95,22 +95,22 @@ def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -
         (view("idle", online=False), "nothing-to-do"),
     ],
 )
-def test_the_most_urgent_truth_is_what_the_icon_says(given: dict[str, Any], expected: Overall) -> None:
-    """Hosts that nobody waits for count for nothing, and without a network nobody is called."""
+def test_the_icon_shows_the_most_urgent_state(given: dict[str, Any], expected: Overall) -> None:
+    """The icon ignores hosts that are not in use, and without a network it does not call the user."""
     assert summary.overall(given) == expected
 
 
 @pytest.mark.parametrize("hosts", [(), ("connected",), ("connecting",)])
 def test_a_configuration_with_a_mistake_needs_you(hosts: tuple[str, ...]) -> None:
-    """Also where nothing is listed yet: the first one may be the one that is wrong."""
+    """The icon shows it even if no host is listed, because the first configuration may be the one with the mistake."""
     given = view(*hosts)
     given["agent"]["config_error"] = "config.toml: line 3"
     assert summary.overall(given) == "needs-you"
 
 
 @pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "all-connected")])
-def test_a_vpn_that_wants_a_sign_in_calls_you_only_when_a_host_waits(waits: str, expected: Overall) -> None:
-    """A VPN behind which nothing is wanted interrupts nobody."""
+def test_an_expired_vpn_needs_you_only_if_a_host_waits(waits: str, expected: Overall) -> None:
+    """An expired VPN that no host needs does not interrupt the user."""
     vpn = {"name": "corp", "state": "needs-sign-in", "hosts": ["h0"]}
     assert summary.overall(view(waits, "connected", vpns=[vpn])) == expected
 
@@ -131,42 +131,42 @@ def test_a_vpn_that_wants_a_sign_in_calls_you_only_when_a_host_waits(waits: str,
     ],
 )
 def test_the_headline_agrees_with_the_icon(given: dict[str, Any], expected: str) -> None:
-    """It counts the same hosts, and names the network."""
+    """The headline counts the same hosts, and names the network."""
     assert summary.headline(given) == expected
 
 
 @pytest.mark.parametrize("overall", OVERALLS)
 @pytest.mark.parametrize("panel", PANELS)
-def test_each_colour_is_seen_on_light_and_dark_panels(overall: Overall, panel: Colour) -> None:
-    """A contrast of at least 3 (WCAG 2, 1.4.11) of the body to the panel, and of the sign to the body."""
+def test_each_colour_is_visible_on_light_and_dark_panels(overall: Overall, panel: Colour) -> None:
+    """The contrast between body and panel, and between sign and body, is at least 3 (WCAG 2, 1.4.11)."""
     assert contrast(COLOURS[overall], panel) >= 3
     assert contrast(COLOURS[overall], WHITE) >= 3
 
 
 @pytest.mark.parametrize("size", icon.SIZES)
 @pytest.mark.parametrize("panel", [PANELS[1], PANELS[2]])
-def test_states_are_told_apart_without_colour(size: int, panel: Colour) -> None:
-    """In shades of grey, at least one pixel in fourteen clearly differs between any two."""
+def test_states_can_be_distinguished_without_colour(size: int, panel: Colour) -> None:
+    """In shades of grey, at least one pixel in fourteen clearly differs between any two states."""
     for one, other in itertools.combinations(OVERALLS, 2):
         assert apart(grey_on(one, size, panel), grey_on(other, size, panel)) > 0.07, (one, other)
 
 
 @pytest.mark.parametrize(("overall", "size"), BOTH)
 def test_the_icon_fills_its_square_and_no_faint_seam_surrounds_it(overall: Overall, size: int) -> None:
-    """It is RGBA of the size asked for, and centred from left to right within a pixel."""
+    """The icon is RGBA of the requested size, and centred horizontally within a pixel."""
     picture = icon.image(overall, size)
     assert (picture.mode, picture.size) == ("RGBA", (size, size))
     left, top, right, bottom = picture.getchannel("A").getbbox() or (0, 0, 0, 0)
     assert abs(left - (size - right)) <= 1
     assert min(right - left, bottom - top) >= 0.8 * size
     alpha = picture.getchannel("A")
-    if overall not in {"needs-you", "offline"}:  # a tile's edges lie on whole pixels
+    if overall not in {"needs-you", "offline"}:  # a tile's edges are on whole pixels
         assert alpha.getpixel((left, size // 2)) == alpha.getpixel((size // 2, bottom - 1)) == 255
 
 
 @pytest.mark.parametrize(("overall", "size"), BOTH)
 def test_argb_is_alpha_first_row_by_row(overall: Overall, size: int) -> None:
-    """As StatusNotifierItem's IconPixmap wants it: four bytes a pixel, in network byte order."""
+    """StatusNotifierItem's IconPixmap has four bytes for each pixel, in network byte order."""
     data, picture = icon.argb(overall, size), icon.image(overall, size)
     assert len(data) == 4 * size * size
     for x, y in ((0, 0), (size // 2, size // 2), (size - 2, size // 3), (size // 4, size - 2)):
@@ -176,13 +176,13 @@ def test_argb_is_alpha_first_row_by_row(overall: Overall, size: int) -> None:
 
 
 def test_each_icon_is_painted_once() -> None:
-    """The second question gets the same objects."""
+    """A second call returns the same objects."""
     assert icon.image("paused", 22) is icon.image("paused", 22)
     assert icon.argb("paused", 22) is icon.argb("paused", 22)
 
 
-def test_pillow_is_not_imported_before_an_icon_is_asked_for() -> None:
-    """Nor by the summary: the command line never pays for it."""
+def test_pillow_is_not_imported_before_an_icon_is_needed() -> None:
+    """The summary does not import it either, so the command line never pays for it."""
     code = "import sys; import trayagent.desktop.icon, trayagent.presentation.summary; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -198,7 +198,7 @@ def make_icons() -> ModuleType:
 
 
 def test_the_files_in_assets_are_of_this_design() -> None:
-    """They are what the script writes today; the sheet in the documentation shows every state."""
+    """The script would write the same files today, and the sheet in the documentation shows every state."""
     made = make_icons()
     for path, text in made.svg_files().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python assets/make_icons.py"
@@ -209,8 +209,8 @@ def test_the_files_in_assets_are_of_this_design() -> None:
     assert same.getbbox() is None, "docs/icons.png: run python assets/make_icons.py"
 
 
-def test_what_was_painted_beforehand_is_what_would_be_painted_now() -> None:
-    """The agent shows the file's pixels and never loads Pillow; after a change of the design, paint it again."""
+def test_the_painted_file_matches_the_design() -> None:
+    """The agent shows the file's pixels and never loads Pillow. Paint the file again after a change of the design."""
     assert zlib.decompress(FILE.read_bytes()) == zlib.decompress(paint_all())
     words = [
         sys.executable,
@@ -218,4 +218,4 @@ def test_what_was_painted_beforehand_is_what_would_be_painted_now() -> None:
         "import sys; from trayagent.desktop import icon; icon.argb('offline', 22); print('PIL' in sys.modules)",
     ]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "False\n"
-    assert painted("offline", 22, (22,)) is None, "another set of sizes is another file"
+    assert painted("offline", 22, (22,)) is None, "the file holds another set of sizes"

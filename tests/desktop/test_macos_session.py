@@ -1,4 +1,4 @@
-"""A Mac's icon, messages and terminals: everything up to AppKit and osascript, which only a Mac has."""
+"""The icon, messages and terminals of a Mac, up to AppKit and osascript, which only a Mac has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_S = 20.0
 
 
 def look(*entries: Entry, colour: bytes = b"\xff\x00\x80\x00", tooltip: str = "all well") -> Look:
-    """Return a look with pictures of two sizes."""
+    """Return a look with pictures in two sizes."""
     return Look((Pixmap(1, colour), Pixmap(2, colour * 4)), "trayagent", tooltip, entries)
 
 
@@ -42,17 +42,17 @@ MENU = (
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
+    """Wait until the condition holds."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not condition():  # noqa: ASYNC110  # what another process does has no event here
+            while not condition():  # noqa: ASYNC110  # another process causes it, so there is no event
                 await asyncio.sleep(0.005)
     except TimeoutError:
         pytest.fail(what)
 
 
 def program(folder: Path, name: str, text: str) -> Path:
-    """Write an executable."""
+    """Create an executable file."""
     path = folder / name
     path.write_text(text)
     path.chmod(0o700)
@@ -63,23 +63,23 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 
 def read_literal(literal: str) -> str:
-    """Return what AppleScript makes of a string literal, which must end where it ends."""
+    """Return the text of an AppleScript string literal. It must not end early."""
     assert literal[0] == literal[-1] == '"'
     found, inside = "", iter(literal[1:-1])
     for char in inside:
-        assert char != '"', "the literal ends before its end"
+        assert char != '"', "the literal ends early"
         found += {"n": "\n", "t": "\t"}.get(c := next(inside), c) if char == "\\" else char
     return found
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
 def test_no_text_leaves_its_literal(text: str) -> None:
-    """Whatever a host, a VPN or a server is called, it is text to AppleScript and nothing else."""
+    """Every name of a host, VPN or server is plain text to AppleScript."""
     assert read_literal(quoted(text)) == text
 
 
-def test_control_characters_are_no_part_of_a_message() -> None:
-    """An argument cannot have a NUL; a terminal's escapes have no business there. Lines stay lines."""
+def test_control_characters_are_removed_from_a_message() -> None:
+    """An argument cannot contain a NUL, and terminal escapes do not belong there. Newlines stay."""
     assert quoted('a\0b\x1b[31m\n"c\\') == '"a b [31m\n\\"c\\\\"'
     assert osascript(["one", "two"]) == ["osascript", "-e", "one", "-e", "two"]
 
@@ -88,7 +88,7 @@ def test_control_characters_are_no_part_of_a_message() -> None:
 
 
 def test_a_terminal_types_the_words_into_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quoted for the shell within the quotes of AppleScript: a real shell gets the very words back."""
+    """The words are quoted for the shell and for AppleScript, and a real shell gets them back unchanged."""
     monkeypatch.setattr(macos_terminal, "_ITERM", (tmp_path,))
     words = ["printf", "%s|", 'it"s', "a b", "$HOME", "back\\slash", "o'clock", "new\nline"]
     env = {"TRAYAGENT_CONFIG": "/Users/me/my config.toml", "SECRET": "no"}
@@ -105,7 +105,7 @@ def test_a_terminal_types_the_words_into_a_shell(tmp_path: Path, monkeypatch: py
 
 
 def test_terminal_is_opened_where_there_is_no_iterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every Mac has Terminal. A word that could be an option is refused, as elsewhere."""
+    """Every Mac has Terminal. A first word that could be an option is refused, as elsewhere."""
     monkeypatch.setattr(macos_terminal, "_ITERM", (tmp_path / "none",))
     (only,) = macos_terminal.command_lines(["top"], {})
     assert 'do script "exec top"' in only
@@ -117,8 +117,8 @@ def test_terminal_is_opened_where_there_is_no_iterm(tmp_path: Path, monkeypatch:
 # Messages.
 
 
-def test_messages_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same words again are not; after a withdrawal they are; a failure is told in `problem`."""
+def test_messages_are_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same message is shown again only after a withdrawal, and `problem` has the error of a failure."""
     told = tmp_path / "told"
     program(tmp_path, "osascript", f'#!/bin/sh\nprintf "%s\\n" "$2" >> {shlex.quote(str(told))}\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -131,15 +131,15 @@ def test_messages_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         notifier = OsascriptNotifier()
         notifier.show(message)
         notifier.show(message)
-        await until(lambda: len(lines()) == 1, "it is told")
+        await until(lambda: len(lines()) == 1, "it is shown")
         notifier.withdraw(message.key)
         notifier.show(message)
-        await until(lambda: len(lines()) == 2, "it is told again")
+        await until(lambda: len(lines()) == 2, "it is shown again")
         await until(lambda: not notifier._tasks, "osascript has ended")
         assert notifier.problem is None
         (tmp_path / "osascript").write_text("#!/bin/sh\necho 'no permission' >&2; exit 1\n")
         notifier.show(Message("other", "t", "x"))
-        await until(lambda: notifier.problem == "osascript: no permission", "the failure is told")
+        await until(lambda: notifier.problem == "osascript: no permission", "the failure is reported")
         notifier.close()
 
     asyncio.run(body())
@@ -151,7 +151,7 @@ def test_messages_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 class Icon:
-    """As much of pystray's Icon as keeps what it is told, and on which thread."""
+    """As much of pystray's Icon as is needed to record changes and their threads."""
 
     threads: set[str]
     told: list[tuple[str, Any]]
@@ -171,12 +171,12 @@ class Icon:
         threading.Thread(target=setup, args=(self,), name="setup").start()
 
     def stop(self) -> None:
-        """End."""
+        """Record the end."""
         self._stopped.set()
 
 
-def test_a_look_comes_through_a_line_whole() -> None:
-    """Kinds, words, states and children; keys become numbers, the picture is the largest."""
+def test_a_look_survives_the_line_format() -> None:
+    """Kinds, texts, states and children survive; keys become numbers, and the largest picture is used."""
     keys: list[Hashable] = []
 
     def number(key: Hashable) -> int:
@@ -197,7 +197,7 @@ def test_a_look_comes_through_a_line_whole() -> None:
 
 
 def test_only_the_main_thread_touches_the_icon() -> None:
-    """AppKit allows no other; the reader's and pystray's own threads hand over what they want done."""
+    """AppKit allows no other thread; the reader's and pystray's own threads pass on their work."""
     queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
     chosen: list[Hashable] = []
     made: list[Icon] = []
@@ -218,7 +218,7 @@ def test_only_the_main_thread_touches_the_icon() -> None:
     bar = MenuBar(icon, lambda work, *args: queue.append((work, args)), chosen.append)
     bar.run(lines)
     limit = threading.Event()
-    for _ in range(2000):  # the two threads hand over: appear, two looks, the end
+    for _ in range(2000):  # the two threads pass on four calls: appear, two looks, the end
         if len(queue) == 4:
             break
         limit.wait(0.01)
@@ -229,7 +229,7 @@ def test_only_the_main_thread_touches_the_icon() -> None:
         work(*args)
     assert shown.threads == {threading.main_thread().name}
     told = [name for name, _ in shown.told]
-    assert told.count("icon") == 1  # the picture only where it is another
+    assert told.count("icon") == 1  # the picture only if it changed
     assert dict(shown.told)["title"] == "all well"
     assert ("visible", True) in shown.told
     assert shown._stopped.is_set()
@@ -240,7 +240,7 @@ def test_only_the_main_thread_touches_the_icon() -> None:
     assert len(made) == 1
 
 
-# Chooses every item that it is shown, as a person would, and keeps the lines.
+# Chooses every item that it gets, as a user would, and keeps the lines.
 CHOOSER = """
 import json, sys
 for line in sys.stdin:
@@ -253,7 +253,7 @@ for line in sys.stdin:
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:
-    """Run on a loop."""
+    """Run the body on a loop."""
 
     async def main() -> None:
         await body()
@@ -261,8 +261,8 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_the_icons_program_is_told_and_heard(tmp_path: Path) -> None:
-    """Looks go out once each, choices come back as keys; a number is never given to another item."""
+def test_the_icons_program_gets_looks_and_returns_choices(tmp_path: Path) -> None:
+    """Each look is sent once, choices come back as keys, and a number never gets another item."""
     told, chosen = tmp_path / "told", list[Hashable]()
 
     async def body() -> None:
@@ -277,7 +277,7 @@ def test_the_icons_program_is_told_and_heard(tmp_path: Path) -> None:
         tray.close()
         await tray.ended()
         assert tray.problem is not None
-        tray.show(look())  # a last look of a view that is still on its way
+        tray.show(look())  # a view may arrive after the end
 
     run(body)
     numbers = [
@@ -286,8 +286,8 @@ def test_the_icons_program_is_told_and_heard(tmp_path: Path) -> None:
     assert numbers == [[0], [1, 0]]
 
 
-def test_a_program_that_fails_is_named_and_started_again_later(tmp_path: Path) -> None:
-    """No icon is no reason to end; a look after the pause starts it anew, with the look that is wanted now."""
+def test_a_program_that_fails_is_reported_and_started_again_later(tmp_path: Path) -> None:
+    """A failure does not end the agent. After the waiting time, a new look starts the program again."""
     mark = tmp_path / "mark"
     text = f"#!/bin/sh\n[ -e {mark} ] && exec cat >> {mark}\necho first >&2\necho 'no AppKit' >&2\nexit 3\n"
 
@@ -296,16 +296,16 @@ def test_a_program_that_fails_is_named_and_started_again_later(tmp_path: Path) -
             lambda _: None, program=[str(program(tmp_path, "icon", text))], interval_s=0.0, retry_s=0.0
         )
         tray.show(look(tooltip="one"))
-        await until(lambda: "no AppKit" in (tray.problem or ""), "the failure is told")
+        await until(lambda: "no AppKit" in (tray.problem or ""), "the failure is reported")
         assert tray.problem == "the menu bar's program ended with status 3: no AppKit"
         mark.touch()
         tray.show(look(tooltip="two"))
-        await until(lambda: '"two"' in mark.read_text(), "it is told what is wanted")
+        await until(lambda: '"two"' in mark.read_text(), "it gets the current look")
         tray.close()
         await tray.ended()
         absent = MenuBarTray(lambda _: None, program=[str(tmp_path / "absent")], interval_s=0.0)
         absent.show(look())
-        await until(lambda: "could not be started" in (absent.problem or ""), "it is told")
+        await until(lambda: "could not be started" in (absent.problem or ""), "it is reported")
         absent.close()
         await absent.ended()
 
@@ -313,7 +313,7 @@ def test_a_program_that_fails_is_named_and_started_again_later(tmp_path: Path) -
 
 
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    """The agent does not wait for an icon for ever."""
+    """The agent does not wait forever for an icon."""
     pid = tmp_path / "pid"
 
     async def body() -> None:

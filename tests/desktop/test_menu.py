@@ -30,12 +30,12 @@ from trayagent.desktop.menu.items import Item, Key, Menu
 
 NOW = datetime(2026, 1, 1, 14, 30, tzinfo=UTC)  # 15:30 in Berlin
 GENEROUS_S = 0.2
-"""Ten times what is promised: other tests share the machine."""
+"""Ten times the promise, because other tests share the machine."""
 
 
 @pytest.fixture(autouse=True)
 def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the person live in a time zone that is not UTC."""
+    """Put the user into a time zone that is not UTC."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     yield
@@ -105,7 +105,7 @@ def built(given: dict[str, Any], **options: Any) -> Menu:
 
 
 def at(whole: Menu, *key: str) -> Item:
-    """Return the one line with this key."""
+    """Return the only line with this key."""
     [item] = [item for item in whole.walk() if item.key == key]
     return item
 
@@ -115,7 +115,7 @@ def keys(whole: Menu) -> set[Key]:
 
 
 def drawn(items: tuple[Item, ...], indent: str = "") -> list[str]:
-    """Return the lines as one would see them with every submenu open."""
+    """Return the lines as the user sees them with every submenu open."""
     seen = []
     for item in items:
         mark = {"checkbox": "☐☑", "radio": "○◉"}.get(item.kind, "  ")[item.checked].strip()
@@ -127,7 +127,7 @@ def drawn(items: tuple[Item, ...], indent: str = "") -> list[str]:
 
 
 def test_the_whole_menu_reads_as_it_should() -> None:
-    """Headline, the VPN and the hosts that need you, the other hosts, what concerns all, the program."""
+    """The order is: headline, VPN and hosts that need you, other hosts, what concerns all hosts, the program."""
     web = host(
         "web01",
         forwards=[
@@ -231,7 +231,7 @@ def test_the_whole_menu_reads_as_it_should() -> None:
     ],
 )
 def test_each_line_does_what_it_says(key: Key, command: Command | None) -> None:
-    """A line that is grey, to be read only, or gone does nothing."""
+    """A line that is grey, a label or gone does nothing."""
     given = view(
         host("web", forwards=[forward("local", "8080:localhost:80")]),
         host("old", "idle"),
@@ -244,8 +244,8 @@ def test_each_line_does_what_it_says(key: Key, command: Command | None) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 10, 60, 200])
-def test_every_key_is_there_once(count: int) -> None:
-    """Whatever is folded away: a click can mean one line only."""
+def test_every_key_exists_once(count: int) -> None:
+    """A click hits exactly one line, whatever is folded."""
     states = ["connected", "needs-sign-in", "offline", "idle", "paused", "waiting", "failed"]
     hosts = [host(f"h{n}", states[n % 7], forwards=[forward("dynamic", "1080")]) for n in range(count)]
     found = [item.key for item in built(view(*hosts, vpns=[vpn("a", "down"), vpn("b", "down")])).walk()]
@@ -254,7 +254,7 @@ def test_every_key_is_there_once(count: int) -> None:
 
 
 def test_a_key_survives_a_change_of_state_and_of_place() -> None:
-    """The same host is the same line, folded away or not."""
+    """A host keeps its key, folded or not."""
     well = [host(f"h{n}") for n in range(20)]
     before = built(view(*well))
     after = built(view(host("h0", "failed"), *well[1:]))
@@ -263,8 +263,8 @@ def test_a_key_survives_a_change_of_state_and_of_place() -> None:
         assert whole.command(("host", "h0", "reconnect")) == Do("reconnect", ("h0",))
 
 
-def test_what_needs_you_stands_first_and_what_is_well_is_folded() -> None:
-    """60 hosts make a menu of a dozen lines, from which each host is two steps away."""
+def test_hosts_that_need_you_come_first_and_healthy_ones_are_folded() -> None:
+    """60 hosts make a menu of a dozen lines, and each host is at most two steps away."""
     hosts = [host(f"web{n}") for n in range(57)]
     hosts[30:30] = [
         host("db", "needs-sign-in"),
@@ -286,22 +286,22 @@ def test_what_needs_you_stands_first_and_what_is_well_is_folded() -> None:
 
 
 def test_a_few_hosts_are_not_folded() -> None:
-    """Ten hosts in any state each have a line of their own."""
+    """Up to ten hosts in any state get a line each."""
     assert not any("fold" in key for key in keys(built(view(*[host(f"h{n}") for n in range(10)]))))
     assert any("fold" in key for key in keys(built(view(*[host(f"h{n}") for n in range(11)]))))
 
 
 @pytest.mark.parametrize("state", ["offline", "connecting", "idle", "paused", "failed", "of-a-newer-agent"])
 def test_a_hundred_hosts_in_one_state_still_make_a_usable_menu(state: str) -> None:
-    """No network, or everything refused: no list of a hundred lines."""
+    """Without a network, or with all logins refused, there is no list of a hundred lines."""
     whole = built(view(*[host(f"h{n}", state) for n in range(100)]))
     assert len(whole.items) <= 24
     assert max(len(item.children) for item in whole.walk()) <= 25
     assert sum(item.key[:1] == ("host",) and len(item.key) == 2 for item in whole.walk()) == 100
 
 
-def test_of_many_that_need_you_the_first_stand_in_sight() -> None:
-    """Eight lines to act on at once, and how many more there are."""
+def test_of_many_hosts_that_need_you_the_first_ones_are_visible() -> None:
+    """Eight lines can be acted on at once, and a ninth shows how many more there are."""
     whole = built(view(*[host(f"h{n}", "failed" if n < 20 else "connected") for n in range(60)]))
     lines = [item for item in whole.items if item.key[0] in {"host", "fold"}]
     assert [item.key[1] for item in lines[:8]] == [f"h{n}" for n in range(8)]
@@ -309,7 +309,7 @@ def test_of_many_that_need_you_the_first_stand_in_sight() -> None:
 
 
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:
-    """20 ms are promised; the bound here is for a busy machine."""
+    """The promise is 20 ms; the limit here allows for a busy machine."""
     forwards = [forward("local", "8080:localhost:80"), forward("remote", "2222:localhost:22")]
     given = view(*[host(f"web{n:03}", forwards=forwards) for n in range(200)])
     took = []
@@ -321,7 +321,7 @@ def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:
 
 
 def test_two_views_that_say_the_same_make_equal_menus() -> None:
-    """However late it is: an idle agent gives the panel nothing to do."""
+    """The time alone changes nothing, so an idle agent gives the panel nothing to do."""
     given = view(host("web"), host("db", "needs-sign-in", problem=problem("auth-denied")))
     assert menu.build(given, NOW) == menu.build(given, NOW + timedelta(hours=2))
 
@@ -351,7 +351,7 @@ def test_two_views_that_say_the_same_make_equal_menus() -> None:
 def test_the_pause_that_lasts_is_marked(
     agent: dict[str, Any], asked: Span | None, marked: str | None, label: str
 ) -> None:
-    """And no other: a pause of another length, from the command line, is told by its end alone."""
+    """A pause of another length, from the command line, is shown only by its end."""
     whole = built(view(host("web"), agent=agent), pause=asked)
     assert [item.key[1] for item in whole.walk() if item.kind == "radio" and item.checked] == (
         [marked] if marked else []
@@ -372,13 +372,13 @@ def test_the_pause_that_lasts_is_marked(
     ],
 )
 def test_a_pause_is_counted_from_when_it_is_chosen(span: Span, now: str, hours: float) -> None:
-    """Until tomorrow is until six in the morning, whatever the clocks do at night."""
+    """The pause "Until tomorrow" lasts until six in the morning, also when the clocks change at night."""
     assert commands.seconds(span, datetime.fromisoformat(now)) == hours * 3600
     assert commands.seconds("until-resumed", datetime.fromisoformat(now)) is None
 
 
-def test_while_everything_is_paused_no_host_can_be_paused_besides() -> None:
-    """Nothing would tell the two apart afterwards."""
+def test_while_everything_is_paused_no_host_can_be_paused_individually() -> None:
+    """The view could not show the two pauses separately."""
     whole = built(view(host("web", "paused"), agent={"paused": True}))
     assert not at(whole, "host", "web", "pause").enabled
     assert whole.command(("host", "web", "pause")) is None
@@ -409,10 +409,10 @@ def test_while_everything_is_paused_no_host_can_be_paused_besides() -> None:
         ("local", "not a forward", "● local not a forward", []),
     ],
 )
-def test_the_near_end_of_a_forward_is_opened_or_copied(
+def test_the_local_end_of_a_forward_is_opened_or_copied(
     kind: str, spec: str, label: str, does: list[str]
 ) -> None:
-    """Where this machine listens; a port in the browser, too."""
+    """The menu offers this machine's end of the forward, and for a port also the browser."""
     line = at(built(view(host("web", forwards=[forward(kind, spec)]))), "host", "web", "forward", kind, spec)
     assert line.label == label
     told = [c.url if isinstance(c, OpenUrl) else c.text for i in line.children if (c := i.command)]  # type: ignore[union-attr]  # no third kind
@@ -422,7 +422,7 @@ def test_the_near_end_of_a_forward_is_opened_or_copied(
 
 @pytest.mark.parametrize("state", ["closed", "opening", "failed"])
 def test_a_forward_that_is_not_open_offers_nothing(state: str) -> None:
-    """Its sign says so, and a failed one says why, whichever way the reason is given."""
+    """Its sign shows the state, and a failed one has the reason, as a plain string or as a problem."""
     for error in ("the port is taken", problem("forward-failed", "the port is taken")):
         given = forward("local", "1:web:80", state, error=error if state == "failed" else None)
         line = at(built(view(host("web", forwards=[given]))), "host", "web", "forward", "local", "1:web:80")
@@ -431,7 +431,7 @@ def test_a_forward_that_is_not_open_offers_nothing(state: str) -> None:
 
 
 def test_a_login_is_offered_only_where_it_helps() -> None:
-    """A changed host key is not logged away, and a VPN comes before its hosts."""
+    """A login does not fix a changed host key, and a VPN must be up before its hosts."""
     for state, code in (
         ("failed", "host-key-changed"),
         ("waiting", "timed-out"),
@@ -440,8 +440,8 @@ def test_a_login_is_offered_only_where_it_helps() -> None:
         assert ("host", "db", "log-in") not in keys(built(view(host("db", state, problem=problem(code)))))
 
 
-def test_sign_in_is_offered_for_vpns_that_have_a_way() -> None:
-    """What only the person can start by hand is named, not offered."""
+def test_sign_in_is_offered_for_vpns_that_can_be_signed_in_to() -> None:
+    """A VPN that only the user can start by hand is named, but not offered."""
     vpns = [
         vpn("corp", "needs-sign-in", "db"),
         vpn("home", "down"),
@@ -458,8 +458,8 @@ def test_sign_in_is_offered_for_vpns_that_have_a_way() -> None:
     assert not any(isinstance(item.command, SignIn) for item in none.walk())
 
 
-def test_words_from_elsewhere_stay_on_one_line_of_bearable_length() -> None:
-    """A server chooses some of them: no control characters, and a long name shows both its ends."""
+def test_foreign_texts_stay_on_one_line_of_limited_length() -> None:
+    """A server chooses some texts: they contain no control characters, and a long name keeps both ends."""
     name, title = "begin" + "x" * 80 + "end", "one\x1b[31m\ntwo " + "word " * 40
     whole = built(view(host(name, "failed", problem=problem("unknown", title))))
     for item in whole.walk():
@@ -469,14 +469,14 @@ def test_words_from_elsewhere_stay_on_one_line_of_bearable_length() -> None:
 
 
 def test_reconnect_all_is_grey_where_it_would_do_nothing() -> None:
-    """It is for listed hosts that are wanted up."""
+    """The line needs a listed host that should be up."""
     assert at(built(view(host("web"))), "reconnect-all").enabled
     for lone in (host("web", listed=False), host("web", "idle"), host("web", "paused")):
         assert not at(built(view(lone)), "reconnect-all").enabled
 
 
-def test_start_at_login_is_left_out_where_it_cannot_be_told() -> None:
-    """Else it shows what is, and choosing it turns it round."""
+def test_start_at_login_is_left_out_where_it_is_unknown() -> None:
+    """Otherwise the box shows the current setting, and choosing it toggles the setting."""
     assert ("start-at-login",) not in keys(built(view()))
     assert built(view(), start_at_login=True).command(("start-at-login",)) == StartAtLogin(on=False)
 
@@ -490,13 +490,16 @@ def test_start_at_login_is_left_out_where_it_cannot_be_told() -> None:
         (None, ""),
     ],
 )
-def test_times_are_those_of_the_persons_clock(since: str | None, shown: str) -> None:
-    """With the day where it is another one."""
+def test_times_are_in_the_users_time_zone(since: str | None, shown: str) -> None:
+    """The weekday or date appears if it is not today."""
     assert at(built(view(host("web", since=since))), "host", "web").label == f"● web · connected{shown}"
 
 
-def test_a_configuration_with_a_mistake_is_the_first_thing_told() -> None:
-    """What is wrong, a way to it, and a line where the pointer rests; an older agent tells nothing of it."""
+def test_a_configuration_with_a_mistake_is_shown_first() -> None:
+    """The menu has the error and a line to edit the file, and the tooltip has a line.
+
+    An older agent reports no error.
+    """
     error = "~/.config/trayagent/config.toml, [hosts.web]: there is no setting lokal; do you mean local?"
     given = view(host("web"), agent={"config_error": error})
     whole = built(given)
@@ -512,8 +515,8 @@ def test_a_configuration_with_a_mistake_is_the_first_thing_told() -> None:
     assert not any("mistake" in line for line in drawn(built(view(host("web"))).items))
 
 
-def test_a_paused_host_tells_whether_its_connection_lives() -> None:
-    """A pause ends nothing: what is up stays up, and is not looked after."""
+def test_a_paused_host_shows_whether_it_is_still_connected() -> None:
+    """A pause ends nothing: a connected host stays connected, but the agent does not check it."""
     lives = host("web", "paused", pid=4242, peer="203.0.113.10:22")
     seen = drawn(built(view(lives, host("old", "paused"))).items)
     assert "‖ web · paused, still connected since 14:02 ▸" in seen
@@ -521,8 +524,11 @@ def test_a_paused_host_tells_whether_its_connection_lives() -> None:
     assert "‖ old · paused since 14:02 ▸" in seen
 
 
-def test_how_a_sign_in_failed_stands_beneath_it() -> None:
-    """Where nothing shows messages the menu is all there is; the usual hint says no more than the line itself."""
+def test_the_error_of_a_sign_in_is_below_its_line() -> None:
+    """Without notifications only the menu can show the error.
+
+    The usual hint is left out, since the line says the same.
+    """
     failed = vpn("corp", "needs-sign-in", "db")
     failed["problem"] = problem(
         "vpn-needs-sign-in", "x", "Signing in to corp failed: wrong code (14:26:42). Try it"
@@ -535,15 +541,15 @@ def test_how_a_sign_in_failed_stands_beneath_it() -> None:
     ]
 
 
-def test_who_ended_it_is_told() -> None:
-    """A host that is not in use because the person disconnected it."""
+def test_a_host_that_the_user_disconnected_is_marked() -> None:
+    """An idle host that the user disconnected is shown as "disconnected by you"."""
     ended = drawn(built(view(host("web", "idle", held=True), host("old", "idle", held=False))).items)
     assert "– web · disconnected by you since 14:02 ▸" in ended  # noqa: RUF001  # the menu's sign
     assert "– old · idle since 14:02 ▸" in ended  # noqa: RUF001
 
 
 def test_the_tooltip_names_what_is_missing_and_why() -> None:
-    """The headline, then at most five hosts, those that need you first."""
+    """The headline comes first, then at most five hosts, those that need you first."""
     missing = [host(f"h{n}", "waiting") for n in range(6)]
     denied = host("db", "needs-sign-in", problem=problem("auth-denied", "db asks for a password"))
     given = view(host("web"), host("old", "idle"), *missing, denied)

@@ -1,4 +1,4 @@
-"""A menu as the panel is told of it: numbers, properties, and the least that has to be told."""
+"""A menu in the form of dbusmenu: numbers, properties, and the smallest possible updates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.desktop.tray.look import Entry
 
 
 def entries(*keys: str) -> tuple[Entry, ...]:
-    """Return actions that bear their key as label."""
+    """Return actions whose label is their key."""
     return tuple(Entry(key, key) for key in keys)
 
 
@@ -20,7 +20,7 @@ def number(layouts: Layouts, text: str) -> int:
 
 
 def test_what_cannot_be_chosen_has_no_key() -> None:
-    """A label, a submenu, a separator and a disabled action do nothing when a panel says they were clicked."""
+    """A label, a submenu, a separator and a disabled action do nothing, even if a panel reports a click."""
     layouts = Layouts()
     layouts.lay_out(
         [
@@ -35,7 +35,7 @@ def test_what_cannot_be_chosen_has_no_key() -> None:
 
 
 def test_a_key_that_is_there_twice_is_two_items() -> None:
-    """Neither is lost, and both mean the same."""
+    """Both items exist, and both have the key."""
     layouts = Layouts()
     layouts.lay_out(entries("a", "a"))
     assert len(layouts.nodes) == 3
@@ -44,7 +44,7 @@ def test_a_key_that_is_there_twice_is_two_items() -> None:
 
 
 def test_only_the_parent_whose_children_changed_is_laid_out_again() -> None:
-    """Two of them are told as the root."""
+    """If two parents changed, the root is laid out again."""
     layouts = Layouts()
 
     def lay_out(one: str, two: str) -> int | None:
@@ -57,8 +57,8 @@ def test_only_the_parent_whose_children_changed_is_laid_out_again() -> None:
     assert lay_out("b", "d") == ROOT
 
 
-def test_a_property_at_its_default_again_is_told_as_removed() -> None:
-    """An action that can be chosen again loses `enabled`, and is told so."""
+def test_a_property_at_its_default_again_is_sent_as_removed() -> None:
+    """The update lists `enabled` as removed when an action can be chosen again."""
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a", enabled=False)])
     at = number(layouts, "a")
@@ -66,7 +66,7 @@ def test_a_property_at_its_default_again_is_told_as_removed() -> None:
 
 
 def test_an_item_of_another_kind_is_another_item() -> None:
-    """Panels take the kind of an item only once."""
+    """Panels read the kind of an item only once."""
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a")])
     before = number(layouts, "a")
@@ -74,15 +74,15 @@ def test_an_item_of_another_kind_is_another_item() -> None:
     assert number(layouts, "a") != before
 
 
-def test_a_label_is_one_bearable_line_without_accelerators() -> None:
-    """Whatever a host's name or a problem's words hold."""
+def test_a_label_is_one_short_line_without_accelerators() -> None:
+    """Names of hosts and texts of problems may contain any characters."""
     assert label("a_b\n c\0\udc80\t") == "a__b c\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
     assert len(label("x" * 500)) == 120
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=12))
 def test_a_number_never_means_two_keys(menus: list[list[str]]) -> None:
-    """Over any history of menus, and a key that stays keeps its number."""
+    """Over any history of menus a number has one key, and a key that stays keeps its number."""
     layouts, meant = Layouts(), dict[int, object]()
     last: dict[object, int] = {}
     for keys in menus:

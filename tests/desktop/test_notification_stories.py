@@ -1,4 +1,4 @@
-"""What the person is told, as transcripts."""
+"""Transcripts of the messages that the user gets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ HOUR_S = 3600.0
 
 
 def test_a_lid_closed_for_an_hour_and_opened_in_a_cafe_is_no_message() -> None:
-    """The network goes, comes back elsewhere, the hosts are there two seconds later: nothing to tell."""
+    """The network goes and comes back elsewhere, and the hosts are connected two seconds later."""
     desk = Desk().sees(host("web"), host("db"))
     desk.after(60).sees(host("web", "offline"), host("db", "offline"), online=False)
-    desk.after(5).sees(host("web", "checking"), host("db", "connecting"))  # asleep in between: time stood
+    desk.after(5).sees(
+        host("web", "checking"), host("db", "connecting")
+    )  # asleep in between: the clock stopped
     desk.after(2).sees(host("web", recoveries=1), host("db", recoveries=1)).after(HOUR_S)
     desk.expect("")
 
 
 def test_a_vpn_with_a_one_time_password_after_moving_is_one_message() -> None:
-    """It is told once with all who wait, changes its words in place, and goes when the VPN is up."""
+    """The message appears once with all waiting hosts, changes its text in place, and goes when the VPN is up."""
     desk = Desk().sees(vpn("corp", "up", "db", "git"), host("db"), host("git"), host("web"))
     desk.after(60).sees(vpn("corp", "down", "db", "git"), host("db", "offline"), online=False)
     waits = [host("db", "needs-vpn", "vpn-needs-sign-in"), host("git", "needs-vpn", "vpn-needs-sign-in")]
@@ -40,7 +42,7 @@ def test_a_vpn_with_a_one_time_password_after_moving_is_one_message() -> None:
 
 
 def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
-    """What heals before its time is not told, however often; nor are the hosts behind it."""
+    """A problem that ends before its time is never shown, and neither are the hosts behind the VPN."""
     desk = Desk().sees(vpn("corp", "up", "db"), host("db"))
     for _ in range(10):
         desk.after(3).sees(vpn("corp", "needs-sign-in", "db"), host("db", "needs-vpn", "vpn-needs-sign-in"))
@@ -49,13 +51,16 @@ def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
 
 
 def test_a_login_that_would_be_refused_next_time_is_one_message_while_the_connection_lives() -> None:
-    """Said before it is too late; when the connection goes after all, what is needed then is said."""
-    refused = host("web", code="auth-denied", title="web would refuse the next login", hint="Mend it")
+    """The warning comes while the host is still connected.
+
+    When the connection is lost, a message says what is needed.
+    """
+    refused = host("web", code="auth-denied", title="web would refuse the next login", hint="Fix it")
     desk = Desk().sees(host("web")).after(60).sees(refused)
     desk.after(HOUR_S).sees(refused).after(HOUR_S).sees(host("web", "needs-sign-in", "auth-denied"))
     desk.after(60).sees(host("web")).after(HOUR_S)
     desk.expect("""
-        63 + refused-next-time: web: the next login will be refused | web would refuse the next login. Mend it
+        63 + refused-next-time: web: the next login will be refused | web would refuse the next login. Fix it
         7260 - refused-next-time
         7263 + auth-denied: web: sign-in needed | auth-denied
         7320 - auth-denied
@@ -63,7 +68,7 @@ def test_a_login_that_would_be_refused_next_time_is_one_message_while_the_connec
 
 
 def test_three_hosts_behind_one_expired_vpn_are_one_message() -> None:
-    """Their own time-outs and refusals have the VPN as their cause."""
+    """Their time-outs and refusals have the VPN as their cause."""
     desk = Desk().sees(vpn("corp", "up", "a", "b", "c"), host("a"), host("b"), host("c"))
     desk.after(60).sees(
         vpn("corp", "needs-sign-in", "a", "b", "c"),
@@ -76,8 +81,8 @@ def test_three_hosts_behind_one_expired_vpn_are_one_message() -> None:
     """)
 
 
-def test_a_vpn_that_nobody_waits_for_or_that_the_user_took_down_is_no_message() -> None:
-    """Only who would be connected needs it; `down` is somebody's wish."""
+def test_a_vpn_without_waiting_hosts_or_that_the_user_took_down_is_no_message() -> None:
+    """A message needs a host that waits, and `down` is the user's own choice."""
     desk = Desk().sees(
         vpn("corp", "needs-sign-in"), vpn("lab", "down", "a"), host("a", "needs-vpn", "vpn-down")
     )
@@ -85,7 +90,7 @@ def test_a_vpn_that_nobody_waits_for_or_that_the_user_took_down_is_no_message() 
 
 
 def test_a_revoked_key_is_one_message_until_the_user_has_helped() -> None:
-    """Each new view says the same; the person is told once."""
+    """Fifty equal views give one message."""
     desk = Desk().sees(host("web"))
     refused = host("web", "needs-sign-in", "auth-denied", title="web refused the key", hint="Add another")
     for _ in range(50):
@@ -97,8 +102,8 @@ def test_a_revoked_key_is_one_message_until_the_user_has_helped() -> None:
     """)
 
 
-def test_a_loss_is_told_after_half_a_minute_and_its_end_too() -> None:
-    """Hosts that are lost share a message, which loses the names that are back."""
+def test_a_loss_is_shown_after_half_a_minute_and_its_end_too() -> None:
+    """Lost hosts share a message, and hosts that are back are removed from it."""
     desk = Desk().sees(host("a"), host("b"), host("new", "waiting", "timed-out"))
     down = [host("a", "waiting", "timed-out"), host("b", "connecting")]
     desk.after(60).sees(*down, host("new", "waiting", "timed-out")).after(60)
@@ -114,15 +119,15 @@ def test_a_loss_is_told_after_half_a_minute_and_its_end_too() -> None:
 
 
 def test_a_short_loss_and_its_end_are_no_message() -> None:
-    """Nobody missed it."""
+    """A loss of less than half a minute is not reported."""
     desk = (
         Desk().sees(host("a")).after(9).sees(host("a", "connecting")).after(29).sees(host("a", recoveries=1))
     )
     desk.after(HOUR_S).expect("")
 
 
-def test_a_line_that_flaps_slowly_is_told_once_in_ten_minutes() -> None:
-    """Forty seconds down, forty up, for eight minutes: one loss and one return."""
+def test_a_slowly_flapping_connection_is_shown_once_in_ten_minutes() -> None:
+    """Eight minutes of forty seconds down and forty seconds up give one loss and one recovery."""
     desk = Desk().sees(host("a"))
     for _ in range(6):
         desk.after(40).sees(host("a", "connecting")).after(40).sees(host("a"))
@@ -133,8 +138,8 @@ def test_a_line_that_flaps_slowly_is_told_once_in_ten_minutes() -> None:
     """)
 
 
-def test_nothing_is_told_while_the_network_is_away() -> None:
-    """What was told goes too; the loss is remembered, and its end told."""
+def test_nothing_is_shown_while_there_is_no_network() -> None:
+    """Messages on the screen go, too. The loss is remembered, and its end is shown."""
     desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "refused")).after(60)
     desk.sees(host("a", "offline"), online=False).after(HOUR_S)
     desk.sees(host("a", "connecting")).after(1).sees(host("a"))
@@ -146,7 +151,7 @@ def test_nothing_is_told_while_the_network_is_away() -> None:
 
 
 def test_a_captive_portal_is_one_message_for_all() -> None:
-    """It is the cause of everything else here."""
+    """The captive portal is the cause of all other problems here."""
     desk = Desk().sees(host("a"), host("b"), vpn("corp", "up", "b"))
     portal = [host("a", "offline", "captive-portal"), host("b", "needs-vpn", "vpn-needs-sign-in")]
     desk.after(1).sees(*portal, vpn("corp", "needs-sign-in", "b")).after(HOUR_S)
@@ -155,8 +160,8 @@ def test_a_captive_portal_is_one_message_for_all() -> None:
     """)
 
 
-def test_hosts_behind_a_jump_host_in_trouble_are_not_told_of() -> None:
-    """The jump host's own trouble is the cause."""
+def test_hosts_behind_a_failed_jump_host_get_no_message() -> None:
+    """The jump host's own problem is the cause."""
     desk = Desk().sees(host("jump"), host("inner"))
     desk.after(1).sees(
         host("jump", "needs-sign-in", "auth-denied"), host("inner", "waiting", "jump-host-failed")
@@ -165,13 +170,13 @@ def test_hosts_behind_a_jump_host_in_trouble_are_not_told_of() -> None:
 
 
 def test_a_locked_agent_is_one_message_for_its_hosts() -> None:
-    """One key is locked, five hosts need it."""
+    """Five hosts need one locked key."""
     desk = Desk().sees(*(host(n, "needs-sign-in", "passphrase-needed", title="Unlock it") for n in "abcde"))
     desk.after(9).expect("3 + passphrase-needed: a, b, c and 2 more: a key is locked | Unlock it")
 
 
 def test_a_changed_host_key_is_a_message_for_each_host() -> None:
-    """Each is a decision of its own."""
+    """Each changed key needs its own decision."""
     desk = Desk().sees(host("a", "failed", "host-key-changed"), host("b", "failed", "host-key-changed"))
     desk.after(9).expect("""
         3 + host-key-changed a: a: the host key changed | host-key-changed
@@ -179,8 +184,8 @@ def test_a_changed_host_key_is_a_message_for_each_host() -> None:
     """)
 
 
-def test_a_forward_that_stays_closed_is_told() -> None:
-    """A port that frees within seconds is not."""
+def test_a_forward_that_stays_closed_is_shown() -> None:
+    """A port that becomes free within seconds is not reported."""
     forwards = [
         {"state": "failed", "spec": "8080:localhost:80", "error": "address in use"},
         {"state": "open"},
@@ -190,24 +195,27 @@ def test_a_forward_that_stays_closed_is_told() -> None:
     desk.expect("90 + forward-failed: a: a forward is not open | 8080:localhost:80: address in use")
 
 
-def test_a_configuration_with_a_mistake_is_one_message_until_it_is_mended() -> None:
-    """Told at once, also without a network; another mistake takes its place, and a save in two steps is none."""
+def test_a_configuration_with_a_mistake_is_one_message_until_it_is_fixed() -> None:
+    """The message appears at once, also without a network.
+
+    Another mistake replaces it. A save in two steps is no mistake.
+    """
     desk = Desk().sees(online=False, rejected="line 3").after(0.5).sees(online=False).after(60)
     desk.sees(online=False, rejected="line 3").after(60)
     desk.sees(rejected="line 4").after(60).sees()
     desk.expect(
         """
         61.5 + configuration-rejected: The configuration has a mistake | line 3
-        The one before it stays in force.
+        The previous one stays in force.
         120.5 + configuration-rejected: The configuration has a mistake | line 4
-        The one before it stays in force.
+        The previous one stays in force.
         180.5 - configuration-rejected
         """
     )
 
 
 def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
-    """The same cause is told again afterwards, a new one at once."""
+    """After an hour the same cause is shown again; a new cause is shown at once."""
     refused = host("web", "needs-sign-in", "auth-denied")
     desk = Desk().sees(refused).after(10).snoozes("auth-denied").after(2 * HOUR_S)
     desk.snoozes("auth-denied").after(60).sees(host("web")).after(60).sees(refused).after(60)
@@ -221,15 +229,15 @@ def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
 
 
 @pytest.mark.parametrize("away", [{"online": False}, {"paused": True}])
-def test_what_was_put_away_stays_so_through_a_change_of_network(away: dict[str, bool]) -> None:
-    """Snoozed or closed: without a network, under a pause and on the way back nobody knows whether it is solved."""
+def test_a_dismissed_message_stays_dismissed_through_a_change_of_network(away: dict[str, bool]) -> None:
+    """Without a network, during a pause and on the way back it is unknown whether the problem is solved."""
     refused, gone = host("web", "needs-sign-in", "auth-denied"), host("web", "offline", "auth-denied")
     trying = host("web", "connecting")
-    for put_away in (Desk.snoozes, Desk.closes):
+    for dismissed in (Desk.snoozes, Desk.closes):
         desk = Desk().sees(refused).after(4)
-        put_away(desk, "auth-denied").after(6).sees(gone, **away).after(10).sees(trying).after(1)
+        dismissed(desk, "auth-denied").after(6).sees(gone, **away).after(10).sees(trying).after(1)
         desk.sees(refused).after(60)
-        withdrawn = "\n4 - auth-denied" if put_away is Desk.snoozes else "\n10 - auth-denied"
+        withdrawn = "\n4 - auth-denied" if dismissed is Desk.snoozes else "\n10 - auth-denied"
         desk.expect("3 + auth-denied: web: sign-in needed | auth-denied" + withdrawn)
         desk.sees(host("web")).after(1).sees(refused).after(4)
         assert [line for line in desk.lines if "+" in line] == [
@@ -237,8 +245,8 @@ def test_what_was_put_away_stays_so_through_a_change_of_network(away: dict[str, 
         ]
 
 
-def test_a_button_that_serves_one_of_two_hosts_leaves_the_other_to_be_told() -> None:
-    """The server closes the message with the button; the person has put away nothing of the second host."""
+def test_a_button_that_serves_one_of_two_hosts_leaves_the_other_to_be_shown() -> None:
+    """The server closes the message together with the button, but the user has not dismissed the second host."""
     first, second = (host(name, "needs-sign-in", "auth-denied") for name in "ab")
     desk = Desk().sees(first, second).after(4)
     desk.memory = closed(desk.memory, "auth-denied", "a")
@@ -251,21 +259,21 @@ def test_a_button_that_serves_one_of_two_hosts_leaves_the_other_to_be_told() -> 
     )
 
 
-def test_a_mistake_in_the_configuration_is_nobodys_cause() -> None:
-    """Who waits for a jump host in vain is missed all the same."""
+def test_a_mistake_in_the_configuration_hides_no_loss() -> None:
+    """A host that waits for a jump host is still reported as lost."""
     lost = host("web", "waiting", "jump-host-failed")
     desk = Desk().sees(host("web")).after(1).sees(lost, rejected="line 3").after(60)
     desk.expect(
         """
         2 + configuration-rejected: The configuration has a mistake | line 3
-        The one before it stays in force.
+        The previous one stays in force.
         31 + lost: web: connection lost | jump-host-failed
         """
     )
 
 
 def test_a_closed_message_comes_back_only_with_news() -> None:
-    """Another host, or for who must act another word; not the same again, not a name less."""
+    """A new host is news. If the user has to act, a new text is news, too. The same text or fewer names are not."""
     refused = [host(n, "needs-sign-in", "auth-denied", title=f"{n} refused") for n in "abc"]
     desk = Desk().sees(*refused[:2]).after(9).closes("auth-denied")
     desk.after(9).sees(refused[0]).after(9).sees(*refused[:2]).after(9)
@@ -276,15 +284,15 @@ def test_a_closed_message_comes_back_only_with_news() -> None:
     desk.expect("45 + auth-denied: a: sign-in needed | card missing")
 
 
-def test_a_closed_loss_is_not_told_again_for_another_reason() -> None:
-    """Each retry may fail in its own way; nobody has to act on that."""
+def test_a_closed_loss_is_not_shown_again_for_another_reason() -> None:
+    """Each retry may fail in another way, and the user need not act on that."""
     desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "timed-out")).after(40).closes("lost")
     desk.sees(host("a", "waiting", "name-not-found")).after(HOUR_S)
     desk.expect("31 + lost: a: connection lost | timed-out")
 
 
-def test_an_expired_vpn_hides_only_who_is_behind_it() -> None:
-    """A refused key elsewhere is a trouble of its own."""
+def test_an_expired_vpn_hides_only_the_hosts_behind_it() -> None:
+    """A refused key of a host outside the VPN is a separate problem."""
     desk = Desk().sees(
         vpn("corp", "needs-sign-in", "a"), host("a", "needs-vpn"), host("b", "needs-sign-in", "auth-denied")
     )
@@ -294,8 +302,8 @@ def test_an_expired_vpn_hides_only_who_is_behind_it() -> None:
     """)
 
 
-def test_nothing_is_told_while_paused_or_about_what_the_user_ended() -> None:
-    """Paused hosts, a paused agent and a disconnected host are the user's own doing."""
+def test_nothing_is_shown_while_paused_or_about_what_the_user_ended() -> None:
+    """Paused hosts, a paused agent and a disconnected host are the user's own choice."""
     desk = Desk().sees(host("a"), host("b"))
     desk.after(1).sees(host("a", "paused"), host("b", "idle")).after(HOUR_S)
     desk.sees(host("a", "failed", "host-key-changed"), paused=True).after(HOUR_S)
@@ -305,28 +313,28 @@ def test_nothing_is_told_while_paused_or_about_what_the_user_ended() -> None:
 @pytest.mark.parametrize(
     ("notify", "told"), [("none", ""), ("problems", ""), ("all", "6 + back: a: connected again")]
 )
-def test_every_recovery_is_told_only_to_who_wants_all(notify: str, told: str) -> None:
+def test_every_recovery_is_shown_only_with_all(notify: str, told: str) -> None:
     """`[agent] notify` decides."""
     desk = Desk(notify).sees(host("a", recoveries=3))  # type: ignore[arg-type]  # mypy does not narrow it
     desk.after(5).sees(host("a", "connecting", recoveries=3)).after(1).sees(host("a", recoveries=4))
     desk.expect(told)
 
 
-def test_none_is_none() -> None:
-    """With notify = "none" the gravest problem is told by the icon alone; what was told goes at once."""
+def test_with_none_nothing_is_shown() -> None:
+    """With notify = "none" only the icon shows even the worst problem, and messages on the screen go at once."""
     desk = Desk().sees(host("a", "failed", "host-key-changed")).after(9)
     desk.notify = "none"
     desk.sees(host("a", "failed", "host-key-changed")).after(HOUR_S)
     desk.expect("3 + host-key-changed a: a: the host key changed | host-key-changed\n9 - host-key-changed a")
 
 
-def test_what_waits_for_the_person_stays_on_the_screen() -> None:
-    """What heals by itself, or only tells of something, may leave by itself."""
+def test_a_message_that_waits_for_the_user_stays_on_the_screen() -> None:
+    """Only problems that end automatically or that need no action may leave the screen after a while."""
     assert {code for code, row in WARNINGS.items() if not row.stays} == {"forward-failed", "lost"}
 
 
-def test_every_code_that_needs_a_person_has_a_row() -> None:
-    """A problem that only the user can solve is never silent, and each row's buttons have words."""
+def test_every_code_that_needs_the_user_has_a_row() -> None:
+    """A problem that only the user can solve is never silent, and each button has a text."""
     needing = {c for c in CODES if STATE_OF.get(c) in {"needs-sign-in", "failed"}}
     assert needing <= WARNINGS.keys()
     assert {a for row in WARNINGS.values() for a in row.actions} == set(ACTIONS)

@@ -1,4 +1,4 @@
-"""Messages over the bus, with a fake server that can be slow, poor, dead or born anew."""
+"""Messages over the bus, with a fake server that can be slow, limited, dead or restarted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIGN_IN = Message(
 
 @asynccontextmanager
 async def notifier(desk: Desk, **options: Any) -> AsyncIterator[tuple[Notifier, list[Any]]]:
-    """Run a notifier on the desk's bus; yield it and what it heard."""
+    """Run a notifier on the desk's bus. Yield it and the callbacks that it made."""
     heard: list[Any] = []
     made = Notifier(lambda key, action: heard.append((key, action)), heard.append, **options)
     if "DBUS_SESSION_BUS_ADDRESS" not in desk.environment:
@@ -44,7 +44,7 @@ async def notifier(desk: Desk, **options: Any) -> AsyncIterator[tuple[Notifier, 
 
 
 def test_a_message_is_shown_replaced_and_withdrawn(desk: Desk) -> None:
-    """The same again is not told again; another text has the same number; withdrawing closes it."""
+    """The same message is sent once, another text keeps the number, and a withdrawal closes the message."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -65,7 +65,7 @@ def test_a_message_is_shown_replaced_and_withdrawn(desk: Desk) -> None:
             shows.withdraw("never shown")
             await until(lambda: server.closed == [1] and not shows._tasks, "withdrawn")
             shows.show(SIGN_IN)
-            await until(lambda: len(server.shown) == 3, "shown anew")
+            await until(lambda: len(server.shown) == 3, "shown again")
             assert server.shown[2][0] == 2
             assert heard == []
             assert shows.problem is None
@@ -74,8 +74,8 @@ def test_a_message_is_shown_replaced_and_withdrawn(desk: Desk) -> None:
     run(body())
 
 
-def test_buttons_and_closing_are_heard_for_what_is_on_the_screen(desk: Desk) -> None:
-    """Another program's message, an unknown button and a second closing are nobody's."""
+def test_buttons_and_closings_count_for_messages_on_the_screen(desk: Desk) -> None:
+    """Another program's message, an unknown button and a second closing are ignored."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -92,15 +92,15 @@ def test_buttons_and_closing_are_heard_for_what_is_on_the_screen(desk: Desk) -> 
             assert heard == [("vpn corp", "sign-in"), "vpn corp"]
             shows.withdraw("vpn corp")
             shows.show(SIGN_IN)
-            await until(lambda: len(server.shown) == 2, "the next time it is told again")
+            await until(lambda: len(server.shown) == 2, "the next time it is shown again")
             assert server.closed == []
         server.leave()
 
     run(body())
 
 
-def test_a_button_that_another_program_claims_is_nobodys(desk: Desk) -> None:
-    """Only the server itself can say what the person pressed."""
+def test_a_button_signal_of_another_program_is_ignored(desk: Desk) -> None:
+    """Only signals of the server itself count."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -123,7 +123,7 @@ def test_a_button_that_another_program_claims_is_nobodys(desk: Desk) -> None:
 
 
 def test_a_server_without_buttons_gets_none_and_markup_is_escaped_where_it_counts(desk: Desk) -> None:
-    """What a server can do decides what it is sent."""
+    """The server's capabilities decide what it gets."""
 
     async def body() -> None:
         server = await FakeServer(can=["body", "body-markup"]).take(desk.bus())
@@ -136,21 +136,21 @@ def test_a_server_without_buttons_gets_none_and_markup_is_escaped_where_it_count
     run(body())
 
 
-def test_a_server_that_never_answers_blocks_nobody(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    """It is a problem, logged once; what was wished for meanwhile is sent when it wakes, and only the last."""
+def test_a_server_that_never_answers_blocks_nothing(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """The problem is logged once. When the server answers, it gets only the latest message of each key."""
 
     async def body() -> None:
         server = await FakeServer(answers=False).take(desk.bus())
         async with notifier(desk, late_s=0.02) as (shows, _):
             shows.show(SIGN_IN)
             shows.show(Message("other", "Other", ""))
-            await until(lambda: "does not answer" in (shows.problem or ""), "told")
+            await until(lambda: "does not answer" in (shows.problem or ""), "reported")
             for i in range(100):
                 shows.show(Message("vpn corp", f"Sign in, {i}", ""))
             shows.withdraw("other")
             assert len(shows._tasks) == 2
             server.answers.set()
-            await until(lambda: not shows._tasks, "the screen is as wished")
+            await until(lambda: not shows._tasks, "the screen is up to date")
             assert [told[1] for _, told in server.shown] == ["Sign in to VPN corp", "Other", "Sign in, 99"]
             assert len(server.closed) == 1
             assert shows.problem is None
@@ -161,8 +161,8 @@ def test_a_server_that_never_answers_blocks_nobody(desk: Desk, caplog: pytest.Lo
     assert [r.message for r in caplog.records] == ["the notification server does not answer"]
 
 
-def test_a_server_that_died_is_told_again_when_it_is_back(desk: Desk) -> None:
-    """What still counts comes back once; what was closed by the person or is over does not."""
+def test_a_server_that_died_gets_the_messages_again(desk: Desk) -> None:
+    """Current messages are shown once more; messages that the user closed or that are over are not."""
 
     async def body() -> None:
         address = desk.bus()
@@ -174,24 +174,24 @@ def test_a_server_that_died_is_told_again_when_it_is_back(desk: Desk) -> None:
             server.NotificationClosed(shows._ids["done"], 2)
             await until(lambda: "done" not in shows._ids, "closed")
             server.leave()
-            await until(lambda: "went away" in (shows.problem or ""), "its end is seen")
+            await until(lambda: "went away" in (shows.problem or ""), "its end is noticed")
             assert shows._ids == {}
             again = await FakeServer().take(address)
-            await until(lambda: again.shown, "told again")
-            await until(lambda: not shows._tasks, "all told")
+            await until(lambda: again.shown, "shown again")
+            await until(lambda: not shows._tasks, "all shown")
             assert [told[1] for _, told in again.shown] == ["Sign in to VPN corp"]
             again.leave()
 
     run(body())
 
 
-def all_told(shows: Notifier, server: FakeServer, number: int) -> bool:
-    """Report whether the server was told so many times, and nothing is under way."""
+def all_shown(shows: Notifier, server: FakeServer, number: int) -> bool:
+    """Report whether the server got this many messages, and none is under way."""
     return len(server.shown) == number and not shows._tasks
 
 
-def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
-    """A second recovery in the same words, while the server still has the first; what stays is told once."""
+def test_a_passing_message_is_shown_each_time(desk: Desk) -> None:
+    """A second recovery with the same text is shown, too; a message that stays is shown once."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -199,7 +199,7 @@ def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
             back = Message("back", "web: connected again", "", passing=True)
             for number, message in enumerate((back, SIGN_IN, back), 1):
                 shows.show(message)
-                await until(partial(all_told, shows, server, number), "told")
+                await until(partial(all_shown, shows, server, number), "shown")
             shows.show(SIGN_IN)
             assert not shows._tasks
             assert [told[1] for _, told in server.shown].count(back.title) == 2
@@ -210,15 +210,15 @@ def test_what_is_passing_is_told_each_time(desk: Desk) -> None:
     run(body())
 
 
-def test_what_is_passing_is_told_though_the_last_one_leaves_meanwhile(desk: Desk) -> None:
-    """The server is slow, and the person closes the old message: the new one is not taken for closed."""
+def test_a_passing_message_is_shown_though_the_last_one_is_closed_meanwhile(desk: Desk) -> None:
+    """The server is slow and the user closes the old message: the new one is not treated as closed."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
         async with notifier(desk) as (shows, heard):
             back = Message("back", "web: connected again", "", passing=True)
             shows.show(back)
-            await until(partial(all_told, shows, server, 1), "told")
+            await until(partial(all_shown, shows, server, 1), "shown")
             server.answers.clear()
             shows.show(back)
             await until(lambda: not shows._again, "the second is on its way")
@@ -226,7 +226,7 @@ def test_what_is_passing_is_told_though_the_last_one_leaves_meanwhile(desk: Desk
             server.NotificationClosed(1, 2)
             await until(lambda: heard == ["back"], "the first is closed")
             server.answers.set()
-            await until(partial(all_told, shows, server, 3), "the third is told")
+            await until(partial(all_shown, shows, server, 3), "the third is shown")
             assert server.closed == []
         server.leave()
 
@@ -234,7 +234,7 @@ def test_what_is_passing_is_told_though_the_last_one_leaves_meanwhile(desk: Desk
 
 
 class Screen:
-    """Shows messages, for a teller alone."""
+    """Shows messages for a teller."""
 
     problem = None
 
@@ -242,15 +242,15 @@ class Screen:
         self.titles: list[str] = []
 
     def show(self, message: Message) -> None:
-        """Note it."""
+        """Record it."""
         self.titles.append(message.title)
 
     def withdraw(self, key: str) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
 
-def test_a_message_that_left_with_its_button_was_put_away_for_one_host_only() -> None:
-    """The one that the button served; the second host is told again, when the first one is solved."""
+def test_a_message_that_left_with_its_button_is_dismissed_for_one_host_only() -> None:
+    """The button served the first host. The second host is shown again once the first one is solved."""
 
     async def body() -> None:
         screen, now, served = Screen(), [0.0], list[str]()
@@ -267,8 +267,8 @@ def test_a_message_that_left_with_its_button_was_put_away_for_one_host_only() ->
     run(body())
 
 
-def test_what_is_passing_is_not_told_long_afterwards(desk: Desk) -> None:
-    """Nothing showed messages then; when something does, only what stays is news."""
+def test_a_passing_message_is_not_shown_long_afterwards(desk: Desk) -> None:
+    """Nothing showed messages at that time. When a server appears, it gets only the message that stays."""
 
     async def body() -> None:
         done = Message("done", "Nothing here puts it on the clipboard", "", passing=True)
@@ -277,17 +277,17 @@ def test_what_is_passing_is_not_told_long_afterwards(desk: Desk) -> None:
             await until(lambda: shows._server, "on the bus")
             for message in (done, SIGN_IN):
                 shows.show(message)
-            await until(lambda: shows.problem and not shows._tasks, "nobody shows them")
+            await until(lambda: shows.problem and not shows._tasks, "nothing shows them")
             server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
-            await until(lambda: server.shown and not shows._tasks, "told")
+            await until(lambda: server.shown and not shows._tasks, "shown")
             assert [told[1] for _, told in server.shown] == [SIGN_IN.title]
             server.leave()
 
     run(body())
 
 
-def test_a_server_that_takes_over_is_told_everything(desk: Desk) -> None:
-    """Another program may replace the first without a gap; it knows nothing of its messages."""
+def test_a_server_that_takes_over_gets_all_messages(desk: Desk) -> None:
+    """Another program may replace the first one at once, and does not know its messages."""
 
     async def body() -> None:
         address = desk.bus()
@@ -296,7 +296,7 @@ def test_a_server_that_takes_over_is_told_everything(desk: Desk) -> None:
             shows.show(SIGN_IN)
             await until(lambda: shows._ids, "shown")
             second = await FakeServer(can=[]).take(address)
-            await until(lambda: second.shown, "told again")
+            await until(lambda: second.shown, "shown again")
             assert second.shown[0][1][3] == []
             second.leave()
         first.leave()
@@ -305,7 +305,7 @@ def test_a_server_that_takes_over_is_told_everything(desk: Desk) -> None:
 
 
 def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fine(desk: Desk) -> None:
-    """Signals may overtake the answer; closing what the server has forgotten is no problem."""
+    """Signals may overtake the answer, and the server may have forgotten a message that is closed."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -322,8 +322,8 @@ def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fin
     run(body())
 
 
-def test_a_wish_at_the_moment_when_the_last_is_done_is_not_lost() -> None:
-    """Between a task's last step and its end there is a gap in which others run."""
+def test_a_request_at_the_moment_when_the_last_one_ends_is_not_lost() -> None:
+    """Other tasks run between a task's last step and its end."""
 
     class Quick:
         def __init__(self) -> None:
@@ -337,7 +337,7 @@ def test_a_wish_at_the_moment_when_the_last_is_done_is_not_lost() -> None:
 
     async def body() -> None:
         shows, server = Notifier(lambda *_: None), Quick()
-        shows._server = server  # type: ignore[assignment]  # just enough of one
+        shows._server = server  # type: ignore[assignment]  # just enough of a server
         shows.show(SIGN_IN)
         task = shows._tasks[SIGN_IN.key]
         await asyncio.sleep(0)
@@ -348,8 +348,8 @@ def test_a_wish_at_the_moment_when_the_last_is_done_is_not_lost() -> None:
     run(body())
 
 
-def test_a_wish_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture) -> None:
-    """The error is the earlier one's; a wish that failed is not tried again by itself."""
+def test_a_request_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """Only the failed request is dropped: a later one is tried, and the error is cleared."""
 
     class Refusing:
         def __init__(self) -> None:
@@ -365,12 +365,12 @@ def test_a_wish_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture) -
 
     async def body() -> None:
         server = Refusing()
-        shows._server = server  # type: ignore[assignment]  # just enough of one
+        shows._server = server  # type: ignore[assignment]  # just enough of a server
         shows.show(Message(SIGN_IN.key, "first", ""))
         await until(lambda: not shows._tasks, "done")
         assert (server.told, shows.problem) == (["first", SIGN_IN.title], None)
         shows.show(Message(SIGN_IN.key, "last", ""))
-        await until(lambda: not shows._tasks, "given up")
+        await until(lambda: not shows._tasks, "dropped")
         assert server.told[2:] == ["last"]
         assert "not today" in (shows.problem or "")
 
@@ -379,8 +379,8 @@ def test_a_wish_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture) -
         run(body())
 
 
-def test_words_that_no_bus_can_carry_are_told_without_them(desk: Desk) -> None:
-    """A message may quote what a program said."""
+def test_characters_that_the_bus_cannot_carry_are_removed(desk: Desk) -> None:
+    """A message may quote a program's output."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -394,13 +394,13 @@ def test_words_that_no_bus_can_carry_are_told_without_them(desk: Desk) -> None:
 
 
 def test_no_server_at_all_is_a_problem_and_a_later_one_shows_it(desk: Desk) -> None:
-    """On a bare window manager nothing breaks, and nothing is lost."""
+    """Without a server nothing breaks, and nothing is lost."""
 
     async def body() -> None:
         address = desk.bus()
         async with notifier(desk) as (shows, _):
             shows.show(SIGN_IN)
-            await until(lambda: "was not shown" in (shows.problem or ""), "told")
+            await until(lambda: "was not shown" in (shows.problem or ""), "reported")
             server = await FakeServer().take(address)
             await until(lambda: server.shown, "shown")
             assert shows.problem is None
@@ -409,8 +409,8 @@ def test_no_server_at_all_is_a_problem_and_a_later_one_shows_it(desk: Desk) -> N
     run(body())
 
 
-def test_the_teller_shows_what_lasts_and_obeys_its_buttons(desk: Desk) -> None:
-    """From view to screen and back: "Open terminal" is asked of the agent, "Snooze" quiets."""
+def test_the_dispatcher_shows_lasting_problems_and_handles_buttons(desk: Desk) -> None:
+    """The button "Open terminal" is passed on to the agent, and "Snooze" silences the message."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -442,8 +442,8 @@ def test_the_teller_shows_what_lasts_and_obeys_its_buttons(desk: Desk) -> None:
     run(body())
 
 
-def test_the_teller_comes_back_when_something_is_due() -> None:
-    """A problem that lasts is told though no further view comes."""
+def test_the_dispatcher_wakes_up_when_a_message_is_due() -> None:
+    """A problem that lasts is shown even if no further view arrives."""
 
     class Screen:
         problem: str | None = None
@@ -474,8 +474,8 @@ def test_the_teller_comes_back_when_something_is_due() -> None:
     run(body())
 
 
-def test_only_the_token_of_an_own_message_is_used(desk: Desk) -> None:
-    """The server tells everybody of each click; another program's is not ours to use."""
+def test_only_tokens_of_our_own_messages_are_used(desk: Desk) -> None:
+    """The server sends each token to all clients; those for other programs' messages are ignored."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())

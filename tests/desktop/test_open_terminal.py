@@ -1,4 +1,4 @@
-"""What the menu's "Open terminal" runs: the session that comes back by itself, in a window that stays readable."""
+"""The command behind the menu's "Open terminal": a session that reconnects, in a window that stays readable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def unasked(*_: Any) -> Any:
 
 
 def words_of(tmp_path: Path, host: str) -> list[str]:
-    """Choose "Open terminal" with a terminal that notes its words; return the command in it."""
+    """Choose "Open terminal" with a terminal that records its words. Return the command that it got."""
     note, terminal = tmp_path / "words", tmp_path / "xterm"
     part = shlex.quote(f"{note}.part")
     terminal.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {part}; mv {part} {shlex.quote(str(note))}\n')
@@ -47,7 +47,7 @@ def words_of(tmp_path: Path, host: str) -> list[str]:
 
 
 def test_open_terminal_attaches_with_the_agents_own_configuration(tmp_path: Path) -> None:
-    """Word for word: no shell sees the host's name."""
+    """The words arrive unchanged, and no shell interprets the host's name."""
     words = words_of(tmp_path, "-web; reboot")
     assert words[:2] == ["-e", "sh"]
     config = str(tmp_path / "config.toml")
@@ -56,7 +56,7 @@ def test_open_terminal_attaches_with_the_agents_own_configuration(tmp_path: Path
 
 
 def test_an_error_can_be_read_before_the_window_closes(tmp_path: Path) -> None:
-    """Only after an error: who left a session, with whatever status, is not asked for a key."""
+    """The window waits only after an error (255). A session that ended with another status closes it at once."""
     script = words_of(tmp_path, "web")[3]
     for status, asks in ((255, True), (0, False), (7, False)):
         command = ["sh", "-c", script, "sh", "sh", "-c", f"exit {status}"]

@@ -1,4 +1,4 @@
-"""pystray's Icon: over it the looks of the agent, below it our own back end, in a real panel."""
+"""pystray's Icon in a real panel: the agent's looks use it, and our back end implements it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from trayagent.desktop.tray.pystray_icon import PystrayTray, image, import_pystr
 
 
 def linux_icon() -> Any:
-    """Import our Icon of pystray; late, for it brings pystray along."""
+    """Import our Icon of pystray. Late, because it imports pystray."""
     from trayagent.desktop.tray.pystray_linux import Icon
 
     return Icon
 
 
 def test_pystray_is_imported_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own choice would ask the X server at import."""
+    """Without our choice of a back end pystray would contact the X server during the import."""
     monkeypatch.delenv("DISPLAY", raising=False)
     assert import_pystray().Menu
     assert os.environ["PYSTRAY_BACKEND"] == "dummy"
 
 
 def test_the_agents_look_in_a_real_panel_through_pystray(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Icon, menu, radio item, update, stop: as macOS gets them, seen in xfce4-panel."""
+    """Icon, menu, radio item, update and stop work as they do on macOS, in xfce4-panel."""
 
     async def body() -> None:
         desk.screen()
@@ -60,7 +60,7 @@ def test_the_agents_look_in_a_real_panel_through_pystray(desk: Desk, monkeypatch
 def test_an_icon_is_shown_from_any_thread_hidden_and_shown_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run` serves it on its own loop; `visible`, `notify` and `stop` come from pystray's threads."""
+    """`run` serves the icon on its own loop; `visible`, `notify` and `stop` are called from other threads."""
 
     async def body() -> None:
         desk.screen()
@@ -77,7 +77,7 @@ def test_an_icon_is_shown_from_any_thread_hidden_and_shown_again(
             icon.visible = True
             await until(lambda: desk.find(RED), "shown again")
             icon.notify("a message")
-            await until(lambda: server.shown, "told")
+            await until(lambda: server.shown, "shown")
             assert server.shown[0][1][1:3] == ["a title", "a message"]
             icon.remove_notification()
             await until(lambda: server.closed, "withdrawn")
@@ -90,7 +90,7 @@ def test_an_icon_is_shown_from_any_thread_hidden_and_shown_again(
 
 
 def test_an_update_sends_pystray_only_what_changed() -> None:
-    """The picture is converted when it is another one."""
+    """The picture is converted only if it changed."""
 
     class Recorder:
         def __init__(self, *of_icon: Any) -> None:
@@ -111,8 +111,8 @@ def test_an_update_sends_pystray_only_what_changed() -> None:
     assert image(look(GREEN)).getpixel((5, 5)) == (*GREEN, 255)
 
 
-def test_each_kind_of_pystrays_items_is_told_as_what_it_is() -> None:
-    """Its checked items are boxes unless they say radio; what cannot be chosen has no number's meaning."""
+def test_each_kind_of_pystrays_items_keeps_its_kind() -> None:
+    """A checked item is a checkbox unless it is a radio item, and only items that can be chosen have a command."""
     pystray = import_pystray()
     chosen: list[str] = []
     item = pystray.MenuItem

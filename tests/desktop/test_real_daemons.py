@@ -1,4 +1,4 @@
-"""The sign-in message on real notification daemons: once, replaced, its button works, withdrawn."""
+"""The sign-in message on real notification daemons: shown once, replaced and withdrawn, with a working button."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGN_IN = Message(
     stays=True,
 )
 
-# dunst has no buttons: a middle click asks a menu program, which here takes the line of the first.
+# dunst has no buttons: a middle click starts a menu program, which here returns the first button's line.
 DUNSTRC = """[global]
 dmenu = {menu}
 mouse_middle_click = do_action
@@ -32,7 +32,7 @@ background = "#2040dc"
 
 
 def start(desk: Desk, daemon: str) -> None:
-    """Start the daemon; it may come later than the first message."""
+    """Start the daemon. It may be ready after the first message."""
     desk.screen()
     desk.bus()
     if daemon == "dunst":
@@ -48,7 +48,7 @@ def start(desk: Desk, daemon: str) -> None:
 
 @asynccontextmanager
 async def notifier(desk: Desk) -> AsyncIterator[tuple[Notifier, list[Any]]]:
-    """Run a notifier; yield it and what it heard."""
+    """Run a notifier. Yield it and the callbacks that it made."""
     heard: list[Any] = []
     made = Notifier(lambda key, action: heard.append((key, action)), heard.append)
     bus = SessionBus([made], addresses=lambda: [desk.environment["DBUS_SESSION_BUS_ADDRESS"]])
@@ -60,7 +60,7 @@ async def notifier(desk: Desk) -> AsyncIterator[tuple[Notifier, list[Any]]]:
 
 
 def boxes(desk: Desk) -> int:
-    """Return how many messages are on the screen: runs of rows that are not background."""
+    """Return how many messages are on the screen, by counting runs of rows that are not background."""
     picture = desk.picture().convert("L").point(lambda v: 255 if v > 20 else 0)
     rows = [picture.crop((0, y, picture.width, y + 1)).getbbox() is not None for y in range(picture.height)]
     return sum(row and not above for above, row in zip([False, *rows], rows, strict=False))
@@ -72,13 +72,13 @@ async def press_button(desk: Desk, daemon: str) -> None:
     left, top, right, bottom = picture.getbbox() or (0, 0, 0, 0)
     if daemon == "dunst":
         await desk.click((left + right) // 2, (top + bottom) // 2, button=2)
-    else:  # two buttons below the text, at the right
+    else:  # two buttons below the text, on the right
         await desk.click(right - 170, bottom - 30)
 
 
 @pytest.mark.parametrize("daemon", ["dunst", "xfce4-notifyd"])
 def test_the_sign_in_message_on_a_real_daemon(desk: Desk, daemon: str) -> None:
-    """It appears once, changes in place, its button is heard, and it is gone when the VPN is up."""
+    """The message appears once, changes in place, reports its button, and goes when the VPN is up."""
 
     async def body() -> None:
         start(desk, daemon)

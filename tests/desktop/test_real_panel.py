@@ -1,6 +1,6 @@
-"""The icon in a real xfce4-panel: seen by its colour, used by mouse and keyboard.
+"""The icon in a real xfce4-panel: found by its colour, used by mouse and keyboard.
 
-Set TRAYAGENT_PICTURES to a folder to keep pictures of what was on the screen.
+Set TRAYAGENT_PICTURES to a directory to keep pictures of the screen.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 @dataclass
 class Stage:
-    """A tray before a real panel."""
+    """A tray in front of a real panel."""
 
     desk: Desk
     tray: StatusNotifierTray
     chosen: list[Any] = field(default_factory=list)
 
     async def icon(self, colour: tuple[int, int, int] = RED) -> tuple[int, int]:
-        """Wait for the icon of that colour, and return where it is."""
+        """Wait for the icon of this colour. Return its position."""
         found = await until(lambda: self.desk.find(colour), f"no icon of {colour}: {self.tray.problem}")
         return int(found[0]), int(found[1])
 
     async def open_menu(self, button: int = 3) -> bytes:
-        """Click on the icon until its menu is there; return the pixels below the panel before it was."""
+        """Click on the icon until its menu is open. Return the earlier pixels below the panel."""
         at, empty = await self.icon(), self.desk.below()
         await self.desk.click(*at, button=button)
         await until(lambda: self.desk.below() != empty, "no menu")
@@ -42,7 +42,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(desk: Desk) -> AsyncIterator[Stage]:
-    """Run a tray on a desktop with a display and a bus; the panel is the test's."""
+    """Run a tray on a desktop with a display and a bus. The test starts the panel."""
     desk.screen()
     desk.bus()
     chosen: list[Any] = []
@@ -57,7 +57,7 @@ async def stage(desk: Desk) -> AsyncIterator[Stage]:
 
 
 def test_the_icon_appears_and_changes_with_the_state(desk: Desk) -> None:
-    """A panel that was there first shows it, and each new picture."""
+    """A panel that was there first shows the icon, and each new picture."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -73,7 +73,7 @@ def test_the_icon_appears_and_changes_with_the_state(desk: Desk) -> None:
 
 
 def test_either_button_opens_the_menu_and_the_keyboard_chooses(desk: Desk) -> None:
-    """An action in a submenu, a radio item and a checkbox each reach the agent by their key."""
+    """The keys of an action in a submenu, of a radio item and of a checkbox reach the agent."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -98,7 +98,7 @@ def test_either_button_opens_the_menu_and_the_keyboard_chooses(desk: Desk) -> No
 
 
 def test_an_update_changes_an_open_menu_and_leaves_it_open(desk: Desk) -> None:
-    """Labels and states change under the person's eyes; a new host does not close the menu either."""
+    """Labels and states change while the menu is open, and a new host does not close it either."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -122,15 +122,15 @@ def test_an_update_changes_an_open_menu_and_leaves_it_open(desk: Desk) -> None:
 
 
 def test_an_agent_before_any_panel_and_a_panel_that_was_killed(desk: Desk) -> None:
-    """The icon appears when the first panel does, and again in the next one."""
+    """The icon appears when the first panel starts, and again in the next one."""
 
     async def body() -> None:
         async with stage(desk) as at:
-            await until(lambda: "no panel" in (at.tray.problem or ""), "the lack is told")
+            await until(lambda: "no panel" in (at.tray.problem or ""), "the missing panel is reported")
             panel: subprocess.Popen[bytes] = desk.panel()
             await at.icon()
             desk.end(panel)
-            await until(lambda: at.tray.problem is not None, "its end is seen")
+            await until(lambda: at.tray.problem is not None, "its end is noticed")
             await until(lambda: desk.find(RED) is None, "the panel is gone from the screen")
             at.tray.show(look(GREEN))
             desk.panel()
@@ -141,7 +141,7 @@ def test_an_agent_before_any_panel_and_a_panel_that_was_killed(desk: Desk) -> No
 
 
 def test_a_hundred_pictures_do_not_harm_the_panel(desk: Desk) -> None:
-    """A second of changes as fast as they come leaves the panel alive, with the last picture."""
+    """After a second of the fastest changes the panel still runs, with the last picture."""
 
     async def body() -> None:
         async with stage(desk) as at:

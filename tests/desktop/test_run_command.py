@@ -28,12 +28,12 @@ WITHIN_S = 20.0
 
 
 async def nothing(*_: Any) -> Any:
-    """Stand for an agent that is not asked."""
+    """Fail: the agent is not needed for this."""
     raise AssertionError
 
 
 def choices_of(tmp_path: Path, **env: str) -> Choices:
-    """Return what carries choices out, in an environment."""
+    """Return the object that carries out the choices in this environment."""
     return Choices(
         nothing,
         quit_=lambda: None,
@@ -64,10 +64,10 @@ def program(path: Path, *lines: str) -> None:
         (SignIn("corp"), False),
     ],
 )
-def test_a_clicks_token_reaches_what_it_starts(
+def test_a_clicks_token_reaches_the_program_that_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, editor: bool
 ) -> None:
-    """In the editor's terminal, in the sign-in's, or in the desktop's opener."""
+    """The program is the editor's terminal, the sign-in's terminal, the desktop's opener or a clipboard program."""
     note = tmp_path / "token"
     for name in ("term", "xdg-open", "wl-copy", "ed"):
         program(tmp_path / name, f'echo "$XDG_ACTIVATION_TOKEN" > {note}.part', f"mv {note}.part {note}")
@@ -81,7 +81,7 @@ def test_a_clicks_token_reaches_what_it_starts(
         while not note.exists():
             assert time.monotonic() < limit, "nothing was started"
             await asyncio.sleep(0.01)
-        if isinstance(command, SignIn):  # which waits for its window's end
+        if isinstance(command, SignIn):  # a sign-in waits until its window is closed
             chosen.cancel()
         await asyncio.wait([chosen])
 
@@ -89,21 +89,21 @@ def test_a_clicks_token_reaches_what_it_starts(
     assert note.read_text() == "of this click\n"
 
 
-def test_a_configuration_that_cannot_be_begun_is_said(tmp_path: Path) -> None:
-    """Where its folder would be is a file."""
+def test_a_configuration_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
+    """A file is where the configuration's directory should be."""
     (tmp_path / "file").touch()
     choices = choices_of(tmp_path)
     choices._configuration = tmp_path / "file" / "config.toml"
     with pytest.raises(
-        TrayagentError, match=r"file/config\.toml cannot be made: (File exists|Not a directory)"
+        TrayagentError, match=r"file/config\.toml cannot be created: (File exists|Not a directory)"
     ):
         asyncio.run(choices.carry_out(EditConfiguration()))
 
 
-def test_an_address_that_nothing_opens_is_given_to_the_person(
+def test_an_address_that_nothing_opens_is_shown_to_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """xdg-open(1) ends with 3 where no program is there for it."""
+    """xdg-open(1) ends with 3 if it finds no program. The error's hint has the address."""
     program(tmp_path / "xdg-open", "sleep 0.8", "exit 3")  # it tries one program after the other
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
@@ -111,8 +111,8 @@ def test_an_address_that_nothing_opens_is_given_to_the_person(
     assert error.value.hint == "Open it yourself: http://localhost:8080"
 
 
-def test_a_program_that_ends_after_it_was_left_alone_disturbs_nobody(tmp_path: Path) -> None:
-    """Nobody waits for its status any more, and the loop says nothing of it."""
+def test_a_program_that_ends_later_causes_no_error(tmp_path: Path) -> None:
+    """The loop reports nothing when a program ends that is no longer waited for."""
     program(tmp_path / "late", "sleep 0.2")
     complaints: list[object] = []
 
@@ -121,7 +121,7 @@ def test_a_program_that_ends_after_it_was_left_alone_disturbs_nobody(tmp_path: P
         assert await start([str(tmp_path / "late")], os.environ, 0.01) is None
         [waits] = [thread for thread in threading.enumerate() if thread.name.startswith("started ")]
         await asyncio.to_thread(waits.join)
-        await asyncio.sleep(0.01)  # what the thread has told is handled
+        await asyncio.sleep(0.01)  # let the loop handle the thread's call
 
     asyncio.run(body())
     assert complaints == []

@@ -1,4 +1,4 @@
-"""The connection to the session bus: found without DISPLAY, made again, harmless where there is none."""
+"""The connection to the session bus: found without DISPLAY, restored after a loss, harmless without a bus."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 
 class User:
-    """Remembers what it was told."""
+    """Records its calls."""
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.connections, self.ends, self.trouble = list[Connection](), list[str](), trouble
 
     async def on_bus(self, connection: Connection) -> None:
-        """Take the connection, or fail."""
+        """Record the connection, and raise the error if there is one."""
         self.connections.append(connection)
         if self.trouble is not None:
             raise self.trouble
 
     def off_bus(self, reason: str) -> None:
-        """Remember why."""
+        """Record the reason."""
         self.ends.append(reason)
 
 
 def test_the_bus_is_found_as_a_systemd_unit_sees_it(tmp_path: Path) -> None:
-    """The variable first, else the socket in the runtime folder; DISPLAY is never asked."""
+    """The variable comes first, then the socket in the runtime directory. DISPLAY does not matter."""
     assert (
         session_bus_address({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/a", "XDG_RUNTIME_DIR": "/b"})
         == "unix:path=/a"
@@ -47,7 +47,7 @@ def test_the_bus_is_found_as_a_systemd_unit_sees_it(tmp_path: Path) -> None:
 
 
 def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> None:
-    """Its users hear of the end and of the new connection."""
+    """The bus's users get the end and the new connection."""
 
     async def body() -> None:
         address = desk.bus()
@@ -60,8 +60,8 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
             await until(lambda: "no panel" in (tray.problem or ""), "the tray is on the bus")
             assert bus.problem is None
             desk.end(desk._children[-1])
-            await until(lambda: bus.problem is not None, "its end is seen")
-            await until(lambda: "bus" in (tray.problem or ""), "the tray says so")
+            await until(lambda: bus.problem is not None, "its end is noticed")
+            await until(lambda: "bus" in (tray.problem or ""), "the tray reports it")
             if count < 3:
                 desk.bus()
         await bus.close()
@@ -69,8 +69,8 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
     run(body())
 
 
-def test_a_bus_that_never_was_costs_nothing_until_somebody_nudges(desk: Desk) -> None:
-    """No timer runs; a nudge finds the bus that a login has brought."""
+def test_a_bus_that_never_was_costs_nothing_until_a_nudge(desk: Desk) -> None:
+    """No timer runs, and a nudge finds the bus that a login has started."""
 
     async def body() -> None:
         user = User()
@@ -78,7 +78,7 @@ def test_a_bus_that_never_was_costs_nothing_until_somebody_nudges(desk: Desk) ->
             [user], addresses=lambda: [desk.environment.get("DBUS_SESSION_BUS_ADDRESS")], first_retry_s=0.01
         )
         bus.start()
-        await until(lambda: user.ends, "the lack is told")
+        await until(lambda: user.ends, "the missing bus is reported")
         assert "DBUS_SESSION_BUS_ADDRESS is not set" in (bus.problem or "")
         await asyncio.sleep(0.1)
         assert len(user.ends) == 1
@@ -92,13 +92,13 @@ def test_a_bus_that_never_was_costs_nothing_until_somebody_nudges(desk: Desk) ->
 
 @pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "carrier-pigeon:to=home", ""])
 def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
-    """Whatever the variable holds, the agent works on."""
+    """The agent works on, whatever the variable contains."""
 
     async def body() -> None:
         user = User()
         bus = SessionBus([user], addresses=lambda: [address or None])
         bus.start()
-        await until(lambda: user.ends, "told")
+        await until(lambda: user.ends, "reported")
         assert "no session bus" in (bus.problem or "")
         await bus.close()
 
@@ -106,17 +106,17 @@ def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
 
 
 @pytest.mark.parametrize("trouble", [BusCallError("not today"), ValueError("a bug")])
-def test_one_users_trouble_is_not_the_others(
+def test_an_error_of_one_user_does_not_affect_the_others(
     desk: Desk, trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the connection stays for the others."""
+    """The error is logged, and the connection stays for the others."""
 
     async def body() -> None:
         first, second = User(trouble), User()
         address = desk.bus()
         bus = SessionBus([first, second], addresses=lambda: [address])
         bus.start()
-        await until(lambda: second.connections, "the other one is told")
+        await until(lambda: second.connections, "the other one is connected")
         await until(lambda: caplog.records, "it is logged")
         (answer,) = await second.connections[0].call(
             Call("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ListNames"), answer="as"
@@ -129,7 +129,7 @@ def test_one_users_trouble_is_not_the_others(
 
 
 def test_calls_say_what_went_wrong(desk: Desk) -> None:
-    """A refusal, an answer of another shape and a bus that ended are one kind of error."""
+    """A refusal, an answer of the wrong type and a bus that ended raise the same kind of error."""
 
     async def body() -> None:
         user, address = User(), desk.bus()
@@ -143,7 +143,7 @@ def test_calls_say_what_went_wrong(desk: Desk) -> None:
         with pytest.raises(BusCallError, match="answered 'as', not 's'"):
             await connection.call(Call(*there, "ListNames"), answer="s")
         desk.end(desk._children[-1])
-        await until(lambda: user.ends, "its end is seen")
+        await until(lambda: user.ends, "its end is noticed")
         with pytest.raises(BusCallError, match="gone"):
             await connection.call(Call(*there, "ListNames"), answer="as")
         await bus.close()
@@ -151,8 +151,8 @@ def test_calls_say_what_went_wrong(desk: Desk) -> None:
     run(body())
 
 
-def test_an_owner_that_changes_while_it_is_asked_for_is_told_once() -> None:
-    """The signal is younger than the answer, which may be read after it."""
+def test_an_owner_that_changes_during_the_request_is_reported_once() -> None:
+    """The signal is newer than the answer, which may be read after it."""
 
     class Bus:
         def __init__(self) -> None:
@@ -173,15 +173,15 @@ def test_an_owner_that_changes_while_it_is_asked_for_is_told_once() -> None:
 
     async def body() -> None:
         owners: list[str | None] = []
-        connection = Connection(Bus())  # type: ignore[arg-type]  # just enough of one
+        connection = Connection(Bus())  # type: ignore[arg-type]  # just enough of a bus
         await connection.watch_name("a.name", owners.append)
         assert owners == [":1.9"]
 
     run(body())
 
 
-def test_a_bus_that_died_is_asked_for_ever_more_rarely(desk: Desk) -> None:
-    """It is being restarted, or the person has left: nobody is kept awake by it."""
+def test_a_bus_that_died_is_retried_less_and_less_often(desk: Desk) -> None:
+    """The bus is restarting, or the user has logged out, so the agent should not stay awake for it."""
 
     async def body() -> None:
         user, address = User(), desk.bus()

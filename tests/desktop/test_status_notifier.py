@@ -1,4 +1,4 @@
-"""The icon and its menu as a panel asks for them, over a private bus, with a fake watcher."""
+"""The icon and its menu as a panel reads them, over a private bus, with a fake watcher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 @asynccontextmanager
 async def on_the_bus(desk: Desk, **of_tray: Any) -> AsyncIterator[tuple[StatusNotifierTray, list[Any]]]:
-    """Run a tray on a private bus; yield it and what was chosen in its menu."""
+    """Run a tray on a private bus. Yield it and the choices in its menu."""
     if "DBUS_SESSION_BUS_ADDRESS" not in desk.environment:
         desk.bus()
     chosen: list[Any] = []
@@ -40,7 +40,7 @@ async def on_the_bus(desk: Desk, **of_tray: Any) -> AsyncIterator[tuple[StatusNo
 async def with_panel(
     desk: Desk, **of_tray: Any
 ) -> AsyncIterator[tuple[StatusNotifierTray, list[Any], Panel]]:
-    """Run a tray that is registered with a fake watcher, and the panel's end of it."""
+    """Run a tray that is registered with a fake watcher. Yield it with its choices and the panel's side."""
     address = desk.bus()
     watcher = await FakeWatcher().take(address)
     async with on_the_bus(desk, **of_tray) as (tray, chosen):
@@ -54,8 +54,8 @@ async def with_panel(
             watcher.leave()
 
 
-def test_every_property_is_there_and_well_formed(desk: Desk) -> None:
-    """A panel that asks for all properties gets each that the specification names, of its own type."""
+def test_every_property_exists_and_has_its_type(desk: Desk) -> None:
+    """A panel that reads all properties gets each one of the specification, with the right type."""
 
     async def body() -> None:
         async with with_panel(desk) as (_, _, panel):
@@ -72,13 +72,15 @@ def test_every_property_is_there_and_well_formed(desk: Desk) -> None:
             assert (icon["Id"], icon["Status"], icon["Menu"]) == ("trayagent", "Active", "/MenuBar")
             of_menu = await panel.properties("com.canonical.dbusmenu")
             assert of_menu == {"Version": 3, "TextDirection": "ltr", "Status": "normal", "IconThemePath": []}
-            assert panel.service.startswith(":"), "the connection itself, which lives as long as the icon"
+            assert panel.service.startswith(":"), (
+                "the unique name of the connection, which lives as long as the icon"
+            )
 
     run(body())
 
 
-def test_words_that_no_bus_can_carry_do_not_empty_the_menu(desk: Desk) -> None:
-    """A tooltip or a label may quote what a program said."""
+def test_characters_that_the_bus_cannot_carry_do_not_empty_the_menu(desk: Desk) -> None:
+    """A tooltip or a label may quote a program's output."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -90,8 +92,8 @@ def test_words_that_no_bus_can_carry_do_not_empty_the_menu(desk: Desk) -> None:
     run(body())
 
 
-def test_the_menu_is_told_as_the_panel_asks(desk: Desk) -> None:
-    """Layout, depth, chosen properties, single properties; what is not there is an error, not a crash."""
+def test_the_menu_is_served_as_the_panel_requests(desk: Desk) -> None:
+    """Layout, depth, several and single properties are served; a missing item is an error, not a crash."""
 
     async def body() -> None:
         async with with_panel(desk) as (_, _, panel):
@@ -119,8 +121,8 @@ def test_the_menu_is_told_as_the_panel_asks(desk: Desk) -> None:
     run(body())
 
 
-def test_a_click_reaches_the_key_and_a_stale_one_nobody(desk: Desk) -> None:
-    """Numbers are never used again: a click on a host that went away does not hit its successor."""
+def test_a_click_reaches_its_key_and_a_stale_click_nothing(desk: Desk) -> None:
+    """Numbers are never reused: a click on a host that is gone does not hit its successor."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, chosen, panel):
@@ -147,7 +149,7 @@ def test_a_click_reaches_the_key_and_a_stale_one_nobody(desk: Desk) -> None:
 
 
 def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: Desk) -> None:
-    """An open menu survives what is told as properties; a layout is told with its nearest parent."""
+    """An open menu survives an update of properties. A changed layout is sent with its nearest parent."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -166,8 +168,8 @@ def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: De
     run(body())
 
 
-def test_the_icon_tells_only_what_changed(desk: Desk) -> None:
-    """The same look costs no message; a tooltip does not make the panel fetch pictures."""
+def test_the_icon_sends_only_changes(desk: Desk) -> None:
+    """The same look sends no signal, and a new tooltip does not make the panel fetch pictures."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -185,7 +187,7 @@ def test_the_icon_tells_only_what_changed(desk: Desk) -> None:
 
 
 def test_the_same_look_again_costs_nothing(desk: Desk) -> None:
-    """Not even a timer."""
+    """Not even a timer is started."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=60) as (tray, _, _):
@@ -198,7 +200,7 @@ def test_the_same_look_again_costs_nothing(desk: Desk) -> None:
 
 
 def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> None:
-    """The first at once, the last for certain, and not more than four a second between."""
+    """The first change is sent at once, the last one certainly, and at most four a second in between."""
 
     async def body() -> None:
         async with with_panel(desk) as (tray, _, panel):
@@ -211,7 +213,7 @@ def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> 
             sent = [name for name, _ in panel.signals].count("NewToolTip")
             assert 1 <= sent <= 1 + (loop.time() - begin) * 4
             await until(
-                lambda: tray._shown == look(BLUE, tooltip="199", state="at 199"), "the last one is seen"
+                lambda: tray._shown == look(BLUE, tooltip="199", state="at 199"), "the last one is shown"
             )
             icon = await panel.properties("org.kde.StatusNotifierItem")
             assert icon["ToolTip"][3] == "199"
@@ -219,8 +221,8 @@ def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> 
     run(body())
 
 
-def test_what_is_told_at_opening_is_seen_at_once(desk: Desk) -> None:
-    """How long ago something was is told anew when the menu opens, before the panel draws it."""
+def test_an_update_at_opening_is_shown_at_once(desk: Desk) -> None:
+    """Relative times are updated when the menu opens, before the panel draws it."""
 
     async def body() -> None:
         times: list[str] = []
@@ -239,33 +241,33 @@ def test_what_is_told_at_opening_is_seen_at_once(desk: Desk) -> None:
 
 
 def test_a_panel_that_comes_late_or_again_gets_the_icon(desk: Desk) -> None:
-    """No watcher is no error; each that appears is told, and `problem` follows."""
+    """A missing watcher is no error. The icon registers with each new one, and `problem` follows."""
 
     async def body() -> None:
         address = desk.bus()
         async with on_the_bus(desk) as (tray, _):
             tray.show(look())
-            await until(lambda: "no panel" in (tray.problem or ""), "the lack is told")
+            await until(lambda: "no panel" in (tray.problem or ""), "the missing panel is reported")
             for _ in range(3):
                 watcher = await FakeWatcher().take(address)
                 await until(lambda w=watcher: w.registered, "registered")  # type: ignore[misc]  # mypy: a lambda's default
                 await until(lambda: tray.problem is None, "no problem left")
                 watcher.leave()
-                await until(lambda: tray.problem is not None, "its end is seen")
+                await until(lambda: tray.problem is not None, "its end is noticed")
 
     run(body())
 
 
-def test_a_watcher_that_refuses_is_asked_again_and_logged_once(
+def test_a_watcher_that_refuses_is_retried_and_logged_once(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may only be starting; after its refusals the icon is there."""
+    """The watcher may just be starting; the icon is registered when it accepts."""
 
     async def body() -> None:
         watcher = await FakeWatcher(refuses=4).take(desk.bus())
         async with on_the_bus(desk, first_retry_s=0.01) as (tray, _):
             tray.show(look())
-            await until(lambda: "not now" in (tray.problem or ""), "the refusal is told")
+            await until(lambda: "not now" in (tray.problem or ""), "the refusal is reported")
             await until(lambda: tray.problem is None, "it is registered after all")
             assert watcher.asked == 5
             watcher.leave()
@@ -281,7 +283,7 @@ def test_a_watcher_that_refuses_is_asked_again_and_logged_once(
 def test_a_watcher_without_a_panel_is_a_problem_until_one_comes(
     desk: Desk, said: bool, problem: str | None
 ) -> None:
-    """KDE's watcher lives without a panel; when one registers, the problem goes."""
+    """KDE's watcher can run without a panel. When a panel registers, the problem is gone."""
 
     async def body() -> None:
         watcher = await FakeWatcher(host=said).take(desk.bus())
@@ -289,17 +291,17 @@ def test_a_watcher_without_a_panel_is_a_problem_until_one_comes(
             tray.show(look())
             await until(lambda: watcher.registered, "registered")
             await until(
-                lambda: (problem in (tray.problem or "?")) if problem else tray.problem is None, "told"
+                lambda: (problem in (tray.problem or "?")) if problem else tray.problem is None, "reported"
             )
             watcher.StatusNotifierHostRegistered()
-            await until(lambda: tray.problem is None, "the problem goes")
+            await until(lambda: tray.problem is None, "the problem is gone")
             watcher.leave()
 
     run(body())
 
 
 def test_one_panel_of_several_may_leave(desk: Desk) -> None:
-    """As long as another one shows the icon nothing is wrong; when the last is gone it is told."""
+    """While another panel shows the icon, there is no problem. When the last one leaves, it is reported."""
 
     async def body() -> None:
         watcher = await FakeWatcher().take(desk.bus())
@@ -308,7 +310,7 @@ def test_one_panel_of_several_may_leave(desk: Desk) -> None:
             await until(lambda: tray.problem is None, "shown")
             looked = watcher.looked
             watcher.StatusNotifierHostUnregistered()
-            await until(lambda: watcher.looked > looked, "the watcher is asked")
+            await until(lambda: watcher.looked > looked, "the watcher is queried")
             assert tray.problem is None
             watcher.host = False
             watcher.StatusNotifierHostUnregistered()
@@ -322,7 +324,7 @@ def test_one_panel_of_several_may_leave(desk: Desk) -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
-    """It cannot say whether it shows icons; the icon is registered all the same."""
+    """The watcher cannot say whether it shows icons; the icon is registered anyway."""
 
     async def body() -> None:
         watcher = await FakeWatcher(host="perhaps").take(desk.bus())
@@ -335,7 +337,7 @@ def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
 
 
 def test_an_icon_that_the_watcher_drops_is_registered_again(desk: Desk) -> None:
-    """AppIndicator's extension may drop one that it could not read; another program's end is none of ours."""
+    """AppIndicator's extension may drop an icon that it could not read. Signals about other icons are ignored."""
 
     async def body() -> None:
         watcher = await FakeWatcher().take(desk.bus())
@@ -346,14 +348,14 @@ def test_an_icon_that_the_watcher_drops_is_registered_again(desk: Desk) -> None:
             watcher.StatusNotifierItemUnregistered(f"{ours}0@/StatusNotifierItem")
             watcher.StatusNotifierItemUnregistered(f"{ours}@/StatusNotifierItem")
             await until(lambda: watcher.registered == [ours, ours], "registered again, once")
-            await until(lambda: tray.problem is None, "the problem goes")
+            await until(lambda: tray.problem is None, "the problem is gone")
             watcher.leave()
 
     run(body())
 
 
 def test_5000_updates_leave_nothing_behind(desk: Desk) -> None:
-    """Memory after 5,000 changes of labels and of structure is what it was after 500."""
+    """Memory after 5,000 changes of labels and structure is about the same as after 500."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -380,7 +382,7 @@ async def click(panel: Panel, number: int) -> Any:
 
 
 def variant() -> Any:
-    """Return the empty data that panels send along."""
+    """Return the empty data that panels send with an event."""
     from dbus_fast import Variant
 
     return Variant("i", 0)

@@ -24,7 +24,7 @@ Program = Callable[..., Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Return a function that puts a program on the PATH; it notes its words, then does what the test says."""
+    """Return a function that puts a program on the PATH. It records its words, then does what the test says."""
 
     def program(name: str, then: str = "exit 0") -> Path:
         path = tmp_path / "bin" / name
@@ -41,13 +41,13 @@ def program(tmp_path: Path) -> Program:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which only the test's terminals are found, and none of this machine's."""
+    """Return an environment in which only the test's terminals exist, and none of this machine's."""
     (tmp_path / "bin").mkdir(exist_ok=True)
     return {"PATH": str(tmp_path / "bin")}
 
 
 def words_of(tmp_path: Path, name: str) -> list[str]:
-    """Return the words with which a program was started, once it was."""
+    """Return the words with which a program was started. Waits until it was started."""
     note, deadline = tmp_path / f"{name}.words", time.monotonic() + WITHIN_S
     while not note.exists():
         assert time.monotonic() < deadline, f"{name} was not started"
@@ -59,17 +59,17 @@ def words_of(tmp_path: Path, name: str) -> list[str]:
 def test_each_terminal_gets_the_words_as_they_are(
     tmp_path: Path, env: dict[str, str], program: Program, name: str
 ) -> None:
-    """One by one, behind what this terminal wants in front; no shell splits or runs any of them."""
+    """The words follow the terminal's own options unchanged, and no shell splits or runs any of them."""
     path = program(name)
     assert asyncio.run(open_terminal(WORDS, env, AT_ONCE_S)) == str(path)
     assert words_of(tmp_path, name) == [*BEFORE_WORDS[name], *WORDS]
     assert not Path("oops").exists()
 
 
-def test_terminal_comes_first_then_the_desktops_then_the_usual_ones(
+def test_the_order_is_the_variable_then_the_desktops_then_the_usual_ones(
     env: dict[str, str], program: Program
 ) -> None:
-    """$TERMINAL may be any of the known ones, one unknown, or one with options of its own."""
+    """$TERMINAL may be a known terminal, an unknown one, or one with options."""
     for name in ("xterm", "konsole", "xdg-terminal-exec", "mine", "wezterm"):
         program(name)
 
@@ -91,10 +91,10 @@ def test_terminal_comes_first_then_the_desktops_then_the_usual_ones(
     assert order(str(Path(env["PATH"]) / "mine"))[0] == ["mine", "-e", "ssh", "web"]
 
 
-def test_a_terminal_that_cannot_start_makes_room_for_the_next(
+def test_the_next_terminal_is_tried_if_one_cannot_start(
     tmp_path: Path, env: dict[str, str], program: Program
 ) -> None:
-    """One that is not there, one that is no program, one that ends at once with an error."""
+    """One does not exist, one is not a program, and one ends at once with an error."""
     program("mine", "exit 1")
     program("gnome-terminal").write_text("no program at all")
     konsole = program("konsole")
@@ -121,16 +121,16 @@ def test_a_command_that_fails_in_foot_is_not_started_in_a_second_terminal(
         ("mine", "No terminal emulator was found ($TERMINAL is mine)."),
     ],
 )
-def test_where_there_is_none_it_says_what_to_do(env: dict[str, str], terminal: str, title: str) -> None:
-    """And names the $TERMINAL that does not exist."""
+def test_without_a_terminal_the_hint_says_what_to_do(env: dict[str, str], terminal: str, title: str) -> None:
+    """The error names the $TERMINAL that does not exist."""
     with pytest.raises(TrayagentError) as raised:
         asyncio.run(open_terminal(["ssh", "web"], env | {"TERMINAL": terminal}))
     assert (raised.value.title, raised.value.code) == (title, "no-terminal")
     assert "xterm" in raised.value.hint
 
 
-def test_where_none_could_start_it_says_why(env: dict[str, str], program: Program) -> None:
-    """Each with its reason."""
+def test_if_no_terminal_can_start_the_hint_says_why(env: dict[str, str], program: Program) -> None:
+    """The error has each terminal and its reason."""
     program("konsole", "exit 3")
     program("xterm").write_text("no program at all")
     with pytest.raises(TrayagentError, match="No terminal could be opened") as raised:
@@ -140,15 +140,15 @@ def test_where_none_could_start_it_says_why(env: dict[str, str], program: Progra
 
 @pytest.mark.parametrize("words", [[], ["-e", "web"]])
 def test_words_that_a_terminal_would_take_for_its_own_are_refused(words: list[str]) -> None:
-    """That is a mistake of ours, and no person's."""
+    """Such words would be a bug of trayagent, not the user's mistake."""
     with pytest.raises(ValueError, match="no program"):
         next(command_lines(words, {}))
 
 
-def test_the_terminal_outlives_who_opened_it_and_leaves_no_zombie(
+def test_the_terminal_outlives_its_opener_and_leaves_no_zombie(
     tmp_path: Path, env: dict[str, str], program: Program
 ) -> None:
-    """It runs in a session of its own; while the opener lives, an ended terminal is reaped."""
+    """The terminal runs in its own session. While the opener lives, an ended terminal is reaped."""
     program(
         "xterm",
         f"echo $$ > {tmp_path}/pid.part; /bin/mv {tmp_path}/pid.part {tmp_path}/pid; exec /bin/sleep 60",
@@ -169,7 +169,7 @@ def test_the_terminal_outlives_who_opened_it_and_leaves_no_zombie(
 
 
 def test_an_ended_terminal_is_reaped(tmp_path: Path, env: dict[str, str], program: Program) -> None:
-    """However long it lasted: the agent collects no zombies."""
+    """The agent collects no zombies, however long a terminal ran."""
     program(
         "xterm",
         f"echo $$ > {tmp_path}/pid.part; /bin/mv {tmp_path}/pid.part {tmp_path}/pid; exec /bin/sleep 60",
@@ -188,7 +188,7 @@ def test_an_ended_terminal_is_reaped(tmp_path: Path, env: dict[str, str], progra
 
 
 def _read(path: Path) -> str:
-    """Return what a file says, once it is there."""
+    """Return the content of a file. Waits until it exists."""
     deadline = time.monotonic() + WITHIN_S
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} did not come"
@@ -197,7 +197,7 @@ def _read(path: Path) -> str:
 
 
 def _state(pid: int) -> str | None:
-    """Return the kernel's letter for a process's state, None for one that is gone."""
+    """Return the kernel's letter for a process's state, or None if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

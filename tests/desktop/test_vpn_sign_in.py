@@ -1,4 +1,4 @@
-"""Signing in to a VPN: what runs, where, and what is said when it fails."""
+"""Signing in to a VPN: what runs, where, and the message of a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trayagent.errors import TrayagentError
 
 
 async def a_terminal(words: Sequence[str]) -> int:
-    """Stand in for a terminal emulator: a real pty, somebody who types "secret" when asked."""
+    """Act as a terminal emulator: a real pty, in which a user types "secret" at the prompt."""
     pid, fd = pty.fork()
     if pid == 0:
         os.execvp(words[0], list(words))  # noqa: S606  # words, not a shell
@@ -35,37 +35,37 @@ async def a_terminal(words: Sequence[str]) -> int:
     return status
 
 
-def test_it_may_ask_at_the_terminal() -> None:
-    """What it reads is what the person types."""
+def test_the_program_may_ask_in_the_terminal() -> None:
+    """The program reads what the user types."""
     asyncio.run(
         sign_in("corp", ["sh", "-c", 'printf "Password? "; read -r word; [ "$word" = secret ]'], a_terminal)
     )
 
 
 @pytest.mark.parametrize("terminal", [None, a_terminal], ids=["without", "with"])
-def test_a_failure_is_told_with_its_last_line(terminal: None) -> None:
-    """The last line that says something, colours and blank lines aside."""
+def test_a_failure_is_reported_with_its_last_line(terminal: None) -> None:
+    """The message has the last line that is not empty, without colours."""
     words = ["sh", "-c", r"printf 'trying\n\033[31mWrong password\033[0m\n\n'; exit 3"]
     with pytest.raises(TrayagentError, match=r"^Signing in to corp failed: Wrong password"):
         asyncio.run(sign_in("corp", words, terminal))
 
 
 @pytest.mark.parametrize("terminal", [None, a_terminal], ids=["without", "with"])
-def test_what_cannot_be_started_is_told(terminal: None) -> None:
-    """With its name and the reason."""
+def test_a_program_that_cannot_be_started_is_reported(terminal: None) -> None:
+    """The message has the program's name and the reason."""
     with pytest.raises(TrayagentError, match="/nowhere/vpn"):
         asyncio.run(sign_in("corp", ["/nowhere/vpn", "up"], terminal))
 
 
 def test_the_command_of_a_failure_can_be_pasted() -> None:
-    """A word with a space stays one word."""
+    """A word with a space is quoted."""
     with pytest.raises(TrayagentError) as caught:
         asyncio.run(sign_in("corp", ["/nowhere/nmcli", "up", "Corp VPN"], None))
     assert caught.value.hint == "Try it in a terminal: /nowhere/nmcli up 'Corp VPN'"
 
 
 def test_a_terminal_that_is_closed_is_no_success() -> None:
-    """The window's end is the command's end, and is told as that."""
+    """Closing the window ends the command, and the message says so."""
 
     async def closed(words: Sequence[str]) -> int:
         pid, fd = pty.fork()
@@ -73,13 +73,13 @@ def test_a_terminal_that_is_closed_is_no_success() -> None:
             os.execvp(words[0], list(words))  # noqa: S606  # words, not a shell
         os.read(fd, 1)  # it runs
         os.close(fd)
-        return os.waitpid(pid, 0)[1]  # noqa: ASYNC222  # nothing else is to happen meanwhile
+        return os.waitpid(pid, 0)[1]  # noqa: ASYNC222  # nothing else has to run meanwhile
 
     with pytest.raises(TrayagentError, match="closed before it ended"):
         asyncio.run(sign_in("corp", ["sh", "-c", "echo waiting; sleep 60"], closed))
 
 
-def test_the_last_line_says_something() -> None:
-    """Escape sequences, control characters and blank lines are none."""
+def test_the_last_line_is_never_blank() -> None:
+    """Escape sequences, control characters and blank lines do not count."""
     assert last_line(b"one\r\n\x1b]0;title\x07two \x1b[1m\r\n  \n") == "two"
     assert last_line(b"") == ""

@@ -1,4 +1,4 @@
-"""Small views in the words of `status --json`, and a transcript of what the registry makes of them."""
+"""Small views in the format of `status --json`, and transcripts of the registry's messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.desktop.notifications.registry import Memory, Notify
 
 
 def host(name: str, state: str = "connected", code: str = "", *, recoveries: int = 0, **more: Any) -> Any:
-    """Return a host of the view; `code` is its problem's, whose title and hint are plain words."""
+    """Return a host of the view. `code` is its problem's code, `title` and `hint` are its texts."""
     problem = {"code": code, "title": more.pop("title", code), "hint": more.pop("hint", "")} if code else None
     return {
         "name": name,
@@ -29,7 +29,7 @@ def vpn(name: str, state: str, *hosts: str, hint: str = "") -> Any:
 
 
 def view(*subjects: Any, online: bool = True, paused: bool = False, rejected: str | None = None) -> Any:
-    """Return a view of these hosts and VPNs; `rejected` is what the configuration was rejected for."""
+    """Return a view of these hosts and VPNs. `rejected` is the error of a rejected configuration."""
     return {
         "agent": {"paused": paused, "config_error": rejected},
         "network": {"online": online},
@@ -39,23 +39,23 @@ def view(*subjects: Any, online: bool = True, paused: bool = False, rejected: st
 
 
 class Desk:
-    """Plays views over time; `lines` tells what the person saw."""
+    """Plays views over time; `lines` are the messages that the user saw."""
 
     def __init__(self, notify: Notify = "problems") -> None:
         self.memory, self.now, self.notify, self.lines = Memory(), 0.0, notify, list[str]()
         self.view: Any = view()
 
     def sees(self, *subjects: Any, **around: Any) -> Desk:
-        """The view changes now."""
+        """Change the view now."""
         self.view = view(*subjects, **around)
         self._step()
         return self
 
     def after(self, seconds: float) -> Desk:
-        """Time passes; the registry is asked whenever it wanted to be."""
+        """Let time pass, and call the registry whenever it wants to be called."""
         end = self.now + seconds
         while (at := self._ask_at) is not None and at <= end:
-            assert at > self.now, "it asks for now again and again"
+            assert at > self.now, "it wants to be called again at once, forever"
             self.now = at
             self._step()
         self.now = end
@@ -64,12 +64,12 @@ class Desk:
     _ask_at: float | None = None
 
     def closes(self, key: str) -> Desk:
-        """The person closes a message."""
+        """Let the user close a message."""
         self.memory = registry.closed(self.memory, key)
         return self
 
     def snoozes(self, key: str) -> Desk:
-        """The person presses Snooze."""
+        """Let the user press Snooze."""
         self.memory = registry.snooze(self.memory, key, self.now)
         self._step()
         return self
@@ -81,6 +81,6 @@ class Desk:
         self.lines += [f"{self.now:g} + {m.key}: {m.title} | {m.text}".rstrip(" |") for m in done.show]
 
     def expect(self, transcript: str) -> None:
-        """Compare what was seen since the last time: "+" shown, "-" withdrawn."""
+        """Compare the messages since the last call: "+" shown, "-" withdrawn."""
         seen, self.lines = self.lines, []
         assert "\n".join(seen) == textwrap.dedent(transcript).strip()

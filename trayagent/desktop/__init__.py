@@ -1,1 +1,1 @@
-"""What the person sees: icon, menu, notifications, terminal, start at login."""
+"""What the user sees: icon, menu, notifications, terminal, start at login."""

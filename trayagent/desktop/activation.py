@@ -1,6 +1,6 @@
-"""The desktop's leave to come to the front: a token that a click gave, handed to what the click starts.
+"""Passes the activation token of a click to the program that the click starts.
 
-Without it a Wayland compositor opens the window behind the others. Source: the XDG Activation protocol,
+Without the token a Wayland compositor opens the new window behind the others. Source: the XDG Activation protocol,
 StatusNotifierItem's ProvideXdgActivationToken, Desktop Notifications Specification 1.2 (ActivationToken).
 """
 
@@ -12,7 +12,7 @@ VARIABLE = "XDG_ACTIVATION_TOKEN"
 
 
 class Activation:
-    """Keeps the last token until something is started with it; it is good for one."""
+    """Keeps the last token until a program is started with it; a token is valid once."""
 
     def __init__(self) -> None:
         self._token = ""
@@ -22,7 +22,10 @@ class Activation:
         self._token = token
 
     def lay_over(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with the token, and forget it; one that we were started with is used up."""
+        """Return the environment with the token, and forget the token.
+
+        A token in `env` itself is used up and removed.
+        """
         token, self._token = self._token, ""
         rest = {name: value for name, value in env.items() if name != VARIABLE}
         return {**rest, VARIABLE: token} if token else rest

@@ -1,7 +1,4 @@
-"""One connection to the session bus for the tray and the notifications, made again when the bus dies.
-
-Source: the D-Bus Specification, sections *Message Bus Messages* and *Well-known Message Bus Instances*.
-"""
+"""One connection to the session bus for the tray and the notifications; it reconnects when the bus dies."""
 
 from __future__ import annotations
 
@@ -21,24 +18,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A bus that dies is being restarted or the person has left; ask again soon, then rarely.
+# A bus that dies is being restarted, or the user has logged out. So retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 
 
 class BusUser(Protocol):
-    """What lives on the bus; it is told of each new connection and of its end."""
+    """A user of the bus. It gets each new connection, and learns when the connection ends."""
 
     async def on_bus(self, connection: Connection) -> None:
-        """Use this connection from now on; BusCallError is logged and costs nobody else anything."""
+        """Use this connection from now on. A BusCallError is logged and does not affect the other users."""
 
     def off_bus(self, reason: str) -> None:
-        """Forget the connection: it is gone."""
+        """Forget the connection, which is gone."""
 
 
 def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return where the session bus listens, or None where nothing says so.
+    """Return the address of the session bus, or None if it is unknown.
 
-    A systemd user unit may have no DBUS_SESSION_BUS_ADDRESS; the user's bus is at a known place then.
+    A systemd user unit may have no DBUS_SESSION_BUS_ADDRESS. The bus then has a fixed path in XDG_RUNTIME_DIR.
     """
     if address := environment.get("DBUS_SESSION_BUS_ADDRESS"):
         return address
@@ -49,12 +46,15 @@ def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | No
 
 
 def session_bus_addresses(environment: Mapping[str, str] = os.environ) -> list[str | None]:
-    """Return where to try, the likeliest first."""
+    """Return the addresses to try, the most likely first."""
     return [session_bus_address(environment)]
 
 
 def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file by which it shows that the session bus is there, None where no file does."""
+    """Return the socket file of the session bus, or None if it has none.
+
+    The file's existence shows that the bus runs.
+    """
     address = environment.get("DBUS_SESSION_BUS_ADDRESS", "")
     if found := re.match(r"unix:(?:[^,;]*,)*path=([^,;]+)", address):
         return Path(unquote(found[1]))  # D-Bus Specification, *Server Addresses*
@@ -65,8 +65,8 @@ def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | No
 class SessionBus:
     """Keeps one connection to the session bus; `problem` says why there is none.
 
-    A bus that was there and died is connected again, with a back-off. One that never was costs no
-    wake-up: it is asked for again at `nudge`.
+    After a bus dies, it reconnects with a back-off. While there has never been a bus, it does not wake up: it tries
+    again at `nudge`.
     """
 
     def __init__(
@@ -76,24 +76,24 @@ class SessionBus:
         addresses: Callable[[], Sequence[str | None]] = session_bus_addresses,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
-        self.problem: str | None = "the session bus was not asked yet"
+        self.problem: str | None = "the session bus was not tried yet"
         self.connection: Connection | None = None
         self._users, self._addresses, self._first_retry_s = users, addresses, first_retry_s
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect on the running loop; never raises."""
+        """Begin to connect on the running loop. Never raises."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name="session bus")
             self._task.add_done_callback(self._ended)
 
     def nudge(self) -> None:
-        """Try at once, for instance after a login: a bus that was never there may be there now."""
+        """Try at once, for example after a login: the session bus may exist now."""
         self._nudged.set()
 
     async def close(self) -> None:
-        """Leave the bus and wait until that is done."""
+        """Leave the bus, and wait until that is done."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -128,7 +128,7 @@ class SessionBus:
             return
 
     async def _connect(self) -> MessageBus:
-        """Connect to the first address that takes us; raises what the first of them failed by."""
+        """Connect to the first address that works. If none does, raise the error of the first one."""
         failed: Exception | None = None
         for address in dict.fromkeys(filter(None, self._addresses())):
             try:
@@ -151,12 +151,12 @@ class SessionBus:
             raise
 
     async def _use(self, bus: MessageBus) -> str:
-        """Serve the users until the bus dies; return why it did."""
+        """Serve the users until the bus dies. Return why it died."""
         self.connection = connection = Connection(bus)
         self.problem = None
         users = [asyncio.create_task(self._tell(u, connection), name=f"bus: {u!r}") for u in self._users]
         try:
-            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast has no types here
         except (OSError, EOFError) as e:
             return f"the session bus went away ({e!r})"
         finally:
@@ -173,12 +173,12 @@ class SessionBus:
             await user.on_bus(connection)
         except BusCallError as e:
             log.warning("%r on the session bus: %s", user, e)
-        except Exception:  # one user's bug must not take the others' connection
+        except Exception:  # a bug in one user must not close the connection of the others
             log.exception("%r on the session bus", user)
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return what dbus-fast may raise while it connects."""
+    """Return the exceptions that dbus-fast may raise while it connects."""
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
     return (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError)

@@ -1,4 +1,4 @@
-"""What the tray and the notifications ask of a bus: calls with a limit, signals of one name, its owner."""
+"""A bus connection for the tray and the notifications: calls with a time limit, signals of a name, its owner."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-# A living service answers in milliseconds; one that starts by activation takes a second or two.
+# A running service answers in milliseconds. One that starts by activation takes a second or two.
 CALL_TIMEOUT_S = 5.0
 _BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
 
 class BusCallError(Exception):
-    """A call that was refused, was not answered in time, or was answered with what it should not be."""
+    """A call that was refused, was not answered in time, or got an answer of the wrong type."""
 
     def __init__(self, text: str, *, name: str = "") -> None:
         super().__init__(text)
@@ -25,13 +25,13 @@ class BusCallError(Exception):
 
 
 def bus_text(text: str) -> str:
-    """Return a text as the bus takes it: no NUL and nothing that UTF-8 cannot say, which would end the call."""
+    """Return a text that the bus accepts: without NUL and valid in UTF-8; anything else would end the connection."""
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method of a service: where it is and what it is called."""
+    """A method of a service: its address and its name."""
 
     destination: str
     path: str
@@ -49,7 +49,7 @@ class _Listener:
 
 
 class _Watch:
-    """Tells an owner once, however many messages say it."""
+    """Reports an owner once, even if several messages repeat it."""
 
     def __init__(self, changed: Callable[[str | None], None]) -> None:
         self._changed = changed
@@ -62,7 +62,7 @@ class _Watch:
 
 
 class Connection:
-    """A connected bus; when it dies, calls raise BusCallError and nothing is heard any more."""
+    """A connected bus. Once it dies, calls raise BusCallError and no signals arrive."""
 
     def __init__(self, bus: MessageBus) -> None:
         self.bus = bus
@@ -72,7 +72,7 @@ class Connection:
         bus.add_message_handler(self._message)
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Stop receiving signals."""
         self._listeners.clear()
         self._watches.clear()
         self.bus.remove_message_handler(self._message)
@@ -86,9 +86,9 @@ class Connection:
         answer: str = "",
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> list[Any]:
-        """Call a method and return its answer, whose D-Bus signature has to be `answer`.
+        """Call a method and return its answer, which must have the D-Bus signature `answer`.
 
-        `timeout_s` None waits as long as the bus lives. Raises BusCallError.
+        With `timeout_s` None it waits as long as the bus lives. Raises BusCallError.
         """
         from dbus_fast import Message, MessageType
 
@@ -105,7 +105,7 @@ class Connection:
                 reply = await self.bus.call(message)
         except TimeoutError as e:
             raise BusCallError(f"{call.member} was not answered in {timeout_s} s") from e
-        except (OSError, EOFError, AttributeError) as e:  # dbus-fast: a bus that ended has no writer
+        except (OSError, EOFError, AttributeError) as e:  # dbus-fast: a closed bus has no writer
             raise BusCallError(f"{call.member}: the bus is gone") from e
         if reply is None:
             raise BusCallError(f"{call.member}: the bus is gone")
@@ -117,7 +117,7 @@ class Connection:
         return list(reply.body)
 
     async def watch_name(self, name: str, changed: Callable[[str | None], None]) -> None:
-        """Tell who owns a name, now and whenever that changes (None: nobody). Raises BusCallError."""
+        """Report who owns a name, now and at each change; None: no owner. Raises BusCallError."""
         watch = _Watch(changed)
         self._watches.setdefault(name, []).append(watch)
         if name not in self._owners:
@@ -125,14 +125,14 @@ class Connection:
                 f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{name}'"
             )
             owner = await self._owner(name)
-            # A change that was heard meanwhile is younger than the answer.
+            # A change that arrived meanwhile is newer than the answer.
             self._owners.setdefault(name, owner)
         watch.tell(self._owners[name] or None)
 
     async def listen(
         self, name: str, interface: str, member: str, signature: str, heard: Callable[[list[Any]], None]
     ) -> None:
-        """Hear a signal of the owner of a watched name; one with another signature is not for us.
+        """Listen to a signal of a watched name's owner, if its signature matches.
 
         Raises BusCallError.
         """

@@ -1,7 +1,7 @@
-"""The desk: icon, menu and messages, fed by the agent's view, and what the person chooses there.
+"""The desktop part of the agent: icon, menu and messages, fed by the agent's view, and the user's choices.
 
-A client of the agent like the command line: it gets the whole view at each change, and asks
-for the same operations.
+It is a client of the agent like the command line: it gets the whole view at each change and uses the same
+operations.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ log = logging.getLogger(__name__)
 
 View = dict[str, Any]
 
-# What the network manager says of the same failure comes a moment after the program that failed by it.
+# Network managers report a failed sign-in a moment after the program that failed.
 SETTLED_S = 0.5
 
 
 class Door(Protocol):
-    """What the desk asks of the agent."""
+    """What the desk needs from the agent."""
 
     def watch(self, push: Callable[[View], None]) -> Callable[[], None]:
-        """Push the view now and at each change; returns how to end that."""
+        """Push the view now and at each change. Return a function that ends that."""
 
     def sign_ins(self) -> frozenset[str]:
         """Return the VPNs that can be signed in to from here."""
 
     def notify(self) -> Notify:
-        """Return which messages the person wants."""
+        """Return which messages the user wants."""
 
     def sign_in_said(self, vpn: str, said: str) -> None:
-        """Keep how a sign-in failed, until the VPN is up."""
+        """Keep the error of a failed sign-in until the VPN is up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeskState:
-    """Why something is not shown, None where it is."""
+    """Why the icon or the messages are not shown; None if they are."""
 
     tray: str | None
     notifications: str | None
 
 
 class Desk:
-    """Icon, menu and messages; quiet where no desktop shows them."""
+    """Icon, menu and messages. Does nothing where no desktop shows them."""
 
     def __init__(
         self,
@@ -93,12 +93,12 @@ class Desk:
         return DeskState(self._bus.problem or self._tray.problem, self._bus.problem or self._notifier.problem)
 
     def start(self) -> None:
-        """Begin to show; never raises."""
+        """Begin to show everything. Never raises."""
         self._bus.start()
         self._end = self._door.watch(self._seen)
 
     async def close(self) -> None:
-        """Take everything away."""
+        """Remove the icon, stop the messages, and leave the bus."""
         self._end()
         self._teller.close()
         self._tray.close()
@@ -109,15 +109,15 @@ class Desk:
         await self._bus.close()
 
     def settings_changed(self) -> None:
-        """Obey a changed configuration."""
+        """Apply a changed configuration."""
         self._teller.set_notify(self._door.notify())
         self._show()
 
     def nudge(self) -> None:
-        """Try the session bus again: somebody may have logged in."""
+        """Try the session bus again: a user may have logged in."""
         self._bus.nudge()
 
-    # The view, shown.
+    # Showing the view.
 
     def _seen(self, view: View) -> None:
         self._view = view
@@ -135,7 +135,7 @@ class Desk:
         look, self._menu = look_and_menu(self._view, datetime.now(UTC), options)
         self._tray.show(look)
 
-    # What the person chose.
+    # The user's choices.
 
     def _activated(self, key: Hashable) -> None:
         command = self._menu.command(key) if self._menu is not None and isinstance(key, tuple) else None
@@ -168,13 +168,15 @@ class Desk:
             log.error("a choice in the menu failed", exc_info=error)
             why = getattr(error, "strerror", None) or str(error) or "it was cut off"
             title = f"That could not be done: {why}."
-            await self._failed(command, TrayagentError(title, hint="“Show log” in the menu tells more."))
+            await self._failed(
+                command, TrayagentError(title, hint="For more, choose “Show log” in the menu.")
+            )
         self._show()
 
     async def _failed(self, command: Command, error: TrayagentError) -> None:
-        """Tell it in the message that is about it, where there is one; the menu says it, too."""
+        """Show the error in the message about the same subject, if there is one. The menu shows it, too."""
         if isinstance(command, SignIn):
-            # With its time: that it failed in the same way again is news to whoever has just tried it again.
+            # With the time: if the same error comes again, the user must see that it is from the new try.
             at = datetime.now().astimezone().strftime("%H:%M:%S")
             self._door.sign_in_said(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)

@@ -1,4 +1,4 @@
-"""Programs that a click starts and that outlive the agent: a terminal, a browser, an editor."""
+"""Starts programs for a click that outlive the agent: a terminal, a browser, an editor."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import threading
 from collections.abc import Mapping, Sequence
 
 AT_ONCE_S = 0.5
-"""A program that cannot come up (no display, say) ends within this; one that runs is left alone."""
+"""A program that cannot start (for example without a display) ends within this time. One that runs is left alone."""
 
 
 async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float = AT_ONCE_S) -> int | None:
-    """Start a program; return its exit status if it ends at once, None where it runs on.
+    """Start a program. Return its exit status if it ends at once, None if it keeps running.
 
-    Raises OSError where it cannot be started.
+    Raises OSError if it cannot be started.
     """
     null = subprocess.DEVNULL
-    # Not asyncio's: that kills a child which is still there when the interpreter ends.
+    # Not asyncio's: that kills a child which still runs when the interpreter ends.
     process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
         words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
@@ -30,7 +30,7 @@ async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float =
 
 
 def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """Return the exit status to come; a thread waits for it, whenever that is, so that no zombie stays."""
+    """Return a future of the exit status. A thread waits for the process, so that it never becomes a zombie."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -40,7 +40,7 @@ def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
 
     def wait() -> None:
         code = process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no one waits any more
             loop.call_soon_threadsafe(tell, code)
 
     threading.Thread(target=wait, name=f"started {process.pid}", daemon=True).start()

@@ -1,6 +1,6 @@
-"""Let the person log in to a host from the desktop: in a terminal, or by ssh's own windows where there is none.
+"""Lets the user log in to a host from the desktop: in a terminal, or without one in ssh's own windows.
 
-Either way it is `trayagent login`, and what is typed passes between the person and ssh. ssh(1), SSH_ASKPASS.
+Both run `trayagent login`, and the input goes directly from the user to ssh. Source: ssh(1), SSH_ASKPASS.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from trayagent.desktop.terminal import open_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
-# A window closes with its program, and what that said last would be gone. Ctrl-C was the person's own wish.
+# A terminal closes with its program, and its last message would be lost. After Ctrl-C (130) there is no message to
+# read.
 _UNTIL_READ = '"$@"; case $? in 0|130) ;; *) printf "\\n(Enter closes this window) "; read -r _;; esac'
-# Where distributions put the program that ssh asks through; Debian's is an alternative among several.
+# Where distributions install the program with which ssh asks; on Debian it is an alternative among several.
 _ASKERS = (
     "/usr/bin/ssh-askpass",
     "/usr/libexec/openssh/ssh-askpass",
@@ -31,7 +32,10 @@ _GIVEN_UP = 130
 
 
 async def log_in(host: str, env: Mapping[str, str]) -> None:
-    """Open a terminal that logs in, or let ssh ask in windows until it is over. Raises TrayagentError."""
+    """Open a terminal that logs in. Without a terminal, let ssh ask in windows and wait for the end.
+
+    Raises TrayagentError.
+    """
     words = own_module("trayagent", "login", "--", host)
     try:
         await open_terminal(["sh", "-c", _UNTIL_READ, "sh", *words], env)
@@ -44,7 +48,7 @@ async def log_in(host: str, env: Mapping[str, str]) -> None:
 
 
 def askpass(env: Mapping[str, str]) -> str | None:
-    """Return the program that asks in a window, None where there is none or nothing to show it on."""
+    """Return the program that asks in a window, or None if there is none, or no display."""
     if not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
         return None
     chosen = env.get("SSH_ASKPASS")
@@ -54,7 +58,7 @@ def askpass(env: Mapping[str, str]) -> str | None:
 
 async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> None:
     null = asyncio.subprocess.DEVNULL
-    # A file and not a pipe: what ssh connects through may keep it open for as long as the connection lives.
+    # A file and not a pipe: a ProxyCommand may keep a pipe open for as long as the connection lives.
     with tempfile.TemporaryFile() as said:
         child = await asyncio.create_subprocess_exec(
             *words, stdin=null, stdout=null, stderr=said, env=dict(env), start_new_session=True

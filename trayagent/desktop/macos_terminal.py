@@ -1,6 +1,6 @@
-"""A terminal with a command in it on a Mac: iTerm where it is installed, else Terminal; by osascript(1).
+"""Opens a terminal with a command on a Mac by osascript(1): iTerm if it is installed, else Terminal.
 
-Both type the line into the user's own shell, so the words are quoted for a shell first, then for AppleScript.
+Both type the line into the user's own shell. So the words are quoted for a shell first, then for AppleScript.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _OURS = "TRAYAGENT_"
 def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
     """Yield the command lines that open a terminal running `words`, the best first.
 
-    The terminal's shell has an environment of its own; where our files are is told in the line.
-    Raises ValueError for words that `exec` would take for an option.
+    The terminal's shell has its own environment, so the line sets the TRAYAGENT_ variables, which say where our
+    files are. Raises ValueError for words that `exec` would take for an option.
     """
     if not words or words[0].startswith("-"):
         raise ValueError(f"no program to run in a terminal: {words!r}")

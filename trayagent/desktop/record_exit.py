@@ -1,8 +1,9 @@
-"""Run a command in this terminal as if it were alone there, and write down how it ended.
+"""Runs a command in this terminal, and writes down how it ended.
 
-A terminal emulator tells nobody what became of the command that it ran, so "Sign in" puts
-this between them. Usage: python -m trayagent.desktop.record_exit REPORT WORD…
-The report is one JSON object: `status` (as a shell counts) and `last`, its last line of output.
+A terminal emulator does not report how its command ended, so "Sign in" runs this program in between.
+Usage: python -m trayagent.desktop.record_exit REPORT WORD…
+
+The report is one JSON object: `status` (as a shell counts) and `last`, the command's last line of output.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from pathlib import Path
 
 from trayagent.presentation.text import clean
 
-_KEPT = 4096  # the last line is in there
+_KEPT = 4096  # enough for the last line
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
 
 
 def run(report: Path, words: list[str]) -> int:
-    """Run the words at this terminal; return their status, which is in the report too."""
+    """Run the words in this terminal. Return their status, which is also in the report."""
     tail = bytearray()
 
     def read(fd: int) -> bytes:
@@ -36,7 +37,7 @@ def run(report: Path, words: list[str]) -> int:
     try:
         status = os.waitstatus_to_exitcode(pty.spawn(words, read))
     except (OSError, termios.error, _ClosedError) as error:
-        # The terminal's own settings cannot be put back once it is gone, so any of these may come of it.
+        # A closed terminal's settings cannot be restored, so closing it may raise any of these errors.
         closed = isinstance(error, _ClosedError) or isinstance(error.__context__, _ClosedError)
         status, tail = 127, bytearray(f"{words[0]}: {error}".encode())
         if closed:
@@ -57,7 +58,7 @@ def _closed(*_: object) -> None:
 
 
 def last_line(output: bytes) -> str:
-    """Return the last line that says something, without what only steers a terminal."""
+    """Return the last line that is not empty, without terminal escape sequences."""
     text = _ESCAPES.sub("", output.decode(errors="replace"))
     lines = [clean(line).strip() for line in text.splitlines()]
     return next((line for line in reversed(lines) if line), "")

@@ -1,4 +1,4 @@
-"""Carries out what the person chose in the menu or on a message."""
+"""Carries out what the user chose in the menu or on a message."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
-"""One of the agent's operations, as the command line asks for them; raises TrayagentError."""
+"""Calls one of the agent's operations, as the command line does. Raises TrayagentError."""
 
-# What puts a text on the clipboard, with the text on its input; the first that is there and works.
+# Programs that copy their input to the clipboard. The first one that exists and works is used.
 _CLIPBOARDS = (
     ["wl-copy"],
     ["xclip", "-selection", "clipboard"],
@@ -32,14 +32,14 @@ _CLIPBOARDS = (
 )
 _CLIPBOARD_S = 2.0
 OPENER_S = 8.0
-"""xdg-open is a script that tries one program after the other before it gives up."""
-# A window closes with its program, and what that said last would be gone.
+"""xdg-open is a script that tries one program after the other before it fails."""
+# A terminal closes with its program, and the program's last message would be lost.
 _UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
-_NEW_CONFIGURATION = "# trayagent: see the README for what may stand here.\n"
+_NEW_CONFIGURATION = "# trayagent: the README lists the possible settings.\n"
 
 
 class Choices:
-    """Knows how each command of the menu is carried out; `carry_out` raises TrayagentError."""
+    """Carries out each command of the menu; `carry_out` raises TrayagentError."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Choices:
         self._activation = Activation()
 
     def activated_with(self, token: str) -> None:
-        """Keep the desktop's leave to come to the front for what is started next."""
+        """Keep the desktop's activation token for the next program that is started."""
         self._activation.given(token)
 
     async def carry_out(self, command: c.Command) -> None:
-        """Do what was chosen; returns when it is done or has begun."""
+        """Do what the user chose. Returns when it is done or has begun."""
         match command:
             case c.Do(op, hosts):
                 await self._do(op, hosts)
@@ -123,7 +123,7 @@ class Choices:
         await open_terminal(words, await self._env())
 
     async def _env(self) -> Mapping[str, str]:
-        """Return what a choice's program is started with; once for each choice, for a token is good for one."""
+        """Return the environment for the program of one choice. Call it once for each choice: a token is valid once."""
         return self._activation.lay_over(await asyncio.to_thread(self._environment))
 
     async def _edit(self) -> None:
@@ -138,21 +138,21 @@ class Choices:
 
 
 def _begin(path: Path) -> None:
-    """Make a configuration to edit; raises TrayagentError."""
+    """Create a configuration to edit. Raises TrayagentError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(_NEW_CONFIGURATION)
     except OSError as error:
-        title = f"{path} cannot be made: {error.strerror}."
-        raise TrayagentError(title, hint="Make its folder yourself, and try again.") from error
+        title = f"{path} cannot be created: {error.strerror}."
+        raise TrayagentError(title, hint="Create its folder yourself, and try again.") from error
 
 
 async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
-    """Let the desktop open an address or a file; open(1) takes -t for its text editor."""
+    """Open an address or a file with the desktop's program. `options` are open(1)'s; -t is its text editor."""
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
-        raise TrayagentError("Nothing here opens that.", hint=f"Open it yourself: {what}")
+        raise TrayagentError("No program here can open that.", hint=f"Open it yourself: {what}")
     try:
         status = await start([opener, *options, what], env, OPENER_S)
     except OSError as error:
@@ -185,4 +185,4 @@ async def _copy(text: str, env: Mapping[str, str]) -> None:
             continue
         if child.returncode == 0:
             return
-    raise TrayagentError("Nothing here puts it on the clipboard.", hint=f"It is: {text}")
+    raise TrayagentError("No clipboard program works here.", hint=f"It is: {text}")

@@ -1,4 +1,4 @@
-"""What shows the icon and the messages here: the one place of the desktop that asks which system this is."""
+"""Chooses what shows the icon and the messages; the only part of the desktop that depends on the platform."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from trayagent.desktop.tray.look import TrayBackend
 
 
 class Messages(Protocol):
-    """Shows messages, see notifications.message.Notifications; can be closed."""
+    """Shows messages, see notifications.message.Notifications. Can be closed."""
 
     @property
     def problem(self) -> str | None:
-        """Why messages are not shown, None when they are or nothing was told yet."""
+        """Why messages are not shown; None if they are, or if there was none yet."""
 
     def show(self, message: Message) -> None:
-        """Show this under its key, in place of what was there."""
+        """Show this under its key, and replace what was there."""
 
     def withdraw(self, key: str) -> None:
-        """Take what was shown under the key away."""
+        """Remove the message of this key."""
 
     def close(self) -> None:
-        """Stop; what is on the screen stays."""
+        """Stop. Messages on the screen stay."""
 
 
 class Carrier(Protocol):
-    """What carries the two to the desktop; `problem` says why nothing does."""
+    """Carries icon and messages to the desktop; `problem` says why it cannot."""
 
     @property
     def problem(self) -> str | None:
         """Why there is neither icon nor message."""
 
     def start(self) -> None:
-        """Begin on the running loop; never raises."""
+        """Begin on the running loop. Never raises."""
 
     def nudge(self) -> None:
-        """Try again: somebody may have logged in."""
+        """Try again: a user may have logged in."""
 
     async def close(self) -> None:
         """End it, and wait until that is done."""
@@ -47,7 +47,11 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the desktop calls back: an item or a button was chosen, a menu opens, a message went, a token came."""
+    """The callbacks of the desktop.
+
+    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, or
+    an activation token arrived.
+    """
 
     activated: Callable[[Hashable], None]
     invoked: Callable[[str, str], None]
@@ -74,7 +78,7 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
 
 
 class WithoutBus:
-    """A desktop that needs no bus; `ended` waits for what runs."""
+    """A desktop that needs no bus; `ended` waits until the icon has ended."""
 
     problem: str | None = None
 
@@ -82,11 +86,11 @@ class WithoutBus:
         self._ended = ended
 
     def start(self) -> None:
-        """Nothing is to be connected."""
+        """Do nothing: there is no connection to make."""
 
     def nudge(self) -> None:
-        """Nothing is to be tried again."""
+        """Do nothing: there is no connection to retry."""
 
     async def close(self) -> None:
-        """Wait for the icon's end."""
+        """Wait until the icon has ended."""
         await self._ended()

@@ -1,8 +1,8 @@
-"""The user's terminal emulator, with a command running in it; never through a shell.
+"""Opens the user's terminal emulator with a command running in it, never through a shell.
 
-Which one: $TERMINAL, then what the desktop says (the proposed xdg-terminal-exec, Debian's
-x-terminal-emulator), then the usual ones. How each takes a list of words is told by its manual;
-the ones that only take a shell's line (tilix, lxterminal) are left out.
+The order is: $TERMINAL, the desktop's choice (the proposed xdg-terminal-exec, Debian's x-terminal-emulator), then
+the usual ones. The manual of each says how it takes a list of words. Terminals that only take a shell's line (tilix,
+lxterminal) are left out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from trayagent.desktop.detached_programs import AT_ONCE_S, start
 from trayagent.errors import TrayagentError
 
-# What stands between the program and the words. In the order in which they are tried.
+# The options between the program and the words, in the order in which the programs are tried.
 BEFORE_WORDS: Mapping[str, tuple[str, ...]] = {
     "xdg-terminal-exec": (),
-    "x-terminal-emulator": ("-e",),  # Debian Policy 11.8.3: all that follows is the command
+    "x-terminal-emulator": ("-e",),  # Debian Policy 11.8.3: everything that follows is the command
     "gnome-terminal": ("--",),
     "ptyxis": ("--",),
     "kgx": ("--",),
@@ -40,13 +40,13 @@ BEFORE_WORDS: Mapping[str, tuple[str, ...]] = {
 }
 FOOT_FAILED = 230
 AS_XTERM = ("-e",)
-"""How an unknown $TERMINAL is asked: most that ever replaced xterm understand it."""
+"""The option for an unknown $TERMINAL. Most terminals that replaced xterm understand it."""
 
 
 def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
-    """Yield the command lines that open a terminal running `words`, the best first; those that exist on PATH.
+    """Yield the command lines that open a terminal running `words`: those that exist on PATH, the best first.
 
-    Raises ValueError for words that a terminal could take for an option of its own.
+    Raises ValueError for words that a terminal could take for its own option.
     """
     if not words or words[0].startswith("-"):
         raise ValueError(f"no program to run in a terminal: {words!r}")
@@ -56,7 +56,7 @@ def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> 
         if program is None:
             continue
         line = [program, *chosen[1:], *BEFORE_WORDS.get(Path(program).name, AS_XTERM), *words]
-        if line != first:  # $TERMINAL is mostly one of the known ones, whose turn comes again
+        if line != first:  # $TERMINAL is usually one of the known ones, and would be tried twice
             first = first or line
             yield line
 
@@ -64,9 +64,9 @@ def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> 
 async def open_terminal(
     words: Sequence[str], env: Mapping[str, str] = os.environ, at_once_s: float = AT_ONCE_S
 ) -> str:
-    """Open a terminal that runs `words` and return the terminal's path; it outlives this process.
+    """Open a terminal that runs `words`, and return the terminal's path. The terminal outlives this process.
 
-    `env` tells the display, and which terminal. Raises TrayagentError when none could be opened.
+    `env` names the display and the terminal. Raises TrayagentError if none could be opened.
     """
     failed: list[str] = []
     for line in _lines(words, env):
@@ -86,7 +86,7 @@ def _lines(words: Sequence[str], env: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield programs with their options; $TERMINAL may have some."""
+    """Yield programs with their options; $TERMINAL may contain options."""
     try:
         chosen = shlex.split(env.get("TERMINAL", ""))
     except ValueError:  # an open quote
@@ -97,17 +97,17 @@ def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 async def _start(line: Sequence[str], env: Mapping[str, str], at_once_s: float) -> str | None:
-    """Start it and return None, or why it did not come up."""
+    """Start the terminal. Return None if it runs, or else why it does not."""
     try:
         code = await start(line, env, at_once_s)
     except OSError as error:
         return error.strerror or str(error)
-    # Some only hand the wish to a running one, and end with 0.
+    # Some terminals only pass the request to a running instance, and end with 0.
     return f"it ended with status {code}" if code and not _ran(line[0], code) else None
 
 
 def _ran(program: str, code: int) -> bool:
-    """Report whether the status is the command's and not the terminal's own: foot(1), EXIT STATUS."""
+    """Report whether the status is that of the command and not of the terminal: foot(1), EXIT STATUS."""
     return Path(program).name == "foot" and code != FOOT_FAILED
 
 

@@ -1,4 +1,4 @@
-"""Start what signs the user in to a VPN: at a terminal if there is one, since it may ask."""
+"""Starts the program that signs the user in to a VPN: in a terminal if there is one, since it may ask questions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
 OpenTerminal = Callable[[Sequence[str]], Awaitable[object]]
-"""Runs words in a new terminal window; returns once it is open. Raises TrayagentError."""
+"""Runs words in a new terminal window, and returns once it is open. Raises TrayagentError."""
 
 PATIENCE_S = 900.0
-"""A person may look for a token; a window that was killed with its command writes no report at all."""
+"""The user may have to fetch a token. If the window was killed with its command, the report never comes."""
 _POLL_S = 0.2
 
 
 async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None) -> None:
-    """Run the words and wait for their end; raises TrayagentError with their last line when they failed."""
+    """Run the words and wait for their end. If they fail, raises TrayagentError with their last line."""
     status, last = await (_without_terminal(words) if terminal is None else _at_terminal(words, terminal))
     if status:
         said = f": {last}" if last else f", with status {status}"
@@ -36,9 +36,9 @@ async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[in
         report = Path(folder) / "report"
         await terminal(own_module("trayagent.desktop.record_exit", str(report), *words))
         until = time.monotonic() + PATIENCE_S
-        while not report.exists():  # a terminal tells nobody when its command ends
+        while not report.exists():  # a terminal does not report when its command ends
             if time.monotonic() > until:
-                return 1, "nothing came of it for 15 minutes"
+                return 1, "it gave no result for 15 minutes"
             await asyncio.sleep(_POLL_S)
         told = json.loads(report.read_text())
         return int(told["status"]), str(told["last"])

@@ -1,4 +1,4 @@
-"""The tray icon as pixels: state → image, painted once each; Pillow is imported when the first is asked for."""
+"""The tray icon as pixels: one image for each state and size. Pillow is imported only when it must paint."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 SIZES = (16, 22, 24, 32, 48)
-"""Pixels a side; panels choose among these (22 is the usual one, 44 to 48 where pixels are small)."""
+"""Side in pixels. Panels choose among these: 22 is the usual one, 44 to 48 are for high-density screens."""
 
 OVERSAMPLED = 8
-"""Each pixel is painted as 8 by 8 and averaged: Pillow itself draws no smooth edges."""
+"""Each pixel is painted as 8 by 8 pixels and averaged, because Pillow draws no smooth edges."""
 
 
 @cache
 def image(overall: Overall, size: int) -> Image:
-    """Return the icon as RGBA of `size` pixels a side; it is shared, so copy it before a change."""
+    """Return the icon as RGBA of `size` pixels a side. The image is shared: copy it before you change it."""
     from PIL import Image
 
     painted = Image.new("RGBA", (size, size))
     for stroke in strokes(overall, size):
-        # Each stroke as a mask of its own, or the averaging would mix in the colour behind nothing.
+        # Each stroke is a mask of its own; otherwise the averaging would mix in the colour of the transparent
+        # background.
         layer = Image.new("RGBA", (size, size), (*stroke.colour, 0))
         layer.putalpha(_mask(stroke, size))
         painted = Image.alpha_composite(painted, layer)
@@ -38,12 +39,12 @@ def image(overall: Overall, size: int) -> Image:
 
 @cache
 def argb(overall: Overall, size: int) -> bytes:
-    """Return the pixels as StatusNotifierItem's IconPixmap wants them: rows of ARGB32, big-endian."""
+    """Return the pixels in the format of StatusNotifierItem's IconPixmap: rows of ARGB32, big-endian."""
     return painted(overall, size, SIZES) or paint(overall, size)
 
 
 def paint(overall: Overall, size: int) -> bytes:
-    """Return the same pixels, painted now."""
+    """Paint the icon now, and return its pixels in the same format."""
     red, green, blue, alpha = image(overall, size).split()
     from PIL import Image
 
@@ -59,8 +60,8 @@ def _mask(stroke: Stroke, size: int) -> Image:
 
 
 def _paint(draw: ImageDraw, stroke: Stroke) -> None:
-    # Pillow counts pixels and paints both ends of a range, SVG measures between pixels: half a
-    # (small) pixel less on each side, or a faint seam shows at the right and the bottom.
+    # Pillow counts pixels and paints both ends of a range; SVG measures between pixels. Without half a (small) pixel
+    # less on each side, a faint seam shows at the right and the bottom.
     points = [(x * OVERSAMPLED - 0.5, y * OVERSAMPLED - 0.5) for x, y in stroke.points]
     reach = stroke.width * OVERSAMPLED / 2 - 0.5
     line = [*points, points[0]] if stroke.closed else points
@@ -68,12 +69,12 @@ def _paint(draw: ImageDraw, stroke: Stroke) -> None:
         draw.polygon(points, fill=255)
     for start, end in pairwise(line):
         draw.polygon(_band(start, end, reach), fill=255)
-    for x, y in points:  # round joins and ends, as SVG's stroke-linejoin and -linecap
+    for x, y in points:  # round joins and ends, like SVG's stroke-linejoin and -linecap
         draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=255)
 
 
 def _band(start: Point, end: Point, reach: float) -> list[Point]:
-    """Return the corners of a line that reaches that far to both sides."""
+    """Return the corners of a line that extends `reach` to both sides."""
     along, up = end[0] - start[0], end[1] - start[1]
     length = math.hypot(along, up) or 1.0
     x, y = -up / length * reach, along / length * reach

@@ -1,15 +1,14 @@
-"""The one design of the icon: two places and the link between them, on a tile; pure.
+"""The design of the icon: two dots and the link between them, on a tile; pure.
 
-Theory of operation. A picture is a list of strokes, painted one over the other: each a line
-through points with round ends and joins, filled inside or not. That is as much as both Pillow
-and SVG draw alike, so that `assets/icons` and the tray show the same.
+Theory of operation. A picture is a list of strokes, painted one over the other. Each is a line through points with
+round ends and joins, filled inside or not. Both Pillow and SVG can draw exactly this, so `assets/icons` and the tray
+show the same.
 
-A panel can be light or dark and does not say which. The body's colours are therefore of middle
-lightness, with a contrast of at least 3 to both (WCAG 1.4.11), and what stands on the body is white.
-The states differ in their outline first (tile, half tile, empty tile, triangle), then in
-the sign, and only then in colour.
+A panel can be light or dark, and does not say which. So the colours have a medium lightness, with a contrast of at
+least 3 to both (WCAG 1.4.11), and the signs on them are white. The states differ first in their outline (tile, half
+tile, empty tile, triangle), then in the sign, and only then in colour.
 
-Edges lie on whole pixels at each size, or a 16-pixel icon is a blur.
+All edges are on whole pixels at each size; otherwise a 16-pixel icon is blurred.
 """
 
 from __future__ import annotations
@@ -48,32 +47,32 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The measures of one size, in whole pixels: `edge` is free, `pen` is the width of a line."""
+    """The measures of one size, in whole pixels: `edge` stays free, `pen` is the width of a line."""
 
     size: int
 
     @property
     def edge(self) -> int:
-        """Return the free pixels around the tile."""
+        """Return the width of the free border around the tile, in pixels."""
         return max(1, round(self.size / 22))
 
     @property
     def pen(self) -> int:
-        """Return the width of a line; two pixels are the least that can be seen in passing."""
+        """Return the width of a line; below two pixels a line is easily overlooked."""
         return max(2, round(self.size / 11))
 
     @property
     def side(self) -> int:
-        """Return the tile's side."""
+        """Return the side of the tile in pixels."""
         return self.size - 2 * self.edge
 
     def at(self, share: float) -> float:
-        """Return how far a share of the tile's side lies from the picture's corner."""
+        """Return the distance from the picture's corner, in pixels, to this share of the tile's side."""
         return self.edge + share * self.side
 
 
 def strokes(overall: Overall, size: int) -> tuple[Stroke, ...]:
-    """Return the picture of a state in a square of `size` pixels, to be painted in this order."""
+    """Return the picture of a state in a square of `size` pixels; paint the strokes in this order."""
     grid, colour = Grid(size), COLOURS[overall]
     match overall:
         case "all-connected":
@@ -93,14 +92,14 @@ def strokes(overall: Overall, size: int) -> tuple[Stroke, ...]:
 
 
 def _tile(grid: Grid, colour: Colour) -> Stroke:
-    """A full tile with round corners."""
+    """Return a full tile with round corners."""
     radius = grid.pen
     near, far = grid.edge + radius, grid.size - grid.edge - radius
     return Stroke(((near, near), (far, near), (far, far), (near, far)), 2 * radius, colour, True, True)
 
 
 def _frame(grid: Grid, colour: Colour) -> Stroke:
-    """The tile, empty."""
+    """Return an empty tile."""
     bend, half = grid.pen, grid.pen / 2
     near, far = grid.edge + half, grid.size - grid.edge - half
     inner, outer = near + bend / 2, far - bend / 2
@@ -114,7 +113,7 @@ def _frame(grid: Grid, colour: Colour) -> Stroke:
 
 
 def _link(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Here and there, and the link between them."""
+    """Yield the two dots and the link between them."""
     here, there = (grid.at(0.29), grid.at(0.71)), (grid.at(0.71), grid.at(0.29))
     yield Stroke((here, there), 1.2 * grid.pen, colour)
     yield Stroke((here,), 0.3 * grid.side, colour)
@@ -122,7 +121,7 @@ def _link(grid: Grid, colour: Colour) -> Iterator[Stroke]:
 
 
 def _half(grid: Grid, colour: Colour) -> Stroke:
-    """The half of the tile where we are, full; the other half is missing."""
+    """Return the filled half of a tile."""
     near, far = grid.edge + grid.pen / 2, grid.size - grid.edge - grid.pen / 2
     return Stroke(((near, near), (far, far), (near, far)), grid.pen, colour, True, True)
 
@@ -132,13 +131,13 @@ def _here(grid: Grid, colour: Colour) -> Stroke:
 
 
 def _apart(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Here and there, and nothing between them."""
+    """Yield the two dots without a link."""
     for share in (0.33, 0.67):
         yield Stroke(((grid.at(share), grid.at(1 - share)),), 0.2 * grid.side, colour)
 
 
 def _arrow(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """An arrow that goes round."""
+    """Yield a circular arrow."""
     middle, radius, head = grid.size / 2, 0.27 * grid.side, 0.17 * grid.side
     yield Stroke(tuple(_arc((middle, middle), radius, 20, 280)), grid.pen, colour)
     top = middle - radius
@@ -147,7 +146,7 @@ def _arrow(grid: Grid, colour: Colour) -> Iterator[Stroke]:
 
 
 def _barred_ring(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """A ring with a bar across: no way."""
+    """Yield a ring with a bar across: no network."""
     middle, radius = grid.size / 2, (grid.side - grid.pen) / 2
     yield Stroke(tuple(_arc((middle, middle), radius, 0, 360)), grid.pen, colour)
     reach = radius * math.sqrt(0.5)
@@ -155,7 +154,7 @@ def _barred_ring(grid: Grid, colour: Colour) -> Iterator[Stroke]:
 
 
 def _triangle(grid: Grid, colour: Colour) -> Stroke:
-    """A warning sign, as wide as the whole picture."""
+    """Return a warning triangle, as wide as the whole picture."""
     radius = 0.8 * grid.pen
     low = grid.size - grid.edge - radius
     corners = ((grid.size / 2, grid.edge + radius), (grid.size - radius, low), (radius, low))
@@ -163,7 +162,7 @@ def _triangle(grid: Grid, colour: Colour) -> Stroke:
 
 
 def _exclamation(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """A mark of even width, so that both its edges lie on whole pixels."""
+    """Yield an exclamation mark of even width, so that both its edges are on whole pixels."""
     middle, width = grid.size / 2, grid.pen + grid.pen % 2
     top, low, dot = (round(grid.at(share)) for share in (0.33, 0.66, 0.84))
     yield Stroke(((middle, top + width / 2), (middle, low - width / 2)), width, colour)
@@ -171,7 +170,7 @@ def _exclamation(grid: Grid, colour: Colour) -> Iterator[Stroke]:
 
 
 def _bars(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Two bars with an even gap, so that all edges lie on whole pixels."""
+    """Yield two bars with an even gap, so that all edges are on whole pixels."""
     width, gap = round(1.4 * grid.pen), 2 * round(grid.size / 11)
     top, low = round(grid.at(0.25)) + width / 2, round(grid.at(0.75)) - width / 2
     for side in (-1, 1):
@@ -180,7 +179,7 @@ def _bars(grid: Grid, colour: Colour) -> Iterator[Stroke]:
 
 
 def _arc(centre: Point, radius: float, start: float, end: float) -> Iterator[Point]:
-    """Return points on a circle; degrees clockwise from the right, as the y axis points down."""
+    """Yield points on a circle. The angles are in degrees, clockwise from the right, as the y axis points down."""
     steps = math.ceil((end - start) / 10)
     for step in range(steps + 1):
         angle = math.radians(start + (end - start) * step / steps)

@@ -1,7 +1,7 @@
-"""The icon's pixels as painted beforehand: a running agent need not load a painting library for them.
+"""The icon's pixels, painted in advance, so that a running agent need not load Pillow.
 
-`pixmaps.bin` holds, compressed, the ARGB32 pixels of each state in each size, in the order of
-OVERALLS and SIZES. `python -m trayagent.desktop.icon.painted` paints it again; a test says when to.
+`pixmaps.bin` holds the compressed ARGB32 pixels of each state in each size, in the order of OVERALLS and SIZES.
+`python -m trayagent.desktop.icon.painted` paints it again; a test fails when that is necessary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PIXEL_BYTES = 4
 
 
 def painted(overall: Overall, size: int, sizes: tuple[int, ...]) -> bytes | None:
-    """Return the pixels of a state in one of these sizes, None where the file is missing or another."""
+    """Return the pixels of a state in one of these sizes. Return None if the file is missing or does not match."""
     pixels = _all()
     lengths = [_PIXEL_BYTES * s * s for s in sizes]
     if size not in sizes or len(pixels) != sum(lengths) * len(OVERALLS):
@@ -35,7 +35,7 @@ def _all() -> bytes:
 
 
 def paint_all() -> bytes:
-    """Return what stands in the file, painted anew."""
+    """Return the content of the file, painted now."""
     from trayagent.desktop.icon import SIZES, paint
 
     pixels = b"".join(paint(overall, size) for overall in OVERALLS for size in SIZES)

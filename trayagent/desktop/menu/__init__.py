@@ -1,4 +1,4 @@
-"""The tray's menu as data: what stands in it, in which order, and what each line does; pure."""
+"""The tray's menu as data: its lines, their order, and what each line does; pure."""
 
 from trayagent.desktop.menu.items import Item, Menu
 from trayagent.desktop.menu.scene import Options

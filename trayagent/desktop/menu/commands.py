@@ -1,4 +1,4 @@
-"""What a line of the menu does when it is chosen; pure data, carried out by whoever shows the menu."""
+"""The commands of the menu's lines; pure data. The program that shows the menu carries them out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Span = Literal["30-minutes", "1-hour", "tomorrow", "until-resumed"]
 
 SPAN_S: dict[Span, float] = {"30-minutes": 1800.0, "1-hour": 3600.0}
 MORNING = time(6)
-"""When tomorrow begins: before most people sit down at their desk."""
+"""When tomorrow begins: before most people start to work."""
 NIGHT_ENDS = timedelta(hours=4)
-"""Until 4:00 somebody who is still awake means the coming morning when saying tomorrow."""
+"""Until 4:00 "tomorrow" means the coming morning, because the user is still awake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """One of the agent's own operations; `reconnect` without hosts is all that are wanted up."""
+    """One of the agent's operations; `reconnect` without hosts means all hosts that should be up."""
 
     op: Literal["reconnect", "disconnect", "resume"]
     hosts: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Pause for a while, counted from the moment it is chosen (see `seconds`); no hosts: everything."""
+    """Pause for a while, counted from the moment of the choice (see `seconds`). No hosts: everything."""
 
     span: Span
     hosts: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class LogIn:
-    """Let the person log in at a terminal: a password, a code, a passphrase, a new host key."""
+    """Let the user log in at a terminal: a password, a code, a passphrase, a new host key."""
 
     host: str
 
@@ -54,7 +54,7 @@ class ShowWhy:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Start signing in to the VPN."""
+    """Start a sign-in to the VPN."""
 
     vpn: str
 
@@ -75,7 +75,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class EditConfiguration:
-    """Open the configuration in the person's editor."""
+    """Open the configuration in the user's editor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ShowLog:
 
 @dataclass(frozen=True, slots=True)
 class StartAtLogin:
-    """Start at login from now on, or no longer."""
+    """Start at login from now on, or stop doing so."""
 
     on: bool
 
@@ -112,13 +112,13 @@ Command = (
 
 
 def seconds(span: Span, now: datetime) -> float | None:
-    """Return how long a pause chosen now lasts, in seconds; None: until it is ended. `now` is aware."""
+    """Return how many seconds a pause lasts that is chosen now, or None if only the user ends it. `now` is aware."""
     if span == "until-resumed":
         return None
     return SPAN_S[span] if span in SPAN_S else (tomorrow(now) - now).total_seconds()
 
 
 def tomorrow(now: datetime) -> datetime:
-    """Return the moment, in the person's time zone, that "until tomorrow" means now."""
+    """Return what "until tomorrow" means now, in the user's time zone."""
     day = (now.astimezone() - NIGHT_ENDS).date() + timedelta(days=1)
     return datetime.combine(day, MORNING).astimezone()

@@ -1,4 +1,4 @@
-"""A forward in its host's submenu: its state, and the near end to open or to copy; pure."""
+"""A forward in its host's submenu: its state, and its local end to open or to copy; pure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LOOPBACK = frozenset({"", "127.0.0.1", "::1", "localhost"})
 
 
 def forward_item(host: str, given: Mapping[str, Any]) -> Item:
-    """Return a forward's line; a near end that is open can be opened or copied beneath it."""
+    """Return a forward's line. If its local end is open, a submenu offers to open or copy it."""
     key = ("host", host, "forward", given["kind"], given["spec"])
     forward = _parsed(given["kind"], given["spec"])
     text = f"{states.sign(given['state'])} {_text(forward, given)}"
     if given["state"] == "failed" and given["error"]:
         return label(key, f"{text}: {_reason(given['error'])}")
-    children = tuple(_near_end(key, forward)) if forward and given["state"] == "open" else ()
+    children = tuple(_local_end(key, forward)) if forward and given["state"] == "open" else ()
     return submenu(key, text, children) if children else label(key, text)
 
 
-@lru_cache(maxsize=1024)  # half of what a whole menu costs is reading the same few specs again
+@lru_cache(maxsize=1024)  # parsing the same few specs again would take half of the menu's time
 def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
     try:
         return parse(kind, spec)
@@ -53,12 +53,12 @@ def _end(end: End) -> str:
 
 
 def _reason(error: Any) -> str:
-    """Return a forward's error, which may be a problem or plain words."""
+    """Return the text of a forward's error, which may be a problem or a plain string."""
     return words.short(str(error["title"] if isinstance(error, Mapping) else error), words.LINE)
 
 
-def _near_end(key: Key, forward: Forward) -> Iterator[Item]:
-    """Yield what can be done at the near end; a remote forward's near end is none of this machine's."""
+def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
+    """Yield what can be done with the local end. A remote forward has none on this machine."""
     listen, target = forward.listen, forward.target
     if forward.kind == "remote":
         return
@@ -81,7 +81,7 @@ def _copy(key: Key, text: str) -> Item:
 
 
 def _address(listen: End) -> str:
-    """Return what a program on this machine connects to; names in certificates and cookies like localhost."""
+    """Return the address for a program on this machine. localhost suits certificates and cookies best."""
     if listen.host in LOOPBACK or listen.host in ALL_INTERFACES:
         return f"localhost:{listen.port}"
     return _end(listen)

@@ -12,11 +12,11 @@ from trayagent.presentation.text import clean
 from trayagent.presentation.times import clock
 
 LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
-"""Problems that are gone once the person has logged in at a terminal."""
+"""Problems that a login at a terminal fixes."""
 
 
 def host_item(host: Host, scene: Scene) -> Item:
-    """Return the host's line, with all that can be done about it beneath."""
+    """Return the host's line, with everything that can be done about the host in its submenu."""
     name, state = host["name"], host["state"]
     text = f"{states.sign(state)} {words.short(name)} · {states.words_of(host)}{words.since(host['since'], scene.now)}"
     if lacking := summary.lacks(host):
@@ -31,7 +31,7 @@ def host_item(host: Host, scene: Scene) -> Item:
 
 
 def _news(host: Host, scene: Scene) -> list[Item]:
-    """Return where it is connected to, what is wrong, and when it goes on."""
+    """Return the host's address, its problem, and the time of the next try."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
     if host["state"] in {"connected", "paused"} and host["peer"]:
@@ -47,7 +47,7 @@ def _news(host: Host, scene: Scene) -> list[Item]:
 
 
 def _remedies(host: Host, scene: Scene) -> list[Item]:
-    """Return what helps this host now, and only the person can do."""
+    """Return what would help this host now and only the user can do."""
     name, problem = host["name"], host["problem"]
     code = problem["code"] if problem is not None else None
     found = []
@@ -73,7 +73,7 @@ def _connection(host: Host, scene: Scene) -> list[Item]:
             found.append(action(("host", name, "disconnect"), "Disconnect", Do("disconnect", (name,))))
     paused = state == "paused"
     turned = Do("resume", (name,)) if paused else Pause("until-resumed", (name,))
-    # While everything is paused, nothing tells which hosts are paused besides.
+    # While everything is paused, the view does not say which hosts are paused individually.
     return [*found, Item(("host", name, "pause"), "checkbox", "Pause", turned, not all_paused, paused)]
 
 

@@ -1,7 +1,7 @@
-"""All hosts in an order and number that one can read: what needs you first, what is well folded away; pure.
+"""The lines of all hosts, ordered and folded so that they fit the screen; pure.
 
-A few hosts stand each on a line of its own. Of many, those that are well (or wanted by nobody)
-stand in a submenu, and so do others that are too many for one cause, as when the network is away.
+Hosts that need you come first. A few hosts get a line each. Of many, those that are fine (or not needed)
+share a submenu. So do many hosts with the same cause, for example while there is no network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trayagent.presentation import states
 from trayagent.presentation.summary import host_needs_you
 
 FEW = 10
-"""Hosts that need no folding: with the other lines, the menu still fits a small screen."""
+"""Hosts that need no folding. With the other lines, the menu still fits a small screen."""
 PAGE = 25
 """Lines of a submenu that fit a small screen without scrolling."""
 _DIGITS = re.compile(r"(\d+)")
@@ -26,7 +26,7 @@ _DIGITS = re.compile(r"(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts of which the same is to be said; more than `lines` of them are folded into a submenu."""
+    """Hosts with the same kind of state. More than `lines` of them are folded into a submenu."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Group:
     lines: int
 
 
-# In the order of the menu. The first is filled by host_needs_you, not by states alone.
+# In the order of the menu. host_needs_you decides about the first group, not the state alone.
 GROUPS = (
     Group("needs-you", "More need you", "needs-sign-in", states.NEEDS_USER, 8),
     Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),
@@ -45,11 +45,11 @@ GROUPS = (
     Group("idle", "Not in use", "idle", frozenset({"idle"}), 3),
 )
 _GROUP_OF = {state: group for group in GROUPS for state in group.states}
-_UNKNOWN_STATE = GROUPS[1]  # of a newer agent: something goes on
+_UNKNOWN_STATE = GROUPS[1]  # a state of a newer agent: probably something is in progress
 
 
 def host_items(scene: Scene) -> list[Item]:
-    """Return the hosts' lines."""
+    """Return the lines of all hosts."""
     grouped: dict[Group, list[Host]] = {group: [] for group in GROUPS}
     for host in scene.view["hosts"]:
         grouped[_group(host)].append(host)
@@ -70,7 +70,7 @@ def _lines(hosts: Sequence[Host], scene: Scene) -> list[Item]:
 
 
 def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
-    """Return the group's lines, or the one line that holds them; of those that need you some stand outside."""
+    """Return the group's lines, or one submenu with them. Some hosts that need you stay outside it."""
     if len(hosts) <= group.lines:
         return _lines(hosts, scene)
     outside = hosts[: group.lines] if group is GROUPS[0] else ()
@@ -80,7 +80,7 @@ def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
 
 
 def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
-    """Yield the lines, or a submenu for each page: "db01 to web12"."""
+    """Yield the lines, or a submenu for each page, such as "db01 to web12"."""
     if len(hosts) <= PAGE:
         yield from _lines(hosts, scene)
         return
@@ -92,7 +92,7 @@ def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
 
 
 def _by_name(host: Host) -> list[tuple[int, int, str]]:
-    """Sort web2 before web10."""
+    """Return a sort key that puts web2 before web10."""
     return [
         (0, int(part), "") if part.isdecimal() else (1, 0, part)
         for part in _DIGITS.split(host["name"].casefold())

@@ -1,7 +1,7 @@
 """The lines of a menu; pure data.
 
-A key says what a line is about, and stays the same while its words, its place and its state
-change: a click that races a new view still means the host that was clicked.
+A key says what a line is about. It stays the same while the line's text, position and state change. So a click that
+races with a new view still hits the host that the user clicked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line: `command` is what choosing it does, None where it cannot be chosen."""
+    """One line. `command` is what it does when it is chosen; None if it cannot be chosen."""
 
     key: Key
     kind: Kind
@@ -31,27 +31,27 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """The whole menu, from the top."""
+    """The whole menu."""
 
     items: tuple[Item, ...]
 
     def walk(self) -> Iterator[Item]:
-        """Yield each line, those of submenus after the line that opens them."""
+        """Yield each line; the lines of a submenu follow the line that opens it."""
         return _walk(self.items)
 
     def command(self, key: Key) -> Command | None:
-        """Return what choosing this line does; None for one that is gone or cannot be chosen now."""
+        """Return what this line does when it is chosen; None if it is gone or cannot be chosen now."""
         found = next((item for item in self.walk() if item.key == key), None)
         return found.command if found is not None and found.enabled else None
 
 
 def label(key: Key, text: str) -> Item:
-    """Return a line to read."""
+    """Return a line that can only be read."""
     return Item(key, "label", text, enabled=False)
 
 
 def action(key: Key, text: str, command: Command, *, enabled: bool = True) -> Item:
-    """Return a line to choose."""
+    """Return a line that can be chosen."""
     return Item(key, "action", text, command, enabled)
 
 
@@ -61,7 +61,7 @@ def submenu(key: Key, text: str, children: Iterable[Item]) -> Item:
 
 
 def sections(key: Key, parts: Iterable[Sequence[Item]]) -> tuple[Item, ...]:
-    """Return the lines of all parts, with a separator between two that are not empty."""
+    """Return the lines of all parts, with a separator between parts that are not empty."""
     lines: list[Item] = []
     for number, part in enumerate(parts):
         if part and lines:

@@ -1,4 +1,4 @@
-"""What a menu is made from: the view, the moment, and what the view does not tell; pure."""
+"""The input of the menu: the view, the time, and facts that the view does not have; pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Vpn = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the view does not tell.
+    """Facts that the view does not have.
 
-    `start_at_login` None: it cannot be told or changed here. `pause`: the pause that was last
-    chosen in this menu, for the view has only its end. `sign_ins`: the VPNs that one can sign in
-    to from here, None for all; a tunnel that somebody starts by hand has no such way.
+    `start_at_login` None: it is unknown here, or cannot be changed. `pause`: the pause that was last chosen in this
+    menu, because the view has only its end. `sign_ins`: the VPNs that can be signed in to from here, None for all. A
+    tunnel that the user starts by hand is not among them.
     """
 
     start_at_login: bool | None = None
@@ -30,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`sign_ins` are the VPNs that are not up and that one can sign in to."""
+    """What the menu's parts need; `sign_ins` are the VPNs that are down and can be signed in to."""
 
     view: View
     now: datetime
@@ -38,7 +38,7 @@ class Scene:
 
 
 def see(view: View, now: datetime, options: Options) -> Scene:
-    """Return what the menu's parts need."""
+    """Return the scene of a view."""
     able = options.sign_ins
     down = [v for v in view["vpns"] if v["state"] in {"down", "needs-sign-in"}]
     return Scene(view, now, tuple(v for v in down if able is None or v["name"] in able))

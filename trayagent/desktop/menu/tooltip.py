@@ -1,4 +1,4 @@
-"""What the panel shows while the pointer rests on the icon; pure."""
+"""The text that the panel shows while the pointer is on the icon; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MOST = 5
 
 
 def tooltip(view: Mapping[str, Any], now: datetime) -> str:
-    """Return the headline, and a line for each host that is wanted and not there or not whole; yours first."""
+    """Return the headline, and a line for each host that should be up and is down or incomplete.
+
+    Hosts that need you come first.
+    """
     missing = [h for h in summary.wanted_hosts(view) if h["state"] != "connected" or summary.lacks(h)]
     missing.sort(key=lambda host: not summary.host_needs_you(host))
     lines = [clean(summary.headline(view))]

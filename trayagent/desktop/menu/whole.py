@@ -1,4 +1,4 @@
-"""The whole menu from the view: headline, hosts, what concerns all of them, the program itself; pure."""
+"""Builds the whole menu from the view: headline, hosts, what concerns all hosts, the program; pure."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SPANS: Mapping[Span, str] = {
     "until-resumed": "Until I resume",
 }
 SLACK = timedelta(seconds=60)
-"""Between choosing a pause and the agent's view of it."""
+"""Between the choice of a pause and the agent's view of it."""
 PLAIN = Options()
 
 
 def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
-    """Return the menu of a view (`status --json`); `now` is aware, and only tells today from other days."""
+    """Return the menu of a view (`status --json`). `now` is aware; it only separates today from other days."""
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
     head = [label(("headline",), words.short(summary.headline(view), words.LINE))]
@@ -56,7 +56,7 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
 
 
 def _rejected(view: View) -> Iterator[Item]:
-    """Yield what is wrong with the configuration, and the way to it; the one before it stays in force."""
+    """Yield what is wrong with the configuration, and a line to edit it. The previous configuration stays in force."""
     error = summary.rejected(view)
     if error is not None:
         text = f"{states.sign('needs-sign-in')} Configuration has a mistake: edit…"
@@ -73,7 +73,7 @@ def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
 
 
 def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
-    """Yield how the last sign-in failed, or that its window is open; the rest, the line above says."""
+    """Yield how the last sign-in failed, or that its window is open. The line above says the rest."""
     told = vpn["problem"]["hint"] if vpn["problem"] else ""
     if told != vpn_problem(vpn["name"]).hint:
         for number, line in enumerate(words.lines(told)):
@@ -86,7 +86,7 @@ def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
 
 
 def _other_sign_ins(vpns: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Return the VPNs that one may want to bring up, though nothing waits for it."""
+    """Return the VPNs that the user may want to sign in to, though no host waits for them."""
     if len(vpns) < 2:
         return [_sign_in(vpn) for vpn in vpns]
     return [submenu(("vpns",), "Sign in to VPN", [_sign_in(vpn) for vpn in vpns])]
@@ -98,7 +98,7 @@ def _reconnect_all(view: View) -> Item:
 
 
 def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
-    """Return the pauses to choose from; the one that lasts is marked, and can be ended."""
+    """Return the pauses to choose from. The current one is marked and can be ended."""
     paused, until = agent["paused"], agent["paused_until"]
     lasting = _lasting(until, now, asked) if paused else None
     choices = [
@@ -111,7 +111,7 @@ def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
 
 
 def _lasting(until: str | None, now: datetime, asked: Span | None) -> Span | None:
-    """Return which pause it is that ends then; None where it was none of these, as `pause --for 2h`."""
+    """Return the pause that ends at `until`, or None if it was another one (`pause --for 2h`)."""
     if until is None:
         return "until-resumed"
     end = datetime.fromisoformat(until)

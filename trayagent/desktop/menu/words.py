@@ -1,4 +1,4 @@
-"""Words and times of the menu; no clock of its own, but the person's time zone."""
+"""Texts and times of the menu. It reads no clock; the time zone is the user's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from trayagent.presentation.times import clock
 
 LONGEST_NAME = 40
 LINE = 64
-"""Characters of a line of explanation; a longer one would widen the whole menu."""
+"""Characters of a line of explanation. A longer line would widen the whole menu."""
 
 
 def short(text: str, most: int = LONGEST_NAME) -> str:
-    """Return the text, its middle left out where it is too long: a name's end tells most."""
+    """Return the text. If it is too long, its middle is left out, because the end of a name says most."""
     text = clean(text)
     if len(text) <= most:
         return text
@@ -23,11 +23,11 @@ def short(text: str, most: int = LONGEST_NAME) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Return a text in lines that fit."""
+    """Return a text as lines that fit."""
     return textwrap.wrap(clean(text), LINE)
 
 
 def since(moment: str | None, now: datetime) -> str:
-    """Return " since 14:02", "" where it is not known."""
+    """Return " since 14:02", or "" if the time is unknown."""
     shown = clock(moment, now)
     return f" since {shown}" if shown else ""

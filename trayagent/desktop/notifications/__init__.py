@@ -1,1 +1,1 @@
-"""Messages that interrupt: which are worth it (pure), and the desktop's way to show them."""
+"""Messages that interrupt the user: which problems are worth one (pure), and how the desktop shows them."""

@@ -1,4 +1,4 @@
-"""The registry on a running loop: each view is looked at, what lasts is told, buttons come back."""
+"""Runs the registry on the loop: feeds it each view, shows its messages, and handles their buttons."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from trayagent.desktop.notifications.wording import key_of
 
 
 class Dispatcher:
-    """Shows through `notifications` what the view is worth.
+    """Shows the messages of each view through `notifications`.
 
-    `asked(action, message)` is called for a button: "sign-in", "terminal", "why" or "edit"; "snooze" stays here.
-    Hand `invoked` and `closed` to the Notifier.
+    `asked(action, message)` is called for a button: "sign-in", "terminal", "why" or "edit". "snooze" is handled
+    here. Pass `invoked` and `closed` to the Notifier.
     """
 
     def __init__(
@@ -30,27 +30,30 @@ class Dispatcher:
         self._clock = clock
         self._memory = registry.Memory()
         self._acted_on: dict[str, str] = {}
-        """By a message's key, the host that its button served: most servers close a message with that."""
+        """For a message's key, the host that its button served.
+
+        Most servers close a message when its button is pressed.
+        """
         self._view: View | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self, view: View) -> None:
-        """Take the view as it is now."""
+        """Process the current view."""
         self._view = view
         self._step()
 
     def tells(self, code: str, subject: str) -> bool:
-        """Report whether a message tells this, or is about to."""
+        """Report whether a message about this is shown, or soon will be."""
         quiet = self._notify == "none" or key_of(Finding(code, subject)) in self._memory.snoozed
         return (code, subject) in self._memory.since and not quiet
 
     def set_notify(self, notify: registry.Notify) -> None:
-        """Obey a changed `[agent] notify`."""
+        """Apply a changed `[agent] notify`."""
         self._notify = notify
         self._step()
 
     def invoked(self, key: str, action: str) -> None:
-        """A button of a message was pressed."""
+        """Handle a pressed button."""
         message = self._memory.shown.get(key)
         if message is None:
             return
@@ -63,16 +66,16 @@ class Dispatcher:
         self._asked(action, message)
 
     def closed(self, key: str) -> None:
-        """A message left the screen."""
+        """Handle a message that left the screen."""
         self._memory = registry.closed(self._memory, key, self._acted_on.pop(key, None))
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Stop: show nothing more."""
         self._view = None
         self._set_timer(None)
 
     def _now(self) -> float:
-        # The loop's clock stands still while the machine sleeps: a night is no outage.
+        # The loop's clock stops while the machine sleeps, so a night is no outage.
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     def _step(self) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong now, by subject, read from the view that `status --json` gives; pure."""
+"""Finds what is wrong now, by subject, in the view that `status --json` gives; pure."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from trayagent.presentation import states, summary
 
 View = Mapping[str, Any]
 
-# A host in one of these should be up, can be, and is not.
+# A host in one of these states should be up and could be, but is not.
 _DOWN = states.WORKING | {"waiting"}
 
-# What a login is refused for; of a living connection it is told before that goes.
+# Why a server refuses logins. If a host is still connected, the message warns before the connection ends.
 _REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failures"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem of one subject: a host's name, a VPN's, or "" for the network or the configuration."""
+    """One problem of one subject: the name of a host or a VPN, or "" for the network or the configuration."""
 
     code: str
     subject: str
     words: str = ""
-    """What the host's own problem says."""
+    """The text of the host's own problem."""
     hosts: tuple[str, ...] = ()
 
 
 def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
-    """Return what is wrong, causes only; a host that was never up is not lost. Nothing is while all is paused."""
+    """Return the problems, without those that another one causes.
+
+    A host that was never up is not lost. While everything is paused, there is no problem.
+    """
     if view["agent"]["paused"]:
         return []
     hosts = view["hosts"]
@@ -42,19 +45,19 @@ def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
         found.append(Finding("captive-portal", ""))
     found += [f for vpn in view["vpns"] if (f := _of_vpn(vpn)) is not None]
     found += [f for host in hosts if (f := _of_host(host, was_up)) is not None]
-    return _without_jumpers([f for f in found if not any(_causes(g, f) for g in found)], hosts)
+    return _without_waiting_for_jump_hosts([f for f in found if not any(_causes(g, f) for g in found)], hosts)
 
 
 def _causes(cause: Finding, effect: Finding) -> bool:
-    """Report whether one finding explains the other: it is of the network, or of the same hosts."""
+    """Report whether one finding explains the other: it is about the network, or about the same hosts."""
     same = not cause.subject or set(effect.hosts) <= set(cause.hosts)
     return same and cause.code in WARNINGS[effect.code].depends_on
 
 
 def _of_vpn(vpn: Mapping[str, Any]) -> Finding | None:
     if vpn["state"] != "needs-sign-in" or not vpn["hosts"]:
-        return None  # nobody waits for it
-    # The title says what the message's own title says; the hint may have a failed sign-in's last words.
+        return None  # no host waits for it
+    # The message's title already says what the problem's title says. The hint may have the error of a failed sign-in.
     hint = vpn["problem"]["hint"] if vpn["problem"] else ""
     return Finding("vpn-needs-sign-in", vpn["name"], hint, tuple(vpn["hosts"]))
 
@@ -73,8 +76,10 @@ def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | Non
     return None
 
 
-def _without_jumpers(found: list[Finding], hosts: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """Leave out who only waits for a jump host, while some other host has a trouble that may be the cause."""
+def _without_waiting_for_jump_hosts(
+    found: list[Finding], hosts: Sequence[Mapping[str, Any]]
+) -> list[Finding]:
+    """Drop hosts that only wait for a jump host, while another host has a problem that may be the cause."""
     through = {h["name"] for h in hosts if _code(h) == "jump-host-failed"}
     others = [f for f in found if f.hosts and f.subject not in through and f.code != "vpn-needs-sign-in"]
     return [f for f in found if f.subject not in through or f.code != "lost"] if others else found

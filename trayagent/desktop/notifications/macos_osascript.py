@@ -1,6 +1,6 @@
-"""Messages on a Mac, by osascript(1): shown, never withdrawn or replaced, and without buttons.
+"""Messages on a Mac, by osascript(1). They have no buttons, and are never withdrawn or replaced.
 
-What the buttons would do stands in the menu. Source: AppleScript Language Guide, *display notification*.
+The menu has the commands of the missing buttons. Source: AppleScript Language Guide, *display notification*.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SHOWN_S = 10.0
 
 
 class OsascriptNotifier:
-    """Shows each message once; `problem` says why one was not shown. To be used inside a running loop."""
+    """Shows each message once; `problem` says why one was not shown. Use it inside a running loop."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
@@ -25,7 +25,7 @@ class OsascriptNotifier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def show(self, message: Message) -> None:
-        """Show this; the same words under the same key do nothing."""
+        """Show this. The same text under the same key is not shown again."""
         words = (message.title, message.text)
         if self._shown.get(message.key) == words:
             return
@@ -36,11 +36,11 @@ class OsascriptNotifier:
         task.add_done_callback(self._tasks.discard)
 
     def withdraw(self, key: str) -> None:
-        """Forget it, so that it is told again when it comes again; the screen keeps what it has."""
+        """Forget the message, so that it is shown again if its problem returns. It stays on the screen."""
         self._shown.pop(key, None)
 
     def close(self) -> None:
-        """Stop; what is on the screen stays."""
+        """Stop. Messages on the screen stay."""
         for task in self._tasks:
             task.cancel()
 
@@ -53,7 +53,7 @@ class OsascriptNotifier:
 
 
 async def _run(words: list[str]) -> str | None:
-    """Return why the program failed, None when it did not."""
+    """Return why the program failed, or None if it did not."""
     null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
     try:
         child = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=null, stderr=pipe)
@@ -61,11 +61,11 @@ async def _run(words: list[str]) -> str | None:
         return f"{words[0]}: {error.strerror}"
     try:
         async with asyncio.timeout(_SHOWN_S):
-            _, said = await child.communicate()
+            _, errors = await child.communicate()
     except TimeoutError:
         return f"{words[0]} did not end within {_SHOWN_S:g} s"
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    return f"{words[0]}: {said.decode(errors='replace').strip()}" if child.returncode else None
+    return f"{words[0]}: {errors.decode(errors='replace').strip()}" if child.returncode else None

@@ -1,4 +1,4 @@
-"""A message on the person's screen; pure."""
+"""A message on the user's screen; pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ Urgency = Literal["low", "normal", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be told under one key; another message of the same key takes its place.
+    """A message under a key; another message of the same key replaces it.
 
-    `actions` are (id, words on the button). One that `stays` waits for the person; one that is
-    `passing` is told once and needs no withdrawal. `hosts` and `vpn` say what its buttons are about,
-    `about` what it is about: (subject, that subject's own words). `icon` is a name of the Icon Naming
-    Specification.
+    `actions` are (id, text of the button). A message that `stays` remains until the user acts. One that is `passing`
+    is shown once and needs no withdrawal. `hosts` and `vpn` are the subjects of its buttons. `about` has the
+    subjects of the message, each with its text: (subject, text). `icon` is a name of the Icon Naming Specification.
     """
 
     key: str
@@ -32,14 +31,14 @@ class Message:
 
 
 class Notifications(Protocol):
-    """Shows messages; never raises and never waits for what the desktop lacks."""
+    """Shows messages. Never raises, and never waits for something that the desktop lacks."""
 
     @property
     def problem(self) -> str | None:
-        """Why messages are not shown, None when they are or nothing was told yet."""
+        """Why messages are not shown; None if they are, or if there was none yet."""
 
     def show(self, message: Message) -> None:
-        """Show this under its key, in place of what was there."""
+        """Show this under its key, and replace what was there."""
 
     def withdraw(self, key: str) -> None:
-        """Take what was shown under the key away."""
+        """Remove the message of this key."""

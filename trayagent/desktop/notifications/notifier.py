@@ -1,8 +1,8 @@
-"""Messages over org.freedesktop.Notifications: shown, replaced, withdrawn; buttons where there are any.
+"""Messages over org.freedesktop.Notifications: shown, replaced and withdrawn, with buttons if the server has them.
 
-Nothing waits for the server: `show` and `withdraw` say what is wanted, and a task per message brings
-the screen there. A server that never answers costs one waiting call per message, one that dies is
-told again when it is back.
+Nothing waits for the server. `show` and `withdraw` record what is wanted, and a task for each message updates the
+screen. A server that never answers costs one waiting call for each message. A server that dies gets the messages
+again when it is back.
 
 Source: Desktop Notifications Specification 1.2.
 """
@@ -19,14 +19,14 @@ from trayagent.desktop.notifications.server import SERVER, Server
 
 log = logging.getLogger(__name__)
 
-# After this long a message is called late in `problem`; it is shown all the same when the server wakes.
+# After this long `problem` reports an unanswered message. The message is still shown when the server answers.
 LATE_S = 5.0
 
 
 class Notifier:
     """Notifications on Linux, and a BusUser.
 
-    `invoked(key, action)` is called for a button, `closed(key)` when the person or time took a
+    `invoked(key, action)` is called for a button. `closed(key)` is called when the user or a timeout has removed a
     message from the screen.
     """
 
@@ -44,9 +44,9 @@ class Notifier:
         self._activation = activation
         self._wanted: dict[str, Message] = {}
         self._again: set[str] = set()
-        """Passing messages that are to be told though the same was told before."""
-        self._told: dict[str, Message] = {}
-        """What the server was told last under each key, on the screen or closed since."""
+        """Passing messages that are to be shown although the same message was shown before."""
+        self._sent: dict[str, Message] = {}
+        """The last message that the server got under each key; it is on the screen or was closed since."""
         self._ids: dict[str, int] = {}
         self._early: list[tuple[int, str | None]] = []
         self._early_tokens: dict[int, str] = {}
@@ -55,138 +55,145 @@ class Notifier:
         self._server: Server | None = None
 
     def show(self, message: Message) -> None:
-        """Show this under its key, in place of what was there; the same again does nothing, unless it is passing."""
+        """Show this under its key, and replace what was there.
+
+        The same message again does nothing, unless it is passing.
+        """
         if message.passing and self._server is None and self.problem is not None:
-            return  # later it would be no news
+            return  # it would be outdated later
         self._wanted[message.key] = message
         if message.passing:
             self._again.add(message.key)
-        self._tend(message.key)
+        self._update(message.key)
 
     def withdraw(self, key: str) -> None:
-        """Take what was shown under the key away; one that is not there is no error."""
+        """Remove the message of this key, if there is one."""
         self._wanted.pop(key, None)
         self._again.discard(key)
-        self._tend(key)
+        self._update(key)
 
     async def on_bus(self, connection: Connection) -> None:
-        """Tell what is wanted on a new connection. Raises BusCallError."""
+        """Show on a new connection what is wanted. Raises BusCallError."""
         server = Server(connection, self._program)
         await server.listen(self._heard, self._token_came)
         await connection.watch_name(SERVER, lambda owner: self._owner_is(server, owner))
 
     def off_bus(self, reason: str) -> None:
-        """Forget a connection that is gone, and the screen with it."""
+        """Forget a connection that is gone, and what is on the screen."""
         self._forget()
         self._server, self.problem = None, reason
 
     def close(self) -> None:
-        """Stop; what is on the screen is left to the server."""
+        """Stop. The server decides about messages on the screen."""
         self.off_bus("notifications were closed")
 
     def _owner_is(self, server: Server, owner: str | None) -> None:
-        """Start again with another server. None at first is fine: asking it for something starts one."""
+        """Start over with another server. No owner at first is fine: the first request starts the server."""
         first, self._server = self._server is None, server
         if owner is None and not first:
-            self._forget()  # it died: told again when it is back, not started by us again and again
+            self._forget()  # it died: show everything when it is back, but do not start it again and again
             self.problem = "the notification server went away"
             return
         if self._ids:
-            self._forget()  # another server took over without a gap
+            self._forget()  # another server took over at once
         server.restarted()
         self.problem = None
         for key in list(self._wanted):
-            self._tend(key)
+            self._update(key)
 
     def _forget(self) -> None:
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
-        for key in [k for k, m in self._wanted.items() if m.passing and k in self._told]:
+        for key in [k for k, m in self._wanted.items() if m.passing and k in self._sent]:
             del self._wanted[key]
         self._again.intersection_update(self._wanted)
-        self._told.clear()
+        self._sent.clear()
         self._ids.clear()
         self._early.clear()
 
-    def _tend(self, key: str) -> None:
+    def _update(self, key: str) -> None:
         if self._server is None or key in self._tasks or not self._is_due(key):
             return
-        work = self._bring_about(self._server, key)
+        work = self._bring_up_to_date(self._server, key)
         self._tasks[key] = task = asyncio.get_running_loop().create_task(work, name=f"message: {key}")
-        task.add_done_callback(self._tended)
+        task.add_done_callback(self._update_ended)
 
     def _is_due(self, key: str) -> bool:
-        return key in self._again or self._wanted.get(key) != self._told.get(key)
+        return key in self._again or self._wanted.get(key) != self._sent.get(key)
 
-    def _tended(self, task: asyncio.Task[None]) -> None:
+    def _update_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._complain(f"{task.get_name()} failed: {error!r}")
+            self._report(f"{task.get_name()} failed: {error!r}")
 
-    async def _bring_about(self, server: Server, key: str) -> None:
-        """Make the screen show what is wanted under the key; a wish that fails is given up, a later one tried."""
+    async def _bring_up_to_date(self, server: Server, key: str) -> None:
+        """Update the screen until it shows what is wanted under the key.
+
+        If a request fails, wait for the next change.
+        """
         loop = asyncio.get_running_loop()
-        late = loop.call_later(self._late_s, self._complain, "the notification server does not answer")
+        late = loop.call_later(self._late_s, self._report, "the notification server does not answer")
         try:
             while self._is_due(key):
                 self._again.discard(key)
                 message = self._wanted.get(key)
                 try:
-                    await self._tell(server, key, message)
+                    await self._send(server, key, message)
                     self.problem = None
                 except BusCallError as e:
-                    self._complain(f"a message was not shown: {e}")
+                    self._report(f"a message was not shown: {e}")
                     if self._wanted.get(key) is message:
                         if message is not None and message.passing:
-                            del self._wanted[key]  # told later, it would be no news
+                            del self._wanted[key]  # it would be outdated later
                         return
         finally:
             late.cancel()
-            # Here and not in a callback: a wish between the last look and that would be nobody's.
+            # Here and not in a callback: no task would see a request that comes between the last check and the
+            # callback.
             if self._tasks.get(key) is asyncio.current_task():
                 del self._tasks[key]
             if not self._tasks:
                 self._early.clear()
                 self._early_tokens.clear()
 
-    async def _tell(self, server: Server, key: str, message: Message | None) -> None:
+    async def _send(self, server: Server, key: str, message: Message | None) -> None:
         if message is None:
-            await self._take_away(server, key)
+            await self._remove(server, key)
             return
         number = await server.notify(message, self._ids.get(key, 0))
-        self._told[key], self._ids[key] = message, number
+        self._sent[key], self._ids[key] = message, number
         self._catch_up(number)
 
-    async def _take_away(self, server: Server, key: str) -> None:
-        del self._told[key]
+    async def _remove(self, server: Server, key: str) -> None:
+        del self._sent[key]
         if (number := self._ids.pop(key, None)) is not None:
             await server.close(number)
 
-    def _complain(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
 
     def _heard(self, number: int, action: str | None) -> None:
-        """A button was pressed; None: the message left the screen."""
+        """Handle a pressed button; None: the message left the screen."""
         key = next((k for k, n in self._ids.items() if n == number), None)
         if key is None:
-            if self._tasks:  # perhaps of a message whose answer is a moment behind
+            if self._tasks:  # maybe about a message whose number is about to arrive
                 self._early.append((number, action))
             return
         if action is None:
             del self._ids[key]
-            if self._wanted.get(key) == self._told.pop(key, None) and key not in self._again:
-                del self._wanted[key]  # so that a server that starts anew does not bring it back
+            if self._wanted.get(key) == self._sent.pop(key, None) and key not in self._again:
+                del self._wanted[key]  # so that a restarted server does not show it again
             self._closed(key)
-        elif any(action == name for name, _ in self._told[key].actions):
+        elif any(action == name for name, _ in self._sent[key].actions):
             self._invoked(key, action)
 
     def _token_came(self, number: int, token: str) -> None:
-        """Pass the token of one of our messages on; everybody hears of everybody's."""
+        """Pass on the token of one of our messages. The signal reaches all clients."""
         if number in self._ids.values():
             self._activation(token)
-        elif self._tasks:  # perhaps of a message whose answer is a moment behind
+        elif self._tasks:  # maybe about a message whose number is about to arrive
             self._early_tokens[number] = token
 
     def _catch_up(self, number: int) -> None:

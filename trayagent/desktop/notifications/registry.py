@@ -1,10 +1,10 @@
-"""Which messages are to be on the screen: one cause is one message, and what heals by itself is none; pure.
+"""Decides which messages are on the screen: one for each cause, and none for what recovers automatically; pure.
 
-Theory of operation. `step` gets the view and the time whenever either changed, and returns what to
-show and to withdraw, and when it wants to be asked again. A problem is told when it has lasted its
-time (warnings.py) without a break; the same message is told once; another text replaces it; it is
-withdrawn when it is solved. While the network is away everything waits, and its time starts anew
-when the network returns. "Connected again" is told only about a loss that was told.
+Theory of operation. `step` gets the view and the time at each change. It returns what to show and to withdraw, and
+when to call it again. A problem is shown once it has lasted its time (warnings.py) without a break. The same message
+is shown once, and another text replaces it. A message is withdrawn when its problem is solved. While there is no
+network everything waits, and the times start again when the network returns. "Connected again" is shown only after a
+shown loss.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Subject = tuple[str, str]
 """(code, subject): one occurrence of a problem."""
 
 
-# In these a host tells what is wrong with it, or that nothing is; in the others it is on its way, or cannot.
-_SETTLED = frozenset({"connected", "idle", "needs-sign-in", "failed"})
+# In these states a host's problem, or its absence, is certain. In the others the host is in transition or blocked.
+_CERTAIN = frozenset({"connected", "idle", "needs-sign-in", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """A message that is quiet until a time."""
+    """A message that is silent until a time."""
 
     message: Message
     until: float
@@ -39,27 +39,27 @@ class Snoozed:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the registry knows of the past; times are those given to `step`, in seconds."""
+    """What the registry remembers. Times are those given to `step`, in seconds."""
 
     since: Mapping[Subject, float] = field(default_factory=dict)
     """When each occurrence began."""
     told: frozenset[Subject] = frozenset()
     """The occurrences that are on the screen."""
     quiet: Mapping[Subject, float] = field(default_factory=dict)
-    """Until when a problem that was told and ended is not told again."""
+    """Until when a problem that was shown and has ended is not shown again."""
     shown: Mapping[str, Message] = field(default_factory=dict)
     closed: Mapping[str, Message] = field(default_factory=dict)
-    """Messages that the person or time took from the screen."""
+    """Messages that the user or a timeout removed from the screen."""
     snoozed: Mapping[str, Snoozed] = field(default_factory=dict)
     was_up: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
-    """Hosts whose loss was told and that are not back."""
+    """Hosts whose loss was shown and that are not connected again yet."""
     recoveries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now, and when to ask again though nothing changed (None: not before it does)."""
+    """What to do now, and when to call again if nothing changes (None: not before a change)."""
 
     memory: Memory
     show: tuple[Message, ...] = ()
@@ -68,7 +68,7 @@ class Step:
 
 
 def step(memory: Memory, view: View, now: float, notify: Notify = "problems") -> Step:
-    """Return what to show and to withdraw; `now` is a clock that stands still while the machine sleeps."""
+    """Return what to show and to withdraw. `now` is from a clock that stops while the machine sleeps, in seconds."""
     found = findings(view, memory.was_up)
     since = {_subject(f): memory.since.get(_subject(f), now) for f in found}
     keys = {key_of(f) for f in found}
@@ -79,7 +79,7 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
 
     told = [f for f in found if due[_subject(f)] <= now and key_of(f) not in snoozed and notify != "none"]
     wanted = messages(told)
-    new = [m for key, m in wanted.items() if memory.shown.get(key) != m and not _seen(m, closed)]
+    new = [m for key, m in wanted.items() if memory.shown.get(key) != m and not _dismissed(m, closed)]
     new_keys = {message.key for message in new}
 
     up = frozenset(h["name"] for h in view["hosts"] if h["state"] == "connected")
@@ -91,8 +91,8 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
         shown=wanted,
         closed={key: message for key, message in closed.items() if key not in new_keys},
         snoozed=snoozed,
-        was_up=(memory.was_up | up) & _cared_for(view),
-        lost=((memory.lost | {f.subject for f in told if f.code == "lost"}) & _cared_for(view)) - up,
+        was_up=(memory.was_up | up) & _should_be_up(view),
+        lost=((memory.lost | {f.subject for f in told if f.code == "lost"}) & _should_be_up(view)) - up,
         recoveries={h["name"]: h["recoveries"] for h in view["hosts"]},
     )
     later = [t for t in (*due.values(), *(s.until for s in snoozed.values())) if now < t < float("inf")]
@@ -105,16 +105,17 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
 
 
 def snooze(memory: Memory, key: str, now: float) -> Memory:
-    """Return the memory after "Snooze": this cause is quiet for an hour, or until it is solved."""
+    """Return the memory after "Snooze": this cause is silent for an hour, or until it is solved."""
     if key not in memory.shown:
         return memory
     return replace(memory, snoozed={**memory.snoozed, key: Snoozed(memory.shown[key], now + SNOOZE_S)})
 
 
 def closed(memory: Memory, key: str, acted_on: str | None = None) -> Memory:
-    """Return the memory after a message left the screen: it is not told again about the same.
+    """Return the memory after a message left the screen: it is not shown again for the same subjects.
 
-    `acted_on`: it left because of its button, which served this host; the others are told again.
+    `acted_on`: the message left because its button was pressed, which served this host. For other hosts it is shown
+    again.
     """
     message = memory.shown.get(key)
     if message is None:
@@ -129,17 +130,17 @@ def _subject(finding: Finding) -> Subject:
 
 
 def _hidden(memory: Memory, view: View) -> set[str]:
-    """Return the keys of what the person put away and of which the view tells nothing now: it may go on."""
+    """Return the keys of dismissed messages whose problem the view does not show now, but which may continue."""
     away = view["agent"]["paused"] or not view["network"]["online"]
-    moving = {host["name"] for host in view["hosts"] if host["state"] not in _SETTLED}
-    put_away = {**memory.closed, **{key: snoozed.message for key, snoozed in memory.snoozed.items()}}
-    return {key for key, message in put_away.items() if away or moving.intersection(message.hosts)}
+    moving = {host["name"] for host in view["hosts"] if host["state"] not in _CERTAIN}
+    dismissed = {**memory.closed, **{key: snoozed.message for key, snoozed in memory.snoozed.items()}}
+    return {key for key, message in dismissed.items() if away or moving.intersection(message.hosts)}
 
 
-def _seen(message: Message, closed: Mapping[str, Message]) -> bool:
-    """Report whether the person has put this message away, and it tells nothing new.
+def _dismissed(message: Message, closed: Mapping[str, Message]) -> bool:
+    """Report whether the user has dismissed this message and it has nothing new.
 
-    New is another subject, and where the person has to act also another word about one.
+    A new subject is new. If the user has to act, a new text about a known subject is new, too.
     """
     if message.key not in closed:
         return False
@@ -150,18 +151,18 @@ def _seen(message: Message, closed: Mapping[str, Message]) -> bool:
 
 
 def _quiet(memory: Memory, since: Mapping[Subject, float], now: float) -> dict[Subject, float]:
-    """Return the quiet times that still run, with those of what was told and ended now."""
+    """Return the quiet times that still run, with those of the problems that were shown and ended now."""
     ended = {s: now + WARNINGS[s[0]].quiet_s for s in memory.told if s not in since}
     return {s: until for s, until in {**memory.quiet, **ended}.items() if until > now}
 
 
-def _cared_for(view: View) -> frozenset[str]:
-    """Return the hosts that are wanted up: an end that the user wished is no loss."""
+def _should_be_up(view: View) -> frozenset[str]:
+    """Return the hosts that should be up. A connection that the user ended is no loss."""
     return frozenset(h["name"] for h in view["hosts"] if h["state"] not in {"idle", "paused"})
 
 
 def _back(memory: Memory, view: View, up: AbstractSet[str], notify: Notify) -> list[str]:
-    """Return the hosts whose return is to be told: after a told loss, with "all" after any outage."""
+    """Return the hosts whose recovery is shown: after a shown loss, with "all" after any outage."""
     if notify == "none" or view["agent"]["paused"]:
         return []
     return [

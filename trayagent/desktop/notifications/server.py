@@ -1,4 +1,4 @@
-"""The notification server as it is asked: four methods and two signals.
+"""The notification server's interface: four methods and three signals.
 
 Source: Desktop Notifications Specification 1.2.
 """
@@ -15,7 +15,7 @@ from trayagent.desktop.notifications.message import Message
 SERVER = "org.freedesktop.Notifications"
 _PATH = "/org/freedesktop/Notifications"
 
-# The specification's bytes.
+# The urgency bytes of the specification.
 _URGENCY = {"low": 0, "normal": 1, "critical": 2}
 
 _SERVER_DECIDES, _NEVER = -1, 0
@@ -31,9 +31,9 @@ class Server:
     async def listen(
         self, heard: Callable[[int, str | None], None], activation: Callable[[int, str], None]
     ) -> None:
-        """Hear of buttons (their id) and of messages that left the screen (None). Raises BusCallError.
+        """Report buttons (by their id) and messages that left the screen (None). Raises BusCallError.
 
-        A button's token for the window that it opens comes before the button.
+        `activation` gets the token for the window that a button opens; it comes before the button.
         """
         await self._connection.listen(
             SERVER, SERVER, "ActivationToken", "us", lambda b: activation(b[0], b[1])
@@ -42,14 +42,14 @@ class Server:
         await self._connection.listen(SERVER, SERVER, "NotificationClosed", "uu", lambda b: heard(b[0], None))
 
     def restarted(self) -> None:
-        """Ask again what it can: it may be another program."""
+        """Read the capabilities again: the server may be another program."""
         self._can = None
 
     async def notify(self, message: Message, replaces: int) -> int:
-        """Show a message, in place of another unless that is 0; return its number. Raises BusCallError.
+        """Show a message, and replace another one unless `replaces` is 0. Return its number. Raises BusCallError.
 
-        Waits as long as the server takes: a call that was given up would be shown later and could
-        not be withdrawn.
+        Waits as long as the server takes. A call that was abandoned could still show its message, and it
+        could not be withdrawn.
         """
         from dbus_fast import Variant
 
@@ -72,7 +72,7 @@ class Server:
         return int(number)
 
     async def close(self, number: int) -> None:
-        """Take a message away; one that the server does not know is away already."""
+        """Remove a message. A message that the server does not know is removed already."""
         try:
             await self._call("CloseNotification", "u", [number])
         except BusCallError as e:

@@ -1,4 +1,4 @@
-"""The registry of what may be worth a message: one row per problem; pure."""
+"""The problems that may be worth a message: one row for each; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trayagent.desktop.notifications.message import Urgency
 
 SNOOZE_S = 3600.0
 
-# A flapping line is told once; who saw the message knows.
+# A flapping connection is reported once: a user who saw the message knows.
 _QUIET_S = 600.0
 
 ACTIONS: dict[str, str] = {
@@ -22,13 +22,13 @@ ACTIONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A problem that may be told.
+    """A problem that may be reported.
 
-    `title` may use {names} and {vpn}; `text` {names}, {vpn} and {problem} (the hosts' own
-    words). It is told when it has lasted `visible_after_s`, counted awake. While a code of `depends_on`
-    holds for the same host, that is the cause, and this is not a problem of its own. `per_subject`: each
-    has its own message; else all hosts with this problem share one. Once told and ended, it is
-    not told again about the same host for `quiet_s`.
+    `title` may contain {names} and {vpn}; `text` may contain {names}, {vpn} and {problem}, the hosts' own texts. The
+    message appears when the problem has lasted `visible_after_s` of awake time. While a code of `depends_on` holds
+    for the same host, that is the cause, and this problem gets no message. `per_subject`: each subject has its own
+    message; otherwise all hosts with this problem share one. After a problem was shown and ended, it is not shown
+    again for the same host for `quiet_s` seconds.
     """
 
     code: str
@@ -45,19 +45,19 @@ class Row:
 
 
 def _failed(code: str, title: str, text: str = "{problem}") -> Row:
-    """Return a row for what only a change of configuration helps."""
+    """Return a row for a problem that only a change of the configuration fixes."""
     return Row(code, title, text, actions=("why", "snooze"), icon="dialog-warning")
 
 
 _ROWS = (
-    # Never told: the person knows, and the icon says it. Everything else waits for it.
+    # Never shown: the user knows, and the icon shows it. Everything else waits for it.
     Row("offline", "Offline", "", visible_after_s=float("inf"), depends_on=()),
     Row(
         "configuration-rejected",
         "The configuration has a mistake",
-        "{problem}\nThe one before it stays in force.",
+        "{problem}\nThe previous one stays in force.",
         actions=("edit", "snooze"),
-        depends_on=(),  # whoever has just edited it is there, network or not
+        depends_on=(),  # a user who has just edited it is there, with or without a network
         visible_after_s=1.0,  # some editors write in two steps
         icon="dialog-warning",
     ),
@@ -75,7 +75,7 @@ _ROWS = (
         actions=("sign-in", "snooze"),
         depends_on=("offline", "captive-portal"),
         per_subject=True,
-        visible_after_s=5.0,  # the VPN's own `grace` is over before it is called so; this is for flapping
+        visible_after_s=5.0,  # the VPN's own `grace` comes before this state; these seconds are for flapping
     ),
     Row("passphrase-needed", "{names}: a key is locked", "{problem}"),
     Row("auth-denied", "{names}: sign-in needed", "{problem}"),
@@ -85,7 +85,7 @@ _ROWS = (
         "host-key-changed",
         "{names}: the host key changed",
         "{problem}",
-        "critical",  # somebody may be listening in
+        "critical",  # a third party may be listening in
         per_subject=True,
         icon="dialog-warning",
     ),
@@ -100,7 +100,7 @@ _ROWS = (
         "{names}: a forward is not open",
         "{problem}",
         actions=("why", "snooze"),
-        visible_after_s=20.0,  # the far side frees a port when it has seen the old session's end
+        visible_after_s=20.0,  # the server frees a port only when it notices the old session's end
         stays=False,
         quiet_s=_QUIET_S,
         icon="network-offline",
@@ -110,7 +110,7 @@ _ROWS = (
         "{names}: connection lost",
         "{problem}",
         actions=("why", "snooze"),
-        visible_after_s=30.0,  # longer than a person takes to look up; a reconnect takes half a second
+        visible_after_s=30.0,  # longer than a user takes to look up; a reconnect takes half a second
         stays=False,
         quiet_s=_QUIET_S,
         icon="network-offline",

@@ -1,4 +1,4 @@
-"""Findings as messages: those with one cause share one; pure."""
+"""Turns findings into messages: findings with one cause share a message; pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
 BACK = "back"
 """The key of "connected again"."""
 
-# More names than this make a message unreadable.
+# More names make a message unreadable.
 _NAMES = 3
 
 
 def key_of(finding: Finding) -> str:
-    """Return the key of the message that tells it: its code, and the subject where each has its own."""
+    """Return the key of the finding's message: its code, with the subject if each subject has its own message."""
     return f"{finding.code} {finding.subject}" if WARNINGS[finding.code].per_subject else finding.code
 
 
 def messages(told: Iterable[Finding]) -> dict[str, Message]:
-    """Return the messages that tell these findings, by key."""
+    """Return the messages for these findings, by key."""
     groups: dict[str, list[Finding]] = {}
     for finding in told:
         groups.setdefault(key_of(finding), []).append(finding)
@@ -29,7 +29,7 @@ def messages(told: Iterable[Finding]) -> dict[str, Message]:
 
 
 def back_again(hosts: Sequence[str]) -> Message:
-    """Return the message that closes a loss."""
+    """Return the message that ends a loss."""
     title = f"{_names(hosts)}: connected again"
     return Message(BACK, title, "", "low", passing=True, hosts=tuple(hosts), icon="network-transmit-receive")
 
@@ -64,7 +64,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _problem(group: Sequence[Finding]) -> str:
-    """Return what the hosts say themselves; each once, and by name where they differ."""
+    """Return the hosts' own texts: each once, and with the host's name if they differ."""
     different = dict.fromkeys(f.words for f in group if f.words)
     if len(different) <= 1:
         return next(iter(different), "")

@@ -1,7 +1,7 @@
 """com.canonical.dbusmenu: the menu as the panel reads it.
 
-Source: libdbusmenu's dbus-menu.xml. A panel that asks for an item that is gone gets InvalidArgs.
-The annotations are read by dbus-fast when the class is made: no postponed evaluation here.
+Source: libdbusmenu's dbus-menu.xml. A panel that requests an item that is gone gets InvalidArgs. dbus-fast reads the
+annotations when the class is made, so there is no postponed evaluation here.
 """
 
 import logging
@@ -34,10 +34,10 @@ _SIGNATURES = {bool: "b", int: "i", str: "s"}
 
 
 class DBusMenu(ServiceInterface):
-    """One connection's menu.
+    """The menu on one connection.
 
-    `chosen` is called with an item's number, `opening` when the person opens the menu: whatever it
-    changes is seen at once.
+    `chosen` is called with an item's number, `opening` when the user opens the menu. The menu shows at once what
+    `opening` changes.
     """
 
     def __init__(self, layouts: Layouts, chosen: Callable[[int], None], opening: Callable[[], None]) -> None:
@@ -126,7 +126,7 @@ class DBusMenu(ServiceInterface):
         return self._layouts.nodes[number]
 
     def _event(self, number: int, kind: str) -> None:
-        """Hear of an item; the agent's trouble with a click is not the panel's."""
+        """Handle an item's event. An error of the agent must not reach the panel."""
         try:
             if kind == "clicked":
                 self._chosen(number)
@@ -136,7 +136,7 @@ class DBusMenu(ServiceInterface):
             log.exception("the menu's item %d", number)
 
     def _about_to_show(self, ids: Sequence[int]) -> bool:
-        """Let the menu be brought up to date; report whether its structure changed."""
+        """Update the menu, and report whether its structure changed."""
         before = self._revision
         if ROOT in ids:
             self._event(ROOT, "opened")
@@ -144,7 +144,7 @@ class DBusMenu(ServiceInterface):
 
 
 def _as_struct(node: Node, depth: int, names: Sequence[str]) -> list[Any]:
-    """Return (ia{sv}av) for a node, `depth` levels down (-1: all)."""
+    """Return (ia{sv}av) for a node and `depth` levels below it (-1: all)."""
     children = node.children if depth != 0 else ()
     below = [Variant("(ia{sv}av)", _as_struct(child, depth - 1, names)) for child in children]
     return [node.id, _as_dict(node.props, names), below]

@@ -1,4 +1,4 @@
-"""The icon and its menu on one connection; imported when there is one, for it brings dbus-fast along."""
+"""The icon and its menu on one connection. Imported only when there is one, because it imports dbus-fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.desktop.tray.watcher import Registration
 
 
 class Exported:
-    """The two objects that a panel reads. Made anew for each connection: dbus-fast keeps dead ones' handlers."""
+    """The two objects that a panel reads. Made for each connection: dbus-fast keeps the handlers of dead ones."""
 
     def __init__(
         self,
@@ -33,17 +33,17 @@ class Exported:
         self._bus.export(dbusmenu.PATH, self._menu)
 
     def tell(self, look: Look, change: Change) -> None:
-        """Emit what a panel has to know to show this."""
+        """Emit the signals that a panel needs to show this."""
         if self._bus.connected:
             self._item.tell(look)
             self._menu.tell(change)
 
     def close(self) -> None:
-        """Take the objects off the bus; panels take the icon away when the connection ends."""
+        """Remove the objects from the bus. Panels remove the icon when the connection ends."""
         self.registration.stop()
         self._bus.unexport(item.PATH, self._item)
         self._bus.unexport(dbusmenu.PATH, self._menu)
 
     def lost(self) -> None:
-        """The connection is gone, and the objects with it."""
+        """Stop the registration: the connection is gone, and the objects with it."""
         self.registration.stop()

@@ -1,4 +1,4 @@
-"""The look of a view: icon, tooltip and menu in one."""
+"""Makes the look of a view: icon, tooltip and menu."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLE = "trayagent"
 
 
 def look_and_menu(view: Mapping[str, Any], now: datetime, options: menu.Options) -> tuple[Look, menu.Menu]:
-    """Return what the panel is to show, and the menu that knows what choosing each key does; `now` is aware."""
+    """Return the look for the panel, and the menu, which knows the command of each key. `now` is aware."""
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)
     return Look(_pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you"), built

@@ -1,8 +1,7 @@
-"""org.kde.StatusNotifierItem: the icon as the panel reads it; every property, or hosts log errors.
+"""org.kde.StatusNotifierItem: the icon as the panel reads it. It has every property, because hosts log missing ones.
 
-Source: the StatusNotifierItem specification at freedesktop.org, and what xfce4-panel, lxqt-panel
-and GNOME's extension ask for. The annotations are read by dbus-fast when the class is made: no
-postponed evaluation here.
+Source: the StatusNotifierItem specification at freedesktop.org, and what xfce4-panel, lxqt-panel and GNOME's
+extension read. dbus-fast reads the annotations when the class is made, so there is no postponed evaluation here.
 """
 
 from collections.abc import Callable
@@ -24,9 +23,10 @@ ToolTipStruct = Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]
 
 
 class StatusNotifierItem(ServiceInterface):
-    """One connection's icon; `clicked` is called where a panel tells a click instead of opening the menu.
+    """The icon on one connection.
 
-    `activation` is called with the token that a panel on Wayland gives before a click.
+    `clicked` is called if a panel reports a click instead of opening the menu. `activation` is called with the token
+    that a panel on Wayland gives before a click.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StatusNotifierItem(ServiceInterface):
         self._activation = activation
 
     def tell(self, look: Look) -> None:
-        """Show this look, and emit what differs from the one before."""
+        """Show this look, and emit a signal for each difference from the previous one."""
         before, self._look = self._look, look
         if look.pixmaps != before.pixmaps:
             self.NewIcon()
@@ -50,7 +50,7 @@ class StatusNotifierItem(ServiceInterface):
             self.NewStatus()
 
     @dbus_property(access=PropertyAccess.READ)
-    def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, as all below
+    def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, like all below
         return "Communications"
 
     @dbus_property(access=PropertyAccess.READ)
@@ -115,7 +115,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def ItemIsMenu(self) -> DBusBool:  # noqa: D102, N802
-        return True  # both buttons open the menu: there is nothing that a plain click would do instead
+        return True  # both buttons open the menu, because a plain click has no other use
 
     @dbus_property(access=PropertyAccess.READ)
     def Menu(self) -> DBusObjectPath:  # noqa: D102, N802

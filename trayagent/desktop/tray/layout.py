@@ -1,4 +1,4 @@
-"""A menu as dbusmenu tells it: items with numbers that are never used again, and what changed; pure.
+"""A menu in the form of dbusmenu: items with numbers that are never reused, and what changed; pure.
 
 Source: com.canonical.dbusmenu, the interface description in libdbusmenu's dbus-menu.xml.
 """
@@ -14,17 +14,17 @@ from trayagent.presentation.text import clean
 
 Value = str | bool | int
 
-# A kind that changes is another item: panels take the kind of an item only once.
+# A changed kind makes another item: panels read the kind of an item only once.
 _Name = tuple[Hashable, Kind, int]
 
 ROOT = 0
-# The most that a panel shows without scrolling away; a longer label widens the whole menu.
+# Panels show about this much without scrolling. A longer label widens the whole menu.
 LONGEST_LABEL = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An item as the panel sees it; properties that have their default value are left out."""
+    """An item as the panel sees it, without the properties that have their default value."""
 
     id: int
     props: Mapping[str, Value]
@@ -33,9 +33,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What separates two layouts: the parent to lay out again (None: none), and changed properties.
+    """The difference between two layouts: the parent to lay out again (None: none), and changed properties.
 
-    `updated` has (id, properties), `removed` (id, names that are at their default again).
+    `updated` has (id, properties), `removed` (id, names that have their default value again).
     """
 
     parent: int | None
@@ -48,10 +48,10 @@ EMPTY = Node(ROOT, {"children-display": "submenu"})
 
 @dataclass(slots=True)
 class Layouts:
-    """Makes layouts of one menu over time, and remembers which number means which key.
+    """Makes the layouts of one menu over time, and remembers the key of each number.
 
-    A click may race a change of the menu: a number that could come to mean another host would
-    hit the wrong one. So a key keeps its number, and a key that went away takes it along.
+    A click may race with a change of the menu. If a number could later belong to another host, the click would hit
+    the wrong one. So a key keeps its number, and the number of a key that is gone is never used again.
     """
 
     root: Node = EMPTY
@@ -62,7 +62,7 @@ class Layouts:
     _fresh: Iterator[int] = field(default_factory=lambda: itertools.count(ROOT + 1))
 
     def lay_out(self, menu: Sequence[Item]) -> Change:
-        """Take the menu as it is now, and return what changed since the last one."""
+        """Lay out the current menu, and return what changed since the last call."""
         before = self.nodes
         ids: dict[_Name, int] = {}
         keys: dict[int, Hashable] = {}
@@ -73,7 +73,7 @@ class Layouts:
 
     def _node(self, item: Item, ids: dict[_Name, int], keys: dict[int, Hashable]) -> Node:
         name = (item.key, item.kind, 0)
-        while name in ids:  # a key that is there twice is told apart by its place
+        while name in ids:  # a key that exists twice is distinguished by its position
             name = (item.key, item.kind, name[2] + 1)
         number = ids[name] = self._ids[name] if name in self._ids else next(self._fresh)
         if item.kind in {"action", "checkbox", "radio"} and item.enabled:
@@ -98,7 +98,7 @@ def properties(item: Item) -> dict[str, Value]:
 
 
 def label(text: str) -> str:
-    """Return a text as a label: one line, of bearable length, its underscores no accelerators."""
+    """Return a text as a label: one line of limited length, with underscores that are no accelerators."""
     flat = " ".join(clean(text).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
@@ -106,14 +106,14 @@ def label(text: str) -> str:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """Yield a node and all below it, parents first."""
+    """Yield a node and everything below it, parents first."""
     yield node
     for child in node.children:
         yield from walk(child)
 
 
 def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
-    """Return what a panel that knows `before` has to be told; new items come with their parent."""
+    """Return what to send to a panel that knows `before`. New items come with their parent."""
     moved = [n for n in after.values() if n.id in before and _ids(n) != _ids(before[n.id])]
     updated: list[tuple[int, dict[str, Value]]] = []
     removed: list[tuple[int, tuple[str, ...]]] = []

@@ -1,4 +1,4 @@
-"""What the panel is to show, and who can show it; pure."""
+"""What the panel is to show, and what can show it; pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 
 
 class Item(Protocol):
-    """One line of a menu; `key` names what it is about and stays the same while its label changes."""
+    """One line of a menu. `key` names its subject, and stays the same while the label changes."""
 
     @property
     def key(self) -> Hashable:
-        """What this line is about, unique in the menu."""
+        """The subject of this line, unique in the menu."""
 
     @property
     def kind(self) -> Kind:
-        """How it behaves; a label cannot be chosen."""
+        """How the line behaves; a label cannot be chosen."""
 
     @property
     def label(self) -> str:
-        """The words, without any markup of the menu system."""
+        """The text, without any markup of the menu system."""
 
     @property
     def enabled(self) -> bool:
-        """Report whether it can be chosen."""
+        """Report whether the line can be chosen."""
 
     @property
     def checked(self) -> bool:
@@ -39,7 +39,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The plainest Item."""
+    """The simplest Item."""
 
     key: Hashable
     label: str = ""
@@ -58,15 +58,15 @@ class Pixmap:
 
     def __post_init__(self) -> None:
         if len(self.argb) != 4 * self.size * self.size:
-            raise ValueError(f"{self.size} px want {4 * self.size**2} bytes, not {len(self.argb)}")
+            raise ValueError(f"{self.size} px need {4 * self.size**2} bytes, not {len(self.argb)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The whole of what the panel is to show.
+    """Everything that the panel is to show.
 
-    `title` names the program's state in a word or two, `tooltip` may have several lines; `attention`
-    asks the panel to show the icon even where it hides quiet ones.
+    `title` names the program, `tooltip` may have several lines. `attention` requests that the panel shows the icon
+    even if it hides inactive ones.
     """
 
     pixmaps: tuple[Pixmap, ...]
@@ -77,14 +77,14 @@ class Look:
 
 
 class TrayBackend(Protocol):
-    """Shows a look in the desktop's panel; never raises for what the desktop lacks."""
+    """Shows a look in the desktop's panel. Never raises because the desktop lacks something."""
 
     @property
     def problem(self) -> str | None:
-        """Why there is no icon, None when there is one."""
+        """Why there is no icon; None if there is one."""
 
     def show(self, look: Look) -> None:
-        """Show this from now on; the same look again costs nothing."""
+        """Show this from now on. The same look again costs nothing."""
 
     def close(self) -> None:
-        """Take the icon away."""
+        """Remove the icon."""

@@ -1,7 +1,7 @@
-"""The menu bar's icon as a program of its own: looks come in as lines of JSON, choices go out.
+"""The menu bar's icon as a separate program: it reads looks as lines of JSON and writes what the user chose.
 
-AppKit wants the main thread for itself, and so does the agent's loop: each has its process. A thread reads,
-and hands every look to the main thread, the only one that touches the icon. The end of input is the end.
+AppKit needs the main thread, and so does the agent's loop, so each has its own process. A thread reads the input and
+passes every look to the main thread, the only one that touches the icon. The program ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OnMain = Callable[..., None]
 
 
 class MenuBar:
-    """One icon. `icon` is pystray's class, `chosen` is called with an item's number on the main thread."""
+    """One icon. `icon` is pystray's class; `chosen` is called with an item's number on the main thread."""
 
     def __init__(self, icon: Callable[..., Any], on_main: OnMain, chosen: Callable[[Hashable], None]) -> None:
         self._class, self._on_main, self._chosen = icon, on_main, chosen
@@ -29,7 +29,7 @@ class MenuBar:
         self._pixmap: Pixmap | None = None
 
     def run(self, lines: Iterable[str]) -> None:
-        """Show what the lines say until they end; to be called on the main thread."""
+        """Show the look of each line until the lines end. Call it on the main thread."""
         lines = iter(lines)
         first = next(lines, None)
         if first is None:
@@ -38,7 +38,7 @@ class MenuBar:
         self._pixmap = look.pixmaps[0]
         self._icon = self._class("trayagent", image(look), look.tooltip, menu(look.menu, self._chosen))
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
-        # pystray calls this on a thread of its own.
+        # pystray calls this on its own thread.
         self._icon.run(setup=lambda _: self._on_main(self._appear))
 
     def _read(self, lines: Iterable[str]) -> None:
@@ -58,7 +58,7 @@ class MenuBar:
 
 
 def encoded(look: Look, number_of: Callable[[Hashable], int]) -> str:
-    """Return a look as a line; its items are known by numbers."""
+    """Return a look as a line of JSON, with numbers for the keys of its items."""
 
     def item(one: Item) -> dict[str, Any]:
         return {
@@ -71,25 +71,25 @@ def encoded(look: Look, number_of: Callable[[Hashable], int]) -> str:
         }
 
     largest = max(look.pixmaps, key=lambda pixmap: pixmap.size)
-    told = {
+    fields = {
         "size": largest.size,
         "argb": base64.b64encode(largest.argb).decode(),
         "tooltip": look.tooltip,
         "menu": [item(one) for one in look.menu],
     }
-    return json.dumps(told) + "\n"
+    return json.dumps(fields) + "\n"
 
 
 def decoded(line: str) -> Look:
-    """Return the look that a line tells; the keys of its items are their numbers."""
+    """Return the look of a line. The keys of its items are their numbers."""
 
     def entry(one: dict[str, Any]) -> Entry:
         children = tuple(map(entry, one["children"]))
         return Entry(one["number"], one["label"], one["kind"], one["enabled"], one["checked"], children)
 
-    told = json.loads(line)
-    pixmap = Pixmap(told["size"], base64.b64decode(told["argb"]))
-    return Look((pixmap,), "trayagent", told["tooltip"], tuple(map(entry, told["menu"])))
+    fields = json.loads(line)
+    pixmap = Pixmap(fields["size"], base64.b64decode(fields["argb"]))
+    return Look((pixmap,), "trayagent", fields["tooltip"], tuple(map(entry, fields["menu"])))
 
 
 def _tell(number: Hashable) -> None:
@@ -97,13 +97,13 @@ def _tell(number: Hashable) -> None:
 
 
 def main() -> int:
-    """Run on a Mac."""
+    """Run the icon on a Mac."""
     pystray = import_pystray()
-    # They come with pystray on a Mac only, and bring no types.
+    # pystray installs them on a Mac only, and they have no type information.
     import AppKit  # type: ignore[import-not-found, unused-ignore]
     from PyObjCTools import AppHelper  # type: ignore[import-not-found, unused-ignore]
 
-    # No window and no icon in the Dock.
+    # Show no window, and no icon in the Dock.
     policy = AppKit.NSApplicationActivationPolicyAccessory
     AppKit.NSApplication.sharedApplication().setActivationPolicy_(policy)
     MenuBar(pystray.Icon, AppHelper.callAfter, _tell).run(sys.stdin)

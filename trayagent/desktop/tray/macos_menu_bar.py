@@ -1,4 +1,4 @@
-"""The tray on a Mac: starts `macos_icon` and speaks with it."""
+"""The tray on a Mac: starts `macos_icon` and talks to it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 PROGRAM = tuple(own_module("trayagent.desktop.tray.macos_icon"))
 RETRY_S = 60.0
-"""One that ended by itself is started again with the next look, but not more often than this."""
+"""A program that ended unexpectedly is started again with the next look, but not more often than this."""
 _END_S = 2.0
 
 
 class MenuBarTray:
-    """A TrayBackend; `activated` is called with the key of the item that the person chose."""
+    """A TrayBackend. `activated` is called with the key of the item that the user chose."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class MenuBarTray:
         self._activated, self._program, self._retry_s = activated, program, retry_s
         self._pace = Pace(self._apply, interval_s)
         self._wanted: Look | None = None
-        self._told: Look | None = None
+        self._sent: Look | None = None
         self._numbers: dict[Hashable, int] = {}
         self._keys: list[Hashable] = []
         self._child: asyncio.subprocess.Process | None = None
@@ -43,19 +43,19 @@ class MenuBarTray:
         self._started_at = float("-inf")
 
     def show(self, look: Look) -> None:
-        """Show this from now on; the same look again costs nothing."""
+        """Show this from now on. The same look again costs nothing."""
         self._wanted = look
         self._pace.ask()
 
     def close(self) -> None:
-        """Take the icon away; returns at once, see `ended`."""
+        """Remove the icon. Returns at once, see `ended`."""
         self._pace.stop()
         self._wanted = None
         if self._child is not None and self._child.stdin is not None:
-            self._child.stdin.close()  # the end of its input is its end
+            self._child.stdin.close()  # the program ends at the end of its input
 
     async def ended(self) -> None:
-        """Wait until the icon's program has ended after `close`, and end it if it does not."""
+        """Wait until the icon's program has ended after `close`. Kill it if it does not end in time."""
         if self._task is None:
             return
         await asyncio.wait([self._task], timeout=_END_S)
@@ -71,17 +71,17 @@ class MenuBarTray:
                 self._started_at = now
                 self._task = asyncio.get_running_loop().create_task(self._keep(), name="menu bar")
             return
-        self._say()
+        self._send()
 
-    def _say(self) -> None:
+    def _send(self) -> None:
         child, look = self._child, self._wanted
-        if child is None or child.stdin is None or look is None or look == self._told:
+        if child is None or child.stdin is None or look is None or look == self._sent:
             return
-        self._told = look
+        self._sent = look
         child.stdin.write(encoded(look, self._number).encode())
 
     def _number(self, key: Hashable) -> int:
-        """Return the number of a key; it is never another's, so that a click on an old menu hits no other item."""
+        """Return the number of a key. A number is never reused, so a click on an old menu hits no other item."""
         if key not in self._numbers:
             self._numbers[key] = len(self._keys)
             self._keys.append(key)
@@ -97,9 +97,9 @@ class MenuBarTray:
         except OSError as error:
             self.problem = f"the menu bar's program could not be started: {error.strerror}"
             return
-        self._child, self._told, self.problem = child, None, None
+        self._child, self._sent, self.problem = child, None, None
         try:
-            self._say()
+            self._send()
             said, _ = await asyncio.gather(_last_line(child.stderr), self._listen(child.stdout))
             status = await child.wait()
         finally:
@@ -119,7 +119,7 @@ class MenuBarTray:
 
 
 async def _last_line(errors: asyncio.StreamReader | None) -> str:
-    """Read to the end, for a full pipe would stop the program; return the last line."""
+    """Read to the end, because a full pipe would stop the program. Return the last line."""
     last = ""
     while errors is not None and (line := await errors.readline()):
         last = line.decode(errors="replace").strip() or last

@@ -1,7 +1,7 @@
 """A TrayBackend over pystray's Icon, for systems where pystray has a complete back end (macOS).
 
-On Linux the agent uses StatusNotifierTray itself: it has keys where pystray has only places, and
-needs no second thread. pystray_linux.py makes an Icon of it, so that this path too is seen in a panel.
+On Linux the agent uses StatusNotifierTray directly: it has keys where pystray only has positions, and it needs no
+second thread. pystray_linux.py makes an Icon of it, so that tests can show this module in a panel, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def import_pystray() -> Any:
-    """Import pystray; on Linux without its own back ends, whose import fails where there is no display."""
+    """Import pystray. On Linux its own back ends are left out, because their import fails without a display."""
     if sys.platform == "linux":
         os.environ.setdefault("PYSTRAY_BACKEND", "dummy")
     import pystray
@@ -27,7 +27,7 @@ def import_pystray() -> Any:
 
 
 class PystrayTray:
-    """A TrayBackend over a pystray Icon class; `activated` is called on pystray's thread."""
+    """A TrayBackend over a pystray Icon class. `activated` is called on pystray's thread."""
 
     def __init__(
         self, activated: Callable[[Hashable], None], icon: Callable[..., Any], name: str = "trayagent"
@@ -38,7 +38,7 @@ class PystrayTray:
         self._shown: Look | None = None
 
     def show(self, look: Look) -> None:
-        """Show this from now on. On macOS only on the main thread: AppKit allows no other."""
+        """Show this from now on. On macOS call it only on the main thread: AppKit allows no other."""
         before, self._shown = self._shown, look
         if self._icon is None:
             self._icon = self._class(self._name, image(look), look.tooltip, menu(look.menu, self._activated))
@@ -50,14 +50,14 @@ class PystrayTray:
         self._icon.menu = menu(look.menu, self._activated)
 
     def close(self) -> None:
-        """Take the icon away."""
+        """Remove the icon."""
         if self._icon is not None:
             self._icon.stop()
             self._icon = None
 
 
 def image(look: Look) -> Image:
-    """Return the largest picture of a look as pystray wants it."""
+    """Return the largest picture of a look as an image for pystray."""
     from PIL import Image
 
     largest = max(look.pixmaps, key=lambda p: p.size)

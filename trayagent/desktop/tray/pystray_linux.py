@@ -1,7 +1,7 @@
-"""Our back end for Linux as an Icon of pystray: what pip can install of pystray's own has no menu there.
+"""Our tray on Linux as an Icon of pystray, because the back end that pip installs for pystray has no menu there.
 
-pystray calls from its set-up thread and from any thread of its user; everything here hops to the loop
-on which the icon lives. `_base` is private to pystray, so its version is pinned.
+pystray calls from its set-up thread and from any thread of its user. So everything here hops to the loop on which
+the icon lives. `_base` is private to pystray, so its version is pinned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 import_pystray()
-from pystray._base import Icon as BaseIcon  # noqa: E402  # after its back end was chosen
+from pystray._base import Icon as BaseIcon  # noqa: E402  # import_pystray chose its back end
 
 SIZES = (16, 22, 24, 32, 48)
 _MESSAGE = "pystray"
@@ -30,7 +30,7 @@ _MESSAGE = "pystray"
 class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
     """pystray's Icon on the session bus; `problem` says why no panel shows it.
 
-    `run` serves it on a loop of its own, `run_detached` on the loop that runs.
+    `run` serves it on its own loop, `run_detached` on the running loop.
     """
 
     HAS_DEFAULT_ACTION = False  # either click opens the menu
@@ -41,7 +41,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.served: asyncio.Task[None] | None = None
-        """What serves a detached icon; it ends after `stop`."""
+        """The task that serves a detached icon. It ends after `stop`."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._chosen: dict[Hashable, Any] = {}
@@ -52,7 +52,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
 
     @property
     def problem(self) -> str | None:
-        """Why there is no icon, None when there is one."""
+        """Why there is no icon; None if there is one."""
         return "it was not shown yet" if self._tray is None else self._tray.problem
 
     def _run(self) -> None:
@@ -125,7 +125,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
         return tuple(self._entry(item, (*above, place)) for place, item in enumerate(menu))
 
     def _entry(self, item: Any, key: tuple[int, ...]) -> Entry:
-        """Return an entry; pystray's items have no names, so their place is their key."""
+        """Return an entry. pystray's items have no names, so their position is their key."""
         if item is import_pystray().Menu.SEPARATOR:
             return Entry(key, kind="separator")
         if item.submenu is not None:
@@ -140,7 +140,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
 
 
 def _pixmaps(image: Image) -> tuple[Pixmap, ...]:
-    """Return a picture in the sizes that panels ask for."""
+    """Return a picture in the sizes that panels use."""
     from PIL import Image as Images
 
     def scaled(size: int) -> Pixmap:

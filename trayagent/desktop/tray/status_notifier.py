@@ -1,7 +1,7 @@
 """The tray on Linux: a StatusNotifierItem with a dbusmenu, on the session bus, in the agent's loop.
 
-Needs no DISPLAY, no GTK and no thread. Nothing here is fatal: without a bus or a panel the icon is
-not seen, `problem` says why, and it appears when there is one.
+It needs no DISPLAY, no GTK and no thread. Nothing here is fatal: without a bus or a panel there is no icon, and
+`problem` says why. The icon appears as soon as a panel can show it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class StatusNotifierTray:
     """A TrayBackend and a BusUser.
 
-    `activated` is called with the key of the item that the person chose; `opening` each time the
-    menu is about to be seen, so that "5 minutes ago" can be told anew by calling `show`. `activation` is
-    called with the token that a panel gives for a click.
+    `activated` is called with the key of the item that the user chose. `opening` is called each time the menu is
+    about to open, so that it can update "5 minutes ago" by calling `show`. `activation` is called with the token
+    that a panel gives for a click.
     """
 
     def __init__(
@@ -53,20 +53,20 @@ class StatusNotifierTray:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no icon, None when there is one."""
+        """Why there is no icon; None if there is one."""
         if self._on is None:
             return self._off
         return self._on.registration.problem if self._looked.is_set() else "nothing is shown yet"
 
     def show(self, look: Look) -> None:
-        """Show this from now on, within a quarter of a second; the same look again costs nothing."""
+        """Show this from now on, within a quarter of a second. The same look again costs nothing."""
         self._wanted = look
         self._looked.set()
         if look != self._shown:
             self._pace.ask()
 
     def close(self) -> None:
-        """Offer nothing more; panels take the icon away when the connection ends."""
+        """Remove the icon. Panels remove it when the connection ends."""
         self._pace.stop()
         if self._on is not None:
             self._on.close()

@@ -1,16 +1,16 @@
-"""At most so many updates a second: the first at once, then the last of each interval."""
+"""Limits the rate of updates: the first one comes at once, then the last one of each interval."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-# A panel draws each update; one that got 200 a second crashed. Four look live to a person.
+# A panel draws each update, and one that got 200 a second crashed. Four a second look immediate to a user.
 INTERVAL_S = 0.25
 
 
 class Pace:
-    """Runs `action` soon after each `ask`, never twice within the interval; idle when nothing is asked."""
+    """Runs `action` soon after each `ask`, never twice within the interval. Idle without requests."""
 
     def __init__(self, action: Callable[[], None], interval_s: float = INTERVAL_S) -> None:
         self._action, self._interval_s = action, interval_s
@@ -18,7 +18,7 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self) -> None:
-        """Run the action now if the last time is long enough ago, else when it is."""
+        """Run the action now if the interval has passed, otherwise at its end."""
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()
@@ -29,13 +29,13 @@ class Pace:
             self._timer = loop.call_at(due, self.now)
 
     def now(self) -> None:
-        """Run the action at once, whatever was asked for later."""
+        """Run the action at once, and drop a later run that is due."""
         self.stop()
         self._last_s = asyncio.get_running_loop().time()
         self._action()
 
     def stop(self) -> None:
-        """Do not run what is still due."""
+        """Drop the run that is still due."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

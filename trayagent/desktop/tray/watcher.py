@@ -1,4 +1,4 @@
-"""Keeps the icon registered with the panel: whenever there is a watcher, until it says yes.
+"""Keeps the icon registered with the panel: it registers with each watcher until the watcher accepts.
 
 Source: the StatusNotifierItem specification, StatusNotifierWatcher.
 """
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 WATCHER = "org.kde.StatusNotifierWatcher"
 _PATH = "/StatusNotifierWatcher"
 
-# A watcher that refuses is starting up, or broken for long.
+# A watcher that refuses is starting up, or will stay broken for long.
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 300.0
 
 NO_WATCHER = (
@@ -29,19 +29,20 @@ NO_HOST = "a panel's tray is registered, but shows nothing yet"
 
 
 class Registration:
-    """One connection's registration; `problem` says why no panel shows the icon."""
+    """The registration of one connection; `problem` says why no panel shows the icon."""
 
     def __init__(self, connection: Connection, *, first_retry_s: float = FIRST_RETRY_S) -> None:
         self.problem: str | None = NO_WATCHER
         self._connection, self._first_retry_s, self._retry_s = connection, first_retry_s, first_retry_s
-        # Not by a name of its own, as sandboxed KDE programs do too: AppIndicator's extension for GNOME watches
-        # such a name besides the connection, and where that is answered late it drops the icon (seen with 46-1).
+        # Registered without a bus name of its own, as sandboxed KDE programs do. AppIndicator's extension for GNOME
+        # watches such a name in addition to the connection. If the bus answers that late, the extension drops the icon
+        # (seen with 46-1).
         self._name = connection.bus.unique_name or ""
         self._task: asyncio.Task[None] | None = None
-        self._look: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Register with each watcher that comes. Raises BusCallError."""
+        """Register with each watcher that appears. Raises BusCallError."""
         await self._connection.listen(WATCHER, WATCHER, "StatusNotifierHostRegistered", "", self._host_came)
         await self._connection.listen(WATCHER, WATCHER, "StatusNotifierHostUnregistered", "", self._host_went)
         await self._connection.listen(WATCHER, WATCHER, "StatusNotifierItemUnregistered", "s", self._dropped)
@@ -49,7 +50,7 @@ class Registration:
 
     def stop(self) -> None:
         """Stop trying."""
-        self._look_no_more()
+        self._stop_checking()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -66,31 +67,31 @@ class Registration:
         self._task.add_done_callback(self._ended)
 
     def _dropped(self, body: list[Any]) -> None:
-        """Register again where the watcher lost the icon (it may name it with a path behind)."""
+        """Register again if the watcher dropped the icon. The watcher may append a path to the name."""
         if self._task is not None and self._task.done() and re.split("[@/]", body[0])[0] == self._name:
             log.warning("%s", DROPPED)
             self.problem = DROPPED
             self._begin(self._pause_s())
 
     def _host_came(self, _: list[object]) -> None:
-        self._look_no_more()
-        if self._task is None or self._task.done():  # before that, the answer says it
+        self._stop_checking()
+        if self._task is None or self._task.done():  # otherwise the answer of the registration decides
             self.problem = None
 
     def _host_went(self, _: list[object]) -> None:
-        """Ask whether any is left, for there may be several panels."""
-        self._look_no_more()
+        """Check whether another host is left, because there may be several panels."""
+        self._stop_checking()
         if self._task is None or not self._task.done():
             return
-        self._look = asyncio.get_running_loop().create_task(self._see(), name="tray hosts")
-        self._look.add_done_callback(self._ended)
+        self._check = asyncio.get_running_loop().create_task(self._check_hosts(), name="tray hosts")
+        self._check.add_done_callback(self._ended)
 
-    def _look_no_more(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+    def _stop_checking(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None
 
-    async def _see(self) -> None:
+    async def _check_hosts(self) -> None:
         self.problem = await self._why_unseen()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -99,7 +100,7 @@ class Registration:
             log.error("the tray icon's registration failed", exc_info=error)
 
     def _pause_s(self) -> float:
-        """Return how long to wait before the next try with this watcher, longer each time."""
+        """Return how many seconds to wait before the next try with this watcher; the time doubles."""
         pause_s, self._retry_s = self._retry_s, min(self._retry_s * 2, LAST_RETRY_S)
         return pause_s
 
@@ -120,7 +121,7 @@ class Registration:
                 return
 
     async def _why_unseen(self) -> str | None:
-        """Return why no host shows what the watcher knows; a watcher that cannot say is believed to."""
+        """Return why no host shows the icon that the watcher knows. Return None if the watcher does not answer."""
         get = Call(WATCHER, _PATH, "org.freedesktop.DBus.Properties", "Get")
         try:
             (answer,) = await self._connection.call(
