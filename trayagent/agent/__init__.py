@@ -1,1 +1,1 @@
-"""The shell around the core: events in, decisions, effects out; the only room that knows all the others."""
+"""The shell around the pure core: events in, decisions, effects out. Only this package imports all the others."""

@@ -1,4 +1,4 @@
-"""The composition root: makes the parts, wires them by constructor arguments, starts and stops them."""
+"""The composition root: creates the parts, connects them by constructor arguments, starts and stops them."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAINTED_S = 2.0
-_ONE_WAKE_S = 10.0  # logind and the kernel's clock both tell of the same wake
+_ONE_WAKE_S = 10.0  # logind and the kernel's clock both report the same wake
 
 
 class Agent:
-    """One running agent. `run` returns when it was told to stop; the masters stay."""
+    """One running agent. `run` returns after `stop`; the masters stay."""
 
     def __init__(self, places: FilePaths, configuring: Configuring, *, tray: bool) -> None:
         self._places = places
@@ -186,11 +186,11 @@ class Agent:
         self._noticing: FileChanges | None = None
 
     def stop(self) -> None:
-        """Ask it to end; returns at once."""
+        """Make `run` return soon. Does not wait."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Look at the machine, then live from event to event until `stop`."""
+        """Scan the machine, then react to events until `stop`."""
         readiness = Readiness()
         await self._server.start()
         files = Files(self._file_changed)
@@ -206,7 +206,7 @@ class Agent:
             readiness.ready()
             if self._desk is not None:
                 self._desk.start()
-                # The icon has been painted by then, with room for eight times its pixels.
+                # By then the icon has been painted, which takes eight times the memory of its pixels.
                 asyncio.get_running_loop().call_later(_PAINTED_S, lean.give_back)
             self._history.prune(self._configuring.config.agent.history_s)
             await self._stopping.wait()
@@ -233,7 +233,7 @@ class Agent:
         self._history.close()
 
     async def _first_look(self) -> None:
-        """Know the network, the hosts and the living masters before anything is decided."""
+        """Learn the network, the hosts and the living masters before anything is decided."""
         self._watch = start_sources(choose(look()), self._hint)
         for why in (*self._watch.why, *self._watch.problems):
             log.info("network: %s", why)
@@ -252,7 +252,7 @@ class Agent:
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects)
         await self._tasks_done(f"resolve {name}" for name in names | lost)
-        if self._noticing is not None:  # before the look: what appears after it is seen
+        if self._noticing is not None:  # before the scan: later changes are then detected
             self._noticing.follow_folders(self._shell.state)
             self._noticing.changed_meanwhile(past, self._environment.agent_mark())
         await self._discovery.scan(self._state)
@@ -263,7 +263,7 @@ class Agent:
         lean.give_back()
 
     async def _tasks_done(self, names: Iterable[str]) -> None:
-        await asyncio.sleep(0)  # the queue is drained in a call of the loop's own
+        await asyncio.sleep(0)  # the queue is drained in a later call of the loop
         await self._tasks.finished(names)
 
     def _desk_heard(self, event: dict[str, Any]) -> None:
@@ -271,7 +271,7 @@ class Agent:
             self._desk.settings_changed()
 
     def _who(self) -> AgentFacts:
-        """Return who is speaking, with why there is no icon, message, or newer configuration."""
+        """Return the agent's facts, and why an icon, notifications or a newer configuration are missing."""
         facts = replace(self._facts, config_error=self._configuring.error)
         if self._desk is None:
             return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")
@@ -281,7 +281,7 @@ class Agent:
     def _state(self) -> State:
         return self._shell.state
 
-    # What happens around us.
+    # Hints and changes from outside.
 
     def _hint(self, hint: hints.Hint) -> None:
         match hint:
@@ -323,13 +323,13 @@ class Agent:
         self._story.subscribe(listener)
 
     def _decided(self) -> None:
-        """Let what is derived from the state follow it."""
+        """Update everything that is derived from the state."""
         self._lost.follow(self._shell.state)
         if self._keys.follow(self._shell.state) and self._noticing is not None:
             self._noticing.follow_folders(self._shell.state)
         self._views.note_change()
 
-    # What decisions ask for that belongs to no other part.
+    # What decisions need and no other part provides.
 
     def _wants_sentinel(self, host: Host) -> bool:
         ours = host.master is not None and host.master.ours

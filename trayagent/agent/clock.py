@@ -1,4 +1,4 @@
-"""Between the two clocks: decisions use the monotonic one, people and files the wall's."""
+"""Conversions between the two clocks: decisions use the monotonic clock, people and files the wall clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 def now_text() -> str:
-    """Return the wall's time, RFC 3339 in UTC with milliseconds."""
+    """Return the current wall-clock time as RFC 3339 in UTC with milliseconds."""
     return text_of(time.time())
 
 
@@ -17,5 +17,5 @@ def text_of(wall_s: float) -> str:
 
 
 def wall_of(monotonic_s: float) -> str:
-    """Return a moment of the monotonic clock as RFC 3339, by today's difference of the clocks."""
+    """Return a time of the monotonic clock as RFC 3339. The current difference of the two clocks is used."""
     return text_of(time.time() + monotonic_s - time.monotonic())

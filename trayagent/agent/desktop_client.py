@@ -1,4 +1,4 @@
-"""Between the agent and its own desk: the same door as every client's, without the socket."""
+"""The desktop's access to the agent: the operations that every client has, without the socket."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from trayagent.net.choose import Watch
 if TYPE_CHECKING:
     from trayagent.desktop.desk import Desk
 
-Notify = Any  # the registry's own Literal; importing it costs what --no-tray need not pay
+Notify = Any  # the registry's own Literal; importing it would cost memory that `--no-tray` saves
 
 
 class DeskDoor:
-    """What the desk asks of the agent."""
+    """The operations that the desktop requests from the agent."""
 
     def __init__(
         self, handler: AgentHandler, configuring: Configuring, watch: Callable[[], Watch | None], shell: Shell
@@ -34,25 +34,28 @@ class DeskDoor:
         self._shell = shell
 
     def watch(self, push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-        """Push the view now and at each change; returns how to end that."""
+        """Push the view now and at each change; return a function that stops this."""
         return self._handler.subscribe("watch", {"hosts": []}, push)
 
     def notify(self) -> Notify:
-        """Return which messages the person wants."""
+        """Return which notifications the user wants."""
         return self._configuring.config.agent.notify
 
     def sign_ins(self) -> frozenset[str]:
-        """Return the VPNs that can be signed in to from here."""
+        """Return the VPNs that the user can sign in to from the desktop."""
         vpns = self._configuring.config.vpns
         return frozenset(n for n, vpn in vpns.items() if vpn.sign_in or vpn.networkmanager)
 
     def sign_in_words(self, vpn: str) -> tuple[str, ...] | None:
-        """Return what the configuration starts for it, None where NetworkManager is asked instead."""
+        """Return the sign-in command of a VPN from the configuration, None where NetworkManager signs in."""
         described = self._configuring.config.vpns.get(vpn)
         return described.sign_in if described is not None else None
 
     async def activate(self, vpn: str) -> None:
-        """Let NetworkManager bring the VPN up, so that the desktop's own agent asks; raises TrayagentError."""
+        """Make NetworkManager bring the VPN up.
+
+        The desktop's own secret agent then asks the user. Raises TrayagentError.
+        """
         from trayagent.net.vpn.networkmanager import NetworkManager
 
         described = self._configuring.config.vpns.get(vpn)
@@ -65,7 +68,7 @@ class DeskDoor:
         await manager.activate(described.networkmanager, anew=anew)
 
     def sign_in_said(self, vpn: str, said: str) -> None:
-        """Keep how a sign-in failed, until the VPN is up."""
+        """Keep the reason why a sign-in failed until the VPN is up."""
         self._shell.post(SignInFailed(time.monotonic(), vpn, said))
 
 
@@ -77,7 +80,10 @@ def make_desk(
     environment: Environment,
     stop: Callable[[], None],
 ) -> Desk:
-    """Return the desk, wired; the desktop's libraries are imported here, for `--no-tray` does without."""
+    """Return the desk with its parts connected.
+
+    The desktop's libraries are imported here because `--no-tray` does not need them.
+    """
     from trayagent.config.file_paths import unusual
     from trayagent.desktop.autostart import disable, enable, enabled, own_command
     from trayagent.desktop.desk import Desk

@@ -1,4 +1,4 @@
-"""Which part carries which action out."""
+"""The dispatch of actions: which part of the agent carries out which action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trayagent.core.facts.hosts import Host
 
 
 class AgentEffects:
-    """The composition of all effects; each action goes to one of them."""
+    """The composition of all effects; it passes each action to one of them."""
 
     def __init__(  # noqa: PLR0913  # a composition takes its parts
         self,
@@ -61,7 +61,7 @@ class AgentEffects:
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
 
     def carry_out(self, action: a.Action) -> None:
-        """Do it, or start doing it."""
+        """Carry out an action, or start it."""
         host = self._shell.state.hosts.get(action.name)
         match action:
             case a.LookAt():
@@ -107,11 +107,11 @@ class AgentEffects:
                 pass  # the host is gone by now
 
     def decided(self, whys: tuple[Why, ...]) -> None:
-        """Keep the reasons."""
+        """Keep the reasons of the decisions."""
         self._story.because(whys)
 
     def settled(self) -> None:
-        """Make what runs alongside the masters follow the state."""
+        """Bring the masters' watches, sentinels and agent sockets in line with the state."""
         self._masters.follow(self._shell.state)
         self._probing.keep_sentinels(self._shell.state, self._wants_sentinel)
         self._linking.keep(self._shell.state)

@@ -1,4 +1,4 @@
-"""What the agent does for its clients: the operations of the IPC socket."""
+"""The operations of the IPC socket: what the agent does for its clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trayagent.errors import TrayagentError
 
 
 class AgentHandler:
-    """Answers CLI, tray and attach; all calls come on the event loop."""
+    """Answers the command line, the tray and attach. All calls run on the event loop."""
 
     def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
@@ -50,10 +50,10 @@ class AgentHandler:
         self._aliases = aliases
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-        """Carry out an operation; raises TrayagentError."""
+        """Carry out an operation. Raises TrayagentError."""
         if op != "stop":
             await self._environment(env)
-            await self._ready.wait()  # before the first look there is nothing true to say
+            await self._ready.wait()  # before the first scan no answer would be true
         match op:
             case "status":
                 return self._status(args["hosts"])
@@ -88,14 +88,14 @@ class AgentHandler:
                 self._shell.post(UserResume(now, names))
             case _:
                 raise TrayagentError(f"The agent has no operation {op!r}.")
-        await asyncio.sleep(0)  # let it be decided, so that a status right after is true
+        await asyncio.sleep(0)  # let the core decide, so that a status right after this is true
         await asyncio.sleep(0)
         return {}
 
     def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Push each item of a stream, and return how to end that."""
+        """Push each item of a stream; return a function that stops this."""
         if op == "events":
             return self._story.subscribe(push)
         self._known(args["hosts"])
@@ -123,7 +123,7 @@ class AgentHandler:
         outcomes = [self._outcome(n, before.get(n)) for n in chosen]
         for outcome in outcomes:
             if outcome["name"] in names and outcome.get("replaced"):
-                self._attached(outcome["name"])  # whoever says this is here
+                self._attached(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes}
 
     async def _log_in(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -163,10 +163,10 @@ class AgentHandler:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
-        if host.at_prompt:  # it is up to the person there, who may take their time
+        if host.at_prompt:  # only the user at that prompt can go on, and may take their time
             return {"name": name, "state": "connecting", "problem": BUSY, "replaced": False, "pid": None}
         now = time.monotonic()
-        # The user's word goes through the pause of everything: told is what came of it.
+        # A reconnect that the user requests ignores a pause of all hosts, so the outcome must ignore it, too.
         through = replace(self._shell.state, paused_until=None)
         state, wrong = shown_state(host, through, now), shown_problem(host, through, now)
         if state != "connected" and wrong is None:
@@ -180,7 +180,7 @@ class AgentHandler:
         return outcome | {"resume": self._resume(host, now)}
 
     def _resume(self, host: Host, now: float) -> str | None:
-        """Return the command that ends the pause of a host, None without one."""
+        """Return the command that ends the pause of a host, None if the host is not paused."""
         if not self._shell.state.paused(host, now):
             return None
         own = host.paused_until is not None and host.paused_until > now

@@ -1,4 +1,4 @@
-"""From the configuration file to the wishes that the core decides on; and again when it changes."""
+"""The configuration in force: loads the file, reloads it, and converts it to an event for the core."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trayagent.core.facts.hosts import Wish
 
 
 class Configuring:
-    """Holds the configuration that is in force; `load` raises ConfigError and changes nothing then.
+    """Holds the configuration in force. `load` raises ConfigError and then changes nothing.
 
-    `error` says why the file as it is now was rejected; `judged` is called when that may have changed.
+    `error` says why the present file was rejected. `judged` is called when that may have changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +26,7 @@ class Configuring:
         self.judged: Callable[[], None] = lambda: None
 
     def reload(self) -> bool:
-        """Read the file again; report whether it says something new."""
+        """Read the file again; report whether the configuration changed. Raises ConfigError."""
         try:
             config = load(self.path)
         except ConfigError as error:
@@ -62,16 +62,16 @@ class Configuring:
         )
 
     def agent_socket(self, name: str) -> str | None:
-        """Return where a host's far side is to have its link to the agent socket, None: nowhere."""
+        """Return where a host's server gets its link to the agent socket, None if it gets none."""
         host = self.config.hosts.get(name)
         return host.agent_socket if host is not None else None
 
     def wants_session_probe(self, name: str) -> bool:
-        """Report whether a host's own words allow the sentinel."""
+        """Report whether the configuration of a host allows the sentinel."""
         host = self.config.hosts.get(name)
         return host is not None and host.connect == "always" and host.probe == "session"
 
     def has_shell(self, name: str) -> bool:
-        """Report whether a host's own words leave room for a shell on the far side."""
+        """Report whether the configuration of a host allows a shell on the server."""
         host = self.config.hosts.get(name)
         return host is None or host.probe == "session"

@@ -1,4 +1,4 @@
-"""`trayagent run`: from the command line to a running agent, and its end."""
+"""`trayagent run`: starts the agent from the command line and ends it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ LOG_FILES = 3
 def run(places: FilePaths, config_path: Path, tray: bool, verbose: bool = False) -> int:
     """Run the agent until SIGTERM, SIGINT or `stop`; return the exit status.
 
-    `verbose`: the whole log goes to the terminal, too, if there is one.
+    With `verbose`, the whole log also goes to the terminal, if there is one.
 
-    Raises ConfigError for a configuration that cannot be used, TrayagentError when another
-    agent runs already.
+    Raises ConfigError for an unusable configuration, and TrayagentError when another agent is already running.
     """
     configuring = Configuring(config_path)
     prepare(places)
@@ -62,7 +61,10 @@ def _is_terminal() -> bool:
 
 
 def _log_to(path: Path, shown: int) -> None:
-    """Log to a file of bounded size, 0600, and what is at least of level `shown` to a terminal if there is one."""
+    """Log to a file of bounded size with mode 0600.
+
+    Records of at least level `shown` also go to the terminal, if there is one.
+    """
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
     path.chmod(0o600)
     handlers: list[logging.Handler] = [handler]

@@ -1,4 +1,4 @@
-"""Keeping the resident size small: an agent that sleeps all day should not sit on memory."""
+"""Savings of memory: an agent that sleeps all day should stay small."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import sys
 
 
 def without_tls() -> None:
-    """Keep asyncio from loading OpenSSL (it does without when there is none): 4 MB for a TLS that nobody speaks.
+    """Keep asyncio from loading OpenSSL, which saves 4 MB.
 
-    To be called before asyncio is imported; dbus-fast and sqlite3 need none either.
+    The agent uses no TLS, and asyncio works without the ssl module. Call this before asyncio is imported. dbus-fast
+    and sqlite3 do not need ssl either.
     """
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # None is the import system's "not there"
 
 
 def give_back() -> None:
-    """Collect what starting up left behind, and give free pages back to the system (glibc's malloc_trim(3))."""
+    """Collect the garbage of the start, and return free pages to the system (glibc's malloc_trim(3))."""
     gc.collect()
-    gc.freeze()  # what lives now lives on: later collections need not touch its pages
+    gc.freeze()  # these objects live until the end; later collections need not touch their pages
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

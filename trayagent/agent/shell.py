@@ -1,4 +1,4 @@
-"""The loop: events are queued, decided on one after the other, and what was decided is carried out."""
+"""The event loop of the agent: it queues events, decides on one at a time, and carries out the actions."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class Effects(Protocol):
-    """Carries actions out, and hears of every decision."""
+    """Carries out actions, and receives the reasons of every decision."""
 
     def carry_out(self, action: Action) -> None:
-        """Do it, or start doing it; what comes of it is posted as an event."""
+        """Carry out an action, or start it. Its result is posted as an event."""
 
     def decided(self, whys: tuple[Why, ...]) -> None:
-        """Take note of the reasons of one turn."""
+        """Receive the reasons of one decision."""
 
     def settled(self) -> None:
-        """Everything that was queued has been decided."""
+        """Called when every queued event has been decided."""
 
 
 class Shell:
-    """Owns the state. `read` gives the network as it is now."""
+    """Owns the state. `read` returns the present state of the network."""
 
     def __init__(self, read: Callable[[Iterable[Lookup]], Snapshot]) -> None:
         self.state = State()
@@ -45,18 +45,18 @@ class Shell:
         self._scheduled = False
 
     def start(self, effects: Effects) -> None:
-        """Begin to carry out what is decided."""
+        """Start to carry out decisions."""
         self._effects = effects
         if self._queue or self._touched is not None:
             self._schedule()
 
     def post(self, event: Event) -> None:
-        """Queue an event; it is decided on in this turn of the loop, after those before it."""
+        """Queue an event. It is decided in this iteration of the loop, after the events before it."""
         self._queue.append(event)
         self._schedule()
 
     def touch(self, touched: Touched) -> None:
-        """Note a hint that the network changed: it is read once, after all hints that are there."""
+        """Note a hint that the network changed. The network is read once, after all hints that are there."""
         self._touched = touched if self._touched is None else self._touched | touched
         self._schedule()
 
@@ -92,6 +92,6 @@ class Shell:
             effects.carry_out(action)
 
     def _read_what_is_missing(self) -> None:
-        """A new master or address asks a question that the last snapshot does not answer."""
+        """Read the network again if a new master or address needs a route that the last snapshot does not have."""
         if not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
             self._touched = self._touched or Touched()

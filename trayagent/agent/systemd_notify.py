@@ -1,4 +1,4 @@
-"""Telling the service manager how far the agent is: sd_notify(3), without its library."""
+"""Readiness notification to the service manager: sd_notify(3) without its library."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _ADDRESS = "NOTIFY_SOCKET"
 
 
 class Readiness:
-    """Speaks to whoever started us with Type=notify; nobody did: it does nothing.
+    """Notifies the service manager that started the agent with Type=notify; without one it does nothing.
 
-    The address is taken out of the environment, since it is not meant for the programs that we start.
+    The address is removed from the environment because it is not meant for the agent's child processes.
     """
 
     def __init__(self) -> None:
         self._address = os.environ.pop(_ADDRESS, "")
 
     def ready(self) -> None:
-        """The first look is over: what the agent says is true from now on."""
-        self._tell("READY=1")
+        """Notify that the first scan is over, so that the agent's answers are true from now on."""
+        self._notify("READY=1")
 
     def stopping(self) -> None:
-        """The agent is ending."""
-        self._tell("STOPPING=1")
+        """Notify that the agent is ending."""
+        self._notify("STOPPING=1")
 
-    def _tell(self, words: str) -> None:
+    def _notify(self, words: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address

@@ -1,4 +1,4 @@
-"""Tasks with a name, an owner, and someone who sees how they end."""
+"""Named asyncio tasks with an owner that logs how they fail."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ log = logging.getLogger(__name__)
 
 
 class Tasks:
-    """Keeps running tasks; an exception that nobody expected is logged, never lost."""
+    """Keeps the running tasks. An unexpected exception is logged and never lost."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._count = 0
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the coroutine under this name (made unique if one of that name runs)."""
+        """Run the coroutine under this name. A number is added if a task of that name is running."""
         if name in self._running:
             self._count += 1
             name = f"{name}#{self._count}"
@@ -28,22 +28,22 @@ class Tasks:
         return task
 
     def running(self, name: str) -> bool:
-        """Report whether a task of that name runs."""
+        """Report whether a task of that name is running."""
         return name in self._running
 
     def cancel(self, name: str) -> None:
-        """Cancel the task of that name, if it runs."""
+        """Cancel the task of that name if it is running."""
         if name in self._running:
             self._running[name].cancel()
 
     async def finished(self, names: Iterable[str]) -> None:
-        """Wait until none of these runs; who gives up waiting ends none of them."""
+        """Wait until none of these tasks is running. Cancelling the wait does not cancel the tasks."""
         running = [self._running[n] for n in names if n in self._running]
         if running:
             await asyncio.wait(running)
 
     async def close(self) -> None:
-        """Cancel them all and wait until each has ended."""
+        """Cancel all tasks and wait until each has ended."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What `trayagent run` prints at a terminal: a greeting, and then only what needs the user."""
+"""The output of `trayagent run` at a terminal: a greeting, then only what needs the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.presentation.text import clean
 
 
 def greeting(hosts: int) -> str:
-    """Return the first line; `hosts` are the listed ones."""
+    """Return the first line. `hosts` is the number of listed hosts."""
     many = "1 host" if hosts == 1 else f"{hosts} hosts"
     after = many if hosts else "the ssh masters that it finds"
     return (
@@ -21,7 +21,7 @@ def greeting(hosts: int) -> str:
 
 
 class Needs:
-    """Prints once for each host what it needs from the user, until it is connected; and each VPN that needs them.
+    """Prints once what a host needs from the user, until the host is connected, and which VPNs need the user.
 
     The core reports a VPN once, when it begins to need the user.
     """

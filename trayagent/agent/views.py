@@ -1,4 +1,4 @@
-"""The view for clients, made when somebody looks or watches; at most ten a second."""
+"""The view for clients: made when a client requests or watches it, at most ten times a second."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trayagent.core.facts.actions import Tell
 from trayagent.core.view import AgentFacts, view, vpn_names
 from trayagent.core.vpn_state import shown_vpn
 
-PACE_S = 0.1  # the first change is told at once; faster ones than a person can read come as one
+PACE_S = 0.1  # the first change is pushed immediately; changes too fast to read are combined
 
 
 class Views:
-    """Keeps since when each shown state lasts, and pushes the view to watchers when something changed."""
+    """Records since when each display state lasts, and pushes the view to watchers when something changed."""
 
     def __init__(self, shell: Shell, agent: Callable[[], AgentFacts], tell: Callable[[Tell], None]) -> None:
         self._shell = shell
@@ -32,12 +32,12 @@ class Views:
         self._changed = asyncio.Event()
 
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the view, of these hosts only if any are named."""
+        """Return the view. If hosts are named, it has only those."""
         self._note()
         return _only(self._whole(), frozenset(names))
 
     def subscribe(self, names: Iterable[str], push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-        """Push the view now and at each change; returns how to end that."""
+        """Push the view now and at each change; return a function that stops this."""
         self._count += 1
         number = self._count
         self._watchers[number] = (frozenset(names), push)
@@ -45,7 +45,7 @@ class Views:
         return lambda: self._watchers.pop(number, None) and None
 
     def note_change(self) -> None:
-        """Something was decided: the view may differ."""
+        """Note that the core decided something, so the view may differ."""
         self._note()
         self._changed.set()
         self._changed = asyncio.Event()
@@ -54,7 +54,7 @@ class Views:
             self._due = loop.call_at(max(loop.time(), self._pushed_at + PACE_S), self._push)
 
     async def changed(self) -> None:
-        """Wait until something has been decided."""
+        """Wait until the core has decided something."""
         await self._changed.wait()
 
     def _whole(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Views:
             push(_only(whole, names))
 
     def _note(self) -> None:
-        """Note when a shown state began; a VPN's change is an event of its own."""
+        """Record when each display state began. A VPN's change is also an event."""
         state, now = self._shell.state, time.monotonic()
         shown = {f"host {h.name}": shown_state(h, state, now) for h in state.hosts.values()}
         vpns = {f"vpn {n}": shown_vpn(state, n, now) for n in vpn_names(state)}

@@ -1,4 +1,4 @@
-"""What happened and why: told to clients, kept in the history, handed to hooks."""
+"""The event log: passes events to clients, the history and hooks, and keeps the decisions of each host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trayagent.ssh.os.process import PidWatch
 log = logging.getLogger(__name__)
 
 DECISIONS_KEPT = 50  # of each host, for `trayagent why`
-_HOOKS_AT_ONCE = 16  # a hook that never ends must not eat the machine
+_HOOKS_AT_ONCE = 16  # hooks that never end must not exhaust the machine
 
 
 class EventLog:
@@ -33,7 +33,7 @@ class EventLog:
         self._hooks: dict[int, tuple[subprocess.Popen[bytes], PidWatch]] = {}
 
     def tell(self, tell: Tell) -> None:
-        """Let everybody know of an event."""
+        """Publish an event: log it, record it in the history, notify listeners, and run its hook."""
         event = {
             "at": wall.now_text(),
             "event": tell.event,
@@ -48,7 +48,7 @@ class EventLog:
         self._run_hook(event)
 
     def because(self, whys: tuple[Why, ...]) -> None:
-        """Remember reasons; the same one again only once."""
+        """Remember the reasons of decisions. A repeated wait or offline verdict of the same row is kept once."""
         for why in whys:
             kept = self._decisions.setdefault(why.name, deque(maxlen=DECISIONS_KEPT))
             last = kept[-1] if kept else {}
@@ -67,12 +67,12 @@ class EventLog:
         return list(self._decisions.get(name, ()))
 
     def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-        """Call the listener for each event from now on; returns how to end that."""
+        """Call the listener for each event from now on; return a function that stops this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Stop watching hooks; those that run go on."""
+        """Stop watching hooks. Running hooks continue."""
         for _, watch in self._hooks.values():
             watch.close()
 

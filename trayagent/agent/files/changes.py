@@ -1,4 +1,4 @@
-"""From a changed file to the event that it is: configuration, ssh's own files, keys, new sockets."""
+"""Translates a changed file into its meaning: configuration, ssh's own files, keys, new sockets."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 _NOWHERE = Path(os.devnull)
 
-_SETTLE_S = 0.05  # editors write, rename and touch in one breath
+_SETTLE_S = 0.05  # editors write, rename and touch in quick succession
 
 
 class FileChanges:
     """Knows which files matter, and what a change of each means."""
 
-    def __init__(  # noqa: PLR0913  # it stands between all files and all that they mean
+    def __init__(  # noqa: PLR0913  # it connects all files with everything that they affect
         self,
         places: FilePaths,
         configuring: Configuring,
@@ -82,16 +82,16 @@ class FileChanges:
         self._follow(sockets | config | bus, keys | {self._places.ansible_cp})
 
     def _follow(self, awaited: set[Path], others: set[Path]) -> None:
-        """Watch these folders; where an awaited one is missing, the one in which it would appear."""
+        """Watch these folders. For a missing awaited folder, watch the nearest existing ancestor."""
         while True:
             found = set(map(nearest, awaited))
             self._files.follow(found | others)
-            if found == set(map(nearest, awaited)):  # else one was made before its parent was watched
+            if found == set(map(nearest, awaited)):  # else a folder was created before its parent was watched
                 break
         self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 
     def changed_meanwhile(self, past: Mapping[str, KeptHost], agent_mark: str) -> None:
-        """Let a refused login be tried again where something changed while no agent ran."""
+        """Allow a retry of refused logins where something changed while no agent ran."""
         ssh = {self._configuring.path, *self._ssh_files}
         for name, kept in past.items():
             host = self._shell.state.hosts.get(name)
@@ -100,7 +100,7 @@ class FileChanges:
                 self._shell.post(CredentialsChanged(time.monotonic(), (name,)))
 
     def file_changed(self, path: Path) -> None:
-        """Say what a changed file means."""
+        """React to a changed file."""
         if path == self._configuring.path:
             self._soon("configuration", self._reload)
         elif path in self._ssh_files or any(
@@ -112,7 +112,7 @@ class FileChanges:
             self._key_changed(path)
         elif path == self._bus:
             self._look_for_bus()
-        elif path in self._followed:  # it was removed, perhaps to be made again
+        elif path in self._followed:  # it was removed, and may be created again
             self._folder_made(path)
         elif path.is_socket():
             self._found_socket(path)
@@ -122,7 +122,7 @@ class FileChanges:
             self._folder_made(path)
 
     def _folder_made(self, path: Path) -> None:
-        """A folder that was missed is there, or one on the way to it; or one that was followed is another now."""
+        """React to a watched folder that was created or replaced, or to a new ancestor of it."""
         self.follow_folders(self._shell.state)
         self._machine_changed(path)
         self._look_for_bus()

@@ -1,4 +1,4 @@
-"""Which hosts' keys and certificates are others than they were; touched is not changed."""
+"""Detects changed keys and certificates by content, not by modification time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trayagent.core.facts.events import Event, KeysChanged
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 
-# A rotation writes the key, the public key and the certificate one after the other, and there is no hurry.
+# A rotation writes the key, the public key and the certificate one after another. There is no hurry.
 _SETTLE_S = 2.0
 _FILE_MAX = 64 * 1024  # no key or certificate is larger
 
 
 class Keys:
-    """Remembers a digest of each host's key files, in memory only, and says when one is another."""
+    """Keeps a digest of each host's key files, in memory only, and reports changes."""
 
     def __init__(self, post: Callable[[Event], None], place_dependent: Callable[[], bool]) -> None:
         self._post = post
@@ -29,7 +29,7 @@ class Keys:
         self._due: asyncio.TimerHandle | None = None
 
     def follow(self, state: State) -> bool:
-        """Know the hosts of this state; report whether any host's files are others than before."""
+        """Update the known hosts from the state; report whether any host has other key files than before."""
         answers = {h.name: h.resolved for h in state.hosts.values() if h.resolved is not None}
         for name in self._known.keys() - answers.keys():
             del self._known[name]
@@ -43,13 +43,13 @@ class Keys:
                 continue
             news = True
             self._known[name] = (resolved, _digest(resolved))
-            # Another IdentityFile is a rotation, too; but not where each network has its own.
+            # Another IdentityFile is a rotation, too. But some users have a different one for each network.
             if known is not None and not self._place_dependent():
                 self._post(KeysChanged(time.monotonic(), (name,)))
         return news
 
     def changed(self, path: Path) -> None:
-        """A file changed that may be a key; whose it is is looked at a little later."""
+        """Note that a file changed that may be a key. The keys are compared a little later."""
         names = {name for name, (resolved, _) in self._known.items() if path in key_files(resolved)}
         if not names:
             return
@@ -59,7 +59,7 @@ class Keys:
         self._due = asyncio.get_running_loop().call_later(_SETTLE_S, self._look)
 
     def close(self) -> None:
-        """Look no more."""
+        """Cancel the pending comparison."""
         if self._due is not None:
             self._due.cancel()
 
@@ -80,7 +80,7 @@ class Keys:
 
 
 def key_files(resolved: Resolved) -> tuple[Path, ...]:
-    """Return the files that a host's login is made of: keys, public keys and certificates (ssh_config(5))."""
+    """Return the key files of a host's login: keys, public keys and certificates (ssh_config(5))."""
     found: dict[Path, None] = {}
     for text in resolved.identity_files:
         path = Path(text).expanduser()
@@ -100,7 +100,7 @@ def _digest_of(paths: Iterable[Path]) -> bytes:
     for path in paths:
         content = b""
         with contextlib.suppress(OSError):
-            if path.is_file():  # a named pipe would wait for ever
+            if path.is_file():  # opening a named pipe would block forever
                 with path.open("rb") as file:
                     content = file.read(_FILE_MAX)
         whole.update(hashlib.sha256(content).digest())

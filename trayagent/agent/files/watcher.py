@@ -1,4 +1,4 @@
-"""Sees files change: the configuration, ssh's own, keys, and sockets that appear. Asleep when nothing does."""
+"""Watches files: the configuration, ssh's own, keys, and new sockets. Sleeps while nothing changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 log = logging.getLogger(__name__)
 
-# Not opened, not read: our own looks would wake us. Closed after writing, not each write: half a file is none.
+# No events for open or read, which our own reads would cause. Closed after writing rather than each write, because a
+# half-written file is useless.
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
@@ -36,7 +37,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 class Files(FileSystemEventHandler):
-    """Watches folders, and calls `changed(path)` in the event loop for each file that changes and each new folder."""
+    """Watches folders. Calls `changed(path)` in the event loop for each changed file and each new folder."""
 
     def __init__(self, changed: Callable[[Path], None]) -> None:
         self._changed = changed
@@ -62,7 +63,7 @@ class Files(FileSystemEventHandler):
         self._observer.join(1.0)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Hop to the loop; called on the observer's thread."""
+        """Pass the event to the loop; called on the observer's thread."""
         paths = {event.src_path, event.dest_path} - {""}
         for path in paths:
             text = path.decode(errors="surrogateescape") if isinstance(path, bytes) else path
@@ -71,7 +72,7 @@ class Files(FileSystemEventHandler):
                 self._loop.call_soon_threadsafe(self._hear, Path(text), gone)
 
     def _hear(self, path: Path, gone: bool) -> None:
-        """Let go of a folder that is gone: its watch went with it, and would keep another one's place."""
+        """Drop the watch of a folder that is gone. Otherwise a new folder of that name would not be watched."""
         if gone and path in self._watches:
             self._observer.unschedule(self._watches.pop(path))
         self._changed(path)

@@ -1,4 +1,4 @@
-"""Keeps each far side's link to the agent socket of the connection that lives."""
+"""Keeps the server's link pointed at the agent socket of the living connection."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trayagent.ssh.remote.agent_socket import Linked
 
 log = logging.getLogger(__name__)
 
-_USER_WAITS_S = 1.0  # for the end of a connection; a link that dangles for a moment harms nobody
+_USER_WAITS_S = 1.0  # for the end of a connection; a dangling link for a moment does no harm
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]
 
 
 class AgentSocketLinks:
-    """Makes and takes away links through the masters; `wanted` gives a host's `agent_socket`."""
+    """Creates and removes links through the masters. `wanted` returns a host's `agent_socket`."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class AgentSocketLinks:
         self._claimed: set[str] = set()
 
     def keep(self, state: State) -> None:
-        """Make the links those that are wanted, once through each healthy master."""
+        """Bring the links in line with the configuration, once through each healthy master."""
         for name in self._done.keys() - state.hosts.keys():
             del self._done[name]
         for host in state.hosts.values():
@@ -56,7 +56,7 @@ class AgentSocketLinks:
                 self._tasks.start(_task(host.name), self._make(host.name))
 
     def claim(self, name: str) -> None:
-        """Let this machine's connection have the link, whoever has it: the user is here."""
+        """Point the link to this machine's connection, whichever machine has it: the user is here."""
         if self._wanted(name) is None:
             return
         self._claimed.add(name)
@@ -64,11 +64,11 @@ class AgentSocketLinks:
         self.keep(self._state())
 
     async def made(self, name: str) -> None:
-        """Wait until the link of this host has been seen to; at once where none is on its way."""
+        """Wait until the running task for this host's link has ended; return immediately if there is none."""
         await self._tasks.finished([_task(name)])
 
     async def hand_over(self, name: str, new: Master) -> None:
-        """Let the link point to a new master's socket before the old master goes; never raises, never waits long."""
+        """Point the link to a new master's socket before the old master goes. Never raises, never waits long."""
         link = self._wanted(name)
         if link is None:
             return
@@ -79,7 +79,7 @@ class AgentSocketLinks:
                 self._records.set_agent_socket(name, found.words)
 
     async def release(self, name: str, master: Master) -> None:
-        """Take the link away because the master is about to end in good order; never raises, never waits long."""
+        """Remove the link because the master is about to end in good order. Never raises, never waits long."""
         link, ours = self._wanted(name), self._records.agent_socket(name)
         if link is None or ours is None:
             return
@@ -103,7 +103,7 @@ class AgentSocketLinks:
             await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
-        """Return what is to be done for a host now, None when it is done or cannot be."""
+        """Return what the link of a host should be made for now, None if it is done or not possible."""
         master, link = host.master, self._wanted(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None
@@ -126,7 +126,7 @@ class AgentSocketLinks:
 
     async def _through(self, host: Host, master: Master, link: str, *, claim: bool) -> None:
         if master.ours and host.resolved is not None and not host.resolved.forward_agent:
-            self._tell(host, master, "forward_agent=no", _no_forwarding(host.name))
+            self._report(host, master, "forward_agent=no", _no_forwarding(host.name))
             return
         ours = self._records.agent_socket(host.name)
         try:
@@ -145,19 +145,19 @@ class AgentSocketLinks:
             found = Linked("failed", "the account runs no shell (a forced command?)")
         if found.outcome in {"linked", "kept"}:
             self._records.set_agent_socket(host.name, found.words)
-        self._tell(
+        self._report(
             host,
             master,
             f"agent_socket={found.outcome} {found.words}".rstrip(),
             _problem(host.name, link, found),
         )
 
-    def _tell(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
+    def _report(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
         log.info("%s: pid %d %s", host.name, master.pid, evidence)
         self._post(AgentSocketTold(time.monotonic(), host.name, master.pid, evidence, problem))
 
     def _again(self, name: str, *, claim: bool) -> None:
-        """What the network cut short is done again by the master that turns out to live."""
+        """Repeat what the network interrupted, through the master that turns out to live."""
         self._done.pop(name, None)
         if claim:
             self._claimed.add(name)
@@ -172,7 +172,7 @@ def _task(name: str) -> str:
 
 
 def _problem(name: str, link: str, found: Linked) -> Problem | None:
-    """Return what a person is told, None where nothing is wrong."""
+    """Return the problem that the user sees, None if nothing is wrong."""
     reconnect = f"then: trayagent reconnect {name}"
     match found.outcome:
         case "linked" | "kept" | "other":

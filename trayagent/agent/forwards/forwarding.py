@@ -1,4 +1,4 @@
-"""Keeps the forwards of each master as they are wanted; one round at a time."""
+"""Keeps the forwards of each master as the configuration wants them, one round at a time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from trayagent.core.facts.state import State
 from trayagent.core.view import wanted_forwards
 from trayagent.ssh.forwarding import ensure
 
-# A killed process's port is free at once, as a rule; a busy server takes its time.
+# Usually the port of a killed process is free immediately; a busy server takes longer.
 AGAIN_S = (0.0, 0.1, 0.2, 0.7)
-CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer is no reason not to ask
+CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer does not delay the request any further
 
 
 class Forwarding:
@@ -51,9 +51,9 @@ class Forwarding:
         self._again: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
-        """Make the forwards those that are wanted now; a call during a round makes another after it.
+        """Bring the forwards of a master in line with the configuration. A call during a round makes another follow.
 
-        A round on an earlier master of the host is given up: it may hang until that one is killed.
+        A round on an earlier master of the host is cancelled, because it may hang until that master is killed.
         """
         name, pid = action.name, action.master.pid
         earlier = self._rounds.get(name)
@@ -79,18 +79,18 @@ class Forwarding:
         wanted = _wanted(host, master)
         remote = any(f.kind == "remote" for f in wanted)
         results = await (
-            self._with_remote(host, master, wanted) if remote else self._asked(host.name, master, wanted)
+            self._with_remote(host, master, wanted) if remote else self._ensured(host.name, master, wanted)
         )
         living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
         if master.pid not in living:
-            return  # what its last words were about is gone with it
+            return  # its record is gone with it
         self._reaping.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._keep(master, tuple(r.forward for r in results if r.state == "open"))
         self._reaping.made(host.name, self._opened[master.pid])
         self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
-    async def _asked(
+    async def _ensured(
         self,
         name: str,
         master: Master,
@@ -110,13 +110,15 @@ class Forwarding:
         )
 
     def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
-        """Show and keep what is known already; the server's word on a remote forward may take its time."""
+        """Post and record the results so far. The server's answer about a remote forward may take its time."""
         host = self._state().hosts.get(name)
         if host is None or host.master is None or host.master.pid != master.pid:
             return
         already = set(self._already(master))
         shown = {f.forward: f for f in host.forwards if f.forward in already and f.state == "open"}
-        asking = tuple(shown.get(r.forward, r) if r.state == "opening" else r for r in _still_asked(results))
+        asking = tuple(
+            shown.get(r.forward, r) if r.state == "opening" else r for r in _still_opening(results)
+        )
         self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
         self._post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
 
@@ -127,7 +129,7 @@ class Forwarding:
     async def _with_remote(
         self, host: Host, master: Master, wanted: tuple[Forward, ...]
     ) -> tuple[ForwardState, ...]:
-        """Ask for all forwards, for the remote ones once our own dead connections let go of theirs; and again."""
+        """Request all forwards, the remote ones once our dead connections have released theirs. Then retry."""
         helped = False
 
         async def clear(refused: bool) -> None:
@@ -141,10 +143,10 @@ class Forwarding:
         self._reaping.note(host, master)
         clearing = self._tasks.start(f"reap {master.pid}", clear(False))
         try:
-            results = await self._asked(host.name, master, wanted, cleared)
+            results = await self._ensured(host.name, master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
-            asking = _still_asked(results)
+            asking = _still_opening(results)
             self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
             await asyncio.wait({clearing})
         except asyncio.CancelledError:
@@ -153,20 +155,20 @@ class Forwarding:
         await clear(True)
         for pause_s in AGAIN_S if helped else ():
             await asyncio.sleep(pause_s)
-            results = await self._asked(host.name, master, wanted)
+            results = await self._ensured(host.name, master, wanted)
             if not any(r.refused for r in results):
                 return results
         return tuple(_explained(r, self._reaping.outcome(master)) if r.refused else r for r in results)
 
     def _already(self, master: Master) -> tuple[Forward, ...]:
-        """Return what is open: as this agent knows it, else as the one before it wrote down."""
+        """Return the open forwards: as this agent knows them, or else as an earlier one recorded them."""
         if master.pid in self._opened:
             return self._opened[master.pid]
         lines = self._records.opened(master.pid, master.start_ticks)
         return tuple(forward for line in lines if (forward := _read(line)) is not None)
 
 
-def _still_asked(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
+def _still_opening(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
     return tuple(replace(r, state="opening", error=None, refused=False) if r.refused else r for r in results)
 
 
@@ -176,12 +178,15 @@ def _explained(result: ForwardState, outcome: Reaped | None) -> ForwardState:
 
 
 def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
-    """Return what the master is to have; ssh_config's forwards on a user's own are the user's ssh's business."""
+    """Return the forwards that the master should have.
+
+    On a master that the user started, the forwards of ssh_config are left to the user's ssh.
+    """
     return wanted_forwards(host) if master.ours else host.wish.forwards
 
 
 def _read(line: str) -> Forward | None:
-    """Return a forward on record, None where the line makes no sense."""
+    """Return a recorded forward, None if the line is invalid."""
     kind, _, spec = line.partition(" ")
     if kind not in get_args(ForwardKind):
         return None

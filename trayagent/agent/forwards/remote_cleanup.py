@@ -1,4 +1,4 @@
-"""Effects on the far side: knowing our connections' ends there, and ending the dead ones that hold a forward."""
+"""Effects on the server: it identifies our connections' sessions there, and ends dead ones that hold a forward."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from trayagent.ssh.remote.sessions import Found
 
 log = logging.getLogger(__name__)
 
-REAP_S = 10.0  # a login shell with a slow rc file; the forwards do not wait that long, see `forwarding`
-_RUNS_MAX = 6  # on one master: what did not help so often will not
-_HERE = {"ended", "gone", "other"}  # what is said of a session that this server, in this boot, has no more
+# Allows for a login shell with a slow rc file. The forwards do not wait that long, see `forwarding`.
+REAP_S = 10.0
+_RUNS_MAX = 6  # on one master: what has not helped so often will not help
+_HERE = {"ended", "gone", "other"}  # the words for a session that this server, in this boot, no longer has
 _MAX_PATH = 107
 
 
@@ -40,7 +41,7 @@ class _Work:
 
 
 class RemoteCleanup:
-    """Keeps the record of far sessions, and ends our own dead ones through a new master."""
+    """Keeps the record of remote sessions, and ends our dead ones through a new master."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class RemoteCleanup:
         self._has_shell = has_shell
         self._sentinel_tells = sentinel_tells
         self._linked = linked
-        self._known: dict[int, RemoteSession] = {}  # by the master's pid, as all of these
+        self._known: dict[int, RemoteSession] = {}  # by the master's pid, like the others below
         self._noted: set[int] = set()
         self._unmarked: set[str] = set()  # hosts
         self._work: dict[int, _Work] = {}
@@ -66,7 +67,7 @@ class RemoteCleanup:
     # The record.
 
     def told(self, name: str, master: Master, session: RemoteSession | None) -> None:
-        """Take what a session on a master said of its far end; None where it could not be told from others."""
+        """Record the server-side identity of a master's session. None: it cannot be distinguished from others."""
         if session is None:
             if name not in self._unmarked:
                 log.info(
@@ -80,7 +81,7 @@ class RemoteCleanup:
             self._far.keep(name, master, session)
 
     def note(self, host: Host, master: Master) -> None:
-        """See to it that the far end of a master with remote forwards is on record; returns at once."""
+        """Start to record the remote session of a master with remote forwards. Returns immediately."""
         self._noted.add(master.pid)
         known = self._known.get(master.pid)
         if known is not None:
@@ -91,13 +92,13 @@ class RemoteCleanup:
                 self._tasks.start(task, self._ask(host.name, master))
 
     def made(self, name: str, opened: Collection[Forward]) -> None:
-        """Remember the Unix sockets that remote forwards made on the server."""
+        """Record the Unix sockets that remote forwards created on the server."""
         paths = [f.listen.path for f in opened if f.kind == "remote" and f.listen.path is not None]
         if paths:
             self._far.add_sockets(name, paths)
 
     def forget(self, living: Collection[int]) -> None:
-        """Drop what is known of masters that are gone; the record stays."""
+        """Drop what is known of masters that are gone. The record stays."""
         self._known = {pid: one for pid, one in self._known.items() if pid in living}
         self._work = {pid: one for pid, one in self._work.items() if pid in living}
         self._noted &= set(living)
@@ -110,48 +111,47 @@ class RemoteCleanup:
             return
         self.told(name, master, session)
 
-    # The deed.
+    # The cleanup.
 
     async def clear(
         self, host: Host, master: Master, wanted: Sequence[Forward], *, refused: bool
     ) -> Reaped | None:
-        """Free what our own dead connections hold on the server; None when there was nothing to do.
+        """Free what our dead connections hold on the server; return None if there was nothing to do.
 
-        Before the server was asked (`refused` False) only what certainly is in the way is touched.
+        Before the server was asked for the forwards (`refused` is False), only certain obstacles are removed.
         """
         work = self._work.setdefault(master.pid, _Work())
         if not self._shell(host.name) or not host.wish.reap:
             why: Why = "no-shell" if host.wish.reap else "off"
-            return self._say(host.name, work, Reaped(unavailable=why)) if refused else None
+            return self._report(host.name, work, Reaped(unavailable=why)) if refused else None
         ends, frees = self._due(host, wanted, refused=refused)
         if not (ends or frees) or work.runs >= _RUNS_MAX:
             blind = refused and host.name in self._unmarked
-            return self._say(host.name, work, Reaped(unavailable="no-mark")) if blind else None
+            return self._report(host.name, work, Reaped(unavailable="no-mark")) if blind else None
         work.runs += 1
-        await self._linked(
-            host.name
-        )  # whoever uses the dead connection's agent socket goes on with the new one
+        # Programs that use the dead connection's agent socket then continue with the new one.
+        await self._linked(host.name)
         try:
             found = await far.reap(
                 master.control_path, [kept.session for kept in ends], frees, timeout_s=REAP_S
             )
         except TrayagentError as error:
             log.info("%s: our dead connections could not be ended: %s", host.name, error.title)
-            return self._say(host.name, work, Reaped(unavailable="no-answer"))
+            return self._report(host.name, work, Reaped(unavailable="no-answer"))
         if found is None:
             self._records.no_sentinel(host.name)
-            return self._say(host.name, work, Reaped(unavailable="no-shell"))
-        return self._say(host.name, work, self._settle(host.name, ends, found))
+            return self._report(host.name, work, Reaped(unavailable="no-shell"))
+        return self._report(host.name, work, self._forget_ended(host.name, ends, found))
 
     def outcome(self, master: Master) -> Reaped | None:
-        """Return what came of the last try through a master, None when nothing was there to do."""
+        """Return the result of the last try through a master, None if there was nothing to do."""
         work = self._work.get(master.pid)
         return work.last if work is not None else None
 
     def _due(
         self, host: Host, wanted: Sequence[Forward], *, refused: bool
     ) -> tuple[list[KeptSession], list[str]]:
-        """Return the sessions that may be ended, and the sockets of ours that are wanted again."""
+        """Return the sessions that may be ended, and our sockets that are wanted again."""
         kept = self._far.sessions(host.name)
         established = _established() if kept else frozenset()
         ends = [
@@ -169,8 +169,8 @@ class RemoteCleanup:
         paths = {f.listen.path for f in wanted if f.kind == "remote"}
         return ends, [path for path in self._far.sockets(host.name) if path in paths and _plain(path)]
 
-    def _settle(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
-        """Forget what is gone; a session that another server would have to tell of stays on record."""
+    def _forget_ended(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
+        """Forget what is gone. A session that belongs to another server or boot stays on record."""
         said = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
         here = found.own.server if found.own is not None else ""
         gone = {s for s, word in said.items() if word == "ended" or (word in _HERE and s.server == here)}
@@ -184,7 +184,7 @@ class RemoteCleanup:
             tuple(path for path, word in found.sockets.items() if word == "busy"),
         )
 
-    def _say(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
+    def _report(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
         work.last = outcome
         evidence = outcome.evidence()
         if evidence != work.said:  # once, not at every try
@@ -197,7 +197,7 @@ class RemoteCleanup:
 
 
 def _established() -> frozenset[Connection] | None:
-    """Return this machine's TCP connections, without those of killed processes; None where nobody tells."""
+    """Return this machine's TCP connections without those of killed processes, None if they cannot be listed."""
     try:
         with Channel(NETLINK_SOCK_DIAG) as channel:
             found = tcp_sockets(channel, ESTABLISHED)
@@ -207,5 +207,5 @@ def _established() -> frozenset[Connection] | None:
 
 
 def _plain(path: str) -> bool:
-    """Report whether a socket's path is one that the far side can be asked about: absolute, and one line."""
+    """Report whether a socket's path can be used in a request to the server: absolute, printable and short."""
     return path.startswith("/") and path.isprintable() and len(path) <= _MAX_PATH

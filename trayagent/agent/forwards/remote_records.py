@@ -1,4 +1,4 @@
-"""The far ends of our connections as they are remembered, per host; across restarts of the agent."""
+"""The records of our connections' remote sessions for each host. They outlive the agent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trayagent.agent.state.records import Records
 from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.remote_sessions import KeptSession, RemoteSession
 
-_SESSIONS_KEPT = 8  # of each host; a server that was reinstalled never answers for the rest
+_SESSIONS_KEPT = 8  # of each host; a reinstalled server never answers for the rest
 _SOCKETS_KEPT = 32
 
 
@@ -25,7 +25,7 @@ class RemoteRecords:
         return self._records.far(name).sessions
 
     def keep(self, name: str, master: Master, session: RemoteSession) -> None:
-        """Remember the far end of a living master; it replaces what was known of the same session."""
+        """Record the remote session of a living master. It replaces the record of the same session."""
         others = [kept for kept in self.sessions(name) if kept.session != session]
         new = KeptSession(
             session, master.pid, master.start_ticks, master.ours, self.machine, connection_of(master)
@@ -37,11 +37,11 @@ class RemoteRecords:
         self._set(name, sessions=[kept for kept in self.sessions(name) if kept.session not in sessions])
 
     def sockets(self, name: str) -> list[str]:
-        """Return the Unix sockets on a host that remote forwards of ours made."""
+        """Return the Unix sockets on a host that our remote forwards created."""
         return self._records.far(name).sockets
 
     def add_sockets(self, name: str, paths: Collection[str]) -> None:
-        """Remember sockets that forwards of ours made just now."""
+        """Record sockets that our forwards created just now."""
         old = [path for path in self.sockets(name) if path not in paths]
         self._set(name, sockets=[*old, *paths][-_SOCKETS_KEPT:])
 
@@ -57,7 +57,7 @@ class RemoteRecords:
 
 
 def connection_of(master: Master) -> tuple[str, int, str, int] | None:
-    """Return the TCP connection that carries a master, None where none was found."""
+    """Return the TCP connection that carries a master, None if there is none."""
     if master.local is None or master.peer is None:
         return None
     return (master.local, master.local_port, master.peer, master.peer_port)

@@ -1,4 +1,4 @@
-"""Controls without a login: what comes of them are events."""
+"""Controls without a login. Their results are posted as events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEFAULT_FILES = (
 
 
 class BareControls:
-    """Exchanges keys with a server."""
+    """Runs key exchanges with servers."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class BareControls:
         self._environment = environment
 
     def begin(self, action: DialBare, host: Host) -> None:
-        """Begin one; it is an attempt like any other, and ended like one."""
+        """Start a control. It is an attempt like any other and can be aborted like one."""
         self._tasks.start(f"attempt {action.attempt}", self._exchange(action, _server(action, host)))
 
     async def _exchange(self, action: DialBare, server: Server) -> None:
@@ -93,6 +93,6 @@ def _server(action: DialBare, host: Host) -> Server:
         files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     direct = host.master is None or host.master.direct
     name = None
-    if direct:  # else it goes to a jump host
+    if direct:  # otherwise the connection goes to a jump host
         name = host_of_name(host.name) if resolved is None else resolved.host_key_alias or resolved.hostname
     return Server(action.peer, action.port, name, tuple(Path(file).expanduser() for file in files))

@@ -1,4 +1,4 @@
-"""Effects that make a new master: dial; `taking_over` puts it in place."""
+"""Effects that make a new master. `take_over` then moves it to its control path."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from trayagent.ssh.os.control_sockets import owner_of
 log = logging.getLogger(__name__)
 
 JITTER = 0.2
-_FORK_S = 2.0  # the parent is gone 3 ms after the socket's appearance
+_FORK_S = 2.0  # the parent exits 3 ms after the socket appears
 
 
 class MasterConnector:
-    """Starts masters; what comes of it are events."""
+    """Starts masters. The results are posted as events."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class MasterConnector:
         self._again: dict[int, Again] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:
-        """Begin an attempt."""
+        """Start an attempt."""
         self._tasks.start(f"attempt {action.attempt}", self._dial(action, host))
 
     def redial(self, action: a.Redial) -> None:
-        """Begin one more connection of an attempt that connects."""
+        """Start one more connection for an attempt that is still connecting."""
         again = self._again.get(action.attempt)
         if again is not None:
             again.do()
@@ -85,23 +85,23 @@ class MasterConnector:
         self._tasks.cancel(f"attempt {action.attempt}")
 
     def log_of(self, pid: int) -> Path:
-        """Return where a master of ours writes its stderr."""
+        """Return the path of the file to which a master of trayagent writes its stderr."""
         return self._places.runtime_dir / f"master-{pid}.log"
 
     def let_go(self, pid: int) -> None:
-        """End what still is ours of a master's connection: the master is about to end."""
+        """Close the agent's part of a master's connection, because the master is about to end."""
         launched = self._launched.get(pid)
         if launched is not None:
             launched.let_go()
 
     def reap(self, pid: int) -> int | None:
-        """Return the exit status of a master that was our child, None of any other."""
+        """Return the exit status of a master that was a child of this process, None for any other."""
         self.let_go(pid)
         launched = self._launched.pop(pid, None)
         return launched.process.poll() if launched is not None else None
 
     def forget(self, pid: int) -> None:
-        """Leave nothing of a master that ended before it was in place."""
+        """Remove everything that belongs to a master that ended before it was in place."""
         self.reap(pid)
         master_log.remove(self.log_of(pid))
 
@@ -221,12 +221,12 @@ def _swallowed(host: Host) -> Failure:
 
 
 async def _daemon_of(launched: Launched) -> int:
-    """Return the pid of a master that went to the background; its parent's exit says that it has.
+    """Return the pid of a master that went to the background, which it has done once its parent exits.
 
-    Whoever holds the listening socket is the master, whatever is said there. Raises FailedError.
+    The process that holds the listening socket is the master. Its messages do not matter. Raises FailedError.
     """
     until = time.monotonic() + _FORK_S
-    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event tells
+    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event reports it
         await asyncio.sleep(0.002)
     pid = owner_of(launched.socket_path)
     if pid is None:
@@ -235,6 +235,6 @@ async def _daemon_of(launched: Launched) -> int:
 
 
 def bug(host: Host) -> Failure:
-    """Return the failure of an attempt that ended as nobody foresaw: the host must not wait for it for ever."""
+    """Return the failure of an attempt that ended with an unexpected error, so that the host does not wait forever."""
     hint = "It is tried again; the agent's log says more"
     return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")

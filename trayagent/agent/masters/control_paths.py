@@ -1,4 +1,4 @@
-"""Where a new master may listen: the control path is looked at before anybody is bothered."""
+"""Checks before a new master is started that it can listen on the control path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
 
 
 class FailedError(Exception):
-    """An attempt failed; carries the failure, and the host key that the server proved before it."""
+    """An attempt failed. Carries the failure, and the host key that the server proved before it."""
 
     def __init__(self, failure: Failure, host_key: str | None = None) -> None:
         super().__init__(failure.problem.title)
@@ -28,7 +28,7 @@ class FailedError(Exception):
 
 
 class ControlPaths:
-    """Knows what stands in a control path's way."""
+    """Detects what prevents a new master from listening on a control path."""
 
     def __init__(
         self, places: FilePaths, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
@@ -39,7 +39,7 @@ class ControlPaths:
         self._state = state
 
     async def check(self, path: str, host: Host) -> None:
-        """See that a new master could listen there; raises FailedError."""
+        """Check that a new master could listen on this path. Raises FailedError."""
         if not names.fits(path):
             hint = f"ControlPath may have {names.LONGEST} bytes; ~/.ssh/cm-%C is short enough"
             raise FailedError(
@@ -59,11 +59,11 @@ class ControlPaths:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
-            await self._discovery.scan(self._state)  # a living master: it is found, and this attempt given up
+            await self._discovery.scan(self._state)  # finds the living master, and this attempt ends
 
 
 def taken(path: str, by: Holder) -> Failure:
-    """Return the failure of a path that something else has."""
+    """Return the failure for a control path that something else occupies."""
     if by.pid is None:
         title, hint = f"{path} is taken by {by.words}", "Choose another ControlPath, as in ~/.ssh/cm-%C"
     else:
@@ -73,7 +73,7 @@ def taken(path: str, by: Holder) -> Failure:
 
 
 def fresh_for(path: str) -> str:
-    """Return where a new master for this path is to listen at first; raises FailedError."""
+    """Return the path on which a new master for this control path listens at first. Raises FailedError."""
     try:
         fresh = names.fresh_for(path)
     except OSError as error:

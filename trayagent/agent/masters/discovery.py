@@ -1,4 +1,4 @@
-"""Which masters live, on which paths, and whose they are."""
+"""Finds the living masters, their control paths and their hosts."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from trayagent.ssh.os.flows import flow_of, tcp_facts
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
 
-LIVING_S = 0.1  # how long a listener may remain without a process before it counts as living elsewhere
+LIVING_S = 0.1  # a listener without a visible process for longer than this lives in another namespace
 _LOOK_AGAIN_S = 0.01
 FRESH_S = 5.0  # a master that has just logged in needs no probe
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What has a control path: `pid` listens there, None: no process that can be seen from here.
+    """What occupies a control path: `pid` listens there. None: no process that is visible from here.
 
-    `adoptable`: an ssh of this user that lives where we live. `words` say what it is.
+    `adoptable`: an ssh of this user in the agent's own namespaces. `words` describe it.
     """
 
     pid: int | None
@@ -51,7 +51,7 @@ def _holder(process: Process) -> Holder:
 
 
 def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) -> Master | None:
-    """Return the facts of a living master, None when the process is gone; `host_key` is what is recorded of it."""
+    """Return the facts of a living master, None if the process is gone. `host_key` comes from the record."""
     process = read(pid)
     if process is None:
         return None
@@ -77,7 +77,7 @@ def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) ->
 
 
 class Discovery:
-    """Finds masters and gives each its name; what is new becomes an event."""
+    """Finds masters and names their hosts. A new master becomes an event."""
 
     def __init__(
         self, places: FilePaths, resolver: Resolver, records: Records, post: Callable[[Event], None]
@@ -88,13 +88,13 @@ class Discovery:
         self._post = post
 
     def control_path(self, host: Host) -> str:
-        """Return where a host's master listens: as ssh_config says, else in the runtime folder, short."""
+        """Return the control path of a host: from ssh_config, or else a short one in the runtime folder."""
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
         return default_in(self._places.runtime_dir, host.name)
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return what has this very path now, whatever name it was bound to; None: nobody, it may be taken."""
+        """Return what occupies this very path now, whatever path it was bound to. None: the path may be taken."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -114,35 +114,39 @@ class Discovery:
             if time.monotonic() > until:
                 words = "a program in another container or network namespace"
                 return Holder(owner_elsewhere(path), adoptable=False, words=words)
-            await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks it is seen by neither pid
+            await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     def heir(self, master: Master) -> Master | None:
-        """Return who listens on an ended master's path now, None: nobody, or no ssh."""
+        """Return the master that now listens on an ended master's path. None: no process, or not ssh."""
         pid = owner_of(master.control_path)
         if pid is None or pid == master.pid or in_other_namespace(pid):
             return None
         process = read(pid)
         recorded = self._records.host_key_of(pid, process.start_ticks) if process is not None else None
-        # The same connection in another process, after a fork; or the new master of a take-over, which is recorded.
+        # Either the same connection in another process after a fork, or the new master of a take-over, which is
+        # recorded.
         host_key = recorded if self._records.path_of(pid) is not None else master.host_key
         return describe(pid, master.control_path, ours=master.ours, host_key=host_key)
 
     async def scan(self, state: Callable[[], State]) -> None:
-        """Look at all control sockets, and post a MasterFound for every master that is not known yet."""
+        """Check all control sockets, and post a MasterFound for each master that is not known yet."""
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
         for socket in sockets:
             if socket.pid in _known_pids(state()) or in_other_namespace(socket.pid):
                 continue
-            path = self._records.path_of(socket.pid) or socket.path  # ours was renamed to where it belongs
+            path = self._records.path_of(socket.pid) or socket.path  # trayagent renamed its master
             if not socket.present and path in present:
                 await self._pushed_aside(socket, present[path])
             else:
                 await self._found(socket, state())
 
     async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
-        """Another master has its path: nobody reaches it there any more. Ours by ours: a take-over cut short."""
+        """Handle a master whose path another master has, so that no client can reach it.
+
+        If trayagent started both, a take-over was interrupted: end the first one.
+        """
         processes = [read(pid) for pid in (socket.pid, successor)]
         if not all(p is not None and self._records.is_ours(p.pid, p.start_ticks) for p in processes):
             return
@@ -167,14 +171,14 @@ class Discovery:
         known = answer is not None or ours or (host is not None and not host.unnamed)
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
-        if kept is not None:  # an adopted host has no table, but a past: a pause, its places
+        if kept is not None:  # an adopted host may have a record: a pause, its networks
             self._post(remembered(name, kept, time.monotonic()))
         self._post(MasterFound(time.monotonic(), name, master, unnamed=not known, fresh=fresh))
         if answer is not None:
             self._post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
-        """Return the host's name, and what ssh says of it where that was asked just now."""
+        """Return the host's name, and ssh's answer for it if ssh was queried just now."""
         path = master.control_path
         for host in state.hosts.values():
             if not host.unnamed and self.control_path(host) == path:
@@ -188,7 +192,7 @@ class Discovery:
         return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
 
     async def _answer(self, name: str, state: State) -> Answer | None:
-        """Return what ssh says of a host that no configuration lists; nobody else would ask."""
+        """Return ssh's answer for a host that no configuration lists. Nothing else would query ssh for it."""
         host = state.hosts.get(name)
         if host is not None and (host.wish.listed or host.resolved is not None):
             return None
@@ -198,7 +202,7 @@ class Discovery:
             return None
 
     def _may_look_up(self, name: str, state: State) -> bool:
-        """Report whether a host may be connected here, so that ssh may look its name up."""
+        """Report whether a host may be connected on this network, so that ssh may resolve its name."""
         host = state.hosts.get(name)
         if host is not None:
             return admission(host, state).open
@@ -207,14 +211,14 @@ class Discovery:
 
 
 def _known_pids(state: State) -> frozenset[int]:
-    """Return the masters that are known, and those that are on their way to their path."""
+    """Return the pids of the known masters, and of those that are about to be moved to their control path."""
     masters = [h.master for h in state.hosts.values()]
     ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
     return frozenset(m.pid for m in (*masters, *ready) if m is not None)
 
 
 def _unique(name: str, master: Master, hosts: Mapping[str, Host]) -> str:
-    """Return the name, numbered where another living master has it already."""
+    """Return the name, with a number if another living master already has it."""
     number, candidate = 1, name
     while True:
         other = hosts.get(candidate)

@@ -1,4 +1,4 @@
-"""When masters are looked for."""
+"""Decides when the agent scans for masters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 
 
 class DiscoverySchedule:
-    """Looks for masters, once at a time."""
+    """Scans for masters, one scan at a time."""
 
     def __init__(self, tasks: Tasks, discovery: Discovery, state: Callable[[], State]) -> None:
         self._tasks = tasks
@@ -23,18 +23,21 @@ class DiscoverySchedule:
         self._again = False
 
     def scan(self) -> None:
-        """Look; a call during a look makes another, since what it is about may have been missed."""
+        """Scan. A call during a scan makes another follow, because the running one may have missed the change."""
         self._again = True
         if not self._tasks.running("scan"):
             self._tasks.start("scan", self._keep_scanning())
 
     def happened(self, event: dict[str, object]) -> None:
-        """Scan at every change of network: there, a master on a path that nobody watches has to be judged, too."""
+        """Scan at every change of network, because masters on unwatched paths must be judged then, too."""
         if event["event"] == "network-changed":
             self.scan()
 
     def socket_appeared(self, path: Path) -> None:
-        """Look whose it is; a master that forks at this very moment is seen by neither pid at first."""
+        """Identify the master of a new socket.
+
+        A master that forks at this moment is at first visible under neither pid, so scan again a little later.
+        """
         self.scan()
         for later_s in _LOOK_LATER_S:
             asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)

@@ -1,4 +1,4 @@
-"""What "Permission denied" hides: a key that only the user can unlock."""
+"""Explains "Permission denied" further: the login may lack a key that only the user can unlock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.ssh.login.credentials import agent_socket, passphrase_needed
 
 
 def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[str, str]) -> Failure:
-    """Return the failure, told more exactly where a look at keys and agent says more than ssh did."""
+    """Return the failure, with a better explanation if the keys and the ssh-agent reveal more than ssh did."""
     if failure.kind != "auth" or resolved is None:
         return failure
     key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
@@ -23,8 +23,8 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
 
 
 def locked(key: Path, host: str, *, positive: bool) -> Failure:
-    """Return the failure of a login that a key with a passphrase would have made."""
-    # An ssh-agent tells nobody of a new key, so the person has to.
+    """Return the failure of a login that needs a key with a passphrase."""
+    # An ssh-agent does not report a new key, so the user has to reconnect.
     hint = f"ssh-add {shlex.quote(str(key))}, then: trayagent reconnect {host}. Or: trayagent login {host}"
     problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
     return Failure(problem, "passphrase", positive=positive)

@@ -1,9 +1,9 @@
-"""Logins that a person makes at a terminal: the agent gives the command line, and adopts what comes of it.
+"""Logins of the user at a terminal: the agent provides the command line and adopts the resulting master.
 
-Theory of operation. `begin` writes the attempt down and answers with the words of an ssh that logs to a file
-and, once it listens on a fresh control path, goes to a session of its own. The client runs them at its
-terminal and says with `end` how they ended. A client that goes away without a word is noticed by its pidfd.
-What is typed passes between the person and ssh alone.
+Theory of operation. `begin` records the attempt and returns the command line of an ssh. That ssh logs to a file.
+Once it listens on a fresh control path, it moves to a session of its own. The client runs the command at its
+terminal and reports the exit status with `end`. If a client disappears without that, its pidfd reports it. What the
+user types passes between the user and ssh only.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ BUSY = {
     "title": "somebody logs in to it already.",
     "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
 }
-"""What anybody else is told who wants to connect the host meanwhile."""
+"""The problem that other clients get when they want to connect the host meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """One that is going on: who asked, and where the new master will listen and logs."""
+    """A login in progress: the client, the path on which the new master will listen, and its log."""
 
     host: str
     resolved: Resolved
@@ -65,9 +65,9 @@ class _Login:
 
 
 class InteractiveLogins:
-    """Begins and ends logins at terminals; what comes of them are events."""
+    """Begins and ends logins at terminals. The results are posted as events."""
 
-    def __init__(  # noqa: PLR0913  # it stands between all that an attempt is made of
+    def __init__(  # noqa: PLR0913  # it connects all parts of an attempt
         self,
         *,
         places: FilePaths,
@@ -94,9 +94,9 @@ class InteractiveLogins:
         self._going_on: dict[int, _Login] = {}
 
     async def begin(self, name: str, client_pid: int) -> dict[str, Any]:
-        """Return the attempt's number, the words to run, where they log, and what their environment may lack.
+        """Return the attempt's number, the command line, its log file, and what the client's environment may lack.
 
-        Any name that ssh understands will do. Raises TrayagentError where nobody can log in now.
+        Any name that ssh understands is allowed. Raises TrayagentError if a login is not possible now.
         """
         known = self._state().hosts.get(name)
         if known is not None and known.unnamed:
@@ -118,7 +118,7 @@ class InteractiveLogins:
             raise
         try:
             client = PidWatch(client_pid, partial(self._client_ended, number))
-        except OSError as error:  # no descriptor is left; nobody would hear that it is over
+        except OSError as error:  # no descriptor is left, so the end of the login would go unnoticed
             remove_fresh(fresh)
             self._post(LoginGivenUp(time.monotonic(), name, number))
             hint = f"Log in without the agent: ssh {name}"
@@ -143,9 +143,10 @@ class InteractiveLogins:
         return {"attempt": number, "words": words, "log": str(logfile), "env": env}
 
     async def end(self, number: int, status: int) -> None:
-        """Take up what came of it: ssh's exit status is 0 once its master listens, negative for a signal.
+        """Process the result of a login.
 
-        A number that is not known any more was ended for another reason; nothing is done then.
+        ssh's exit status is 0 once its master listens, and negative for a signal. An unknown number is ignored:
+        that login already ended for another reason.
         """
         login = self._going_on.pop(number, None)
         if login is None:
@@ -157,12 +158,12 @@ class InteractiveLogins:
             master_log.remove(login.log)
 
     def close(self) -> None:
-        """Watch no more; the next agent finds what was written down."""
+        """Stop watching the clients. The next agent finds the recorded attempts."""
         for login in self._going_on.values():
             login.client.close()
 
     async def _attempt(self, begun: LoginBegun) -> int:
-        """Let it be decided; return the number of the attempt. Raises TrayagentError where there is none."""
+        """Let the core decide; return the number of the attempt. Raises TrayagentError if it allows none."""
         least = self._state().next_attempt
         self._post(begun)
         await asyncio.sleep(0)
@@ -185,7 +186,8 @@ class InteractiveLogins:
         if status == 0 and listens:
             await self._ready(number, login)
             return
-        for process in processes_of(login.fresh):  # in the background without a socket, or left by its client
+        # In the background without a socket, or left behind by its client.
+        for process in processes_of(login.fresh):
             await abandon(process)
         remove_fresh(login.fresh)
         self._records.end_attempt(login.fresh)
@@ -194,14 +196,14 @@ class InteractiveLogins:
             return
         words = said(login.log)
         proven = read_key_exchange(words, None)
-        # What a jump host's ssh said is at the terminal only.
+        # Messages of a jump host's ssh are only at the terminal.
         failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
         failure = explained(failure, login.resolved, self._environment())
         self._post(AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key))
 
     async def _ready(self, number: int, login: _Login) -> None:
         host_key = read_key_exchange(said(login.log), None).host_key
-        pid = owner_of(login.fresh)  # who holds the listening socket, whatever is said there
+        pid = owner_of(login.fresh)  # the process that holds the listening socket, whatever its messages are
         master = describe(pid, login.fresh, ours=True, host_key=host_key) if pid is not None else None
         if master is None:
             remove_fresh(login.fresh)
@@ -215,7 +217,7 @@ class InteractiveLogins:
         self._post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 
     def _client_ended(self, number: int) -> None:
-        """Whoever asked is gone without a word: what is ready is kept, what still asks is ended."""
+        """Handle a client that disappeared: keep a master that is ready, end an ssh that still waits."""
         login = self._going_on.get(number)
         if login is not None:
             status = 0 if Path(login.fresh).exists() else -1

@@ -1,4 +1,4 @@
-"""Tries changed keys beside a living master; what comes of it is an event."""
+"""Tests changed keys beside a living master. The result is posted as an event."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
 
 
 class KeyTrials:
-    """Asks a server whether it would still let us in."""
+    """Checks whether a server would still accept the login."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class KeyTrials:
         self._environment = environment
 
     def begin(self, action: TryKeys, host: Host) -> None:
-        """Begin a trial."""
+        """Start a trial."""
         self._tasks.start(f"trial {action.attempt}", self._try(action, host))
 
     async def _try(self, action: TryKeys, host: Host) -> None:
@@ -78,42 +78,42 @@ class KeyTrials:
         if resolved is None:
             return "skipped", "resolved=no", None, None
         environment = self._environment()
-        # An ssh-agent that hangs must not hold us.
+        # An ssh-agent that hangs must not block the event loop.
         held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
         offered = offers(resolved, held)
         asks = asks_whom(resolved, offered)
         if asks:
             return "skipped", asks, None, None
         log_file = self._places.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
-        with self._shown(action.attempt, offered.agent) as shown:
+        with self._public_key_files(action.attempt, offered.agent) as key_files:
             words = trial_command(
                 host.name,
                 resolved,
-                shown,
+                key_files,
                 mark=mark_of(self._places.runtime_dir),
                 log=log_file,
                 files=[str(path) for path in offered.files],
                 ssh=self._places.ssh,
                 config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
             )
-            # Neither the agent nor a window: a jump host's ssh must ask nobody either.
+            # Neither the ssh-agent nor a window: a jump host's ssh must not prompt the user either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
                 deadline_s = ATTEMPT_DEADLINE_S * (1 + resolved.hops)
                 tried = await log_in(words, quiet, log_file, deadline_s=deadline_s)
             except OSError as error:
                 return "unknown", f"ssh={error.strerror or error}", None, None
-        return *judged(host.name, tried, shown, offered), tried.proven.host_key
+        return *judged(host.name, tried, key_files, offered), tried.proven.host_key
 
     @contextmanager
-    def _shown(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
-        """Write public keys into files for ssh to show; gone afterwards."""
+    def _public_key_files(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
+        """Write public keys to files that ssh can offer. The files are removed afterwards."""
         paths = [
             self._places.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub" for n, _ in enumerate(keys)
         ]
         try:
             for path, key in zip(paths, keys, strict=True):
-                path.touch(mode=0o600)  # ssh reads no key that others may
+                path.touch(mode=0o600)  # ssh refuses a key file that others may read
                 path.write_text(f"{kind_of(key)} {base64.b64encode(key).decode()}\n")
             yield [str(path) for path in paths]
         finally:
@@ -122,12 +122,12 @@ class KeyTrials:
 
 
 def judged(
-    name: str, tried: Tried, shown: Sequence[str], offered: Offers
+    name: str, tried: Tried, key_files: Sequence[str], offered: Offers
 ) -> tuple[TrialVerdict, str, Failure | None]:
     """Return what a trial proves, with its evidence."""
     if tried.authenticated:
         return "passed", "login=accepted", None
-    if tried.accepted.intersection(shown):
+    if tried.accepted.intersection(key_files):
         return "passed", "agent_key=accepted signed=no", None
     key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
     if key is not None:

@@ -1,4 +1,4 @@
-"""Starting ssh for an attempt: on a connection that we make, wherever ssh can take one."""
+"""Starts ssh for an attempt, with a pre-connected socket wherever ssh can take one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trayagent.ssh.os.flows import flow_of, tcp_facts
 
 
 class Again:
-    """How an attempt that runs begins one more connection: `do` it, while there is something to be done."""
+    """Lets a running attempt start one more connection. `do` has an effect only while it connects."""
 
     def __init__(self) -> None:
         self.do: Callable[[], None] = lambda: None
@@ -31,8 +31,8 @@ class Again:
 class Start:
     """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
 
-    `established` is told the address from which its connection stands. `again` is filled in while it connects.
-    `host_key` is the one that the server is asked for first.
+    `established` is called with the local address of its connection. `again` is filled in while it connects.
+    `host_key` is the key whose type ssh requests from the server first.
     """
 
     name: str
@@ -46,26 +46,26 @@ class Start:
     host_key: str | None = None
 
 
-_OLD_SSH = "onfiguration option"  # it knows no ProxyUseFdpass
+_OLD_SSH = "onfiguration option"  # an ssh that does not know ProxyUseFdpass
 
 
 class WantsBrowserError(LaunchFailedError):
-    """What ssh connects through called for a browser: a person has to log in to it."""
+    """The program that ssh connects through opened a browser: the user has to log in to it."""
 
 
 class Shelter(Protocol):
-    """Gives each new master a group of its own among the system's processes, out of reach of the agent's end."""
+    """Gives each new master a process group (scope) of its own, so that the end of the agent does not end it."""
 
     @property
     def ready(self) -> bool:
-        """Whether it is worth while to let a new master wait for it."""
+        """Whether a new master should wait for its shelter."""
 
     async def take(self, host: str, pid: int) -> bool:
-        """Put the process there and report whether it is; never raises, and returns within 50 ms."""
+        """Move the process to its shelter and report whether that worked. Never raises; returns within 50 ms."""
 
 
 class MasterLauncher:
-    """Starts ssh; remembers if this machine's ssh cannot be handed a connection."""
+    """Starts ssh. Remembers if this machine's ssh cannot take a pre-connected socket."""
 
     def __init__(self, places: FilePaths, shelter: Shelter | None) -> None:
         self._places = places
@@ -75,7 +75,7 @@ class MasterLauncher:
         self._hands_over = True
 
     async def launch(self, start: Start) -> Launched:
-        """Return the master once it listens; raises LaunchFailedError, WantsBrowserError, OSError."""
+        """Return the master once it listens. Raises LaunchFailedError, WantsBrowserError, OSError."""
         self._number += 1
         at = self._places.runtime_dir / f"connection-{os.getpid()}-{self._number}"
         jump = start.resolved.jump
@@ -100,9 +100,9 @@ class MasterLauncher:
             if connection.asked or (
                 jump is not None and _OLD_SSH not in failed.said.own + failed.said.others
             ):
-                # ssh shows what its helper says only where its master stays in the foreground.
+                # ssh shows the message of its helper only if its master stays in the foreground.
                 raise failed.with_reason(connection.why_not) from failed
-        # Its ProxyCommand was never run: ssh must get there without.
+        # ssh never ran the ProxyCommand, so it must connect itself.
         launched = await self._start(start, None)
         self._hands_over = False
         return launched
@@ -110,10 +110,10 @@ class MasterLauncher:
     async def _start(
         self, start: Start, connection: str | None, held: PreconnectedSocket | None = None
     ) -> Launched:
-        """Start ssh, once more where it connects by itself, nothing answered it and a better way has appeared."""
+        """Start ssh. Start it once more if it connects itself, got no answer, and a better route has appeared."""
         environment = dict(start.environment)
         if connection is not None:
-            # It runs the ProxyCommand; the user's own may read a profile first.
+            # This shell runs the ProxyCommand; the user's own shell may read a profile first.
             environment["SHELL"] = "/bin/sh"
         called = start.log.with_suffix(".called")
         if start.resolved.hops:
@@ -122,7 +122,7 @@ class MasterLauncher:
                 environment = self._openers.heard(environment, stderr_of(start.log))
         restart = _Restart(start.established)
         if connection is None:
-            start.again.do = restart.ask
+            start.again.do = restart.request
         try:
             while True:
                 try:
@@ -147,7 +147,7 @@ class MasterLauncher:
     ) -> Launched:
         machines = 1 + start.resolved.hops
         prepare = self._prepare(start.name, held)
-        # A jump host's ssh may go through a master, and ask for no connection of ours.
+        # A jump host's ssh may use a master, and then needs no pre-connected socket.
         by_itself = connection is None or start.resolved.jump is not None
         words = master_command(
             start.name,
@@ -166,7 +166,7 @@ class MasterLauncher:
             start.log,
             deadline_s=ATTEMPT_DEADLINE_S * machines,
             environment=environment,
-            established=partial(_stands, start.established) if by_itself else None,
+            established=partial(_is_connected, start.established) if by_itself else None,
             hopeless=hopeless,
             longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
             prepare=prepare,
@@ -176,9 +176,10 @@ class MasterLauncher:
     def _prepare(
         self, host: str, held: PreconnectedSocket | None
     ) -> Callable[[int], Awaitable[object]] | None:
-        """Return what gives a new ssh its shelter, before it starts a process that stays.
+        """Return what moves a new ssh to its shelter before it starts a process that stays.
 
-        Without a connection it starts none, so one that gets ours starts at once: nobody waits for the shelter.
+        Without a connection ssh starts no such process. So an ssh that gets our connection starts immediately, and
+        the connection is withheld until the shelter is ready.
         """
         shelter = self._shelter
         if shelter is None or not shelter.ready:
@@ -202,32 +203,35 @@ class MasterLauncher:
 
 
 class _Restart:
-    """Whether an ssh that connects by itself is started once more: that was asked for, and nothing answered it."""
+    """Decides whether an ssh that connects itself is started once more.
+
+    It is, if a restart was requested and no server has answered it.
+    """
 
     def __init__(self, established: Callable[[str], None]) -> None:
         self._established = established
-        self._asked = False
+        self._requested = False
         self._due = False
 
-    def ask(self) -> None:
-        """A better way has appeared."""
-        self._asked = True
+    def request(self) -> None:
+        """Request a restart because a better route has appeared."""
+        self._requested = True
 
     def due(self, pid: int) -> bool:
-        """Report whether this ssh is to make room for the next one."""
-        if self._asked:
-            self._asked = False
-            self._due = not _stands(self._established, pid)
+        """Report whether this ssh should end to make room for the next one."""
+        if self._requested:
+            self._requested = False
+            self._due = not _is_connected(self._established, pid)
         return self._due
 
     def take(self) -> bool:
-        """Report whether it ended for that, once."""
+        """Report once whether ssh ended for a restart."""
         due, self._due = self._due, False
         return due
 
 
-def _stands(established: Callable[[str], None], pid: int) -> bool:
-    """Report whether an ssh has its connection, and tell from which address."""
+def _is_connected(established: Callable[[str], None], pid: int) -> bool:
+    """Report whether an ssh has its connection, and pass on its local address."""
     flow = flow_of(pid)
     if flow is None:
         return False
@@ -236,7 +240,7 @@ def _stands(established: Callable[[str], None], pid: int) -> bool:
 
 
 def _round_trip_s(pid: int) -> float:
-    """Return how slow the line is that an ssh connects over, 0 where it has no connection."""
+    """Return the round-trip time of the connection of an ssh in seconds, 0 if it has none."""
     flow = flow_of(pid)
     facts = tcp_facts(flow) if flow is not None else None
     return facts.rtt_s if facts is not None else 0.0

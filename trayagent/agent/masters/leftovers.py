@@ -1,7 +1,7 @@
-"""What an agent that died in the middle of something left behind: cleared away before anything is decided.
+"""Cleans up after an agent that died during an attempt, before anything is decided.
 
-An attempt is written down before its ssh is started, with the fresh path on which it will listen, and struck
-out when its master is in place or gone. Whatever still stands there belongs to nobody.
+An attempt is recorded before its ssh starts, with the fresh path on which it will listen. The record is removed
+when its master is in place or gone. Whatever is still recorded has no owner.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trayagent.ssh.os.process import Process, read, ssh_processes
 
 
 class Leftovers:
-    """Ends attempts that nobody waits for, and puts a master that was ready where it belongs."""
+    """Ends abandoned attempts, and moves a master that was ready to its control path."""
 
     def __init__(self, runtime_dir: Path, records: Records, log_of: Callable[[int], Path]) -> None:
         self._runtime_dir = runtime_dir
@@ -38,31 +38,29 @@ class Leftovers:
         self._log_of = log_of
 
     async def clear(self) -> None:
-        """Leave no process or socket of an earlier agent's attempts; the caller holds the agent's lock."""
+        """Remove the processes and sockets of an earlier agent's attempts. The caller holds the agent's lock."""
         for process in trials_of(mark_of(self._runtime_dir)):
             await abandon(process)
         begun = self._records.begun()
         if begun:
             sockets = listening(os.getuid())
-            await asyncio.gather(*(self._settle(path, what, sockets) for path, what in begun.items()))
+            await asyncio.gather(*(self._clear_attempt(path, what, sockets) for path, what in begun.items()))
 
-    async def _settle(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
+    async def _clear_attempt(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
         if _is_swapped(path, begun, sockets):
-            with contextlib.suppress(OSError):  # one of the two went meanwhile
+            with contextlib.suppress(OSError):  # one of the two disappeared meanwhile
                 exchange(path, begun.target)
             sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
         if ready is not None:
             await self._place(ready.pid, path, begun)
         elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
-            self._keep(
-                placed.pid, begun
-            )  # cut short behind the rename: the scan ends the one that had the path
+            # Interrupted after the rename: the scan ends the master that had the path.
+            self._keep(placed.pid, begun)
         else:
-            self._count(begun)
-        listeners = {
-            s.pid for s in sockets
-        }  # one that was renamed into place keeps its first words, and stays
+            self._record_refusal(begun)
+        # A master that was renamed into place keeps its command line, and stays.
+        listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:
                 await abandon(process)
@@ -71,7 +69,10 @@ class Leftovers:
         self._records.end_attempt(path)
 
     async def _place(self, pid: int, path: str, begun: Begun) -> None:
-        """Finish what was begun where the control path is free; else the master there is judged, and this one ends."""
+        """Finish an interrupted take-over if the control path is free.
+
+        Otherwise end this master; the one there is judged.
+        """
         master = describe(pid, path, ours=True)
         if master is None:
             return
@@ -83,7 +84,7 @@ class Leftovers:
         self._keep(pid, begun)
 
     def _keep(self, pid: int, begun: Begun) -> None:
-        """Know it as ours, with its log, like any master that is in place."""
+        """Record the master and its log, as for any master that is in place."""
         log = Path(begun.log)
         host_key = read_key_exchange(said(log), None).host_key
         placed = describe(pid, begun.target, ours=True, host_key=host_key)
@@ -92,8 +93,11 @@ class Leftovers:
         with contextlib.suppress(FileNotFoundError):
             master_log.rename(log, self._log_of(pid))
 
-    def _count(self, begun: Begun) -> None:
-        """Keep a refused login that its agent did not live to see: one that dies at each start must lock no account."""
+    def _record_refusal(self, begun: Begun) -> None:
+        """Record a refused login that its agent did not live to see.
+
+        Otherwise an agent that dies at each start could lock an account.
+        """
         log = Path(begun.log)
         words = master_log.read(log)
         proven = read_key_exchange(words.own, None).after
@@ -103,18 +107,18 @@ class Leftovers:
                 self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
 
     def remove_logs(self) -> None:
-        """Leave no log of an attempt or master that is gone; nothing of ours has begun yet."""
+        """Remove the logs of attempts and masters that are gone. Call this before any new attempt."""
         for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
             for file in self._runtime_dir.glob(kind):
                 master_log.remove(file)
         for log in self._runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
-            if not pid.isdigit() or read(int(pid)) is None:  # one that waits to be reaped is gone, too
+            if not pid.isdigit() or read(int(pid)) is None:  # a zombie is gone, too
                 master_log.remove(log)
 
 
 def _is_swapped(path: str, begun: Begun, sockets: list[ControlSocket]) -> bool:
-    """Report whether an agent died in a swap: its new master is in place, and what it had not looked at yet lives."""
+    """Report whether an agent died during a swap: its new master is in place, and the unchecked other one lives."""
     placed = any((s.bind_stem, s.path) == (path, begun.target) for s in sockets)
     return placed and accepts(path)
 

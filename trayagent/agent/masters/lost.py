@@ -1,4 +1,4 @@
-"""Which hosts lost their master while no agent ran: an agent that saw it end would have recovered them."""
+"""Detects hosts that lost their master while no agent ran. A running agent would have recovered them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trayagent.ssh.os.process import alive
 
 
 class LostMasters:
-    """Keeps on record which masters are up, and tells the next agent which of them the user did not end."""
+    """Records which masters are up, so that the next agent can tell which of them the user did not end."""
 
     def __init__(self, records: Records, log_of: Callable[[int], Path]) -> None:
         self._records = records
         self._log_of = log_of
 
     def follow(self, state: State) -> None:
-        """Keep which hosts are up, or wait to be recovered."""
-        if state.started:  # until then an earlier agent's word counts
+        """Record which hosts are up, or wait to be recovered."""
+        if state.started:  # until then the earlier agent's record counts
             named = (host for host in state.hosts.values() if not host.unnamed)
             self._records.set_up({host.name: self._up(host) for host in named})
 
     def meanwhile(self) -> frozenset[str]:
-        """Return the hosts that were up in this boot, and lost their master while no agent ran."""
+        """Return the hosts that were up in this boot and lost their master while no agent ran."""
         return frozenset(name for name in self._records.hosts() if self._is_lost(name))
 
     def _up(self, host: Host) -> KeptUp | None:
@@ -49,12 +49,12 @@ class LostMasters:
             return True
         if alive(up.pid, up.start) or ended_politely(master_log.read(self._log_of(up.pid)), name):
             return False
-        # A user's own ssh leaves no log. One that ended in good order has removed its socket.
+        # A user's own ssh leaves no log. If it ended in good order, it removed its socket.
         return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)
 
 
 def _is_ours(address: str | None) -> bool:
-    """Report whether this machine has an IP address now; also for None."""
+    """Report whether this machine has an IP address now; True for None."""
     if address is None:
         return True
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -1,4 +1,4 @@
-"""What stands in a host's way on this machine, and the moment that it is gone; no look in between."""
+"""Detects without polling when an obstacle on this machine is gone, so that its host can be connected."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trayagent.ssh.os.process import PidWatch
 
 
 class Obstacles:
-    """Waits for the end of programs that hold a control path; of files it is told by whoever watches folders."""
+    """Waits for the end of programs that occupy a control path. Changes of files come from the folder watcher."""
 
     def __init__(self, post: Callable[[Event], None]) -> None:
         self._post = post
         self._holders: dict[str, PidWatch] = {}
 
     def held(self, name: str, pid: int | None) -> None:
-        """Wait for the end of the process that listens on this host's control path; it may leave its file behind.
+        """Wait for the end of the process that listens on this host's control path. Its socket file may remain.
 
-        None: it cannot be seen, only its file.
+        None: the process is not visible, only its file.
         """
         self._forget(name)
         if pid is None:
@@ -31,7 +31,7 @@ class Obstacles:
         self._holders[name] = PidWatch(pid, partial(self._gone, name))
 
     def changed(self, path: Path, hosts: Iterable[Host], control_path: Callable[[Host], str]) -> None:
-        """Say whose way is free now: a file or folder of this name was made or removed."""
+        """Post an event for each host whose obstacle is gone because a file or folder was created or removed."""
         for host in hosts:
             if host.retry.kind not in LOCAL_KINDS:
                 continue
@@ -42,7 +42,7 @@ class Obstacles:
                 self._gone(host.name)
 
     def close(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         for name in [*self._holders]:
             self._forget(name)
 
@@ -57,5 +57,5 @@ class Obstacles:
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists: there the next one would appear."""
+    """Return the folder, or its nearest existing ancestor, in which the next folder would appear."""
     return next((f for f in (folder, *folder.parents) if f.is_dir()), folder)

@@ -22,16 +22,17 @@ from trayagent.ssh.os.flows import Flow, TcpFacts, flow_of, tcp_facts
 
 log = logging.getLogger(__name__)
 
-# TCP gives up after 15 minutes at the earliest; until then a late answer is an answer.
+# TCP gives up after 15 minutes at the earliest; until then a late answer is still an answer.
 _LATE_ANSWER_S = 3600.0
-_CLOSED_PORT = 1  # tcpmux: nobody listens there, and the refusal is the answer
+_CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """Where a connection was when its master was asked, in bytes since its beginning.
+    """How far a connection was when its master was probed, in bytes since its start.
 
-    `acked` by the peer; `sent`, the first time; `queued`, the end of what waits to be sent; `again`, sent again.
+    `acked`: acknowledged by the peer. `sent`: sent at least once. `queued`: the end of the data that waits to be
+    sent. `again`: retransmitted.
     """
 
     acked: int = 1
@@ -41,12 +42,15 @@ class _Mark:
 
     @classmethod
     def of(cls, facts: TcpFacts) -> _Mark:
-        """Return the mark of this moment; the SYN counts as one."""
+        """Return the mark for the present moment; the SYN counts as one byte."""
         sent = facts.bytes_sent - facts.bytes_retrans + 1
         return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
 
     def acked_since(self, facts: TcpFacts) -> int:
-        """Return how many bytes were acknowledged, once one of them was sent, or sent again, after the mark."""
+        """Return how many bytes were acknowledged since the mark.
+
+        It is 0 until an acknowledged byte was sent, or any byte was retransmitted, after the mark.
+        """
         sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
         return max(0, facts.bytes_acked - self.acked) if sent_later else 0
 
@@ -57,14 +61,14 @@ class _Mark:
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of one master's connection: which it is, and where it was when the master was last asked."""
+    """What is known of one master's connection: its flow, and its mark at the last probe."""
 
     flow: Flow | None
     mark: _Mark | None = None
 
 
 class MasterProber:
-    """Asks masters for signs of life; the answers come as events."""
+    """Sends probes to masters. The answers are posted as events."""
 
     def __init__(
         self,
@@ -84,24 +88,25 @@ class MasterProber:
         self._watched: dict[int, _Watched] = {}
 
     def send(self, name: str, master: Master, *, large: bool = False) -> None:
-        """Ask for a sign of life: a line through the sentinel, or a forward to a closed port.
+        """Probe a master: with a line through the sentinel, or with a forward to a closed port.
 
-        `large`: a line that fills an MTU both ways; a forward cannot be.
+        `large`: the line fills an MTU in both directions; a forward cannot do that.
         """
         watched, facts = self._facts(master)
         watched.mark = _Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.ask(large=large):
             return
-        # One in flight, as a late answer of that one counts; a second where the first arrived before the doubt
-        # and its answer is what is late. Each costs the master three descriptors until it is answered.
+        # Usually one probe is in flight, because a late answer to it counts. A second is sent if the first arrived
+        # before the doubt and only its answer is late. Each occupies three descriptors of the master until it is
+        # answered.
         for task in _tasks_of(master.pid):
             if not self._tasks.running(task):
                 self._tasks.start(task, self._forward_probe(name, master))
                 return
 
     def observe(self, name: str, master: Master) -> None:
-        """Say what the kernel knows of the connection: what was acknowledged since the probe, and where it is now."""
+        """Post what the kernel knows of the connection: bytes acknowledged since the probe, present addresses."""
         watched, facts = self._facts(master)
         flow, mark = watched.flow, watched.mark
         now = None
@@ -128,7 +133,7 @@ class MasterProber:
         )
 
     def keep_sentinels(self, state: State, wants: Callable[[Host], bool]) -> None:
-        """Make the sentinels those that the hosts' healthy masters are to have."""
+        """Start and end sentinels so that the healthy masters have those that `wants` requires."""
         living = {h.master.pid for h in state.hosts.values() if h.master is not None}
         for pid in [*self._sentinels]:
             if pid not in living:
@@ -155,11 +160,11 @@ class MasterProber:
         self._sentinels.clear()
 
     def _facts(self, master: Master) -> tuple[_Watched, TcpFacts | None]:
-        """Return what carries the master now, and how it fares; the kernel may have moved the connection (MPTCP)."""
+        """Return the flow of a master and its TCP facts. The kernel may have moved the connection (MPTCP)."""
         flow = flow_of(master.pid)
         watched = self._watched.setdefault(master.pid, _Watched(flow))
         if flow != watched.flow:
-            # All that is acknowledged on a new one was sent on it, and so after the question.
+            # Everything that is acknowledged on a new flow was sent on it, and therefore after the probe.
             watched.flow, watched.mark = flow, None if watched.mark is None else _Mark()
         return watched, tcp_facts(flow) if flow is not None else None
 
@@ -204,7 +209,7 @@ class MasterProber:
         self._records.no_sentinel(name)
 
     def _healthy(self, name: str, master: Master) -> bool:
-        """Report whether the master was beyond doubt all along, so that a silence was the far side's own."""
+        """Report whether the master was beyond doubt the whole time, so that the silence came from the server."""
         host = self._state().hosts.get(name)
         return host is not None and host.master == master and not host.suspect
 

@@ -27,11 +27,11 @@ from trayagent.ssh.os.exchange import exchange, rename_new
 _TRIES = 3
 
 BeforeEnd = Callable[[str, Master], Awaitable[None]]
-"""Does what has to be done for a host through a living master before one of its masters ends."""
+"""Does what a host needs through a living master before one of its masters ends."""
 
 
 class MasterReplacer:
-    """Renames, kills and discards masters; what comes of it are events."""
+    """Renames, kills and discards masters. The results are posted as events."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class MasterReplacer:
         self._forget = forget
 
     def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
-        """Put a new master in the old one's place; where the old one lives still, `before` is given the new one."""
+        """Put a new master in the old one's place. If the old one still lives, `before` gets the new one first."""
         self._tasks.start(f"take over {action.attempt}", self._take_over(action, host, before))
 
     def discard(self, action: a.Discard) -> None:
-        """End a master that nobody needs."""
+        """End a master that is not needed."""
         self._tasks.start(f"discard {action.master.pid}", self._unwanted(action.master))
 
     def kill(self, action: a.Kill, before: BeforeEnd) -> None:
-        """End a stale or unwanted master; one that lives still is left to `before` first."""
+        """End a stale or unwanted master. If it still lives, `before` gets it first."""
         self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
 
     async def _take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
@@ -104,10 +104,11 @@ class MasterReplacer:
         self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
 
     async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
-        """Put the socket at `fresh` in place; return what has the path instead and keeps it, None: it is done.
+        """Put the socket at `fresh` in place; return what occupies the path instead and keeps it, None on success.
 
-        Whoever came to the path between a look and a rename would lose it. So the two files are swapped in
-        one step, and swapped back if what came out is neither dead nor the judged master. Raises OSError.
+        A program that takes the path between a check and a rename would lose it. So the two files are swapped
+        atomically. They are swapped back if the file from the path belongs to neither a dead nor the judged master.
+        Raises OSError.
         """
         judged = old.pid if old is not None else None
         for _ in range(_TRIES):
@@ -136,7 +137,7 @@ class MasterReplacer:
         raise FileExistsError(errno.EEXIST, "it changes hands all the time", path)
 
     async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
-        """The user's own ssh made a master there meanwhile: theirs stays, ours and the stale one go."""
+        """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one."""
         await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, ask=False)
@@ -159,7 +160,7 @@ class MasterReplacer:
         await end(master, ask=ask)
 
     async def _unwanted(self, master: Master) -> None:
-        """End a master that never was in place: nobody watches it, so nobody else tidies up after it."""
+        """End a master that never was in place. It is not watched, so it is also cleaned up here."""
         await self._end(master)
         self._forget(master.pid)
 
@@ -172,8 +173,8 @@ class MasterReplacer:
 
 
 def _swap_back(fresh: str, path: str) -> None:
-    """Give a path back to the file that was swapped out of it."""
+    """Return a path to the file that was swapped out of it."""
     try:
         exchange(fresh, path)
-    except FileNotFoundError:  # somebody removed ours there: what came out goes back all the same
+    except FileNotFoundError:  # another program removed the new socket; the old file goes back all the same
         Path(fresh).rename(path)

@@ -1,4 +1,4 @@
-"""Sees the end of every master, ours or not, the moment that it comes."""
+"""Detects the end of every master immediately, whoever started it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.log import Said
 from trayagent.ssh.os.process import PidWatch
 
-_EXIT_STATUS_OF_EXIT = 255  # what `ssh -O exit` leaves behind, and also a death: the log tells them apart
-_POLITE_END = "Transferred: sent"  # VERBOSE logs it at every orderly end, never at a kill
+_EXIT_STATUS_OF_EXIT = (
+    255  # the status after `ssh -O exit`, and also after a death: the log distinguishes them
+)
+_POLITE_END = "Transferred: sent"  # ssh logs this with VERBOSE at every orderly end, never when it is killed
 
 
 class MasterWatch:
@@ -66,8 +68,8 @@ class MasterWatch:
         self._records.drop_master(pid)
         heir = self._heir(master)
         if heir is not None:
-            # A master with ControlPersist goes to the background by forking: the same master, another pid.
-            # Or a take-over has just put a new one there, and is about to say so.
+            # A master with ControlPersist goes to the background by forking: the same master with another pid. Or a
+            # take-over has just put a new master there and is about to report it.
             self._forget(pid)
             self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
@@ -81,14 +83,14 @@ class MasterWatch:
 
 
 def ended_politely(words: Said, host: str, status: int | None = None) -> bool:
-    """Report whether a master's last words are those of an orderly end, which somebody asked for."""
+    """Report whether a master's log ends with an orderly end, which some program requested."""
     return _POLITE_END in words.own and _death(words, host, status) is None
 
 
 def _death(words: Said, host: str, status: int | None) -> Failure | None:
-    """Return why a master died by its last words, None where they say nothing of it.
+    """Return why a master died according to its log, None if the log does not say.
 
-    That the server closed the connection is said on stderr, past the log (clientloop.c, client_loop).
+    ssh writes that the server closed the connection to stderr, not to the log (clientloop.c, client_loop).
     """
     if not words.own:
         return None

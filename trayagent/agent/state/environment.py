@@ -1,4 +1,4 @@
-"""The environment that ssh gets from us: the agent's own, with an ssh-agent of this machine that answers."""
+"""The environment that the agent gives to ssh: its own, with a local ssh-agent that answers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _WHY: dict[Kind, str] = {
 class Environment:
     """Holds the SSH_AUTH_SOCK of background logins.
 
-    It is the agent's own, else the user manager's; a client's once that no longer answers. It is never the
-    agent of another machine: whoever sits there would be asked, and it ends with that connection.
+    It is the agent's own or else the user manager's. A client's is used once that one no longer answers. It is
+    never a socket that is forwarded from another machine: that ssh-agent would ask whoever sits at that machine,
+    and it disappears when that connection ends.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Environment:
         return environment
 
     def agent_mark(self) -> str:
-        """Return what names the ssh-agent of now: one that was started anew has another name."""
+        """Return an identifier of the current ssh-agent. It differs after the ssh-agent was restarted."""
         try:
             seen = os.stat(self._auth_sock or "")  # noqa: PTH116  # "" is no path
         except OSError:
@@ -50,14 +51,14 @@ class Environment:
         return f"{self._auth_sock} {seen.st_ino} {seen.st_ctime_ns}"
 
     def is_news(self, client: Mapping[str, str]) -> bool:
-        """Report whether a client's environment names another ssh-agent than ours."""
+        """Report whether a client's environment names an ssh-agent other than the present one."""
         offered = client.get("SSH_AUTH_SOCK")
         return bool(offered) and offered != self._auth_sock
 
     def accept(self, client: Mapping[str, str]) -> bool:
-        """Take a client's ssh-agent if ours no longer answers and that one does; report whether it was taken.
+        """Use a client's ssh-agent if the present one no longer answers and the client's does.
 
-        Blocks for up to 4 s, so call it in a thread.
+        Return whether it was taken. Blocks for up to 4 s, so call it in a thread.
         """
         offered = client.get("SSH_AUTH_SOCK")
         if not offered or kind_of(self._auth_sock) == "usable":
@@ -72,7 +73,7 @@ class Environment:
         return False
 
     def shown_bus(self, client: Mapping[str, str]) -> bool:
-        """Take up where a client's session bus is; report whether it is news."""
+        """Remember the session bus of a client; report whether it is new."""
         offered = session_bus_address(client)
         if offered is None or offered == self._bus:
             return False
@@ -80,7 +81,7 @@ class Environment:
         return True
 
     def buses(self) -> list[str | None]:
-        """Return where the session bus may be: as our own environment says, then as the last client's did."""
+        """Return where the session bus may be: first according to our environment, then to the last client's."""
         return [session_bus_address(), self._bus]
 
 
@@ -99,9 +100,10 @@ def _first_auth_sock() -> str | None:
 
 
 def session() -> Mapping[str, str]:
-    """Return the environment for a program with a window: a unit started at login is older than the display.
+    """Return the environment for a program with a window.
 
-    What the user manager has been told since then is taken from there; it takes a subprocess to ask.
+    A unit that starts at login is older than the display. Variables that the user manager received since then are
+    read from it, which takes a subprocess.
     """
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return dict(os.environ)
@@ -109,7 +111,7 @@ def session() -> Mapping[str, str]:
 
 
 def user_manager() -> dict[str, str]:
-    """Return the environment of systemd's user manager, {} where there is none (systemctl(1))."""
+    """Return the environment of systemd's user manager, {} if there is none (systemctl(1))."""
     try:
         answer = subprocess.run(
             ["systemctl", "--user", "show-environment"],

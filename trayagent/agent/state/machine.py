@@ -1,4 +1,4 @@
-"""What identifies this machine, and this boot of it."""
+"""Identifiers of this machine and of its current boot."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from trayagent.core.facts.remote_sessions import Machine
 
 _IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
-_DIGITS = 12  # as many as keep the machines of one home directory apart
+_DIGITS = 12  # enough to distinguish the machines that share one home directory
 
 
 def boot_id() -> str:
-    """Return an identifier of this boot of the machine, "" where the system has none."""
+    """Return an identifier of this boot of the machine, "" if the system has none."""
     try:
         if sys.platform == "darwin":
-            asked = ["sysctl", "-n", "kern.bootsessionuuid"]
+            command = ["sysctl", "-n", "kern.bootsessionuuid"]
             return subprocess.run(
-                asked, capture_output=True, text=True, check=False, timeout=1
+                command, capture_output=True, text=True, check=False, timeout=1
             ).stdout.strip()
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except (OSError, subprocess.TimeoutExpired):
@@ -34,16 +34,16 @@ def this_machine(ids: Iterable[str] = _IDS) -> Machine:
     for path in ids:
         with contextlib.suppress(OSError):
             name = Path(path).read_text().strip()
-            if name not in {"", "uninitialized"}:  # an image's, before its first boot
+            if name not in {"", "uninitialized"}:  # an image before its first boot
                 return Machine(name, boot_id())
     return Machine("", boot_id())
 
 
 def file_mark(ids: Iterable[str] = _IDS) -> str:
-    """Return a short name of this machine for file names in a home directory that several machines share.
+    """Return a short identifier of this machine for file names in a home directory that several machines share.
 
-    It is a hash: machine-id(5) asks that the identifier itself does not leave the machine. A Mac has no such
-    identifier, and its host name changes with the network: "".
+    It is a hash because machine-id(5) asks that the identifier itself does not leave the machine. A Mac has no such
+    identifier, and its host name changes with the network, so the result is "".
     """
     name = this_machine(ids).name or ("" if sys.platform == "darwin" else socket.gethostname())
     return hashlib.sha256(f"trayagent {name}".encode()).hexdigest()[:_DIGITS] if name else ""

@@ -1,4 +1,4 @@
-"""Reads and writes the file of records. Whatever is in the file, the agent starts with what can be read."""
+"""Reads and writes the file of records. The agent starts with whatever can be read of it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from trayagent.agent.state.record_types import VERSION, Kept
 
 log = logging.getLogger(__name__)
 
-_BYTES_MAX = 8 << 20  # a hundred hosts need some 200 kB
-_NAMED_MAX = 5  # damaged places in a message
+_BYTES_MAX = 8 << 20  # a hundred hosts need about 200 kB
+_NAMED_MAX = 5  # damaged parts that a message names
 
 
 class DamagedError(Exception):
-    """Nothing in the file can be used; the text is the reason."""
+    """No part of the file can be used; the text is the reason."""
 
 
 def read(path: Path) -> Kept:
-    """Return the records, empty where there is no file.
+    """Return the records, empty if there is no file.
 
-    A damaged file is moved aside once, as NAME.bad; what can be read of it is kept and written again.
+    A damaged file is renamed to NAME.bad. The readable part is kept and written again.
     """
     damage: list[str] = []
     try:
@@ -44,12 +44,12 @@ def read(path: Path) -> Kept:
 
 
 def write(path: Path, kept: Kept) -> None:
-    """Replace the file in one step, with mode 0600."""
+    """Replace the file atomically, with mode 0600."""
     temporary = path.with_name(path.name + ".new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "w") as file:  # noqa: PTH123  # a descriptor has no Path
-            # Python's writer, since a path may hold bytes that are no UTF-8.
+            # Python's writer, because a path may hold bytes that are not UTF-8.
             json.dump(msgspec.to_builtins(kept, str_keys=True), file, indent=1)
         temporary.replace(path)
     except OSError as error:
@@ -57,9 +57,9 @@ def write(path: Path, kept: Kept) -> None:
 
 
 def salvage(raw: object, damage: list[str]) -> Kept:
-    """Return what is sound in decoded JSON, and add the place of each damaged part to `damage`.
+    """Return the valid parts of decoded JSON, and add the name of each damaged part to `damage`.
 
-    Raises DamagedError where nothing is: another version, or no object.
+    Raises DamagedError for another version, or if `raw` is not an object.
     """
     if not isinstance(raw, dict):
         raise DamagedError("it holds no object")
@@ -84,7 +84,7 @@ def _parsed(path: Path) -> object:
 
 
 def _sound(raw: object, kind: Any, where: str, damage: list[str]) -> Any:
-    """Return `raw` as a `kind`, without its damaged parts; msgspec.UNSET where nothing is left."""
+    """Return `raw` as a `kind` without its damaged parts, or msgspec.UNSET if nothing is left."""
     with contextlib.suppress(msgspec.ValidationError, UnicodeError):
         found = msgspec.convert(raw, kind, str_keys=True, strict=not isinstance(raw, str))
         _encodable(raw)
@@ -124,7 +124,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _encodable(raw: object) -> None:
-    """Raise UnicodeError for text that no file name and no terminal can hold: half of a surrogate pair."""
+    """Raise UnicodeError for text that neither a file name nor a terminal can hold: half of a surrogate pair."""
     json.dumps(raw, ensure_ascii=False).encode(errors="surrogateescape")
 
 

@@ -1,7 +1,7 @@
 """The records that outlive an agent, as typed structs. The file is JSON with these names.
 
-Times are seconds of the wall clock. Each field that was added later has a default, so that older files are
-read; unknown fields are ignored.
+Times are seconds of the wall clock. Each field that was added later has a default, so older files can be read.
+Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KeptMaster(Struct):
 
 
 class KeptAttempt(Struct):
-    """An attempt on its way: its host, the control path that it is meant for, its log."""
+    """An attempt in progress: its host, the control path that it is meant for, its log."""
 
     host: str
     target: str
@@ -42,7 +42,7 @@ class KeptAttempt(Struct):
 
 
 class KeptRefusal(Struct):
-    """How a refused login ended; `due` is None where no retry is due. `agent` identifies the ssh-agent of then."""
+    """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login."""
 
     kind: FailureKind
     code: str
@@ -61,7 +61,7 @@ class KeptKilling(Struct):
 
 
 class KeptUp(Struct):
-    """A master that an agent last saw alive, whoever started it, in this boot.
+    """A master that an agent last saw alive in this boot, whoever started it.
 
     `pid` is None once that master was lost and the host waited to be recovered.
     """

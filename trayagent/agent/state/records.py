@@ -1,8 +1,8 @@
-"""What a later agent must know: the masters that are ours, and what was learned about each host.
+"""The records for a later agent: which masters trayagent started, and what it learned about each host.
 
-One small JSON file in the state directory for each machine, since several may share a home directory. It is
-replaced atomically. A master is recognized by control path, pid, start time and boot: a recycled pid is another
-process.
+They are one small JSON file in the state directory for each machine, because several machines may share a home
+directory. The file is replaced atomically. A master is recognized by control path, pid, start time and boot, since
+a recycled pid is another process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from trayagent.core.facts.hosts import Host, Master, Place
 
 
 def records_path(state_dir: Path, mark: str) -> Path:
-    """Return the file of the machine with this mark; the file of an older version, shared by all, becomes its."""
+    """Return the records file of the machine with this mark.
+
+    Rename the file of an older version, which all machines shared, to this name.
+    """
     old = state_dir / "agent.json"
     path = state_dir / f"agent-{mark}.json" if mark else old
     if path != old and not path.exists():
@@ -33,7 +36,7 @@ def records_path(state_dir: Path, mark: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt on its way: for which host, the control path that it is meant for, and where it logs."""
+    """An attempt in progress: its host, the control path that it is meant for, and its log."""
 
     host: str
     target: str
@@ -41,10 +44,10 @@ class Begun:
 
 
 class Records:
-    """The file and what is in it."""
+    """The file and its contents."""
 
     def __init__(self, path: Path, agent_mark: Callable[[], str] = str) -> None:
-        """Read the file; `agent_mark` returns an identifier of the current ssh-agent."""
+        """Read the file. `agent_mark` returns an identifier of the current ssh-agent."""
         self._path = path
         self._agent_mark = agent_mark
         self._boot = boot_id()
@@ -53,7 +56,7 @@ class Records:
     # Masters.
 
     def add_master(self, master: Master, host: str, forwards: list[str]) -> None:
-        """Keep that this master is ours."""
+        """Record that trayagent started this master."""
         self._kept.masters[master.pid] = KeptMaster(
             master.control_path, master.start_ticks, self._boot, host, forwards, master.host_key
         )
@@ -65,33 +68,33 @@ class Records:
             self._write()
 
     def is_ours(self, pid: int, start_ticks: int) -> bool:
-        """Report whether this very process was started by us."""
+        """Report whether trayagent started this very process."""
         return self._known(pid, start_ticks) is not None
 
     def opened(self, pid: int, start_ticks: int) -> list[str]:
-        """Return the forwards that were opened on a master of ours, as "kind spec"."""
+        """Return the forwards that were opened on a master that trayagent started, as "kind spec"."""
         known = self._known(pid, start_ticks)
         return list(known.forwards) if known is not None else []
 
     def set_forwards(self, pid: int, forwards: list[str]) -> None:
-        """Keep which forwards are open on a master of ours."""
+        """Record which forwards are open on a master that trayagent started."""
         known = self._kept.masters.get(pid)
         if known is not None and known.forwards != forwards:
             known.forwards = forwards
             self._write()
 
     def host_of(self, pid: int, start_ticks: int) -> str | None:
-        """Return for which host a master of ours was started."""
+        """Return the host for which trayagent started a master, None if it did not."""
         known = self._known(pid, start_ticks)
         return known.host if known is not None else None
 
     def host_key_of(self, pid: int, start_ticks: int) -> str | None:
-        """Return the host key that the server of a master of ours proved, None where that is not known."""
+        """Return the verified host key of the server of a master that trayagent started, None if unknown."""
         known = self._known(pid, start_ticks)
         return known.host_key if known is not None else None
 
     def path_of(self, pid: int) -> str | None:
-        """Return the control path that a master of ours was given."""
+        """Return the recorded control path of a master that trayagent started."""
         known = self._kept.masters.get(pid)
         return known.path if known is not None else None
 
@@ -105,12 +108,12 @@ class Records:
     # Attempts.
 
     def begin_attempt(self, path: str, begun: Begun) -> None:
-        """Keep that an ssh of ours is about to listen on this fresh path."""
+        """Record that an ssh process of trayagent is about to listen on this fresh path."""
         self._kept.attempts[path] = KeptAttempt(begun.host, begun.target, begun.log, self._boot)
         self._write()
 
     def end_attempt(self, path: str) -> None:
-        """Forget it: its master is in place, or gone."""
+        """Forget an attempt whose master is in place or gone."""
         if self._kept.attempts.pop(path, None) is not None:
             self._write()
 
@@ -129,7 +132,7 @@ class Records:
     # Hosts.
 
     def remember(self, host: Host, now: float) -> None:
-        """Keep what was learned about a host; `now` is monotonic."""
+        """Record what was learned about a host. `now` is monotonic."""
         until = host.paused_until
         wall = time.time() - now
         kept = self._host(host.name)
@@ -148,44 +151,44 @@ class Records:
         self._write()
 
     def refused_unseen(self, name: str, failure: Failure, at: float) -> None:
-        """Keep that a login of an agent that died was refused; `at` is seconds of the wall clock."""
+        """Record a refused login of an agent that died. `at` is in seconds of the wall clock."""
         refusals.add(self._host(name), failure, at, self._agent_mark())
         self._write()
 
     def hosts(self) -> Mapping[str, KeptHost]:
-        """Return what was kept about each host."""
+        """Return the records of all hosts."""
         return dict(self._kept.hosts)
 
     def has_sentinel(self, name: str) -> bool:
-        """Report whether the server of a host can run a sentinel, as far as known."""
+        """Report whether the server of a host can run a sentinel, as far as is known."""
         known = self._kept.hosts.get(name)
         return known is None or known.sentinel
 
     def no_sentinel(self, name: str) -> None:
-        """Keep that it cannot; it is never asked again."""
+        """Record that a host's server cannot run a sentinel; the agent never tries it again."""
         self._host(name).sentinel = False
         self._write()
 
     def agent_socket(self, name: str) -> str | None:
-        """Return to which socket on the server a connection of ours last made the host's link point."""
+        """Return the socket on the server that a host's link points to since the agent last set it."""
         known = self._kept.hosts.get(name)
         return known.agent_socket if known is not None else None
 
     def set_agent_socket(self, name: str, path: str | None) -> None:
-        """Keep it."""
+        """Record the socket that a host's link points to."""
         if self.agent_socket(name) != path:
             self._host(name).agent_socket = path
             self._write()
 
     def up(self, name: str) -> KeptUp | None:
-        """Return the master of a host that an agent last saw alive in this boot, None where there was none."""
+        """Return the master of a host that an agent last saw alive in this boot, None if there was none."""
         known = self._kept.hosts.get(name)
         return (
             known.up if known is not None and known.up is not None and known.up.boot == self._boot else None
         )
 
     def set_up(self, ups: Mapping[str, KeptUp | None]) -> None:
-        """Keep which masters are up, by host."""
+        """Record which masters are up, by host."""
         changed = {name: up for name, up in ups.items() if up != self.up(name)}
         for name, up in changed.items():
             self._host(name).up = up
@@ -197,7 +200,7 @@ class Records:
         """The identifier of this boot."""
         return self._boot
 
-    # The server's side: what a server may still hold for a connection of ours.
+    # What a server may still hold for a connection of trayagent.
 
     def far(self, name: str) -> KeptFar:
         """Return a copy of what a host's server may still hold."""
@@ -205,7 +208,7 @@ class Records:
         return KeptFar() if kept is None else KeptFar(list(kept.sessions), list(kept.sockets))
 
     def set_far(self, name: str, kept: KeptFar) -> None:
-        """Keep this about a host's server."""
+        """Record what a host's server may still hold."""
         if kept != self.far(name):
             self._kept.far[name] = kept
             self._write()
@@ -224,12 +227,12 @@ class Records:
 
 
 def places_of(kept: KeptHost) -> frozenset[Place]:
-    """Return the places that a kept host was reached from."""
+    """Return the networks from which a host was reached."""
     return frozenset(Place(*words) for words in kept.reached)
 
 
 def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> Remembered:
-    """Return what was kept about a host as an event; `now` is monotonic.
+    """Return the record of a host as an event; `now` is monotonic.
 
     `lost`: its master was up under an earlier agent, and died while no agent ran.
     """

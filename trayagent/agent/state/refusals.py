@@ -1,4 +1,4 @@
-"""Refused logins outlive the agent: one that is started again and again must lock no account."""
+"""Refused logins outlive the agent, so that an agent that restarts again and again locks no account."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trayagent.core.facts.hosts import NEVER, Host
 from trayagent.core.facts.problems import CODES, Problem
 from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
 
-# What a server refused. A key that nobody could read is no login: the next agent may find it unlocked.
+# Logins that a server refused. A key that could not be read is not one: the next agent may find it unlocked.
 STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 
 
 def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
-    """Keep what the next agent must know; `wall` turns the host's times into the wall clock's."""
+    """Record what the next agent must know. `wall` converts the host's times to the wall clock."""
     kept.refused = [wall + at for at in host.refused]
     kept.refusal = None
     retry = host.retry
@@ -28,20 +28,23 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
 
 
 def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str) -> None:
-    """Keep a refusal that no agent lived to see."""
+    """Record a refusal that happened while no agent ran."""
     kept.refused.append(at)
     if failure.kind in STOPS:
         kept.refusal = _refusal(failure.kind, failure.problem, at, None, agent_mark)
 
 
 def ago_s(kept: KeptHost, wall_now: float) -> tuple[float, ...]:
-    """Return how long ago logins were refused, as far as it matters; a clock that was set back counts as now."""
+    """Return how long ago logins were refused, in seconds, within the window that matters.
+
+    If the clock was set back, the age is 0.
+    """
     ages = (max(0.0, wall_now - at) for at in kept.refused)
     return tuple(age for age in ages if age < REFUSED_WINDOW_S)
 
 
 def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
-    """Return how the login of a host was refused, None where it was not (or by an unknown code)."""
+    """Return how the login of a host was refused, None if it was not or if the code is unknown."""
     stop = kept.refusal
     if stop is None or stop.code not in CODES:
         return None
@@ -50,7 +53,7 @@ def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
 
 
 def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
-    """Report whether the user, a key, the ssh-agent or a configuration may have changed what was refused."""
+    """Report whether the refusal may be outdated: the user, a key, the ssh-agent or a configuration changed."""
     stop = kept.refusal
     if stop is None:
         return False
@@ -64,7 +67,7 @@ def _refusal(
 
 
 def _changed_at(file: Path) -> float:
-    """Return when a file was last written or put in place, 0 where it is not."""
+    """Return when a file was last written or renamed, in seconds since the epoch; 0 if it does not exist."""
     try:
         return file.stat().st_ctime
     except OSError:

@@ -1,4 +1,4 @@
-"""What `ssh -G` says of hosts and their jump hosts; asked only when something calls for it."""
+"""Resolves hosts and their jump hosts with `ssh -G`, only when something requires it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from trayagent.ssh.control_path_owners import may_own
 from trayagent.ssh.resolve import NO_LOOKUPS, resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
-_JUMPS_MAX = 8  # a chain of jump hosts that is longer is a loop
+_JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What ssh says of a host, and where its first TCP connection goes (None: through a command).
+    """What `ssh -G` prints for a host, and where its first TCP connection goes (None: through a command).
 
-    `asked_at` is monotonic. `varies`: it may differ between networks. `looked_up`: ssh was allowed to look
-    up whatever names it wanted to.
+    `asked_at` is monotonic. `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to
+    resolve any names.
     """
 
     resolved: Resolved
@@ -44,14 +44,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """What the text of ssh's files says of all answers."""
+    """What the text of ssh's files implies for all answers."""
 
     varies: bool
     canonicalizes: bool
 
 
 class Resolver:
-    """Asks `ssh -G`, and remembers aliases' answers until the configuration changes."""
+    """Runs `ssh -G`, and remembers the answers for aliases until the configuration changes."""
 
     def __init__(self, ssh: str, config: Path | None, config_files: tuple[Path, ...]) -> None:
         self._ssh = ssh
@@ -63,7 +63,7 @@ class Resolver:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that ssh reads, Includes too."""
+        """All files that ssh reads, including Includes."""
         return tuple(dict.fromkeys(f for root in self._roots for f in config_text.config_files(root)))
 
     @property
@@ -78,19 +78,19 @@ class Resolver:
         return tuple(dict.fromkeys(f for f in folders if "%" not in str(f) and "$" not in str(f)))
 
     def forget(self) -> None:
-        """Drop all answers: the configuration changed."""
+        """Drop all answers because the configuration changed."""
         self._aliases.clear()
         self._text = None
 
     def aliases(self) -> tuple[str, ...]:
-        """Return the names that stand literally in the files of ssh, in their order."""
+        """Return the literal host names in ssh's files, in order."""
         return tuple(dict.fromkeys(a for root in self._roots for a in config_text.aliases(root)))
 
     async def ask(self, name: str, *, lookups: bool = True) -> Answer:
-        """Return the answer for a host; raises TrayagentError with ssh's own words.
+        """Return the answer for a host. Raises TrayagentError with ssh's own words.
 
-        Without `lookups` no name is looked up: with CanonicalizeHostname, host name and control path are
-        then perhaps not those of a login.
+        Without `lookups` ssh resolves no name. With CanonicalizeHostname, the host name and control path may then
+        differ from those of a login.
         """
         asked_at = time.monotonic()
         resolved = await self._resolve(name, lookups)
@@ -99,9 +99,9 @@ class Resolver:
     async def alias_of(
         self, control_path: str, may_look_up: Callable[[str], bool] = lambda _: True
     ) -> tuple[str, Answer] | None:
-        """Return the alias whose `ssh -G` yields this control path, the likeliest asked first.
+        """Return the alias whose `ssh -G` yields this control path, with its answer.
 
-        No alias is asked for that no ControlPath in ssh's files could give this path.
+        The likeliest alias is tried first. Aliases whose ControlPath cannot give this path are skipped.
         """
         aliases = [a for a in self.aliases() if may_own(self._roots, a, control_path)]
         likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
@@ -128,7 +128,8 @@ class Resolver:
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
         async with self._gate:
             resolved = await resolve(name, options=options, ssh=self._ssh, config=self._config)
-        # Where ssh may see a jump host that this answer does not have, ssh makes its connection itself.
+        # On another network ssh may use a jump host that this answer lacks, so the agent must not connect in its
+        # place.
         return replace(resolved, plain_connect=False) if text.varies else resolved
 
     def _read_text(self) -> _Text:
@@ -137,7 +138,7 @@ class Resolver:
         return self._text
 
     async def _answer(self, resolved: Resolved, asked_at: float, lookups: bool) -> Answer:
-        """Follow the jump hosts to the first machine that is really connected to."""
+        """Follow the jump hosts to the first machine that ssh really connects to."""
         first, hops = resolved, 0
         for _ in range(_JUMPS_MAX):
             if first.proxy_jump is None:

@@ -1,4 +1,4 @@
-"""Asking ssh what hosts mean; what it says are events."""
+"""Resolves hosts with `ssh -G` and posts the answers as events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trayagent.errors import TrayagentError
 
 
 class HostResolver:
-    """Runs `ssh -G`, once at a time for each host; `answered` is called after each answer."""
+    """Runs `ssh -G`, one at a time for each host. `answered` is called after each answer."""
 
     def __init__(
         self, post: Callable[[Event], None], tasks: Tasks, resolver: Resolver, state: Callable[[], State]
@@ -28,12 +28,15 @@ class HostResolver:
         self.answered: Callable[[], None] = lambda: None
 
     def ask(self, name: str, lookups: bool) -> None:
-        """Ask for one host; returns at once. `lookups`: ssh may look names up."""
+        """Start to resolve one host and return immediately. `lookups`: ssh may resolve names."""
         if not self._tasks.running(f"resolve {name}"):
             self._tasks.start(f"resolve {name}", self._ask(name, lookups))
 
     def ask_all(self) -> None:
-        """Ask for all hosts that have a name; names are looked up only for those that may be connected here."""
+        """Start to resolve all hosts that have a name.
+
+        ssh may resolve names only for hosts that may be connected on this network.
+        """
         state = self._state()
         for host in state.hosts.values():
             if not host.unnamed:
