@@ -1,4 +1,4 @@
-"""Nothing that a person wrote reaches a shell unquoted, whichever shell they log in with."""
+"""No shell misreads the words that a user wrote, whichever login shell runs on the server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NASTY = (
 
 
 def have(program: str) -> None:
-    """Skip on a desktop, fail in CI, when a program is missing."""
+    """Skip on a desktop and fail in CI if a program is missing."""
     if shutil.which(program) is None:
         if os.environ.get("CI"):
             pytest.fail(f"{program} is missing")
@@ -57,7 +57,7 @@ def run(shell: str, command: str, **env: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """Make a folder whose tmux and screen say with which words they were called."""
+    """Make a directory whose tmux and screen print the words that they were called with."""
     for name in ("tmux", "screen"):
         path = tmp_path / name
         path.write_text('#!/bin/sh\n[ "$1" = -ls ] || { printf "<%s>" "$@"; exit 5; }\n')
@@ -67,7 +67,7 @@ def programs(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_words_of_a_command_arrive_as_they_are(shell: str) -> None:
-    """Signs of every shell, of printf, and none at all; the exit status too."""
+    """Words with special characters of every shell and of printf arrive unchanged, and so does the exit status."""
     have(shell)
     script = 'printf "<%s>" "$@"; exit 7'
     done = run(shell, far_command.words(["sh", "-c", script, "sh", *NASTY], "t-1", again=True))
@@ -80,7 +80,7 @@ def test_the_words_of_a_command_arrive_as_they_are(shell: str) -> None:
 def test_a_session_gets_its_name_in_every_login_shell(
     shell: str, kind: str, called: str, programs: Path
 ) -> None:
-    """Attached if it is there, made if not; the multiplexer's exit status is the command's."""
+    """An existing session is attached, a missing one is created; the multiplexer's exit status is the command's."""
     have(shell)
     path = f"{programs}:{os.environ['PATH']}"
     for name in ("main", "größe", "a+b@c=d,e~f-g"):
@@ -115,7 +115,7 @@ def test_a_session_gets_its_name_in_every_login_shell(
     ],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
-    """With the rule, and not with three hundred characters of it."""
+    """The error states the rule and does not repeat three hundred characters of the name."""
     with pytest.raises(TrayagentError) as refused:
         far_command.check_name(name)
     assert refused.value.code == "session-name"
@@ -141,7 +141,7 @@ class Orphan:
 
 @pytest.fixture
 def orphans() -> Iterator[list[Orphan]]:
-    """Leave three: two with our token, and one of another terminal."""
+    """Leave three sessions: two with our token, and one of another terminal."""
     made = [Orphan(token) for token in ("trayagent-b-1", "trayagent-b-1", "trayagent-b-2")]
     try:
         yield made
@@ -153,7 +153,7 @@ def orphans() -> Iterator[list[Orphan]]:
 
 
 def test_an_attempt_after_a_dead_one_hangs_up_its_own_and_nobody_elses(orphans: list[Orphan]) -> None:
-    """By the token in its command line, the whole process group; the first one nobody."""
+    """A later attempt ends the process groups with its own token only; the first attempt ends none."""
     first = far_command.words(["true"], "trayagent-b-1", again=False)
     assert run("sh", first).returncode == 0
     assert [orphan.process.poll() for orphan in orphans] == [None, None, None]

@@ -1,4 +1,4 @@
-"""What attach hears of the agent, and how often it looks for one that is gone."""
+"""Link follows the agent's view, and reconnects to a missing agent at growing intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHIN_S = 10.0
 
 
 def view(state: str) -> dict[str, Any]:
-    """Return as much of a view as is needed here."""
+    """Return as much of a view as these tests need."""
     wlan = {"name": "wlan0", "up": True, "kind": "physical", "addresses": []}
     docker = {"name": "docker0", "up": True, "kind": "virtual", "addresses": []}
     host = {"name": "web01", "state": state, "interface": None, "problem": None}
@@ -39,7 +39,7 @@ class Agent:
         self._run(self._server.start())
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002  # the Protocol's
-        """Note it; fail as an agent may."""
+        """Record the request, and fail as an agent may."""
         self.asked.append((op, args))
         raise BadRequest("No.", code="no")
 
@@ -72,7 +72,7 @@ class Agent:
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    """Run one where the clients look for it."""
+    """Run an agent at the path that the clients use."""
     monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path))
     made = Agent(tmp_path / "agent.sock")
     try:
@@ -91,7 +91,7 @@ def followed(link: Link, until: Callable[[], object]) -> None:
 
 
 def test_the_newest_view_is_known_and_what_is_asked_for_cannot_end_it(agent: Agent) -> None:
-    """A refused request is said by the view; the interface to wait for is the only physical one."""
+    """A refused request does not end the link, and the only physical interface is the one to wait for."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
     assert link.again_in_s is None
@@ -106,7 +106,7 @@ def test_the_newest_view_is_known_and_what_is_asked_for_cannot_end_it(agent: Age
 
 
 def test_an_agent_that_is_gone_is_looked_for_ever_more_rarely_unless_somebody_waits(agent: Agent) -> None:
-    """Never without a pause in between, and at most once a minute in the end."""
+    """The pauses start above zero, grow, and end at one minute; a waiting user shortens them."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
     agent.close()
@@ -128,7 +128,7 @@ def test_an_agent_that_is_gone_is_looked_for_ever_more_rarely_unless_somebody_wa
 
 
 def test_a_host_that_the_agent_does_not_know_is_said_once_and_not_asked_for_in_a_loop(agent: Agent) -> None:
-    """It may come into the configuration: it is asked for again, later."""
+    """An unknown host is reported once, and the next request comes later, because the host may be added."""
     link = Link("nobody")
     with pytest.raises(Refused) as refused:
         followed(link, lambda: False)

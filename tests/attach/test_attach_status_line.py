@@ -1,4 +1,4 @@
-"""What the person reads while there is no session, and when keys are held back."""
+"""The status line has its words for each state, and keys are held back while the network is away."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO = "\N{REPLACEMENT CHARACTER}"
     ],
 )  # fmt: skip
 def test_each_state_has_its_words(seen: dict[str, Any] | None, line: str) -> None:
-    """Short, true, and what to do; a server's words cannot command the terminal."""
+    """Each line is short and says what to do; a server's text cannot command the terminal."""
     assert status_line.line("web01", seen, 12.4, "wlan0") == line
     shown = status_line.line("web01", seen, 12.4, "wlan0", enter=False)
     assert "Enter" not in shown
@@ -58,13 +58,16 @@ def test_each_state_has_its_words(seen: dict[str, Any] | None, line: str) -> Non
     ],
 )
 def test_a_duration_is_true_until_its_next_tick(seconds: float, said: str, tick_s: float) -> None:
-    """Seconds at first, then minutes: nobody is woken each second of a night."""
+    """The text counts seconds first and then minutes, so that a long wait causes few wake-ups."""
     assert status_line.lasted(seconds) == said
     assert status_line.next_tick_s(seconds) == pytest.approx(tick_s)
 
 
 def test_keys_are_held_while_the_network_is_away_and_the_way_is_lost_by_long_doubt_only() -> None:
-    """As a transcript of (seconds, state, way); the time offline does not count as doubt."""
+    """Keys are held while the network is away, and only a long doubt with a network loses the connection.
+
+    The story is a list of (seconds, state, way).
+    """
     story = [
         (0, "connected", "open"),
         (1, "checking", "open"),
@@ -88,7 +91,7 @@ def test_keys_are_held_while_the_network_is_away_and_the_way_is_lost_by_long_dou
 
 
 def test_without_an_agent_the_way_stays_as_it_was() -> None:
-    """Its restart neither frees keys while offline, nor holds them back while not."""
+    """A restart of the agent neither releases keys while offline nor holds them back otherwise."""
     doubt = Doubt()
     assert doubt.way(False, None, 0.0) == "open"
     assert doubt.way(True, {"state": "offline"}, 1.0) == "held"
@@ -97,7 +100,7 @@ def test_without_an_agent_the_way_stays_as_it_was() -> None:
 
 
 def test_time_alone_changes_nothing_while_nothing_is_doubted() -> None:
-    """So that nobody is woken; in doubt, at the next second, or when the doubt has lasted."""
+    """Without a doubt no timer runs; in doubt it runs to the next second or to the end of the doubt."""
     doubt = Doubt()
     doubt.way(True, {"state": "connected"}, 0.0)
     assert doubt.changes_in_s(5.0) is None

@@ -1,4 +1,4 @@
-"""What a session that was cut off leaves undone is undone: tmux is the terminal here, and says how it is."""
+"""A broken session's changes to the terminal are reset; tmux is the terminal here and reports its modes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MENDED = "terminal.take_back(broken=True, behind_words=False)\n"
 
 
 class Opened:
-    """How a terminal is after a program: its flags, or (`screen`) what stands in it."""
+    """The terminal after a program: its flags, or (`screen`) its text."""
 
     def __init__(self, flags: Callable[[str], str], screen: Callable[[str], str]) -> None:
         self._flags = flags
@@ -50,7 +50,7 @@ class Opened:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Opened]:
-    """Return a function that runs a program in a terminal, and says how that is when the condition holds."""
+    """Return a function that runs a program in a terminal, and returns the terminal's flags."""
     if shutil.which("tmux") is None:
         if os.environ.get("CI"):
             pytest.fail("tmux is missing")
@@ -89,7 +89,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 
 def test_a_spoilt_terminal_is_as_one_in_which_nothing_happened(opened: Opened) -> None:
-    """Screen, mouse, keys, margins, cursor and title; and what was there before the session is there again."""
+    """Screen, mouse, keys, margins, cursor and title are reset, and the earlier screen is back."""
     fresh, spoilt = opened(""), opened(SPOILT)
     for flag in (
         "alternate_on=1",
@@ -106,7 +106,7 @@ def test_a_spoilt_terminal_is_as_one_in_which_nothing_happened(opened: Opened) -
 
 
 def test_a_line_over_the_picture_leaves_the_cursor_where_it_was(opened: Opened) -> None:
-    """Above or below, and away again."""
+    """A line on the first or last row, and its removal, leave the cursor in place."""
     fresh = opened("")
     for last_row in (True, False):
         covered = f"terminal.cover('offline', last_row={last_row})\n"
@@ -115,7 +115,7 @@ def test_a_line_over_the_picture_leaves_the_cursor_where_it_was(opened: Opened) 
 
 
 def test_what_is_said_takes_the_place_of_what_stood_there(opened: Opened) -> None:
-    """A far program that moved the cursor up leaves words beneath it: none of them shows behind ours."""
+    """No old text shows beside our line after a remote program moved the cursor up."""
     words = r"\r\n" + "old words " * 6
     moved = f'sys.stdout.write("{words}\\x1b[A"); sys.stdout.flush()\n'
     mended = "terminal.take_back(broken=True, behind_words=True)\n"
