@@ -13,7 +13,7 @@ def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict
 
 
 def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
-    """Whatever follows the first sign belongs to the same outage; the recovery tells how long it took."""
+    """Signs after the first belong to the same outage, and the connection gives the recovery time."""
     assert outages(
         [
             event(0, "connected", took_ms=300.0),
@@ -26,20 +26,20 @@ def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
 
 
 def test_an_outage_that_goes_on_has_no_end() -> None:
-    """Duration and recovery are unknown, not zero."""
+    """Duration and recovery time are unknown, not zero."""
     (outage,) = outages([event(3, "disconnected")])
     assert (outage.ended, outage.duration_ms, outage.took_ms) == (None, None, None)
     assert outage.as_json()["reason"] == "disconnected"
 
 
 def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -> None:
-    """Nothing was connected anew, so nothing took time."""
+    """No connection was made, so there is no recovery time."""
     (outage,) = outages([event(1, "connect-failed"), event(4, "master-kept")])
     assert (outage.duration_ms, outage.took_ms) == (3000.0, None)
 
 
 def test_a_first_connection_is_no_recovery() -> None:
-    """Nothing was there that could come back; the next one is."""
+    """A first connection recovers nothing, but the next one is a recovery."""
     first = [event(1, "connect-failed", code="refused"), event(4, "connected", took_ms=3000.0)]
     again = [event(6, "master-stale"), event(7, "connected", took_ms=400.0)]
     found = outages(first + again)
@@ -55,7 +55,7 @@ def test_a_first_connection_is_no_recovery() -> None:
     ids=lambda asks: asks.get("code", asks["event"]),
 )
 def test_how_long_a_person_took_is_no_recovery_time(asks: dict[str, Any]) -> None:
-    """The outage was as long as it was; the next one is timed again."""
+    """The outage keeps its duration but has no recovery time; the next outage is timed again."""
     lost = [event(0, "connected"), event(1, "master-stale"), asks, event(30, "connected", took_ms=29000.0)]
     again = [event(40, "disconnected"), event(41, "connected", took_ms=400.0)]
     found = outages(lost + again)
@@ -63,12 +63,12 @@ def test_how_long_a_person_took_is_no_recovery_time(asks: dict[str, Any]) -> Non
 
 
 def test_the_codes_that_wait_for_a_person_are_the_cores() -> None:
-    """They are written twice, and mean the same."""
+    """The list of codes here is the same as the core's."""
     assert {code for code, state in STATE_OF.items() if state == "needs-sign-in"} == ASKS
 
 
 def test_what_the_user_wished_is_no_outage() -> None:
-    """Nobody misses a host that was taken down."""
+    """A host that the user disconnects is not missed."""
     assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
     assert outages([event(1, "disconnected", reason="user=disconnect"), event(9, "connected")]) == []
     taken_down = event(2, "disconnected", reason="user=disconnect")
@@ -76,7 +76,7 @@ def test_what_the_user_wished_is_no_outage() -> None:
 
 
 def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> None:
-    """Its outage is over; who takes down a living connection had one."""
+    """The outage ends with the disconnection, which proves a connection only if a master was living."""
     away = [event(1, "connect-failed"), event(2, "disconnected", reason="user=disconnect")]
     assert outages(away) == []
     assert sightings(away)["web"].connected is None
@@ -89,7 +89,7 @@ def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> Non
 
 @pytest.mark.parametrize("of", ["web", None])
 def test_a_pause_ends_no_outage(of: str | None) -> None:
-    """By name or of all hosts: what was away before it still is, until it is connected."""
+    """An outage goes on through a pause, of one host or of all, until the host is connected."""
     paused = [event(1, "disconnected"), event(2, "paused", of), event(4, "resumed-by-user", of)]
     (going,) = outages(paused)
     (ended,) = outages([*paused, event(5, "connect-failed"), event(9, "connected")])
@@ -112,13 +112,13 @@ def test_hosts_do_not_mix_and_come_in_the_order_of_their_beginnings() -> None:
 
 
 def test_a_clock_set_back_makes_no_negative_outage() -> None:
-    """Wall clocks jump; durations do not go below zero."""
+    """The wall clock may jump back; durations do not become negative."""
     (outage,) = outages([event(9, "disconnected"), event(2, "connected")])
     assert outage.duration_ms == 0.0
 
 
 def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
-    """Stale is proven only when the new login works: the outage began before that was said."""
+    """An outage begins early enough to include its recovery: staleness is proven only by the new login."""
     found = outages(
         [
             {"at": "2026-01-01T08:00:01.000Z", "event": "master-stale", "host": "web01", "reason": "gone"},
@@ -129,7 +129,7 @@ def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
 
 
 def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_connection() -> None:
-    """Who loses a connection had one; who only failed, or waits for a person, has none."""
+    """Losing a connection proves one; failing to connect or waiting for the user does not."""
     found = sightings(
         [
             event(1, "network-changed", None),
@@ -149,7 +149,7 @@ def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_conn
 
 
 def test_a_failure_of_what_nobody_misses_begins_no_outage() -> None:
-    """It ends none either; events of earlier versions do not tell, and begin one as ever."""
+    """Such a failure neither begins nor ends an outage; an event without the key begins one."""
     unmissed = event(1, "connect-failed", missed=False)
     assert outages([unmissed]) == []
     (outage,) = outages([event(0, "master-stale"), unmissed, event(4, "connected", took_ms=300.0)])

@@ -1,4 +1,4 @@
-"""The page: what it says, that it is whole by itself, and that nothing in the data can be markup."""
+"""The page has the right numbers, is self-contained, and escapes all data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def known(*hosts: str) -> dict[str, Sighting]:
 
 
 class Reader(HTMLParser):
-    """Reads a page: its words, its tags, and whether each that was opened was closed."""
+    """Reads a page: its words, its tags, and whether each opened tag was closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -48,28 +48,28 @@ class Reader(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element begins."""
+        """Record an opened element."""
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """The innermost element ends."""
+        """Check that the innermost element ends."""
         if tag not in VOID:
             assert self.open.pop() == tag
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element that is empty."""
+        """Record an empty element."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Words, but no style."""
+        """Collect the words outside of style."""
         if self.open[-1:] != ["style"]:
             self.words.append(data)
 
     @property
     def text(self) -> str:
-        """All words."""
+        """Return all words."""
         return " ".join(" ".join(self.words).split())
 
 
@@ -80,7 +80,7 @@ def rects(svg: str, kind: str) -> list[dict[str, float]]:
 
 
 def test_the_page_tells_each_host_and_each_outage() -> None:
-    """In numbers, too: what was lost, for how long, and how quickly it was back."""
+    """The page lists the outages, their durations and the recovery times of each host."""
     found = [
         outage("web", 86400, 60, 412, "address=gone"),
         outage("web", 7200, 120, 1200),
@@ -99,7 +99,7 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
 
 
 def test_the_page_is_whole_by_itself() -> None:
-    """No script, nothing loaded from anywhere, and a policy that would forbid both."""
+    """The page has no script, loads nothing, and has a policy that would forbid both."""
     text = page(known("web"), [outage("web", 3600, 60, 400)], WEEK, lasted)
     tags = {tag for tag, _ in Reader(text).tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed"}
@@ -110,7 +110,7 @@ def test_the_page_is_whole_by_itself() -> None:
 
 
 def test_nothing_in_the_data_is_markup() -> None:
-    """A host's name and a reason come from elsewhere."""
+    """A host's name and a reason are escaped, because other programs supply them."""
     bad = "</title><script>alert(1)</script>\"'&\x1b[2J\udcff"
     text = page(known(bad), [outage(bad, 3600, 60, 400, bad)], WEEK, lasted)
     reader = Reader(text)
@@ -121,7 +121,7 @@ def test_nothing_in_the_data_is_markup() -> None:
 
 
 def test_an_outage_lies_where_it_was() -> None:
-    """In per cent of the period; what began before it is cut, and the shortest can still be seen."""
+    """Shapes are placed in per cent of the period; an earlier beginning is cut, and the shortest outage is visible."""
     half = outage("web", 3.5 * 86400, 1.75 * 86400)
     early = outage("web", 8 * 86400, 2 * 86400)
     short, last = outage("web", 86400, 0.1), outage("web", 1, None)
@@ -132,7 +132,7 @@ def test_an_outage_lies_where_it_was() -> None:
 
 
 def test_a_host_is_there_only_since_it_was_first_connected() -> None:
-    """Nobody knows what was before; one that never was connected is not there at all."""
+    """The time before the first connection does not count, and a host that was never connected was never there."""
     hour = NOW - timedelta(hours=1)
     new = Sighting(rfc3339(hour - timedelta(hours=3)), rfc3339(hour))
     found = [outage("new", 1800, 900, 400), outage("never", 600, None)]
@@ -145,7 +145,7 @@ def test_a_host_is_there_only_since_it_was_first_connected() -> None:
 
 
 def test_recoveries_are_counted_by_how_long_they_took() -> None:
-    """A value on an edge belongs to the longer ones."""
+    """A value on an edge counts for the longer class."""
     reader = Reader(recovery_times([0.1, 0.5, 0.9, 1.0, 400]))
     assert reader.text == "1 < 0.5 s 2 < 1 s 1 < 2 s < 5 s < 15 s < 1 min 1 more"
     heights = [bar["height"] for bar in rects(recovery_times([0.1, 0.5, 0.9]), "bar")]
@@ -154,7 +154,7 @@ def test_recoveries_are_counted_by_how_long_they_took() -> None:
 
 @pytest.mark.parametrize(("days", "bars"), [(1, 2), (7, 8), (30, 31), (31, 5), (365, 31)])
 def test_many_days_are_drawn_together(days: int, bars: int) -> None:
-    """There are never more bars than fit beside each other, and no outage is lost."""
+    """The bars fit beside each other, and no outage is lost."""
     period = Period(NOW - timedelta(days=days), NOW)
     found = [outage("web", 3600 + number * 86400, 60) for number in range(days)]
     reader = Reader(outages_by_day(found, period))
@@ -164,13 +164,13 @@ def test_many_days_are_drawn_together(days: int, bars: int) -> None:
 
 
 def test_a_page_of_nothing_says_so() -> None:
-    """With no host at all, too."""
+    """The page says "No outage", also without any host."""
     assert "No outage of 2 hosts" in Reader(page(known("a", "b"), [], WEEK, lasted)).text
     assert "No outage" in Reader(page(known(), [], WEEK, lasted)).text
 
 
 def test_a_long_history_makes_a_page_that_can_be_read() -> None:
-    """The table ends somewhere, and says so; the charts have all of it."""
+    """The table is limited and says so; the charts have all outages."""
     found = [outage("web", 600_000 - number * 60, 30, 400) for number in range(MOST_ROWS + 100)]
     text = page(known("web"), found, WEEK, lasted)
     assert f"The last {MOST_ROWS} of {MOST_ROWS + 100} outages" in Reader(text).text

@@ -27,13 +27,13 @@ def event(number: int = 0, host: str | None = "web") -> dict[str, Any]:
 
 @pytest.fixture
 def told() -> list[str]:
-    """Collect what the history tells."""
+    """Collect what the history reports."""
     return []
 
 
 @pytest.fixture
 def history(tmp_path: Path, told: list[str]) -> Iterator[History]:
-    """Yield a history in a folder that does not exist yet."""
+    """Yield a history in a directory that does not exist yet."""
     history = History(tmp_path / "state" / "history.sqlite", told.append)
     yield history
     history.close(WITHIN_S)
@@ -41,7 +41,7 @@ def history(tmp_path: Path, told: list[str]) -> Iterator[History]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where it is."""
+    """Return its path."""
     return tmp_path / "state" / "history.sqlite"
 
 
@@ -58,7 +58,7 @@ def test_what_is_recorded_can_be_read_again(history: History, told: list[str]) -
 
 
 def test_a_host_whose_name_is_not_utf_8_is_kept_as_any_other(history: History, told: list[str]) -> None:
-    """ssh_config may be in Latin-1; what comes after it is kept, too."""
+    """A host name in Latin-1 is kept, and so are later events."""
     odd, other = event(0, "b\udcf6x"), event(1, "b\udcfcx")
     history.record(odd)
     history.record(other)
@@ -71,7 +71,7 @@ def test_a_host_whose_name_is_not_utf_8_is_kept_as_any_other(history: History, t
 def test_what_goes_wrong_with_one_event_does_not_end_the_history(
     history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bug of ours: it is logged, and the next event is kept."""
+    """A bug while writing is logged, and the next event is kept."""
     real = database.write
 
     def broken(*_: object) -> None:
@@ -88,13 +88,13 @@ def test_what_goes_wrong_with_one_event_does_not_end_the_history(
 
 
 def test_a_history_that_was_never_written_is_empty(history: History, path: Path) -> None:
-    """Reading makes no file and starts no thread; nor does closing."""
+    """Neither reading nor closing creates a file or a thread."""
     assert history.events() == []
     assert not path.parent.exists()
 
 
 def test_the_files_are_this_users_alone(history: History, path: Path) -> None:
-    """Folder 0700, database and its side files 0600, whatever the umask."""
+    """The directory has mode 0700, the database and its side files 0600, whatever the umask."""
     path.parent.mkdir(mode=0o700)
     path.touch(mode=0o644)
     before = os.umask(0o022)
@@ -108,7 +108,7 @@ def test_the_files_are_this_users_alone(history: History, path: Path) -> None:
 
 
 def test_another_process_reads_while_the_agent_writes(history: History, path: Path) -> None:
-    """`trayagent history` needs no agent, and no leave of one."""
+    """`trayagent history` reads the file without the agent."""
     history.record(event())
     assert history.flush(WITHIN_S)
     code = "import sys; from pathlib import Path; from trayagent.history.store import History;"
@@ -118,7 +118,7 @@ def test_another_process_reads_while_the_agent_writes(history: History, path: Pa
 
 
 def test_a_history_survives_the_agent(path: Path, history: History) -> None:
-    """The next agent goes on with the same file."""
+    """The next agent continues the same file."""
     history.record(event(0))
     history.close(WITHIN_S)
     second = History(path)
@@ -128,7 +128,7 @@ def test_a_history_survives_the_agent(path: Path, history: History) -> None:
 
 
 def test_old_events_are_dropped(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By age, and the oldest beyond the bound; the newest stay."""
+    """Old events and the oldest beyond the limit are dropped; the newest stay."""
     monkeypatch.setattr(database, "MOST_EVENTS", 3)
     now = int(time.time()) - 1_700_000_000
     for number in (0, now - 5, now - 4, now - 3, now - 2, now - 1):
@@ -142,7 +142,7 @@ def test_old_events_are_dropped(history: History, monkeypatch: pytest.MonkeyPatc
 def test_a_broken_file_is_put_aside_and_a_new_one_begun(
     history: History, path: Path, told: list[str], damage: bytes | None
 ) -> None:
-    """A file that is none, and one that is damaged inside; nobody is alarmed, and nothing is overwritten."""
+    """A file that is no database, or is damaged inside, is renamed without a report, and nothing is overwritten."""
     path.parent.mkdir()
     if damage is None:
         first = History(path)
@@ -164,7 +164,7 @@ def test_a_broken_file_is_put_aside_and_a_new_one_begun(
 def test_a_file_that_breaks_again_is_told_once_and_stops_nothing(
     history: History, path: Path, told: list[str]
 ) -> None:
-    """One file is put aside; after that the history is silent, and recording goes on not to raise."""
+    """One file is set aside; after that the history reports once, and recording still does not raise."""
     for _ in range(3):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"no database " * 100)
@@ -178,7 +178,7 @@ def test_a_file_that_breaks_again_is_told_once_and_stops_nothing(
 
 
 def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, told: list[str]) -> None:
-    """Every write fails, the agent hears of it once, and reading says what is wrong."""
+    """Every write fails, the agent gets one report, and reading names the reason."""
     history = History(Path("/dev/full/history.sqlite"), told.append)
     for _ in range(5):
         history.record(event())
@@ -192,7 +192,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, told: list[s
 def test_a_database_without_room_is_told_once_and_written_again_when_there_is_some(
     history: History, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite's own "disk is full" (here by its page limit) is passing: the file stays."""
+    """SQLite's own "disk is full" (here by its page limit) is temporary: the file stays, and writing resumes."""
     real = database.open_to_write
     pages = 10
 
@@ -218,7 +218,7 @@ def test_a_database_without_room_is_told_once_and_written_again_when_there_is_so
 
 
 def test_a_newer_trayagents_file_is_left_alone(history: History, path: Path, told: list[str]) -> None:
-    """After a downgrade nothing is written into a file that is not understood, nor is it put aside."""
+    """After a downgrade, a newer version's file is neither written nor set aside."""
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
@@ -234,7 +234,7 @@ def test_a_newer_trayagents_file_is_left_alone(history: History, path: Path, tol
 def test_a_slow_disk_does_not_keep_the_agent_waiting(
     history: History, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a write hangs, recording and closing return at once, and what waits is bounded."""
+    """While a write hangs, recording and closing return immediately, and the queue is bounded."""
     released = threading.Event()
     writing = threading.Event()
 
@@ -262,13 +262,13 @@ def test_a_slow_disk_does_not_keep_the_agent_waiting(
 def test_what_is_no_event_is_logged_and_stops_nothing(
     history: History, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bug elsewhere must not end the agent here."""
+    """A bug elsewhere does not end the history."""
     history.record(wrong)
     assert "not an event" in caplog.text
 
 
 def test_a_broken_file_cannot_be_read_silently(path: Path, history: History) -> None:
-    """Who reads is told, and what to do."""
+    """Reading a broken file raises an error that says what to do."""
     path.parent.mkdir()
     path.write_bytes(b"no database " * 100)
     with pytest.raises(HistoryUnreadable, match="cannot be read") as caught:
