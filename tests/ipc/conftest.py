@@ -26,7 +26,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class FakeHandler:
-    """Answers with what it was asked, and streams what the test pushes; does just enough."""
+    """Echoes requests, and streams what the test pushes."""
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []
@@ -35,7 +35,7 @@ class FakeHandler:
         self.task_names: list[str] = []
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-        """Echo; `why` fails as the host's name says, `reconnect` lasts until `finish`."""
+        """Echo the request; `why` fails as the host's name says, `reconnect` lasts until `finish`."""
         task = asyncio.current_task()
         assert task is not None
         self.task_names.append(task.get_name())
@@ -50,7 +50,7 @@ class FakeHandler:
         return {"op": op, "args": args, "env": env}
 
     def subscribe(self, op: str, args: dict[str, Any], push: Push) -> Callable[[], None]:
-        """Push the first view at once, as the agent does."""
+        """Push the first view immediately, as the agent does."""
         if args.get("hosts") == ["unknown"]:
             raise BadRequest("There is no host unknown.", code="unknown-host")
         self.pushes.append(push)
@@ -65,7 +65,7 @@ class FakeHandler:
 
 
 class RunningServer:
-    """A real server on a loop of its own thread."""
+    """A real server on an event loop in its own thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -99,7 +99,7 @@ class RunningServer:
 
 @pytest.fixture
 def start_server() -> Callable[[Path], RunningServer]:
-    """Return how to start a server of one's own; the caller closes it."""
+    """Return a function that starts another server; the caller closes it."""
     return RunningServer
 
 
@@ -115,5 +115,5 @@ def running(tmp_path: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(name="until")
 def until_fixture() -> Callable[[Callable[[], bool], str], None]:
-    """`until`, for the test files: they cannot import a conftest."""
+    """Return `until` for the test files, which cannot import a conftest."""
     return until

@@ -1,4 +1,4 @@
-"""A client that waits for other things besides the agent."""
+"""The non-blocking client reads streams, answers and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def taken(heard: Heard) -> list[dict[str, Any]]:
 
 
 def test_a_streams_items_are_taken_as_they_come(running: Any) -> None:
-    """Without waiting, and without the acknowledgement that comes first."""
+    """Items arrive without blocking, and without the acknowledgement that precedes them."""
     with Heard(running.path, "watch", {"hosts": []}) as heard:
         assert taken(heard) == [{"view": 0}]
         assert heard.take() == []
@@ -33,7 +33,7 @@ def test_a_streams_items_are_taken_as_they_come(running: Any) -> None:
 
 
 def test_an_answer_is_taken_when_the_agent_has_worked_it_out(running: Any) -> None:
-    """Until then there is nothing, and nobody waits."""
+    """Before the answer there is nothing to take, and take() does not block."""
     with Heard(running.path, "reconnect", {"hosts": ["web"]}) as heard:
         assert heard.take() == []
         running.loop.call_soon_threadsafe(running.handler.finish.set)
@@ -41,7 +41,7 @@ def test_an_answer_is_taken_when_the_agent_has_worked_it_out(running: Any) -> No
 
 
 def test_a_refusal_and_the_agents_end_are_told_apart(running: Any) -> None:
-    """With the agent's words; no agent at all is said at once."""
+    """A refusal carries the agent's text, and a missing agent is reported immediately."""
     with Heard(running.path, "watch", {"hosts": ["unknown"]}) as heard:
         with pytest.raises(Refused) as refused:
             taken(heard)

@@ -45,7 +45,7 @@ def test_the_second_agent_learns_the_firsts_pid(held: tuple[Path, subprocess.Pop
 
 
 def test_a_killed_agents_lock_is_free(held: tuple[Path, subprocess.Popen[str]]) -> None:
-    """The kernel drops the lock; no file needs to be cleaned away."""
+    """The kernel drops the lock; no file needs to be removed."""
     path, holder = held
     holder.kill()
     holder.wait(10)
@@ -60,7 +60,7 @@ def test_a_killed_agents_lock_is_free(held: tuple[Path, subprocess.Popen[str]]) 
 def test_a_lock_is_taken_at_the_path_not_at_a_removed_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a cleaner removes the file between open and lock, it is made again."""
+    """If a cleaner removes the file between open and lock, the lock creates it again."""
     path = tmp_path / "agent.lock"
     real, calls = fcntl.flock, list[int]()
 
@@ -79,7 +79,7 @@ def test_a_lock_is_taken_at_the_path_not_at_a_removed_file(
 
 
 def test_an_unknown_holder_is_not_invented(tmp_path: Path) -> None:
-    """Where the pid cannot be read the error says so."""
+    """If the pid cannot be read, the error says so."""
     path = tmp_path / "agent.lock"
     first = Lock(path)
     first.acquire()

@@ -25,7 +25,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
 
 
 def test_arguments_that_may_be_left_out_have_their_defaults() -> None:
-    """No hosts means all of them, and a pause without a time lasts until resumed."""
+    """No hosts means all hosts, and a pause without a time lasts until resumed."""
     assert requests.parse(asked(op="pause")).args == {"hosts": [], "for_s": None}
 
 
@@ -60,14 +60,14 @@ def test_other_variables_of_a_client_are_dropped() -> None:
     ],
 )
 def test_a_wrong_request_is_refused_in_words(line: bytes, said: str) -> None:
-    """Each kind of wrong request says what is wrong, and counts as wrong usage."""
+    """Each kind of wrong request gets its own error text, and counts as wrong usage."""
     with pytest.raises(BadRequest, match=said) as caught:
         requests.parse(line)
     assert caught.value.exit_status == 2
 
 
 def test_an_error_arrives_with_its_words_and_its_exit_status() -> None:
-    """Code, title, hint and status survive the wire; whatever is not wrong usage is a failure."""
+    """Code, title, hint and status survive the wire; an error that is not wrong usage is a failure."""
     with pytest.raises(Refused) as caught:
         messages.read_reply(messages.failure(BadRequest("No.", code="unknown-host", hint="Look.")), "result")
     error = caught.value
@@ -78,7 +78,7 @@ def test_an_error_arrives_with_its_words_and_its_exit_status() -> None:
 
 
 def test_what_json_does_not_know_is_sent_as_its_text() -> None:
-    """A path among an event's details must not end the stream, nor the agent that tells of it."""
+    """A value without a JSON type ends neither the stream nor the agent."""
     sent = messages.item({"path": Path("/a"), "bad": "\udc80"})
     assert messages.read_reply(sent, "item") == {"path": "/a", "bad": "?"}
 
@@ -87,6 +87,6 @@ def test_what_json_does_not_know_is_sent_as_its_text() -> None:
     "line", [b"", b"[]", b"{}", b'{"result":1}', b'{"ok":false}', b'{"item":{}}', b"\xff"]
 )
 def test_a_reply_that_makes_no_sense_is_an_error_of_the_agent(line: bytes) -> None:
-    """Whatever comes instead of a reply ends as one kind of error, never as a KeyError."""
+    """An invalid reply raises AgentSilent, never a KeyError."""
     with pytest.raises(AgentSilent, match="no sense"):
         messages.read_reply(line, "result")

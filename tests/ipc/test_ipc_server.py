@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def dial(path: Path) -> socket.socket:
-    """Connect without a client's manners."""
+    """Connect without the client module."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(str(path))  # blocking: with a timeout a full queue is an error at once
+    sock.connect(str(path))  # blocking: with a timeout a full queue is an error immediately
     sock.settimeout(10)
     return sock
 
@@ -44,7 +44,7 @@ def reply(sock: socket.socket) -> dict[str, Any]:
 
 
 def everything(sock: socket.socket) -> bytes:
-    """Read to the end; a reset is an end."""
+    """Read to the end; a reset counts as the end."""
     read = bytearray()
     try:
         while chunk := sock.recv(1 << 16):
@@ -57,28 +57,28 @@ def everything(sock: socket.socket) -> bytes:
 def test_a_call_is_answered_with_the_handlers_result(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Operation, arguments and the caller's agent socket reach the handler, its result comes back."""
+    """Operation, arguments and the caller's agent socket reach the handler, and its result comes back."""
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
     result = client.call(running.path, "status", {"hosts": ["web"]}, 10)
     assert result == {"op": "status", "args": {"hosts": ["web"]}, "env": {"SSH_AUTH_SOCK": "/run/agent"}}
 
 
 def test_a_request_runs_as_a_named_task(running: Running) -> None:
-    """A task dump of the agent tells which operation is being worked on."""
+    """A task dump of the agent shows the current operation."""
     client.call(running.path, "status", {"hosts": []}, 10)
     assert running.handler.task_names == ["ipc status"]
 
 
 @pytest.mark.parametrize(("host", "code", "status"), [("unknown", "unknown-host", 2), ("sad", "refused", 1)])
 def test_the_handlers_error_reaches_the_client(running: Running, host: str, code: str, status: int) -> None:
-    """What the agent says, and whether it is wrong usage or a failure, is what the command ends with."""
+    """The client gets the agent's error text and its exit status."""
     with pytest.raises(Refused) as caught:
         client.call(running.path, "why", {"host": host}, 10)
     assert (caught.value.code, caught.value.exit_status) == (code, status)
 
 
 def test_a_bug_in_the_handler_harms_nobody(running: Running, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told to its client, logged with its traceback, and the next request is answered."""
+    """The client gets an error, the log gets the traceback, and the next request is answered."""
     with pytest.raises(Refused, match="RuntimeError"):
         client.call(running.path, "why", {"host": "bug"}, 10)
     assert "a bug" in caplog.text
@@ -86,13 +86,13 @@ def test_a_bug_in_the_handler_harms_nobody(running: Running, caplog: pytest.LogC
 
 
 def test_the_socket_is_this_users_alone(running: Running) -> None:
-    """Its mode is 0600."""
+    """The socket has mode 0600."""
     assert stat.S_IMODE(running.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_turned_away(start_server: Start) -> None:
-    """Even if folder and socket were open to all, the kernel's word on the peer's uid decides."""
+    """The peer's uid from the kernel decides, even if directory and socket are open to all."""
     code = "import socket,sys; s=socket.socket(1); s.settimeout(10); s.connect(sys.argv[1]); print(s.recv(9))"
     with tempfile.TemporaryDirectory(prefix="ipc") as folder:
         Path(folder).chmod(0o755)
@@ -115,7 +115,7 @@ def test_another_user_is_turned_away(start_server: Start) -> None:
 
 
 def test_a_stale_socket_is_replaced(tmp_path: Path, start_server: Start) -> None:
-    """What a killed agent left behind does not keep the next one from starting."""
+    """A killed agent's socket does not prevent the next start."""
     path = tmp_path / "agent.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -131,7 +131,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path, start_server: Start) -> None
 
 
 def test_a_successors_socket_is_not_removed(tmp_path: Path, start_server: Start) -> None:
-    """An agent that ends late leaves the next one's socket alone."""
+    """An agent that ends late does not remove the next agent's socket."""
     path = tmp_path / "agent.sock"
     running = start_server(path)
     try:
@@ -143,15 +143,15 @@ def test_a_successors_socket_is_not_removed(tmp_path: Path, start_server: Start)
 
 
 def test_an_impossible_path_is_an_error_for_people(tmp_path: Path) -> None:
-    """A path longer than a Unix socket's names the way out."""
-    server = Server(tmp_path / ("x" * 120), handler=None)  # type: ignore[arg-type]  # never asked
+    """The error for a path that is too long says how to fix it."""
+    server = Server(tmp_path / ("x" * 120), handler=None)  # type: ignore[arg-type]  # never called
     with pytest.raises(TrayagentError, match="cannot be made") as caught:
         server._bound()
     assert "TRAYAGENT_RUNTIME_DIR" in caught.value.hint
 
 
 def test_requests_on_one_connection_are_answered_in_order(running: Running) -> None:
-    """A client may send its questions at once."""
+    """A client may send several requests at once."""
     with dial(running.path) as sock, sock.makefile("rb") as file:
         sock.sendall(b"".join(request_line("why", host=f"h{n}") for n in range(50)))
         answered = [json.loads(file.readline())["result"]["args"]["host"] for _ in range(50)]
@@ -159,7 +159,7 @@ def test_requests_on_one_connection_are_answered_in_order(running: Running) -> N
 
 
 def test_five_hundred_idle_clients_keep_nobody_out(running: Running, until: Until) -> None:
-    """The longest idle ones make room, and a request is answered all the same."""
+    """The longest idle clients are closed, and a request is still answered."""
     idle = []
     try:
         for _ in range(500):
@@ -173,7 +173,7 @@ def test_five_hundred_idle_clients_keep_nobody_out(running: Running, until: Unti
 
 
 def test_watchers_are_not_closed_for_a_newcomer(running: Running, until: Until) -> None:
-    """Where all clients are at work the newcomer is told so, and the others go on."""
+    """If all clients are busy, a new client gets an error, and the others continue."""
     watchers = []
     try:
         for _ in range(64):
@@ -191,7 +191,7 @@ def test_watchers_are_not_closed_for_a_newcomer(running: Running, until: Until) 
 
 @pytest.mark.parametrize("sent", [b"\x00\xff garbage\n", b"GET / HTTP/1.1\r\n\r\n", b"{}\n" * 10_000])
 def test_garbage_is_answered_once_and_ends_the_connection(running: Running, sent: bytes) -> None:
-    """Who speaks another language is told, and let go."""
+    """A client that speaks another protocol gets one error and is disconnected."""
     with dial(running.path) as sock:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall(sent)
@@ -202,7 +202,7 @@ def test_garbage_is_answered_once_and_ends_the_connection(running: Running, sent
 
 
 def test_ten_megabytes_without_a_newline_are_not_kept(running: Running) -> None:
-    """The agent stops reading soon after 64 KiB, and others are answered meanwhile."""
+    """The agent stops reading soon after 64 KiB, and still answers others."""
     with dial(running.path) as sock:
         sent = 0
         try:
@@ -215,7 +215,7 @@ def test_ten_megabytes_without_a_newline_are_not_kept(running: Running) -> None:
 
 
 def test_half_a_line_waits_without_harm(running: Running) -> None:
-    """A request may come in pieces, and others are answered meanwhile."""
+    """A request may arrive in pieces, and others are answered meanwhile."""
     line = request_line("why", host="web")
     with dial(running.path) as sock:
         sock.sendall(line[:20])
@@ -225,7 +225,7 @@ def test_half_a_line_waits_without_harm(running: Running) -> None:
 
 
 def test_a_client_that_asks_and_never_reads_is_not_served_without_end(running: Running, until: Until) -> None:
-    """Its unread answers are bounded: soon nothing more is read from it."""
+    """Unread answers are bounded: after a while the agent reads nothing more from this client."""
     name = "x" * 5000
     with dial(running.path) as sock:
         sock.settimeout(0.5)
@@ -240,7 +240,7 @@ def test_a_client_that_asks_and_never_reads_is_not_served_without_end(running: R
 
 
 def test_a_watcher_gets_the_whole_view_first_and_then_each_change(running: Running) -> None:
-    """The first item comes without a change; leaving unsubscribes."""
+    """The first item comes without a change, and leaving unsubscribes."""
     views = client.stream(running.path, "watch", {"hosts": []})
     assert next(views) == {"view": 0}
     running.push({"view": 1})
@@ -249,13 +249,13 @@ def test_a_watcher_gets_the_whole_view_first_and_then_each_change(running: Runni
 
 
 def test_a_watcher_of_an_unknown_host_is_refused(running: Running) -> None:
-    """An error of a stream comes as that of a call does."""
+    """An error of a stream arrives like that of a call."""
     with pytest.raises(Refused, match="no host unknown"):
         next(client.stream(running.path, "watch", {"hosts": ["unknown"]}))
 
 
 def test_a_slow_watcher_skips_to_the_newest_view(running: Running, until: Until) -> None:
-    """What it reads late is the present, and what waits for it is one view, not two thousand."""
+    """A slow watcher reads the present view, and only one view waits for it."""
     with dial(running.path) as sock, sock.makefile("rb") as file:
         sock.sendall(request_line("watch"))
         until(lambda: bool(running.handler.pushes), "subscribed")
@@ -270,7 +270,7 @@ def test_a_slow_watcher_skips_to_the_newest_view(running: Running, until: Until)
 
 
 def test_a_slow_reader_of_events_is_told_and_closed(running: Running, until: Until) -> None:
-    """Of events nothing may be left out silently."""
+    """A stream of events ends with an error rather than with a silent gap."""
     with dial(running.path) as sock:
         sock.sendall(request_line("events"))
         until(lambda: bool(running.handler.pushes), "subscribed")
@@ -283,7 +283,7 @@ def test_a_slow_reader_of_events_is_told_and_closed(running: Running, until: Unt
 
 
 def test_a_reader_that_never_comes_back_is_cut_off(running: Running, until: Until) -> None:
-    """The last words do not wait for ever in the agent."""
+    """Unread last bytes do not stay in the agent forever."""
     with dial(running.path) as sock:
         sock.sendall(request_line("events"))
         until(lambda: bool(running.handler.pushes), "subscribed")
@@ -293,7 +293,7 @@ def test_a_reader_that_never_comes_back_is_cut_off(running: Running, until: Unti
 
 
 def test_a_client_that_leaves_is_unsubscribed(running: Running, until: Until) -> None:
-    """Nothing is pushed for who is gone."""
+    """Nothing is pushed to a client that left."""
     with dial(running.path) as sock:
         sock.sendall(request_line("watch"))
         until(lambda: bool(running.handler.pushes), "subscribed")
@@ -301,7 +301,7 @@ def test_a_client_that_leaves_is_unsubscribed(running: Running, until: Until) ->
 
 
 def test_the_end_of_the_agent_is_told(tmp_path: Path, until: Until, start_server: Start) -> None:
-    """Who waits for a reconnect or watches learns that the agent ended, within a second."""
+    """Clients that wait for a reconnect or watch learn within a second that the agent ended."""
     running = start_server(tmp_path / "agent.sock")
     failures: list[TrayagentError] = []
 
@@ -325,7 +325,7 @@ def test_the_end_of_the_agent_is_told(tmp_path: Path, until: Until, start_server
 
 
 def test_an_agent_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
-    """A stopped process still has a listening socket: the deadline counts."""
+    """The client's deadline applies, although a stopped process still has a listening socket."""
     path = tmp_path / "agent.sock"
     with socket.socket(socket.AF_UNIX) as stopped:
         stopped.bind(str(path))
@@ -335,7 +335,7 @@ def test_an_agent_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None
 
 
 def test_no_socket_means_no_agent(tmp_path: Path) -> None:
-    """The error says how to start one, and its exit status is 3."""
+    """The error says how to start an agent, and its exit status is 3."""
     with pytest.raises(NoAgent) as caught:
         client.call(tmp_path / "nowhere" / "agent.sock", "status", {})
     assert (caught.value.exit_status, caught.value.hint) == (3, "Start it: trayagent run")
