@@ -1,4 +1,4 @@
-"""Scopes for masters: a stand-in for systemd's user manager on a private bus; the real one is in `make fresh`."""
+"""Scopes for masters, with a fake user manager on a private bus. `make fresh` tests the real one."""
 
 # dbus-fast reads the annotations of its services when the class is made.
 
@@ -20,7 +20,7 @@ from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method
 
 from tests.desktop.desk import Desk, run, until
-from trayagent.desktop.scopes import linux_unit as linux_own_unit
+from trayagent.desktop.scopes import linux_unit
 from trayagent.desktop.scopes.linux_scopes import (
     SLOW_IN_A_ROW,
     WITHIN_S,
@@ -35,7 +35,7 @@ Auxiliary = Annotated[list[Any], DBusSignature("a(sa(sv))")]
 
 
 class Manager(ServiceInterface):
-    """Takes scopes as systemd does; `groups` is what /proc would show, `error` and `delay_s` are its troubles."""
+    """Accepts scopes like systemd. `groups` is what /proc would show; `error`, `moves` and `delay_s` cause failures."""
 
     def __init__(self) -> None:
         super().__init__("org.freedesktop.systemd1.Manager")
@@ -46,10 +46,10 @@ class Manager(ServiceInterface):
         self.delay_s = 0.0
 
     @dbus_method()
-    async def StartTransientUnit(  # noqa: N802  # the manager's word
+    async def StartTransientUnit(  # noqa: N802  # the manager's name for it
         self, name: DBusStr, mode: DBusStr, properties: Properties, aux: Auxiliary
     ) -> DBusObjectPath:
-        """Make a scope."""
+        """Create a scope."""
         assert (mode, aux) == ("fail", [])
         await asyncio.sleep(self.delay_s)
         if self.error:
@@ -63,7 +63,7 @@ class Manager(ServiceInterface):
 
 @asynccontextmanager
 async def managed(address: str) -> AsyncIterator[Manager]:
-    """Let a user manager be on the bus."""
+    """Run a fake user manager on the bus."""
     bus = await MessageBus(address).connect()
     manager = Manager()
     bus.export("/org/freedesktop/systemd1", manager)
@@ -76,7 +76,7 @@ async def managed(address: str) -> AsyncIterator[Manager]:
 
 @asynccontextmanager
 async def scopes_of(desk: Desk) -> AsyncIterator[tuple[Scopes, Manager]]:
-    """Give scopes that a stand-in manager makes."""
+    """Yield scopes with a fake manager."""
     address = desk.bus()
     async with managed(address) as manager:
         scopes = Scopes(lambda: address, lambda pid: manager.groups.get(pid, ""))
@@ -89,7 +89,7 @@ async def scopes_of(desk: Desk) -> AsyncIterator[tuple[Scopes, Manager]]:
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[Any]:
-    """Return what starts a command by `launch`, as ssh is started: the first word makes the socket."""
+    """Return a function that starts a command by `launch`, like ssh. By default the command creates the socket."""
     socket = tmp_path / "socket"
 
     async def started(prepare: Any, *words: str) -> Any:
@@ -102,7 +102,7 @@ def waiting(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_path: Path) -> None:
-    """In app.slice, collected when it ends; whatever ssh starts is in it from the beginning."""
+    """The scope is in app.slice and is removed when it ends. Everything that ssh starts is in it from the beginning."""
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, manager):
@@ -126,7 +126,7 @@ def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_pa
 
 @pytest.mark.parametrize("trouble", ["slow", "does not move", "refuses", "no manager"])
 def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, trouble: str) -> None:
-    """It begins without one; and a manager that is slow or absent is left alone for the next masters."""
+    """The master starts without a scope, and a slow or missing manager is not used for the next masters."""
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, manager):
@@ -145,7 +145,7 @@ def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, troub
 
             launched = await waiting(take)
             assert launched.process.wait(5) == 0
-            assert took_s[0] < WITHIN_S + 0.2  # the machine may be busy; a manager would take 5 s
+            assert took_s[0] < WITHIN_S + 0.2  # the machine may be busy; this manager would take 5 s
             assert scopes.ready is (trouble != "no manager")
             for pid in range(2001, 2001 + SLOW_IN_A_ROW - 1):
                 await scopes.take("web01", pid)
@@ -155,23 +155,23 @@ def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, troub
 
 
 def test_a_bus_that_died_is_connected_again(desk: Desk) -> None:
-    """The next master has a scope."""
+    """The next master gets a scope."""
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, _):
             assert await scopes.take("web01", 1001)
             desk.end(desk._children[-1])
-            await until(lambda: not scopes.connected, "its end is seen")
+            await until(lambda: not scopes.connected, "its end is noticed")
             async with managed(desk.bus()) as manager:
-                scopes._groups = lambda pid: manager.groups.get(pid, "")  # another manager's
+                scopes._groups = lambda pid: manager.groups.get(pid, "")  # of the new manager
                 assert await scopes.take("web01", 1002)
                 assert list(manager.scopes) == ["trayagent-web01-1002.scope"]
 
     run(body())
 
 
-def test_on_a_bus_without_systemd_nobody_waits(desk: Desk) -> None:
-    """A session bus of a desktop that another init system started."""
+def test_on_a_bus_without_systemd_nothing_waits(desk: Desk) -> None:
+    """A desktop may have a session bus that another init system started."""
 
     async def body() -> None:
         address = desk.bus()
@@ -184,8 +184,8 @@ def test_on_a_bus_without_systemd_nobody_waits(desk: Desk) -> None:
     run(body())
 
 
-def test_without_a_bus_nobody_waits(tmp_path: Path) -> None:
-    """No XDG_RUNTIME_DIR, or nobody's bus in it."""
+def test_without_a_bus_nothing_waits(tmp_path: Path) -> None:
+    """XDG_RUNTIME_DIR is missing, or contains no bus."""
     assert manager_bus_address({}) is None
     assert manager_bus_address({"XDG_RUNTIME_DIR": str(tmp_path)}) is None
     scopes = Scopes(lambda: None)
@@ -194,7 +194,7 @@ def test_without_a_bus_nobody_waits(tmp_path: Path) -> None:
 
 
 def test_the_user_managers_bus_is_in_the_runtime_directory(tmp_path: Path) -> None:
-    """Also where the session has another one, as after dbus-run-session."""
+    """The manager's bus is used even if the session has another one, as after dbus-run-session."""
     (tmp_path / "bus").touch()
     env = {"XDG_RUNTIME_DIR": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": "unix:path=/other"}
     assert manager_bus_address(env) == f"unix:path={tmp_path}/bus"
@@ -213,19 +213,19 @@ def test_the_user_managers_bus_is_in_the_runtime_directory(tmp_path: Path) -> No
     ],
 )
 def test_a_scope_is_named_after_host_and_process(host: str, name: str) -> None:
-    """As systemd-escape writes it, so that the name says which host it is."""
+    """The host is escaped like systemd-escape does it, so the name shows the host."""
     assert scope_name(host, 7) == name
 
 
 def test_a_long_name_is_cut() -> None:
-    """A unit's name has 255 characters at most; the number stays, and no escape is cut in two."""
+    """A unit's name has at most 255 characters. The pid stays, and no escape is cut in two."""
     name = scope_name("-" * 300, 4194304)
     assert len(name) <= 255
     assert name.endswith(r"\x2d-4194304.scope")
 
 
 def test_a_program_that_is_missing_is_still_reported(waiting: Any) -> None:
-    """The shell that waits does not hide it."""
+    """The shell that waits does not hide the error."""
 
     async def prepare(_: int) -> None:
         raise AssertionError("nothing was started")
@@ -234,8 +234,8 @@ def test_a_program_that_is_missing_is_still_reported(waiting: Any) -> None:
         asyncio.run(waiting(prepare, "/nowhere/ssh"))
 
 
-def test_what_ssh_says_and_its_status_pass_through(waiting: Any) -> None:
-    """As without a scope; its standard input is empty."""
+def test_the_output_and_status_of_ssh_pass_through(waiting: Any) -> None:
+    """Output and status are the same as without a scope, and the standard input is empty."""
 
     async def prepare(_: int) -> None:
         return
@@ -246,7 +246,7 @@ def test_what_ssh_says_and_its_status_pass_through(waiting: Any) -> None:
 
 
 def test_an_agent_that_dies_meanwhile_leaves_no_ssh(tmp_path: Path) -> None:
-    """The process that waited ends with it: nobody would know of a master that begins now."""
+    """The process that waits ends with the agent, because no one would know of a master that starts now."""
     code = (
         "import os, sys; from pathlib import Path; from trayagent.ssh.master.spawn import spawn; "
         "spawn(['touch', sys.argv[1]], Path(sys.argv[2]), os.environ, waits=True); os._exit(0)"
@@ -258,7 +258,7 @@ def test_an_agent_that_dies_meanwhile_leaves_no_ssh(tmp_path: Path) -> None:
     assert not socket.exists()
 
 
-def test_only_the_main_process_of_a_service_moves_what_is_beside_it() -> None:
-    """Neither a terminal's other programs nor a test's."""
-    assert linux_own_unit.beside_us({}) == []
-    assert linux_own_unit.beside_us({"SYSTEMD_EXEC_PID": "1"}) == []
+def test_only_the_main_process_of_a_service_moves_other_processes() -> None:
+    """The processes of a terminal or a test are not moved."""
+    assert linux_unit.beside_us({}) == []
+    assert linux_unit.beside_us({"SYSTEMD_EXEC_PID": "1"}) == []

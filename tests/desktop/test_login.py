@@ -18,7 +18,7 @@ import pytest
 from trayagent.desktop import autostart as login
 from trayagent.desktop.autostart import choose as start
 from trayagent.desktop.autostart import files, linux_autostart, linux_systemd, macos_launchd
-from trayagent.desktop.scopes import linux_unit as linux_own_unit
+from trayagent.desktop.scopes import linux_unit
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0
@@ -40,11 +40,11 @@ ODD = [
     "#x",
     "{x}",
 ]
-"""Words that one quoting or another would get wrong."""
+"""Words that are easy to quote wrongly."""
 
 
 def needs(tool: str) -> str:
-    """Return the tool's path; without it the test is skipped, but fails in continuous integration."""
+    """Return the tool's path. If it is missing, the test is skipped, but fails in CI."""
     path = shutil.which(tool)
     if path is None:
         if os.environ.get("CI"):
@@ -55,7 +55,7 @@ def needs(tool: str) -> str:
 
 @pytest.fixture
 def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return an environment with folders of its own; systemctl is a stand-in that notes what it is asked."""
+    """Return an environment with its own directories, and with a fake systemctl that records its calls."""
     tools = tmp_path / "bin"
     tools.mkdir()
     asked, sees = tmp_path / "asked", tmp_path / "sees"
@@ -73,7 +73,7 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture
 def manager(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a user manager listen where systemd's does."""
+    """Run a socket where systemd's user manager listens."""
     folder = Path(env["XDG_RUNTIME_DIR"]) / "systemd"
     folder.mkdir()
     monkeypatch.chdir(folder)  # a socket's path must be short
@@ -102,17 +102,17 @@ def everything_in(folder: str) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("manager")
-def test_with_a_user_manager_it_is_a_unit_that_the_manager_is_told_of(
+def test_with_a_user_manager_it_is_a_unit_and_the_manager_reloads(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
-    """The file, the link of `systemctl enable`, and one reload."""
+    """The unit file, the link of `systemctl enable` and one reload are written and done."""
     assert not login.enabled(env)
     outcome = login.enable(COMMAND, env)
     assert (outcome.paths, outcome.changed) == ((unit_of(env),), True)
     assert login.enabled(env)
     link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
     assert link.readlink() == unit_of(env)
-    assert stat.S_IMODE(unit_of(env).stat().st_mode) == 0o644  # as every unit; nothing in it is a secret
+    assert stat.S_IMODE(unit_of(env).stat().st_mode) == 0o644  # the mode of every unit: it contains no secret
     assert asked(tmp_path) == ["--user daemon-reload", "--user is-enabled trayagent.service"]
     assert not entry_of(env).exists()
     assert any("loginctl enable-linger" in note for note in outcome.notes)
@@ -123,7 +123,7 @@ def test_with_a_user_manager_it_is_a_unit_that_the_manager_is_told_of(
 def test_masters_that_depend_on_the_unit_are_named_before_it_goes(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, beside: list[int]
 ) -> None:
-    """They end with the agent where the user manager does not take them out of its group; else nothing is said."""
+    """They end with the agent if the user manager does not move them out of its group. Otherwise there is no note."""
     (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho 77\n")
     asked_for = []
 
@@ -131,7 +131,7 @@ def test_masters_that_depend_on_the_unit_are_named_before_it_goes(
         asked_for.append((main_pid, unit, unit_of(env).exists()))
         return beside
 
-    monkeypatch.setattr(linux_own_unit, "in_unit", in_unit)
+    monkeypatch.setattr(linux_unit, "in_unit", in_unit)
     login.enable(COMMAND, env)
     outcome = login.disable(env)
     assert outcome.changed
@@ -142,7 +142,7 @@ def test_masters_that_depend_on_the_unit_are_named_before_it_goes(
 
 
 def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: dict[str, str]) -> None:
-    """Nobody is asked anything."""
+    """No manager is contacted."""
     outcome = login.enable(COMMAND, env)
     assert (outcome.paths, outcome.changed) == ((entry_of(env),), True)
     assert login.enabled(env)
@@ -151,10 +151,10 @@ def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: di
 
 
 @pytest.mark.parametrize("with_manager", [True, False])
-def test_twice_is_as_good_as_once(
+def test_a_second_call_changes_nothing(
     env: dict[str, str], request: pytest.FixtureRequest, with_manager: bool
 ) -> None:
-    """The second time nothing changes, and it is told so; turning it off leaves no file."""
+    """The second call changes nothing and reports that, and turning it off leaves no file."""
     if with_manager:
         request.getfixturevalue("manager")
     assert login.enable(COMMAND, env).changed
@@ -167,15 +167,15 @@ def test_twice_is_as_good_as_once(
     assert everything_in(env["XDG_CONFIG_HOME"]) == {}
 
 
-def test_a_program_that_moved_is_written_anew(env: dict[str, str]) -> None:
-    """Else the old path would be started."""
+def test_a_program_that_moved_is_written_again(env: dict[str, str]) -> None:
+    """Otherwise the old path would be started."""
     login.enable(COMMAND, env)
     assert login.enable(("/new/trayagent", "run"), env).changed
     assert "/new/trayagent run" in entry_of(env).read_text()
 
 
 def test_it_is_started_in_one_way_only(env: dict[str, str], request: pytest.FixtureRequest) -> None:
-    """An entry from before there was a user manager makes room for the unit, and both go when it is turned off."""
+    """The unit replaces an entry from a time without a user manager, and turning it off removes both."""
     login.enable(COMMAND, env)
     entry = entry_of(env).read_bytes()
     request.getfixturevalue("manager")
@@ -188,8 +188,8 @@ def test_it_is_started_in_one_way_only(env: dict[str, str], request: pytest.Fixt
 
 @pytest.mark.usefixtures("manager")
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_file_that_somebody_else_wrote_is_left_alone(env: dict[str, str], masked: bool) -> None:
-    """A unit of the person's own, or one that is masked: an error that names it, and no change."""
+def test_a_file_that_trayagent_did_not_write_is_left_alone(env: dict[str, str], masked: bool) -> None:
+    """A unit that the user wrote, or a masked one, causes an error that names it, and stays."""
     unit_of(env).parent.mkdir(parents=True)
     if masked:
         unit_of(env).symlink_to("/dev/null")
@@ -205,7 +205,7 @@ def test_a_file_that_somebody_else_wrote_is_left_alone(env: dict[str, str], mask
 
 @pytest.mark.usefixtures("manager")
 def test_a_link_that_leads_nowhere_is_cleared_away(env: dict[str, str]) -> None:
-    """Somebody removed the unit by hand."""
+    """The unit was removed by hand."""
     login.enable(COMMAND, env)
     unit_of(env).unlink()
     assert not login.enabled(env)
@@ -215,7 +215,7 @@ def test_a_link_that_leads_nowhere_is_cleared_away(env: dict[str, str]) -> None:
 
 @pytest.mark.usefixtures("manager")
 def test_a_unit_switched_off_with_systemctl_is_not_enabled(env: dict[str, str]) -> None:
-    """The link is what counts; turning it on puts it back."""
+    """The link decides, and turning it on restores the link."""
     login.enable(COMMAND, env)
     (unit_of(env).parent / "default.target.wants" / "trayagent.service").unlink()
     assert not login.enabled(env)
@@ -224,8 +224,8 @@ def test_a_unit_switched_off_with_systemctl_is_not_enabled(env: dict[str, str]) 
 
 
 @pytest.mark.usefixtures("manager")
-def test_a_manager_that_looks_elsewhere_is_told_of(tmp_path: Path, env: dict[str, str]) -> None:
-    """It reloads, and does not see the unit: better said now than found out at the next login."""
+def test_a_manager_that_does_not_see_the_unit_is_an_error(tmp_path: Path, env: dict[str, str]) -> None:
+    """The manager reloads and does not see the unit. The error comes now and not at the next login."""
     (tmp_path / "bin" / "systemctl").write_text('#!/bin/sh\ntest "$2" = daemon-reload\n')
     with pytest.raises(TrayagentError, match="does not see") as raised:
         login.enable(COMMAND, env)
@@ -233,8 +233,8 @@ def test_a_manager_that_looks_elsewhere_is_told_of(tmp_path: Path, env: dict[str
 
 
 @pytest.mark.usefixtures("manager")
-def test_a_manager_that_cannot_be_asked_does_not_matter(tmp_path: Path, env: dict[str, str]) -> None:
-    """The next one reads the file at login."""
+def test_a_manager_that_cannot_be_reached_does_not_matter(tmp_path: Path, env: dict[str, str]) -> None:
+    """The next manager reads the file at login."""
     (tmp_path / "sees").unlink()
     assert login.enable(COMMAND, env).changed
     assert login.enabled(env)
@@ -244,7 +244,7 @@ def test_a_manager_that_cannot_be_asked_does_not_matter(tmp_path: Path, env: dic
 def test_an_entry_switched_off_in_the_desktops_settings_is_not_enabled(
     env: dict[str, str], line: str
 ) -> None:
-    """And turning it on again removes that switch."""
+    """Turning it on again removes that line."""
     login.enable(COMMAND, env)
     entry_of(env).write_text(f"{entry_of(env).read_text()}{line}\n")
     assert not login.enabled(env)
@@ -253,25 +253,25 @@ def test_an_entry_switched_off_in_the_desktops_settings_is_not_enabled(
 
 
 def test_a_folder_that_cannot_be_written_is_named(env: dict[str, str]) -> None:
-    """With what stands in the way, and nothing half-written is left."""
+    """The error has the path and the reason, and no temporary file is left."""
     Path(env["XDG_CONFIG_HOME"]).write_text("a file where a folder should be")
     with pytest.raises(TrayagentError, match=re.escape(str(entry_of(env)))):
         login.enable(COMMAND, env)
 
 
 def test_a_relative_config_home_counts_for_nothing(env: dict[str, str]) -> None:
-    """The specification says so: it would be another folder at login."""
+    """The specification requires this: the path would mean another directory at login."""
     outcome = login.enable(COMMAND, env | {"XDG_CONFIG_HOME": "here"})
     assert outcome.paths == (Path(env["HOME"]) / ".config" / "autostart" / "trayagent.desktop",)
 
 
 @pytest.mark.usefixtures("manager")
-def test_the_packages_unit_counts_and_is_switched_off_as_ours(
+def test_the_packages_unit_counts_and_is_switched_off_like_ours(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`systemctl --user enable` links it; `uninstall` takes the link away, `install` puts our unit in its place.
+    """`systemctl --user enable` links the package's unit. `uninstall` removes the link, and `install` replaces it.
 
-    With the package gone the link starts nothing, and is cleared away all the same.
+    After the package is removed the link starts nothing, and `uninstall` still removes it.
     """
     packaged = tmp_path / "packaged.service"
     packaged.touch()
@@ -292,10 +292,8 @@ def test_the_packages_unit_counts_and_is_switched_off_as_ours(
     assert link.readlink() == unit_of(env)
 
 
-def test_what_another_user_keeps_to_himself_is_no_manager_of_ours(
-    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After su the runtime folder may still be the first user's."""
+def test_a_manager_of_another_user_is_not_used(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After su the runtime directory may still belong to the first user."""
 
     def closed(_: Path) -> bool:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -305,8 +303,10 @@ def test_what_another_user_keeps_to_himself_is_no_manager_of_ours(
 
 
 @pytest.mark.usefixtures("manager")
-def test_a_link_that_cannot_be_removed_is_told(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name and with the reason, not by a traceback."""
+def test_a_link_that_cannot_be_removed_is_reported(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error has the path and the reason, and there is no traceback."""
     login.enable(COMMAND, env)
     unlink = Path.unlink
 
@@ -323,10 +323,10 @@ def test_a_link_that_cannot_be_removed_is_told(env: dict[str, str], monkeypatch:
 
 
 @pytest.mark.usefixtures("manager")
-def test_the_manager_is_asked_by_its_own_socket(
+def test_the_manager_is_contacted_by_its_own_socket(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever bus this session has: under sudo or su it is somebody else's."""
+    """The bus of this session does not matter: under sudo or su it is another user's."""
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
     note = tmp_path / "bus"
     (tmp_path / "bin" / "systemctl").write_text(
@@ -337,7 +337,7 @@ def test_the_manager_is_asked_by_its_own_socket(
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    """Systemd's own verdict on the file, with words that are hard to quote."""
+    """`systemd-analyze verify` accepts the unit, with words that are hard to quote."""
     analyze = needs("systemd-analyze")
     program = tmp_path / "a $b%h" / "trayagent"
     program.parent.mkdir()
@@ -368,19 +368,19 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     ],
 )
 def test_words_are_quoted_as_systemd_reads_them(command: list[str], line: str) -> None:
-    """systemd.service(5), *Command lines*; tried with a real user manager of systemd 252."""
+    """Source: systemd.service(5), *Command lines*; tried with a real user manager of systemd 252."""
     assert linux_systemd.command_line(command) == line
 
 
 def test_the_unit_leaves_the_masters_alone_and_restarts_only_what_a_restart_helps() -> None:
-    """Ending the agent ends no master, and a wrong configuration is not tried again and again."""
+    """The end of the agent ends no master, and an invalid configuration is not tried again and again."""
     lines = linux_systemd.unit(COMMAND).splitlines()
     assert {"KillMode=process", "Restart=on-failure", "RestartPreventExitStatus=2"} <= set(lines)
     assert "WantedBy=default.target" in lines
 
 
-def test_a_desktop_starts_the_entry_with_these_very_words(tmp_path: Path) -> None:
-    """GLib, which GNOME, Xfce and others start entries with, reads them back as they were."""
+def test_a_desktop_starts_the_entry_with_exactly_these_words(tmp_path: Path) -> None:
+    """GLib, with which GNOME, Xfce and others start entries, reads the words back unchanged."""
     gio = needs("gio")
     program, told = tmp_path / 'a $b%h "c"' / "trayagent", tmp_path / "told"
     program.parent.mkdir()
@@ -398,7 +398,7 @@ def test_a_desktop_starts_the_entry_with_these_very_words(tmp_path: Path) -> Non
 
 
 def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
-    """Started at login, again after a crash, and the masters outlive it; turned on and off as often as one likes."""
+    """It starts at login and after a crash, and the masters outlive it. It can be turned on and off repeatedly."""
     agent = macos_launchd.LaunchAgent(tmp_path)
     assert agent.enable(COMMAND)
     assert not agent.enable(COMMAND)
@@ -421,7 +421,7 @@ def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
 
 
 def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link that an update moves stays right; without a program of that name, the interpreter starts the package."""
+    """A link that an update moves stays valid. Without a program of that name, the interpreter starts the package."""
     real, link = tmp_path / "v1" / "trayagent", tmp_path / "bin" / "trayagent"
     for folder in (real.parent, link.parent):
         folder.mkdir()
@@ -437,8 +437,8 @@ def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pyte
     assert login.own_command(argv0=str(tmp_path / "nowhere" / "trayagent")) == module
 
 
-def test_our_files_can_be_told_from_others(tmp_path: Path) -> None:
-    """Each way's file has the mark by which it is known again."""
+def test_our_files_can_be_distinguished_from_others(tmp_path: Path) -> None:
+    """The file of each method has the mark."""
     for text in (
         linux_systemd.unit(COMMAND),
         linux_autostart.entry(COMMAND),
@@ -473,8 +473,8 @@ def cli(tmp_path: Path, env: dict[str, str]) -> Cli:
     return cli
 
 
-def test_install_and_uninstall_say_what_they_did(cli: Cli, env: dict[str, str]) -> None:
-    """In one line, and how to undo it; doing it again is no failure. No agent is needed."""
+def test_install_and_uninstall_report_what_they_did(cli: Cli, env: dict[str, str]) -> None:
+    """One line says what was done and how to undo it. Repeating it is no failure, and no agent is needed."""
     path = entry_of(env)
     note = "  It starts with your next desktop session.\n"
     for already in ("", " already"):
@@ -488,7 +488,7 @@ def test_install_and_uninstall_say_what_they_did(cli: Cli, env: dict[str, str]) 
 
 
 def test_an_unusual_configuration_is_used_at_login_too(cli: Cli, env: dict[str, str], tmp_path: Path) -> None:
-    """At login nobody sets the variable, or gives the option."""
+    """At login no variable is set and no option is given."""
     for words, more in (
         (["install", "--config", "c.toml"], {}),
         (["--config", "c.toml", "install"], {}),
@@ -502,7 +502,7 @@ def test_an_unusual_configuration_is_used_at_login_too(cli: Cli, env: dict[str, 
 
 
 def test_install_fails_with_1_and_a_reason(cli: Cli, env: dict[str, str]) -> None:
-    """A file of somebody else's stands in the way."""
+    """Another program's file is at that path."""
     entry_of(env).parent.mkdir(parents=True)
     entry_of(env).write_text("[Desktop Entry]\n")
     done = cli("install")

@@ -1,4 +1,4 @@
-"""Start at login: a systemd user unit, an XDG autostart entry or a LaunchAgent, whichever works here."""
+"""Start at login by a systemd user unit, an XDG autostart entry or a LaunchAgent, whichever works here."""
 
 from trayagent.desktop.autostart.choose import Outcome, disable, enable, enabled, spare_masters, way_in_use
 from trayagent.desktop.autostart.command import own_command

@@ -1,4 +1,4 @@
-"""Which way of starting at login serves here; and turning it on and off, as often as one likes."""
+"""Chooses how the agent starts at login on this machine, and turns that on and off."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from trayagent.desktop.autostart.macos_launchd import LaunchAgent
 
 
 class Way(Protocol):
-    """One way of starting at login."""
+    """One method of starting at login."""
 
     name: str
     path: Path
 
     def works(self) -> bool:
-        """Report whether it serves on this machine."""
+        """Report whether the method works on this machine."""
 
     def enabled(self) -> bool:
         """Report whether it is on."""
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Turn it on; return whether anything changed. Raises TrayagentError."""
+        """Turn it on, and return whether anything changed. Raises TrayagentError."""
 
     def disable(self) -> bool:
-        """Turn it off; return whether anything changed. Raises TrayagentError."""
+        """Turn it off, and return whether anything changed. Raises TrayagentError."""
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Before it is turned off, see to it that no master depends on it; return the ssh processes that still do."""
+        """Make sure that no master depends on it, before it is turned off. Return the pids of the ssh that still do."""
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the person should know once it is on."""
+        """Return what the user should know once it is on."""
 
 
 _DOOMED = (
@@ -48,7 +48,7 @@ _DOOMED = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done: `paths` were written or removed (`changed`), or were so already."""
+    """The result: `paths` were written or removed if `changed`; otherwise they were already so."""
 
     paths: tuple[Path, ...]
     changed: bool
@@ -56,42 +56,42 @@ class Outcome:
 
 
 def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outcome:
-    """Let the command run at each login, in one way only; it may wait for systemd. Raises TrayagentError."""
+    """Start the command at each login, by one method only. May wait for systemd. Raises TrayagentError."""
     chosen, *others = _ways(env)
     changed = chosen.enable(command)
     for other in others:
-        changed = other.disable() or changed  # or it would be started twice
+        changed = other.disable() or changed  # otherwise it would start twice
     return Outcome((chosen.path,), changed, chosen.notes())
 
 
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:
-    """Let nothing of ours run at login; a running agent goes on. Raises TrayagentError."""
+    """Start nothing at login any more. A running agent runs on. Raises TrayagentError."""
     notes = spare_masters(env)
     removed = tuple(way.path for way in _ways(env) if way.disable())
     return Outcome(removed, bool(removed), notes)
 
 
 def spare_masters(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Before what starts us is removed, let no master depend on it; return what the user must know.
+    """Make sure that no master depends on the start at login, before that is removed. Return notes for the user.
 
-    The package's prerm calls it, too.
+    The package's prerm calls this, too.
     """
     doomed = sorted(pid for way in _ways(env) for pid in way.spare_masters())
     return (_DOOMED.format(pids=", ".join(map(str, doomed))),) if doomed else ()
 
 
 def enabled(env: Mapping[str, str] = os.environ) -> bool:
-    """Report whether the agent is started at login; a look at two files."""
+    """Report whether the agent starts at login. Reads only a few files."""
     return way_in_use(env) is not None
 
 
 def way_in_use(env: Mapping[str, str] = os.environ) -> Way | None:
-    """Return the way in which the agent is started at login, None where it is not."""
+    """Return the method by which the agent starts at login, or None if it does not."""
     return next((way for way in _ways(env) if way.enabled()), None)
 
 
 def _ways(env: Mapping[str, str], platform: str = sys.platform) -> list[Way]:
-    """Return the ways of this platform, that which serves here first."""
+    """Return the methods of this platform, the one to use first."""
     home = Path(env.get("HOME") or Path.home())
     if platform == "darwin":
         return [LaunchAgent(home)]
@@ -104,5 +104,5 @@ def _ways(env: Mapping[str, str], platform: str = sys.platform) -> list[Way]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for this number: a container
+    except (KeyError, OSError):  # a user without a name, as in a container
         return str(os.getuid())

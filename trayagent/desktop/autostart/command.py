@@ -1,4 +1,4 @@
-"""The words with which this very program is started again."""
+"""The command line that starts this program again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PROGRAM = "trayagent"
 
 
 def own_command(config: Path | None = None, argv0: str | None = None) -> tuple[str, ...]:
-    """Return the command that runs the agent, every path absolute; `config` where it is not the usual one.
+    """Return the command that runs the agent, with absolute paths; `config` only if it is not the default.
 
-    The program is named as it was called, links and all: a link that an update moves stays right.
+    The program keeps the path by which it was called, including links, so that an update may move the link.
     """
     called = Path(sys.argv[0] if argv0 is None else argv0).absolute()
     if called.name == PROGRAM and called.is_file() and os.access(called, os.X_OK):

@@ -1,4 +1,4 @@
-"""Small files that others read, written whole or not at all."""
+"""Writes small files for other programs, each one completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from trayagent.errors import TrayagentError
 
 MARK = "Written by `trayagent install`; `trayagent uninstall` removes it."
-"""A line of each file of ours: what does not have it was made by somebody else, and stays."""
+"""A line in each file that trayagent writes. A file without it belongs to somebody else and stays."""
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Let the file have this content, and return whether it had another one; raises TrayagentError."""
+    """Write the content, and return whether the file had another one. Raises TrayagentError."""
     if read(path) == content:
         return False
-    _refuse_others(path)
+    _refuse_foreign_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -36,7 +36,7 @@ def write(path: Path, content: bytes) -> bool:
 
 
 def remove(path: Path) -> bool:
-    """Let there be no such file of ours, and return whether there was one; raises TrayagentError."""
+    """Remove the file if trayagent wrote it, and return whether it did. Raises TrayagentError."""
     if not is_ours(path):
         return False
     unlink(path)
@@ -44,7 +44,7 @@ def remove(path: Path) -> bool:
 
 
 def unlink(path: Path) -> None:
-    """Let there be no such file or link; raises TrayagentError."""
+    """Remove a file or link if it exists. Raises TrayagentError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -52,7 +52,7 @@ def unlink(path: Path) -> None:
 
 
 def read(path: Path) -> bytes | None:
-    """Return the content of a file, None where there is none that can be read."""
+    """Return the content of a file, or None if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -60,12 +60,12 @@ def read(path: Path) -> bytes | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Report whether the file is there and was written by us."""
+    """Report whether the file exists and trayagent wrote it."""
     return MARK.encode() in (read(path) or b"")
 
 
-def _refuse_others(path: Path) -> None:
-    """Raise TrayagentError where a file stands that we did not write; a masked unit is one, too."""
+def _refuse_foreign_file(path: Path) -> None:
+    """Raise TrayagentError if there is a file that trayagent did not write, for example a masked unit."""
     if os.path.lexists(path) and not is_ours(path):
         raise TrayagentError(
             f"{path} was not written by trayagent, and is left as it is.",

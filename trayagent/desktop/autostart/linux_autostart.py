@@ -1,4 +1,4 @@
-"""An entry in the desktop's autostart folder, for systems without a systemd user manager.
+"""An entry in the desktop's autostart directory, for systems without a systemd user manager.
 
 Source: Desktop Application Autostart Specification and Desktop Entry Specification, freedesktop.org.
 """
@@ -20,12 +20,12 @@ Comment=ssh connections that survive changes of network
 Exec={command}
 Terminal=false
 """
-# A desktop's own settings switch an entry off by such a line instead of removing it.
+# The desktop's settings disable an entry by such a line, and do not remove it.
 _SWITCHED_OFF = re.compile(
     rb"^\s*(Hidden\s*=\s*true|X-GNOME-Autostart-enabled\s*=\s*false)\s*$", re.MULTILINE
 )
 _PLAIN = re.compile(r"[\w/.,:=@+-]+", re.ASCII)
-# What stands in a quoted argument, escaped there; and then again, as any string of such a file.
+# Characters to escape in a quoted argument. The result is then escaped again, like every string in such a file.
 _IN_QUOTES = re.compile(r'(["`$\\])')
 
 
@@ -38,7 +38,7 @@ class Autostart:
         self.path = config_home / "autostart" / "trayagent.desktop"
 
     def works(self) -> bool:
-        """Report whether it can serve: no desktop, and nobody reads it, but nothing else is there either."""
+        """Return True: without a desktop no program reads the entry, but there is no other method either."""
         return True
 
     def enabled(self) -> bool:
@@ -46,19 +46,19 @@ class Autostart:
         return files.is_ours(self.path) and not _SWITCHED_OFF.search(files.read(self.path) or b"")
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on; return whether that is news. Raises TrayagentError."""
+        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
         return files.write(self.path, entry(command).encode())
 
     def disable(self) -> bool:
-        """Start at login no longer; return whether that is news. Raises TrayagentError."""
+        """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
         return files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:
-        """No master depends on it."""
+        """Return (): no master depends on the entry."""
         return ()
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the person should know besides."""
+        """Return what the user should know."""
         return ("It starts with your next desktop session.",)
 
 
@@ -68,9 +68,9 @@ def entry(command: Sequence[str]) -> str:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """Return the words as Exec takes them: Desktop Entry Specification, *The Exec key*.
+    """Return the words in the form of Exec: Desktop Entry Specification, *The Exec key*.
 
-    GLib (2.74) drops an entry whose program it does not find, and looks for it with %% unread.
+    GLib (2.74) ignores an entry if it does not find the program, and it searches without decoding %%.
     """
     if "%" in command[0]:
         command = ("/usr/bin/env", *command)

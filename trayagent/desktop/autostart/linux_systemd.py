@@ -1,11 +1,11 @@
 """A unit for systemd's user manager; systemd.service(5), systemd.unit(5).
 
-The file and the link of `systemctl --user enable` are written directly: that needs no bus, and
-works for the next login where the manager cannot be asked now.
+The file and the link of `systemctl --user enable` are written directly. That needs no bus, and works for the next
+login if the manager cannot be reached now.
 
-`default.target`, not `graphical-session.target`: a headless box has no graphical session, many
-desktops never reach that target, and the tray needs the session bus only, which is there from the
-start. A panel that comes later is noticed.
+The target is `default.target`, not `graphical-session.target`: a headless machine has no graphical session, and many
+desktops never reach that target. The tray only needs the session bus, which exists from the start. It notices a
+panel that starts later.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trayagent.desktop.autostart import files
-from trayagent.desktop.scopes import linux_unit as linux_own_unit
+from trayagent.desktop.scopes import linux_unit
 from trayagent.desktop.scopes.linux_scopes import Scopes, manager_bus_address
 from trayagent.errors import TrayagentError
 
 UNIT = "trayagent.service"
 TARGET = "default.target"
 PACKAGED = Path("/usr/lib/systemd/user") / UNIT
-"""The unit of the distribution's package, which `systemctl --user enable` links as ours."""
+"""The unit of the distribution's package. `systemctl --user enable` links it under the same name."""
 _TRIES = 3
 ANSWER_WITHIN_S = 20.0
-"""A manager under load reloads in a second or two; one that hangs is not waited for for ever."""
+"""Seconds. A manager under load reloads in a second or two; one that hangs must not block forever."""
 
-# KillMode: only the agent is ended, the masters live on, and the next agent adopts them.
-# Exit status 2 is a configuration that cannot be used: the same again would not help.
-# Restart: five times a minute, then it stays down and `systemctl --user status` tells why.
+# KillMode: only the agent is ended. The masters run on, and the next agent adopts them.
+# Exit status 2 is an invalid configuration: another start would not help.
+# Restart: five times a minute. Then it stays down, and `systemctl --user status` says why.
 TEXT = """\
 # {mark}
 [Unit]
@@ -67,10 +67,10 @@ class Systemd:
         self._runtime, self._linger = runtime, linger
 
     def works(self) -> bool:
-        """Report whether this user's manager runs: it listens here."""
+        """Report whether this user's manager runs, by its socket."""
         try:
             return (self._runtime / "systemd" / "private").is_socket()
-        except OSError:  # another user's folder, as after su
+        except OSError:  # another user's directory, as after su
             return False
 
     def enabled(self) -> bool:
@@ -79,7 +79,7 @@ class Systemd:
         return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on; return whether that is news. Raises TrayagentError."""
+        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
         written = files.write(self.path, unit(command).encode())
         linked = self._ensure_link()
         if written or linked:
@@ -87,7 +87,7 @@ class Systemd:
         return written or linked
 
     def disable(self) -> bool:
-        """Start at login no longer; return whether that is news. A running agent goes on."""
+        """Do not start at login any more, and return whether that changed anything. A running agent runs on."""
         removed = files.remove(self.path)
         if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
             files.unlink(self._link)
@@ -97,15 +97,17 @@ class Systemd:
         return removed
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Move what runs beside the agent in its unit's group into a scope; return what could not be moved.
+        """Move the other processes in the group of the agent's unit into a scope.
 
-        That is what an older version started. Without the unit's file systemd would end it with the agent.
+        Return the pids that could not be moved.
+
+        An older version started them. Without the unit's file systemd would end them with the agent.
         """
-        for _ in range(_TRIES):  # one that ended just now spoils the whole move
+        for _ in range(_TRIES):  # a process that has just ended makes the whole move fail
             said = self._systemctl("show", "--property=MainPID", "--value", UNIT)
             if said is None or not said.strip().isdecimal():
                 return ()
-            left = linux_own_unit.in_unit(int(said), UNIT)
+            left = linux_unit.in_unit(int(said), UNIT)
             if not left or asyncio.run(self._move_out(left)):
                 return ()
         return tuple(left)
@@ -118,11 +120,11 @@ class Systemd:
             await scopes.close()
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the person should know besides."""
+        """Return what the user should know."""
         start = f"Start it now: systemctl --user start {UNIT.removesuffix('.service')}"
         if self._linger.exists():
-            return (start, "It runs from boot on and survives the session: lingering is on.")
-        return (start, "It ends with your last session; to let it survive: loginctl enable-linger")
+            return (start, "It starts at boot and survives the session: lingering is on.")
+        return (start, "It ends with your last session. To keep it running: loginctl enable-linger")
 
     def _is_linked(self) -> bool:
         return self._leads_to(self.path)
@@ -139,12 +141,12 @@ class Systemd:
             self._link.symlink_to(self.path)
         except OSError as error:
             raise TrayagentError(
-                f"{self._link} cannot be made: {error.strerror}.", code="unwritable"
+                f"{self._link} cannot be created: {error.strerror}.", code="unwritable"
             ) from error
         return True
 
     def _reload(self) -> None:
-        """Let the running manager know; where it cannot be asked, the next one reads the file anyway."""
+        """Tell the running manager to reload. If it cannot be reached, the next one reads the file anyway."""
         if self._systemctl("daemon-reload") is None:
             return
         if self.path.exists() and self._systemctl("is-enabled", UNIT) is None:
@@ -154,9 +156,11 @@ class Systemd:
             )
 
     def _systemctl(self, *words: str) -> str | None:
-        """Return what systemctl says, None where it fails or does not answer."""
+        """Return the output of systemctl, or None if it fails or does not answer."""
         env = os.environ | {"XDG_RUNTIME_DIR": str(self._runtime)}
-        env.pop("DBUS_SESSION_BUS_ADDRESS", None)  # the manager's own socket, whatever bus this session has
+        env.pop(
+            "DBUS_SESSION_BUS_ADDRESS", None
+        )  # use the manager's own socket, whatever bus this session has
         try:
             done = subprocess.run(
                 ["systemctl", "--user", *words],
@@ -178,10 +182,10 @@ def unit(command: Sequence[str]) -> str:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """Return the words as ExecStart takes them: systemd.service(5), *Command lines*.
+    """Return the words in the form of ExecStart: systemd.service(5), *Command lines*.
 
-    A $ begins a variable in each word but the first, and the first takes no quotes or backslashes
-    however they are written ("bad unit file setting"): such a path is left to env(1).
+    A $ starts a variable in each word but the first. The first word must not contain quotes or backslashes, however
+    they are escaped ("bad unit file setting"), so env(1) starts such a path.
     """
     if set(command[0]) & _NOT_IN_A_PATH:
         command = ("/usr/bin/env", *command)
@@ -196,6 +200,6 @@ def _quoted(word: str) -> str:
 
 
 def user_manager(config_home: Path, env: Mapping[str, str], user: str) -> Systemd:
-    """Return the unit of this user; logind's folder serves where a session was not told of it."""
+    """Return the unit of this user. Without XDG_RUNTIME_DIR it uses logind's directory."""
     runtime = Path(env.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     return Systemd(config_home, runtime, Path("/var/lib/systemd/linger") / user)

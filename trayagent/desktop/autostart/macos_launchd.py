@@ -1,4 +1,4 @@
-"""A LaunchAgent for macOS; launchd.plist(5). launchd reads the folder at each login."""
+"""A LaunchAgent for macOS; launchd.plist(5). launchd reads the directory at each login."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LaunchAgent:
         self.path = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
 
     def works(self) -> bool:
-        """Report whether it can serve: every macOS has launchd."""
+        """Return True: every macOS has launchd."""
         return True
 
     def enabled(self) -> bool:
@@ -29,19 +29,19 @@ class LaunchAgent:
         return files.is_ours(self.path)
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on; return whether that is news. Raises TrayagentError."""
+        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
         return files.write(self.path, plist(command))
 
     def disable(self) -> bool:
-        """Start at login no longer; return whether that is news. Raises TrayagentError."""
+        """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
         return files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:
-        """No master depends on it."""
+        """Return (): no master depends on the LaunchAgent."""
         return ()
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the person should know besides."""
+        """Return what the user should know."""
         return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)
 
 
@@ -52,9 +52,9 @@ def plist(command: Sequence[str]) -> bytes:
             "Label": LABEL,
             "ProgramArguments": list(command),
             "RunAtLoad": True,
-            "KeepAlive": {"SuccessfulExit": False},  # again after a crash, not after `trayagent stop`
-            "AbandonProcessGroup": True,  # the masters live on
-            "ProcessType": "Interactive",  # else launchd slows its work down
+            "KeepAlive": {"SuccessfulExit": False},  # start again after a crash, not after `trayagent stop`
+            "AbandonProcessGroup": True,  # the masters run on
+            "ProcessType": "Interactive",  # otherwise launchd slows it down
             "Comment": files.MARK,
         }
     )

@@ -1,1 +1,1 @@
-"""Scopes of the service manager that keep masters out of reach of the agent's end."""
+"""Moves masters into scopes of the service manager, so that they outlive the agent."""

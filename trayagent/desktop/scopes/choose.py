@@ -1,4 +1,4 @@
-"""Chooses what keeps new masters out of reach of the agent's end: systemd's scopes on Linux, nothing elsewhere."""
+"""Chooses what lets new masters outlive the agent: systemd's scopes on Linux, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Protocol
 
 
 class Keeper(Protocol):
-    """Moves processes into control groups of their own; each call goes on without where that is impossible."""
+    """Moves processes into their own control groups. If that is impossible, each call returns without an error."""
 
     @property
     def ready(self) -> bool:
-        """Whether it is worth while to let a new process wait for it."""
+        """Whether a new process should wait for it."""
 
     async def open(self) -> None:
-        """Get ready, and move the masters there that an earlier agent left beside us; never raises."""
+        """Connect, and move masters that an earlier agent left in our control group. Never raises."""
 
     async def take(self, host: str, pid: int) -> bool:
-        """Put a new master's process there and report whether it is; returns within 50 ms."""
+        """Move a new master's process, and report whether that worked. Returns within 50 ms."""
 
     async def close(self) -> None:
-        """End."""
+        """Disconnect."""
 
 
 def keeper() -> Keeper | None:
-    """Return what serves on this system."""
+    """Return the keeper for this system, or None."""
     if sys.platform == "darwin":
         return None
     from trayagent.desktop.scopes.linux_scopes import Scopes

@@ -1,8 +1,8 @@
-"""A scope of systemd's user manager for each ssh master, so that nothing that ends the agent ends a master.
+"""Gives each ssh master a scope of systemd's user manager, so that it outlives the agent.
 
-Without one a master stays in the control group of whatever started the agent. When the agent's unit file
-vanishes, systemd forgets `KillMode=process` and ends everything in that group. systemd also names each
-left-over process at a restart, and a kill of the whole group for lack of memory takes the masters along.
+Without a scope a master stays in the control group of the program that started the agent. When the agent's unit file
+disappears, systemd forgets `KillMode=process` and ends everything in that group. systemd also logs each left-over
+process at a restart. And if a lack of memory kills the whole group, the masters die with it.
 
 Source: org.freedesktop.systemd1(5), *Manager*, StartTransientUnit; systemd.scope(5), systemd-escape(1).
 """
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WITHIN_S = 0.050  # a new ssh waits no longer; an idle manager takes 2 to 5 ms
-CONNECT_S = 1.0  # at the agent's start, beside everything else
+CONNECT_S = 1.0  # at the agent's start, in parallel with everything else
 SLOW_IN_A_ROW = 3  # a busy machine may be late once
-PAUSE_S = 600.0  # for a manager that is late again and again, or is not there: no recovery pays for it
+PAUSE_S = 600.0  # if the manager is late repeatedly, or missing: recoveries must not wait for it
 _POLL_S = 0.0005
-_STOP_US = 5_000_000  # at the end of the session ssh ends at SIGTERM; what hangs does not hold up a shutdown
+_STOP_US = (
+    5_000_000  # at the end of the session ssh ends at SIGTERM; one that hangs must not delay a shutdown
+)
 _NAME_MAX = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
 
@@ -41,9 +43,9 @@ _START = Call(_SYSTEMD, "/org/freedesktop/systemd1", f"{_SYSTEMD}.Manager", "Sta
 
 
 def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return where the bus listens on which systemd's user manager is, None where there is none.
+    """Return the address of the bus of systemd's user manager, or None.
 
-    It is in the runtime directory, also where the session uses another bus.
+    It is in the runtime directory, even if the session uses another bus.
     """
     folder = environment.get("XDG_RUNTIME_DIR")
     if folder and (path := Path(folder, "bus")).exists():
@@ -52,7 +54,7 @@ def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | No
 
 
 class Scopes:
-    """Asks the user manager for scopes. Without a manager it does nothing, and nobody waits for it."""
+    """Requests scopes from the user manager. Without a manager it does nothing, and nothing waits for it."""
 
     def __init__(
         self,
@@ -69,16 +71,16 @@ class Scopes:
 
     @property
     def ready(self) -> bool:
-        """Whether it is worth while to let a new ssh wait for its scope."""
+        """Whether a new ssh should wait for its scope."""
         return time.monotonic() >= self._not_before and self._address() is not None
 
     @property
     def connected(self) -> bool:
-        """Whether the bus is there."""
+        """Whether the bus is connected."""
         return self._connection is not None and self._connection.bus.connected
 
     async def open(self) -> None:
-        """Connect ahead of the first master, and move those that share our own unit's group; never raises."""
+        """Connect before the first master starts, and move masters out of our own unit's group. Never raises."""
         if self._address() is None:
             return
         try:
@@ -93,11 +95,11 @@ class Scopes:
             log.info("masters that an earlier agent left beside this one have a scope of their own: %s", left)
 
     async def take(self, host: str, pid: int) -> bool:
-        """Give the process of a new master a scope of its own within WITHIN_S; report whether it has one."""
+        """Give a new master's process its own scope within WITHIN_S, and report whether it has one."""
         return await self._move(scope_name(host, pid), f"ssh connection to {host}, kept by trayagent", [pid])
 
     async def move_out(self, pids: Sequence[int]) -> bool:
-        """Put processes that were started without a scope into one for them; report whether they are there."""
+        """Move processes that started without a scope into a common one, and report whether they are there."""
         name = scope_name("earlier", min(pids))
         return await self._move(name, "ssh connections kept by trayagent", pids, within_s=CONNECT_S)
 
@@ -115,7 +117,7 @@ class Scopes:
             async with asyncio.timeout(within_s):
                 connection = await self._connected()
                 await connection.call(_START, *_start(name, description, pids), answer="o", timeout_s=None)
-                while not all(name in self._groups(pid) for pid in pids):  # noqa: ASYNC110  # a signal of each job would wake an idle agent
+                while not all(name in self._groups(pid) for pid in pids):  # noqa: ASYNC110  # watching job signals would wake an idle agent
                     await asyncio.sleep(_POLL_S)
         except _errors() as error:
             self._failed(error)
@@ -132,7 +134,7 @@ class Scopes:
             return self._connection
 
     def _failed(self, error: Exception) -> None:
-        """Go on without; a manager that does not answer in time, or is not there, is left alone for a while."""
+        """Continue without a scope. If the manager is late repeatedly, or missing, do not use it for a while."""
         answered = isinstance(error, BusCallError) and error.name.startswith(f"{_SYSTEMD}.")
         self._slow = self._slow + 1 if isinstance(error, TimeoutError) else 0
         if self._slow >= SLOW_IN_A_ROW or not (answered or self._slow):
@@ -144,7 +146,10 @@ class Scopes:
 
 
 def scope_name(host: str, number: int) -> str:
-    """Return a unit name for a master, unique by the pid of its ssh, with the host as systemd-escape(1) writes it."""
+    """Return the unit name of a master's scope.
+
+    It contains the host, escaped like systemd-escape(1), and the pid of the ssh, which makes it unique.
+    """
     start, end = "trayagent-", f"-{number}.scope"
     escaped = ""
     for n, sign in enumerate(host):
@@ -157,7 +162,7 @@ def scope_name(host: str, number: int) -> str:
 
 
 def _start(name: str, description: str, pids: Sequence[int]) -> tuple[str, list[object]]:
-    """Return signature and body of a StartTransientUnit for a scope with these processes."""
+    """Return the signature and the body of StartTransientUnit for a scope with these processes."""
     from dbus_fast import Variant
 
     properties = [
@@ -184,7 +189,7 @@ async def _connect(address: str | None) -> MessageBus:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return what a bus may answer with that is not there, not systemd's, or too slow."""
+    """Return the errors of a bus that is missing, not systemd's, or too slow."""
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
     return (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError, BusCallError)

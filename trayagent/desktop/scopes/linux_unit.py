@@ -1,4 +1,4 @@
-"""The processes that share the control group of the agent's unit: masters that were started without a scope."""
+"""Finds processes in the control group of the agent's unit: masters that started without a scope."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNIT = "trayagent.service"
 
 
 def groups_of(pid: int) -> str:
-    """Return the control groups of a process as /proc tells them, "" when it is gone. Source: cgroups(7)."""
+    """Return the control groups of a process from /proc, or "" if it is gone. Source: cgroups(7)."""
     try:
         return Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
@@ -19,10 +19,10 @@ def groups_of(pid: int) -> str:
 
 
 def beside_us(environment: Mapping[str, str] = os.environ) -> list[int]:
-    """Return the other processes in our own control group, if we are the main process of a service of systemd.
+    """Return the other processes in our control group, if we are the main process of a systemd service.
 
-    A terminal's group, for one, has processes that are not ours to move. Source: systemd.exec(5),
-    SYSTEMD_EXEC_PID.
+    In the group of a terminal, for example, there are processes that the agent must not move. Source:
+    systemd.exec(5), SYSTEMD_EXEC_PID.
     """
     if environment.get("SYSTEMD_EXEC_PID") != str(os.getpid()):
         return []
