@@ -156,15 +156,15 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     problem = _problem(host, attempt, failure)
     # The problem to show is that the VPN is down, not that the server is unreachable without it.
     expected = bypassed and failure.kind not in REFUSED_KINDS
-    unsaid = host.problem if attempt.unwanted or attempt.bare else None
+    unchanged = host.problem if attempt.unwanted or attempt.bare else None
     host = context.put(
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
-        problem=unsaid if attempt.unwanted or attempt.bare or expected else problem,
+        problem=unchanged if attempt.unwanted or attempt.bare or expected else problem,
         vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
     )
     if failure.kind in REFUSED_KINDS:
-        _hold_asked(context, host)
+        _hold_requested(context, host)
         context.do(Remember(host.name))  # even after a restart of the agent, the login must not be repeated
     row = 10 if host.master is not None and not control else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
@@ -199,7 +199,7 @@ def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     return egress is None or egress.kind != "vpn"
 
 
-def _hold_asked(context: Context, host: Host) -> None:
+def _hold_requested(context: Context, host: Host) -> None:
     """If the user requested many hosts at once, hold back the logins that are like the refused one."""
     for name in context.names:
         other = context.get(name)

@@ -141,9 +141,9 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     host = context.get(event.name)
     if host is None:
         return
-    ours_to_end = event.pid in host.killing
+    we_ended_it = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
-    if ours_to_end and host.held:
+    if we_ended_it and host.held:
         context.do(Remember(host.name))  # another process may get this pid later
     if host.master is None or host.master.pid != event.pid:
         return
@@ -159,13 +159,13 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         forwards=tuple(replace(f, state="closed") for f in host.forwards),
         forwards_at=None,
         # Our own kill says nothing about the server.
-        vanished_at=context.now if died or (doubtful and not ours_to_end) else host.vanished_at,
+        vanished_at=context.now if died or (doubtful and not we_ended_it) else host.vanished_at,
     )
-    if not ours_to_end:
+    if not we_ended_it:
         said = event.failure.kind if event.failure else None
         evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
         context.because(host.name, 1, "ended", evidence)
-        _ended_by_itself(context, host, event, network=doubtful or died)
+        _ended_unexpectedly(context, host, event, network=doubtful or died)
         left = context.get(event.name)
         wished = left is None or not left.lost
         context.tell("disconnected", host.name, evidence, wished=wished)
@@ -180,7 +180,7 @@ def worth_keeping(host: Host) -> bool:
     return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.unnamed)
 
 
-def _ended_by_itself(context: Context, host: Host, event: MasterEnded, *, network: bool) -> None:
+def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, network: bool) -> None:
     if host.unnamed:
         return
     if host.wish.connect == "always":

@@ -1,1 +1,1 @@
-"""The policy: who may connect and when, which master is stale, what to do next; pure."""
+"""The policy: which host may connect and when, which master is stale, and what to do next; pure."""

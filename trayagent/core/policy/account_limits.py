@@ -1,4 +1,4 @@
-"""Logins that are alike: what was refused to one host is not tried by another, so that no account gets locked; pure."""
+"""Keeps accounts from being locked: a login that was refused to one host is not repeated by another; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hosts = Mapping[str, Host]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One way to log in; `keys` is what ssh would show: files, certificates, agents."""
+    """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents."""
 
     server: str
     user: str
@@ -23,7 +23,7 @@ class Login:
 
     @property
     def account(self) -> tuple[str, str]:
-        """What a server locks."""
+        """The account that a server would lock."""
         return (self.server, self.user)
 
 
@@ -37,7 +37,7 @@ def at_target(host: Host) -> Login | None:
 
 
 def at_jump(host: Host) -> Login | None:
-    """Return the login at the host's jump hosts, None where it has none."""
+    """Return the login at the host's jump hosts, None if it has none."""
     resolved, hop = host.resolved, host.hop
     if resolved is None:
         return None
@@ -51,7 +51,7 @@ def at_jump(host: Host) -> Login | None:
 
 
 def at_risk(host: Host, hosts: Hosts) -> tuple[Login, ...]:
-    """Return the logins that the next connection of a host makes; a jump host's living master saves its own."""
+    """Return the logins that the host's next connection makes. None is needed at a jump host with a living master."""
     carrier = last_jump(hosts, host)
     carried = carrier is not None and carrier.master is not None and not carrier.suspect
     found = (at_target(host), None if carried else at_jump(host))
@@ -59,14 +59,14 @@ def at_risk(host: Host, hosts: Hosts) -> tuple[Login, ...]:
 
 
 def refused_login(host: Host) -> Login | None:
-    """Return the login that was refused to a host, None where none stands refused."""
+    """Return the login that was refused to a host, None if its last failure was none."""
     if host.retry.kind not in REFUSED_KINDS:
         return None
     return at_jump(host) if host.retry.by_jump else at_target(host)
 
 
 def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
-    """Return another host to which the very login was refused that this one would make."""
+    """Return another host that was refused exactly the login that this one would make, or None."""
     refused = [
         other
         for other in hosts.values()
@@ -81,10 +81,10 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
 
 
 def account_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
-    """Return when one more login can be refused without locking an account (at most `now`: at once).
+    """Return when one more refused login would not lock an account (at most `now`: at once).
 
-    None: when a login to the same account has ended. Those under way may yet be refused, so they count. Until
-    one has succeeded they go one by one: a refusal then leaves one for the key that the user fixes.
+    None: only after a login to the same account has ended. Logins under way count, because they may yet be refused.
+    Until one has succeeded they run one at a time. A refusal then leaves one login for the key that the user fixes.
     """
     at: float | None = now
     for login in at_risk(host, hosts):
@@ -117,7 +117,7 @@ def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
 
 
 def _proven(login: Login, hosts: Hosts) -> bool:
-    """Report whether the account let somebody in before."""
+    """Report whether the account has accepted a login before."""
     worked = (h for h in hosts.values() if h.worked_at != NEVER or h.master is not None or h.reached)
     return any(asked is not None and asked.account == login.account for h in worked for asked in _both(h))
 
@@ -127,7 +127,7 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
 
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[set[tuple[str, str]]]:
-    """Return for each other login under way which accounts it may be refused at."""
+    """Yield, for each other login under way, the accounts that may refuse it."""
     for other in hosts.values():
         attempt = other.attempt
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None

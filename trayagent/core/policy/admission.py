@@ -1,4 +1,4 @@
-"""May this host be connected from here, now? docs/architecture.md, *When a login is begun*; pure."""
+"""Decides whether a host may be connected from here now; docs/architecture.md, *When a login is begun*; pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trayagent.core.vpn_state import usable_vpn
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Open (`code` None) with the way that a connection would take, or shut with the reason."""
+    """The result of the admission check: open (`code` None) with the route to take, or shut with the reason."""
 
     way: Way | None
     code: Code | None = None
     evidence: str = ""
     asks: bool = False
-    """The VPN that is down comes up again only when the user signs in."""
+    """The VPN is down, and only a sign-in of the user brings it up again."""
 
     @property
     def open(self) -> bool:
@@ -31,9 +31,9 @@ class Admission:
 
 
 def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
-    """Return whether the next connection has a usable path and may be tried here.
+    """Return whether the next connection has a usable route and may be tried here.
 
-    `by_user`: the user's own word goes anywhere that there is a way to.
+    `by_user`: a request of the user may go wherever a route leads.
     """
     way = _way(host, state)
     vpn = host.wish.vpn
@@ -44,14 +44,14 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
         return Admission(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
     if way is None:
         learned = host.learned_vpn
-        if learned is not None and not _stands(learned, state) and not _reached_directly_here(host, state):
+        if learned is not None and not _is_up(learned, state) and not _reached_directly_here(host, state):
             return Admission(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Admission(None, "unreachable", "route=none")
     return Admission(way) if by_user else _automatic(host, way, state)
 
 
 def _way(host: Host, state: State) -> Way | None:
-    """Return the route of the next connection; an outdated answer of `ssh -G` shuts out none."""
+    """Return the route of the next connection. An outdated result of `ssh -G` excludes no route."""
     way = way_for(host, state.network)
     if way is None and outdated(host, state):
         return way_for(replace(host, resolved=None, hop=None, master=None), state.network)
@@ -59,11 +59,11 @@ def _way(host: Host, state: State) -> Way | None:
 
 
 def _automatic(host: Host, way: Way, state: State) -> Admission:
-    """Return whether the agent may connect this way without being asked to."""
+    """Return whether the agent may connect over this route without a request of the user."""
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
         return Admission(way, "captive-portal", "connectivity=portal")
-    # The host and its VPN's table left the configuration: only the route by which it was reached stands for it.
+    # The host and its VPN's table left the configuration. Only the route by which it was reached tells that VPN now.
     if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
         return Admission(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
     if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
@@ -79,21 +79,21 @@ def _automatic(host: Host, way: Way, state: State) -> Admission:
 
 
 def _described(vpn: str, state: State) -> bool:
-    """Report whether the configuration still says how this VPN is seen."""
+    """Report whether the configuration still describes this VPN."""
     return any(known.name == vpn for known in state.vpns)
 
 
 def bypasses_learned_vpn(host: Host, way: Way, state: State) -> bool:
-    """Report whether a route leads past the VPN through which the host was reached before."""
+    """Report whether a route bypasses the VPN through which the host was reached before."""
     return host.learned_vpn is not None and not through_tunnel(way, state)
 
 
 def _may_bypass(host: Host, way: Way, state: State) -> bool:
     """Report whether a login without the learned VPN may be tried here.
 
-    Where the host was reached directly, always. Elsewhere one per network, and only where ssh checks the host
-    key: the private address may belong to another machine there. `failed_without_vpn` counts them, so that an
-    attempt that a move cut short does not.
+    It may always be tried where the host was reached directly. Elsewhere it may be tried once per network, and only
+    if ssh checks the host key, since the private address may belong to another machine there. `failed_without_vpn`
+    counts the tries, so that an attempt that a move cut short does not count.
     """
     if _reached_directly_here(host, state):
         return True
@@ -101,8 +101,8 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
     return strict(host) and not waits_for_person(host) and way.place.known and not tried
 
 
-def _stands(tunnel: str, state: State) -> bool:
-    """Report whether a tunnel's device is up; with no way out under it, not the VPN is what is missing."""
+def _is_up(tunnel: str, state: State) -> bool:
+    """Report whether a tunnel's device is up. If it is but has no underlay, the missing part is not the VPN."""
     interface = state.network.interface(tunnel)
     return interface is not None and interface.up
 
@@ -118,7 +118,7 @@ def through_tunnel(way: Way, state: State) -> bool:
 
 
 def _names_at(way: Way, state: State) -> tuple[str, ...]:
-    """Return what the network is called that a way leaves through (a tunnel: the one under it), () where unknown."""
+    """Return the names of the network of a route (for a tunnel: of its underlay), () if unknown."""
     under = underlay(state.network) if through_tunnel(way, state) else None
     egress = under[0] if under is not None else way.interface
     told = state.manager.network
@@ -140,11 +140,11 @@ def _network_allowed(host: Host, names: tuple[str, ...]) -> bool:
 
 
 def strict(host: Host) -> bool:
-    """Report whether ssh logs in to the host only where a key that the user knows was proven."""
+    """Report whether ssh logs in to the host only after it proved a key that the user knows."""
     if host.resolved is None:
         return True
     checking = host.resolved.strict_host_key_checking
-    # accept-new is a guard only once the key is known, that is after a first success.
+    # accept-new protects only once the key is known, that is, after a first success.
     return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached))
 
 

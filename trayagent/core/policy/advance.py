@@ -1,7 +1,7 @@
-"""From facts to actions for one host: judge the old master, or make a new one; pure.
+"""Turns the facts of one host into actions: judge the old master, or make a new one; pure.
 
-`settle` is asked after every event. Called twice with the same facts, it does nothing
-the second time: each action leaves a mark in the facts (a probe on its way, an attempt).
+`settle` runs after every event. A second call with the same facts does nothing, because each action leaves a mark in
+the facts (a probe under way, an attempt).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import Step, give_up_attempt
 from trayagent.core.policy.wanted import wanted
 
-_ROUNDS = 8  # no chain of verdicts without an event in between is longer than three
+_ROUNDS = 8  # without an event in between, no chain of verdicts is longer than three
 
 
 def settle(context: Context, name: str) -> None:
-    """Take one host as far as its facts allow, and say when to look again."""
+    """Take one host as far as its facts allow, and set the time at which to continue."""
     if not context.state.started:
         return
     look_at: float | None = None
@@ -34,7 +34,7 @@ def settle(context: Context, name: str) -> None:
 
 
 def _step(context: Context, host: Host) -> Step:
-    """Do the next thing."""
+    """Do the next step."""
     now, state = context.now, context.state
     if state.paused(host, now) and not host.by_user:
         owed_at = living.finish(context, give_up_attempt(context, host))
@@ -44,17 +44,17 @@ def _step(context: Context, host: Host) -> Step:
         return False, living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:
         return False, None
-    way = admission(host, state, by_user=host.by_user)
-    host = _note_way(context, host, way)
+    admitted = admission(host, state, by_user=host.by_user)
+    host = _note_route(context, host, admitted)
     if host.master is not None:
-        return living.step(context, host, host.master, way)
-    return absent.step(context, host, way)
+        return living.step(context, host, host.master, admitted)
+    return absent.step(context, host, admitted)
 
 
-def _note_way(context: Context, host: Host, way: Admission) -> Host:
-    """Keep since when there is no way, and since when there is one that the old connection may not have."""
+def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
+    """Note since when there is no route, and since when there is one that the old connection may lack."""
     now = context.now
-    if not way.open:
+    if not admitted.open:
         return context.put(host, offline_since=now, outage_at=None) if host.offline_since is None else host
     if host.offline_since is not None:
         host = context.put(host, offline_since=None)

@@ -1,4 +1,4 @@
-"""Beginning an attempt, if everything around allows one more, and giving one up politely; pure."""
+"""Begins an attempt if no limit forbids it, and gives one up politely; pure."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ from trayagent.core.routes import is_private
 from trayagent.core.texts import held_back
 
 Step = tuple[bool, float | None]
-"""What a step leaves: whether facts changed so that another may follow, and when to look again."""
+"""The result of a step: whether facts changed so that another step may follow, and when to continue."""
 
 
-def start(context: Context, host: Host, way: Admission, purpose: Purpose, row: int, evidence: str) -> Step:
-    """Start an attempt, if nothing must be waited for."""
+def start(
+    context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: str
+) -> Step:
+    """Start an attempt, unless it must wait for something."""
     now = context.now
-    if host.attempt is not None:  # an unwanted one that is being left to finish
+    if host.attempt is not None:  # an unwanted one that may finish
         return False, None
     alike = refused_alike(host, context.state.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
         hold(context, host, alike)
         return True, None
-    wait = before_login(host, context.state, way, now, by_user=purpose == "user")
+    wait = before_login(host, context.state, admitted, now, by_user=purpose == "user")
     if wait is not None:
         context.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
         return False, wait.at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
-        return False, None  # `ssh -G` has not answered yet
-    if not bare and waits_for_person(host) and (other := _asking(context, host)) is not None:
+        return False, None  # `ssh -G` has no result yet
+    if not bare and waits_for_person(host) and (other := _host_at_prompt(context, host)) is not None:
         context.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
         return False, None
     if not bare and outdated(host, context.state):
         context.do(Resolve(host.name, lookups=True))
         return False, None
-    number = begin(context, host, way, Attempt(context.state.next_attempt, purpose, now, bare=bare)).id
+    number = begin(context, host, admitted, Attempt(context.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
         context.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
     else:
@@ -60,14 +62,14 @@ def start(context: Context, host: Host, way: Admission, purpose: Purpose, row: i
 
 
 def ask_ssh(context: Context, name: str) -> None:
-    """Run `ssh -G` for a host; it may look names up only where the host may be connected."""
+    """Run `ssh -G` for a host. It may resolve names only if the host may be connected."""
     host = context.get(name)
     if host is not None:
         context.do(Resolve(name, lookups=admission(host, context.state, by_user=host.by_user).open))
 
 
 def hold(context: Context, host: Host, alike: Host) -> None:
-    """Hold a host's login back: the same one was refused to another host, which was told."""
+    """Hold a host's login back, because the same login was refused to another host, which shows the problem."""
     told = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
     context.put(host, retry=held, problem=held_back(host, alike, told), asked=False)
@@ -75,18 +77,18 @@ def hold(context: Context, host: Host, alike: Host) -> None:
     context.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
 
 
-def begin(context: Context, host: Host, way: Admission, attempt: Attempt) -> Attempt:
-    """Put the attempt on its way from here, and count it."""
-    place, source = (way.way.place, way.way.source) if way.way is not None else (None, None)
+def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
+    """Begin the attempt over the admitted route, and count it."""
+    place, source = (admitted.way.place, admitted.way.source) if admitted.way is not None else (None, None)
     attempt = replace(attempt, place=place, source=source, ways=ways_out(host, context.state.network))
-    servers = started(context.state.servers, host.server, attempt.id, network_of(way), context.now)
+    servers = started(context.state.servers, host.server, attempt.id, network_of(admitted), context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
     context.put(host, attempt=attempt, asked=False)
     return attempt
 
 
-def _asking(context: Context, host: Host) -> str | None:
-    """Return the host for which a person is being asked already: two windows or blinking keys at once confuse."""
+def _host_at_prompt(context: Context, host: Host) -> str | None:
+    """Return the host whose login already waits for the user. Two windows or blinking keys at once would confuse."""
     for name in context.names:
         other = context.get(name)
         if other is None or other is host or other.attempt is None or not waits_for_person(other):
@@ -97,53 +99,57 @@ def _asking(context: Context, host: Host) -> str | None:
     return None
 
 
-def control_possible(host: Host, way: Admission) -> bool:
+def control_possible(host: Host, admitted: Admission) -> bool:
     """Report whether a control of this host's living master can be made from here at all.
 
-    Row 11: a bare one not through a ProxyCommand; at a private-use address only where the host was reached before.
+    Row 11: a bare control cannot pass a ProxyCommand. To a private address it is made only on networks where the
+    host was reached before.
     """
     if not needs_bare_control(host):
-        return host.resolved is not None  # else `ssh -G` has not answered yet
+        return host.resolved is not None  # otherwise `ssh -G` has no result yet
     master = host.master
-    if master is None or master.peer is None or not (master.direct or _tells_of_jump(host)):
+    if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False
-    return not is_private(master.peer) or host.was_reached_at(way.way.place if way.way is not None else None)
+    return not is_private(master.peer) or host.was_reached_at(
+        admitted.way.place if admitted.way is not None else None
+    )
 
 
-def _tells_of_jump(host: Host) -> bool:
-    """Report whether a knock at the jump host is control enough: the address of the connection to it is gone.
+def _jump_check_suffices(host: Host) -> bool:
+    """Report whether a banner check of the jump host is enough as a control: the connection's local address is gone.
 
-    Where that address is there, the silence may be that of the machine behind it, which no knock reaches.
+    If that address is present, the machine behind the jump host may be the silent one, and no banner check reaches
+    it.
     """
     jumped = host.resolved is not None and host.resolved.proxy_jump is not None
     return jumped and host.gone_at is not None and host.master is not None and host.master.carrier is None
 
 
-def holds(context: Context, host: Host, attempt: Attempt, way: Admission) -> bool:
-    """Report whether the connection that an attempt is making may still get through from here."""
-    if _superseded(context, host, attempt, way):
+def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
+    """Report whether the connection that an attempt is making may still succeed from here."""
+    if _superseded(context, host, attempt, admitted):
         return False
-    if attempt.source is None or way.way is None or attempt.source == way.way.source:
+    if attempt.source is None or admitted.way is None or attempt.source == admitted.way.source:
         return True
     return context.state.network.has_address(attempt.source)
 
 
-def _superseded(context: Context, host: Host, attempt: Attempt, way: Admission) -> bool:
-    """Report whether the host's VPN came up while a login without it was tried."""
-    if host.learned_vpn is None or way.way is None or attempt.place is None:
+def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
+    """Report whether the host's VPN came up while a login without it was under way."""
+    if host.learned_vpn is None or admitted.way is None or attempt.place is None:
         return False
-    return through_tunnel(way.way, context.state) and attempt.place.egress != way.way.interface
+    return through_tunnel(admitted.way, context.state) and attempt.place.egress != admitted.way.interface
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:
-    """End a host's attempt politely, or let it finish where one more cut handshake would be punished."""
+    """End a host's attempt politely, or let it finish if the server would punish one more cut handshake."""
     attempt = host.attempt
     if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
     if attempt.ready is not None:
         context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
-        # Where its own address is gone the server sees no difference.
+        # If its own address is gone, the server sees no difference.
         cut = attempt.source is not None and not context.state.network.has_address(attempt.source)
         if not cut and not may_abort(context.state.servers, attempt.id, context.now):
             return context.put(host, attempt=replace(attempt, unwanted=True))
@@ -153,7 +159,7 @@ def give_up_attempt(context: Context, host: Host) -> Host:
 
 
 def count_failure(context: Context, number: int, failure: Failure, jitter: float) -> None:
-    """Count a failed attempt against its server's budget; one that no server saw spends nothing."""
+    """Count a failed attempt against its server's budget. An attempt that no server saw costs nothing."""
     found = visit_of(context.state.servers, number)
     if found is None:
         return
@@ -166,7 +172,7 @@ def count_failure(context: Context, number: int, failure: Failure, jitter: float
 
 
 def put_in_place(context: Context, host: Host, control: Attempt, row: int, evidence: str) -> Step:
-    """Let the attempt's new master take the control path over; the old one, if any, is killed for it."""
+    """Move the attempt's new master to the control path. The old master, if any, is killed."""
     old, new = host.master, control.ready
     if new is None:
         return False, None
@@ -181,13 +187,13 @@ def put_in_place(context: Context, host: Host, control: Attempt, row: int, evide
 
 
 def tell_given_up(context: Context, host: Host, reason: str) -> None:
-    """Let everybody know that the user ends the wish for a host that is away; one that was idle is no news."""
+    """Report that the user no longer wants a host that is away. For a host that was idle, report nothing."""
     if host.master is None and (wanted(host) or host.lost):
         context.tell("disconnected", host.name, reason)
 
 
 def tell_failure(context: Context, host: Host, problem: Problem, *, there: bool = False) -> None:
-    """Let everybody know; whoever is `there`, at the terminal, need not be called."""
+    """Report a failed attempt. `there`: the user is at the terminal, so they need not be notified."""
     retry_in_s = None if host.retry.at is None else round(host.retry.at - context.now, 3)
     tell_connect_failed(context, host, problem, retry_in_s=retry_in_s)
     if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
@@ -195,13 +201,13 @@ def tell_failure(context: Context, host: Host, problem: Problem, *, there: bool 
 
 
 def tell_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
-    """Let everybody know, and whether anybody misses the host: the history begins no outage where nobody does."""
+    """Report a failed attempt, and whether the host is missed: only then does the history begin an outage."""
     missed = None if _missed(host) else False
     context.tell("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
 
 
 def _missed(host: Host) -> bool:
-    """Report whether the host is away, or may be, and wanted for more than the word that failed."""
+    """Report whether the host is (or may be) away, and wanted beyond the request that failed."""
     if host.master is not None:
         return host.suspect
     return wanted(replace(host, asked=False, attempt=None))

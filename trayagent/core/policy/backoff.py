@@ -1,8 +1,8 @@
-"""Pauses that double up to a bound; pure."""
+"""Computes pauses that double up to a limit; pure."""
 
 from __future__ import annotations
 
-_DOUBLINGS_MAX = 32  # beyond every bound; an unbounded power overflows a float after some days of failures
+_DOUBLINGS_MAX = 32  # beyond every limit; without it, the power overflows a float after some days of failures
 
 
 def doubling(first_s: float, count: int, longest_s: float) -> float:

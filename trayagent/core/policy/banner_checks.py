@@ -1,4 +1,4 @@
-"""A server in a long back-off: one answered banner check allows one login before that is over; pure."""
+"""Checks the banner of a server in a long back-off. An answer allows one login before the back-off ends; pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, begin
 
-# A banner tells that these are over.
+# A banner proves that these are over.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
 
 
-def check_banner(context: Context, host: Host, way: Admission, due: float | None) -> Step:
-    """Check whether the server answers, if its host's next login is due much later; say when to look again."""
+def check_banner(context: Context, host: Host, admitted: Admission, due: float | None) -> Step:
+    """Check whether the server answers, if the host's next login is due much later. Return when to continue."""
     now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(context.state.hosts, host) is not None:  # that is checked itself
+    if last_jump(context.state.hosts, host) is not None:  # it has a check of its own
         return False, due
     sharing = [other for other in context.state.hosts.values() if other.server == host.server]
     if any(other.attempt is not None for other in sharing):
@@ -34,14 +34,14 @@ def check_banner(context: Context, host: Host, way: Admission, due: float | None
     if check_at > now:
         return False, min(due, check_at)
     host = context.put(host, checked_at=now)
-    number = begin(context, host, way, Attempt(context.state.next_attempt, "check", now, bare=True)).id
+    number = begin(context, host, admitted, Attempt(context.state.next_attempt, "check", now, bare=True)).id
     context.do(DialBare(host.name, number, hop.hostname, hop.port))
     context.because(host.name, 0, "check-banner", f"server={host.server} attempt={number}")
     return False, due
 
 
 def answered(context: Context, host: Host) -> None:
-    """Allow one login; until the path changes there is no other check if that fails alike."""
+    """Allow one login. If that fails in the same way, there is no further check until the path changes."""
     retry = replace(host.retry, at=context.now, allowed=True, checked=True)
     context.put(host, attempt=None, retry=retry)
     context.because(host.name, 0, "re-arm", f"banner=answered server={host.server}")

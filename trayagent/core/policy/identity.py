@@ -1,4 +1,4 @@
-"""Whether the machine that answered a new connection is the server of the old one; pure."""
+"""Decides whether the machine that answered a new connection is the old connection's server; pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trayagent.core.policy.admission import strict
 def proves(host: Host, host_key: str | None) -> bool:
     """Report whether a login that proved this host key is a control for the host's master.
 
-    It is where the key equals the one that was recorded with the master. Where none was recorded, ssh must have
-    checked the key, or it must be the key of the host's last login: else anybody could answer.
+    It is a control if the key equals the one that was recorded with the master. If none was recorded, ssh must have
+    checked the key, or it must be the key of the host's last login. Otherwise any machine could have answered.
     """
     if host.master is None or host_key is None:
         return False
@@ -23,10 +23,10 @@ def proves(host: Host, host_key: str | None) -> bool:
 
 
 def proves_bare(host: Host, event: AttemptReady) -> bool:
-    """Report whether a bare control's answer is one for the host's master.
+    """Report whether a bare control's answer is a control for the host's master.
 
-    The master's local address is gone: any SSH server's answer will do, since the old connection can carry nothing
-    from here. Else it takes the recorded key, or one that the user knows this server by.
+    If the master's local address is gone, the answer of any SSH server is enough, since the old connection can carry
+    nothing from here. Otherwise the key must be the recorded one, or one in the user's known_hosts files.
     """
     if host.master is None:
         return False
@@ -36,15 +36,15 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
 
 
 def is_another(host: Host, host_key: str | None) -> bool:
-    """Report whether a key was proven that is not the host's own, as far as that is known."""
+    """Report whether a key was proven that is not the host's own, as far as the host's key is known."""
     known = host.master.host_key if host.master is not None else None
-    if known is None and not strict(host):  # else ssh itself has checked it
+    if known is None and not strict(host):  # otherwise ssh itself has checked it
         known = host.host_key
     return host_key is not None and known is not None and host_key != known
 
 
 def no_control(host: Host, host_key: str | None) -> Failure:
-    """Return the failure of a login that worked, but says nothing of the master that it was made for."""
+    """Return the failure of a login that worked, but proves nothing about the master that it should judge."""
     if is_another(host, host_key):
         return another_key(host)
     hint = (
@@ -63,6 +63,6 @@ def another_key(host: Host) -> Failure:
 
 
 def judged_failure(host: Host, attempt: Attempt, failure: Failure, host_key: str | None) -> Failure:
-    """Return the failure as it counts for this host: another machine's refusal is not the server's."""
+    """Return the failure as it counts for this host: a refusal by another machine is not the server's."""
     by_user = attempt.purpose == "user" or attempt.at_terminal
     return another_key(host) if is_another(host, host_key) and not by_user else failure

@@ -1,7 +1,7 @@
-"""Whether changed keys still let us in, asked beside a living master before it goes; pure.
+"""Checks beside a living master whether changed keys still log in, before the master ends; pure.
 
-A trial is a login like any other: it is made only where one may be made, the server's limits hold for it,
-and what was refused to it is not asked again until something changes.
+A trial is a login like any other. It is made only where a login may be made, and the server's limits apply. After a
+refusal there is no further trial until something changes.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ from trayagent.core.texts import refused_next_time
 
 
 def keys_changed(context: Context, event: KeysChanged) -> None:
-    """Note whose living master hides whether the next login would still work."""
+    """Note the hosts whose living master hides whether the next login would still work."""
     for name in event.names:
         host = context.get(name)
-        if host is None or host.master is None or not _ours_to_ask(host):
+        if host is None or host.master is None or not _ours_to_try(host):
             continue
         context.put(host, trial=replace(host.trial, wanted_at=context.now))
         context.because(name, 0, "try-keys", "keys=changed")
 
 
-def _ours_to_ask(host: Host) -> bool:
-    """Report whether a login of ours would be made for this host, and nobody would be asked for it."""
+def _ours_to_try(host: Host) -> bool:
+    """Report whether the agent would make this host's logins, and without asking the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
     asks = waits_for_person(host) or foreign_proxy(host)
     return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not asks
 
 
-def try_keys(context: Context, host: Host, way: Admission) -> float | None:
-    """Begin the trial that a healthy host waits for, or say when it may begin (None: an event will tell)."""
+def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Begin the trial that a healthy host waits for, or return when it may begin (None: an event will come first)."""
     trial, now = host.trial, context.now
     if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
         return None
-    if not way.open or host.held or host.resolved is None or not _ours_to_ask(host):
+    if not admitted.open or host.held or host.resolved is None or not _ours_to_try(host):
         return None
     if not _jump_is_up(context, host):
         context.put(host, trial=replace(trial, wanted_at=None))
         context.because(host.name, 0, "keys-not-tried", "jump=not_connected")
         return None
-    at = _allowed_at(context, host, way)
+    at = _allowed_at(context, host, admitted)
     if at is None or at > now:
         return at
     number = context.state.next_attempt
     context.change(
         next_attempt=number + 1,
-        servers=started(context.state.servers, host.server, number, network_of(way), now),
+        servers=started(context.state.servers, host.server, number, network_of(admitted), now),
     )
     begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
     context.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
@@ -69,7 +69,7 @@ def try_keys(context: Context, host: Host, way: Admission) -> float | None:
 
 
 def answered_by(host: Host, attempt: Attempt) -> Host:
-    """Return the host whose question a login that began after the change has answered."""
+    """Return the host with its trial cancelled, if this login began after the keys changed and so tested them."""
     wanted = host.trial.wanted_at
     if wanted is None or attempt.started_at < wanted:
         return host
@@ -77,7 +77,7 @@ def answered_by(host: Host, attempt: Attempt) -> Host:
 
 
 def trial_ended(context: Context, event: TrialEnded) -> None:
-    """Say what the next login would come to; the living master stays as it is."""
+    """Note whether the next login would work. The living master stays as it is."""
     failure = event.failure
     if event.verdict in {"passed", "skipped"} or failure is None:
         end = _ENDS.get(event.verdict, "failed")
@@ -89,7 +89,7 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
         return
     host = context.put(host, trial=replace(host.trial, running=None))
     verdict = event.verdict
-    if event.host_key is None or is_another(host, event.host_key):  # it was not the server that spoke
+    if event.host_key is None or is_another(host, event.host_key):  # the answer was not the server's
         verdict = "unknown" if verdict in {"passed", "refused"} else verdict
     context.because(host.name, 0, _WORDS[verdict], event.evidence)
     if verdict == "passed":
@@ -108,14 +108,14 @@ _WORDS = {
 
 
 def _passed(context: Context, host: Host) -> None:
-    """What an earlier login was refused for is over."""
+    """Clear an earlier refused login."""
     if host.retry.kind in REFUSED_KINDS:
         context.put(host, retry=after_success(host.retry, context.now), problem=None)
         context.do(Remember(host.name))
 
 
 def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
-    """Warn while the old connection still lives, and make no second login of it by ourselves."""
+    """Warn the user while the old connection still lives, and make no second login automatically."""
     asked = Attempt(event.attempt, "connect", context.now)
     host = with_failure(host, asked, failure, context.now, event.jitter)
     told = host.problem == failure.problem
@@ -127,17 +127,17 @@ def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) 
 
 
 def _jump_is_up(context: Context, host: Host) -> bool:
-    """Report whether the way through a jump host asks for no login there."""
+    """Report whether the route through a jump host needs no login there."""
     if host.resolved is None or host.resolved.proxy_jump is None:
         return True
     other = last_jump(context.state.hosts, host)
     return other is not None and other.master is not None and not other.suspect
 
 
-def _allowed_at(context: Context, host: Host, way: Admission) -> float | None:
-    """Return when a trial is within all limits; None when a running attempt must end first."""
+def _allowed_at(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Return when a trial is within all limits; None if a running attempt must end first."""
     now, begun = context.now, host.trial.begun
-    free = server_free_at(host, context.state, way, now)
+    free = server_free_at(host, context.state, admitted, now)
     account = account_free_at(host, context.state.hosts, now)
     if free is None or account is None:
         return None

@@ -1,22 +1,22 @@
-"""Who must be there for a login; docs/architecture.md, *Words*; pure."""
+"""Decides whether a login needs the user; docs/architecture.md, *Words*; pure."""
 
 from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 
-_KNOWN_COMMANDS = {"ssh", "nc"}  # these log in nowhere by any means but ssh's, and open no browser
+_KNOWN_COMMANDS = {"ssh", "nc"}  # these log in only by ssh's own means, and open no browser
 
 
 def waits_for_person(host: Host) -> bool:
-    """Report whether nobody but a person can log in, or may be disturbed by it: no login goes by itself."""
+    """Report whether only the user can log in, or wants to be asked first, so that no login is automatic."""
     return host.wish.interactive or host.login != "quiet"
 
 
 def foreign_proxy(host: Host) -> bool:
     """Report whether the host is reached through a command that is not ssh or nc.
 
-    Such a command may want a browser or a token that expires. A background login runs it where it cannot open
-    a window (`agent/guard`), and what it does there says whether a person is needed.
+    Such a command may want a browser or a token that expires. A background login runs it in a guard that lets it
+    open no window (`agent/guard`). What the command does there shows whether it needs the user.
     """
     command = host.resolved.proxy_command if host.resolved is not None else None
     if command is None:

@@ -1,4 +1,4 @@
-"""A better way that appears while a connection is begun: it is tried beside the first one; pure."""
+"""Tries a better route beside a connection that has not been answered yet; pure."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ from trayagent.core.policy.waits import network_of
 from trayagent.core.routes import ways_for
 
 
-def race(context: Context, host: Host, way: Admission) -> Host:
-    """Let an attempt that nothing has answered connect once more where another way out has appeared.
+def race(context: Context, host: Host, admitted: Admission) -> Host:
+    """Let an attempt that no server has answered connect once more, if another route out has appeared.
 
-    Where the first connection has been answered after all, the agent keeps it and says so.
+    If the first connection is answered after all, the agent keeps that one and reports it.
     """
     attempt = host.attempt
-    if attempt is None or way.way is None or not _unanswered(attempt) or attempt.redials >= REDIALS_MAX:
+    if attempt is None or admitted.way is None or not _unanswered(attempt) or attempt.redials >= REDIALS_MAX:
         return host
     if host.learned_vpn is not None:
-        return host  # each network gets one attempt without it, and `attempts.holds` sees that it is up again
+        return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
     ways = ways_out(host, context.state.network)
-    moved = attempt.place is not None and way.way.place.differs(attempt.place)
+    moved = attempt.place is not None and admitted.way.place.differs(attempt.place)
     if ways <= attempt.ways and not moved:
         return host
     context.do(Redial(host.name, attempt.id))
-    source = way.way.source
+    source = admitted.way.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
-    # No server has seen it, so it is counted where it goes now.
+    # No server has seen it yet, so it is counted only for its current network.
     context.change(
-        servers=started(context.state.servers, host.server, attempt.id, network_of(way), attempt.started_at)
+        servers=started(
+            context.state.servers, host.server, attempt.id, network_of(admitted), attempt.started_at
+        )
     )
-    attempt = replace(attempt, ways=ways, place=way.way.place, source=source, redials=attempt.redials + 1)
+    attempt = replace(
+        attempt, ways=ways, place=admitted.way.place, source=source, redials=attempt.redials + 1
+    )
     return context.put(host, attempt=attempt)
 
 
 def ways_out(host: Host, snapshot: Snapshot) -> frozenset[WayOut]:
-    """Return the interfaces and addresses that the next connection of a host may go from."""
+    """Return the interfaces and addresses from which the host's next connection may go."""
     tentative = {a.ip for i in snapshot.interfaces for a in i.addresses if a.tentative}
     ways = ((way.interface, way.source) for way in ways_for(host, snapshot))
     return frozenset((interface, source) for interface, source in ways if source not in tentative)

@@ -1,6 +1,6 @@
-"""How often a server was contacted from a network, so that nobody's patience is tried; pure.
+"""Counts how often a server was contacted from a network, and limits that; pure.
 
-A budget belongs to a server and a network: a server tells visitors apart by their address, and what a café's
+A budget belongs to a server and a network, because a server tells clients apart by their address. What a café's
 gateway answered in a server's place says nothing about the next network.
 """
 
@@ -26,21 +26,21 @@ from trayagent.core.facts.time_constants import (
 )
 from trayagent.core.policy.backoff import doubling
 
-_NETWORKS_KEPT = 8  # per server; older ones say nothing any more
+_NETWORKS_KEPT = 8  # per server; older ones do not matter any more
 
 End = Literal["through", "failed", "cut", "unseen"]
-"""How an attempt ended: it succeeded, it failed, it was cut short by us or by a move, or no server saw it."""
+"""How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where an attempt leaves from; both None where no route is known."""
+    """The network from which an attempt leaves; both fields are None if no route is known."""
 
     place: Place | None = None
     source: str | None = None
 
     def same(self, other: Network) -> bool:
-        """Report whether both are one network; the address decides while the gateway is not resolved yet."""
+        """Report whether both are one network. While the gateway is not resolved, the address decides."""
         if self.place is None or other.place is None:
             return self == other
         if self.place.matches(other.place):
@@ -59,7 +59,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a server saw from one network, and until when it is to be left alone there."""
+    """What a server saw from one network, and until when to leave it alone there."""
 
     network: Network
     failed: tuple[float, ...] = ()
@@ -77,12 +77,12 @@ class Server:
     budgets: tuple[Budget, ...] = ()
 
     def budget(self, network: Network) -> Budget:
-        """Return the budget of this network, an unspent one where nothing is known."""
+        """Return the budget of this network, or a fresh one."""
         known = (budget for budget in reversed(self.budgets) if budget.network.same(network))
         return next(known, Budget(network))
 
     def with_budget(self, budget: Budget, network: Network) -> Server:
-        """Return the server with this budget; of its network's names the one that says more is kept."""
+        """Return the server with this budget. Of the two descriptions of its network, keep the one that says more."""
         known = budget.network.place is not None and budget.network.place.known
         named = budget if known else replace(budget, network=network)
         others = tuple(b for b in self.budgets if not b.network.same(network))
@@ -95,10 +95,10 @@ Servers = Mapping[str, Server]
 def free_at(
     servers: Servers, key: str, network: Network, now: float, hosts: int = 1, *, answers: bool = False
 ) -> float | None:
-    """Return when the server may be contacted (at most `now`: at once); None when another attempt must end first.
+    """Return when the server may be contacted (at most `now`: at once); None if another attempt must end first.
 
-    `hosts` is how many hosts share the server: the budgets grow with them. `answers`: its banner was just seen,
-    so that its pause does not count.
+    `hosts` is how many hosts share the server: the budgets grow with them. `answers`: its banner was just seen, so
+    that its pause does not count.
     """
     server = servers.get(key, Server())
     if len(server.running) >= _room(server, now):
@@ -106,7 +106,7 @@ def free_at(
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
     budget = server.budget(network)
-    # Those under way may yet fail or be cut short: they count until they are through.
+    # Attempts under way may yet fail or be cut short, so they count until they succeed.
     running = sum(visit.network.same(network) for visit in server.running.values())
     failing = max(FAILED_PER_WINDOW, hosts)
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
@@ -119,7 +119,7 @@ def free_at(
 
 
 def may_abort(servers: Servers, attempt: int, now: float) -> bool:
-    """Report whether this attempt may be cut short: OpenSSH 9.8 penalises unfinished connections that it saw."""
+    """Report whether this attempt may be cut short. OpenSSH 9.8 penalises unfinished connections that it saw."""
     found = visit_of(servers, attempt)
     if found is None or not found[1].seen:
         return True
@@ -150,7 +150,10 @@ def visit_of(servers: Servers, attempt: int) -> tuple[str, Visit] | None:
 
 
 def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
-    """Note how an attempt ended. One that no server saw spends nothing; one that was cut short, only if it was seen."""
+    """Note how an attempt ended. It costs nothing if no server saw it.
+
+    An attempt that was cut short costs something only if the server saw it.
+    """
     found = visit_of(servers, attempt)
     if found is None:
         return servers
@@ -159,7 +162,7 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
     server = replace(servers[key], running=running)
     budget = server.budget(visit.network)
     if end == "through":
-        # The server lets us in from here: what others failed by is over.
+        # The server accepts our login from here, so the causes of earlier failures are over.
         quiet_until = NEVER if visit.began >= budget.dropped_at else budget.quiet_until
         server = server.with_budget(
             replace(budget, failed=(), drops=0, quiet_until=quiet_until), visit.network
@@ -174,18 +177,18 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
 
 
 def dropped(servers: Servers, key: str, network: Network, now: float, jitter: float) -> Servers:
-    """Note that the server dropped us: everyone behind our address there waits, longer each time."""
+    """Note that the server dropped us. Everyone behind our address there waits, longer each time."""
     server = servers.get(key, Server())
     budget = server.budget(network)
     if now < budget.quiet_until:
-        return servers  # one more of those that were under way when it began
+        return servers  # this attempt was already under way when the pause began
     pause = doubling(DROPPED_FIRST_S, budget.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
     budget = replace(budget, drops=budget.drops + 1, dropped_at=now, quiet_until=now + pause)
     return {**servers, key: server.with_budget(budget, network)}
 
 
 def forgiven(servers: Servers, key: str) -> Servers:
-    """End the pauses of this server, as the user asked; what others have tried there still counts."""
+    """End the pauses of this server at the user's request. Past attempts still count."""
     server = servers.get(key)
     if server is None:
         return servers
@@ -194,13 +197,13 @@ def forgiven(servers: Servers, key: str) -> Servers:
 
 
 def _room(server: Server, now: float) -> int:
-    """Return how many attempts may be under way at once: a server counts those that hang, too, from any network."""
+    """Return how many attempts may run at once. The server also counts hanging ones, from any network."""
     hanging = sum(len(_within(b.unfinished, now, LOGIN_GRACE_S)) for b in server.budgets)
     return max(1, min(UNAUTHENTICATED_PER_SERVER, UNAUTHENTICATED_AND_CUT - hanging))
 
 
 def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, now: float) -> float:
-    """Return when those of the window and those under way are fewer than the limit."""
+    """Return when those in the window and those under way are fewer than the limit."""
     recent = _within(times, now, window_s)
     over = len(recent) + running - limit
     return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else NEVER

@@ -1,4 +1,4 @@
-"""Where and through what a host was reached, and which VPN that taught; pure."""
+"""Records where and through what a host was reached, and which VPN it needs; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.core.routes import is_private, place_here
 
 
 def note_reached(context: Context, host: Host) -> Host:
-    """Keep where, through what and at which address a living master was reached."""
+    """Store where, through what and at which address a living master was reached."""
     master = host.master
     if master is None or host.path is None or not host.path.present:
         return host
@@ -36,16 +36,16 @@ def _words_of(place: Place) -> tuple[str, str, str]:
 
 
 def _learned_vpn(context: Context, host: Host) -> str | None:
-    """Return the VPN without which the host's private address leads nowhere, as far as known."""
+    """Return the VPN without which the host's private address is unreachable, as far as known."""
     path, master = host.path, host.master
     if path is None or path.egress is None or master is None or master.peer is None:
         return host.learned_vpn
     direct = not in_tunnel(host, context)
     if has_public_address((*host.addresses, *([master.peer] if direct else []))):
-        return None  # it can be reached from anywhere
+        return None  # it is reachable from anywhere
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.learned_vpn
-    # Reached without it here, it holds only at networks where that is not known.
+    # If it was reached here without the VPN, the VPN is needed only on networks where it was not.
     if direct or host.was_reached_at(place_here(context.state.network)):
         return host.learned_vpn
     return path.egress

@@ -1,4 +1,4 @@
-"""Whether the last answer of `ssh -G` still holds for a host; pure."""
+"""Decides whether the last result of `ssh -G` still holds for a host; pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trayagent.core.routes import place_here
 def outdated(host: Host, state: State) -> bool:
     """Report whether `ssh -G` must run again before a login.
 
-    That is so if it was not allowed to look names up, or if its answer may differ between networks and the
-    network may be another one since.
+    It must if it was not allowed to resolve names, or if its result varies with the network and the network may have
+    changed since.
     """
     answer = host.answer
     if host.resolved is None:
@@ -25,7 +25,7 @@ def outdated(host: Host, state: State) -> bool:
 
 
 def certainly_elsewhere(host: Host, state: State) -> bool:
-    """Report whether the answer varies and was given at another network than this one."""
+    """Report whether the result varies with the network and was given on another network."""
     place, given_at = place_here(state.network), host.answer.place
     moved = place is not None and place.known and given_at is not None and given_at.differs(place)
     return host.answer.varies and moved

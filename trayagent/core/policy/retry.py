@@ -1,4 +1,4 @@
-"""When a failed attempt is made again: docs/architecture.md, *When a login is begun*; pure."""
+"""Decides when a failed attempt is repeated: docs/architecture.md, *When a login is begun*; pure."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.backoff import doubling
 from trayagent.core.policy.needs_user import foreign_proxy
 
-# Only the user, or a change of what they log in with, can go on after these.
+# After these, only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
     {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed", "proxy-login"}
 )
-# A login that was refused: never repeated blindly.
+# A refused login, which is never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
-# A ProxyCommand that nobody can vouch for: tried once in each network.
+# A ProxyCommand failed, perhaps at the login of a proxy: one try on each network.
 ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
-# Only a changed configuration can go on after these.
+# After these, only a changed configuration brings a retry.
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
-# Something on this machine stands in the way, and no event tells when it is gone; no server is bothered.
+# Something on this machine is the obstacle, and no event reports when it is gone. No server sees such an attempt.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
-_WAITS_FOR_NO_PATH: frozenset[FailureKind] = frozenset({"booting", "auth"})
-# Anybody on the path can make these happen before a host key is proven; they hold on that path only.
-_ANYBODYS_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
+_PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
+# Anybody on the path can cause these before a host key is proven, so they hold on that path only.
+_UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
 _REFUSALS_KEPT = 8
-# The server itself, or the way to it, is away: it may be rebooting.
+# The server itself, or the route to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
-# The world is down: time heals it, or a server that answers somebody else.
+# Time may fix these, and so may a server that answers another host.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
     {"dropped", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
@@ -48,12 +48,12 @@ _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "tim
 
 
 def server_saw(failure: Failure, *, established: bool) -> bool:
-    """Report whether a failed attempt came as far as a server: no name or no answer to a SYN bothers nobody."""
+    """Report whether a failed attempt reached a server. It did not without a name, or without an answer to its SYN."""
     return established or failure.positive or failure.kind not in _UNSEEN_KINDS
 
 
 def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
-    """Return the host with the back-off of its failed attempt; a bare one has a back-off of its own."""
+    """Return the host with the back-off of its failed attempt. Bare attempts have a separate back-off."""
     if attempt.bare:
         due = _away(host.bare_retry, now, jitter)
         return replace(host, bare_retry=_after(host.bare_retry, attempt, failure, now, due))
@@ -66,27 +66,28 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
 
 
 def after_success(retry: Retry, now: float) -> Retry:
-    """Return the retry of a host whose server has just been heard: nothing is waited for, re-arming stays bounded."""
+    """Return the retry after a sign of life from the server. Nothing is waited for; re-arming stays limited."""
     return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
 
 
 def rearmable(retry: Retry, now: float) -> bool:
-    """Report whether another network ends the wait for the next attempt."""
-    return retry.at is not None and retry.at > now and retry.kind not in _WAITS_FOR_NO_PATH
+    """Report whether a change of the network ends the wait for the next attempt."""
+    return retry.at is not None and retry.at > now and retry.kind not in _PATH_INDEPENDENT_KINDS
 
 
 def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
-    """Return the retry made due at once; a little later where that was done too often at this place.
+    """Return the retry made due at once, or a little later if that happened too often on this network.
 
-    A flapping network is no reason to bother a server again and again. Where no server saw the failure,
-    nobody was bothered.
+    A flapping network must not make us contact a server again and again. If no server saw the failure, there is no
+    limit.
     """
     if not retry.seen:
         return replace(retry, at=now, count=0, checked=False)
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
     recent = [t for t, where in past if where == place]
     if len(recent) >= REARM_PER_HOUR:
-        # Its own back-off brings it back; what has none (another machine's key) must not wait for an event.
+        # Its own back-off brings it back. A failure without a back-off (another machine's key) must not wait for an
+        # event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
         return retry if retry.at is not None else replace(retry, at=later)
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
@@ -98,7 +99,7 @@ def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
 def with_new_credentials(host: Host, now: float) -> Retry:
     """Return the retry of a host whose key, agent, known_hosts or configuration changed.
 
-    Refused logins stay bounded, however often something changes.
+    The number of refused logins stays limited, however often something changes.
     """
     at = refusable_at(host, now)
     due = host.retry.at
@@ -106,12 +107,12 @@ def with_new_credentials(host: Host, now: float) -> Retry:
 
 
 def said_by_anybody(retry: Retry) -> bool:
-    """Report whether the host was stopped by what nobody proved to be the server's own word."""
-    return not retry.proven and retry.kind in _ANYBODYS_KINDS
+    """Report whether the host stopped because of an answer that is not proven to be the server's own."""
+    return not retry.proven and retry.kind in _UNPROVEN_KINDS
 
 
 def refusable_at(host: Host, now: float) -> float:
-    """Return when one more refused login would be no more than a server's account locks bear."""
+    """Return when one more refused login would not exceed what account locks allow."""
     recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
     return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
 
@@ -131,15 +132,18 @@ def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> floa
 
 
 def _worked(host: Host) -> bool:
-    """Report whether the host's ProxyCommand is known to log in quietly, or is one that only connects.
+    """Report whether the host's ProxyCommand is known to log in without the user, or only connects.
 
-    An error that nobody knows may be a refused login at a proxy, and those are never repeated blindly.
+    An unknown error may be a refused login at a proxy, and those are never repeated blindly.
     """
     return not foreign_proxy(host) or host.worked_at > NEVER
 
 
 def _away(retry: Retry, now: float, jitter: float) -> float:
-    """World down: doubling whatever the reason, as one that goes from refusing to timing out is still away."""
+    """Return the next try while the server is away. The pause doubles whatever the reason.
+
+    A server that first refuses and then times out is still away.
+    """
     return now + doubling(RETRY_FIRST_S, retry.count + 1, RETRY_MAX_S) * jitter
 
 

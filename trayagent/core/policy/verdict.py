@@ -1,7 +1,7 @@
-"""How a living master is judged: the table of docs/architecture.md, row by row; pure.
+"""Judges a living master by the table of docs/architecture.md, row by row; pure.
 
-`judge` looks at facts only, so it may be asked at any time and as often as one likes:
-events change the facts, the verdict follows from them.
+`judge` only reads facts, so it may be called at any time and any number of times. Events change the facts, and the
+verdict follows from them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "g
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The row that applies, what it asks for, and when to look again by the clock alone.
+    """The row that applies, what it requires, and when to judge again if no event comes.
 
-    `queued`: a control is due and cannot be made yet; `look_at` is when, None where no clock tells.
+    `queued`: a control is due and cannot be made yet. `look_at` is when, or None if no time is known.
     """
 
     row: int
@@ -52,88 +52,88 @@ class Verdict:
     wait: Wait | None = None
 
 
-def judge(host: Host, state: State, way: Admission, now: float) -> Verdict:
+def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     """Return the verdict on the host's living master.
 
-    Raises ValueError when there is none.
+    Raises ValueError if it has none.
     """
     master = _living(host)
     if not host.suspect:
         return Verdict(6, "keep", "proof=current")
-    if not way.open:
-        return _offline(host, state, way, now)
+    if not admitted.open:
+        return _offline(host, state, admitted, now)
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
         evidence = f"carrier={carrier.name} carrier_suspect=yes"
-        lasts = _lasts(carrier, state, now)
-        wait = Wait("jump", evidence, jump=carrier.name) if lasts else None
-        return Verdict(5, "wait", evidence, queued=lasts, wait=wait)
+        may_last = _may_last(carrier, state, now)
+        wait = Wait("jump", evidence, jump=carrier.name) if may_last else None
+        return Verdict(5, "wait", evidence, queued=may_last, wait=wait)
     control = host.attempt
     if host.wary_at > host.proof_at and (control is None or control.established_at is None):
         settled_at = host.wary_at + WOKEN_S
-        if control_possible(host, way):
-            first = _start_or_await(host, state, way, 3, "woken_or_underlay=changed", now)
-            return _without_control(host, state, way, first, now) if first.queued else first
+        if control_possible(host, admitted):
+            first = _start_or_await(host, state, admitted, 3, "woken_or_underlay=changed", now)
+            return _without_control(host, state, admitted, first, now) if first.queued else first
         if now < settled_at:
             return _queued(3, "woken_or_underlay=changed", Wait("control", "control=impossible", settled_at))
-    return _by_itself(host, state, way, now)
+    return _by_own_connection(host, state, admitted, now)
 
 
-def _without_control(host: Host, state: State, way: Admission, queued: Verdict, now: float) -> Verdict:
-    """Row 3 where no control can be made now: the old connection is asked meanwhile."""
-    verdict = _by_itself(host, state, way, now)
+def _without_control(host: Host, state: State, admitted: Admission, queued: Verdict, now: float) -> Verdict:
+    """Row 3 while no control can be made: probe the old connection in the meantime."""
+    verdict = _by_own_connection(host, state, admitted, now)
     if verdict.do != "wait" or verdict.queued:
         return verdict
     return _sooner(verdict, queued.look_at)
 
 
-def _by_itself(host: Host, state: State, way: Admission, now: float) -> Verdict:
-    """Rows 4 to 9: by what is seen of the old connection itself."""
+def _by_own_connection(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
+    """Rows 4 to 9: judge by the old connection itself."""
     if host.gone_at is not None:
-        return _address_gone(host, state, way, host.gone_at, now)
-    return _asked(host, state, way, now)
+        return _address_gone(host, state, admitted, host.gone_at, now)
+    return _probed(host, state, admitted, now)
 
 
 def _carrier(master: Master, state: State, now: float) -> Host | None:
-    """Return the host whose master carries this one, where that one is judged at all."""
+    """Return the host whose master carries this one, unless that host is not judged."""
     carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
     if carrier is None or carrier.wish.connect == "never" or state.paused(carrier, now):
         return None
     return carrier
 
 
-def _lasts(carrier: Host, state: State, now: float) -> bool:
-    """Report whether a carrier has a control to wait for, or waits itself; one question is soon answered."""
+def _may_last(carrier: Host, state: State, now: float) -> bool:
+    """Report whether the wait for a carrier may be long: it waits for a control, or itself waits. A probe is quick."""
     if carrier.attempt is not None or carrier.problem is not None:
         return True
     return judge(carrier, state, admission(carrier, state), now).queued
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:
-    """Return how long a probe may stay unanswered before a control is worth its cost (row 7)."""
+    """Return how long in seconds a probe may stay unanswered before a control is worth its cost (row 7)."""
     if source_differs:
         return max(SILENT_RTTS_SOURCE_DIFFERS * master.rtt_s, SILENT_FLOOR_SOURCE_DIFFERS_S)
     return patience_s(master)
 
 
 def patience_s(master: Master) -> float:
-    """Return how long a probe must stay unanswered before anything is ended for it (row 8)."""
+    """Return how long in seconds a probe must stay unanswered before a connection may be ended for it (row 8)."""
     return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
 
 
-def _offline(host: Host, state: State, way: Admission, now: float) -> Verdict:
+def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     since = host.offline_since if host.offline_since is not None else now
     end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
     if now >= end_at:
-        return Verdict(2, "end", f"{way.evidence} offline_s={now - since:.0f}")
-    return Verdict(2, "offline", way.evidence, look_at=end_at)
+        return Verdict(2, "end", f"{admitted.evidence} offline_s={now - since:.0f}")
+    return Verdict(2, "offline", admitted.evidence, look_at=end_at)
 
 
-def _address_gone(host: Host, state: State, way: Admission, gone_at: float, now: float) -> Verdict:
+def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:
     evidence = (
         f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
     )
-    # The kernel may have moved the connection (MPTCP): it is looked for anew before anything is done.
+    # The kernel may have moved the connection (MPTCP). Query it again before anything is done.
     if not _observed_since(host, gone_at):
         return Verdict(4, "observe", evidence)
     control, look_at = host.attempt, None
@@ -143,7 +143,7 @@ def _address_gone(host: Host, state: State, way: Admission, gone_at: float, now:
         if not _observed_since(host, now - ADRIFT_LOOK_S):
             return Verdict(4, "observe", evidence)
     if control is None or not is_positive(control, host):
-        verdict = _start_or_await(host, state, way, 4, evidence, now)
+        verdict = _start_or_await(host, state, admitted, 4, evidence, now)
         return _sooner(verdict, look_at)
     if look_at is not None:
         return Verdict(4, "wait", f"{evidence} adrift=yes", look_at=look_at)
@@ -152,7 +152,7 @@ def _address_gone(host: Host, state: State, way: Admission, gone_at: float, now:
         return Verdict(4, "wait", evidence, look_at=settled_at)
     if not _observed_since(host, max(control.positive_at or now, settled_at)):
         return Verdict(4, "observe", evidence)
-    return _ninth(control, evidence)
+    return _row_9(control, evidence)
 
 
 def _sooner(verdict: Verdict, at: float | None) -> Verdict:
@@ -161,19 +161,19 @@ def _sooner(verdict: Verdict, at: float | None) -> Verdict:
     return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
 
 
-def _asked(host: Host, state: State, way: Admission, now: float) -> Verdict:
-    """Rows 5 to 9: the path changed; the far end is asked as soon as the address may be used."""
+def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
+    """Rows 5 to 9: the path changed. Probe the server as soon as the address may be used."""
     usable_at = host.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
         local = host.master.local if host.master is not None else None
         return Verdict(5, "wait", f"local={local} address=tentative", look_at=usable_at)
     if host.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
-    return _silent(host, state, way, host.probe.sent_at, now)
+    return _silent(host, state, admitted, host.probe.sent_at, now)
 
 
-def _silent(host: Host, state: State, way: Admission, sent_at: float, now: float) -> Verdict:
-    """Rows 6 to 9: a probe is on its way and not answered."""
+def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: float) -> Verdict:
+    """Rows 6 to 9: a probe is under way without an answer."""
     master = _living(host)
     asked_at = max(sent_at, host.doubt_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
@@ -184,7 +184,7 @@ def _silent(host: Host, state: State, way: Admission, sent_at: float, now: float
             return Verdict(5, "wait", evidence, look_at=silent_at)
         if not _observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
-        return _flowing(host, master, now) or _start_or_await(host, state, way, 7, evidence, now)
+        return _flowing(host, master, now) or _start_or_await(host, state, admitted, 7, evidence, now)
     positive_at = control.positive_at or now
     if control.grace_until is None:
         if not _observed_since(host, positive_at):
@@ -198,22 +198,23 @@ def _silent(host: Host, state: State, way: Admission, sent_at: float, now: float
     if flowing is not None:
         return flowing
     if not control.waited and retransmission_near(host, now):
-        return Verdict(8, "grace", evidence)  # too far to be waited for at first, near by now
-    return _ninth(control, evidence)
+        return Verdict(8, "grace", evidence)  # the retransmission was too far away at first, and is near now
+    return _row_9(control, evidence)
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
-    """Return the verdict while what was sent after the change is being acknowledged, else None.
+    """Return the verdict while data that was sent after the change is being acknowledged, else None.
 
-    The answer waits behind the user's own traffic, or for a busy server. It may not wait forever: only the next
-    TCP on the way acknowledges, so an answer is due some time after the data queued before the question is gone.
+    The answer is queued behind the user's own traffic, or the server is busy. The wait is limited, because only the
+    next TCP on the path acknowledges. So an answer must come some time after the data queued before the probe is
+    gone.
     """
     probe, observed = host.probe, host.observed
     if probe is None or observed is None or probe.moved_at is None or probe.moved_at < host.doubt_at:
         return None
     due = observed.retransmit_at
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
-    if due is None:  # nothing waits for an acknowledgement, so no more of them can come
+    if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
     elif retransmission_near(host, now):
         until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))
@@ -228,13 +229,13 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
 
 
 def rtt_of_now_s(host: Host, master: Master) -> float:
-    """Return the round trip with the queues of now in it, as far as the kernel told it."""
+    """Return the current round trip in seconds, queues included, as far as the kernel reported it."""
     told = host.observed.rtt_s if host.observed is not None else None
     return min(max(master.rtt_s, told or 0.0), RTT_OF_NOW_MAX_S)
 
 
 def grace_until(host: Host, now: float) -> float:
-    """Return until when a silent master may still speak, its control being positive (row 8)."""
+    """Return until when a silent master may still answer, its control being positive (row 8)."""
     master, probe = host.master, host.probe
     if master is None or probe is None:
         return now
@@ -246,7 +247,7 @@ def grace_until(host: Host, now: float) -> float:
 
 
 def retransmission_near(host: Host, now: float) -> bool:
-    """Report whether the old connection will speak up by itself so soon that it is worth the wait."""
+    """Report whether the old connection will retransmit so soon that the wait is worth it."""
     due = host.observed.retransmit_at if host.observed is not None else None
     if due is None or host.master is None:
         return False
@@ -254,7 +255,7 @@ def retransmission_near(host: Host, now: float) -> bool:
     return due - now < max(RETRANSMISSION_NEAR_S, near_s)
 
 
-def _ninth(control: Attempt, evidence: str) -> Verdict:
+def _row_9(control: Attempt, evidence: str) -> Verdict:
     if control.ready is not None:
         return Verdict(9, "replace", f"{evidence} control=ready")
     if control.refused or control.bare:
@@ -262,17 +263,19 @@ def _ninth(control: Attempt, evidence: str) -> Verdict:
     return Verdict(9, "wait", f"{evidence} control=positive")
 
 
-def _start_or_await(host: Host, state: State, way: Admission, row: int, evidence: str, now: float) -> Verdict:
+def _start_or_await(
+    host: Host, state: State, admitted: Admission, row: int, evidence: str, now: float
+) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
         return Verdict(row, "wait", f"{evidence} control=running")
-    if not control_possible(host, way):
+    if not control_possible(host, admitted):
         return _queued(11, evidence, Wait("control", "control=impossible"))
     due = (host.bare_retry if needs_bare_control(host) else host.retry).at
     if due is None or due > now:
         return Verdict(10, "wait", f"{evidence} control=negative", look_at=due, queued=True)
-    if host.attempt is not None:  # an unwanted one is being left to finish
+    if host.attempt is not None:  # an unwanted one that may finish
         return _queued(row, evidence, Wait("server", "control=left_to_finish"))
-    wait = before_login(host, state, way, now)
+    wait = before_login(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)
 
 
@@ -288,15 +291,15 @@ def _living(host: Host) -> Master:
 
 
 def is_positive(control: Attempt, host: Host) -> bool:
-    """Report whether the control proves the way: answered, and begun after the path last changed."""
+    """Report whether the control proves the route: it was answered, and it began after the path last changed."""
     return control.positive_at is not None and is_timely(control, host)
 
 
 def is_timely(control: Attempt, host: Host) -> bool:
-    """Report whether the control began late enough to tell of the path that the master has now.
+    """Report whether the control began late enough to judge the master's current path.
 
-    Where that change was the loss of the master's own address, one that goes from another address may have
-    begun before it: what it shows is not touched by the loss.
+    If the change was the loss of the master's local address, a control from another address may have begun earlier,
+    since the loss does not affect it.
     """
     if control.unwanted:
         return False

@@ -1,4 +1,4 @@
-"""What a login must wait for though a route is there and its back-off is over; pure."""
+"""Decides what a login must wait for although a route exists and its back-off is over; pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trayagent.core.policy.wanted import needs_bare_control, wanted
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why a login must wait, and until when; `at` None: until something happens.
+    """Why a login must wait, and until when; `at` None: until an event.
 
-    `jump` is the jump host that comes first. "control": none can be made from here.
+    `jump` is the jump host that must be up first. "control": none can be made from here.
     """
 
     why: Literal["jump", "account", "server", "logins", "control"]
@@ -30,22 +30,22 @@ class Wait:
 
 
 def before_login(
-    host: Host, state: State, way: Admission, now: float, *, by_user: bool = False
+    host: Host, state: State, admitted: Admission, now: float, *, by_user: bool = False
 ) -> Wait | None:
-    """Return what the next login of this host must wait for, None when it may begin."""
+    """Return what the next login of this host must wait for, None if it may begin."""
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
         due = jump.retry.at
         at = due if due is not None and due > now and jump.attempt is None else None
         return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
-    if by_user:  # for many hosts at once: what is refused to the first ones is held back from the rest
+    if by_user:  # for many hosts at once: a login refused to the first ones is then held back for the rest
         beside = may_log_in_beside(host, state.hosts)
         return None if beside else Wait("account", f"server={host.server} account=busy")
     bare = host.master is not None and needs_bare_control(host)
     account_at = now if bare else account_free_at(host, state.hosts, now)
     if account_at is None or account_at > now:
         return Wait("account", f"server={host.server} account=busy", account_at)
-    at = server_free_at(host, state, way, now)
+    at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
         return Wait("server", f"server={host.server} busy=yes", at)
     at = _logins_at(host, now)
@@ -54,22 +54,22 @@ def before_login(
     return None
 
 
-def network_of(way: Admission) -> Network:
-    """Return the network that the next connection leaves from."""
-    return Network(way.way.place, way.way.source) if way.way is not None else Network()
+def network_of(admitted: Admission) -> Network:
+    """Return the network from which the next connection leaves."""
+    return Network(admitted.way.place, admitted.way.source) if admitted.way is not None else Network()
 
 
 def network_of_attempt(attempt: Attempt) -> Network:
-    """Return the network that an attempt left from."""
+    """Return the network from which an attempt left."""
     return Network(attempt.place, attempt.source)
 
 
-def server_free_at(host: Host, state: State, way: Admission, now: float) -> float | None:
-    """Return when the host's server may be contacted from here; None when another attempt must end first."""
+def server_free_at(host: Host, state: State, admitted: Admission, now: float) -> float | None:
+    """Return when the host's server may be contacted from here; None if another attempt must end first."""
     if host.server not in state.servers and not state.servers:
         return now
     sharing = sum(other.server == host.server for other in state.hosts.values())
-    return free_at(state.servers, host.server, network_of(way), now, sharing, answers=host.retry.allowed)
+    return free_at(state.servers, host.server, network_of(admitted), now, sharing, answers=host.retry.allowed)
 
 
 def _logins_at(host: Host, now: float) -> float:
@@ -80,8 +80,8 @@ def _logins_at(host: Host, now: float) -> float:
 def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Host | None:
     """Return the jump host that must be judged or connected first, or None.
 
-    While it is away its dependents would only fail at it, each for itself. The user's own word goes past one
-    that will not connect by itself.
+    While it is away, each of its dependents would fail at it. A request of the user does not wait for a jump host
+    that will not connect automatically.
     """
     other = last_jump(state.hosts, host)
     if other is None or state.paused(other, now) or other.wish.connect == "never":

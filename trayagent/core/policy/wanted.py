@@ -1,4 +1,4 @@
-"""Whether a host is to be connected, and by which kind of attempt; pure."""
+"""Decides whether to connect a host, and by which kind of attempt; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS
 
 
 def wanted(host: Host) -> bool:
-    """Report whether a host without a master is to get one."""
+    """Report whether a host without a master should get one."""
     if host.by_user:
         return True
     if host.held or host.unnamed or host.wish.connect == "never":
@@ -17,6 +17,6 @@ def wanted(host: Host) -> bool:
 
 
 def needs_bare_control(host: Host) -> bool:
-    """Report whether a control may only knock: nobody would be there to log in, or nobody should."""
+    """Report whether a control must be bare: a login would need the user, or must not be made."""
     refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
     return host.unnamed or waits_for_person(host) or refused

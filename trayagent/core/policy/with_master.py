@@ -1,4 +1,4 @@
-"""What is done for a host whose master lives: the verdict, carried out; pure."""
+"""Carries out the verdict on a host whose master lives; pure."""
 
 from __future__ import annotations
 
@@ -26,119 +26,122 @@ from trayagent.core.policy.verdict import (
 from trayagent.core.texts import person_needed
 
 
-def step(context: Context, host: Host, master: Master, way: Admission) -> Step:
-    """Judge the master, and do the next thing."""
+def step(context: Context, host: Host, master: Master, admitted: Admission) -> Step:
+    """Judge the master, and do the next step."""
     now = context.now
     if host.ending:
         return False, None
-    host = race(context, _without_dead_attempt(context, host, way), way)
-    if host.asked and not way.open:
+    host = race(context, _without_dead_attempt(context, host, admitted), admitted)
+    if host.asked and not admitted.open:
         host = context.put(host, asked=False)
     if host.asked and host.attempt is None and host.resolved is not None:
-        return start(context, host, way, "user", 0, "user=reconnect")
+        return start(context, host, admitted, "user", 0, "user=reconnect")
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
         return put_in_place(context, host, host.attempt, 0, "user=reconnect")
     if host.probe is not None and not host.suspect:
         silent_at = host.probe.sent_at + patience_s(master)
         if now < silent_at:
             return False, silent_at
-        host = context.put(host, changed_at=host.probe.sent_at)  # row 12: found silent without any event
-    verdict = judge(host, context.state, way, now)
+        host = context.put(
+            host, changed_at=host.probe.sent_at
+        )  # row 12: the probe found it silent, without any event
+    verdict = judge(host, context.state, admitted, now)
     if verdict.do not in {"keep", "observe", "replace"}:
         context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
-    return carry_out(context, host, master, way, verdict) if carry_out else (False, verdict.look_at)
+    return carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.look_at)
 
 
-def _without_dead_attempt(context: Context, host: Host, way: Admission) -> Host:
+def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> Host:
     """Give up an attempt from an address that is gone, and a control that began before the last doubt."""
     attempt = host.attempt
     if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
     user = attempt.purpose == "user"
     late = host.suspect and not user and not is_timely(attempt, host)
-    if not late and (attempt.positive_at is not None or holds(context, host, attempt, way)):
+    if not late and (attempt.positive_at is not None or holds(context, host, attempt, admitted)):
         return host
     host = give_up_attempt(context, host)
     return context.put(host, asked=host.asked or user)
 
 
-def _keep(context: Context, host: Host, master: Master, way: Admission, _verdict: Verdict) -> Step:
-    """Row 6; and try changed keys and ask for the forwards, when it is time."""
+def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:
+    """Row 6: keep the master. When it is time, try changed keys and request the forwards."""
     attempt = host.attempt
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(context, host)
-    trial_at = try_keys(context, host, way)
+    trial_at = try_keys(context, host, admitted)
     forwards_at = _ask_for_forwards(context, context.get(host.name) or host, master)
     return False, min((at for at in (forwards_at, trial_at) if at is not None), default=None)
 
 
 def finish(context: Context, host: Host) -> float | None:
-    """Hands off, but for the forwards that the user's own word still owes; return when to look again."""
+    """Do nothing for a paused host, except request the forwards that a reconnect still owes.
+
+    Return when to continue.
+    """
     if host.master is None or host.suspect or host.ending or not host.forwards_owed:
         return None
     return _ask_for_forwards(context, host, host.master)
 
 
 def _ask_for_forwards(context: Context, host: Host, master: Master) -> float | None:
-    """Ask for them when it is time; return when that will be."""
+    """Request the forwards when it is time. Return when that is."""
     if host.forwards_at is None or host.forwards_at > context.now:
         return host.forwards_at
     context.put(host, forwards_at=None)
-    if (
-        host.wish.listed or master.ours or host.forwards
-    ):  # what the user's own ssh opened is none of our business
+    if host.wish.listed or master.ours or host.forwards:  # we do not touch what the user's own ssh opened
         context.do(EnsureForwards(host.name, master))
     return None
 
 
-def _offline(context: Context, host: Host, _master: Master, _way: Admission, verdict: Verdict) -> Step:
+def _offline(context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     give_up_attempt(context, host)
     return False, verdict.look_at
 
 
-def _end(context: Context, host: Host, master: Master, _way: Admission, verdict: Verdict) -> Step:
-    """Row 2's timer: a connection that waited in vain for its own network."""
+def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+    """Row 2's timer: end a connection whose own network did not come back in time."""
     context.tell("master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
     context.put(host, killing=host.killing | {master.pid}, lost=False)
     return False, None
 
 
-def _probe(context: Context, host: Host, master: Master, _way: Admission, _verdict: Verdict) -> Step:
-    # After a move: small packets may pass where large ones vanish, and then nothing much works.
+def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+    # After a move, small packets may pass while large ones vanish, and then hardly anything works.
     context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
-    if control is not None:  # a new question has a time of its own to be answered in
+    if control is not None:  # a new probe gets its own grace
         control = replace(control, grace_until=None, waited=False)
     context.put(host, probe=Probe(context.now), observed=None, attempt=control)
     return True, None
 
 
-def _observe(context: Context, host: Host, master: Master, _way: Admission, _verdict: Verdict) -> Step:
+def _observe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
     context.do(Observe(host.name, master))
     return False, None
 
 
-def _control(context: Context, host: Host, _master: Master, way: Admission, verdict: Verdict) -> Step:
-    return start(context, host, way, "control", verdict.row, verdict.evidence)
+def _control(context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict) -> Step:
+    return start(context, host, admitted, "control", verdict.row, verdict.evidence)
 
 
-def _grace(context: Context, host: Host, _master: Master, _way: Admission, _verdict: Verdict) -> Step:
+def _grace(context: Context, host: Host, _master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
     if host.attempt is not None:
         until, near = grace_until(host, context.now), retransmission_near(host, context.now)
         context.put(host, attempt=replace(host.attempt, grace_until=until, waited=near))
     return True, None
 
 
-def _replace(context: Context, host: Host, _master: Master, _way: Admission, verdict: Verdict) -> Step:
+def _replace(context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     if host.attempt is None:
         return False, None
     return put_in_place(context, host, host.attempt, verdict.row, verdict.evidence)
 
 
-def _kill(context: Context, host: Host, master: Master, _way: Admission, verdict: Verdict) -> Step:
-    """Row 9 where nobody can log in by themselves, and row 11: end what is stale, start nothing."""
+def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+    """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
     context.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
     context.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
@@ -146,8 +149,10 @@ def _kill(context: Context, host: Host, master: Master, _way: Admission, verdict
     if problem is not None:
         tell_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS:
-        problem = host.problem  # what the last login was refused for, that kept the control from logging in
-    if problem is None and not host.unnamed and not waits_for_person(host):  # those are told when it is gone
+        problem = host.problem  # the last refused login, because of which the control was bare
+    if (
+        problem is None and not host.unnamed and not waits_for_person(host)
+    ):  # reported when the master is gone
         problem = person_needed(host)
     killing = host.killing | {master.pid}
     context.put(host, killing=killing, attempt=None, lost=not host.unnamed, problem=problem, probe=None)

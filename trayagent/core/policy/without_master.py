@@ -1,4 +1,4 @@
-"""What is done for a host without a master: wait for a way, or connect; pure."""
+"""Decides what to do for a host without a master: wait for a route, or connect; pure."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from trayagent.core.policy.wanted import wanted
 from trayagent.core.texts import person_needed
 
 
-def step(context: Context, host: Host, way: Admission) -> Step:
+def step(context: Context, host: Host, admitted: Admission) -> Step:
     """Bring the host up if it is wanted up and may be connected here."""
     if not wanted(host):
         give_up_attempt(context, host)
         return False, None
-    if not way.open:
+    if not admitted.open:
         host = give_up_attempt(context, host)
         context.put(host, asked=False)
         return False, None
     if host.attempt is not None and host.attempt.purpose == "check":
-        if not host.asked and holds(context, host, host.attempt, way):
+        if not host.asked and holds(context, host, host.attempt, admitted):
             return False, None
         host = give_up_attempt(context, host)
     if host.attempt is not None:
-        return _await(context, host, host.attempt, way)
+        return _await(context, host, host.attempt, admitted)
     if host.resolved is None:
         return _await_answer(context, host)
     if waits_for_person(host) and not host.asked:
         return _await_person(context, host)
     due = host.retry.at
     if not host.asked and (due is None or due > context.now):
-        return check_banner(context, host, way, due)
-    again, at = start(context, host, way, "user" if host.asked else "connect", 1, "master=none")
+        return check_banner(context, host, admitted, due)
+    again, at = start(context, host, admitted, "user" if host.asked else "connect", 1, "master=none")
     left = context.get(host.name)
     if again or at is None or left is None or left.attempt is not None:
         return again, at
-    return check_banner(context, left, way, at)
+    return check_banner(context, left, admitted, at)
 
 
 def _await_person(context: Context, host: Host) -> Step:
-    """A person must begin it; they are told once."""
+    """Wait for the user to begin the login. Notify them once."""
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
         problem = person_needed(host)
         context.put(host, problem=problem)
@@ -66,7 +66,7 @@ def _await_person(context: Context, host: Host) -> Step:
 
 
 def _await_answer(context: Context, host: Host) -> Step:
-    """`ssh -G` has not answered yet; where it failed (a slow Match exec, no ssh), it is asked again in time."""
+    """Wait for `ssh -G`. If it failed (a slow Match exec, no ssh), run it again after a while."""
     due = host.retry.at
     if host.retry.kind is None or due is None or due > context.now:
         return False, due if host.retry.kind is not None else None
@@ -75,21 +75,23 @@ def _await_answer(context: Context, host: Host) -> Step:
     return False, None
 
 
-def _await(context: Context, host: Host, attempt: Attempt, way: Admission) -> Step:
-    """Leave an attempt alone as long as its own address still holds."""
+def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> Step:
+    """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, "master=none control=ready")
-    knows_all = attempt.refused is not None or attempt.bare  # nothing can become of these any more
-    if knows_all or (not attempt.unwanted and not holds(context, host, attempt, way)):
-        if attempt.refused is not None:  # as a control it was the old one's affair, that ended meanwhile
+    knows_all = attempt.refused is not None or attempt.bare  # these can succeed no more
+    if knows_all or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
+        if (
+            attempt.refused is not None
+        ):  # as a control it concerned only the old master, which has ended since
             tell_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
         context.put(host, asked=host.asked or again)
         return host.attempt is None, None
-    if attempt.unwanted and holds(context, host, attempt, way):
+    if attempt.unwanted and holds(context, host, attempt, admitted):
         host = context.put(
             host, attempt=replace(attempt, unwanted=False)
-        )  # its old master ended: it is wanted again
-    race(context, host, way)
+        )  # its old master ended, so it is wanted again
+    race(context, host, admitted)
     return False, None
