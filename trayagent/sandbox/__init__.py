@@ -11,7 +11,7 @@ from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.terminal import Terminal
 from trayagent.sandbox.tools import other_ssh_programs
 
-# The codes of a TrayagentError that says: not on this machine.
+# The codes of a TrayagentError that mean: not possible on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""The real agent inside the laptop, with every place redirected into the laboratory, and its command line.
+"""The real agent inside the laptop, with every path redirected into the laboratory, and its command line.
 
-It is driven from outside only, as a user or a script would: commands, exit statuses, JSON.
+It is driven only from outside, as a user or a script would do it: commands, exit statuses, JSON.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Lines
 from trayagent.sandbox.terminal import Terminal
 
-# The folder that holds the package: the agent is found without being installed.
+# The folder that holds the package, so that the agent is found without being installed.
 SOURCE = Path(__file__).parents[2]
 START_DEADLINE_S = 15.0
-# How often a state is asked for: a command line costs some 40 ms of a processor.
+# How often a state is requested. A command costs about 40 ms of processor time.
 POLL_S = 0.05
 
 
 class Events:
-    """A reader of `trayagent events --json`; `seen` holds everything read so far."""
+    """A reader of `trayagent events --json`. `seen` holds everything read so far."""
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self._child = child
@@ -39,9 +39,9 @@ class Events:
         self.seen: list[dict[str, Any]] = []
 
     def wait(self, event: str, host: str | None = None, *, deadline_s: float = 10.0) -> dict[str, Any]:
-        """Return the next event of that name (and host, if given), not looking at those already read.
+        """Return the next unread event of that name (and host, if given).
 
-        Raises TrayagentError (sandbox-broken) that tells what came instead.
+        Raises TrayagentError (sandbox-broken) with the events that came instead.
         """
         limit, begin = time.monotonic() + deadline_s, len(self.seen)
         while True:
@@ -56,7 +56,7 @@ class Events:
                 return found
 
     def drain(self, quiet_s: float = 0.2) -> list[dict[str, Any]]:
-        """Read until nothing came for a while; return all that was seen."""
+        """Read until no event came for a while; return all events read so far."""
         with contextlib.suppress(TrayagentError):
             while True:
                 self.seen.append(self._lines.next(quiet_s))
@@ -72,9 +72,9 @@ class Events:
 class Agent:
     """`trayagent run --no-tray` in the laptop; a context manager that stops it.
 
-    With `desktop`, the variables of a desktop session (its bus, its display), it has a tray.
-    `name` tells the files of a second one, on another `node`, from those of the first.
-    `log` is what it printed. Raises TrayagentError (sandbox-broken).
+    With `desktop`, the variables of a desktop session (its bus, its display), it has a tray. `name` distinguishes
+    the files of a second agent, on another `node`, from those of the first. `log` is the file with its output.
+    Raises TrayagentError (sandbox-broken).
     """
 
     def __init__(
@@ -117,31 +117,31 @@ class Agent:
 
     @property
     def records_file(self) -> Path:
-        """The file of what it remembers on this machine; raises FileNotFoundError before it wrote one."""
+        """The file of its records on this machine. Raises FileNotFoundError before the agent wrote one."""
         found = next(self.state_dir.glob("agent*.json"), None)
         if found is None:
             raise FileNotFoundError(self.state_dir / "agent*.json")
         return found
 
     def records(self) -> dict[str, Any]:
-        """Return what it remembers."""
+        """Return its records."""
         kept: dict[str, Any] = json.loads(self.records_file.read_text())
         return kept
 
     @staticmethod
     def command(*args: str) -> list[str]:
-        """Return the words of a trayagent command."""
+        """Return the command line of a trayagent command."""
         return own_module("trayagent", *args)
 
     def configure(self, config_toml: str) -> None:
-        """Replace the configuration in one step."""
+        """Replace the configuration atomically."""
         fresh = self.config.with_suffix(".new")
         fresh.touch(mode=0o600)
         fresh.write_text(config_toml)
         fresh.replace(self.config)
 
     def start(self, config_toml: str | None = None, *, deadline_s: float = START_DEADLINE_S) -> None:
-        """Start it (with a new configuration, if given) and return when it answers `status`."""
+        """Start the agent (with a new configuration, if given) and return when it answers `status`."""
         if config_toml is not None:
             self.configure(config_toml)
         with self.log.open("a") as log:
@@ -155,11 +155,11 @@ class Agent:
             time.sleep(POLL_S)
 
     def stop(self, *, deadline_s: float = 5.0) -> float:
-        """End it with SIGTERM; return how many seconds that took. The masters live on."""
+        """End the agent with SIGTERM; return how many seconds that took. The masters stay."""
         return self._end(signal.SIGTERM, deadline_s)
 
     def kill9(self) -> None:
-        """End it without a chance to do anything."""
+        """Kill the agent with SIGKILL, so that it cannot clean up."""
         self._end(signal.SIGKILL, 5.0)
 
     def _end(self, number: int, deadline_s: float) -> float:
@@ -176,7 +176,7 @@ class Agent:
     def cli(
         self, *args: str, text: str | None = None, deadline_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a trayagent command in the laptop; its exit status is for the caller to judge."""
+        """Run a trayagent command in the laptop. The caller judges its exit status."""
         return self._node.run(self.command(*args), env=self.env, text=text, deadline_s=deadline_s)
 
     def at_terminal(self, *args: str) -> Terminal:
@@ -193,11 +193,11 @@ class Agent:
         return view
 
     def host(self, name: str) -> dict[str, Any] | None:
-        """Return what `status --json` says about a host, None if it does not know it."""
+        """Return what `status --json` shows for a host, None if the agent does not know it."""
         return next((host for host in self.status()["hosts"] if host["name"] == name), None)
 
     def wait_state(self, host: str, state: str, deadline_s: float = 15.0) -> dict[str, Any]:
-        """Poll until the host is in that state, and return its view; the error tells the last one seen."""
+        """Poll until the host is in that state, and return its view. The error contains the last view."""
         limit = time.monotonic() + deadline_s
         while True:
             view = self.host(host)
@@ -223,7 +223,7 @@ class Agent:
             time.sleep(POLL_S)
 
     def wait_end(self, deadline_s: float = 5.0) -> int:
-        """Wait until it has ended by itself, and return its exit status."""
+        """Wait until the agent has ended on its own, and return its exit status."""
         if self._child is None:
             raise TrayagentError("the agent was not started", code="sandbox-usage")
         status = self._child.wait(deadline_s)
@@ -231,13 +231,13 @@ class Agent:
         return status
 
     def events(self) -> Events:
-        """Return a reader of the events from now on; it ends with the agent's helper."""
+        """Return a reader of the events from now on. It ends with this Agent."""
         pipe = subprocess.PIPE
         child = self._node.popen(self.command("events", "--json"), env=self.env, stdout=pipe, stderr=pipe)
         reader = Events(child)
         self._readers.append(reader)
         limit = time.monotonic() + START_DEADLINE_S
-        while not _has_socket(child.pid):  # connected: from here on nothing is missed
+        while not _has_socket(child.pid):  # connected: from here on no event is missed
             if child.poll() is not None or time.monotonic() > limit:
                 raise Lines("trayagent events", child).ended()
             time.sleep(0.005)
@@ -259,5 +259,5 @@ def _has_socket(pid: int) -> bool:
     """Report whether a process has a socket open."""
     try:
         return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # it closes and opens files while we look, or it is gone
+    except OSError:  # it closes and opens files meanwhile, or it is gone
         return False

@@ -15,8 +15,8 @@ Options = Mapping[str, str | int | list[str]]
 def write_config(files: Files, hosts: Mapping[str, Options], everywhere: Options) -> Path:
     """Write ~/.ssh/config and return its path.
 
-    `hosts` maps a Host pattern to its options (a list repeats the keyword); `everywhere`
-    goes into the last block, before the options without which no login would work here.
+    `hosts` maps a Host pattern to its options (a list repeats the keyword). `everywhere` goes into the last block,
+    before the options that every login in the laboratory needs.
     """
     blocks = [_block(name, options) for name, options in hosts.items()]
     common: Options = {
@@ -29,7 +29,7 @@ def write_config(files: Files, hosts: Mapping[str, Options], everywhere: Options
         "UpdateHostKeys": "no",  # known_hosts stays as the laboratory wrote it
     }
     path = files.ssh / "config"
-    # Replaced in one step: whoever watches the file never sees half of it.
+    # Replaced atomically, so that a program that watches the file never reads half of it.
     fresh = path.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_text("".join([*blocks, _block("*", {**everywhere, **common})]))
@@ -44,7 +44,7 @@ def make_known(files: Files, server: Sshd, *names: str) -> None:
 
 
 def over_mptcp() -> list[str]:
-    """Return the options with which ssh speaks over a Multipath TCP socket of its own."""
+    """Return the options that make ssh use a Multipath TCP socket."""
     connect = " ".join(script("mptcp", "connect", "%h", "%p"))
     return ["-o", f"ProxyCommand={connect}", "-o", "ProxyUseFdpass=yes"]
 

@@ -1,9 +1,8 @@
-"""The laboratory's folder: homes, keys and the few system files that it shows instead of the machine's.
+"""The laboratory's folder: homes, keys and the few system files that replace the machine's own.
 
-The laptop and the far side see their own /etc/passwd, in which the user's home is the
-laboratory's: ssh takes `~` from there, not from HOME. So plain `ssh web` finds the
-laboratory's ~/.ssh, the user's own keys and configuration stay out of it, and sshd's
-sessions start in a home of their own.
+The laptop and the server have their own /etc/passwd, in which the user's home is the laboratory's, because ssh
+takes `~` from there and not from HOME. So plain `ssh web` finds the laboratory's ~/.ssh, and never the user's own
+keys and configuration. The sessions of sshd start in a home of their own.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from pathlib import Path
 from trayagent.sandbox import topology as plan
 from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
 
-# The terminal and the display; nothing that leads to the user's own ssh-agent or session bus.
+# The terminal and the display, but nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 
 _SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf", "machine-id")
 _MACHINES_JOBS = ("/etc/systemd", "/etc/cron.d")
 
-# The far side has one of its own; the laboratory lies here because the path is short everywhere.
-TMP = "/tmp"  # noqa: S108 - only mkdtemp makes something in it
+# The server has a /tmp of its own. The laboratory is here because the path is short everywhere.
+TMP = "/tmp"  # noqa: S108 - only mkdtemp creates something in it
 
 
 class Files:
-    """Paths below one short folder: a control path must fit into the 108 bytes of a Unix socket's address."""
+    """Paths below one short folder, because a control path must fit into the 108 bytes of a Unix socket's address."""
 
     def __init__(self) -> None:
         self.user = _user_name()
@@ -48,7 +47,7 @@ class Files:
         self._lacking = self.root / "lacking"
 
     def write(self) -> None:
-        """Make the folders, the user's key pair and the system files."""
+        """Create the folders, the user's key pair and the system files."""
         etc = self.root / "etc"
         for folder in (self.home, self.ssh, self.runtime, self.far_home, self.far, self.far_tmp, etc):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -68,19 +67,19 @@ class Files:
         self._lacking.mkdir()
         for name in _lacking():
             (self._lacking / name).touch()
-        (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM lets nobody in
+        (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM accepts no login
 
     def laptop_mounts(self) -> list[list[str]]:
-        """Return the steps of the laptop's mount namespace; the machine's units and crontabs are not its own."""
+        """Return the mount steps of the laptop. The machine's units and crontabs are hidden from it."""
         emptied = [["tmpfs", "lab", folder] for folder in _MACHINES_JOBS if Path(folder).is_dir()]
         return [["sysfs", "lab", "/sys"], *self._covers("passwd-laptop"), *emptied]
 
     def far_mounts(self) -> list[list[str]]:
-        """Return the steps of the mount namespace of every other node.
+        """Return the mount steps of every other node.
 
-        A private /tmp (tmux and sshd's agent sockets live there), /run (sshd's folder,
-        utmp) and /var/log (lastlog, wtmp): the machine's own stay as they are. Of the
-        machine's /tmp only the laboratory and, if they lie there, our own programs are seen.
+        They get a private /tmp (tmux and sshd's agent sockets are there), /run (sshd's folder, utmp) and /var/log
+        (lastlog, wtmp), so that the machine's own stay unchanged. Of the machine's /tmp, only the laboratory and
+        any of our own programs in it are visible.
         """
         seen: list[list[str]] = []
         for path in (str(self.root), *_programs_below(TMP)):
@@ -102,7 +101,7 @@ class Files:
         return [
             *([["besides", str(self._lacking), "/etc"]] if _lacking() else []),
             ["bind", self._etc(passwd), "/etc/passwd"],
-            # Files that it includes belong to nobody seen from a user namespace, and ssh refuses those.
+            # A user namespace does not map the owner of the files that it includes, and ssh refuses such files.
             ["bind", self._etc("ssh_config"), "/etc/ssh/ssh_config"],
             *(["bind", self._etc(name), f"/etc/{name}"] for name in _SAME_EVERYWHERE),
         ]
@@ -119,7 +118,7 @@ class Files:
         }
 
     def far_env(self) -> dict[str, str]:
-        """Return the environment of programs on the far side."""
+        """Return the environment of programs on the server."""
         return self._env(self.far_home)
 
     def _env(self, home: Path) -> dict[str, str]:
@@ -134,23 +133,26 @@ class Files:
 
 
 def _lacking() -> list[str]:
-    """Return which files the machine has none of to cover: a bare Debian has no hosts and no machine-id."""
+    """Return the files that the machine lacks, so that they cannot be covered.
+
+    A bare Debian has no hosts and no machine-id.
+    """
     return [name for name in _SAME_EVERYWHERE if not Path("/etc", name).exists()]
 
 
 def _programs_below(folder: str) -> list[str]:
-    """Return which of our own source, Python and tools lie below a folder, none of them inside another."""
+    """Return which of our source, Python and tool folders are below a folder, none of them inside another."""
     places = [Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)]
     places += [Path(tool(name)).parent.parent for name in REQUIRED if name not in missing()]
     found: list[Path] = []
-    for place in sorted({place.resolve() for place in places}):  # a folder comes before what is in it
+    for place in sorted({place.resolve() for place in places}):  # a folder comes before its contents
         if place.is_relative_to(folder) and not any(place.is_relative_to(other) for other in found):
             found.append(place)
     return [str(place) for place in found]
 
 
 def keygen(path: Path) -> None:
-    """Make an ed25519 key pair without passphrase."""
+    """Create an ed25519 key pair without a passphrase."""
     words = [tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
     subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
@@ -163,11 +165,11 @@ def _user_name() -> str:
 
 
 def _passwd(home: Path) -> str:
-    """Return the machine's accounts with the user's home, shell and locked password replaced."""
+    """Return the machine's accounts, with the user's home, shell and locked password replaced."""
     uid, gid = os.getuid(), os.getgid()
     rows = [f"{_user_name()}:x:{uid}:{gid}:laboratory:{home}:/bin/bash"]
     others = (entry for entry in pwd.getpwall() if entry.pw_uid != uid and entry.pw_name != "sshd")
     rows += [":".join(map(str, entry)) for entry in others]
-    # sshd of root gives up its rights to this account.
+    # sshd of root drops its rights to this account.
     rows.append("sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin")
     return "\n".join(rows) + "\n"

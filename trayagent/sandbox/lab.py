@@ -1,4 +1,4 @@
-"""The laboratory as its users see it."""
+"""The laboratory as tests use it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,14 @@ from trayagent.sandbox.vpn import Vpn
 class Lab:
     """A laptop, the networks `home`, `cafe` and `office`, an internet and a server, in namespaces.
 
-    `rtt_ms` is the round trip between any network and the server. With `nat` the gateways
-    translate addresses (`office`, whose addresses are those of `home`, cannot do without).
-    With `ipv6` everything outside the VPN has IPv6 addresses too, and the laptop's appear
-    tentative at first, as on a real LAN. `ssh` is the path of the laptop's ssh program, by
-    default the machine's; the laptop finds it, and what lies beside it, first in its PATH.
+    `rtt_ms` is the round trip between any network and the server. With `nat` the gateways translate addresses
+    (`office` needs that, because it has the same addresses as `home`). With `ipv6` everything outside the VPN also
+    has IPv6 addresses, and the laptop's are tentative at first, as on a real LAN. `ssh` is the path of the laptop's
+    ssh program, by default the machine's. Its folder comes first in the laptop's PATH.
 
-    A context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces,
-    however it was left; when the whole process is killed, the holder does the same.
-    Raises TrayagentError: tool-missing, sandbox-forbidden (no right to namespaces),
-    tun-missing (VPN only), sandbox-usage, sandbox-broken.
+    Use it as a context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces, also after an
+    exception. If this whole process is killed, the holder does the same. Raises TrayagentError: tool-missing,
+    sandbox-forbidden (no right to create namespaces), tun-missing (VPN only), sandbox-usage, sandbox-broken.
     """
 
     def __init__(
@@ -78,12 +76,12 @@ class Lab:
 
     @property
     def networks(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of each network namespace: what nothing may live in after `close`."""
+        """Device and inode of each network namespace. After `close` no process may be in them."""
         return self._world.networks
 
     @property
     def guardian_pid(self) -> int:
-        """The process that holds the namespaces and clears up after us."""
+        """The process that holds the namespaces and cleans up after us."""
         return self._world.pid
 
     @property
@@ -100,31 +98,31 @@ class Lab:
     def set_bandwidth(
         self, mbit_s: float | None, network: str | None = None, *, queue_bytes: int | None = None
     ) -> None:
-        """Bound the rate of each direction of a line (or of all), and the queue in front of it; None: no bound."""
+        """Limit the rate of each direction of a line (or of all), and the queue in front of it. None: no limit."""
         self._lines.set_bandwidth(mbit_s, network, queue_bytes)
 
     def swallow_above(self, size: int | None, network: str | None = None) -> None:
-        """Let a line (or all) drop IP packets above a size without a word; None carries all again."""
+        """Make a line (or all) drop IP packets above a size silently; None carries all again."""
         self._lines.set_largest(size, network)
 
     def set_loss(self, share: float, network: str | None = None) -> None:
-        """Let a line (or all) lose a share of its frames, the same ones in each run."""
+        """Make a line (or all) lose a share of its frames, the same ones in each run."""
         self._lines.ask(network, loss=share)
 
     def blackhole(self, on: bool, network: str | None = None) -> None:
-        """Drop everything beyond the gateways, without any sign on this side; or carry again."""
+        """Drop everything beyond the gateways, without any sign on this side, or carry it again."""
         self._lines.ask(network, drop=on)
 
     def carried(self) -> dict[str, dict[str, int]]:
         """Return what happened to each network's frames.
 
         `carried`, `dropped` on command, `overflowed` the queue, `swallowed` as too large, `lost` by accident;
-        and how many bytes are queued now: `queued_up` and `queued_down`.
+        `queued_up` and `queued_down` are the bytes that are queued now.
         """
         return self._lines.ask()
 
     def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
-        """Change a gateway: address translation, and whether it drops silently what it does not know."""
+        """Configure a gateway: address translation, and whether it silently drops packets that it does not know."""
         build.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
     def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
@@ -132,7 +130,7 @@ class Lab:
         return Liar(self.nodes[network], plan.NETWORKS[network], self.files, address, port)
 
     def set_mptcp(self, on: bool) -> None:
-        """Give each address that the laptop gets from now on an endpoint of its own, as NetworkManager does."""
+        """Make each new address of the laptop an MPTCP endpoint, as NetworkManager does."""
         self._places.endpoints = on
 
     # -- the laptop moves ---------------------------------------------------------------------------
@@ -142,13 +140,13 @@ class Lab:
     ) -> float:
         """Join a network; return t0, the monotonic time in seconds when address and route were in place.
 
-        `eth0` beside `wlan0` is a second interface, in the same network or another one;
-        its default route wins unless `metric` says otherwise (`wlan0` 600, `eth0` 100).
+        `eth0` beside `wlan0` is a second interface, in the same network or another one. Its default route wins
+        unless `metric` says otherwise (`wlan0` 600, `eth0` 100).
         """
         return self._places.join(network, interface, address=address, metric=metric)
 
     def plug(self, network: str, *, interface: str = "wlan0") -> None:
-        """Plug into a network as `join` does, without address or route: for a laptop that asks for its own."""
+        """Plug into a network like `join`, but without address or route, for a laptop that configures them itself."""
         self._places.plug(network, interface)
 
     def leave(self, network: str) -> float:
@@ -158,18 +156,18 @@ class Lab:
         return time.monotonic()
 
     def switch(self, old: str, new: str, *, gap_s: float = 0.0, interface: str = "wlan0") -> float:
-        """Go from one network to another; return t0. With a gap the laptop is nowhere in between."""
+        """Go from one network to another; return t0. With a gap the laptop is in no network in between."""
         if gap_s > 0:
             self.leave(old)
             time.sleep(gap_s)
         return self.join(new, interface=interface)
 
     def link_down(self, interface: str = "wlan0") -> float:
-        """Take the carrier away; addresses and routes stay, as the kernel leaves them."""
+        """Take the carrier away. Addresses and routes stay, as the kernel leaves them."""
         return self._places.carrier(interface, on=False)
 
     def link_up(self, interface: str = "wlan0") -> float:
-        """Give the carrier back."""
+        """Bring the carrier back."""
         return self._places.carrier(interface, on=True)
 
     def flap(self, times: int, *, interface: str = "wlan0", period_s: float = 0.1) -> float:
@@ -181,7 +179,7 @@ class Lab:
         self.laptop.signal(signal.SIGSTOP, pids)
 
     def resume(self, pids: Iterable[int] | None = None) -> None:
-        """Let them go on."""
+        """Continue stopped processes."""
         self.laptop.signal(signal.SIGCONT, pids)
 
     # -- the VPN ------------------------------------------------------------------------------------
@@ -193,35 +191,35 @@ class Lab:
         return self._vpn.up(address, routes)
 
     def vpn_down(self) -> None:
-        """Take `tun0` away."""
+        """Remove `tun0`."""
         self._vpn.down()
 
     def vpn_stall(self, on: bool) -> None:
-        """Let the VPN's server fall silent while `tun0`, its address and routes stay; or speak again."""
+        """Make the VPN's server fall silent while `tun0`, its address and routes stay, or answer again."""
         self._vpn.stall(on)
 
     # -- who else there is --------------------------------------------------------------------------
 
     def other_user(self, uid: int = 61_234) -> Node:
-        """Return the laptop as another user of it sees it, who has no home; only root can make one."""
+        """Return the laptop as another user of it sees it, who has no home. Requires root."""
         return others.other_user(self.laptop, uid)
 
     def container(self, *, network: str | None = "office", mounts: bool = True) -> Node:
-        """Return the laptop as a container of its user sees it, which shares the home folder with it.
+        """Return the laptop as a container of its user sees it. The container shares the home folder.
 
-        It is on that network, whatever the laptop is on (None: in the laptop's own network namespace);
-        each command has a mount namespace of its own with `mounts`.
+        It is on that network, whatever network the laptop is on (None: in the laptop's own network namespace). With
+        `mounts`, each command has a mount namespace of its own.
         """
         return others.container(self.laptop, network, mounts=mounts)
 
     def hostile_mux(
         self, path: str, how: others.Manner, *, pid: int = 1, ambush: bool = False, node: Node | None = None
     ) -> Program:
-        """Let a program listen as an ssh master would, and answer as one must not; `first` says where.
+        """Start a program that listens like an ssh master and gives invalid answers; `first` has its path.
 
-        `how`: "claims" to be the process `pid`; "silent", it never answers; "endless", it floods; "huge",
-        it announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh that
-        is told to listen at `path` or at a name that begins so, and listens there first.
+        `how`: "claims" to be the process `pid`; "silent" never answers; "endless" floods the client; "huge"
+        announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh whose control path
+        is `path` or begins with it, and listens there first.
         """
         return others.hostile_mux(node or self.laptop, path, how, pid=pid, ambush=ambush)
 
@@ -236,7 +234,7 @@ class Lab:
         node: Node | None = None,
         mptcp: bool = False,
     ) -> Sshd:
-        """Start an ssh server, by default behind the internet, and make it known to the laptop's user."""
+        """Start an ssh server, by default behind the internet, and add its host key to the user's known_hosts."""
         server = Sshd(node or self.server, self.files, address, port, config, mptcp=mptcp)
         self.servers.append(server)
         server.start()
@@ -249,7 +247,7 @@ class Lab:
         return client.write_config(self.files, hosts, everywhere)
 
     def name_server(self, names: Mapping[str, str]) -> NameServer:
-        """Start the name server of the internet with these names and their addresses; it notes each question."""
+        """Start the name server of the internet with these names and their addresses. It records each query."""
         return NameServer(self.server, names)
 
     def echo(self, port: int = 8000, address: str = "127.0.0.1", *, node: Node | None = None) -> Program:
@@ -278,7 +276,7 @@ class Lab:
     # -- the end ------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End everything and leave nothing."""
+        """End everything and remove all traces."""
         self._world.close()
 
     def __enter__(self) -> Self:

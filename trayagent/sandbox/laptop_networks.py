@@ -1,4 +1,4 @@
-"""Which interface of the laptop is in which network: what a user causes by walking about."""
+"""The interfaces of the laptop and the networks that they are in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.sandbox.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """An interface's stay in a network; `endpoint` is the number of its address as an MPTCP endpoint."""
+    """An interface's stay in a network. `endpoint` is the number of its address as an MPTCP endpoint."""
 
     network: plan.Network
     address: str
@@ -21,22 +21,22 @@ class Stay:
 
 
 class LaptopNetworks:
-    """Plugs the laptop's interfaces into networks, in `air`, and gives them addresses, in the laptop."""
+    """Plugs the laptop's interfaces into networks (in `air`) and gives them addresses (in the laptop)."""
 
     def __init__(self, laptop: Node, air: Node, *, ipv6: bool) -> None:
         self._laptop = laptop
         self._air = air
         self._ipv6 = ipv6
         self.stays: dict[str, Stay] = {}
-        self.endpoints = False  # whether addresses are made MPTCP endpoints, see ip-mptcp(8)
+        self.endpoints = False  # whether addresses become MPTCP endpoints, see ip-mptcp(8)
         self._ids = itertools.cycle(range(1, 256))
 
     def join(
         self, network: str, interface: str, *, address: str | None = None, metric: int | None = None
     ) -> float:
-        """Plug in, and give address and default route; return the monotonic time when they were in place.
+        """Plug in, and set address and default route; return the monotonic time when they were in place.
 
-        Whatever network the interface was in is left in the same moment.
+        The interface leaves its previous network at the same moment.
         """
         place = plan.NETWORKS.get(network)
         if place is None:
@@ -63,7 +63,7 @@ class LaptopNetworks:
         return self._laptop.ip(*lines)
 
     def plug(self, network: str, interface: str) -> None:
-        """Plug in without address or route: something in the laptop gives those."""
+        """Plug in without address or route; a program in the laptop configures those."""
         self._air.ip(
             f"link set air-{interface} down",
             f"link set air-{interface} master br-{network}",
@@ -77,19 +77,19 @@ class LaptopNetworks:
         return self._laptop.ip(*self._flushed(interface, stay), f"route flush dev {interface}")
 
     def _flushed(self, interface: str, stay: Stay | None) -> list[str]:
-        """Return the commands that take a stay's addresses away, and with them its routes."""
+        """Return the commands that remove a stay's addresses, and with them its routes."""
         if stay is None:
             return []
         lines = [f"addr flush dev {interface} scope global"]
         if self._ipv6:
-            # An IPv6 route asks for no source address, so it outlives all of them.
+            # An IPv6 route needs no source address, so it outlives all of them.
             lines.append(f"route del default via {stay.network.subnet_6}1 dev {interface}")
         if stay.endpoint is not None:
             lines.append(f"mptcp endpoint delete id {stay.endpoint}")
         return lines
 
     def carrier(self, interface: str, *, on: bool) -> float:
-        """Take the carrier away or give it back; addresses stay as they are; return the monotonic time."""
+        """Take the carrier away or bring it back; return the monotonic time. The addresses stay."""
         return self._air.ip(f"link set air-{interface} {'up' if on else 'down'}")
 
     def flap(self, interface: str, times: int, period_s: float) -> float:

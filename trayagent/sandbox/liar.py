@@ -19,9 +19,9 @@ SSHD_PORT = 2202
 class Liar:
     """The gateway of one network while it lies about one address and port.
 
-    New TCP connections to that port end at the gateway; whatever else goes to the address
-    is dropped. It keeps silent until told what to do. Each method may be called at any
-    time and holds for the visitors that come afterwards.
+    New TCP connections to that port end at the gateway. Everything else that goes to the address is dropped. The
+    gateway is silent until a method selects its behaviour. A method may be called at any time and applies to later
+    connections.
     """
 
     def __init__(self, gateway: Node, network: plan.Network, files: Files, address: str, port: int) -> None:
@@ -39,22 +39,22 @@ class Liar:
 
     @property
     def visits(self) -> int:
-        """How many TCP connections came to it; those to its ssh server do not count."""
+        """How many TCP connections it accepted, without those to its ssh server."""
         return int(self._program.ask({})["visits"])
 
     def disconnects(self, text: str, *, prelude: Sequence[str] = (), debug: Sequence[str] = ()) -> None:
-        """Send a plaintext SSH_MSG_DISCONNECT with this text, which may have newlines, before key exchange.
+        """Send a plaintext SSH_MSG_DISCONNECT before key exchange, with this text, which may have newlines.
 
         `prelude` are lines before the banner, `debug` the texts of debug messages before the disconnect.
         """
         self._play("disconnect", text=text, prelude=list(prelude), debug=list(debug))
 
     def closes(self, *, reset: bool = False) -> None:
-        """Accept the connection and close it at once."""
+        """Accept the connection and close it immediately."""
         self._play("close", reset=reset)
 
     def is_silent(self) -> None:
-        """Accept the connection and say nothing."""
+        """Accept the connection and send nothing."""
         self._play("keep_silent")
 
     def stalls(self) -> None:
@@ -66,13 +66,13 @@ class Liar:
         self._play("tarpit")
 
     def sends_banner(self, size: int = 100_000) -> None:
-        """Send a banner of so many bytes."""
+        """Send a banner of that size in bytes."""
         self._play("long_banner", size=size)
 
     def pretends(self, config: Sequence[str] = ()) -> Sshd:
-        """Run a real sshd with another host key, which lets the laboratory's user in; known_hosts is not told.
+        """Run a real sshd with another host key that accepts the laboratory's user; known_hosts stays unchanged.
 
-        `config` are sshd_config lines that win: `AuthorizedKeysFile none` refuses every login.
+        `config` are sshd_config lines that take precedence: `AuthorizedKeysFile none` refuses every login.
         """
         if self.server is None:
             place = self._network
@@ -85,7 +85,7 @@ class Liar:
         return self.server
 
     def is_honest(self) -> None:
-        """Let everything through to the real server again."""
+        """Pass everything through to the real server again."""
         self._answer_at(None)
 
     def _play(self, trick: str, **arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""The lines between the gateways and the internet: how far, how wide, how reliable; without limits at first."""
+"""The lines between the gateways and the internet: delay, bandwidth and losses. At first they have no limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from trayagent.sandbox import topology as plan
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program
 
-# What the kernel has by default; 1: every frame is a packet of its own, as on a real wire.
+# The kernel's default. With 1, every frame is one packet, as on a real wire.
 _SEGMENTS_PER_FRAME = 65535
 
 
@@ -25,22 +25,22 @@ class DelayLines:
         return self._program.pid
 
     def ask(self, network: str | None = None, **order: object) -> dict[str, dict[str, int]]:
-        """Give an order; return the counters of all lines."""
+        """Send an order; return the counters of all lines."""
         return self._program.ask({"line": network, **order})
 
     def set_bandwidth(self, mbit_s: float | None, network: str | None, queue_bytes: int | None) -> None:
-        """Bound the rate of each direction and the queue in front of it; None lifts the bound."""
+        """Limit the rate of each direction and the queue in front of it; None removes the limit."""
         self._packets(network, "bandwidth", needed=mbit_s is not None)
         bits_s = None if mbit_s is None else mbit_s * 1e6
         self.ask(network, bits_s=bits_s, queue=queue_bytes)
 
     def set_largest(self, size: int | None, network: str | None) -> None:
-        """Swallow every IP packet above a size in bytes, without a word; None carries all."""
+        """Drop every IP packet above a size in bytes silently; None carries all."""
         self._packets(network, "largest", needed=size is not None)
         self.ask(network, largest=size)
 
     def _packets(self, network: str | None, why: str, *, needed: bool) -> None:
-        """Let the kernel cut what it sends into packets before the line, where a limit looks at their size."""
+        """Make the kernel segment its frames before the line, if a limit depends on the size of packets."""
         for name in [network] if network is not None else plan.NETWORKS:
             reasons = self._narrow[name]
             before = bool(reasons)

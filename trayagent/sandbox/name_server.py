@@ -1,4 +1,4 @@
-"""The internet's name server, which remembers every name that it was asked for."""
+"""The internet's name server, which records every query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.sandbox.program import Program
 
 
 class NameServer:
-    """The one name server that the laptop knows. Without it, no name outside /etc/hosts has an address."""
+    """The only name server that the laptop knows. Without it, only names in /etc/hosts have an address."""
 
     def __init__(self, node: Node, names: Mapping[str, str]) -> None:
         self._program = Program(node, "name_server", plan.NAME_SERVER, admin=True)
@@ -25,6 +25,6 @@ class NameServer:
 
     @property
     def asked(self) -> list[str]:
-        """Every name that somebody asked for, in order; once for each type of record."""
+        """Every queried name, in order; once for each type of record."""
         found: list[str] = self._program.ask({})["asked"]
         return found

@@ -1,4 +1,4 @@
-"""The namespaces, seen from outside: start the holder, find the way in, end everything."""
+"""The namespaces from outside: start the holder, enter nodes, end everything."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from trayagent.sandbox.inside import holder
 from trayagent.sandbox.tools import forbidden, tool
 
 INSIDE = Path(__file__).parent / "inside"
-# Ending a few dozen processes takes milliseconds; a machine under load gets a thousand times that.
+# Ending a few dozen processes takes milliseconds. A loaded machine gets a thousand times as long.
 CLOSE_DEADLINE_S = 15.0
 
 
 def system_python() -> str:
     """Return a Python that every user of the machine may run, if there is one."""
-    # Ours may lie in a home folder that is closed to others.
+    # Ours may be in a home folder that is closed to others.
     return next(
         (p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(p, os.X_OK)), sys.executable
     )
 
 
 def script(name: str, *args: str, python: str = sys.executable) -> list[str]:
-    """Return the command line of a program in `inside`, kept apart from the user's Python settings."""
-    # -I and -S: neither the environment nor site-packages; it starts in 10 ms instead of 30.
+    """Return the command line of a program in `inside`, independent of the user's Python settings."""
+    # -I and -S ignore the environment and site-packages. The start then takes 10 ms instead of 30.
     return [python, "-I", "-S", str(INSIDE / f"{name}.py"), *args]
 
 
 class World:
     """The holder process and what it holds.
 
-    `nodes` maps each node to the sysctls of its network namespace, `mounts` some of them
-    to the steps of a mount namespace. `prepare` is called once the holder guards the
-    folder and before the namespaces are made, so that a failure leaves nothing.
-    Raises TrayagentError (sandbox-forbidden) where the kernel does not allow namespaces.
+    `nodes` maps each node to the sysctls of its network namespace. `mounts` maps some of them to the steps of a
+    mount namespace. `prepare` is called once the holder guards the folder and before the namespaces are created, so
+    that a failure leaves nothing behind. Raises TrayagentError (sandbox-forbidden) where the kernel does not allow
+    namespaces.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class World:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us; the holder clears up when we are gone
+            start_new_session=True,  # Ctrl-C is for us; the holder cleans up when we are gone
         )
-        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both were asked for
+        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both are pipes
         try:
             prepare()
             self._holder.stdin.write(json.dumps({"nodes": nodes, "mounts": mounts}) + "\n")
@@ -72,8 +72,8 @@ class World:
             )
             if "error" in self._held:
                 raise forbidden(self._held.get("errno") or 0, self._held["error"])
-            # Held open as long as we may kill by them: the number of a namespace that is gone is given
-            # to the next one at once, and that may be another laboratory's.
+            # Held open as long as we may kill by these numbers. The number of a namespace that is gone is reused
+            # immediately, perhaps for another laboratory.
             self._pins = [os.open(self._path(fd), os.O_RDONLY) for fd in self._held["net"].values()]
             self._networks = {holder.identity(f"/proc/self/fd/{pin}") for pin in self._pins}
         except BaseException:
@@ -98,9 +98,9 @@ class World:
         return self._path(self._held["net"][node])
 
     def enter(self, node: str, mounts_of: str, *, admin: bool) -> list[str]:
-        """Return the words before a command that run it in a node, as its root (`admin`) or as the user.
+        """Return the command prefix that runs a command in a node, as its root (`admin`) or as the user.
 
-        Raises TrayagentError (sandbox-broken) when the node no longer shows its own files.
+        Raises TrayagentError (sandbox-broken) if the node no longer shows its own files.
         """
         self._check_covers(mounts_of)
         words = [
@@ -112,7 +112,7 @@ class World:
             return words
         words += [f"--user={self._path(self._held['user'])}", "--preserve-credentials"]
         if not admin:
-            # One step at a time: from the user's own namespace no other one could be entered.
+            # One step at a time, because from the user's own namespace no other one could be entered.
             words += [tool("nsenter"), f"--user={self._path(self._held['own'])}", "--preserve-credentials"]
         return words
 
@@ -131,21 +131,21 @@ class World:
                 raise TrayagentError(title, code="sandbox-broken", hint=hint)
 
     def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own; it is waited for at the latest by `close`."""
+        """Start a command in a process group of its own. `close` waits for it at the latest."""
         self._children = [child for child in self._children if child.poll() is None or _open_streams(child)]
         child = subprocess.Popen(list(words), text=True, start_new_session=True, **options)
         self._children.append(child)
         return child
 
     def processes(self, node: str) -> list[int]:
-        """Return the pids of the processes that live in a node's network namespace."""
+        """Return the pids of the processes in a node's network namespace."""
         return holder.processes_in({holder.identity(self.netns(node))})
 
     def close(self) -> None:
         """End every process in the namespaces, and the holder; remove the folder. Idempotent."""
-        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both were asked for
+        assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both are pipes
         for child in self._children:
-            child.kill()  # one that was started just now may not have entered its namespace yet
+            child.kill()  # one that has just started may not have entered its namespace yet
         with contextlib.suppress(BrokenPipeError):
             self._holder.stdin.close()
         try:
@@ -154,7 +154,7 @@ class World:
             self._holder.kill()
             self._holder.wait()
         self._holder.stdout.close()
-        holder.end_processes(self._networks)  # nothing, unless somebody killed the holder
+        holder.end_processes(self._networks)  # finds none, unless the holder was killed
         self._networks = set()
         for pin in self._pins:
             os.close(pin)
@@ -172,7 +172,7 @@ def _open_streams(child: subprocess.Popen[str]) -> list[IO[str]]:
 
 
 def close_streams(child: subprocess.Popen[str]) -> None:
-    """Close our ends of a child's pipes; what it can no longer read is dropped."""
+    """Close our ends of a child's pipes. What can no longer be written to the child is dropped."""
     for stream in _open_streams(child):
         with contextlib.suppress(OSError):
             stream.close()

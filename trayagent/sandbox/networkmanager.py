@@ -1,4 +1,4 @@
-"""A real NetworkManager in the laptop: it gives the addresses, and brings VPNs up and down."""
+"""A real NetworkManager in the laptop: it configures addresses, and brings VPNs up and down."""
 
 from __future__ import annotations
 
@@ -63,19 +63,18 @@ never-default=true
 [ipv6]
 method=disabled
 """
-NOT_SAVED = 2  # NM_SETTING_SECRET_FLAG_NOT_SAVED: a secret agent is asked each time
+NOT_SAVED = 2  # NM_SETTING_SECRET_FLAG_NOT_SAVED: NetworkManager asks a secret agent each time
 
 
 class NetworkManager:
     """NetworkManager with a system bus of its own, in a laboratory's laptop.
 
-    `join` a network through it instead of through the laboratory. It ends with the laboratory.
-    Raises TrayagentError: tool-missing; sandbox-forbidden where the mounts that it needs are not allowed;
-    sandbox-broken.
+    `join` a network through it instead of through the laboratory. It ends with the laboratory. Raises
+    TrayagentError: tool-missing; sandbox-forbidden where the required mounts are not allowed; sandbox-broken.
     """
 
     def __init__(self, lab: Lab, *, portal_url: str | None = None) -> None:
-        """`portal_url` is asked whether there is an internet; without it nothing is asked."""
+        """NetworkManager checks with `portal_url` whether there is an internet; without it, it does not check."""
         for name in ("dbus-daemon", "NetworkManager", "nmcli"):
             tool(name)
         self._lab = lab
@@ -97,7 +96,7 @@ class NetworkManager:
         self._wait_ready()
 
     def nmcli(self, *words: str, deadline_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Run nmcli in the laptop and return what it said, whatever its exit status."""
+        """Run nmcli in the laptop and return its output, whatever its exit status is."""
         return self._lab.laptop.run(
             ["nmcli", *words],
             admin=True,
@@ -114,7 +113,7 @@ class NetworkManager:
         return done.stdout
 
     def join(self, network: str, *, interface: str = "wlan0") -> str:
-        """Plug into a network and let NetworkManager bring it up; return the connection's name."""
+        """Plug into a network and make NetworkManager bring it up; return the connection's name."""
         place, name = plan.NETWORKS[network], f"{network} network"
         self._lab.plug(network, interface=interface)
         self._add(
@@ -133,7 +132,10 @@ class NetworkManager:
         return name
 
     def add_vpn(self, name: str, server: OpenVpn, *, password: str | None) -> str:
-        """Add a VPN connection, with a saved password or (None) one that is asked for; return its uuid."""
+        """Add a VPN connection and return its uuid.
+
+        With `password` None, a secret agent has to provide the password.
+        """
         if not (INSTALLED_PLUGINS / OPENVPN_PLUGIN).exists():
             tool(OPENVPN_PLUGIN)
         made = str(uuid.uuid4())
@@ -151,7 +153,7 @@ class NetworkManager:
         return made
 
     def up(self, name: str, *, password: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Bring a connection up, as a user would; a `password` is given by a secret agent (nmcli's own)."""
+        """Bring a connection up, as a user would. A `password` comes from a secret agent (nmcli's own)."""
         if password is None:
             return self.nmcli("connection", "up", name)
         given = self.folder / "given"
@@ -163,7 +165,7 @@ class NetworkManager:
         self.check("connection", "down", name)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End the daemon (with SIGKILL: as in a crash) and return when it is gone; the bus stays."""
+        """End the daemon (with SIGKILL: as in a crash) and return when it is gone. The bus stays."""
         self._program.ask({"signal": number})
 
     def start(self) -> None:
@@ -172,14 +174,15 @@ class NetworkManager:
         self._wait_ready()
 
     def log(self) -> str:
-        """Return what the daemon said."""
+        """Return the daemon's log."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def _describe_plugins(self, *folders: Path) -> None:
-        """Copy what tells NetworkManager of its VPN plug-ins, if there are any.
+        """Copy the descriptions of NetworkManager's VPN plug-ins, if there are any.
 
-        It believes only files of root's, and an ordinary user is root of its own files only.
+        NetworkManager accepts only files of root, and in the laboratory an ordinary user is root of its own files
+        only.
         """
         for folder in folders:
             if folder.is_dir():
@@ -201,7 +204,7 @@ class NetworkManager:
 
 
 def _unpacked() -> str | None:
-    """Return the folder into which programs were only unpacked, or None where all are installed."""
+    """Return the folder with unpacked programs, or None if all of them are installed."""
     for name in ("NetworkManager", OPENVPN_PLUGIN):
         found = shutil.which(name, path=search_path())
         if found is not None and not found.startswith("/usr/"):

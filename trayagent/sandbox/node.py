@@ -1,4 +1,4 @@
-"""One machine of the laboratory: run things in it."""
+"""One machine of the laboratory, in which commands can run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Stream = int | IO[Any] | None
 class Node:
     """A network namespace with a mount namespace and an environment.
 
-    Commands run as the user who built the laboratory; with `admin`, with every right over
-    the node's network (an ordinary user is root of the namespaces then, never of the machine).
-    They go through the words of `through`, such as another user's rights or a namespace of their own.
+    Commands run as the user who built the laboratory. With `admin` they have every right over the node's network.
+    An ordinary user is then root of the namespaces, never of the machine. `through` is a command prefix, such as
+    one that switches to another user or to another namespace.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Node:
     through: Sequence[str] = ()
 
     def argv(self, command: Sequence[str], *, admin: bool = False, cwd: str | None = None) -> list[str]:
-        """Return the words that run a command in this node, for a caller with a subprocess of its own."""
+        """Return the command line that runs a command in this node, for a caller with a subprocess of its own."""
         chdir = ["env", f"--chdir={cwd or self.env['HOME']}"]
         return [
             *self.world.enter(self.name, self.mounts_of, admin=admin),
@@ -55,9 +55,9 @@ class Node:
         stdout: Stream = subprocess.DEVNULL,
         stderr: Stream = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own; `env` is laid over the node's.
+        """Start a command in a process group of its own; `env` is added to the node's.
 
-        The pid is the command's own, as seen by every process of the machine.
+        The pid is the command's own, as every process of the machine sees it.
         """
         words = self.argv(command, admin=admin, cwd=cwd)
         return self.world.popen(
@@ -74,9 +74,9 @@ class Node:
         text: str | None = None,
         deadline_s: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command with `text` as its input and return what it said; never raises for its exit status.
+        """Run a command with `text` as its input and return its output. No exit status raises an error.
 
-        Raises subprocess.TimeoutExpired after the deadline, with its process group ended.
+        Raises subprocess.TimeoutExpired after the deadline, once its process group is killed.
         """
         pipe = subprocess.PIPE
         child = self.popen(command, admin=admin, env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -90,7 +90,7 @@ class Node:
         return subprocess.CompletedProcess(list(command), child.returncode, out, err)
 
     def check(self, command: Sequence[str], *, admin: bool = False, text: str | None = None) -> str:
-        """Run a command that must succeed and return its output; raises TrayagentError (sandbox-broken)."""
+        """Run a command that must succeed and return its output. Raises TrayagentError (sandbox-broken)."""
         done = self.run(command, admin=admin, text=text)
         if done.returncode != 0:
             what = (
@@ -100,7 +100,7 @@ class Node:
         return done.stdout
 
     def ip(self, *lines: str) -> float:
-        """Do all the `ip` commands in one go; return the monotonic time in seconds when they were done."""
+        """Run all the `ip` commands in one batch; return the monotonic time in seconds when they were done."""
         if lines:
             self.check([tool("ip"), "-batch", "-"], admin=True, text="\n".join(lines) + "\n")
         return time.monotonic()
@@ -117,11 +117,11 @@ class Node:
         return answers
 
     def pids(self) -> list[int]:
-        """Return the processes that live in this node."""
+        """Return the processes in this node."""
         return self.world.processes(self.name)
 
     def signal(self, number: int, pids: Iterable[int] | None = None) -> None:
-        """Send a signal to processes, by default to all of the node; those that are gone are passed over."""
+        """Send a signal to processes, by default to all of the node. Processes that are gone are skipped."""
         for pid in self.pids() if pids is None else pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

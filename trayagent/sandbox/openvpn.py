@@ -1,4 +1,4 @@
-"""A real OpenVPN server at the far side, which asks for a user's name and password."""
+"""A real OpenVPN server behind the internet that asks for a user's name and password."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ auth-user-pass-verify {folder}/verify via-file
 script-security 2
 keepalive 10 60
 """
-# openvpn hands over a file with the name in the first line and the password in the second.
+# openvpn passes a file with the name in the first line and the password in the second.
 VERIFY = """#!/bin/sh
 [ "$(sed -n 2p "$1")" = "$(cat {folder}/password)" ]
 """
 
 
 class OpenVpn:
-    """An OpenVPN server for one user; behind it lies the internal network.
+    """An OpenVPN server for one user, with the internal network behind it.
 
     Raises TrayagentError: tool-missing, tun-missing, sandbox-broken.
     """
@@ -77,11 +77,11 @@ class OpenVpn:
         self.start()
 
     def set_password(self, password: str) -> None:
-        """Change the password that the server takes at the next login."""
+        """Change the password that the server accepts at the next login."""
         (self.folder / "password").write_text(password + "\n")
 
     def start(self) -> None:
-        """Start it; it serves when this returns."""
+        """Start the server; it accepts connections when this returns."""
         log = self.folder / "log"
         begun = len(self.log())
         with log.open("a") as out:
@@ -91,13 +91,13 @@ class OpenVpn:
         limit = time.monotonic() + READY_DEADLINE_S
         while READY not in (said := self.log()[begun:]):
             if self._child.poll() is not None or time.monotonic() > limit:
-                last = (said.strip().splitlines() or ["without a word"])[-1]
+                last = (said.strip().splitlines() or ["no message"])[-1]
                 code = "tun-missing" if "/dev/net/tun" in said else "sandbox-broken"
                 raise TrayagentError(f"the OpenVPN server did not start: {last}", code=code)
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """End it without a word to its clients."""
+        """Kill the server without a notice to its clients."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
@@ -105,13 +105,13 @@ class OpenVpn:
             self._child = None
 
     def log(self) -> str:
-        """Return what it said."""
+        """Return the server's log."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
 
 def _certificate(folder: Path) -> None:
-    """Make a key and a certificate that signs itself, good for a TLS server."""
+    """Create a key and a self-signed certificate for a TLS server."""
     words = [tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     words += ["-nodes", "-days", "2", "-subj", "/CN=lab", "-addext", "extendedKeyUsage=serverAuth"]
     words += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]

@@ -1,4 +1,4 @@
-"""Who else is on the laptop: other users, containers of its user, and masters that misbehave."""
+"""Others on the laptop: other users, containers of its user, and masters that misbehave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Manner = Literal["claims", "silent", "endless", "huge", "agrees"]
 
 
 def other_user(laptop: Node, uid: int) -> Node:
-    """Return the laptop as another user of it sees it; raises TrayagentError (sandbox-usage) unless root asks."""
+    """Return the laptop as another user of it sees it. Raises TrayagentError (sandbox-usage) unless root calls it."""
     if os.getuid() != 0:
         raise TrayagentError("only root can act for another user", code="sandbox-usage")
     rights = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
@@ -33,6 +33,6 @@ def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
 
 
 def hostile_mux(node: Node, path: str, how: Manner, *, pid: int, ambush: bool) -> Program:
-    """Start a program that listens as a master would; its first line says where."""
+    """Start a program that listens like a master. Its first line says where."""
     words = (path, how, str(pid), *(["ambush"] if ambush else []))
     return Program(node, "hostile_mux", *words, python=system_python())

@@ -1,7 +1,7 @@
-"""Passwords and one-time codes for the laboratory's ssh servers, by the real PAM; needs root.
+"""Passwords and one-time codes for the laboratory's ssh servers, by the real PAM. Requires root.
 
-The far side sees a /etc/pam.d and a /etc/shadow of the laboratory's own, so the machine's accounts
-stay out of it. Source: pam.conf(5), pam_unix(8), pam_exec(8), sshd_config(5).
+The server has its own /etc/pam.d and /etc/shadow, so the machine's accounts are not involved. Source: pam.conf(5),
+pam_unix(8), pam_exec(8), sshd_config(5).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.files import Files
 from trayagent.sandbox.tools import tool
 
-# Lines for an sshd. With PAM behind it, "keyboard-interactive" is what asks.
+# Lines for an sshd. With PAM behind it, "keyboard-interactive" asks the question.
 PASSWORD = ("UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "PasswordAuthentication yes")
 INTERACTIVE = (
     "UsePAM yes",
@@ -37,7 +37,7 @@ auth     required pam_permit.so
 account  required pam_permit.so
 session  required pam_permit.so
 """
-# Each code is good for one login. pam_exec ends what was typed with a NUL.
+# Each code is valid for one login. pam_exec ends the typed text with a NUL.
 _CHECK = """#!/bin/sh
 code=$(tr -d '\\000')
 grep -qxF -e "$code" {codes} || exit 1
@@ -47,7 +47,7 @@ mv {codes}.new {codes}
 
 
 class Pam:
-    """What the far side's PAM asks the laboratory's user for; the last wish counts, for all servers."""
+    """What the server's PAM asks the laboratory's user for. The last call counts, for all servers."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -55,18 +55,18 @@ class Pam:
         self._service = files.root / "etc" / "pam.d" / "sshd"
 
     def ask_password(self, password: str) -> None:
-        """Ask for this password; raises TrayagentError (sandbox-broken)."""
+        """Ask for this password. Raises TrayagentError (sandbox-broken)."""
         words = [tool("openssl"), "passwd", "-6", "-stdin"]
         done = subprocess.run(words, input=password, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise TrayagentError(f"no password could be made: {done.stderr}", code="sandbox-broken")
-        # Written and not replaced: what the far side sees is this very file.
+        # Written and not replaced, because this very file is bind-mounted on the server.
         shadow = self._files.root / "etc" / "shadow"
         shadow.write_text(f"{self._files.user}:{done.stdout.strip()}:19000:0:99999:7:::\n")
         self._service.write_text(_UNIX)
 
     def ask_codes(self, codes: Iterable[str]) -> None:
-        """Ask for one of these codes at each login; a code that was used is worth nothing any more."""
+        """Ask for one of these codes at each login. Each code works once."""
         self._codes.write_text("".join(f"{code}\n" for code in codes))
         check = self._files.far / "check-code"
         check.write_text(_CHECK.format(codes=self._codes))
@@ -74,5 +74,5 @@ class Pam:
         self._service.write_text(_CODES.format(check=check))
 
     def codes_left(self) -> list[str]:
-        """Return the codes that nobody used."""
+        """Return the unused codes."""
         return self._codes.read_text().split()

@@ -1,4 +1,4 @@
-"""When does a forward work again? A stopwatch in a process of its own."""
+"""A stopwatch in a process of its own: when does a forward work again."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from trayagent.sandbox.program import Program
 
 
 class Probe:
-    """Ready when made, started by `release`; a context manager that ends its process."""
+    """Ready after construction, started by `release`; a context manager that ends its process."""
 
     def __init__(self, node: Node, port: int, address: str = "127.0.0.1") -> None:
         self._program = Program(node, "probe", address, str(port))
 
     def release(self) -> None:
-        """Begin to try, at once."""
+        """Begin to try immediately."""
         self._program.tell({})
 
     def result(self, deadline_s: float = 30.0) -> float:
-        """Return the monotonic time in s of the first echo; raises TrayagentError (sandbox-broken)."""
+        """Return the monotonic time in s of the first echo. Raises TrayagentError (sandbox-broken)."""
         return float(self._program.answer(deadline_s)["at"])
 
     def end(self) -> None:

@@ -21,7 +21,7 @@ ANSWER_DEADLINE_S = 10.0
 class Lines:
     """The JSON lines that a child prints, each with a deadline.
 
-    Raises TrayagentError (sandbox-broken) when the child ends or keeps silent instead.
+    Raises TrayagentError (sandbox-broken) if the child ends or prints nothing.
     """
 
     def __init__(self, name: str, child: subprocess.Popen[str]) -> None:
@@ -31,12 +31,12 @@ class Lines:
 
     def next(self, deadline_s: float) -> dict[str, Any]:
         """Return the next line."""
-        assert self._child.stdout  # noqa: S101 - it was asked for
+        assert self._child.stdout  # noqa: S101 - it is a pipe
         descriptor, limit = self._child.stdout.fileno(), time.monotonic() + deadline_s
         while b"\n" not in self._rest:
             left = limit - time.monotonic()
             if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                what = f"{self._name} said nothing within {deadline_s:g} s"
+                what = f"{self._name} printed nothing within {deadline_s:g} s"
                 raise TrayagentError(what, code="sandbox-broken")
             chunk = os.read(descriptor, 65536)
             if not chunk:
@@ -47,16 +47,16 @@ class Lines:
         return found
 
     def ended(self) -> TrayagentError:
-        """Return the error that tells the last words of a child that ended."""
+        """Return an error with the last line that a child printed before it ended."""
         said = self._child.stderr.read().strip() if self._child.stderr else ""
-        last = (said.splitlines() or ["without a word"])[-1]
+        last = (said.splitlines() or ["no message"])[-1]
         return TrayagentError(f"{self._name} ended: {last}", code="sandbox-broken")
 
 
 class Program:
-    """One running program; `first` is the line with which it said that it is ready.
+    """One running program. `first` is the line with which it reported that it was ready.
 
-    Raises TrayagentError (sandbox-broken) when it ends or keeps silent instead of answering.
+    Raises TrayagentError (sandbox-broken) if it ends or prints nothing instead of an answer.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Program:
 
     def tell(self, order: dict[str, Any]) -> None:
         """Send an order without waiting for the answer."""
-        assert self._child.stdin  # noqa: S101 - it was asked for
+        assert self._child.stdin  # noqa: S101 - it is a pipe
         try:
             self._child.stdin.write(json.dumps(order) + "\n")
             self._child.stdin.flush()
@@ -99,8 +99,8 @@ class Program:
         return self.answer()
 
     def close(self) -> None:
-        """Let it end by itself, what it started included: its orders are over."""
-        assert self._child.stdin  # noqa: S101 - it was asked for
+        """Close the program's input, so that it ends with everything it started."""
+        assert self._child.stdin  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()
         try:
@@ -111,7 +111,7 @@ class Program:
         close_streams(self._child)
 
     def end(self) -> None:
-        """End it at once and wait until it is gone."""
+        """Kill it and wait until it is gone."""
         self._child.kill()
         self._child.wait()
         close_streams(self._child)

@@ -23,10 +23,10 @@ START_DEADLINE_S = 10.0
 class Sshd:
     """One sshd at one address, with a host key of its own.
 
-    `config` are sshd_config lines that come before the laboratory's own, so they win
-    (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`).
-    Logins are the laboratory's user with the laboratory's key; as an ordinary user the
-    server runs as that user and lets nobody else in. With `mptcp` its connections may have several paths.
+    `config` are sshd_config lines that come before the laboratory's own, so they take precedence
+    (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`). The laboratory's user
+    logs in with the laboratory's key. If the laboratory's user is not root, the server runs as that user and
+    accepts no one else. With `mptcp` its connections may have several paths.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Sshd:
         return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
 
     def new_host_key(self) -> None:
-        """Give the server another host key, from its next start on; known_hosts is not told."""
+        """Give the server another host key from its next start on. known_hosts stays unchanged."""
         for name in ("host_key", "host_key.pub"):
             (self.folder / name).unlink(missing_ok=True)
         keygen(self.folder / "host_key")
 
     def configure(self, config: Sequence[str]) -> None:
-        """Write another configuration, from the next start on."""
+        """Write another configuration, which applies from the next start on."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         lines = [
             *config,
@@ -96,11 +96,11 @@ class Sshd:
         self._config.write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
-        """Start it and return when it listens; raises TrayagentError (sandbox-broken) with its last words."""
+        """Start the server and return when it listens. Raises TrayagentError (sandbox-broken) with its log."""
         if self.pid:
             return
         begin = self.log.stat().st_size if self.log.exists() else 0
-        # The full path: sshd starts itself again for each connection.
+        # The full path, because sshd starts itself again for each connection.
         words = [tool("sshd"), "-i" if self._mptcp else "-D", "-e", "-f", str(self._config)]
         if self._mptcp:
             words = script("mptcp", "listen", self.address, str(self.port), *words)
@@ -114,7 +114,7 @@ class Sshd:
             time.sleep(0.005)
 
     def stop(self, *, sessions: bool = False) -> None:
-        """Stop listening; with `sessions` the connections that it carries end too, as at a reboot."""
+        """Stop listening. With `sessions` the server's connections end, too, as at a reboot."""
         if not self._child:
             return
         carried = self.sessions() if sessions else []
@@ -148,21 +148,21 @@ class Sshd:
         return len(re.findall(r"^Accepted \S+ for ", self.said(), re.MULTILINE))
 
     def said(self, begin: int = 0) -> str:
-        """Return its log from a byte on."""
+        """Return its log from a byte offset on."""
         with self.log.open("rb") as log:
             log.seek(begin)
             return log.read().decode(errors="replace")
 
 
 def _helper_paths() -> list[str]:
-    """Return where an sshd that was only unpacked finds its helpers (OpenSSH 9.8 and later split it up)."""
+    """Return the options with which an unpacked sshd finds its helpers (OpenSSH 9.8 and later need them)."""
     beside = Path(tool("sshd")).parent.parent / "usr/lib/openssh"
     helpers = {"SshdSessionPath": beside / "sshd-session", "SshdAuthPath": beside / "sshd-auth"}
     return [f"{keyword} {path}" for keyword, path in helpers.items() if path.exists()]
 
 
 def _login_path() -> list[str]:
-    """Return what lets a login find tmux and others where they were only unpacked, beside sshd."""
+    """Return the option with which a login finds tmux and others if they were only unpacked beside sshd."""
     folder = str(Path(tool("sshd")).parent)
     return [] if folder in SYSTEM_FOLDERS else [f"SetEnv PATH=/usr/local/bin:/usr/bin:/bin:{folder}"]
 

@@ -1,4 +1,4 @@
-"""A person at a terminal of the laboratory: a command with a controlling terminal, what it shows, what is typed."""
+"""A user at a terminal of the laboratory: a command with a controlling terminal, its output, the user's input."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _LOOK_S = 0.02
 class Terminal:
     """Runs a command at a terminal of its own; a context manager that closes the terminal.
 
-    `shown` is everything that was on the screen, escape sequences included, and `pid` the command.
-    Raises TrayagentError (sandbox-broken) with what was shown instead.
+    `shown` is everything that the terminal showed, including escape sequences. `pid` is the command. Raises
+    TrayagentError (sandbox-broken) with the output that came instead.
     """
 
     def __init__(self, node: Node, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -46,7 +46,7 @@ class Terminal:
         self._read_to = 0
 
     def expect(self, text: str, deadline_s: float = DEADLINE_S) -> str:
-        """Wait until the text is shown, after what was waited for before; return all up to there."""
+        """Wait until the text appears after the last expected text; return everything up to its end."""
         limit = time.monotonic() + deadline_s
         while (found := self.shown.find(text, self._read_to)) < 0:
             if not self._read(limit):
@@ -56,23 +56,23 @@ class Terminal:
         return self.shown[begin : self._read_to]
 
     def when(self, text: str, deadline_s: float = DEADLINE_S) -> float:
-        """Return the monotonic time in seconds when the text was shown."""
+        """Return the monotonic time in seconds when the text appeared."""
         self.expect(text, deadline_s)
         return time.monotonic()
 
     def drain(self, quiet_s: float = 0.3) -> str:
-        """Read until nothing came for a while; return what was not waited for yet."""
+        """Read until no output came for a while; return the output after the last expected text."""
         while self._read(time.monotonic() + quiet_s):
             pass
         begin, self._read_to = self._read_to, len(self.shown)
         return self.shown[begin:]
 
     def enter(self, text: str) -> None:
-        """Type something; the key Enter sends a carriage return."""
+        """Type a text. The key Enter sends a carriage return."""
         os.write(self._master, text.encode())
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the window's size; what runs in the foreground gets SIGWINCH."""
+        """Change the window's size; the foreground process gets SIGWINCH."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def modes(self) -> list[Any]:
@@ -80,7 +80,10 @@ class Terminal:
         return termios.tcgetattr(self._master)
 
     def ended(self, deadline_s: float = DEADLINE_S) -> int:
-        """Wait for the command's end, and return its exit status; others may have the terminal open still."""
+        """Wait for the command's end, and return its exit status.
+
+        Other processes may still have the terminal open.
+        """
         limit = time.monotonic() + deadline_s
         while (status := self._child.poll()) is None:
             if time.monotonic() > limit:
@@ -98,13 +101,13 @@ class Terminal:
             self._master = -1
 
     def _read(self, limit: float) -> bool:
-        """Take in what is shown next; report whether there was something."""
+        """Read the next output; report whether there was any."""
         ready, _, _ = select.select([self._master], [], [], max(0.0, limit - time.monotonic()))
         if not ready:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # everybody has closed the other side
+        except OSError:  # every process has closed the other side
             return False
         self.shown += data.decode(errors="replace")
         return bool(data)

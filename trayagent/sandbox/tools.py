@@ -1,4 +1,4 @@
-"""Where the laboratory's tools are, and what to do when one is missing or the kernel forbids the rest."""
+"""Finds the laboratory's tools, and explains how to fix a missing tool or a kernel that forbids namespaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = {
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 REQUIRED = ("ssh", "ssh-keygen", "sshd", "ip", "nsenter")
 
-# Each switch that forbids an ordinary user a namespace: file, the value that forbids, the remedy.
+# Settings that forbid namespaces to an ordinary user: file, the value that forbids them, how to fix it.
 SWITCHES = (
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -36,13 +36,13 @@ SWITCHES = (
 
 
 def search_path() -> str:
-    """Return PATH with the folders of system tools: a user's PATH on Debian lacks them."""
+    """Return PATH with the folders of system tools, which a user's PATH on Debian lacks."""
     words = [*os.environ.get("PATH", os.defpath).split(":"), *SYSTEM_FOLDERS]
     return ":".join(dict.fromkeys(word for word in words if word))
 
 
 def tool(name: str) -> str:
-    """Return the absolute path of a tool; raises TrayagentError (tool-missing) that names the package."""
+    """Return the absolute path of a tool. Raises TrayagentError (tool-missing) that names the package."""
     found = shutil.which(name, path=search_path())
     if found is None:
         package = PACKAGES.get(name, name)
@@ -55,12 +55,12 @@ def tool(name: str) -> str:
 
 
 def missing() -> list[str]:
-    """Return the names of the required tools that are not there."""
+    """Return the names of the required tools that are not installed."""
     return [name for name in REQUIRED if shutil.which(name, path=search_path()) is None]
 
 
 def forbidden(number: int, text: str) -> TrayagentError:
-    """Return the error that says why the kernel refused the namespaces, and what helps."""
+    """Return the error that explains why the kernel refused the namespaces, and how to fix it."""
     remedies = [remedy for path, value, remedy in SWITCHES if _reads(path, value)]
     if remedies:
         hint = f"Until the next boot this allows it: {'; '.join(remedies)} - or run this with sudo."
@@ -82,5 +82,5 @@ def _reads(path: str, value: str) -> bool:
 
 
 def other_ssh_programs() -> list[str]:
-    """Return the paths of ssh programs of other versions, given in TRAYAGENT_OTHER_SSH as in a PATH."""
+    """Return the paths of ssh programs of other versions, from TRAYAGENT_OTHER_SSH, which is written like PATH."""
     return [path for path in os.environ.get("TRAYAGENT_OTHER_SSH", "").split(":") if path]

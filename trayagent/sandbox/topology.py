@@ -1,12 +1,12 @@
-"""The laboratory's map: names, addresses and the `ip` commands that make them; pure data.
+"""The laboratory's map: names, addresses and the `ip` commands that create them. No side effects.
 
     laptop ── bridges ── gateways ── delay lines ── internet ── server (and 10.99.0.0/24 behind it)
              (air)      home, cafe,    (air)
                         office
 
-`air` is one namespace: a bridge per network, into which an interface of the laptop is
-plugged as a phone joins a Wi-Fi, and the ends that the delay lines connect. The tables
-use TEST-NET-3 (RFC 5737), shared address space (RFC 6598) and private ranges only.
+`air` is one namespace: a bridge per network, into which an interface of the laptop is plugged as a phone joins a
+Wi-Fi, and the ends that the delay lines connect. The tables use TEST-NET-3 (RFC 5737), shared address space (RFC
+6598) and private ranges only.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ INTERNAL = "10.99.0.10"
 INTERNAL_OTHER = "10.99.0.11"
 INTERNAL_NET = "10.99.0.0/24"
 VPN_NET = "10.8.0.0/24"
-# No service answers there: a name that /etc/hosts does not know fails at once, on this side of the machine.
+# No service answers there, so a name that /etc/hosts lacks fails immediately and without leaving the machine.
 NAME_SERVER = "203.0.113.53"
 
 HOSTS = {SERVER: "server", JUMP: "jump", OTHER: "other", INTERNAL: "db", INTERNAL_OTHER: "db2"}
 
-# What a Wi-Fi interface and a cable get from NetworkManager as route metric.
+# The route metrics that NetworkManager gives to a Wi-Fi interface and a cable.
 METRICS = {"wlan0": 600, "eth0": 100}
 INTERFACES = tuple(METRICS)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A place where the laptop can be: its LAN, and the way of its gateway to the internet."""
+    """A network that the laptop can join: its LAN, and its gateway's uplink to the internet."""
 
     name: str
     number: int
@@ -60,7 +60,7 @@ class Network:
         return f"100.64.{self.number}.{side}"
 
     def uplink_6(self, side: int) -> str:
-        """Return the same for IPv6."""
+        """Return the IPv6 address of the uplink's internet (1) or gateway (2) side."""
         return f"2001:db8:ffff:{self.number}::{side}"
 
     def mac(self, side: int) -> str:
@@ -81,7 +81,7 @@ NODES = ("air", "internet", "server", *NETWORKS, "laptop")
 
 
 def sysctls(node: str, *, ipv6: bool) -> dict[str, str]:
-    """Return the settings of a node's network namespace."""
+    """Return the sysctls of a node's network namespace."""
     off = "1" if not ipv6 or node == "air" else "0"
     settings = {
         "net/ipv6/conf/all/disable_ipv6": off,
@@ -97,7 +97,7 @@ def sysctls(node: str, *, ipv6: bool) -> dict[str, str]:
 
 
 def links(netns: Mapping[str, str]) -> list[str]:
-    """Return the `ip` commands, for `air`, that lay every wire; `netns` maps a node to `ip`'s word for it."""
+    """Return the `ip` commands, for `air`, that create every link. `netns` maps a node to `ip`'s name for it."""
     lines = []
     for n in NETWORKS.values():
         gateway, internet = netns[n.name], netns["internet"]
@@ -138,7 +138,7 @@ def _gateway(n: Network, *, ipv6: bool) -> list[str]:
         f"addr add {n.uplink(2)}/30 dev wan",
         "link set lan up",
         "link set wan up",
-        # Resolved for good: a question to the neighbour would cross the delay line and add a round trip.
+        # A permanent entry: a neighbour request would cross the delay line and add a round trip.
         f"neigh add {n.uplink(1)} lladdr {n.mac(1)} dev wan nud permanent",
         f"route add default via {n.uplink(1)}",
     ]
@@ -154,7 +154,7 @@ def _gateway(n: Network, *, ipv6: bool) -> list[str]:
 
 def _internet(*, nat: bool, ipv6: bool) -> list[str]:
     lines = ["addr add 203.0.113.1/24 dev server", "link set server up"]
-    # What leaves a LAN for a private address of elsewhere vanishes without a word.
+    # Packets that leave a LAN for a private address elsewhere are dropped silently.
     lines += [f"route add blackhole {prefix}" for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
     if ipv6:
         lines.append("addr add 2001:db8:113::1/64 dev server nodad")
@@ -164,7 +164,7 @@ def _internet(*, nat: bool, ipv6: bool) -> list[str]:
             f"link set {n.name} up",
             f"neigh add {n.uplink(2)} lladdr {n.mac(2)} dev {n.name} nud permanent",
         ]
-        if not nat and n.name != "office":  # two LANs with the same addresses cannot both be known here
+        if not nat and n.name != "office":  # two LANs with the same addresses cannot both have a route here
             lines.append(f"route add {n.subnet} via {n.uplink(2)}")
         if ipv6:
             lines += [
@@ -188,8 +188,8 @@ def _server(*, ipv6: bool) -> list[str]:
 def firewall(n: Network, *, nat: bool, silent: bool) -> str:
     """Return the nft rules of a gateway.
 
-    `silent`: a router that drops what it does not know, without a word: a source that is
-    not of its LAN, and a TCP connection whose beginning it did not see.
+    `silent`: a router that silently drops packets whose source is not in its LAN, and TCP connections whose start
+    it did not see.
     """
     rules = [_no_table("ip nat"), _no_table("ip strict")]
     if nat:
@@ -206,9 +206,10 @@ def firewall(n: Network, *, nat: bool, silent: bool) -> str:
 
 
 def lie(address: str, port: int, own_port: int | None) -> str:
-    """Return the nft rules of a gateway that answers in the place of address and port, at its own port.
+    """Return the nft rules of a gateway that answers for an address and port, at its own port.
 
-    What else goes to the address is dropped, as connections of before are. Without `own_port` the gateway is honest.
+    Everything else that goes to the address is dropped, including connections from before. Without `own_port` the
+    gateway is honest.
     """
     rules = [_no_table("inet lie")]
     if own_port is not None:
@@ -223,5 +224,5 @@ def lie(address: str, port: int, own_port: int | None) -> str:
 
 
 def _no_table(name: str) -> str:
-    """Return the rules that remove a table, whether it is there or not."""
+    """Return the rules that remove a table, whether it exists or not."""
     return f"add table {name}\ndelete table {name}"

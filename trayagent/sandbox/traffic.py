@@ -1,4 +1,4 @@
-"""Traffic that goes on: an upload or a download through a session or a forward, and how much of it arrived."""
+"""Continuous traffic: an upload or a download through a session or a forward, and how much of it arrived."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ POLL_S = 0.02
 
 
 class Traffic:
-    """Bytes that flow until `end`, as fast as the way allows or at a pace; a context manager.
+    """Bytes that flow until `end`, as fast as the line allows or at a pace; a context manager.
 
-    Counted where they arrive: an upload at the server, which reports back.
+    They are counted where they arrive. For an upload that is the server, which reports back.
     """
 
     def __init__(self, node: Node, direction: Direction, *words: str) -> None:
@@ -34,12 +34,12 @@ class Traffic:
         return cls(node, direction, "port", "127.0.0.1", str(port))
 
     def pace(self, bytes_s: float | None) -> None:
-        """Set how many bytes per second an upload pours at most; None is as many as the way takes."""
+        """Limit an upload to this many bytes per second; None sends as many as the line takes."""
         self._program.ask({"rate": bytes_s})
 
     @property
     def arrived(self) -> int:
-        """How many bytes arrived so far."""
+        """How many bytes have arrived so far."""
         return int(self._program.ask({})["bytes"])
 
     @property
@@ -49,7 +49,10 @@ class Traffic:
         return ended
 
     def wait(self, more: int = 1, *, deadline_s: float = 20.0) -> int:
-        """Return how much arrived once `more` bytes came; raises TrayagentError (sandbox-broken)."""
+        """Wait until `more` bytes arrived; return how many arrived in total.
+
+        Raises TrayagentError (sandbox-broken).
+        """
         limit, wanted = time.monotonic() + deadline_s, self.arrived + more
         while (arrived := self.arrived) < wanted:
             ended = self.ended
@@ -60,7 +63,7 @@ class Traffic:
         return arrived
 
     def end(self) -> None:
-        """End it, and the session that it ran in."""
+        """End the traffic, and the session that it ran in."""
         self._program.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The VPN: `tun0` in the laptop, carried in UDP to the far side, behind which the internal network lies."""
+"""The VPN: `tun0` in the laptop, carried in UDP to the server, with the internal network behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRST_LEASE = 2
 
 
 class Vpn:
-    """Both ends of the tunnel; the far one starts with the first use and stays."""
+    """Both ends of the tunnel. The server's end starts with the first use and stays."""
 
     def __init__(self, laptop: Node, server: Node) -> None:
         self._laptop = laptop
@@ -27,9 +27,8 @@ class Vpn:
     def up(self, address: str | None, routes: Sequence[str]) -> tuple[str, float]:
         """Bring `tun0` up; return its address and the monotonic time when its routes were in place.
 
-        The address is a new one each time, unless given.
-
-        Raises TrayagentError (tun-missing) where /dev/net/tun cannot be used.
+        The address is a new one each time, unless given. Raises TrayagentError (tun-missing) where /dev/net/tun
+        cannot be used.
         """
         if self._near:
             raise TrayagentError("the sandbox's VPN is up already", code="sandbox-usage")
@@ -50,13 +49,13 @@ class Vpn:
         return lease, at
 
     def down(self) -> None:
-        """Take the tunnel away: the device, its address and its routes vanish in one moment."""
+        """Remove the tunnel: the device, its address and its routes disappear at the same moment."""
         if self._near:
             self._near.end()
             self._near = self.address = None
 
     def stall(self, on: bool) -> None:
-        """Let the far end fall silent (or speak again) while device, address and routes stay."""
+        """Make the server's end silent (or let it answer again) while device, address and routes stay."""
         self._far_end().ask({"drop": on})
 
     def _far_end(self) -> Program:

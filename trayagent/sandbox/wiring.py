@@ -1,4 +1,4 @@
-"""Lay the wires: from an empty set of namespaces to a network that works."""
+"""Creates the links, addresses, routes and firewalls in the empty namespaces."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trayagent.sandbox.tools import tool
 
 
 def lay(nodes: Mapping[str, Node], *, nat: bool, ipv6: bool) -> None:
-    """Make every link, address and route; raises TrayagentError (sandbox-broken)."""
+    """Create every link, address and route. Raises TrayagentError (sandbox-broken)."""
     world = nodes["air"].world
     nodes["air"].ip(*plan.links({name: world.netns(name) for name in nodes}))
     pipe = subprocess.PIPE
     running = []
-    for name, node in nodes.items():  # side by side: each waits mostly for the kernel
+    for name, node in nodes.items():  # in parallel, because each mostly waits for the kernel
         lines = plan.addresses(name, nat=nat, ipv6=ipv6)
         if lines:
             child = node.popen([tool("ip"), "-batch", "-"], admin=True, stdin=pipe, stderr=pipe)
             running.append((name, child, "\n".join(lines) + "\n"))
     for _, child, text in running:
-        assert child.stdin  # noqa: S101 - it was asked for
+        assert child.stdin  # noqa: S101 - it is a pipe
         child.stdin.write(text)
         child.stdin.close()
         child.stdin = None
@@ -36,9 +36,9 @@ def lay(nodes: Mapping[str, Node], *, nat: bool, ipv6: bool) -> None:
 
 
 def set_firewall(gateway: Node, network: plan.Network, *, nat: bool, silent: bool) -> None:
-    """Make a gateway translate addresses, or drop silently what it does not know, or neither."""
+    """Make a gateway translate addresses, or drop unknown packets silently, or neither."""
     gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.firewall(network, nat=nat, silent=silent))
     if silent:
-        # Without it conntrack takes a connection up in its middle, as if it had seen the beginning.
+        # Otherwise conntrack accepts a connection in its middle, as if it had seen the start.
         strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
         gateway.check(["sh", "-c", strict], admin=True)

@@ -1,7 +1,7 @@
-"""The demo: the real agent and a plain ssh go through the same changes of network, side by side.
+"""The demo: the real agent and a plain ssh experience the same changes of network, side by side.
 
-`acts` tells the story and `hostile` that of the lying café. `stage` holds what plays in it, `words` and
-`lanes` are how it is said (pure), `screen` is where.
+`acts` plays the main story and `hostile` that of the lying café. `stage` holds the participants. `words` and
+`lanes` contain the texts and bars (no side effects), and `screen` displays them.
 """
 
 from __future__ import annotations

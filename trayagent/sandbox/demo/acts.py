@@ -1,4 +1,4 @@
-"""The story: the laptop goes from home to the café, then its link goes away and returns."""
+"""The main story: the laptop goes from home to the café, then its link goes away and returns."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.demo.teller import Teller
 
 AWAY_S = 3.0
-# The plain ssh's silence is watched for so long, and longer where a login takes longer.
+# The plain ssh is watched for this long, and longer where a login takes longer.
 WATCH_S = 6.0
 WATCH_ROUND_TRIPS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an act showed: monotonic t0, seconds from it to the first byte, the masters before and after."""
+    """The result of an act: monotonic t0, seconds from it to the first byte, the masters before and after."""
 
     t0: float
     took_s: float
@@ -35,7 +35,7 @@ class Seen:
 def play(rtt_ms: float, screen: Screen | None = None) -> int:
     """Play the demo; return 0 if the recovery was seen, 1 if not.
 
-    Raises TrayagentError where the machine cannot, or what is to be shown does not come about.
+    Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
     begin = time.monotonic()
     screen = screen or for_stdout()
@@ -90,7 +90,7 @@ def to_the_cafe(stage: Stage, screen: Screen, plain: Stopwatch) -> Seen:
 
 
 def away_and_back(stage: Stage, screen: Screen, plain: Stopwatch, since: float) -> Seen:
-    """Lose the link for a while and get it back with the same address; the plain ssh still hangs."""
+    """Lose the link for a while and get it back with the same address. The plain ssh still hangs."""
     screen.heading(f"2  The link goes away for {AWAY_S:g} s and returns with the same address")
     before = stage.master_pid()
 
@@ -121,7 +121,7 @@ def _watch(
     done: Callable[[Teller], bool],
     picture: Callable[[], list[Text]],
 ) -> float:
-    """Tell what happens until the forward has answered and it is `done`; return how long the answer took in s."""
+    """Show what happens until the forward has answered and `done` holds; return the seconds until the answer."""
     teller = Teller(stage.events, screen, t0)
     told = False
     while not (told and done(teller)):

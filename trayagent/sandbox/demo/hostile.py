@@ -16,16 +16,16 @@ from trayagent.sandbox.demo.teller import Teller
 from trayagent.sandbox.liar import Liar
 
 FORGED = "Permission denied (publickey)."
-# The agent tries by itself in the first act: so long, and longer where a login takes longer.
+# In the first act the agent tries on its own for this long, and longer where a login takes longer.
 WATCH_S = 4.0
 WATCH_ROUND_TRIPS = 24
-# Nobody is in the café the moment that they leave home.
+# The way from home to the café takes a moment.
 ON_THE_WAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was seen: the masters before and after, refused logins that were counted, connections to the liar."""
+    """What was seen: the masters before and after, counted refused logins, connections to the liar."""
 
     before: dict[str, int | None]
     after: dict[str, int | None]
@@ -36,7 +36,7 @@ class Result:
 
     @property
     def survived(self) -> bool:
-        """Whether every master lives, no refused login was counted, and the open session went on."""
+        """Whether every master lives, no refused login was counted, and the open session continued."""
         alive = None not in self.before.values() and self.before == self.after
         return alive and self.refused == 0 and self.session and self.lies > 0
 
@@ -44,7 +44,7 @@ class Result:
 def play(rtt_ms: float, screen: Screen | None = None) -> int:
     """Play the lying café; return 0 if the connections survived it, 1 if not.
 
-    Raises TrayagentError where the machine cannot, or what is to be shown does not come about.
+    Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
     begin = time.monotonic()
     screen = screen or for_stdout()
@@ -80,7 +80,7 @@ def _prologue(stage: HostileStage, screen: Screen, begin: float) -> None:
 
 
 def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """The gateway forges a refusal before any key exchange; the agent meets it by itself."""
+    """The gateway forges a refusal before any key exchange; the agent encounters it on its own."""
     screen.heading(f"1  In the café a forged “{FORGED}” answers")
     liar.disconnects(FORGED)
     t0 = stage.lab.switch("home", "cafe", gap_s=ON_THE_WAY_S)
@@ -88,7 +88,7 @@ def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
     until = t0 + WATCH_S + WATCH_ROUND_TRIPS * stage.rtt_ms / 1000
     while time.monotonic() < until or not liar.visits:
         if time.monotonic() - t0 > stage.deadline_s:
-            raise stage.failure("nobody came to the lying gateway")
+            raise stage.failure("no connection came to the lying gateway")
         teller.tell()
         screen.moving([Text(f"  the gateway has lied {words.times(liar.visits)}")])
     screen.moving(())
@@ -97,21 +97,21 @@ def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
 
 
 def _hang_up(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """The gateway accepts and closes; the user asks for new connections."""
+    """The gateway accepts and closes; the user requests new connections."""
     screen.heading("2  The gateway accepts each connection and hangs up")
     liar.closes()
-    _asked(stage, screen)
+    _reconnect(stage, screen)
 
 
 def _wrong_key(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """A real sshd with another host key, which would let anybody in."""
+    """The gateway runs a real sshd with another host key, which would accept any login."""
     screen.heading("3  The gateway runs an sshd of its own, with another host key")
     liar.pretends()
-    _asked(stage, screen)
+    _reconnect(stage, screen)
 
 
-def _asked(stage: HostileStage, screen: Screen) -> None:
-    """Ask for a reconnect as a user would, and show what became of it."""
+def _reconnect(stage: HostileStage, screen: Screen) -> None:
+    """Request a reconnect as a user would, and show the result."""
     t0 = time.monotonic()
     screen.row("0 ms", f"you ask for it: trayagent reconnect {' '.join(HOSTS)}")
     teller = Teller(stage.events, screen, t0, named=True)
@@ -147,7 +147,7 @@ def _home(stage: HostileStage, screen: Screen) -> float:
 
 
 def _summary(result: Result) -> list[str]:
-    """Return the ending: what was seen, as it was."""
+    """Return the ending: what was seen."""
     count = sum(result.after[name] == pid for name, pid in result.before.items())
     said = (
         f"The café answered {words.times(result.lies)} in the server's place, and with an sshd of its own. "

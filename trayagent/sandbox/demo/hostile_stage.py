@@ -1,4 +1,4 @@
-"""What plays in the lying café: two hosts on one server, an open session, and the agent."""
+"""The participants in the lying café: two hosts on one server, an open session, and the agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trayagent.sandbox.demo.stage import FORWARD, HOST, Stage
 
 BACKUP = "backup"
 HOSTS = (HOST, BACKUP)
-# Delayed acknowledgements take 40 ms; a busy machine gets time besides.
+# Delayed acknowledgements take 40 ms; a busy machine gets more time.
 QUIET_S = 0.3
 
 
@@ -33,7 +33,7 @@ class HostileStage(Stage):
         super().start_agent()
         for name in HOSTS:
             self.agent.wait_state(name, "connected", self.deadline_s)
-        self.events.drain()  # the first act begins without them
+        self.events.drain()  # the first act begins without these events
 
     def open_session(self) -> None:
         """Start `ssh HOST cat` through the agent's master."""
@@ -46,7 +46,7 @@ class HostileStage(Stage):
     def session_answers(self, line: str) -> bool:
         """Report whether the session that is open since the beginning echoes a line in time."""
         given, taken = self._session.stdin, self._session.stdout
-        assert given is not None and taken is not None  # noqa: S101 - they were asked for
+        assert given is not None and taken is not None  # noqa: S101 - they are pipes
         try:
             given.write(f"{line}\n")
             given.flush()
@@ -63,10 +63,10 @@ class HostileStage(Stage):
         return True
 
     def settle(self) -> None:
-        """Wait until nothing is on its way on either connection.
+        """Wait until no data is in flight on either connection.
 
-        `status` asks each master for a sign of life. What is unacknowledged when the laptop leaves is sent again
-        ever more rarely, and a connection that stays silent at home is replaced.
+        `status` makes the agent probe each master. Data that is unacknowledged when the laptop leaves is
+        retransmitted more and more rarely, and a connection that stays silent at home is replaced.
         """
         for name in HOSTS:
             done = self.lab.laptop.run([self.lab.ssh, name, "true"], deadline_s=self.deadline_s)
@@ -79,7 +79,7 @@ class HostileStage(Stage):
         return {name: (self.agent.host(name) or {}).get("pid") for name in HOSTS}
 
     def living(self) -> dict[str, int]:
-        """Return the masters of `status` whose process runs."""
+        """Return the masters of `status` whose process is running."""
         return {name: pid for name, pid in self.masters().items() if pid and Path(f"/proc/{pid}").exists()}
 
     def all_connected(self) -> bool:

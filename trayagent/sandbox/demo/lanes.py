@@ -1,4 +1,4 @@
-"""How long a forward has been silent: a bar on a scale of time, or words; pure."""
+"""How long a forward has been silent, as a bar on a time scale or in words. No side effects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 NAME_COLUMNS = 11
-# What stands after a bar: "12.3 s, back", "12.3 s, not a byte".
+# The label after a bar: "12.3 s, back", "12.3 s, not a byte".
 LABEL_COLUMNS = 20
 
 
@@ -20,7 +20,7 @@ class Lane:
     answered: bool
 
     def line(self, scale_s: float, columns: int) -> Text:
-        """Return the lane in so many columns; a bar as long as the room for it lasts `scale_s`."""
+        """Return the lane in so many columns. A bar of full length stands for `scale_s`."""
         room = max(4, columns - 2 - NAME_COLUMNS - LABEL_COLUMNS)
         bar = max(1, min(room, round(self.silent_s / scale_s * room)))
         style = "green" if self.answered else "red" if self.silent_s > 1 else "yellow"
@@ -32,7 +32,7 @@ class Lane:
         return line
 
     def words(self) -> Text:
-        """Return the lane where there is no scale."""
+        """Return the lane as text without a bar."""
         line = Text(f"  {self.name:<{NAME_COLUMNS}}")
         if self.answered:
             return line.append(f"answered {self.silent_s:.1f} s after the change in act 1", style="green")

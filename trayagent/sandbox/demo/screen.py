@@ -1,4 +1,4 @@
-"""Where the demo is shown: a terminal with a part that moves, or plain lines."""
+"""The demo's display: a terminal with a part that moves, or plain lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 
 COLUMNS = 80
 LABEL_COLUMNS = 9
-# Without UTF-8 the shapes are poorer, and say the same.
+# Replacements for terminals without UTF-8.
 PLAIN = str.maketrans({"━": "=", "▶": ">", "é": "e"})
 
 
 def for_stdout() -> Screen:
-    """Return the screen for stdout: it moves only on a terminal, which alone gets colours (see NO_COLOR)."""
+    """Return the screen for stdout. It moves and has colours only on a terminal (see NO_COLOR)."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = COLUMNS
@@ -26,7 +26,7 @@ def for_stdout() -> Screen:
 
 
 class Screen:
-    """Lines that stay, and beneath them, where the screen moves, some that are painted again and again."""
+    """Lines that stay. Below them, if the screen moves, some lines that are painted again and again."""
 
     def __init__(self, console: Console, *, moving: bool) -> None:
         self._console = console
@@ -40,7 +40,7 @@ class Screen:
         self._print(Text(text, style="bold"))
 
     def row(self, label: str, text: str, style: str = "") -> None:
-        """Print when something was, and what."""
+        """Print when something happened, and what."""
         line = Text(f"{label:>{LABEL_COLUMNS}}  ", style="cyan")
         self._print(line.append(text, style=style or "default"))
 
@@ -58,7 +58,7 @@ class Screen:
             self._print(line)
 
     def moving(self, lines: Sequence[Text]) -> None:
-        """Paint what moves; none: take it away. Without a terminal nothing is shown until it stays."""
+        """Paint the moving lines; without lines, remove them. Without a terminal nothing moves."""
         if self._live:
             shown = [Text(), *lines] if lines else []
             self._live.update(Group(*map(self._plain, shown)), refresh=True)

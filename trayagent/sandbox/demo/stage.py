@@ -1,4 +1,4 @@
-"""What plays in the demo: the laboratory, a real sshd, the real agent, and a plain ssh beside it."""
+"""The participants in the demo: the laboratory, a real sshd, the real agent, and a plain ssh beside it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ SERVICE_PORT = 8000
 AGENT_PORT, PLAIN_PORT = 9000, 9100
 FORWARD = f"{AGENT_PORT}:127.0.0.1:{SERVICE_PORT}"
 PLAIN_FORWARD = f"{PLAIN_PORT}:127.0.0.1:{SERVICE_PORT}"
-# Left to itself, the agent would take care of the plain ssh as well, and nothing could be compared.
+# With adoption the agent would also manage the plain ssh, and there would be nothing to compare.
 CONFIG = f'[agent]\nadopt = false\n\n[hosts.{HOST}]\nlocal = ["{FORWARD}"]\n'
-# A login takes some 16 round trips; a busy machine gets time besides.
+# A login takes about 16 round trips; a busy machine gets more time.
 LOGIN_ROUND_TRIPS = 16
 PATIENCE_S = 30.0
 
 
 def check_machine() -> None:
-    """Raise TrayagentError (tool-missing, sandbox-forbidden) that names everything that is missing at once."""
+    """Raise TrayagentError (tool-missing, sandbox-forbidden) that names all missing tools together."""
     if sys.platform != "linux":
         title = "the demo runs on Linux only: it builds network namespaces"
         raise TrayagentError(title, code="sandbox-forbidden")
-    # Not all that some laboratory may want: no NetworkManager plays here.
+    # Not all tools of the laboratory: the demo needs no NetworkManager.
     missing = [name for name in (*REQUIRED, "nft") if shutil.which(name, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
@@ -51,7 +51,7 @@ def check_machine() -> None:
 class Stage:
     """A context manager; leaving it ends everything.
 
-    Raises TrayagentError where the machine cannot, or the play does not come about.
+    Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
 
     config = CONFIG
@@ -71,7 +71,7 @@ class Stage:
         self.lab.sshd()
         self.lab.echo(SERVICE_PORT)
         self.lab.ssh_config(self.hosts)
-        # Before 9.3 it does not know the option, and names its version when it says so.
+        # Before 9.3 sshd does not know the option, but its error message names the version.
         said = subprocess.run([tool("sshd"), "-V"], capture_output=True, text=True, check=False).stderr
         found = re.search(r"OpenSSH_[\w.]+", said)
         return found.group() if found else "OpenSSH"
@@ -96,7 +96,7 @@ class Stage:
             return self.wait(watch) - begin
 
     def check_plain(self) -> str:
-        """Return what `ssh -O check` says about the plain ssh, "" if it is gone."""
+        """Return the output of `ssh -O check` for the plain ssh, "" if it is gone."""
         done = self.lab.laptop.run([self.lab.ssh, "-O", "check", "-S", str(self._control_path), HOST])
         return done.stderr.strip() if done.returncode == 0 else ""
 
@@ -110,14 +110,14 @@ class Stage:
         return Stopwatch(self.lab.laptop, port)
 
     def wait(self, watch: Stopwatch) -> float:
-        """Return the monotonic time of the first byte; raises TrayagentError when none comes in time."""
+        """Return the monotonic time of the first byte. Raises TrayagentError if none comes in time."""
         at = watch.answered(self.deadline_s)
         if at is None:
             raise self.failure(f"no byte came through the forward within {self.deadline_s:.0f} s")
         return at
 
     def failure(self, title: str) -> TrayagentError:
-        """Return an error with what the agent decided last."""
+        """Return an error with the agent's last decisions."""
         why = self.agent.cli("why", HOST).stdout.splitlines()
         return TrayagentError(title, code="sandbox-broken", hint=f"trayagent why: {' | '.join(why[-3:])}")
 

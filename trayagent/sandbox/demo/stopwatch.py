@@ -1,4 +1,4 @@
-"""When does a forward answer? A stopwatch that can be glanced at, so that one loop watches several."""
+"""A stopwatch for a forward that can be read without waiting, so that one loop watches several."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Stopwatch:
         self._at: float | None = None
 
     def release(self) -> None:
-        """Begin to try, at once."""
+        """Begin to try immediately."""
         self._program.tell({})
 
     def answered(self, wait_s: float = GLANCE_S) -> float | None:
         """Return the monotonic time in s of the first byte, None while there was none.
 
-        Raises TrayagentError (sandbox-broken) when the process is gone: its silence says nothing then.
+        Raises TrayagentError (sandbox-broken) if the process is gone, because its silence then means nothing.
         """
         if self._at is None:
             try:
@@ -38,7 +38,7 @@ class Stopwatch:
 
     def _has_ended(self) -> bool:
         try:
-            # It stays to be waited for: its helper does that.
+            # WNOWAIT leaves the exit status for Popen, which waits for it later.
             flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
             return os.waitid(os.P_PID, self._program.pid, flags) is not None  # type: ignore[attr-defined, unused-ignore]  # Linux only
         except ChildProcessError:

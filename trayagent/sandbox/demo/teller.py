@@ -1,4 +1,4 @@
-"""Tells what the agent reports, as it reports it, in milliseconds after the change."""
+"""Shows what the agent reports, as it reports it, in milliseconds after the change."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from trayagent.sandbox.agent import Events
 from trayagent.sandbox.demo import words
 from trayagent.sandbox.demo.screen import Screen
 
-# How long the stream must be quiet before the picture is painted again; times do not depend on it.
+# How long the stream must be quiet before the picture is painted again. The shown times do not depend on it.
 FRAME_S = 0.04
 
 
 class Teller:
     """Reads the agent's events and shows a row for each; `seen` holds their names.
 
-    `t0` is the monotonic time from which is counted. `named`: a row says which
-    host it is about, and nothing is said twice.
+    `t0` is the monotonic start of the count. With `named`, a row says which host it is about, and repeated rows are
+    left out.
     """
 
     def __init__(self, events: Events, screen: Screen, t0: float, *, named: bool = False) -> None:
@@ -28,14 +28,14 @@ class Teller:
         self._t0 = t0
         self._wall_offset_s = time.time() - time.monotonic()
         self._named = named
-        self._said: set[str] = set()
+        self._rows_shown: set[str] = set()
         self.seen: set[str] = set()
 
     def tell(self) -> None:
         """Show what came since the last call.
 
-        Pulling a plug and putting another one in is several changes within a few
-        milliseconds: of those in a row only the last is shown.
+        Unplugging a cable and plugging in another one causes several changes within a few milliseconds. Only the
+        last one of a series is shown.
         """
         every = self._events.drain(FRAME_S)
         fresh, self._read = every[self._read :], len(every)
@@ -48,13 +48,13 @@ class Teller:
                 self._network = event
 
     def network(self, note: str = "", label: str = "") -> None:
-        """Show the last change of the network, if it was not shown yet."""
+        """Show the last change of the network, if it has not been shown yet."""
         event, self._network = self._network, None
         if event:
             self._row(event, note, label)
 
     def first_byte(self, at: float) -> None:
-        """Show when the forward answered, after what came before."""
+        """Show when the forward answered, after everything that came before."""
         self.tell()
         self.network()
         self._screen.row(words.milliseconds(self._t0, at), "first byte through the forward", "bold green")
@@ -64,7 +64,7 @@ class Teller:
         text = words.of_event(event) + note
         if self._named and event.get("host"):
             text = f"{event['host']}: {text}"
-            if text in self._said:
+            if text in self._rows_shown:
                 return
-            self._said.add(text)
+            self._rows_shown.add(text)
         self._screen.row(label, text, words.STYLES.get(event["event"], ""))

@@ -1,4 +1,4 @@
-"""An event of the agent, in words for somebody who sees it for the first time; pure."""
+"""The agent's events in words for someone who sees them for the first time. No side effects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-# Red for what ends, green for what works, plain for what happens on the way.
+# Red for what ends, green for what works, no colour for steps in between.
 STYLES = {
     "master-stale": "yellow",
     "master-killed": "red",
@@ -19,7 +19,7 @@ STYLES = {
 
 
 def of_event(event: Mapping[str, Any]) -> str:
-    """Return a line about an event; an unforeseen one is told in its own words, not left out."""
+    """Return a line about an event. An unforeseen event is shown as it is."""
     pid = event.get("pid")
     match event["event"]:
         case "network-changed":
@@ -42,7 +42,7 @@ def of_event(event: Mapping[str, Any]) -> str:
 
 
 def of_change(reason: str) -> str:
-    """Return what changed, of an event's `+address -address up=interface …`, "" if only what follows from it."""
+    """Return what changed, from an event's `+address -address up=interface …`, "" if there are only consequences."""
     said = []
     for word in reason.split():
         if word[0] in "+-":
@@ -54,26 +54,26 @@ def of_change(reason: str) -> str:
 
 
 def moment(event: Mapping[str, Any], wall_offset_s: float) -> float:
-    """Return when it was in monotonic seconds; `wall_offset_s` is the wall clock minus the monotonic one."""
+    """Return the time of an event in monotonic seconds. `wall_offset_s` is the wall clock minus the monotonic one."""
     return datetime.fromisoformat(event["at"]).timestamp() - wall_offset_s
 
 
 def times(count: int) -> str:
-    """Return a number of times."""
+    """Return a number of times in words."""
     return "once" if count == 1 else f"{count} times"
 
 
 def milliseconds(since: float, at: float) -> str:
     """Return how long after a moment something was.
 
-    The moment is known from outside, when the command that made the change had ended: what
-    the agent saw a few milliseconds before that was at the moment itself.
+    The moment is taken when the command that made the change had ended. Events that the agent saw a few
+    milliseconds earlier count as 0 ms.
     """
     return f"{max(0.0, at - since) * 1000:.0f} ms"
 
 
 def summary(took_s: float, cold_s: float, returned_s: float, *, recovered: bool, kept: bool) -> list[str]:
-    """Return the first paragraphs of the ending: what was seen, in numbers, as it was."""
+    """Return the first paragraphs of the ending: what was seen, in numbers."""
     if not recovered:
         return ["The forward answers, but not through a new master: the recovery was not seen."]
     said = (

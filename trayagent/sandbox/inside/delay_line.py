@@ -1,17 +1,15 @@
 """A delay line: carries frames between pairs of network interfaces, each after half the round trip.
 
-Two packet sockets per line, on veth ends in a namespace of their own. PACKET_VNET_HDR
-hands over checksum and segmentation state with each frame, so that offloads work as on
-a real wire. Nothing overtakes, and nothing is lost unless a line is told to be worse: to
-drop everything (what is on its way included), to carry so many bits per second with a
-queue of so many bytes in front, to swallow packets above a size, or to lose a share of
-them. Each direction has its own bandwidth and queue. It sleeps while nothing travels.
+There are two packet sockets per line, on veth ends in a namespace of their own. PACKET_VNET_HDR passes checksum and
+segmentation state with each frame, so that offloads work as on a real wire. No frame overtakes another. Frames are
+lost only if an order makes a line worse: drop everything (also what is in flight), limit the bits per second with a
+queue of so many bytes in front, swallow packets above a size, or lose a share of them. Each direction has its own
+bandwidth and queue. The process sleeps while nothing travels.
 
-Usage: delay_line.py NAME=IFACE:IFACE…  Orders come as JSON lines on stdin
-({"line": NAME or null, "rtt_ms": …, "drop": …, "bits_s": …, "queue": bytes, "largest": bytes, "loss": share};
-null lifts a limit, what is not named stays). One JSON line answers each:
-what each line carried and lost since the start, and how many bytes are queued from the first
-interface to the second ("up") and back ("down").
+Usage: delay_line.py NAME=IFACE:IFACE…  Orders come as JSON lines on stdin ({"line": NAME or null, "rtt_ms": …,
+"drop": …, "bits_s": …, "queue": bytes, "largest": bytes, "loss": share}). null removes a limit; missing keys change
+nothing. One JSON line answers each order: what each line carried and lost since the start, and how many bytes are
+queued from the first interface to the second ("up") and back ("down").
 """
 
 from __future__ import annotations
@@ -33,15 +31,15 @@ PACKET_STATISTICS, PACKET_VNET_HDR, PACKET_QDISC_BYPASS = 6, 15, 20
 SO_RCVBUFFORCE = 33
 PR_SET_TIMERSLACK = 29
 
-# An Ethernet header and the 10 bytes of virtio_net_hdr; before segmentation a packet has up to 64 KiB.
+# An Ethernet header and the 10 bytes of virtio_net_hdr. Before segmentation a packet has up to 64 KiB.
 HEADERS = 14 + 10
 FRAME_MAX = 65536 + 4 + HEADERS
-# Room for a burst while this process waits for its turn on a busy machine.
+# Space for a burst while this process waits for a processor on a busy machine.
 RECEIVE_BUFFER = 16 << 20
 
 
 def packet_socket(interface: str) -> socket.socket:
-    """Open a socket that takes and gives whole frames of the interface; raises OSError."""
+    """Open a socket that sends and receives whole frames of the interface. Raises OSError."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # type: ignore[attr-defined, unused-ignore]  # Linux only
     sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
     sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
@@ -54,7 +52,7 @@ def packet_socket(interface: str) -> socket.socket:
 
 
 class Direction:
-    """One way of a line: the end that takes, the end that gives, and what is between them."""
+    """One direction of a line: the receiving end, the sending end, and the frames in between."""
 
     def __init__(self, near: socket.socket, far: socket.socket) -> None:
         self.near = near
@@ -67,13 +65,13 @@ class Direction:
         return max(0.0, self.free_at - now) * bits_s / 8
 
     def add(self, frame: bytes, at: float) -> None:
-        """Send a frame on its way, to arrive at a time, though never before an earlier one."""
+        """Send a frame that arrives at a given time, but never before an earlier frame."""
         due = max(at, self.on_the_way[-1][0]) if self.on_the_way else at
         self.on_the_way.append((due, frame))
 
 
 class Line:
-    """One line: its two directions, how it treats frames, and what it has done so far."""
+    """One line: its two directions, how it treats frames, and its counters."""
 
     def __init__(self, name: str, left: socket.socket, right: socket.socket) -> None:
         self.directions = (Direction(left, right), Direction(right, left))
@@ -87,7 +85,7 @@ class Line:
         self.carried = self.dropped = self.overflowed = self.swallowed = self.lost = 0
 
     def take(self, way: Direction, buffer: bytearray) -> None:
-        """Take every frame that waits at the beginning of one direction."""
+        """Receive every frame that waits at the start of one direction."""
         while True:
             try:
                 size = way.near.recv_into(buffer)
@@ -118,7 +116,7 @@ class Line:
         return way.free_at + self.one_way_s
 
     def give(self, now: float) -> None:
-        """Hand out every frame whose time has come."""
+        """Send every frame that is due."""
         for way in self.directions:
             while way.on_the_way and way.on_the_way[0][0] <= now:
                 _, frame = way.on_the_way.popleft()
@@ -133,7 +131,7 @@ class Line:
         return min((way.on_the_way[0][0] for way in self.directions if way.on_the_way), default=None)
 
     def obey(self, order: dict[str, Any]) -> None:
-        """Change what the order names."""
+        """Apply an order."""
         if order.get("rtt_ms") is not None:
             self.one_way_s = order["rtt_ms"] / 2000
         for name in ("bits_s", "queue", "largest"):
@@ -156,7 +154,7 @@ class Line:
             way.free_at = 0.0
 
     def report(self) -> dict[str, int]:
-        """Return the counters; `lost` is what the kernel or this process could not carry."""
+        """Return the counters. `lost` counts frames that the kernel or this process could not carry."""
         for way in self.directions:
             # struct tpacket_stats: packets and drops since the last time it was read.
             raw = way.near.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
@@ -209,7 +207,7 @@ def carry(lines: dict[str, Line]) -> None:
 
 
 def main() -> None:
-    """Open the lines named on the command line and carry."""
+    """Open the lines named on the command line and carry frames."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)  # 1 ns: wake when due, not 50 us later
     lines = {}
     for word in sys.argv[1:]:

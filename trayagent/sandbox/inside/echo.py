@@ -14,10 +14,10 @@ PAGE = b"hello from the laboratory\n"
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """One visitor: the first bytes tell whether it speaks HTTP."""
+    """One connection. Its first bytes show whether the client speaks HTTP."""
 
     def handle(self) -> None:
-        """Serve until the visitor leaves."""
+        """Serve until the client leaves."""
         try:
             while data := self.request.recv(65536):
                 if data.startswith(b"GET "):
@@ -27,12 +27,12 @@ class Handler(socketserver.BaseRequestHandler):
                     self.request.sendall(head.encode() + PAGE)
                     return
                 self.request.sendall(data)
-        except ConnectionError:  # visitors come and go with the network
+        except ConnectionError:  # clients come and go with the network
             return
 
 
 class Service(socketserver.ThreadingTCPServer):
-    """A listener that can be started again at once and does not wait for its visitors."""
+    """A listener that can be restarted immediately and does not wait for its clients."""
 
     allow_reuse_address = True
     daemon_threads = True

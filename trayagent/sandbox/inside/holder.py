@@ -2,18 +2,17 @@
 
 Usage: holder.py FOLDER
 
-One order (a JSON line) comes on stdin and one answer goes to stdout: the numbers of the
-descriptors that hold the namespaces, for `nsenter --net=/proc/PID/fd/N`. Nothing has a
-name in the file system, so two laboratories cannot clash and nothing can be left behind.
-At the end of stdin, which also comes when the parent is killed, every process in the
-namespaces is ended and the laboratory's folder removed.
+One order (a JSON line) comes on stdin and one answer goes to stdout: the numbers of the descriptors that hold the
+namespaces, for `nsenter --net=/proc/PID/fd/N`. Nothing has a name in the file system, so two laboratories cannot
+collide and nothing can be left behind. At the end of stdin, which also comes when the parent is killed, it ends
+every process in the namespaces and removes the laboratory's folder.
 
-A file that the laboratory shows instead of the machine's can be uncovered: whoever replaces /etc/passwd on the
-machine (useradd, the installation of a package) detaches what is mounted on it, in every mount namespace. In
-each one a guard hears of it from the kernel, and every process is ended before it reads the real home.
+A file that the laboratory shows instead of the machine's can be uncovered. A program that replaces /etc/passwd on
+the machine (useradd, the installation of a package) detaches what is mounted on it, in every mount namespace. In
+each namespace the kernel notifies a guard, and every process is ended before it reads the real home.
 
-An ordinary user first gets a user namespace where it is root; programs of the laptop and
-sshd run in a second one below, where the user is itself again, without any capability.
+An ordinary user first gets a user namespace where it is root. Programs of the laptop and sshd run in a second one
+below, where the user has its own uid again, without any capability.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_AGAIN_S = 0.02  # what was on its way in when a cover was lost
+_AGAIN_S = 0.02  # catches processes that were just entering when a cover was lost
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,7 +56,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
 
 
 def _namespace_of_child(kind: str, enter: Callable[[], None], outside: Callable[[int], None]) -> int:
-    """Let a child `enter` a new namespace, do `outside(pid)` here, and return a descriptor of it."""
+    """Make a child `enter` a new namespace, call `outside(pid)` here, and return a descriptor of the namespace."""
     entered_r, entered_w = os.pipe()
     done_r, done_w = os.pipe()
     pid = os.fork()
@@ -112,17 +111,17 @@ def _network(settings: dict[str, str]) -> int:
 
 
 def _mounts(steps: list[list[str]]) -> None:
-    """Enter a private mount namespace and take the steps: [kind or "bind", source, target]."""
+    """Enter a private mount namespace and apply the steps: [kind or "bind", source, target]."""
     _unshare(CLONE_NEWNS, "mount namespace")
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     for kind, source, target in steps:
         if kind == "mkdir":
             Path(target).mkdir(parents=True, exist_ok=True)
         elif not Path(target).exists():
-            continue  # what the machine does not have needs no cover
+            continue  # a path that the machine lacks needs no cover
         elif kind == "bind":
             _mount(source, target, None, MS_BIND | MS_REC)
-        elif kind == "besides":  # what lies in the source is seen too; read-only
+        elif kind == "besides":  # the files of the source are visible in addition; read-only
             with contextlib.suppress(OSError):  # a kernel without overlayfs, or before 5.11 an ordinary user
                 _mount("lab", target, "overlay", 0, f"lowerdir={target}:{source}")
         elif kind == "sysfs":
@@ -134,20 +133,20 @@ def _mounts(steps: list[list[str]]) -> None:
 
 
 def covers(steps: list[list[str]]) -> dict[str, tuple[int, int]]:
-    """Return each target that shows what was to cover it, with what tells that apart."""
-    # Seen from inside, where a later step may have hidden an earlier one.
+    """Return each covered target with the identity of the file that covers it."""
+    # Read from inside, where a later step may have hidden an earlier one.
     return {target: identity(target) for kind, _, target in steps if kind == "bind" and Path(target).exists()}
 
 
 def _guarded(steps: list[list[str]], lost: int) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    """Make a mount namespace; return its descriptor, the pid of its guard, and what that guards."""
+    """Create a mount namespace; return its descriptor, the pid of its guard, and what that guards."""
     told_r, told_w = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             _mounts(steps)
-            _unshare(CLONE_NEWNET, "network namespace")  # it lives in none of the nodes
+            _unshare(CLONE_NEWNET, "network namespace")  # the guard is in no node's namespace
             guarded = covers(steps)
         except OSError as error:
             os.write(told_w, json.dumps({"errno": error.errno, "error": str(error)}).encode() + b"\n")
@@ -166,7 +165,7 @@ def _guarded(steps: list[list[str]], lost: int) -> tuple[int, int, dict[str, tup
 
 
 def _guard(guarded: dict[str, tuple[int, int]], lost: int) -> None:
-    """Return when one of the targets shows something else; every change of the mounts wakes us (proc(5))."""
+    """Return when one of the targets shows something else. Every change of the mounts wakes the guard (proc(5))."""
     with open("/proc/self/mountinfo") as mounts:  # noqa: PTH123 - polled, not read
         poller = select.poll()
         poller.register(mounts, select.POLLPRI | select.POLLERR)
@@ -183,11 +182,11 @@ def _guard(guarded: dict[str, tuple[int, int]], lost: int) -> None:
 
 
 def processes_in(networks: set[tuple[int, int]]) -> list[int]:
-    """Return the pids of the processes that live in one of the network namespaces (device, inode)."""
+    """Return the pids of the processes in one of the network namespaces (device, inode)."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # gone by now, or somebody else's
+            with contextlib.suppress(OSError):  # gone by now, or another user's
                 if identity(f"{folder}/ns/net") in networks:
                     found.append(int(folder.name))
     return found
@@ -201,7 +200,7 @@ def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bo
             with contextlib.suppress(OSError):
                 handle = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
                 try:
-                    if identity(f"/proc/{pid}/ns/net") in networks:  # the number may have a new owner by now
+                    if identity(f"/proc/{pid}/ns/net") in networks:  # the pid may have been reused by now
                         signal.pidfd_send_signal(handle, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]  # Linux only
                 finally:
                     os.close(handle)
@@ -212,7 +211,7 @@ def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bo
 
 
 def identity(path: str) -> tuple[int, int]:
-    """Return what tells a namespace apart: device and inode of its file."""
+    """Return what identifies a namespace: device and inode of its file."""
     stat = Path(path).stat()
     return stat.st_dev, stat.st_ino
 
@@ -228,13 +227,13 @@ def _build(order: dict[str, Any], lost: int) -> dict[str, Any]:
         if name in order["mounts"]:
             made = _guarded(order["mounts"][name], lost)
             answer["mnt"][name], answer["guards"][name], answer["covers"][name] = made
-    # The holder itself lives in none of them: what stops all of a node's processes spares it.
+    # The holder itself is in none of them, so a signal to all processes of a node spares it.
     _unshare(CLONE_NEWNET, "network namespace")
     return answer
 
 
 def _watch(networks: set[tuple[int, int]], lost: int) -> None:
-    """Wait for the end of stdin; once a cover is lost, leave nothing alive meanwhile."""
+    """Wait for the end of stdin. Once a cover is lost, keep killing everything until then."""
     broken = False
     while True:
         ready = select.select([0, lost], [], [], _AGAIN_S if broken else None)[0]
@@ -248,9 +247,9 @@ def _watch(networks: set[tuple[int, int]], lost: int) -> None:
 
 
 def main() -> None:
-    """Build, answer, wait for the end of stdin, and clear up."""
+    """Build the namespaces, answer, wait for the end of stdin, and clean up."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # only the end of stdin ends a holder: it clears up
+        signal.signal(number, signal.SIG_IGN)  # only the end of stdin ends a holder, because it must clean up
     networks: set[tuple[int, int]] = set()
     lost_r, lost_w = os.pipe()
     try:

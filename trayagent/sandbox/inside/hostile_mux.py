@@ -1,10 +1,10 @@
-"""A program that listens as an ssh master would, and answers as one must not.
+"""A program that listens like an ssh master and gives invalid answers.
 
 Usage: hostile_mux.py PATH HOW PID [ambush]
 
-HOW: "claims" to be process PID; "silent", it never answers; "endless", it floods; "huge", it announces a
-packet of 4 GB; "agrees" to everything. One JSON line each says where it listens; with "ambush" it listens
-where an ssh was told to, at PATH or at a name that begins so, before that ssh does. It ends with its input.
+HOW: "claims" to be process PID; "silent" never answers; "endless" floods the client; "huge" announces a packet of 4
+GB; "agrees" to everything. One JSON line for each socket says where it listens. With "ambush" it waits for each ssh
+whose control path is PATH or begins with it, and listens there before that ssh does. It ends with its input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 HELLO, ALIVE_CHECK = 0x00000001, 0x10000004
 S_OK, S_ALIVE, S_SESSION_OPENED = 0x80000001, 0x80000005, 0x80000006
 NEW_SESSION, NEW_STDIO_FWD = 0x10000002, 0x10000008
-LOOK_S = 0.002  # a login takes 100 times that
+LOOK_S = 0.002  # a login takes 100 times as long
 
 
 def packet(*words: int) -> bytes:
@@ -30,7 +30,7 @@ def packet(*words: int) -> bytes:
 
 
 class Hostile:
-    """Everything that listens and everybody that came."""
+    """All listeners and all clients."""
 
     def __init__(self, how: str, pid: int) -> None:
         self._how = how
@@ -40,7 +40,7 @@ class Hostile:
         self._taken: set[str] = set()
 
     def listen(self, path: str) -> None:
-        """Listen there, once, if nobody does."""
+        """Listen on this path, once, if the path is free."""
         if path in self._taken:
             return
         self._taken.add(path)
@@ -50,13 +50,13 @@ class Hostile:
         except OSError:
             listener.close()
             return
-        os.chmod(path, 0o777)  # noqa: S103, PTH101 - the victim is to connect
+        os.chmod(path, 0o777)  # noqa: S103, PTH101 - the victim has to connect
         listener.listen(64)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         print(json.dumps({"listens": path}), flush=True)  # noqa: T201 - the answer to the parent
 
     def serve(self, ambush: str | None) -> None:
-        """Go on until the end of the input."""
+        """Serve until the end of the input."""
         self._selector.register(sys.stdin, selectors.EVENT_READ, None)
         while True:
             if ambush is not None:
@@ -123,10 +123,10 @@ class Hostile:
 
 
 def wanted(begin: str) -> list[str]:
-    """Return the control paths with this beginning on which an ssh was told to listen; every user may read them."""
+    """Return the control paths with this prefix on which an ssh will listen. Every user may read command lines."""
     option = f"ControlPath={begin}".encode()
     found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - looked at 500 times a second
+    for name in os.listdir("/proc"):  # noqa: PTH208 - it is read 500 times a second
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123
                 words = file.read().split(b"\0")

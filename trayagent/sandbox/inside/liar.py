@@ -1,9 +1,9 @@
-"""A machine that answers for a server and is none: what it does to a visitor is an order.
+"""A machine that pretends to be a server. Orders decide what it does to a client.
 
 Usage: liar.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
 
-An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} only asks.
-Each is answered by {"visits"}: how many connections came so far.
+An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} changes nothing. The answer is
+{"visits"}: how many connections came so far.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ def disconnect(
 
 
 def close(visitor: socket.socket, reset: bool = False) -> None:
-    """Hang up at once, politely or with a reset."""
+    """Close the connection immediately, in order or with a reset."""
     if reset:
         visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
     visitor.close()
 
 
 def keep_silent(visitor: socket.socket) -> None:
-    """Say nothing."""
+    """Send nothing."""
     drain(visitor)
 
 
 def stall(visitor: socket.socket) -> None:
-    """Say who it claims to be, and nothing more."""
+    """Send a banner, and nothing more."""
     visitor.sendall(BANNER)
     drain(visitor)
 
 
 def tarpit(visitor: socket.socket) -> None:
-    """Send lines before the banner for ever."""
+    """Send lines before the banner forever."""
     pause = threading.Event()
     while not pause.wait(TARPIT_EVERY_S):
         visitor.sendall(b"wait a little\r\n")
 
 
 def long_banner(visitor: socket.socket, size: int) -> None:
-    """Send a banner of so many bytes."""
+    """Send a banner of that size in bytes."""
     visitor.sendall(b"SSH-2.0-" + b"x" * (size - 10) + b"\r\n")
     drain(visitor)
 
@@ -77,20 +77,20 @@ TRICKS: dict[str, Callable[..., None]] = {
 
 
 def string(text: str) -> bytes:
-    """Return a text as RFC 4251, section 5, writes it."""
+    """Return a text as RFC 4251, section 5, encodes it."""
     data = text.encode()
     return struct.pack(">I", len(data)) + data
 
 
 def packet(payload: bytes) -> bytes:
-    """Return a message as it goes over the line before there is a key: RFC 4253, section 6."""
+    """Return a message in the format before keys are in use: RFC 4253, section 6."""
     padding = 8 - (len(payload) + 5) % 8
     padding += 8 if padding < 4 else 0
     return struct.pack(">IB", 1 + len(payload) + padding, padding) + payload + bytes(padding)
 
 
 def read_line(visitor: socket.socket) -> bytes:
-    """Return the visitor's first line, as much of it as came."""
+    """Return the client's first line, or the part of it that came."""
     line = b""
     while not line.endswith(b"\n") and (byte := visitor.recv(1)):
         line += byte
@@ -98,13 +98,13 @@ def read_line(visitor: socket.socket) -> bytes:
 
 
 def drain(visitor: socket.socket) -> None:
-    """Swallow what the visitor sends until they leave."""
+    """Discard what the client sends until it leaves."""
     while visitor.recv(65536):
         pass
 
 
 class Service(socketserver.ThreadingTCPServer):
-    """The listener; `trick` is what the next visitor meets."""
+    """The listener; `trick` applies to the next connection."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -116,16 +116,16 @@ class Service(socketserver.ThreadingTCPServer):
         super().__init__((address, port), socketserver.BaseRequestHandler)
 
     def finish_request(self, request: object, client_address: object) -> None:
-        """Play the trick on one visitor."""
+        """Play the trick on one client."""
         del client_address
         assert isinstance(request, socket.socket)  # noqa: S101 - a TCP server's
         self.visits += 1
-        with contextlib.suppress(OSError):  # visitors come and go with the network
+        with contextlib.suppress(OSError):  # clients come and go with the network
             self.trick(request)
 
 
 def main() -> None:
-    """Listen, and do as ordered until the end of stdin."""
+    """Listen, and obey orders until the end of stdin."""
     try:
         service = Service(sys.argv[1], int(sys.argv[2]))
     except OSError as error:

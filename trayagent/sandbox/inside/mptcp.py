@@ -1,7 +1,7 @@
-"""Multipath TCP for programs that do not know it: a listener that runs sshd, and a connection for ssh.
+"""Multipath TCP for programs that do not support it: a listener that runs sshd, and a connection for ssh.
 
 Usage: mptcp.py listen ADDRESS PORT WORDS…  runs the command for each connection, which is its stdin and stdout
-       mptcp.py connect ADDRESS PORT        hands the connection over on stdout (ProxyUseFdpass, ssh_config(5))
+       mptcp.py connect ADDRESS PORT        passes the connection on over stdout (ProxyUseFdpass, ssh_config(5))
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ IPPROTO_MPTCP = 262
 
 
 def listen(place: tuple[str, int], words: list[str]) -> None:
-    """Accept, and run the command for each connection, as inetd does."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    """Accept connections, and run the command for each, as inetd does."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # their exit statuses are not needed
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(place)
     listener.listen(128)
-    os.write(2, f"Server listening on {place[0]} port {place[1]}.\n".encode())  # what sshd itself says
+    # The line that sshd itself prints.
+    os.write(2, f"Server listening on {place[0]} port {place[1]}.\n".encode())
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -42,7 +43,7 @@ def connect(place: tuple[str, int]) -> None:
 
 
 def main() -> None:
-    """Do what the command line names."""
+    """Run the role that the command line names."""
     role, address, port, *words = sys.argv[1:]
     place = (address, int(port))
     if role == "listen":

@@ -1,10 +1,10 @@
-"""A name server that notes every question: what a café's resolver would learn.
+"""A name server that records every query: what a café's resolver would learn.
 
 Usage: name_server.py ADDRESS  prints {} when it listens, {"error"} when it cannot.
 
-An order is a JSON line: {"names": {name: IPv4 address}} replaces what it knows, {} only asks.
-Each is answered by {"asked": [name, …]}: every question so far, in lower case and in order.
-An unknown name does not exist; other types than A have no answer. Messages: RFC 1035, section 4.
+An order is a JSON line: {"names": {name: IPv4 address}} replaces the known names, {} changes nothing. The answer is
+{"asked": [name, …]}: every query so far, in lower case and in order. An unknown name does not exist; types other
+than A have no answer. Messages: RFC 1035, section 4.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TTL_S = 1
 
 
 class Names:
-    """What it knows and what it was asked."""
+    """The known names and the queries so far."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
         self.asked: list[str] = []
 
     def answer(self, query: bytes) -> bytes:
-        """Return the answer to a query of one question; raises ValueError or IndexError for any other."""
+        """Return the answer to a query of one question. Raises ValueError or IndexError for any other."""
         number, _, questions = struct.unpack(">HHH", query[:6])
         if questions != 1:
             raise ValueError("not one question")
@@ -49,7 +49,7 @@ class Names:
 
 
 def read_name(message: bytes, at: int) -> tuple[str, int]:
-    """Return the name at an offset, and the offset behind it; questions are not compressed."""
+    """Return the name at an offset, and the offset behind it. Names in questions are not compressed."""
     labels = []
     while length := message[at]:
         labels.append(message[at + 1 : at + 1 + length].decode("ascii"))
@@ -58,7 +58,7 @@ def read_name(message: bytes, at: int) -> tuple[str, int]:
 
 
 def serve(service: socket.socket, names: Names) -> None:
-    """Answer for ever."""
+    """Answer queries forever."""
     while True:
         query, visitor = service.recvfrom(4096)
         try:
@@ -69,7 +69,7 @@ def serve(service: socket.socket, names: Names) -> None:
 
 
 def main() -> None:
-    """Listen, and take orders until they end."""
+    """Listen, and obey orders until the end of stdin."""
     names = Names()
     service = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:

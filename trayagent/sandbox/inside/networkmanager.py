@@ -1,15 +1,14 @@
-"""A NetworkManager of the laptop's own: its bus, its daemon, and the folders that it thinks are the system's.
+"""A NetworkManager of the laptop's own: its bus, its daemon, and private copies of the system's folders.
 
 Usage: networkmanager.py FOLDER [UNPACKED]
 
-FOLDER holds `NetworkManager/` (configuration and profiles); the bus listens on FOLDER/bus.
-UNPACKED is a folder whose usr/ has the programs, where the machine itself lacks them.
-Prints {} when the bus listens and the daemon was started, or {"errno", "error"}. Obeys JSON
-lines on stdin: {"signal": NUMBER} for the daemon, {"start": true} after it ended. What the
-daemon says is appended to FOLDER/log. Everything ends with stdin.
+FOLDER holds `NetworkManager/` (configuration and profiles); the bus listens on FOLDER/bus. UNPACKED is a folder
+whose usr/ has the programs, if the machine itself lacks them. Prints {} when the bus listens and the daemon was
+started, or {"errno", "error"}. Obeys JSON lines on stdin: {"signal": NUMBER} for the daemon, {"start": true} after
+it ended. The daemon's output is appended to FOLDER/log. Everything ends with stdin.
 
-It has a mount namespace of its own: openvpn scrubs the environment, so the bus and the
-VPN plug-in's helper must be found at their usual places.
+It has a mount namespace of its own. openvpn clears the environment, so the bus and the VPN plug-in's helper must be
+at their usual paths.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
     1, 2, 4, 8, 32, 4096, 16384, 1 << 18,
 )  # fmt: skip
 END_DEADLINE_S = 5.0
-# The VPN plug-in would run openvpn as an account, and in a folder, that only an installed package brings.
+# The VPN plug-in would run openvpn with an account and in a folder that only an installed package creates.
 NO_OTHER_USER = {"NM_OPENVPN_USER": "", "NM_OPENVPN_GROUP": "", "NM_OPENVPN_CHROOT": ""}
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -62,7 +61,7 @@ def show_own_folders(folder: Path, unpacked: str | None) -> None:
         raise OSError(number, f"mount namespace: {os.strerror(number)}")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     if unpacked is not None:
-        # The machine's own files come first: only what it lacks is added.
+        # The machine's own files come first: only missing ones are added.
         mount("lab", "/usr", "overlay", MS_RDONLY, f"lowerdir=/usr:{unpacked}/usr")
     if not Path("/etc/NetworkManager").is_dir():
         skeleton = folder / "etc"
@@ -73,7 +72,7 @@ def show_own_folders(folder: Path, unpacked: str | None) -> None:
         mount("lab", target, "tmpfs", MS_NOSUID | MS_NODEV)
     for name in ("/run/dbus", "/run/NetworkManager", "/var/lib/NetworkManager"):
         Path(name).mkdir()
-    # A /sys that cannot be written tells NetworkManager that no udev will announce its links.
+    # A read-only /sys tells NetworkManager that no udev will announce its links.
     try:
         mount("lab", "/sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:  # some containers forbid a second sysfs
@@ -86,7 +85,7 @@ def start_bus(folder: Path) -> subprocess.Popen[bytes]:
     config.write_text(BUS_CONFIG.format(folder=folder))
     words = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
     bus = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert bus.stdout  # noqa: S101 - it was asked for
+    assert bus.stdout  # noqa: S101 - it is a pipe
     if not bus.stdout.readline():
         raise OSError(0, "dbus-daemon ended before it listened")
     return bus
@@ -105,7 +104,7 @@ def start_daemon(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def obey(folder: Path, daemon: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """Carry out orders until stdin ends; return the daemon that runs by then."""
+    """Carry out orders until stdin ends; return the last daemon."""
     for line in sys.stdin:
         order = json.loads(line)
         if "signal" in order:

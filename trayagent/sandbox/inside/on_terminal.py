@@ -1,4 +1,4 @@
-"""Makes the terminal on stdin the controlling one, and becomes a command.
+"""Makes the terminal on stdin the controlling one, and executes a command.
 
 Usage: on_terminal.py WORD…  in a session of its own, as `Node.popen` starts it.
 """
@@ -11,4 +11,4 @@ import sys
 import termios
 
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # words, and no shell
+os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # a list of words, no shell

@@ -1,7 +1,7 @@
-"""One ICMP echo at a time.
+"""Sends ICMP echoes one after the other.
 
-Usage: ping.py ADDRESS COUNT WAIT_S SIZE  prints the round trips in ms as a JSON list; null is silence.
-SIZE is that of the IP packets in bytes.
+Usage: ping.py ADDRESS COUNT WAIT_S SIZE  prints the round trips in ms as a JSON list; null means no answer. SIZE is
+that of the IP packets in bytes.
 """
 
 from __future__ import annotations

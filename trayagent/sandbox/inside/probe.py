@@ -1,11 +1,11 @@
-"""A stopwatch: waits to be released, then tries a TCP service until it echoes, and says when that was.
+"""A stopwatch: waits for its release, then tries a TCP service until it echoes, and prints when that was.
 
-Usage: probe.py ADDRESS PORT  prints {} when ready; a line on stdin releases it; it then
-prints {"at": SECONDS}, the machine's monotonic clock at the first echo.
+Usage: probe.py ADDRESS PORT  prints {} when ready. A line on stdin releases it. It then prints {"at": SECONDS}, the
+machine's monotonic clock at the first echo.
 
-A refused or reset attempt is repeated after 5 ms. One that hangs (a forward that still
-listens but leads nowhere) stays open, because it is answered or reset the moment that
-the forward lives or dies, and gets a companion every 250 ms.
+A refused or reset attempt is repeated after 5 ms. An attempt that hangs (a forward that still listens but leads
+nowhere) stays open, because it is answered or reset as soon as the forward works or ends. Every 250 ms another
+attempt starts beside it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import time
 
 AGAIN_S = 0.005
 COMPANION_S = 0.25
-# Enough companions for ten seconds; the oldest leaves first, so that a long outage piles up nothing.
+# Enough attempts for ten seconds. The oldest ends first, so that they do not pile up in a long outage.
 ATTEMPTS_MAX = 40
 WORD = b"are you there\n"
 
 
 class Attempts:
-    """The attempts under way."""
+    """The attempts in progress."""
 
     def __init__(self, place: tuple[str, int]) -> None:
         self.place = place
@@ -33,7 +33,7 @@ class Attempts:
         self.open: list[socket.socket] = []
 
     def start(self) -> None:
-        """Begin one more attempt; a connection that cannot be begun counts as none."""
+        """Begin one more attempt, unless the connection fails immediately."""
         if len(self.open) >= ATTEMPTS_MAX:
             self.forget(self.open[0])
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -44,13 +44,13 @@ class Attempts:
         self.selector.register(sock, selectors.EVENT_WRITE)
 
     def forget(self, sock: socket.socket) -> None:
-        """Give an attempt up."""
+        """Give up an attempt."""
         self.selector.unregister(sock)
         self.open.remove(sock)
         sock.close()
 
     def answered(self, wait_s: float) -> bool:
-        """Wait for news of the attempts; report whether one was answered."""
+        """Wait for events of the attempts; report whether one was answered."""
         for key, _ in self.selector.select(wait_s):
             sock = key.fileobj
             assert isinstance(sock, socket.socket)  # noqa: S101 - only sockets are registered

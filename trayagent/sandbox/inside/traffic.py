@@ -1,13 +1,13 @@
-"""Steady traffic: one end pours bytes, the other counts them. Through a session, or through a forward.
+"""Steady traffic through a session or a forward: one end sends bytes, the other counts them.
 
 Usage: traffic.py near up|down session WORDS…   runs a command (an ssh with `far` at its other end)
        traffic.py near up|down port ADDRESS PORT  connects (to a forward with `service` at its other end)
        traffic.py far up|down                    the other end of a session, on its standard descriptors
        traffic.py service ADDRESS PORT           the other end of forwards; prints {} when it listens
 
-`near` prints {} at its start and answers each JSON line on stdin, {"rate": bytes per second, or null},
-with {"bytes": what arrived at the end that counts, "ended": how it ended, or null}.
-"up" counts at the far end, which reports by lines; so a byte counts only when it has arrived.
+`near` prints {} at its start. It answers each JSON line on stdin, {"rate": bytes per second, or null}, with
+{"bytes": what arrived at the end that counts, "ended": how it ended, or null}. "up" is counted on the server, which
+reports by lines, so a byte counts only when it has arrived.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def pour(descriptor: int) -> None:
 
 
 def count(source: int, reports: int) -> None:
-    """Read until the end, and report how much came, 20 times a second at most."""
+    """Read until the end, and report how much came, at most 20 times a second."""
     total, reported = 0, 0.0
     try:
         while data := os.read(source, 65536):
@@ -50,10 +50,10 @@ def count(source: int, reports: int) -> None:
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """One visitor of the service: the first byte tells the direction."""
+    """One connection of the service: the first byte gives the direction."""
 
     def handle(self) -> None:
-        """Serve until the visitor leaves."""
+        """Serve until the client leaves."""
         descriptor = self.request.fileno()
         try:
             direction = self.request.recv(1)
@@ -66,14 +66,14 @@ class Handler(socketserver.BaseRequestHandler):
 
 
 class Service(socketserver.ThreadingTCPServer):
-    """A listener that can be started again at once and does not wait for its visitors."""
+    """A listener that can be restarted immediately and does not wait for its clients."""
 
     allow_reuse_address = True
     daemon_threads = True
 
 
 class Near:
-    """The end in the laptop: pours or counts, and answers questions."""
+    """The end in the laptop: sends or counts, and answers orders."""
 
     def __init__(self, direction: str, kind: str, words: list[str]) -> None:
         self.up = direction == "up"
@@ -81,7 +81,7 @@ class Near:
         if kind == "session":
             pipe = subprocess.PIPE
             self.child = subprocess.Popen(words, stdin=pipe, stdout=pipe)
-            assert self.child.stdin and self.child.stdout  # noqa: S101 - both were asked for
+            assert self.child.stdin and self.child.stdout  # noqa: S101 - both are pipes
             self.out, self.into = self.child.stdin.fileno(), self.child.stdout.fileno()
         else:
             self.sock = socket.create_connection((words[0], int(words[1])))
@@ -120,7 +120,7 @@ class Near:
             self.total = int(whole[-1]) if whole else self.total
 
     def give(self) -> None:
-        """Write one chunk, as far as it goes."""
+        """Write one chunk, or the part of it that fits."""
         try:
             self.poured += os.write(self.out, CHUNK)
         except BlockingIOError:
@@ -141,7 +141,7 @@ class Near:
             self.rate, self.allowed_from, self.poured = order["rate"], time.monotonic(), 0
 
     def run(self) -> None:
-        """Carry and answer until stdin ends."""
+        """Carry data and answer orders until stdin ends."""
         orders = b""
         while True:
             now = time.monotonic()
@@ -168,7 +168,7 @@ class Near:
 
 
 def main() -> None:
-    """Be the end that the command line names."""
+    """Run the role that the command line names."""
     role, *words = sys.argv[1:]
     if role == "far":
         if words == ["up"]:

@@ -1,13 +1,12 @@
 """A VPN without secrets: one tun device whose packets travel in UDP.
 
 Usage: tunnel.py client SERVER PORT   (in the laptop; roams as WireGuard does)
-       tunnel.py server ADDRESS PORT  (at the far side)
+       tunnel.py server ADDRESS PORT  (on the server)
 
-Prints one JSON line: {} once the device `tun0` is there, or {"errno", "error"}.
-The server obeys JSON lines on stdin: {"client": ADDRESS} names the one inner address
-that it serves (what comes from or goes to another one is dropped, as a VPN does after
-it gave out a new lease), {"drop": BOOL} makes it a server that died without a word.
-Both end at the end of stdin.
+Prints one JSON line: {} once the device `tun0` is there, or {"errno", "error"}. The server obeys JSON lines on
+stdin. {"client": ADDRESS} names the one inner address that it serves. Packets from or to another one are dropped,
+as a VPN does after it gave out a new lease. {"drop": BOOL} makes it a server that died silently. Both end at the
+end of stdin.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PACKET_MAX = 65535
 
 
 def open_tun() -> int:
-    """Create the device and return its descriptor; raises OSError (no /dev/net/tun, or not allowed)."""
+    """Create the device and return its descriptor. Raises OSError (no /dev/net/tun, or not allowed)."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), IFF_TUN | IFF_NO_PI))
     return descriptor
@@ -42,7 +41,7 @@ def inner(packet: bytes) -> tuple[str, str]:
 
 
 class Client:
-    """The laptop's end: everything goes to the server, by whatever way the laptop has just now."""
+    """The laptop's end: everything goes to the server, by the laptop's present route."""
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -50,11 +49,11 @@ class Client:
 
     def out(self, packet: bytes) -> None:
         """Carry a packet of the device."""
-        with contextlib.suppress(OSError):  # no way there just now: the packet is lost, as on a wire
+        with contextlib.suppress(OSError):  # no route at the moment: the packet is lost, as on a wire
             self.udp.sendto(packet, self.server)
 
     def back(self, packet: bytes, sender: tuple[str, int]) -> bool:
-        """Report whether a packet from the wire belongs into the device."""
+        """Report whether a packet from the wire is for the device."""
         return bool(packet) and sender == self.server
 
     def obey(self, order: dict[str, object]) -> None:
@@ -62,7 +61,7 @@ class Client:
 
 
 class Server:
-    """The far end: serves one inner address, at the outer address that it was last heard from."""
+    """The server's end: serves one inner address, at the outer address of its last packet."""
 
     def __init__(self, place: tuple[str, int]) -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -78,14 +77,14 @@ class Server:
                 self.udp.sendto(packet, self.heard_from)
 
     def back(self, packet: bytes, sender: tuple[str, int]) -> bool:
-        """Report whether a packet from the wire belongs into the device."""
+        """Report whether a packet from the wire is for the device."""
         if self.drop or inner(packet)[0] != self.client:
             return False
         self.heard_from = sender
         return True
 
     def obey(self, order: dict[str, object]) -> None:
-        """Take an order."""
+        """Apply an order."""
         if "client" in order:
             self.client = order["client"]
         self.drop = bool(order.get("drop", self.drop))
@@ -116,7 +115,7 @@ def carry(tun: int, end: Client | Server) -> None:
 
 
 def main() -> None:
-    """Open the device and carry."""
+    """Open the device and carry packets."""
     role, address, port = sys.argv[1:]
     place = (address, int(port))
     try:
