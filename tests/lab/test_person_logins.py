@@ -283,7 +283,7 @@ def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent)
     agent.wait_state("web01", "offline")
     with login(lab, agent) as terminal:
         assert terminal.ended() == 1
-        assert "No network leads there" in terminal.shown
+        assert "No network here leads to web01" in terminal.shown
     lab.join("home")
     for name in ("-oProxyCommand=id", "two words", "a\nb"):
         with AtTerminal(lab.laptop, agent.command("login", "--", name), agent.env) as terminal:

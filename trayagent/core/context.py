@@ -1,4 +1,4 @@
-"""One turn of `decide`: the working copy of the state, and what has been decided so far.
+"""The context of one call of `decide`: the working copy of the state, and the decisions so far.
 
 It lives for one call only, so that `decide` stays a function of its arguments.
 """
@@ -15,7 +15,7 @@ from trayagent.core.facts.state import State
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One decision about a host: the row of docs/architecture.md's table (0: none), what, and on what evidence."""
+    """One decision about a host: the row of docs/architecture.md's table (0: none), the verdict, and its evidence."""
 
     name: str
     row: int
@@ -27,7 +27,7 @@ class Context:
     """Collects the new state, the actions and their reasons; `now` is the event's time."""
 
     def __init__(self, state: State, now: float) -> None:
-        # One private copy, changed in place: a hundred hosts would be copied a hundred times otherwise.
+        # One private copy, changed in place. Otherwise a hundred hosts would be copied a hundred times.
         self._hosts = dict(state.hosts)
         self.state = replace(state, hosts=self._hosts)
         self.now = now
@@ -36,12 +36,12 @@ class Context:
 
     @property
     def freed(self) -> bool:
-        """Whether an attempt was ended in this turn."""
+        """Whether an attempt was ended in this call."""
         return any(isinstance(action, Abort) for action in self.actions)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The hosts' names, at this moment."""
+        """The names of the hosts at this moment."""
         return tuple(self._hosts)
 
     def get(self, name: str) -> Host | None:
@@ -55,7 +55,7 @@ class Context:
         return host
 
     def forget(self, name: str) -> None:
-        """Drop a host that nothing is known of any more and nobody described."""
+        """Drop a host that is not configured and of which nothing is known any more."""
         self._hosts.pop(name, None)
 
     def change(self, **changes: Any) -> None:

@@ -1,10 +1,9 @@
-"""The heart: what has happened in, what is to be done out; pure.
+"""Takes an event and returns the actions to carry out: the entry point of the core; pure.
 
-Theory of operation. An event changes *facts* (`on_network`, `on_masters`, `on_attempts`,
-`on_user`). Then every host is *settled*: `gate` says whether a connection may be tried,
-`verdict` judges a living master by the table of docs/architecture.md, `settle` turns that into
-actions and marks them in the facts. Nothing here reads a clock or touches the world, so
-a history of events always gives the same decisions.
+Theory of operation. The modules of `on` change *facts* according to the event. Then `settle` takes every host as far
+as its facts allow: `admission` decides whether a connection may be tried, `verdict` judges a living master by the
+table of docs/architecture.md, and `settle` turns that into actions and marks them in the facts. Nothing here reads a
+clock or has side effects, so a history of events always gives the same decisions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from trayagent.core.policy.advance import settle
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The new state, what to do, in order, and why."""
+    """The new state, the actions in order, and the reasons."""
 
     state: State
     actions: tuple[Action, ...]
@@ -75,14 +74,14 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.TimeCame: lambda _turn, _event: None,
 }
 
-# Facts of one host that no other host's decision depends on.
+# Facts of one host on which no other host's decision depends.
 _OF_ONE_HOST = (e.ForwardsChanged, e.FarSideReaped, e.TimeCame, e.AttemptEstablished, e.AgentSocketTold)
 
 
 def decide(state: State, event: e.Event) -> Decision:
     """Return what follows from an event.
 
-    Raises KeyError for an event that nobody handles (a bug).
+    Raises KeyError for an event without a handler (a bug).
     """
     context = Context(state, event.at)
     HANDLERS[type(event)](context, event)
@@ -93,7 +92,7 @@ def decide(state: State, event: e.Event) -> Decision:
         names = context.names
     for name in names:
         settle(context, name)
-    if context.freed:  # by giving up its attempt one host made room at a server for those settled before it
+    if context.freed:  # by giving up its attempt, one host made room at a server for earlier hosts
         for name in context.names:
             settle(context, name)
     return Decision(context.state, tuple(context.actions), tuple(context.whys))

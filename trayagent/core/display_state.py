@@ -1,4 +1,4 @@
-"""The state of a host as a person sees it, derived from its facts in one place; pure."""
+"""Derives the displayed state and problem of a host from its facts; pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STATE_OF: dict[Code, Shown] = {
     "unreachable": "offline",
 }
 NEEDS_USER: frozenset[Shown | None] = frozenset({"needs-sign-in", "failed"})
-"""States that only the user, or what they change, can end."""
+"""States that only the user ends, directly or by a change that they make."""
 
 
 def shown_state(host: Host, state: State, now: float) -> Shown:
@@ -62,9 +62,9 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
         return "connecting"
     if not wanted(host):
         return _unwanted(host)
-    shut = admission(host, state, by_user=host.by_user)
-    if shut.code is not None:
-        return STATE_OF.get(shut.code, "offline")
+    admitted = admission(host, state, by_user=host.by_user)
+    if admitted.code is not None:
+        return STATE_OF.get(admitted.code, "offline")
     if waits_for_person(host):
         failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
         return "failed" if failed else "needs-sign-in"
@@ -72,21 +72,21 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
 
 
 def shown_problem(host: Host, state: State, now: float) -> Problem | None:
-    """Return what is wrong with a host here and now, None when nothing is (or nobody may care)."""
+    """Return what is wrong with a host here and now, None if nothing is, or if the user does not want it up."""
     shown = shown_state(host, state, now)
     if shown == "paused" or (shown == "idle" and host.held):
         return None
     if shown == "idle":
-        return host.problem  # by which the user's own attempt failed
+        return host.problem  # the error of the user's own attempt
     if host.master is not None and not host.suspect:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
-    shut = admission(host, state, by_user=host.by_user)
+    admitted = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and waits_for_person(host)
     told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
-    stuck = host.master is None and (waits or told)  # no network brings it back by itself
-    if not shut.open and not (stuck and shut.code == "unreachable"):
-        return gate_problem(host, shut)
+    stuck = host.master is None and (waits or told)  # no network brings it back automatically
+    if not admitted.open and not (stuck and admitted.code == "unreachable"):
+        return gate_problem(host, admitted)
     if (waits and not told) or host.problem is not None:
         return person_needed(host) if waits and not told else host.problem
     delayed = delay(host, state, now)
@@ -95,42 +95,42 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """A login that is wanted and not made yet: until when (None where no clock tells), and what it waits for."""
+    """A wanted login that is not made yet: what it waits for, and until when (None if no time is known)."""
 
     at: float | None
     wait: Wait | None = None
 
 
 def delay(host: Host, state: State, now: float) -> Delay | None:
-    """Return what the next login of a host waits for, None where none is due or nothing holds it up."""
-    way = admission(host, state, by_user=host.by_user)
-    if not way.open or state.paused(host, now):
+    """Return what the next login of a host waits for, None if none is due or nothing delays it."""
+    admitted = admission(host, state, by_user=host.by_user)
+    if not admitted.open or state.paused(host, now):
         return None
     if host.master is not None:
-        verdict = judge(host, state, way, now)
+        verdict = judge(host, state, admitted, now)
         return Delay(verdict.look_at, verdict.wait) if verdict.do == "wait" and verdict.queued else None
     if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
         return None
-    wait = before_login(host, state, way, now, by_user=host.by_user)
+    wait = before_login(host, state, admitted, now, by_user=host.by_user)
     if wait is not None:
         return Delay(None if wait.at is None else max(wait.at, host.retry.at), wait)
     return Delay(host.retry.at) if host.retry.at > now else None
 
 
 def way_problem(host: Host, state: State) -> Problem | None:
-    """Return why the user's own word could not take an unwanted host anywhere: nothing leads there now."""
-    way = admission(host, state, by_user=True)
-    if way.open or wanted(host):
+    """Return why not even a request of the user could connect an unwanted host now, None if it could."""
+    admitted = admission(host, state, by_user=True)
+    if admitted.open or wanted(host):
         return None
-    return replace(gate_problem(host, way), hint=f"Then: trayagent reconnect {host.name}")
+    return replace(gate_problem(host, admitted), hint=f"Then: trayagent reconnect {host.name}")
 
 
 def _with_master(host: Host, state: State, now: float) -> Shown:
     if not host.suspect:
         return "connected"
-    shut = admission(host, state, by_user=host.by_user)
-    if shut.code is not None:
-        return STATE_OF.get(shut.code, "offline")
+    admitted = admission(host, state, by_user=host.by_user)
+    if admitted.code is not None:
+        return STATE_OF.get(admitted.code, "offline")
     if host.attempt is not None and host.gone_at is not None:
         return "connecting"
     if host.attempt is None and host.problem is not None:
@@ -147,7 +147,7 @@ def _unwanted(host: Host) -> Shown:
     if host.held or host.problem is None or host.wish.connect == "never":
         return "idle"
     shown = _state_of_problem(host)
-    return shown if shown in NEEDS_USER else "idle"  # nothing is due for what is not wanted
+    return shown if shown in NEEDS_USER else "idle"  # no retry is due for a host that is not wanted
 
 
 def _after_failure(host: Host, state: State, now: float) -> Shown:
@@ -160,9 +160,9 @@ def _state_of_problem(host: Host) -> Shown:
     if host.problem is None:
         return "waiting"
     if host.problem.code == "unreachable":
-        return "waiting"  # there is a route here, the gate is open: the far end is away
+        return "waiting"  # a route exists and the admission check is open, so the server is away
     if host.problem == person_needed(host):
         return "needs-sign-in"
     if host.retry.kind == "proxy-command" and host.retry.at is None:
-        return "failed"  # nothing is due here; a new network, or the user, brings the next try
+        return "failed"  # no retry is due here; a new network, or the user, brings the next one
     return STATE_OF.get(host.problem.code, "waiting")

@@ -1,4 +1,4 @@
-"""Jump hosts: what ProxyJump's words mean, and which known host is one; pure."""
+"""Parses ProxyJump, and finds the known host that is a jump host; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.core.facts.resolved import Resolved
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """One hop of a ProxyJump; `user` "" and `port` None where ssh_config decides."""
+    """One hop of a ProxyJump; `user` "" and `port` None mean that ssh_config decides."""
 
     host: str
     user: str = ""
@@ -19,9 +19,9 @@ class Jump:
 
 
 def parse_jumps(text: str) -> tuple[Jump, ...]:
-    """Return the hops of a ProxyJump in the order in which they are passed.
+    """Return the hops of a ProxyJump in the order in which ssh passes them.
 
-    Each is `[user@]host[:port]` or an `ssh://` URI; an IPv6 address stands in brackets (ssh_config(5)).
+    Each is `[user@]host[:port]` or an `ssh://` URI; an IPv6 address is in brackets (ssh_config(5)).
     """
     return tuple(map(_jump, text.split(",")))
 
@@ -39,8 +39,8 @@ def _jump(text: str) -> Jump:
 def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     """Return the known host that carries connections to this one, or None.
 
-    It is the last hop, since a living master there needs none of the others. A hop may be an alias, or the
-    address and port that an alias stands for.
+    It is the last hop, since a living master there needs none of the other hops. A hop may be an alias, or the
+    address and port of an alias.
     """
     if host.resolved is None or host.resolved.proxy_jump is None:
         return None

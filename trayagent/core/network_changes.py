@@ -1,4 +1,4 @@
-"""What differs between two snapshots, with named reasons, and which masters it concerns; pure."""
+"""Compares two snapshots, names the differences, and finds which masters they concern; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.core.routes import default_routes, path_of, place_of, tunnels_up,
 
 @dataclass(frozen=True, slots=True)
 class NetworkDelta:
-    """How two moments of the network differ; true words are reasons."""
+    """How two moments of the network differ. The true fields become reasons."""
 
     addresses_added: tuple[str, ...] = ()
     addresses_gone: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class NetworkDelta:
 
 
 def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
-    """Return how two snapshots differ; lifetimes and flags of addresses are no difference."""
+    """Return how two snapshots differ. Lifetimes and flags of addresses do not count."""
     before = {a.ip for i in old.interfaces for a in i.addresses}
     after = {a.ip for i in new.interfaces for a in i.addresses}
     up_before = {i.name for i in old.interfaces if i.up}
@@ -61,7 +61,7 @@ def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
 
 
 def master_place(host: Host, path: MasterPath, snapshot: Snapshot) -> Place | None:
-    """Return the place that a master's packets leave through."""
+    """Return the network through which a master's packets leave."""
     if not path.present or path.egress is None or host.master is None:
         return None
     routes = [
@@ -72,10 +72,10 @@ def master_place(host: Host, path: MasterPath, snapshot: Snapshot) -> Place | No
 
 
 def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touched) -> str:
-    """Return why the master's path counts as changed, "" when it does not.
+    """Return why the master's path counts as changed, "" if it does not.
 
-    A flicker (an address removed and given again, a carrier lost for a moment) leaves the
-    same path behind but may hide another network, so it counts; so does another gateway.
+    A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. It
+    counts as a change, because it may hide another network. So does another gateway.
     """
     master = host.master
     if master is None:
@@ -83,7 +83,7 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
     if host.path is None or path_differs(host.path, path):
         return "path=changed"
     if not path.present:
-        return ""  # nothing about a missing address can change but its return
+        return ""  # while the address is missing, only its return is a change
     if place is not None and host.place is not None and place.differs(host.place):
         return "gateway=changed"
     if touched.lost:
@@ -98,20 +98,20 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
 
 
 def path_differs(old: MasterPath, new: MasterPath) -> bool:
-    """Report whether the path itself changed; that the kernel prefers our source again takes no doubt away."""
+    """Report whether the path itself changed. If the kernel prefers our source again, that removes no doubt."""
     new = replace(new, tentative=old.tentative)
     return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
 
 
 def current_path(host: Host, snapshot: Snapshot) -> MasterPath | None:
-    """Return the path of the host's master now, or None without one."""
+    """Return the current path of the host's master, or None without a master."""
     return path_of(host.master, snapshot) if host.master is not None else None
 
 
 def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
-    """Report whether tunnels stand on something else now: another way out, or the same one that flickered.
+    """Report whether the underlay of tunnels changed: another route out, or the same one that flickered.
 
-    A better source address (a new privacy address) is none: tunnels keep the one that they have.
+    A better source address (a new privacy address) does not count, because tunnels keep the one that they have.
     """
     before, after = underlay(old), underlay(new)
     if before is None or after is None:

@@ -1,6 +1,6 @@
-"""Ways through the network: which are usable, what a master's path is, and where we are; pure.
+"""Finds usable routes, the path of a master, and the current network; pure.
 
-The words (path, usable, underlay, place) are those of docs/architecture.md.
+docs/architecture.md defines the words (path, usable, underlay, network).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ipaddress import ip_address, ip_network
 from trayagent.core.facts.hosts import Host, Master, MasterPath, Place
 from trayagent.core.facts.network import Interface, Lookup, Route, Snapshot
 
-# What has no meaning outside its own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks),
-# IPv4 and IPv6 link-local, RFC 4193. `ip_address.is_private` also has documentation and benchmark prefixes.
+# Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
+# and IPv6 link-local, RFC 4193. `ip_address.is_private` also includes documentation and benchmark prefixes.
 _PRIVATE = tuple(
     map(
         ip_network,
@@ -33,7 +33,7 @@ _PRIVATE = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a new connection would go: a usable route, with the address that the kernel would send from."""
+    """The route of a new connection: a usable route, with the address from which the kernel would send."""
 
     interface: str
     source: str | None
@@ -64,10 +64,10 @@ def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
 
 
 def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[str] = ()) -> bool:
-    """Report whether traffic of a host may be expected to get anywhere through the interface.
+    """Report whether a host's traffic may be expected to get anywhere through the interface.
 
-    A purely virtual one (a container's veth, docker0) leads out only where it bears the
-    machine's default route (a container, WSL), or where this host was reached through it.
+    A purely virtual interface (a container's veth, docker0) leads out only in two cases: it has the machine's
+    default route (a container, WSL), or this host was reached through it.
     """
     interface = snapshot.interface(name)
     if interface is None or not interface.up:
@@ -80,10 +80,10 @@ def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[st
 
 
 def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
-    """Return (interface, gateway, source) of the best way out that is no tunnel, or None.
+    """Return (interface, gateway, source) of the best route out that is not a tunnel, or None.
 
-    Without a default route an interface is one where it carried a tunnel before: the tunnel leads to the same LAN,
-    or has put itself in the default route's place. A cable that was plugged in since leads no tunnel anywhere.
+    Without a default route, an interface counts if it carried a tunnel before: the tunnel leads to the same LAN, or
+    has replaced the default route. A cable that was plugged in since then carries no tunnel.
     """
     for route in default_routes(snapshot):
         interface = snapshot.interface(route.interface)
@@ -98,9 +98,9 @@ def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
 
 
 def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
-    """Return which interface carries each tunnel of the new snapshot, as far as the two tell and `old` remembers."""
+    """Return which interface carries each tunnel of the new snapshot, as far as known from it and from `old`."""
     own = _own_default(new)
-    # A VPN that takes the default route away stands on what had it.
+    # A VPN that takes the default route away runs over the interface that had it.
     before = _own_default(old)
     addressed = _addressed(new)
     first = before if before in addressed else next(iter(addressed), None)
@@ -118,7 +118,7 @@ def tunnels_up(snapshot: Snapshot) -> frozenset[str]:
 
 
 def _own_default(snapshot: Snapshot) -> str | None:
-    """Return the interface of the best default route that is no tunnel's."""
+    """Return the interface of the best default route that is not a tunnel's."""
     tunnels = tunnels_up(snapshot)
     return next((r.interface for r in default_routes(snapshot) if r.interface not in tunnels), None)
 
@@ -128,7 +128,7 @@ def _addressed(snapshot: Snapshot) -> list[str]:
 
 
 def place_of(snapshot: Snapshot, route: Route) -> Place:
-    """Return the place that a route leads through (for a tunnel: the tunnel and the prefix)."""
+    """Return the network through which a route leads (for a tunnel: the tunnel and the prefix)."""
     interface = snapshot.interface(route.interface)
     if interface is not None and interface.kind in {"vpn", "loopback"}:
         return Place(route.interface, route.prefix)
@@ -140,7 +140,7 @@ def place_of(snapshot: Snapshot, route: Route) -> Place:
 
 
 def place_here(snapshot: Snapshot) -> Place | None:
-    """Return the place that the best route out leads through, tunnels aside."""
+    """Return the network through which the best route out leads, ignoring tunnels."""
     for route in default_routes(snapshot):
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind != "vpn":
@@ -149,15 +149,15 @@ def place_here(snapshot: Snapshot) -> Place | None:
 
 
 def way_for(host: Host, snapshot: Snapshot) -> Way | None:
-    """Return the way of the next connection: the first that it may take."""
+    """Return the route of the next connection: the first that it may take."""
     return next(ways_for(host, snapshot), None)
 
 
 def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
-    """Yield the ways that the next connection may take: to any known address of the name, either family.
+    """Yield the routes that the next connection may take: to any known address of the name, in either family.
 
-    A name may have other addresses than the known ones, so for a name a usable default
-    route is a way too, the best of each family.
+    A name may have other addresses than the known ones. So for a name, the best usable default route of each family
+    counts too.
     """
     for lookup in next_lookups(host):
         route = snapshot.matched.get(lookup)
@@ -180,7 +180,10 @@ def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
 
 
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
-    """Return the route into the VPN through which a host of unknown address was reached: its jump host's name."""
+    """Return the route into the learned VPN for a host whose address is unknown.
+
+    Its jump host has a name, and was reached through that VPN.
+    """
     if host.learned_vpn is None or not usable_interface(snapshot, host.learned_vpn):
         return None
     routes = [r for r in snapshot.routes if r.interface == host.learned_vpn]
@@ -190,8 +193,8 @@ def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
 def _in_scope(peer: str, source: str | None) -> bool:
     """Report whether answers to that source can come back.
 
-    While an interface's global IPv6 addresses are tentative the kernel sends from its link-local
-    one, and routers pass no such packet on (RFC 4291, 2.5.6).
+    While an interface's global IPv6 addresses are tentative, the kernel sends from its link-local one. Routers
+    forward no such packet (RFC 4291, 2.5.6).
     """
     return source is None or not _is_link_local_6(source) or _is_link_local_6(peer)
 
@@ -209,7 +212,7 @@ def _way(snapshot: Snapshot, route: Route) -> Way:
 
 
 def next_lookups(host: Host) -> tuple[Lookup, ...]:
-    """Return the look-ups that the next connection of a host depends on."""
+    """Return the look-ups on which the next connection of a host depends."""
     target = _target(host)
     if target is not None and is_address(target):
         return (_lookup(target),)
@@ -226,7 +229,7 @@ def master_lookup(master: Master) -> Lookup | None:
 def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     """Return the path of a master in this snapshot.
 
-    Without a known TCP connection the best way out stands for it.
+    If its TCP connection is unknown, use the best route out instead.
     """
     lookup = master_lookup(master)
     if lookup is None:
@@ -242,7 +245,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     if route is None:
         return MasterPath(present=True, tentative=tentative, bearer=bearer)
     chosen = snapshot.matched.get(_lookup(lookup.peer))
-    # A deprecated source is still ours to send from; only newer connections avoid it.
+    # We may still send from a deprecated source. Only newer connections avoid it.
     deprecated = any(a.deprecated for _, a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(

@@ -1,4 +1,4 @@
-"""What a person reads when a host may not be connected; short, true, and what to do next."""
+"""Words the problems of a host that may not be connected: short, true, and with the next step."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.waits import Wait
 
 
-def gate_problem(host: Host, way: Admission) -> Problem:
-    """Return the problem that a shut gate is."""
-    match way.code:
+def gate_problem(host: Host, admitted: Admission) -> Problem:
+    """Return the problem of a shut admission check."""
+    match admitted.code:
         case "vpn-down":
             vpn = host.wish.vpn or host.learned_vpn
-            title = f"VPN {vpn} asks you to sign in" if way.asks else f"VPN {vpn} is down"
+            title = f"VPN {vpn} asks you to sign in" if admitted.asks else f"VPN {vpn} is down"
             return Problem("vpn-down", title, f"{host.name} comes back when {vpn} is up")
         case "network-not-allowed":
-            hint = f"[hosts.{host.name}] networks decides; `trayagent reconnect {host.name}` goes anyway"
+            hint = f"Set by networks in [hosts.{host.name}]. Connect anyway: trayagent reconnect {host.name}"
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
         case "not-here":
-            hint = f"`trayagent reconnect {host.name}` tries it; StrictHostKeyChecking yes makes it safe"
+            hint = f"Try it: trayagent reconnect {host.name}. StrictHostKeyChecking yes makes it safe"
             return Problem("not-here", f"{host.name} was never reached from this network", hint)
         case "captive-portal":
-            return Problem("captive-portal", "This network wants you to sign in first", "Open a web page")
+            return Problem(
+                "captive-portal", "This network wants you to sign in first", "Open a web page to sign in"
+            )
         case _:
-            return Problem("unreachable", "No network leads there", "It is connected as soon as one does")
+            title = f"No network here leads to {host.name}"
+            return Problem("unreachable", title, "The agent connects as soon as one does")
 
 
 def wait_problem(host: Host, wait: Wait) -> Problem:
-    """Return the problem of a login that is due and waits for something of this agent's own."""
+    """Return the problem of a login that is due but must wait for something inside this agent."""
     follows = "It follows automatically"
     match wait.why:
         case "jump":
             return Problem("jump-host-failed", f"{host.name} waits for its jump host {wait.jump}", follows)
         case "control":
             title = f"Nothing can tell from here whether the connection of {host.name} still works"
-            return Problem("not-here", title, "It is checked again at the next network")
+            return Problem("not-here", title, "The agent checks again on the next network")
         case "account":
             return Problem("rate-limited", f"{host.name} waits for another login to its account", follows)
         case "logins":
@@ -47,38 +50,38 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
 
 
 def large_packets_lost(name: str, interface: str | None) -> Problem:
-    """Return the problem of a network that passes small packets to a host and swallows large ones."""
+    """Return the problem of a network that passes small packets to a host and drops large ones."""
     hint = f"Lower its MTU: sudo ip link set dev {interface or 'INTERFACE'} mtu 1280"
     return Problem("large-packets-lost", f"This network swallows large packets to {name}", hint)
 
 
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
-    """Return the problem of a host whose login was refused to another host already."""
+    """Return the problem of a host whose login was already refused to another host."""
     title = f"{host.name} is held back: the same login was refused to {alike.name}"
     return Problem(code, title, f"Fix {alike.name}; {host.name} follows automatically")
 
 
 def not_here(host: Host) -> Problem:
-    """Return the problem of another machine at the host's address, away from its own places."""
-    hint = "Nothing was sent to it; the host is tried again at the next network"
+    """Return the problem of another machine at the host's address, on a network where the host was not reached."""
+    hint = "Nothing was sent to it. The agent tries again on the next network"
     return Problem("not-here", f"Another machine answers at {host.name}'s address here", hint)
 
 
 def person_needed(host: Host) -> Problem:
-    """Return the problem of a host that asks a person at every login."""
+    """Return the problem of a host that needs the user at every login."""
     return Problem(
-        "auth-denied", f"{host.name} asks for you at every login", f"Log in: trayagent login {host.name}"
+        "auth-denied", f"{host.name} needs you at every login", f"Log in: trayagent login {host.name}"
     )
 
 
 def proxy_failed(host: Host, why: Problem) -> Problem:
-    """Return the problem of a ProxyCommand that failed, and that is not tried again on this network."""
-    hint = f"It is tried again on another network. Try it now: trayagent reconnect {host.name}"
+    """Return the problem of a ProxyCommand that failed, with no automatic retry on this network."""
+    hint = f"The agent tries again on another network. Try it now: trayagent reconnect {host.name}"
     return Problem(why.code, why.title, hint)
 
 
 def refused_next_time(host: Host, why: Problem) -> Problem:
-    """Return the problem of a living connection whose next login would not get in any more."""
+    """Return the problem of a living connection whose next login would be refused."""
     if why == person_needed(host):
         return why
     if why.code == "passphrase-needed":
@@ -92,9 +95,9 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
 def vpn_problem(name: str, said: str = "", *, asking: bool = False) -> Problem:
     """Return the problem of a VPN that only the user can bring up again.
 
-    `said`: how the last sign-in failed; `asking`: somebody waits for a secret just now.
+    `said`: how the last sign-in failed; `asking`: the manager waits for a secret just now.
     """
-    hint = "Sign in to it; its hosts follow by themselves"
+    hint = "Sign in to it. Its hosts then connect automatically"
     if asking:
-        hint = "Some window asks for a password or code: find it, or sign in again"
+        hint = "A window asks for a password or code. Find it, or sign in again"
     return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", said or hint)

@@ -1,4 +1,4 @@
-"""The whole view for clients: docs/scripting.md, `status --json`; a plain dict, made from the facts; pure."""
+"""Builds the view for clients as a plain dict: docs/scripting.md, `status --json`; pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """Who is speaking: `started` is RFC 3339 UTC; the `no_…` say why there is no icon or message.
+    """The agent that answers: `started` is RFC 3339 UTC; the `no_…` fields say why there is no icon or message.
 
-    `config_error`: why the configuration as it is now was rejected, so that the one before it is in force.
+    `config_error`: why the current configuration was rejected, so that the previous one is in force.
     """
 
     version: str
@@ -33,14 +33,14 @@ class AgentFacts:
     config_error: str | None = None
 
 
-# Turns monotonic seconds into RFC 3339 UTC; the only way that wall-clock time comes in.
+# Converts monotonic seconds into RFC 3339 UTC. No wall-clock time comes in by another route.
 Wall = Callable[[float], str]
 
 
 def view(
     state: State, agent: AgentFacts, since: Mapping[str, float], wall: Wall, now: float
 ) -> dict[str, Any]:
-    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their shown state began."""
+    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their displayed state began."""
     until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
     return {
         "schema": SCHEMA,
@@ -61,7 +61,7 @@ def view(
 
 
 def vpn_names(state: State) -> tuple[str, ...]:
-    """Return the VPNs to show: the configured ones, then interfaces that a host was learned behind."""
+    """Return the VPNs to show: the configured ones, then the interfaces that are some host's learned VPN."""
     configured = [vpn.name for vpn in state.vpns]
     known = {i.name for v in state.vpns if (i := state.vpn_interface(v.name)) is not None}
     learned = {h.learned_vpn for h in state.hosts.values() if h.learned_vpn is not None}
@@ -160,7 +160,7 @@ def _forwards(host: Host) -> tuple[ForwardState, ...]:
 
 
 def wanted_forwards(host: Host) -> tuple[Forward, ...]:
-    """Return the forwards that a host's master is to have: the configuration's, then ssh_config's, each once."""
+    """Return the forwards that a host's master should have: the configuration's, then ssh_config's, each once."""
     own = host.resolved.forwards if host.resolved is not None else ()
     return tuple(dict.fromkeys((*host.wish.forwards, *own)))
 

@@ -1,7 +1,7 @@
-"""What state a configured VPN is in, from its interface, a network manager's word and its hosts; pure.
+"""Derives the state of a VPN from its interface, the network manager's report and its hosts; pure.
 
-A tunnel that stands proves nothing: its server may be gone while interface, address and
-routes stay. That is why the hosts behind it are asked, too.
+A tunnel that is up proves nothing: its server may be gone while interface, address and routes remain. Therefore the
+hosts behind it count, too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def shown_vpn(state: State, name: str, now: float) -> VpnShown:
 
 
 def vpn_interface_up(state: State, name: str) -> str | None:
-    """Return the interface of a VPN that is up, configured or learned, or None."""
+    """Return the name of a VPN's interface (configured or learned) if it is up, else None."""
     said = manager_says(state, name)
     named = said.interface if said is not None and said.state == "up" else None
     interface = state.vpn_interface(name) or state.network.interface(named or name)
@@ -56,7 +56,7 @@ def usable_vpn(state: State, name: str) -> bool:
 
 
 def manager_says(state: State, name: str) -> VpnConnection | None:
-    """Return what the network manager says of a configured VPN, None where it says nothing."""
+    """Return the network manager's report on a configured VPN, None if there is none."""
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is None or vpn.networkmanager is None or not state.manager.running:
         return None
@@ -73,7 +73,7 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
         if usable_vpn(state, vpn.name):
             found[vpn.name] = VpnLife(was_up=True)
         elif said is not None and said.by_user:
-            found[vpn.name] = VpnLife()  # whoever took it down knows
+            found[vpn.name] = VpnLife()  # the user took it down, so they know
         elif not well:
             found[vpn.name] = VpnLife(life.was_up)
         else:
@@ -98,10 +98,10 @@ def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float 
 
 
 def sign_in_due(state: State, name: str) -> float | None:
-    """Return when a missing VPN has had its time to come back by itself; None: it is not missed.
+    """Return when a missing VPN has had its time to come back automatically; None: it is not missed.
 
-    One that is on its way has that time, too: it may wait for ever for a server that says nothing. Where a
-    secret is being asked for, whoever asks has been seen, or is given the time to be.
+    A VPN that is connecting has that time, too, since it may wait forever for a silent server. While the manager
+    asks for a secret, the user gets extra time to see the dialog.
     """
     vpn = next((v for v in state.vpns if v.name == name), None)
     life = state.vpn_lives.get(name)
@@ -115,7 +115,7 @@ def sign_in_due(state: State, name: str) -> float | None:
 
 
 def _connecting(state: State, name: str) -> bool:
-    """Report whether a VPN is coming up: its manager says so, or its interface is there without an address."""
+    """Report whether a VPN is coming up: its manager says so, or its interface exists without an address."""
     said = manager_says(state, name)
     if said is not None and said.state == "connecting":
         return True
@@ -127,7 +127,7 @@ def _connecting(state: State, name: str) -> bool:
 
 
 def silent_behind(state: State, name: str) -> bool:
-    """Report whether a VPN stands and carries nothing: no host behind it answers while the world does."""
+    """Report whether a VPN is up and carries nothing: no host behind it answers, while other connections work."""
     behind = [h for h in _behind(state, name) if h.master is not None or h.retry.kind is not None]
     if not behind or not all(_unanswered(h) for h in behind):
         return False

@@ -47,16 +47,14 @@ def no_control(host: Host, host_key: str | None) -> Failure:
     """Return the failure of a login that worked, but proves nothing about the master that it should judge."""
     if is_another(host, host_key):
         return another_key(host)
-    hint = (
-        f"`trayagent reconnect {host.name}` goes on without proof. StrictHostKeyChecking yes would prove it"
-    )
+    hint = f"Connect without proof: trayagent reconnect {host.name}. StrictHostKeyChecking yes would prove it"
     title = f"Nothing proves that {host.name} itself answers here"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 
 
 def another_key(host: Host) -> Failure:
     """Return the failure of a connection to a machine with another host key."""
-    hint = f"Ask who runs it. `trayagent reconnect {host.name}` goes on with the new key"
+    hint = f"Ask its administrator. Accept the new key: trayagent reconnect {host.name}"
     return Failure(
         Problem("host-key-changed", f"The host key of {host.name} has changed", hint), "host-key-changed"
     )
