@@ -1,4 +1,4 @@
-"""A laptop of a user with a home of their own, and `trayagent init` in it."""
+"""Provide a laptop whose user has their own home directory, and run `trayagent init` there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import SOURCE
 
 MACHINES = Path(__file__).parent / "machines"
-# The home is one for ssh, too (by the password database), so nothing of the machine's own user is seen.
-# There is no cron in the laboratory: this program does just enough of it, and prints the home's file.
+# ssh, too, uses this home directory (from the password database), so the machine's real user stays hidden.
+# The laboratory has no cron: this program replaces crontab and prints the file ~/crontab.
 CRONTAB = "#!/bin/sh\nexec cat ~/crontab\n"
 
 Init = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,7 +30,7 @@ def desk() -> Iterator[Lab]:
 
 @pytest.fixture
 def home(desk: Lab) -> Iterator[Path]:
-    """Empty the laptop's home."""
+    """Empty the laptop's home directory."""
     place = desk.files.home
     kept = place.rename(place.with_name("home-kept"))
     place.mkdir(mode=0o700)
@@ -59,11 +59,11 @@ def init(desk: Lab, env: Mapping[str, str]) -> Init:
 
 
 def furnish(home: Path, name: str) -> None:
-    """Put a recorded machine's files into the home."""
+    """Copy a recorded machine's files into the home directory."""
     shutil.copytree(MACHINES / name, home, symlinks=True, dirs_exist_ok=True)
     for path in home.rglob("*"):
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode & ~0o022)  # ssh refuses what a loose umask left open
+            path.chmod(path.stat().st_mode & ~0o022)  # ssh refuses files that a loose umask left open
     anybodys = home / "tunnels/anybodys"
     if anybodys.parent.exists():
         anybodys.touch()

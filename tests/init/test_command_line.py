@@ -1,4 +1,4 @@
-"""What the words of ssh and autossh are, before ssh is asked what they mean."""
+"""The words of ssh and autossh are separated before `ssh -G` is run with them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from trayagent.init.command_line import NotUnderstood, parse
 def test_the_words_of_a_call_are_told_apart(
     line: str, host: str | None, user: str | None, carried: str, command: str
 ) -> None:
-    """Clusters, glued values, options behind the host, URIs, and what belongs to the far side."""
+    """Clusters, attached values, options after the host, URIs and the remote command are recognized."""
     words = shlex.split(line)
     if host is None:
         with pytest.raises(NotUnderstood):
@@ -59,7 +59,7 @@ def test_the_words_of_a_call_are_told_apart(
     ],
 )
 def test_what_keeps_a_connection_for_its_own_sake(line: str, keeps: bool) -> None:
-    """Autossh always; ssh without a session, or in the background with forwards."""
+    """Autossh always keeps a connection; ssh does so without a session, or in the background with forwards."""
     assert parse(line.split()).keeps is keeps
 
 
@@ -68,27 +68,27 @@ def test_what_keeps_a_connection_for_its_own_sake(line: str, keeps: bool) -> Non
     ["ssh", "ssh -N", "ssh -W a:1 h", "ssh -O exit h", "ssh -G h", "ssh -p", "ssh -o = h", "scp a h:", ""],
 )
 def test_what_keeps_nothing_connected_is_refused(line: str) -> None:
-    """With half a sentence that says why."""
+    """The error is half a sentence that gives the reason."""
     with pytest.raises(NotUnderstood, match=r"."):
         parse(line.split())
 
 
 def test_autossh_has_an_m_of_its_own() -> None:
-    """For ssh -M is a flag; for autossh the next word is its port, which AUTOSSH_PORT beats."""
+    """For ssh -M is a flag; for autossh the next word is its port, which AUTOSSH_PORT overrides."""
     assert parse(["ssh", "-M", "-N", "web01"]).host == "web01"
     assert parse(["autossh", "-M", "0", "-N", "web01"]).monitor == "0"
     assert parse(["autossh", "-M", "0", "web01"], {"AUTOSSH_PORT": "9"}).monitor == "9"
 
 
 def test_of_two_settings_the_first_counts() -> None:
-    """As for ssh, whatever the case and however it is written."""
+    """The first setting wins, as in ssh, in any case and notation."""
     call = parse(["ssh", "-oServerAliveInterval=5", "-o", "serveraliveinterval 9", "-N", "h"])
     assert call.settings == {"serveraliveinterval": "5"}
 
 
 @given(st.lists(st.text(alphabet="-oLRDMNpf=: @/h1[]\n\0", max_size=8), max_size=6))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
-    """Nothing but NotUnderstood comes of them."""
+    """Any words are parsed or raise NotUnderstood."""
     for program in ("ssh", "autossh"):
         try:
             parse([program, *words])

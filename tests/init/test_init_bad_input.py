@@ -1,4 +1,4 @@
-"""What cannot be read or used is named and passed over; nothing is ever written over."""
+"""Unreadable or unusable input is reported and skipped; an existing file is never overwritten."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ UNIT = "[Service]\nExecStart=/usr/bin/ssh -N -L 8080:localhost:80 h4711\n"
 
 
 def ssh_folder(home: Path) -> Path:
-    """Make ~/.ssh."""
+    """Create ~/.ssh."""
     folder = home / ".ssh"
     folder.mkdir(mode=0o700)
     return folder
 
 
 def a_unit(home: Path) -> None:
-    """Put a unit that runs ssh into the home."""
+    """Put a unit that runs ssh into the home directory."""
     folder = home / ".config/systemd/user"
     folder.mkdir(parents=True)
     (folder / "t.service").write_text(UNIT)
 
 
 def test_an_existing_configuration_stays_as_it_is(home: Path, init: Init) -> None:
-    """Status 1 and what to do, before anything is shown; also for an empty one and for a dead link."""
+    """The command ends with status 1 and a hint before it prints anything, also for an empty file and a dead link."""
     furnish(home, "jump-host")
     folder = home / ".config/trayagent"
     folder.mkdir()
@@ -55,7 +55,7 @@ def test_an_existing_configuration_stays_as_it_is(home: Path, init: Init) -> Non
 
 
 def test_without_a_terminal_it_only_shows(home: Path, init: Init) -> None:
-    """And says how to write it."""
+    """Without a terminal the command prints the configuration, and says how to write it."""
     furnish(home, "jump-host")
     done = init()
     assert done.returncode == 0
@@ -65,7 +65,7 @@ def test_without_a_terminal_it_only_shows(home: Path, init: Init) -> None:
 
 
 def test_an_empty_machine_gets_a_configuration_to_start_from(home: Path, init: Init) -> None:
-    """With nothing found, an example stands in the comments."""
+    """If nothing is found, the comments contain an example."""
     done = init("--yes")
     assert done.returncode == 0
     assert not load(home / ".config/trayagent/config.toml").hosts
@@ -81,7 +81,7 @@ def test_an_empty_machine_gets_a_configuration_to_start_from(home: Path, init: I
     ],
 )
 def test_a_configuration_that_ssh_refuses_stops_it(home: Path, init: Init, text: bytes, said: str) -> None:
-    """Loops, rubbish, an open quote: ssh's own words, status 1, and nothing is written."""
+    """Loops, binary data and an open quote give ssh's own error and status 1, and nothing is written."""
     a_unit(home)
     (ssh_folder(home) / "config").write_bytes(text)
     done = init("--yes")
@@ -92,7 +92,7 @@ def test_a_configuration_that_ssh_refuses_stops_it(home: Path, init: Init, text:
 
 
 def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
-    """A FIFO, a folder and a dead link where files are expected."""
+    """A FIFO, a directory and a dead link in place of files are ignored."""
     furnish(home, "jump-host")
     units = home / ".config/systemd/user"
     os.mkfifo(units / "fifo.service")
@@ -105,12 +105,12 @@ def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
 
 
 def test_an_unreadable_file_is_named(home: Path, desk: Lab, env: Mapping[str, str]) -> None:
-    """A unit and a shell file are passed over; with an Include ssh itself refuses every host."""
+    """An unreadable unit or shell file is skipped; with an unreadable Include ssh itself refuses every host."""
     furnish(home, "jump-host")
     (home / ".bashrc").write_text("alias x='ssh -N h'\n")
     (home / ".bashrc").chmod(0)
     (home / ".config/systemd/user/b.service").touch(mode=0)
-    # root reads everything, unless it is forbidden.
+    # root reads everything unless it loses that capability.
     forbidden = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     words = [*forbidden, *Agent.command("init", "--print")]
     done = desk.laptop.run(words, env=env)
@@ -147,7 +147,7 @@ def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init)
 
 
 def test_progress_is_told_when_it_takes_longer_than_a_moment(home: Path, init: Init) -> None:
-    """One line to a stream that is no terminal."""
+    """A stream that is not a terminal gets one line."""
     a_unit(home)
     slow = home / "bin" / "crontab"
     slow.write_text("#!/bin/sh\nsleep 1.1\nexit 1\n")
@@ -157,7 +157,7 @@ def test_progress_is_told_when_it_takes_longer_than_a_moment(home: Path, init: I
 
 
 def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> None:
-    """The agent would refuse the configuration in it; nothing stays behind."""
+    """The agent would refuse a configuration there, so nothing is written."""
     folder = home / ".config/trayagent"
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -168,7 +168,7 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> No
 
 
 def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
-    """A path with a space stays one word."""
+    """A path with a space is quoted."""
     folder = tmp_path / "my config"
     folder.mkdir()
     folder.chmod(0o777)
@@ -178,7 +178,7 @@ def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
 
 
 def test_who_is_faster_wins(tmp_path: Path) -> None:
-    """A configuration that appears while it is being written is not replaced, and no file is left."""
+    """A configuration that appears meanwhile is not replaced, and no temporary file is left."""
     place = tmp_path / "trayagent" / "config.toml"
     written.write(place, "[agent]\n")
     with pytest.raises(TrayagentError, match="exists already"):
@@ -188,7 +188,7 @@ def test_who_is_faster_wins(tmp_path: Path) -> None:
 
 
 def test_the_file_can_be_another(home: Path, desk: Lab, env: Mapping[str, str]) -> None:
-    """--config names it."""
+    """--config names another file."""
     words = Agent.command("--config", "~/own/agent.toml", "init", "--yes")
     done: subprocess.CompletedProcess[str] = desk.laptop.run(words, env=env)
     assert done.returncode == 0, done.stderr
@@ -196,7 +196,7 @@ def test_the_file_can_be_another(home: Path, desk: Lab, env: Mapping[str, str]) 
 
 
 def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> None:
-    """An alias with a space, and a forward to a path that no socket can have."""
+    """An alias with a space and an overlong socket path are reported."""
     a_unit(home)
     unit = home / ".config/systemd/user/t.service"
     unit.write_text(UNIT + f"[Service]\nExecStart=ssh -N -L 1:/{'x' * 120} h4711\n")
@@ -210,7 +210,7 @@ def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> 
 
 
 def test_a_match_exec_that_hangs_is_not_waited_for_again_and_again(home: Path, init: Init) -> None:
-    """What hangs for two hosts is not tried for twenty; ssh_config is named as the place."""
+    """After two timeouts the other hosts are not tried, and the error names ssh_config."""
     (home / "bin" / "slow-ssh").write_text("#!/bin/sh\nsleep 60\n")
     (home / "bin" / "slow-ssh").chmod(0o755)
     a_unit(home)
@@ -219,7 +219,7 @@ def test_a_match_exec_that_hangs_is_not_waited_for_again_and_again(home: Path, i
     )
     begin = time.monotonic()
     done = init("--yes", TRAYAGENT_SSH=str(home / "bin" / "slow-ssh"))
-    assert time.monotonic() - begin < 30  # one by one it would be a minute
+    assert time.monotonic() - begin < 30  # one after the other would take a minute
     assert done.returncode == 1
     assert "in time" in done.stderr
     assert not (home / ".config/trayagent").exists()

@@ -1,4 +1,4 @@
-"""The choice, on a real pseudo-terminal of 80 by 24."""
+"""The user chooses on a real pseudo-terminal of 80 by 24."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHIN_S = 20.0
 
 
 class Terminal:
-    """A pseudo-terminal with `trayagent init` in it; `said` is everything that it wrote."""
+    """A pseudo-terminal with `trayagent init` in it; `said` is all output."""
 
     def __init__(self, desk: Lab, env: Mapping[str, str], columns: int, rows: int) -> None:
         self.ours, self._theirs = os.openpty()
@@ -36,16 +36,16 @@ class Terminal:
         )
 
     def resize(self, columns: int, rows: int) -> None:
-        """Give the terminal another size; who has it as its own terminal would be told by the kernel."""
+        """Resize the terminal; the kernel would notify a process only if this were its controlling terminal."""
         fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def screen(self) -> list[str]:
-        """Return the lines of the last picture."""
+        """Return the lines of the last painted screen."""
         last = self.said.rpartition("\x1b[H")[2]
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last).split("\r\n")
 
     def wait(self, pattern: str) -> list[str]:
-        """Read until the last picture has it."""
+        """Read until the last screen matches."""
         limit = time.monotonic() + WITHIN_S
         while not re.search(pattern, "\n".join(self.screen())):
             assert self._read(limit), f"no {pattern} in {self.said[-2000:]!r}"
@@ -55,10 +55,10 @@ class Terminal:
         """Press keys, one after the other."""
         for key in keys:
             os.write(self.ours, key.encode())
-            time.sleep(0.01)  # a burst would be one paste
+            time.sleep(0.01)  # a burst would look like a paste
 
     def end(self) -> int:
-        """Read to the end; return the exit status. The terminal must be as it was."""
+        """Read to the end; return the exit status. The terminal must be restored."""
         limit = time.monotonic() + WITHIN_S
         while self.child.poll() is None:
             self._read(min(limit, time.monotonic() + 0.05))
@@ -71,7 +71,7 @@ class Terminal:
         return self.child.returncode
 
     def close(self) -> None:
-        """End the program, if it is still there."""
+        """End the program if it still runs."""
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
@@ -103,7 +103,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_arrow_keys_and_space_choose_what_is_written(terminal: Terminal, home: Path) -> None:
-    """A host is kept, kept when used, or left out; a forward is switched off by itself."""
+    """A host is kept, kept when used, or left out; a single forward can be switched off."""
     seen = terminal.wait("q: leave")
     assert len(seen) <= 24
     assert all(len(line) < 80 for line in seen)
@@ -120,13 +120,13 @@ def test_arrow_keys_and_space_choose_what_is_written(terminal: Terminal, home: P
     assert list(config.hosts) == ["pi"]
     assert config.hosts["pi"].connect == "on-use"
     assert config.hosts["pi"].local == ("8081:localhost:80",)
-    assert "dev (alias devtunnel" in terminal.said  # said to be left out, and not to be switched off
+    assert "dev (alias devtunnel" in terminal.said  # listed as left out, and not to be switched off
     assert "reconnect dev" not in terminal.said
 
 
 @pytest.mark.parametrize("key", ["q", "\x1b", "\x03", "\x04"])
 def test_leaving_writes_nothing(terminal: Terminal, home: Path, key: str) -> None:
-    """q, Escape, Ctrl-C and Ctrl-D end it with status 1, and the terminal is as it was."""
+    """q, Escape, Ctrl-C and Ctrl-D end it with status 1, and the terminal is restored."""
     terminal.wait("q: leave")
     terminal.press(key)
     assert terminal.end() == 1
@@ -135,7 +135,7 @@ def test_leaving_writes_nothing(terminal: Terminal, home: Path, key: str) -> Non
 
 
 def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, home: Path) -> None:
-    """SIGTERM while it asks."""
+    """SIGTERM during the choice restores the terminal."""
     terminal.wait("q: leave")
     terminal.child.terminate()
     assert terminal.end() == 128 + 15
@@ -144,14 +144,14 @@ def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, home: Path) 
 
 @pytest.mark.parametrize("terminal", [("xterm", 44, 8)], indirect=True)
 def test_a_small_terminal_scrolls(terminal: Terminal) -> None:
-    """Every row can be reached, none is wider than the terminal, and a new size is used at once."""
+    """Every row can be reached, no row is wider than the terminal, and a new size takes effect immediately."""
     seen = terminal.wait("more lines")
     assert len(seen) == 8
     assert all(len(line) < 44 for line in seen)
     terminal.press("\x1b[F")
     assert any("9229" in line for line in terminal.wait("9229"))
     terminal.resize(80, 24)
-    terminal.child.send_signal(28)  # SIGWINCH: the kernel tells it only to whose controlling terminal it is
+    terminal.child.send_signal(28)  # SIGWINCH: the kernel sends it only for a controlling terminal
     terminal.wait("pi  keep connected(?s:.*)9229")
     terminal.press("q")
     assert terminal.end() == 1
@@ -159,7 +159,7 @@ def test_a_small_terminal_scrolls(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("terminal", [("dumb", 80, 24)], indirect=True)
 def test_a_dumb_terminal_is_asked_line_by_line(terminal: Terminal, home: Path) -> None:
-    """Nothing but plain text; an empty answer takes what is proposed."""
+    """The output is plain text, and an empty answer accepts the proposal."""
     terminal.wait(r"\[a\] ")
     terminal.press("what\n")
     terminal.wait("Please answer")

@@ -1,4 +1,4 @@
-"""From what runs today to a configuration that runs: real ssh, autossh, sshd and agent."""
+"""`trayagent init` turns running tunnels into a working configuration: real ssh, autossh, sshd and agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Restart=always
 [Install]
 WantedBy=default.target
 """
-# Port, user and key stand only here.
+# Only this unit has port, user and key.
 BY_ADDRESS = """\
 [Service]
 ExecStart=/usr/bin/autossh -M 20000 -N -p 2222 -i "{key}" -L 9001:127.0.0.1:8000 {user}@203.0.113.10
@@ -43,7 +43,7 @@ def lab() -> Iterator[Lab]:
 
 
 def put_unit(lab: Lab, name: str, text: str, *, enabled: bool = True) -> None:
-    """Write a user unit into the laptop's home."""
+    """Write a user unit into the laptop's home directory."""
     folder = lab.files.home / ".config/systemd/user"
     (folder / "default.target.wants").mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text)
@@ -59,7 +59,7 @@ def carries(lab: Lab, port: int) -> None:
 
 
 def test_units_of_autossh_become_a_configuration_that_runs(lab: Lab) -> None:
-    """A forward by alias works at once; one by address as soon as the lines shown stand in ~/.ssh/config."""
+    """A forward by alias works immediately; one by address works once the printed lines are in ~/.ssh/config."""
     lab.sshd(port=2222)
     key = lab.files.ssh / "tunnel key"
     shutil.copy(lab.files.key, key)
@@ -85,7 +85,7 @@ def test_units_of_autossh_become_a_configuration_that_runs(lab: Lab) -> None:
 
 
 def test_what_runs_now_is_found(lab: Lab) -> None:
-    """A tunnel of ssh, a master in the background, and autossh whose own child is not told twice."""
+    """An ssh tunnel, a background master and autossh are found, and autossh's child is not listed separately."""
     need(shutil.which("autossh"), "autossh")
     web01 = ["-o", "ControlPath=none", "web01"]
     lab.laptop.check(["ssh", "-fN", "-L", "9002:127.0.0.1:8000", *web01])
@@ -109,7 +109,7 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
 
 
 def test_a_master_alone_is_proposed_for_use(lab: Lab) -> None:
-    """It is kept as it would be without a table; its host is found by its control path."""
+    """A running master is found by its control path and proposed for on-use, as without a table."""
     lab.laptop.check(["ssh", "-fNM", "web01"])
     lab.laptop.check(["ssh", "-O", "exit", "web01"])
     lab.laptop.check(["ssh", "-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "web01", "true"])
@@ -119,7 +119,7 @@ def test_a_master_alone_is_proposed_for_use(lab: Lab) -> None:
 
 
 def test_the_agents_own_master_is_no_tunnel_of_yours(lab: Lab) -> None:
-    """Asked while an agent keeps the host, nothing is to be killed."""
+    """While an agent keeps the host, nothing is to be killed."""
     with Agent(lab) as agent:
         agent.start('[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n')
         agent.wait_forwards("web01", {"local": "open"})
@@ -129,7 +129,7 @@ def test_the_agents_own_master_is_no_tunnel_of_yours(lab: Lab) -> None:
 
 
 def test_where_it_was_found_never_ends_a_comment(lab: Lab) -> None:
-    """Control characters in names cannot write into the configuration."""
+    """Control characters in names cannot inject lines into the configuration."""
     put_unit(lab, "a\n[agent]\nadopt = false\x1b\x7f.service", UNIT)
     with Agent(lab) as agent:
         done = agent.cli("init", "--yes")

@@ -1,4 +1,4 @@
-"""What is proposed when several things were found; and lines of system crontabs and control groups."""
+"""Findings are combined into a proposal; system crontabs and control groups are parsed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trayagent.init.proposal import Understood, propose
 
 
 def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more: bool) -> Understood:
-    """Return something found with local forwards."""
+    """Return a finding with local forwards."""
     forwards = tuple(forward_spec.parse("local", spec) for spec in specs)
     kind = "shell" if more.get("by_hand") else "unit"
     found = Found(kind, where, tuple(line.split()), **more)  # type: ignore[arg-type]  # a kind
@@ -23,7 +23,7 @@ def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more:
 
 
 def test_what_runs_gets_a_port_before_what_does_not() -> None:
-    """Whichever comes first in the alphabet; the other is named with what to do."""
+    """A running tunnel gets the port, whatever the alphabetical order; the other is reported with a hint."""
     hosts, passed = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
     assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
     assert [p.where for p in passed] == ["-L 80:b:1 of a"]
@@ -31,14 +31,14 @@ def test_what_runs_gets_a_port_before_what_does_not() -> None:
 
 
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:
-    """It is named instead."""
+    """The disabled unit is reported instead."""
     hosts, passed = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])
     assert [f.spec for f in hosts[0].forwards] == ["2:b:2"]
     assert [p.where for p in passed] == ["old"]
 
 
 def test_the_same_forward_twice_is_one() -> None:
-    """Two units of one host come together."""
+    """Two units of one host are combined."""
     hosts, passed = propose([seen("a", "x", "1:b:1"), seen("b", "x", "1:b:1", "2:b:2")])
     assert [(h.because, [f.spec for f in h.forwards]) for h in hosts] == [(("a", "b"), ["1:b:1", "2:b:2"])]
     assert not passed
@@ -56,13 +56,13 @@ def test_the_same_forward_twice_is_one() -> None:
 def test_what_a_person_starts_is_kept_if_it_was_meant_to_last(
     line: str, wish: str, session: str | None
 ) -> None:
-    """An alias for autossh always, for ssh while it is up; a terminal's session is for attach."""
+    """An alias for autossh means always, one for ssh means on-use; a terminal session is for attach."""
     [host], _ = propose([seen("alias", "h", line=line, by_hand=True)])
     assert (host.wish, host.session) == (wish, session)
 
 
 def test_a_system_crontab_has_a_column_for_the_user() -> None:
-    """Another user's line is passed over."""
+    """A line of another user is skipped."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     text = (
         "MAILTO=''\n@reboot me ssh -N a%input\n@daily me ssh -N b\\%%input\n0 1 * * * root ssh -N b\n0 2\tX\n"
@@ -80,7 +80,7 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
     "line", ["* * * * *\tme\tssh -N a", "* * * * * me\t ssh -N a", "@reboot me  ssh -N a"]
 )
 def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> None:
-    """As cron itself has them; a line that ends with its user runs nothing."""
+    """Tabs separate columns as in cron itself; a line that ends with its user runs nothing."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     [found] = cron.lines(machine, "/etc/crontab", line, "an editor", with_user=True)
     assert isinstance(found, Found)
@@ -90,7 +90,7 @@ def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> Non
 
 
 def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:
-    """Of the user's manager and of the system's; a terminal's scope is none."""
+    """Units of the user's and the system's manager are recognized; a terminal's scope is no unit."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     of_user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/tunnel@db.service\n"
     assert processes.unit_of(of_user) == "tunnel@db.service"

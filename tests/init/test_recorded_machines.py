@@ -1,4 +1,4 @@
-"""Homes as they are found in the world, and the configuration that each must lead to."""
+"""Each recorded home directory leads to its expected configuration."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ EXPECTED = Path(__file__).parent / "expected"
 @pytest.mark.lab
 @pytest.mark.parametrize("name", sorted(path.name for path in MACHINES.iterdir()))
 def test_each_recorded_machine_gets_its_configuration(name: str, home: Path, init: Init) -> None:
-    """What is shown and said is what stands beside the recording, and what is written is the same and loads."""
+    """The output equals the recorded expectation, and the written file is the same and loads."""
     if name == "tokens" and not Path("/etc/services").exists():
         pytest.skip("a machine without /etc/services (Debian's netbase): ssh knows no port by name")
     furnish(home, name)
     shown = init("--print")
     assert shown.returncode == 0, shown.stderr
-    # On a slow machine it says what it is looking at.
+    # On a slow machine it prints what it is reading.
     said = {".toml": shown.stdout, ".txt": re.sub(r"^Reading .*\n", "", shown.stderr)}
     for ending, text in said.items():
         plain = text.replace(str(home), "{home}").replace(f"gui/{os.getuid()}/", "gui/{uid}/")
         expected = EXPECTED / f"{name}{ending}"
-        if os.environ.get("RECORD"):  # look at the difference before you keep it
+        if os.environ.get("RECORD"):  # check the difference before you keep it
             expected.write_text(plain)
         assert plain == expected.read_text()
     assert not (home / ".config/trayagent").exists()

@@ -1,4 +1,4 @@
-"""Calls of ssh in shell text, which no shell is run for."""
+"""Calls of ssh are found in shell text without running a shell."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ VARIABLES = {"HOME": "/home/me"}
     ],
 )
 def test_the_call_is_found(text: str, words: str) -> None:
-    """Behind lists, loops, redirections, wrappers and shells within shells, with known variables put in."""
+    """Calls are found after lists, loops, redirections, wrappers and nested shells, and variables are replaced."""
     found = [call.words for call in calls(text, VARIABLES)]
     assert found == ([shlex.split(words)] if words else [])
 
 
 def test_what_is_set_for_a_call_comes_with_it() -> None:
-    """By assignment, export and env; another user's is marked."""
+    """Assignments, export and env are collected, and a call as another user is marked."""
     [call] = calls("export AUTOSSH_POLL=5; AUTOSSH_GATETIME=0 env AUTOSSH_PORT=0 autossh h", {})
     assert call.env == {"AUTOSSH_POLL": "5", "AUTOSSH_GATETIME": "0", "AUTOSSH_PORT": "0"}
     assert not call.as_other
@@ -72,13 +72,13 @@ def test_what_is_set_for_a_call_comes_with_it() -> None:
 
 @given(st.text(alphabet="ssh -N'\"$(){}`\\;&|<>#=\na~", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Nothing but ValueError comes of it, and it ends."""
+    """Parsing ends, and raises nothing but ValueError."""
     with contextlib.suppress(ValueError):
         list(calls(text, VARIABLES))
 
 
 def machine(home: Path) -> Machine:
-    """Return a machine with that home."""
+    """Return a machine with this home directory."""
     return Machine("me", 1000, home, {}, root=home / "root")
 
 
@@ -97,7 +97,7 @@ def machine(home: Path) -> Machine:
     ],
 )
 def test_aliases_and_functions_are_named(tmp_path: Path, text: str, name: str, words: str) -> None:
-    """Of sh, csh and fish; in one line or several."""
+    """Aliases and functions of sh, csh and fish are found, in one line or several."""
     [found] = lines(machine(tmp_path), tmp_path / ".bashrc", text)
     assert isinstance(found, Found)
     assert found.where.startswith(f"{name.replace('abbr', 'alias')} (~/.bashrc line ")
@@ -106,7 +106,7 @@ def test_aliases_and_functions_are_named(tmp_path: Path, text: str, name: str, w
 
 
 def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
-    """It is named, and the next alias is found."""
+    """The line is reported, and the next alias is found."""
     text = "alias a='ssh -N h\n" + "x=1\n" * 40 + "alias b='ssh -N g'\n"
     broken, fine = lines(machine(tmp_path), tmp_path / ".bashrc", text)
     assert isinstance(broken, PassedOver)
@@ -117,7 +117,7 @@ def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["sh", "-c", "ssh -N 'h"], ["env", "-S", "ssh -N 'h"]])
 def test_a_quote_that_never_ends_spoils_one_launch_agent_only(tmp_path: Path, words: list[str]) -> None:
-    """It is named, and the next one is found."""
+    """The agent is reported, and the next one is found."""
     folder = tmp_path / "Library/LaunchAgents"
     folder.mkdir(parents=True)
     for label, program in (("a", words), ("my b", ["ssh", "-N", "g"])):

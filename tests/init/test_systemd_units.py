@@ -1,4 +1,4 @@
-"""Units as systemd reads them; the files are real, no manager is asked."""
+"""Units are read as systemd reads them, from real files, without a service manager."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trayagent.init.findings import Found, Machine, PassedOver
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Return a machine whose root and home are empty folders."""
+    """Return a machine whose root and home directory are empty."""
     (tmp_path / "home").mkdir()
     return Machine("me", 1000, tmp_path / "home", {}, root=tmp_path)
 
 
 def put(root: Path, path: str, text: str) -> None:
-    """Write a file below the root, with its folders."""
+    """Write a file below the root, with its directories."""
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
 
 def found(machine: Machine, *running: str) -> list[Found | PassedOver]:
-    """Return what the units of the machine say."""
+    """Return the findings in the machine's units."""
     return list(systemd.find(machine, frozenset(running)))
 
 
@@ -42,12 +42,12 @@ def found(machine: Machine, *running: str) -> list[Found | PassedOver]:
     ],
 )
 def test_words_are_split_as_systemd_does(value: str, words: list[str]) -> None:
-    """Quotes and C escapes, systemd.service(5), *Command lines*."""
+    """Quotes and C escapes are handled as in systemd.service(5), *Command lines*."""
     assert systemd_text.words(value) == words
 
 
 def test_variables_and_specifiers_are_put_in() -> None:
-    """${A} within a word, $A as words of its own, $$ and %% as signs; `:` and `@` before the program count."""
+    """${A} within a word, $A as separate words, $$, %% and the prefixes `:` and `@` work as in systemd."""
     unit = systemd_text.parse(
         "[Service]\nEnvironment='A=x y' B=%i\n"
         "ExecStart=ssh -N ${A} $A $$ %%h %n ${B} ; true\n"
@@ -66,7 +66,7 @@ def test_variables_and_specifiers_are_put_in() -> None:
 
 
 def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) -> None:
-    """User= decides; the remedy asks for root."""
+    """User= decides; the command to switch it off uses sudo."""
     put(machine.root, "etc/systemd/system/a.service", "[Service]\nUser=me\nExecStart=ssh -N a\n")
     put(machine.root, "etc/systemd/system/b.service", "[Service]\nExecStart=ssh -N b\n")
     put(machine.root, "lib/systemd/system/c.service", "[Service]\nUser=autossh\nExecStart=ssh -N c\n")
@@ -80,7 +80,7 @@ def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) ->
 
 
 def test_the_first_folder_wins_and_a_mask_hides(machine: Machine) -> None:
-    """A unit of the user replaces the machine's of that name; a link to /dev/null is none."""
+    """A user's unit replaces the machine's unit with that name; a link to /dev/null hides it."""
     put(machine.root, "usr/lib/systemd/user/a.service", "[Service]\nExecStart=ssh -N far\n")
     put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N near\n")
     put(machine.root, "usr/lib/systemd/user/b.service", "[Service]\nExecStart=ssh -N b\n")
@@ -91,7 +91,7 @@ def test_the_first_folder_wins_and_a_mask_hides(machine: Machine) -> None:
 
 
 def test_a_template_counts_by_its_instances(machine: Machine) -> None:
-    """Linked ones, and those that run; alone it is only named."""
+    """Linked and running instances are found; a template alone is only reported."""
     put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %i\n")
     [lonely] = found(machine)
     assert isinstance(lonely, PassedOver)
@@ -105,7 +105,7 @@ def test_a_template_counts_by_its_instances(machine: Machine) -> None:
 
 
 def test_drop_ins_come_in_the_order_of_their_names(machine: Machine) -> None:
-    """Of the unit, of its name's beginnings and of all services."""
+    """Drop-ins of the unit, of its name's prefixes and of all services apply in the order of their names."""
     put(machine.home, ".config/systemd/user/my-tun.service", "[Service]\nExecStart=ssh -N a\n")
     for number, folder in enumerate(("service.d", "my-.service.d", "my-tun.service.d")):
         text = f"[Service]\nEnvironment=V={number}\nExecStart=\nExecStart=ssh -N ${{V}}\n"
@@ -116,7 +116,7 @@ def test_drop_ins_come_in_the_order_of_their_names(machine: Machine) -> None:
 
 
 def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
-    """With [Install] and no link; a link, a running process, or no [Install] make it active."""
+    """A unit with [Install] and no link is inactive; a link, a running process, or no [Install] makes it active."""
     install = "[Install]\nWantedBy=default.target\n"
     put(machine.home, ".config/systemd/user/a.service", f"[Service]\nExecStart=ssh -N a\n{install}")
     [one] = found(machine)
@@ -128,7 +128,7 @@ def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
 
 
 def test_what_starts_a_service_is_switched_off_with_it(machine: Machine) -> None:
-    """A timer, a path or a socket of its name would start it again; a template's stands for its instances."""
+    """A timer, path or socket with its name would start it again; a template's unit applies to its instances."""
     put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N a\n")
     put(machine.home, ".config/systemd/user/b.timer", "[Timer]\nOnBootSec=1\n")
     put(machine.root, "usr/lib/systemd/user/a.timer", "[Timer]\nOnBootSec=1\n")
@@ -142,7 +142,7 @@ def test_what_starts_a_service_is_switched_off_with_it(machine: Machine) -> None
 
 
 def test_the_name_of_a_unit_can_be_pasted(machine: Machine) -> None:
-    """Its escapes are quoted: a shell would take the backslash away."""
+    """Escapes in the name are quoted, because a shell would remove the backslash."""
     put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %I\n")
     [one] = found(machine, r"t@web\x2d01.service")
     assert isinstance(one, Found)
@@ -151,7 +151,7 @@ def test_the_name_of_a_unit_can_be_pasted(machine: Machine) -> None:
 
 @given(st.text(alphabet="[Service]\nExecStart=ssh -N\\'\"$%{};:@x2", max_size=80))
 def test_any_text_is_a_unit_or_refused(text: str) -> None:
-    """Nothing but ValueError comes of it."""
+    """Parsing raises nothing but ValueError."""
     unit = systemd_text.parse("[Service]\nExecStart=ssh " + text)
     table = systemd_text.specifiers("a@b.service", {})
     with contextlib.suppress(ValueError):
