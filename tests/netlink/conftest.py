@@ -1,4 +1,4 @@
-"""Messages recorded from a real kernel (6.18) in a namespace with documentation addresses."""
+"""Provide messages recorded from a real kernel (6.18) in a namespace with documentation addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running kernel's own links, addresses and routes."""
+"""The running kernel's links, addresses and routes can be queried."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def channel() -> Iterator[Channel]:
 
 
 def test_loopback_is_there_with_its_address(channel: Channel) -> None:
-    """Every namespace has `lo`; once it is up it bears 127.0.0.1."""
+    """Every namespace has `lo`, and while it is up it has 127.0.0.1."""
     loopback = next(link for link in rtquery.links(channel) if link.name == "lo")
     assert loopback.arp_type == 772
     assert ("127.0.0.1", 8) in {(a.ip, a.prefix_len) for a in rtquery.addresses(channel)}
 
 
 def test_the_way_to_ourselves_is_local(channel: Channel) -> None:
-    """The resolved way names the source, the matched one its prefix."""
+    """The resolved route has the source, the matched one its prefix."""
     resolved = rtquery.route_to(channel, "127.0.0.1")
     assert (resolved.kind, resolved.source) == (RTN_LOCAL, "127.0.0.1")
     assert rtquery.route_to(channel, "127.0.0.1", fib_match=True).kind == RTN_LOCAL
 
 
 def test_no_way_is_told_from_a_failure(channel: Channel) -> None:
-    """A source that is not ours has no way; an unknown request is a failure."""
+    """A foreign source address means no route; an unknown request is a failure."""
     with pytest.raises(NetlinkError) as gone:
         rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
     assert means_no_way(gone.value)
@@ -49,7 +49,7 @@ def test_no_way_is_told_from_a_failure(channel: Channel) -> None:
 
 
 def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
-    """The answer of one request is never taken for the next one's."""
+    """The answer to one request is never taken for the next one's."""
     for _ in range(3):
         with pytest.raises(NetlinkError):
             rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
@@ -57,13 +57,13 @@ def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
 
 
 def test_an_answer_that_nobody_took_is_skipped(channel: Channel) -> None:
-    """Answers are told apart by their sequence number."""
+    """Sequence numbers distinguish the answers."""
     body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
     channel._send(RTM_GETROUTE, NLM_F_REQUEST, body + attribute(1, bytes([127, 0, 0, 2])))
     assert rtquery.route_to(channel, "127.0.0.1").network == "127.0.0.1"
 
 
 def test_a_protocol_that_does_not_exist_does_not_work() -> None:
-    """The question is answered, not raised."""
+    """The result is False, not an exception."""
     assert works(NETLINK_ROUTE)
     assert not works(31)

@@ -1,4 +1,4 @@
-"""Recorded rtnetlink messages, read."""
+"""Recorded rtnetlink messages are parsed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HOP = rt.NextHop
 def test_a_link_tells_what_it_is(
     golden: Golden, name: str, kind: str, parent: int, master: int, tap: bool
 ) -> None:
-    """The driver's word, the parent, the master, and tun told from tap."""
+    """Driver name, parent, master, and tun or tap are read."""
     link = rt.parse_link(golden[f"link {name}"])
     assert (link.name, link.kind, link.parent, link.master, link.tap) == (name, kind, parent, master, tap)
     assert not link.parent_elsewhere
 
 
 def test_a_links_flags_tell_carrier(golden: Golden) -> None:
-    """wire0 has carrier; tun0 is up without anyone holding it."""
+    """wire0 has carrier; tun0 is up, but no process has opened it."""
     up = rt.parse_link(golden["link wire0"])
     assert up.flags & rt.IFF_UP
     assert up.flags & rt.IFF_LOWER_UP
@@ -47,7 +47,7 @@ def test_a_links_flags_tell_carrier(golden: Golden) -> None:
     ("ip", "index", "prefix_len"), [("192.0.2.10", 3, 24), ("10.8.0.2", 5, 32), ("2001:db8::10", 3, 64)]
 )
 def test_an_address_is_ours_not_the_peers(golden: Golden, ip: str, index: int, prefix_len: int) -> None:
-    """On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is what we bear."""
+    """On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL the local address."""
     found = rt.parse_address(golden[f"address {ip}"])
     assert found is not None
     assert (found.ip, found.index, found.prefix_len) == (ip, index, prefix_len)
@@ -75,7 +75,7 @@ def test_a_route_tells_its_way(
     source: str | None,
     hops: tuple[rt.NextHop, ...],
 ) -> None:
-    """Default, device, multipath, IPv4 over an IPv6 gateway, unreachable, and another table."""
+    """Default, device, multipath, IPv4 over an IPv6 gateway, unreachable, and another table are read."""
     route = rt.parse_route(golden[f"route {name}"])
     assert route is not None
     assert f"{route.network}/{route.prefix_len}" == name
@@ -85,13 +85,13 @@ def test_a_route_tells_its_way(
 
 
 def test_a_neighbour_tells_its_mac(golden: Golden) -> None:
-    """The link-layer address comes out as people write it."""
+    """The link-layer address is in the usual notation."""
     found = rt.parse_neighbour(golden["neighbour 192.0.2.1"])
     assert found == rt.Neighbour(3, "192.0.2.1", "02:00:5e:00:53:01", 0x80)
 
 
 def test_another_family_is_none_of_ours(golden: Golden) -> None:
-    """A bridge's or an MPLS message is passed over, not misread."""
+    """A bridge's or an MPLS message is skipped, not misread."""
     body = bytes([7]) + golden["route 0.0.0.0/0"][1:]
     assert rt.parse_route(body) is None
     assert rt.parse_address(bytes([7]) + golden["address 192.0.2.10"][1:]) is None

@@ -1,4 +1,4 @@
-"""Sockets: recorded answers read, and this kernel's own sockets found."""
+"""Recorded socket answers are parsed, and this kernel's own sockets are found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def channel() -> Iterator[Channel]:
 
 
 def test_a_recorded_connection_tells_its_life(golden: Golden) -> None:
-    """Addresses, inode and the tcp_info fields stand where the kernel puts them."""
+    """Addresses, inode and the tcp_info fields are read from the kernel's layout."""
     found = inet_diag.parse_tcp(golden["tcp 192.0.2.10"])
     assert (found.local_ip, found.local_port, found.peer_ip, found.peer_port) == (
         "192.0.2.10",
@@ -42,13 +42,13 @@ def test_a_recorded_connection_tells_its_life(golden: Golden) -> None:
 
 
 def test_a_mapped_address_is_shown_as_ipv4(golden: Golden) -> None:
-    """An IPv6 socket that speaks IPv4 shows the address that routes and interfaces know."""
+    """An IPv6 socket that speaks IPv4 has the address that routes and interfaces have."""
     found = inet_diag.parse_tcp(golden["tcp mapped"])
     assert (found.local_ip, found.peer_ip) == ("192.0.2.10", "192.0.2.10")
 
 
 def test_recorded_unix_sockets_tell_name_and_peer(golden: Golden) -> None:
-    """A bind name, an abstract name, and a pair that knows its other end."""
+    """A bind name, an abstract name, and the peer of a pair are read."""
     listening = unix_diag.parse_unix(golden["unix listening"])
     assert listening.name == "/tmp/cm-web01.AbCdEf0123456789"  # noqa: S108 - a recorded name
     assert listening.state == unix_diag.LISTEN
@@ -66,7 +66,7 @@ def test_a_record_that_is_cut_short_is_refused(parse: object) -> None:
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_a_real_connection_is_found_by_its_four_numbers(channel: Channel, family: int) -> None:
-    """The query of one socket agrees with the dump, also for IPv4 spoken by an IPv6 socket."""
+    """The query for one socket agrees with the dump, also for IPv4 on an IPv6 socket."""
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.socket(family, socket.SOCK_STREAM) as client,
@@ -87,7 +87,7 @@ def test_a_real_connection_is_found_by_its_four_numbers(channel: Channel, family
 
 
 def test_a_connection_that_is_gone_is_no_listener(channel: Channel) -> None:
-    """The kernel answers with the listener on the local port when the connection is gone: refused."""
+    """The kernel's answer with the listener on the local port is rejected."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = server.getsockname()
         assert inet_diag.tcp_socket(channel, here, ("127.0.0.1", 9)) is None
@@ -95,7 +95,7 @@ def test_a_connection_that_is_gone_is_no_listener(channel: Channel) -> None:
 
 
 def test_unacknowledged_bytes_show(channel: Channel) -> None:
-    """What the peer does not read stays in the facts: a zero window keeps its own timer."""
+    """Unread data counts as unacknowledged, and a zero window has its own timer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with socket.create_connection(server.getsockname()) as client:
@@ -118,7 +118,7 @@ def test_unacknowledged_bytes_show(channel: Channel) -> None:
 
 
 def test_a_real_unix_listener_keeps_its_bind_name(channel: Channel, tmp_path: Path) -> None:
-    """Renaming the file does not change the name that the kernel tells; the file's inode finds it."""
+    """Renaming the file does not change the kernel's name for it, and the file's inode finds the socket."""
     path = tmp_path / "s.0123456789abcdef"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -131,7 +131,7 @@ def test_a_real_unix_listener_keeps_its_bind_name(channel: Channel, tmp_path: Pa
 
 
 def test_a_real_pair_knows_its_peer(channel: Channel) -> None:
-    """Either end of a socket pair names the other's inode."""
+    """Each end of a socket pair has the other's inode as its peer."""
     one, other = socket.socketpair()
     with one, other:
         inodes = [os.fstat(s.fileno()).st_ino for s in (one, other)]

@@ -1,4 +1,4 @@
-"""Framing: what goes in comes out, and what is cut short is refused."""
+"""Encoded messages decode to the same values, and truncated messages are rejected."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from trayagent.netlink.errors import NetlinkError
 
 
 def test_messages_of_one_datagram_come_out_in_order() -> None:
-    """Two messages packed one after the other are read as two, padding left out."""
+    """Two messages in one datagram are read as two, without the padding."""
     data = wire.pack(20, 0, 7, b"abcde") + b"\0" * 3 + wire.pack(21, 1, 7, b"")
     assert list(wire.messages(data)) == [wire.Message(20, 0, 7, b"abcde"), wire.Message(21, 1, 7, b"")]
 
 
 def test_a_message_that_is_cut_short_is_refused() -> None:
-    """A length beyond the datagram raises instead of reading what is not there."""
+    """A length beyond the datagram raises an error, and nothing beyond its end is read."""
     with pytest.raises(NetlinkError, match="claims 20 bytes"):
         list(wire.messages(wire.pack(20, 0, 1, b"abcd")[:18]))
 
 
 @pytest.mark.parametrize("length", [0, 3, 40])
 def test_an_attribute_with_an_impossible_length_is_refused(length: int) -> None:
-    """A length below its own head would loop for ever, one beyond the end would read foreign bytes."""
+    """A length below the header's would loop forever, and one beyond the end would read foreign bytes."""
     with pytest.raises(NetlinkError, match="attribute"):
         wire.attributes(struct.pack("=HH", length, 1) + b"1234")
 
 
 def test_attributes_lose_their_flags_and_padding() -> None:
-    """The nested bit is no part of the type, and each value has its exact length."""
+    """The nested bit is not part of the type, and each value has its exact length."""
     data = wire.attribute(0x8000 | 18, b"abcde") + wire.attribute(3, b"x")
     assert wire.attributes(data) == {18: b"abcde", 3: b"x"}
 
