@@ -1,4 +1,4 @@
-"""A network namespace of a test's own, also for an ordinary user, and a loop that shows its hints."""
+"""Provide each test with its own network namespace, also for an ordinary user, and collect the hints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x1, 0x2, 0x1000
 
 
 def need(present: object, what: str) -> None:
-    """Skip on a laptop, fail on a CI machine, when something is missing."""
+    """Skip on a laptop and fail on a CI machine if something is missing."""
     if present:
         return
     if os.environ.get("CI") == "true":
@@ -49,7 +49,7 @@ class World:
         run_apart(lambda: asyncio.run(limited()))
 
     def ip(self, *lines: str) -> None:
-        """Change the network by commands of iproute2 in one process, some tens of microseconds apart."""
+        """Change the network by iproute2 commands in one process, some tens of microseconds apart."""
         done = subprocess.run(
             ["ip", "-batch", "-"],
             input="\n".join(lines) + "\n",
@@ -61,10 +61,10 @@ class World:
         assert done.returncode == 0, f"{lines}: {done.stderr}"
 
     def wires(self, *names: str) -> None:
-        """Make veth pairs NAME and far-NAME, without IPv6 addresses of their own; return when they are up.
+        """Create veth pairs NAME and far-NAME without IPv6 addresses; return when they are up.
 
-        The kernel tells carrier from a work queue, a moment after ip(8) is done: a test that begins
-        before would hear of it.
+        The kernel reports carrier from a work queue, a moment after ip(8) has ended. A test that begins
+        earlier would get that report.
         """
         for name in names:
             self.ip(
@@ -92,12 +92,12 @@ class World:
             await asyncio.sleep(0.002)
 
     async def turns(self, count: int = 5) -> None:
-        """Let the loop look at its descriptors; what the kernel has queued is read then."""
+        """Let the loop poll its descriptors, which reads what the kernel has queued."""
         for _ in range(count):
             await asyncio.sleep(0)
 
     def tun(self, name: str, *, tap: bool = False) -> int:
-        """Open a tun (or tap) device, as a VPN does; return its descriptor. Skips where that is forbidden."""
+        """Open a tun (or tap) device, as a VPN does; return its descriptor. Skips if that is forbidden."""
         try:
             fd = os.open("/dev/net/tun", os.O_RDWR)
         except OSError as e:
@@ -121,14 +121,14 @@ def _enter() -> None:
 
 
 def _in_child(body: Callable[[], object], report: int) -> None:
-    """Run in a forked child; write what went wrong, or "skip: …", and never return."""
+    """Run in a forked child; write the error, or "skip: …", and never return."""
     text = b""
     try:
         _enter()
         body()
     except pytest.skip.Exception as e:
         text = f"skip: {e}".encode()
-    except BaseException:  # whatever it is, the parent raises it again
+    except BaseException:  # the parent raises it again, whatever it is
         text = traceback.format_exc().encode()
     with contextlib.suppress(OSError):
         os.write(report, text[-60000:])
@@ -168,5 +168,5 @@ def _namespaces() -> None:
 
 @pytest.fixture
 def world(_namespaces: None) -> World:
-    """Give a namespace to run in."""
+    """Return a namespace to run in."""
     return World()

@@ -1,4 +1,4 @@
-"""Which back ends a machine gets."""
+"""A machine gets the back ends that it supports."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_the_best_that_the_machine_has_is_chosen(
 
 
 def test_this_machine_is_looked_at() -> None:
-    """Linux with netlink wherever these tests run."""
+    """These tests run on Linux with netlink."""
     found = choose.look()
     assert found.platform == "linux"
     assert found.netlink
 
 
 def test_the_chosen_watchers_run_and_stop() -> None:
-    """The real ones start on a loop, read a picture and are closed."""
+    """The real watchers start on a loop, and the reader works."""
 
     async def body() -> None:
         watch = choose.start_sources(
@@ -65,7 +65,7 @@ def test_the_chosen_watchers_run_and_stop() -> None:
 
 
 def test_a_watcher_that_cannot_start_is_named_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused netlink socket leaves polling in its place, and the reason."""
+    """Polling replaces a refused netlink socket, and the reason is kept."""
 
     def refuse(_: object, _hint: Callable[[Hint], None]) -> None:
         raise NetlinkError("opening a netlink socket", 1)

@@ -1,4 +1,4 @@
-"""Wakes told from the kernel's clocks."""
+"""Wakes are detected from the kernel's clocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.net.linux_clock import LinuxClock, TimerFd, suspended_s
 
 
 class FakeTimer:
-    """Stands for the kernel's timer: does just enough, `jump` is a set clock."""
+    """Replaces the kernel's timer; `jump` sets the clock."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -28,11 +28,11 @@ class FakeTimer:
         return self.reading  # type: ignore[no-any-return, unused-ignore]  # Linux only
 
     def arm(self) -> None:
-        """Count."""
+        """Count the calls."""
         self.armed += 1
 
     def was_cancelled(self) -> bool:
-        """Take the event in."""
+        """Consume the event."""
         return bool(os.read(self.reading, 8))
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ Body = Callable[[LinuxClock, FakeTimer, list[Hint], list[float]], Awaitable[None
 
 
 def run(body: Body) -> None:
-    """Run with a watch on a fake timer; the last list holds what the suspended clock says."""
+    """Run with a watcher on a fake timer; the last list holds the values of the suspended clock."""
 
     async def inner() -> None:
         timer, hints, asleep = FakeTimer(), list[Hint](), [100.0]
@@ -60,13 +60,13 @@ def run(body: Body) -> None:
 
 
 async def turns() -> None:
-    """Let the loop look at its descriptors."""
+    """Let the loop poll its descriptors."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 def test_a_wake_tells_how_long_the_machine_slept() -> None:
-    """The wall clock jumped and the machine had been suspended: each time anew."""
+    """Each jump of the wall clock after a suspend gives one hint with the duration."""
 
     async def body(_: LinuxClock, timer: FakeTimer, hints: list[Hint], asleep: list[float]) -> None:
         for total in (160.0, 190.0):
@@ -81,7 +81,7 @@ def test_a_wake_tells_how_long_the_machine_slept() -> None:
 
 @pytest.mark.parametrize("grown_s", [0.0, 0.4])
 def test_a_clock_that_was_merely_set_is_no_wake(grown_s: float) -> None:
-    """NTP's step and a person's `date -s` leave the suspended time as it was; the watch goes on."""
+    """NTP's step and a user's `date -s` leave the suspended time unchanged, and the watcher continues."""
 
     async def body(_: LinuxClock, timer: FakeTimer, hints: list[Hint], asleep: list[float]) -> None:
         asleep.append(asleep[-1] + grown_s)
@@ -98,7 +98,7 @@ def test_a_clock_that_was_merely_set_is_no_wake(grown_s: float) -> None:
 
 
 def test_after_close_nothing_is_told() -> None:
-    """Closing twice is fine."""
+    """No hint follows `close`, and closing twice is allowed."""
 
     async def body(clock: LinuxClock, timer: FakeTimer, hints: list[Hint], asleep: list[float]) -> None:
         asleep.append(500.0)
@@ -112,7 +112,7 @@ def test_after_close_nothing_is_told() -> None:
 
 
 def test_the_kernels_timer_is_armed_and_quiet() -> None:
-    """The real descriptor takes the flags and is not readable while nobody sets the clock."""
+    """The real descriptor accepts the flags and is not readable while the clock is not set."""
 
     async def body() -> None:
         timer = TimerFd()
@@ -126,7 +126,7 @@ def test_the_kernels_timer_is_armed_and_quiet() -> None:
 
 
 def test_the_real_watch_starts_and_stops() -> None:
-    """With the kernel's own timer and clocks."""
+    """The watcher works with the kernel's own timer and clocks."""
 
     async def body() -> None:
         hints: list[Hint] = []

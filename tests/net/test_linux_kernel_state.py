@@ -1,4 +1,4 @@
-"""Notifications compared with what is known, where a real kernel is too quick to show it."""
+"""Notifications are compared with the known state; a real kernel is too quick for these cases."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ def link(kind: int, *, losses: int = 0, flags: int = UP, name: bytes = b"wlan0",
 
 
 def known() -> Known:
-    """Return what is known of one interface with carrier."""
+    """Return the known state of one interface with carrier."""
     made = Known()
     made.seed([rt.Link(3, "wlan0", UP, 1)], [], [])
     return made
 
 
 def test_a_scan_is_no_news() -> None:
-    """Wi-Fi drivers send NEWLINK while they scan: the same flags, the same carrier."""
+    """Wi-Fi drivers send NEWLINK while they scan, with the same flags and carrier."""
     assert known().apply(link(rt.RTM_NEWLINK)) is None
     assert known().apply(link(rt.RTM_NEWLINK, flags=UP | 0x1000)) is None
 
 
 def test_a_flicker_that_the_kernel_merged_is_counted() -> None:
-    """It tells at most once a second; the count of carrier losses shows what was in between."""
+    """The kernel reports at most once a second, but the count of carrier losses shows what happened between."""
     state = known()
     assert state.apply(link(rt.RTM_NEWLINK, losses=1)) == Touched(links=frozenset({"wlan0"}))
     assert state.apply(link(rt.RTM_NEWLINK, losses=1)) is None
 
 
 def test_a_renamed_link_is_both_names() -> None:
-    """What was known under the old name is asked for under the new one."""
+    """Hosts may know the link under either name."""
     found = known().apply(link(rt.RTM_NEWLINK, name=b"wifi"))
     assert found == Touched(links=frozenset({"wlan0", "wifi"}))
 
 
 def test_a_bridge_that_talks_of_its_port_is_not_the_port() -> None:
-    """Its messages bear the bridge's family: the port neither came nor went."""
+    """These messages have the bridge's family: the port neither appeared nor vanished."""
     state = known()
     assert state.apply(link(rt.RTM_DELLINK, family=7)) is None
     assert state.apply(link(rt.RTM_NEWLINK, family=7, flags=0)) is None
@@ -53,5 +53,5 @@ def test_a_bridge_that_talks_of_its_port_is_not_the_port() -> None:
 
 
 def test_other_messages_are_passed_over() -> None:
-    """A neighbour or a queueing discipline is none of the watch's business."""
+    """Messages about neighbours or queueing disciplines are ignored."""
     assert known().apply(Message(rt.RTM_NEWNEIGH, 0, 0, b"")) is None

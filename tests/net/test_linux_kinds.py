@@ -1,4 +1,4 @@
-"""What an interface is good for, told from the links alone."""
+"""The kind of an interface follows from the links alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCKER = Link(3, "docker0", 0, 1, kind="bridge")
 
 
 def default(index: int, gateway: str | None = None, prefix_len: int = 0) -> RouteEntry:
-    """Return a default route (or with a length, another) over one interface."""
+    """Return a default route (or, with a length, another) over one interface."""
     network = "0.0.0.0"  # noqa: S104 - a route's network
     hop = NextHop(index, gateway)
     return RouteEntry(socket.AF_INET, network, prefix_len, 1, 254, 0, None, (hop,))
@@ -50,12 +50,12 @@ def default(index: int, gateway: str | None = None, prefix_len: int = 0) -> Rout
     ids=lambda v: v.name if isinstance(v, Link) else "",
 )
 def test_a_link_is_of_its_kind(link: Link, beside: tuple[Link, ...], expected: Kind) -> None:
-    """Cards and what stands on them are physical; tunnels are VPNs; the rest never leaves the machine."""
+    """Cards and what is built on them are physical, tunnels are VPNs, and the rest never leaves the machine."""
     assert kinds((link, *beside), ())[link.index] == expected
 
 
 def test_a_veth_is_the_wire_where_there_is_no_hardware() -> None:
-    """In a container or a namespace the veth is the way out; a bridge's port still is not."""
+    """In a container or a namespace the veth is the uplink, but a bridge's port is not."""
     wire = Link(5, "eth0", 0, 1, kind="veth", parent=7, parent_elsewhere=True)
     port = Link(6, "veth1", 0, 1, kind="veth", master=3)
     found = kinds((Link(1, "lo", 0, 772), wire, port, DOCKER, Link(8, "tun0", 0, 0xFFFE, kind="tun")), ())
@@ -77,18 +77,18 @@ PPP = Link(5, "ppp0", 0, 512, kind="ppp")
     ids=["modem", "modem beside a LAN", "VPN takes all", "VPN takes some", "not yet routed"],
 )
 def test_a_modem_is_told_from_a_ppp_vpn(routes: tuple[RouteEntry, ...], expected: Kind) -> None:
-    """A VPN is carried by another network, which keeps a gateway; beside a modem there is none."""
+    """Another network carries a VPN and has a gateway; beside a modem there is none."""
     assert kinds((CARD, PPP), routes)[5] == expected
 
 
 def test_a_ring_of_links_ends() -> None:
-    """Two that stand on each other are no reason to recurse for ever."""
+    """Two links on top of each other cause no endless recursion."""
     one, two = Link(5, "a", 0, 1, kind="vlan", parent=6), Link(6, "b", 0, 1, kind="macvlan", parent=5)
     assert set(kinds((one, two), ())) == {5, 6}
 
 
 def test_lower_names_ports_and_parents_but_no_veth_peer() -> None:
-    """A bridge stands on its ports, a VLAN on its card, a veth on nothing."""
+    """The lower devices of a bridge are its ports, that of a VLAN its card; a veth has none."""
     links = (CARD, DOCKER, Link(5, "veth1", 0, 1, kind="veth", parent=2, master=3))
     assert lower(DOCKER, links) == ("veth1",)
     assert lower(links[2], links) == ()

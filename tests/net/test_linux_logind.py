@@ -1,4 +1,4 @@
-"""Suspend and wake over a private bus, where a test plays logind."""
+"""Suspend and wake arrive over a private bus, on which the test plays logind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 
 
 class Bus:
-    """A private dbus-daemon that stands for the system bus."""
+    """A private dbus-daemon in place of the system bus."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bus"
@@ -70,14 +70,14 @@ def bus() -> Iterator[Bus]:
 
 
 class FakeLogind:
-    """Says PrepareForSleep under logind's name; does just enough."""
+    """Sends PrepareForSleep under logind's name."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
 
     @classmethod
     async def on(cls, bus: Bus) -> FakeLogind:
-        """Take logind's name on that bus."""
+        """Take logind's name on this bus."""
         connected = await MessageBus(bus.address).connect()
         await connected.request_name("org.freedesktop.login1")
         return cls(connected)
@@ -114,7 +114,7 @@ def run(body: Awaitable[None]) -> None:
 
 
 def test_suspend_and_wake_are_told_with_the_time_between(bus: Bus) -> None:
-    """Before: AboutToSleep; after: Woke with the growth of the suspended clock."""
+    """AboutToSleep comes before the suspend, and Woke with the time asleep after it."""
 
     async def body() -> None:
         asleep, hints = [7.0], list[Hint]()
@@ -136,7 +136,7 @@ def test_suspend_and_wake_are_told_with_the_time_between(bus: Bus) -> None:
 
 
 def test_a_wake_without_its_beginning_has_no_duration(bus: Bus) -> None:
-    """An agent that was started in between knows that it woke, not for how long it slept."""
+    """An agent that was started in between knows that the machine woke, but not how long it slept."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -153,7 +153,7 @@ def test_a_wake_without_its_beginning_has_no_duration(bus: Bus) -> None:
 
 
 def test_no_logind_is_a_problem_until_one_speaks(bus: Bus) -> None:
-    """The watch is quiet, says why, and hears a logind that comes later."""
+    """The watcher is silent, `problem` says why, and a logind that starts later is noticed."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -173,7 +173,7 @@ def test_no_logind_is_a_problem_until_one_speaks(bus: Bus) -> None:
 
 
 def test_no_bus_is_quiet_and_let_be(tmp_path: Path) -> None:
-    """A machine without a system bus is not asked again and again."""
+    """A machine without a system bus is not queried again."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -191,7 +191,7 @@ def test_no_bus_is_quiet_and_let_be(tmp_path: Path) -> None:
 
 
 def test_a_bus_that_died_is_connected_again(bus: Bus) -> None:
-    """An upgrade of the bus costs a moment, not the watch."""
+    """After a restart of the bus the watcher continues."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -214,7 +214,7 @@ def test_a_bus_that_died_is_connected_again(bus: Bus) -> None:
 
 
 def test_a_closed_watch_leaves_no_task(bus: Bus) -> None:
-    """Closing while it listens ends its task and its connection."""
+    """Closing the watcher ends its task and its connection."""
 
     async def body() -> None:
         source = LinuxLogind(bus.address)

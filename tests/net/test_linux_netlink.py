@@ -1,4 +1,4 @@
-"""Real links, addresses and routes in a namespace, and the hints that they give."""
+"""Real links, addresses and routes in a namespace give the right hints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Heard:
-    """A running watch and what it hinted."""
+    """A running watcher and its hints."""
 
     def __init__(self, receive_buffer_bytes: int = 1 << 20) -> None:
         self.hints: list[Touched] = []
@@ -39,7 +39,7 @@ class Heard:
 
 
 def test_what_is_repeated_gives_no_hint(world: World) -> None:
-    """A refreshed lifetime, the same address, route and link again: not one wake of the agent."""
+    """A refreshed lifetime, or the same address, route and link again, never wakes the agent."""
 
     async def body() -> None:
         world.wires("w")
@@ -62,7 +62,7 @@ def test_what_is_repeated_gives_no_hint(world: World) -> None:
 
 
 def test_a_switch_of_address_names_the_old_one(world: World) -> None:
-    """The old address and the routes that went with it are in one hint; no matter what else is queued."""
+    """One hint has the old address and the routes that vanished with it, whatever else is queued."""
 
     async def body() -> None:
         world.wires("w")
@@ -80,7 +80,7 @@ def test_a_switch_of_address_names_the_old_one(world: World) -> None:
 
 
 def test_an_address_removed_and_given_again_is_touched(world: World) -> None:
-    """Two snapshots would be equal; the connection may be lost all the same."""
+    """Two snapshots would be equal, but the connection may be lost."""
 
     async def body() -> None:
         world.wires("w")
@@ -95,7 +95,7 @@ def test_an_address_removed_and_given_again_is_touched(world: World) -> None:
 
 @pytest.mark.parametrize("v6", [False, True])
 def test_a_route_removed_and_given_again_is_touched(world: World, v6: bool) -> None:
-    """Within one batch, for either family."""
+    """A change within one batch is noticed, for either family."""
 
     async def body() -> None:
         world.wires("w")
@@ -112,7 +112,7 @@ def test_a_route_removed_and_given_again_is_touched(world: World, v6: bool) -> N
 
 @pytest.mark.parametrize("v6", [False, True])
 def test_a_replaced_route_names_the_interface_that_lost_it(world: World, v6: bool) -> None:
-    """The kernel says only NEWROUTE with a flag: the old way is gone nevertheless."""
+    """The kernel sends only NEWROUTE with a flag, but the old route is gone."""
 
     async def body() -> None:
         world.wires("w", "x")
@@ -130,7 +130,7 @@ def test_a_replaced_route_names_the_interface_that_lost_it(world: World, v6: boo
 
 
 def test_a_carrier_flicker_is_touched_and_ends_well(world: World) -> None:
-    """The far end goes down and up again: the link is named, though it is as it was."""
+    """The link is named, although it ends as it began."""
 
     async def body() -> None:
         world.wires("w")
@@ -142,7 +142,7 @@ def test_a_carrier_flicker_is_touched_and_ends_well(world: World) -> None:
 
 
 def test_a_link_down_takes_its_routes_silently_and_their_return_is_told(world: World) -> None:
-    """IPv4 routes go without a word when their link goes; given again they are new."""
+    """IPv4 routes vanish silently with their link; when they return, they are new."""
 
     async def body() -> None:
         world.wires("w")
@@ -175,7 +175,7 @@ def test_a_link_down_takes_its_routes_silently_and_their_return_is_told(world: W
     ],
 )
 def test_what_was_not_there_gives_a_hint_that_touched_nothing(world: World, news: str) -> None:
-    """The picture must be read again, but no connection was disturbed."""
+    """The network must be read again, but no connection was disturbed."""
 
     async def body() -> None:
         world.wires("w")
@@ -188,7 +188,7 @@ def test_what_was_not_there_gives_a_hint_that_touched_nothing(world: World, news
 
 
 def test_a_tentative_address_gives_a_hint_when_it_is_ready(world: World) -> None:
-    """Duplicate address detection ends a second later: once told at its coming, once at its readiness."""
+    """One hint comes with the address, and one when duplicate address detection ends."""
 
     async def body() -> None:
         world.wires("w")
@@ -225,7 +225,7 @@ def test_a_vpn_that_comes_and_goes_is_touched(world: World) -> None:
 
 
 def test_a_bridge_port_that_leaves_is_no_link_that_vanished(world: World) -> None:
-    """The kernel says DELLINK in the bridge's name then; the port itself is still there."""
+    """The kernel sends DELLINK in the bridge's name, but the port still exists."""
 
     async def body() -> None:
         world.wires("w")
@@ -242,7 +242,7 @@ def test_a_bridge_port_that_leaves_is_no_link_that_vanished(world: World) -> Non
 
 
 def test_a_lost_message_says_so_and_the_watch_goes_on(world: World) -> None:
-    """A queue that overflows gives `lost`; afterwards the new state is known and watched."""
+    """A queue overflow gives `lost`; afterwards the new state is known and watched."""
 
     async def body() -> None:
         world.wires("w")
@@ -263,14 +263,14 @@ def test_a_lost_message_says_so_and_the_watch_goes_on(world: World) -> None:
 
 
 def test_an_idle_watch_does_not_wake_up(world: World) -> None:
-    """Nothing changes, nothing runs: the loop waits in one call, without a timer."""
+    """Without changes the loop waits in one call, without a timer."""
 
     async def body() -> None:
         Heard()
         await world.turns()
         loop = asyncio.get_running_loop()
         selects: list[float | None] = []
-        real = loop._selector.select  # type: ignore[attr-defined]  # the loop's only place that waits
+        real = loop._selector.select  # type: ignore[attr-defined]  # the only place where the loop waits
 
         def counting(timeout: float | None = None) -> object:
             selects.append(timeout)
@@ -286,7 +286,7 @@ def test_an_idle_watch_does_not_wake_up(world: World) -> None:
 
 
 def test_a_closed_watch_says_nothing(world: World) -> None:
-    """After close, twice, changes are nobody's business."""
+    """No hint follows `close`, which may be called twice."""
 
     async def body() -> None:
         world.wires("w")

@@ -1,4 +1,4 @@
-"""The whole picture of a namespace that the test made."""
+"""The snapshot shows a namespace that the test built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_the_picture_shows_what_was_made(world: World) -> None:
-    """Interfaces with kind, state and addresses; routes best first; the gateway's MAC."""
+    """The snapshot has interfaces with kind, state and addresses, routes best first, and the gateway's MAC."""
 
     async def body() -> None:
         world.wires("w", "v")
@@ -44,7 +44,7 @@ def test_the_picture_shows_what_was_made(world: World) -> None:
 
 
 def test_a_look_up_names_the_entry_that_matched(world: World) -> None:
-    """The prefix, metric and table of the entry, the interface and source of the packet."""
+    """The answer has the entry's prefix, metric and table, and the packet's interface and source."""
 
     async def body() -> None:
         world.wires("w", "v")
@@ -70,7 +70,7 @@ def test_a_look_up_names_the_entry_that_matched(world: World) -> None:
 
 
 def test_no_way_is_none(world: World) -> None:
-    """Nothing matches; an unreachable, prohibit or blackhole route does; or the source is gone."""
+    """The answer is None if no route matches, if it forbids the packet, or if the source is gone."""
 
     async def body() -> None:
         nowhere = [Lookup("198.51.100.7"), Lookup("2001:db8::1")]
@@ -90,7 +90,7 @@ def test_no_way_is_none(world: World) -> None:
 
 
 def test_a_link_local_peer_is_asked_by_its_scope(world: World) -> None:
-    """The scope decides the interface; one that vanished is no way."""
+    """The scope selects the interface; a vanished scope gives no route."""
 
     async def body() -> None:
         world.wires("w", "v")
@@ -105,7 +105,7 @@ def test_a_link_local_peer_is_asked_by_its_scope(world: World) -> None:
 
 
 def test_up_means_carrier(world: World) -> None:
-    """A link that is up without carrier is not usable, though its route stays."""
+    """A link that is up without carrier is unusable, although its route stays."""
 
     async def body() -> None:
         world.wires("w")
@@ -124,7 +124,7 @@ def test_up_means_carrier(world: World) -> None:
 
 
 def test_a_tentative_and_a_deprecated_address_are_present(world: World) -> None:
-    """Both carry connections; the flags tell the difference."""
+    """Both carry connections, and the flags distinguish them."""
 
     async def body() -> None:
         world.wires("w")
@@ -138,7 +138,7 @@ def test_a_tentative_and_a_deprecated_address_are_present(world: World) -> None:
 
 
 def test_a_tun_is_a_vpn_and_a_tap_in_a_bridge_is_not(world: World) -> None:
-    """OpenVPN's device is told from a virtual machine's."""
+    """OpenVPN's device is distinguished from a virtual machine's."""
 
     async def body() -> None:
         tun, tap = world.tun("tun0"), world.tun("vnet0", tap=True)
@@ -159,7 +159,7 @@ def test_a_tun_is_a_vpn_and_a_tap_in_a_bridge_is_not(world: World) -> None:
 
 
 def test_the_picture_is_taken_within_milliseconds(world: World) -> None:
-    """Eight links and a look-up: the best of some tries stays below what a person could notice by far."""
+    """Reading eight links and a route takes far less time than a user could notice."""
 
     async def body() -> None:
         world.wires("w1", "w2", "w3", "w4")

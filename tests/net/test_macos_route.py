@@ -1,7 +1,7 @@
-"""A Mac's routing socket, fed with messages.
+"""A Mac's routing socket is simulated with messages.
 
-No Mac was at hand: the bytes are laid out here after net/route.h, net/if.h and netinet/in.h of macOS, which
-are the same for arm64 and x86_64 (no pointer, no long; little-endian).
+No Mac was available. The bytes follow net/route.h, net/if.h and netinet/in.h of macOS, which are the same
+for arm64 and x86_64 (no pointer, no long; little-endian).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UP, RUNNING, GATEWAY_FLAG, HOST, LLINFO, WASCLONED, STATIC = 0x1, 0x40, 0x2, 0x4
 
 
 def sockaddr(ip: str, scope: int = 0) -> bytes:
-    """Return a sockaddr_in or sockaddr_in6 of Darwin; a link-local one has its scope within."""
+    """Return a sockaddr_in or sockaddr_in6 of Darwin; a link-local address contains its scope."""
     packed = ip_address(ip).packed
     if len(packed) == 4:
         return struct.pack("=BBH4s8x", 16, 2, 0, packed)
@@ -33,7 +33,7 @@ def sockaddr(ip: str, scope: int = 0) -> bytes:
 
 
 def link_level(index: int, name: str) -> bytes:
-    """Return a sockaddr_dl, whose length is not a multiple of four: it is rounded up."""
+    """Return a sockaddr_dl, whose length is rounded up to a multiple of four."""
     body = struct.pack("=BBHBBBB", 0, 18, index, 6, len(name), 6, 0) + name.encode() + bytes(6)
     body = bytes([len(body)]) + body[1:]
     return body + bytes(-len(body) % 4)
@@ -45,21 +45,23 @@ def message(kind: int, body: bytes, version: int = 5) -> bytes:
 
 
 def link(index: int, flags: int) -> bytes:
-    """RTM_IFINFO: if_msghdr, with its if_data of 96 bytes left empty."""
+    """Return RTM_IFINFO: if_msghdr, with its if_data of 96 bytes left empty."""
     return message(
         0xE, struct.pack("=iiHxx", IFP, flags, index) + bytes(96) + link_level(index, NAMES[index])
     )
 
 
 def address(kind: int, ip: str, index: int = 6, scope: int = 0) -> bytes:
-    """RTM_NEWADDR or RTM_DELADDR: ifa_msghdr, then netmask, interface, address and broadcast."""
-    mask = bytes([7, 2, 0, 0, 255, 255, 255, 0])  # the kernel cuts a mask's trailing zeros: 7 bytes, taking 8
+    """Return RTM_NEWADDR or RTM_DELADDR: ifa_msghdr, then netmask, interface, address and broadcast."""
+    mask = bytes(
+        [7, 2, 0, 0, 255, 255, 255, 0]
+    )  # the kernel cuts a mask's trailing zeros: 7 bytes, padded to 8
     body = struct.pack("=iiHxxi", NETMASK | IFP | IFA | BRD, 0, index, 0)
     return message(kind, body + mask + link_level(index, NAMES[index]) + sockaddr(ip, scope) + bytes(4))
 
 
 def route(kind: int, index: int, flags: int, error: int = 0) -> bytes:
-    """RTM_ADD, RTM_DELETE, RTM_CHANGE: rt_msghdr of 92 bytes, then destination, gateway and an empty mask."""
+    """Return RTM_ADD, RTM_DELETE or RTM_CHANGE: rt_msghdr of 92 bytes, then destination, gateway and an empty mask."""
     head = struct.pack("=Hxxiiiiii", index, flags, DST | GATEWAY | NETMASK, 77, 1, error, 0)
     body = head + struct.pack("=I", 0) + bytes(56)
     assert len(body) == 92 - 4
@@ -78,7 +80,7 @@ def known() -> Known:
 
 
 def test_a_link_is_touched_only_when_its_state_changed() -> None:
-    """Going down and up is; a Wi-Fi's statistics are only a reason to look."""
+    """Going down and up touches the link; Wi-Fi statistics are only a reason to read the network again."""
     reader = known()
     up = link(6, UP | RUNNING | 0x8802)
     assert reader.apply(up) == Touched(links=frozenset({"en0"}))  # unknown before
@@ -91,7 +93,7 @@ def test_a_link_is_touched_only_when_its_state_changed() -> None:
     ("ip", "scope"), [("192.168.10.2", 0), ("2001:db8::7", 0), ("fe80::1cf3:2aff:fe11:9", 6)], ids=str
 )
 def test_an_address_that_went_is_named(ip: str, scope: int) -> None:
-    """Behind a mask that is cut short and an interface's name; without the scope that the kernel keeps within."""
+    """The address is found after a shortened mask and an interface's name, without the embedded scope."""
     assert known().apply(address(0xD, ip, scope=scope)) == Touched(addresses=frozenset({ip}))
     assert known().apply(address(0xC, ip, scope=scope)) == Touched()
 
@@ -122,12 +124,12 @@ def test_an_address_that_went_is_named(ip: str, scope: int) -> None:
     ],
 )
 def test_a_route_that_went_is_named(sent: bytes, touched: Touched | None) -> None:
-    """Neighbours' entries, cloned routes, failures and others' questions are no news."""
+    """Neighbour entries, cloned routes, failures and other processes' queries are no news."""
     assert known().apply(sent) == touched
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
-    """A message that is cut short, of another version or too short for its kind."""
+    """A truncated message, one of another version and one too short for its kind are skipped."""
     good = address(0xD, "192.168.10.2")
     assert list(messages(message(0xD, bytes(20), version=4) + good)) == [good]
     assert list(messages(good + good[:30])) == [good]
@@ -137,7 +139,7 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 
 
 def run(body: Callable[[socket.socket, list[Hint], list[float]], Awaitable[None]]) -> None:
-    """Run with a watcher whose kernel is the other end of a pair, and whose clocks are set by hand."""
+    """Run with a watcher whose kernel is the other end of a socket pair, and whose clocks are set by hand."""
 
     async def main() -> None:
         ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -156,14 +158,14 @@ def run(body: Callable[[socket.socket, list[Hint], list[float]], Awaitable[None]
 
 
 async def until(hints: list[Hint], number: int) -> None:
-    """Wait for that many hints."""
+    """Wait for this many hints."""
     async with asyncio.timeout(20):
         while len(hints) < number:  # noqa: ASYNC110  # a list has no event
             await asyncio.sleep(0.005)
 
 
 def test_a_burst_is_one_hint() -> None:
-    """What is queued is taken in at once."""
+    """All queued messages give one hint."""
 
     async def body(kernel: socket.socket, hints: list[Hint], _: list[float]) -> None:
         for sent in (address(0xD, "192.168.10.2"), address(0xD, "2001:db8::7"), route(0x7, 6, UP)):
@@ -176,7 +178,7 @@ def test_a_burst_is_one_hint() -> None:
 
 
 def test_a_wake_comes_before_what_it_changed() -> None:
-    """The clock that runs through a sleep is ahead when the first message comes; a moment's difference is none."""
+    """At the first message after a sleep the clocks differ; a small difference is ignored."""
 
     async def body(kernel: socket.socket, hints: list[Hint], asleep: list[float]) -> None:
         asleep.append(100.3)
@@ -191,7 +193,7 @@ def test_a_wake_comes_before_what_it_changed() -> None:
 
 
 def test_a_mac_that_refuses_the_socket_is_watched_by_looking() -> None:
-    """Here it is Linux that knows no such socket; polling takes its place, and the reason is told."""
+    """On Linux, which lacks this socket, polling takes its place and the reason is kept."""
     from trayagent.net import choose
 
     async def body() -> None:

@@ -1,4 +1,4 @@
-"""What a Mac's arp and ndp print, read; the texts are written after their manuals, for no Mac was at hand."""
+"""The output of a Mac's arp and ndp is parsed; the texts follow their manuals, because no Mac was available."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ fe80::77%w                              (incomplete)           w expired   N
 
 
 def test_addresses_are_written_as_linux_does() -> None:
-    """Two digits each; who did not answer is not there."""
+    """Each part has two digits, and a neighbour without an answer is left out."""
     assert macos_snapshot.neighbours(ARP) == {
         ("w", "192.168.10.1"): "00:1e:2a:03:04:05",
         ("w", "192.168.10.20"): "a4:83:e7:00:00:01",
@@ -35,7 +35,7 @@ def test_addresses_are_written_as_linux_does() -> None:
 
 
 def test_only_the_gateways_are_named(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They make the place; the programs are asked only for families that have a gateway."""
+    """Only gateways identify the network, and only families with a gateway are queried."""
     for name, text in (("arp", ARP), ("ndp", NDP)):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/{name}.asked\ncat <<'END'\n{text}END\n")

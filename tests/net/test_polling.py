@@ -1,4 +1,4 @@
-"""The portable fallback beside what the kernel says."""
+"""Polling agrees with what the kernel reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_it_sees_addresses_and_ways_as_the_kernel_does(world: World) -> None:
-    """Interfaces, addresses with prefix lengths, source and interface towards peers of both families."""
+    """Polling finds addresses with prefix lengths, and source and interface for peers of both families."""
 
     async def body() -> None:
         world.wires("w")
@@ -46,7 +46,7 @@ def test_it_sees_addresses_and_ways_as_the_kernel_does(world: World) -> None:
 
 
 def test_a_change_is_hinted_with_what_went(world: World) -> None:
-    """The next look finds the old address gone and the new one there."""
+    """The next poll finds the old address gone and the new one present."""
 
     async def body() -> None:
         world.wires("w")
@@ -64,7 +64,7 @@ def test_a_change_is_hinted_with_what_went(world: World) -> None:
 
 
 def test_an_interface_that_vanishes_while_it_is_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library raises ValueError for a name that is no more."""
+    """The library raises ValueError for a name that is gone."""
 
     def gone(name: str) -> dict[int, list[dict[str, str]]]:
         raise ValueError(f"You must specify a valid interface name: {name}")
@@ -88,12 +88,12 @@ def test_an_interface_that_vanishes_while_it_is_read_is_left_out(monkeypatch: py
     ],
 )
 def test_a_kind_is_guessed_from_the_name(name: str, kind: Kind) -> None:
-    """Where nothing better is known, the names that the systems themselves give."""
+    """Without better knowledge, the usual interface names of the systems decide."""
     assert polling.kind_of_name(name) == kind
 
 
 def test_what_went_between_two_looks_is_named() -> None:
-    """An interface, an address and a default route that are no more; what came is not touched."""
+    """A vanished interface, address or default route is touched; a new one is not."""
     wire = Interface(2, "w", "physical", True, (Address("192.0.2.1", 24),))
     new = Interface(3, "v", "physical", True, (Address("192.0.2.9", 24),))
     before = Snapshot((wire,), (Route("0.0.0.0/0", "w", "192.0.2.254"),))
@@ -104,7 +104,7 @@ def test_what_went_between_two_looks_is_named() -> None:
 
 
 def test_equal_looks_give_no_hint() -> None:
-    """Some looks at a network where nothing changes stay silent."""
+    """Several polls of an unchanged network give no hint."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -116,7 +116,7 @@ def test_equal_looks_give_no_hint() -> None:
             if next(looks, None) is None:
                 third.set()
 
-        source._look = counting  # type: ignore[method-assign]  # counts, and does what it did
+        source._look = counting  # type: ignore[method-assign]  # counts the calls of the original
         source.start(hints.append)
         await asyncio.wait_for(third.wait(), 10)
         source.close()

@@ -1,4 +1,4 @@
-"""A private bus that stands for the system's, and a watch on the NetworkManager that is on it."""
+"""Provide a private bus in place of the system's, and a watcher of the NetworkManager on it."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def bus() -> Iterator[Bus]:
 
 
 class Watched:
-    """A watch, and everything that it told."""
+    """A watcher, and everything that it reported."""
 
     def __init__(self, address: str) -> None:
         self.source = NetworkManager(address, first_retry_s=SOON_S)
         self.told: list[ManagerFacts] = []
 
     def hear(self, hint: Hint) -> None:
-        """Take a hint."""
+        """Store a hint."""
         assert isinstance(hint, NetworkManagerSaid)
         self.told.append(hint.facts)
 
     @property
     def facts(self) -> ManagerFacts:
-        """The last that was told."""
+        """The last reported facts."""
         return self.told[-1] if self.told else ManagerFacts()
 
     def vpn(self, name: str = "Corp VPN") -> VpnConnection:
-        """Return a VPN, down where nothing was told of it."""
+        """Return a VPN, down if nothing was reported about it."""
         return self.facts.vpn(name) or VpnConnection(name, "", "down")
 
     async def until_vpn(self, state: str, name: str = "Corp VPN") -> VpnConnection:
-        """Wait until a VPN has that state."""
+        """Wait until a VPN has this state."""
         try:
             await until(lambda: self.vpn(name).state == state, f"{name} is {state}")
         except AssertionError as error:
@@ -63,7 +63,7 @@ class Watched:
         return self.vpn(name)
 
     def states(self, name: str = "Corp VPN") -> list[str]:
-        """Return the states of a VPN in the order in which they were told, each once."""
+        """Return the reported states of a VPN in order, without repetitions."""
         found: list[str] = []
         for facts in self.told:
             vpn = facts.vpn(name)
@@ -74,7 +74,7 @@ class Watched:
 
 @asynccontextmanager
 async def scene(bus: Bus) -> AsyncIterator[tuple[FakeNetworkManager, Watched]]:
-    """A NetworkManager with a Wi-Fi and without a VPN, and a watch that has read it."""
+    """Yield a NetworkManager with a Wi-Fi and without a VPN, and a watcher that has read it."""
     manager = await FakeNetworkManager.on(bus.address)
     try:
         async with watching(bus.address) as watched:
@@ -86,7 +86,7 @@ async def scene(bus: Bus) -> AsyncIterator[tuple[FakeNetworkManager, Watched]]:
 
 @asynccontextmanager
 async def watching(address: str) -> AsyncIterator[Watched]:
-    """Watch the NetworkManager of a bus; the watch is closed afterwards, and its tasks must have ended."""
+    """Watch the NetworkManager of a bus; afterwards the watcher is closed, and its tasks must have ended."""
     watched = Watched(address)
     watched.source.start(watched.hear)
     task = watched.source._watching

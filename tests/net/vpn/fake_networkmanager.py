@@ -1,6 +1,6 @@
-"""A NetworkManager that does just enough: it answers GetAll from a dictionary, and signals what a test says.
+"""A minimal NetworkManager: it answers GetAll from a dictionary, and sends the signals that a test requests.
 
-It sends the signals of a connection's life in the order in which NetworkManager 1.42 was seen to send them.
+It sends the signals of a connection's life in the same order as NetworkManager 1.42 did.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SIGNATURES = {
 
 
 def variants(values: dict[str, Any]) -> dict[str, Variant]:
-    """Wrap values as D-Bus does; what is wrapped already (malformed on purpose) stays."""
+    """Wrap values as D-Bus does; values that are wrapped already (malformed on purpose) stay."""
     return {
         key: value if isinstance(value, Variant) else Variant(SIGNATURES[key], value)
         for key, value in values.items()
@@ -48,9 +48,9 @@ class FakeNetworkManager:
         self.refusal: tuple[str, str] | None = None
         self.asked = 0
         self.stubborn = False
-        """Set: what is to be taken down stays."""
+        """If set, a connection does not go down."""
         self.dies_at: tuple[str, Callable[[], None]] | None = None
-        """A member, and what kills the bus before it is answered."""
+        """A member, and a function that kills the bus before the answer."""
         self.objects[words.ROOT, words.NAME] = {
             "Connectivity": 4, "PrimaryConnection": LAN, "ActiveConnections": [LAN], "Devices": [DEVICE],
         }  # fmt: skip
@@ -71,14 +71,14 @@ class FakeNetworkManager:
         return made
 
     async def take_name(self) -> None:
-        """Appear."""
+        """Take the name."""
         await self.bus.request_name(words.NAME)
 
     def leave(self) -> None:
-        """End, as a crash does: the name goes with the connection."""
+        """End as a crash does: the name vanishes with the connection."""
         self.bus.disconnect()
 
-    # -- what happens -------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------------
 
     async def connect(self, number: int, name: str = "Corp VPN", uuid: str = CORP, kind: str = "vpn") -> str:
         """Begin to bring a VPN up; return its path."""
@@ -108,7 +108,7 @@ class FakeNetworkManager:
         await self.change(path, words.VPN, VpnState=5)
 
     async def end(self, path: str, reason: int) -> None:
-        """Let it end for that reason, and its object vanish."""
+        """End the connection for this reason, and remove its object."""
         await self.state(path, 4, reason)
         await self.signal(path, words.VPN, "VpnStateChanged", "uu", [7 if reason == 2 else 6, reason])
         self.forget(path)
@@ -116,7 +116,7 @@ class FakeNetworkManager:
         await self.signal(words.OBJECTS, words.OBJECT_MANAGER, "InterfacesRemoved", "oas", gone)
 
     def forget(self, path: str) -> None:
-        """Answer no more for an object."""
+        """Stop answering for an object."""
         self.objects = {key: value for key, value in self.objects.items() if key[0] != path}
 
     async def state(self, path: str, state: int, reason: int) -> None:
@@ -135,7 +135,7 @@ class FakeNetworkManager:
         await self.bus.send(Message.new_signal(path, interface, member, signature, body))
 
     async def signal_to(self, destination: str | None, path: str, values: dict[str, Any]) -> None:
-        """Send a change of properties straight to one process."""
+        """Send a change of properties directly to one process."""
         interface = words.NAME if path == words.ROOT else words.ACTIVE
         message = Message.new_signal(
             path, words.PROPERTIES, "PropertiesChanged", "sa{sv}as", [interface, variants(values), []]
@@ -143,7 +143,7 @@ class FakeNetworkManager:
         message.destination = destination
         await self.bus.send(message)
 
-    # -- what is asked ------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------
 
     def _answer(self, message: Message) -> Message | bool:
         if (
@@ -180,20 +180,20 @@ class FakeNetworkManager:
 
 
 class FakePlugin:
-    """A VPN plug-in's process: it has a name of its own, and says why it failed."""
+    """A VPN plug-in's process: it has its own name, and reports why it failed."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
 
     @classmethod
     async def on(cls, address: str, name: str) -> FakePlugin:
-        """Connect to a bus under that name."""
+        """Connect to a bus under this name."""
         made = cls(await MessageBus(address).connect())
         await made._bus.request_name(name)
         return made
 
     async def fail(self, failure: int) -> None:
-        """Say NMVpnPluginFailure."""
+        """Send NMVpnPluginFailure."""
         path = f"{words.ROOT}/VPN/Plugin"
         await self._bus.send(Message.new_signal(path, words.PLUGIN, "Failure", "u", [failure]))
 

@@ -1,4 +1,4 @@
-"""Bringing a VPN up through NetworkManager, and each way in which it may refuse."""
+"""NetworkManager brings a VPN up, or refuses with a reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fill(manager: FakeNetworkManager) -> None:
 
 @pytest.mark.parametrize(("name", "path"), [("Corp VPN", VPN), (CORP, VPN), ("Guard", WG)])
 def test_a_vpn_is_activated_by_name_or_uuid(bus: Bus, name: str, path: str) -> None:
-    """Exactly that VPN connection, never a Wi-Fi of the same name, on the network that NetworkManager chooses."""
+    """Only this VPN connection is activated, never a Wi-Fi of that name; NetworkManager chooses the network."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -38,7 +38,7 @@ def test_a_vpn_is_activated_by_name_or_uuid(bus: Bus, name: str, path: str) -> N
 
 
 def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> None:
-    """Of all active connections only that one, and not before it is gone; one that is not active is just begun."""
+    """Only the active connection of that VPN is taken down, and the new one starts after it is gone."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -58,7 +58,7 @@ def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> 
 
 
 def test_one_that_does_not_go_down_is_told_as_that(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NetworkManager answers; the plug-in hangs. Nothing is brought up beside it."""
+    """NetworkManager answers but the plug-in hangs, so no second connection is started."""
     monkeypatch.setattr(networkmanager_activate, "DOWN_S", 0.2)
 
     async def body() -> None:
@@ -77,7 +77,7 @@ def test_one_that_does_not_go_down_is_told_as_that(bus: Bus, monkeypatch: pytest
 
 
 def test_a_bus_that_dies_while_the_profiles_are_read_is_told(bus: Bus) -> None:
-    """Between the list and what it lists."""
+    """The bus dies between the list and the profiles, and the error says so."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -91,7 +91,7 @@ def test_a_bus_that_dies_while_the_profiles_are_read_is_told(bus: Bus) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(bus: Bus) -> None:
-    """The error lists what there is, and NetworkManager is not asked to do anything."""
+    """The error lists the known names, and NetworkManager receives no request to change anything."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -112,7 +112,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(bus: Bus) -> None:
      ("UnknownConnection", "vpn-refused")],
 )  # fmt: skip
 def test_a_refusal_says_why_and_what_to_do(bus: Bus, kind: str, code: str) -> None:
-    """NetworkManager's own words, and the command that does the same by hand."""
+    """The error has NetworkManager's own words, and the command to do the same by hand."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -124,13 +124,13 @@ def test_a_refusal_says_why_and_what_to_do(bus: Bus, kind: str, code: str) -> No
             assert caught.value.code == code
             assert code == "vpn-active" or "no, thank you" in caught.value.title
             assert "nmcli" in caught.value.hint
-            assert " '$Corp VPN'" in caught.value.hint  # as a shell takes it
+            assert " '$Corp VPN'" in caught.value.hint  # quoted for a shell
 
     run(body())
 
 
 def test_without_networkmanager_it_is_named_as_missing(bus: Bus) -> None:
-    """No NetworkManager on the bus, and none that was there before."""
+    """The error names NetworkManager if there is none on the bus."""
 
     async def body() -> None:
         async with watching(bus.address) as watched:

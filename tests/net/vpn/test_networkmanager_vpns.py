@@ -1,4 +1,4 @@
-"""What becomes of a VPN, told by a NetworkManager that a test plays."""
+"""A VPN's life is reported as NetworkManager, played by a test, reports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.net.vpn import networkmanager_words as words
 
 
 def test_a_vpn_is_told_from_its_beginning_to_its_end(bus: Bus) -> None:
-    """Connecting, up with its interface, and down because the user said so."""
+    """A VPN is connecting, then up with its interface, and down after the user ended it."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -34,7 +34,7 @@ def test_a_vpn_is_told_from_its_beginning_to_its_end(bus: Bus) -> None:
      (4, "failed"), (2, "down"), (3, "down"), (11, "down"), (12, "down"), (14, "down")],
 )  # fmt: skip
 def test_why_it_ended_decides_its_state(bus: Bus, reason: int, state: str) -> None:
-    """No secrets and a refused login need the user; what was taken away is down; the rest failed."""
+    """Missing secrets and a refused login need the user; a removed network means down; the rest is a failure."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -49,7 +49,7 @@ def test_why_it_ended_decides_its_state(bus: Bus, reason: int, state: str) -> No
 
 @pytest.mark.parametrize("first", ["plug-in", "manager"])
 def test_a_login_that_only_the_plugin_calls_refused_needs_sign_in(bus: Bus, first: str) -> None:
-    """Reason 0 and the plug-in's Failure 0, in either order; another VPN's failure is its own."""
+    """Reason 0 and the plug-in's Failure 0 combine in either order, and another VPN's failure does not count."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -74,7 +74,7 @@ def test_a_login_that_only_the_plugin_calls_refused_needs_sign_in(bus: Bus, firs
 
 @pytest.mark.parametrize("failure", [1, 2])
 def test_another_failure_of_the_plugin_is_no_refused_login(bus: Bus, failure: int) -> None:
-    """Connect failed and bad IP configuration are not the user's business."""
+    """A failed connect and a bad IP configuration do not need the user."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -91,7 +91,7 @@ def test_another_failure_of_the_plugin_is_no_refused_login(bus: Bus, failure: in
 
 
 def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bus) -> None:
-    """An older plug-in's name has no number; the VPN that is up is not meant. It may be older than the watch."""
+    """An older plug-in's name has no number: the connecting VPN is meant. The plug-in may be older than the watcher."""
 
     async def body() -> None:
         plugin = await FakePlugin.on(bus.address, f"{words.NAME}.vpnc")
@@ -113,7 +113,7 @@ def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bu
 
 
 def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
-    """After a refusal a good password: connecting, up; after an end without a word nothing is known of it."""
+    """A good password after a refusal gives connecting and up; an end without a reason gives no facts."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -132,7 +132,7 @@ def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
 
 
 def test_a_wait_for_a_secret_is_told(bus: Bus) -> None:
-    """While NetworkManager asks somebody for the password, the VPN is connecting and asking."""
+    """While NetworkManager waits for the password, the VPN is connecting and asking."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -162,7 +162,7 @@ def test_wireguard_has_its_own_device(bus: Bus) -> None:
 
 
 def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
-    """An agent that starts later reads state and interface; the manager need not say anything."""
+    """An agent that starts later reads state and interface without any signal."""
 
     async def body() -> None:
         manager = await FakeNetworkManager.on(bus.address)
@@ -179,7 +179,7 @@ def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, "/"])
 def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) -> None:
-    """IPsec has none: no device shares its configuration, and it is not asked for again and again."""
+    """IPsec has no interface: no device has its configuration, and it is not queried again."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -196,7 +196,7 @@ def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) ->
 
 
 def test_a_found_interface_is_not_looked_for_again(bus: Bus) -> None:
-    """Containers bring devices and take them away; only a new IP configuration moves a VPN to another one."""
+    """Containers add and remove devices; only a new IP configuration moves a VPN to another one."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):

@@ -1,4 +1,4 @@
-"""The network's name and portal; a NetworkManager that restarts or talks nonsense, a bus that dies."""
+"""The watcher reports the network's name and portal, and survives restarts, malformed data and a dead bus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trayagent.net.vpn import networkmanager_words as words
 
 
 def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:
-    """Both names of the connection with the default route, and its interface, in the first hint."""
+    """The first hint has both names of the connection with the default route, and its interface."""
 
     async def body() -> None:
         async with scene(bus) as (_, watched):
@@ -31,7 +31,7 @@ def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:
 
 
 def test_another_network_is_told_by_its_name(bus: Bus) -> None:
-    """A cable takes the default route: its connection's name, no SSID; then none at all."""
+    """If a cable takes the default route, its connection's name is reported without an SSID; later there is no name."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -49,7 +49,7 @@ def test_another_network_is_told_by_its_name(bus: Bus) -> None:
 
 
 def test_below_a_vpn_with_the_default_route_the_network_keeps_its_name(bus: Bus) -> None:
-    """A VPN that is the primary connection is no network: the one that carries it is."""
+    """A VPN that is the primary connection is not a network; its underlay is."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -63,7 +63,7 @@ def test_below_a_vpn_with_the_default_route_the_network_keeps_its_name(bus: Bus)
 
 
 def test_a_vpn_that_stands_on_itself_is_no_network(bus: Bus) -> None:
-    """Malformed: the chain from the primary connection down to the network goes round in a circle."""
+    """A circle in the chain from the primary connection to the network is malformed and gives no name."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -76,7 +76,7 @@ def test_a_vpn_that_stands_on_itself_is_no_network(bus: Bus) -> None:
 
 
 def test_a_portal_comes_and_goes(bus: Bus) -> None:
-    """Each value of NMConnectivityState has its word; an unknown one is unknown."""
+    """Each value of NMConnectivityState has its word, and an unknown value is "unknown"."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -88,7 +88,7 @@ def test_a_portal_comes_and_goes(bus: Bus) -> None:
 
 
 def test_a_restarted_networkmanager_is_read_again(bus: Bus) -> None:
-    """When it ends, nothing is known; the next one's picture is new, also when its objects come late."""
+    """When NetworkManager ends, all facts are dropped; the next one is read, even if its objects come late."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -113,7 +113,7 @@ def test_a_restarted_networkmanager_is_read_again(bus: Bus) -> None:
 
 
 def test_no_networkmanager_is_quiet_until_one_comes(bus: Bus) -> None:
-    """Nothing is told, `problem` says why, and one that comes later is read."""
+    """Without NetworkManager nothing is reported and `problem` says why; one that starts later is read."""
 
     async def body() -> None:
         async with watching(bus.address) as watched:
@@ -129,7 +129,7 @@ def test_no_networkmanager_is_quiet_until_one_comes(bus: Bus) -> None:
 
 
 def test_without_a_system_bus_the_watch_rests(tmp_path: Path) -> None:
-    """A machine without a bus is not asked again and again."""
+    """A machine without a bus is not queried again."""
 
     async def body() -> None:
         async with watching(f"unix:path={tmp_path}/none") as watched:
@@ -143,7 +143,7 @@ def test_without_a_system_bus_the_watch_rests(tmp_path: Path) -> None:
 
 
 def test_a_bus_that_died_is_found_again(bus: Bus) -> None:
-    """Bus and NetworkManager die; facts are unknown, then there again over the new bus."""
+    """When bus and NetworkManager die, the facts are unknown; they return over the new bus."""
 
     async def body() -> None:
         async with scene(bus) as (_, watched):
@@ -175,7 +175,7 @@ NONSENSE: list[dict[str, Any]] = [
 def test_malformed_properties_are_logged_once_and_not_fatal(
     bus: Bus, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever an active connection says of itself, the other one is told rightly."""
+    """Malformed data about one active connection does not affect another."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -194,7 +194,7 @@ def test_malformed_properties_are_logged_once_and_not_fatal(
 
 
 def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    """Properties of the manager itself that are something else: unknown, and told once they are right."""
+    """Malformed properties of the manager are unknown until they are right."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -210,7 +210,7 @@ def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixtur
 
 
 def test_devices_that_are_no_paths_leave_a_vpn_without_its_interface(bus: Bus) -> None:
-    """They are passed over when the interface is looked for, and asked for again once there are others."""
+    """Invalid device paths are skipped, and the interface is found once there are others."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -227,7 +227,7 @@ def test_devices_that_are_no_paths_leave_a_vpn_without_its_interface(bus: Bus) -
 
 
 def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:
-    """Wrong signatures, unknown objects and interfaces: the watch goes on."""
+    """Wrong signatures, unknown objects and interfaces are ignored, and the watcher continues."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -249,7 +249,7 @@ def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:
 
 
 def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
-    """Signals that another process sends straight to the watch change nothing."""
+    """Signals that another process sends directly to the watcher change nothing."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -269,15 +269,15 @@ def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
 
 
 def test_a_burst_is_told_at_its_beginning_and_its_end(bus: Bus) -> None:
-    """200 changes within a moment: the first at once, the last state for certain, and few in between."""
+    """After 200 quick changes the first is reported immediately, the last state for certain, and few in between."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
-            await asyncio.sleep(0.06)  # the burst that was the start is over
+            await asyncio.sleep(0.06)  # the burst of the start is over
             before, began = len(watched.told), time.monotonic()
             for number in [2, 3] * 100:
                 await manager.change(words.ROOT, words.NAME, Connectivity=number)
-                # Its bus keeps up: dbus-fast gives a connection up when the socket's buffer is full.
+                # Let the bus keep up: dbus-fast closes a connection when the socket's buffer is full.
                 await manager.take_name()
             await manager.change(words.ROOT, words.NAME, Connectivity=1)
             await until(lambda: watched.facts.connectivity == "none", "the last")
@@ -288,7 +288,7 @@ def test_a_burst_is_told_at_its_beginning_and_its_end(bus: Bus) -> None:
 
 
 def test_what_changes_nothing_is_not_told(bus: Bus) -> None:
-    """A scan, a strength, another client's connection: no hint."""
+    """A scan, a signal strength or another client's connection gives no hint."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -305,7 +305,7 @@ def test_what_changes_nothing_is_not_told(bus: Bus) -> None:
 
 
 def test_a_facts_name_finds_the_most_useful_of_two(bus: Bus) -> None:
-    """Two connections with one name: the one that is up speaks; a UUID means one of them."""
+    """Of two connections with one name, the one that is up counts; a UUID means one of them."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
