@@ -9,7 +9,7 @@ from trayagent.config import durations
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200), ("90d", 7776000), ("0s", 0)]
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
-    """In seconds, exactly."""
+    """The result is in seconds."""
     assert durations.parse(text) == seconds
 
 
@@ -33,6 +33,6 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    """Also what Python would take for a number, and more than ten years."""
+    """Other notations that Python accepts as numbers are rejected, and so are more than ten years."""
     with pytest.raises(ValueError, match=r"duration|ten years"):
         durations.parse(text)

@@ -47,7 +47,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes a configuration that only we may write."""
+    """Return a function that writes a configuration that only this user may write."""
     tmp_path.chmod(0o700)
 
     def write(text: str) -> Path:
@@ -69,7 +69,7 @@ def hook(tmp_path: Path) -> Path:
 
 
 def refused(path: Path) -> ConfigError:
-    """Load what must be refused, and return the error."""
+    """Load a configuration that must be rejected, and return the error."""
     with pytest.raises(ConfigError) as caught:
         load(path)
     error = caught.value
@@ -79,7 +79,7 @@ def refused(path: Path) -> ConfigError:
 
 
 def test_a_missing_and_an_empty_file_are_the_defaults(tmp_path: Path, write: Write) -> None:
-    """Nobody has to write anything."""
+    """The user need not write a configuration."""
     assert (
         load(tmp_path / "nothing.toml")
         == load(tmp_path / "no" / "folder.toml")
@@ -91,7 +91,7 @@ def test_a_missing_and_an_empty_file_are_the_defaults(tmp_path: Path, write: Wri
 
 
 def test_the_documented_example_is_read_as_documented(write: Write, hook: Path) -> None:
-    """Every key of the documentation, with its meaning."""
+    """Every documented key has its documented meaning."""
     config = load(write(DOCUMENTED.replace("HOOK", str(hook))))
     host, vpn = config.hosts["web01"], config.vpns["corp"]
     assert (host.session, host.vpn, host.networks) == ("tmux", "corp", ("!Airport WiFi",))
@@ -107,7 +107,7 @@ def test_the_documented_example_is_read_as_documented(write: Write, hook: Path) 
 
 
 def test_what_is_left_out_has_the_documented_default(write: Write) -> None:
-    """A host is kept connected, its shell is a plain one, its dead sessions are ended."""
+    """By default a host is kept connected, its session is a plain shell, and its dead sessions are ended."""
     host = load(write("[hosts.a]")).hosts["a"]
     assert (host.connect, host.session, host.reap, host.interactive) == ("always", "shell", True, False)
     assert (host.probe, host.vpn, host.networks, host.agent_socket, host.forwards) == (
@@ -120,7 +120,7 @@ def test_what_is_left_out_has_the_documented_default(write: Write) -> None:
 
 
 def test_a_session_may_be_words_to_run(write: Write) -> None:
-    """A word of the three, or a list of any."""
+    """A session is one of three words, or a list of any words."""
     config = load(
         write('[hosts.a]\nsession = ["zellij", "attach", "-c"]\n[hosts."b@c.d"]\nsession = "screen"')
     )
@@ -131,7 +131,7 @@ def test_a_session_may_be_words_to_run(write: Write) -> None:
 def test_a_hooks_program_may_begin_with_the_home_folder(
     write: Write, hook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """~ is expanded, in the check and for the run, and every event can have one."""
+    """~ is expanded for the check and for the run, and every event can have a hook."""
     monkeypatch.setenv("HOME", str(hook.parent))
     keys = [event.replace("-", "_") for event in EVENTS]
     config = load(write("[hooks]\n" + "\n".join(f'{key} = ["~/hook"]' for key in keys)))
@@ -200,7 +200,7 @@ def test_a_hooks_program_may_begin_with_the_home_folder(
     ],
 )
 def test_a_wrong_key_is_named_with_the_valid_choices(write: Write, text: str, key: str, said: str) -> None:
-    """The error names the file, the dotted key, what is wrong and what would be right."""
+    """The error names the file, the dotted key, the fault and the valid choices."""
     error = refused(write(text))
     assert error.key == key
     assert error.title.startswith(f"{error.file}: {key}: ")
@@ -226,7 +226,7 @@ def test_a_wrong_key_is_named_with_the_valid_choices(write: Write, text: str, ke
     ],
 )
 def test_a_host_name_that_ssh_could_misread_is_refused(write: Write, name: str) -> None:
-    """Options, paths, patterns, spaces and a shell's signs are no names."""
+    """Options, paths, patterns, spaces and shell characters are rejected."""
     error = refused(write(f'[hosts."{name}"]'))
     assert error.key.startswith('hosts."') or error.key == "hosts.-oProxyCommand"
     assert "a host's name" in error.title
@@ -237,7 +237,7 @@ def test_a_host_name_that_ssh_could_misread_is_refused(write: Write, name: str) 
     "name", ["web01", "user@host", "host.example.org", "10.0.0.1", "fe80::1%eth0", "my_box", "büro"]
 )
 def test_what_ssh_takes_as_a_host_is_taken(write: Write, name: str) -> None:
-    """Aliases, names, addresses, with a user or without."""
+    """Aliases, names and addresses are accepted, with or without a user."""
     assert list(load(write(f'[hosts."{name}"]')).hosts) == [name]
 
 
@@ -253,12 +253,12 @@ def test_what_ssh_takes_as_a_host_is_taken(write: Write, name: str) -> None:
     ],
 )
 def test_what_is_no_toml_is_located(write: Write, text: str, said: str) -> None:
-    """With line and column; nonsense of any size is an error, never a crash."""
+    """The error has line and column; bad input of any size gives an error, never a crash."""
     assert said in refused(write(text)).title
 
 
 def test_two_forwards_with_a_port_of_the_servers_choice_are_no_twins(write: Write) -> None:
-    """Port 0 means another port each time; and the far side's ports are not ours."""
+    """Port 0 means another port each time, and ports on the server do not clash with local ones."""
     text = (
         '[hosts.a]\nremote = ["0:localhost:1", "0:localhost:2", "80:localhost:3"]\nlocal = ["80:localhost:3"]'
     )
@@ -266,7 +266,7 @@ def test_two_forwards_with_a_port_of_the_servers_choice_are_no_twins(write: Writ
 
 
 def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
-    """The file or its folder, through a link too: it names programs to run."""
+    """A file or directory that others may write is rejected, also through a link, because it names programs to run."""
     path = write("")
     path.chmod(0o620)
     error = refused(path)
@@ -286,7 +286,7 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     elsewhere.chmod(0o777)
     assert f"its folder {elsewhere}" in refused(link).title
-    elsewhere.chmod(0o1777)  # sticky: others cannot replace what is ours
+    elsewhere.chmod(0o1777)  # sticky: others cannot replace our files
     assert load(link) == Config()
 
 
@@ -299,7 +299,7 @@ def test_another_users_file_is_refused(write: Write) -> None:
 
 
 def test_a_hook_that_others_may_write_is_refused(write: Write, hook: Path) -> None:
-    """It would run with the user's rights, unasked."""
+    """The hook would run automatically with the user's rights."""
     path = write(f'[hooks]\nconnected = ["{hook}"]')
     hook.chmod(0o775)
     error = refused(path)
@@ -316,7 +316,7 @@ def test_a_hook_that_others_may_write_is_refused(write: Write, hook: Path) -> No
 
 
 def test_what_is_no_readable_file_is_refused(tmp_path: Path, write: Write) -> None:
-    """A folder, a pipe, a loop of links, a huge file, bytes that are no text: an error each, no hanging."""
+    """A directory, a pipe, a loop of links, a huge file and binary data each give an error, and nothing blocks."""
     tmp_path.chmod(0o700)
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -18,7 +18,7 @@ def mode(path: Path) -> int:
 
 
 def test_every_place_can_be_redirected(tmp_path: Path) -> None:
-    """A test, or a second agent, never touches the user's own files."""
+    """With redirections, a test or a second agent never touches the user's own files."""
     env = {
         "TRAYAGENT_CONFIG": str(tmp_path / "c.toml"),
         "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "run"),
@@ -49,7 +49,7 @@ def test_every_place_can_be_redirected(tmp_path: Path) -> None:
 def test_without_redirects_the_places_are_the_documented_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The desktop's own folders; ssh's own files, by the password database."""
+    """The defaults are the desktop's directories, and ssh's own files from the password database."""
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -63,7 +63,7 @@ def test_without_redirects_the_places_are_the_documented_ones(
 
 
 def test_a_relative_place_is_seen_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The agent may change its folder; the places stay."""
+    """The agent may change its working directory; the paths stay."""
     monkeypatch.chdir(tmp_path)
     found = places.find("c.toml", {"TRAYAGENT_STATE_DIR": "s", "TRAYAGENT_RUNTIME_DIR": "~/r", "HOME": "/h"})
     assert (found.config_file, found.state_dir) == (tmp_path / "c.toml", tmp_path / "s")
@@ -71,13 +71,13 @@ def test_a_relative_place_is_seen_from_here(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_the_runtime_folder_is_in_the_sessions(tmp_path: Path) -> None:
-    """XDG_RUNTIME_DIR, where it is ours."""
+    """XDG_RUNTIME_DIR is used if it belongs to this user."""
     assert folders.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}) == str(tmp_path / "trayagent")
 
 
 @pytest.mark.parametrize("wrong", ["", "relative", "/nonexistent", "/etc/passwd"])
 def test_an_unusable_session_folder_is_passed_over(wrong: str) -> None:
-    """What `su` leaves behind, or a broken value: the same fallback for the agent and its clients."""
+    """After `su` or with a broken value, the agent and its clients use the same fallback."""
     uid = os.geteuid()
     expected = {f"/run/user/{uid}/trayagent", f"/tmp/trayagent-{uid}"}  # noqa: S108  # the documented fallback
     assert folders.runtime_dir({"XDG_RUNTIME_DIR": wrong}) in expected
@@ -85,13 +85,13 @@ def test_an_unusable_session_folder_is_passed_over(wrong: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_session_folder_is_passed_over(tmp_path: Path) -> None:
-    """`sudo -E` must not make root's files in the user's folder."""
+    """`sudo -E` must not create root's files in the user's directory."""
     os.chown(tmp_path, 65534, 65534)
     assert not folders.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).startswith(str(tmp_path))
 
 
 def test_the_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
-    """0700, whatever the umask, and again and again without harm."""
+    """The directories get mode 0700 whatever the umask, and a second call does no harm."""
     env = {
         "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "a" / "run"),
         "TRAYAGENT_STATE_DIR": str(tmp_path / "b" / "state"),
@@ -103,7 +103,7 @@ def test_the_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
 
 
 def test_an_open_runtime_folder_is_refused_an_open_state_folder_closed(tmp_path: Path) -> None:
-    """Others may have put a socket into the first; the second only lay open."""
+    """Others may have put a socket into the runtime directory; the state directory needs only a new mode."""
     run, state = tmp_path / "run", tmp_path / "state"
     for folder in (run, state):
         folder.mkdir()
@@ -120,7 +120,7 @@ def test_an_open_runtime_folder_is_refused_an_open_state_folder_closed(tmp_path:
 
 
 def test_a_link_or_a_file_is_no_runtime_folder(tmp_path: Path) -> None:
-    """In /tmp anybody could have made it; the state folder may be a link of the user's own."""
+    """Anyone could have created a link in /tmp, but the state directory may be the user's own link."""
     real, link, file = tmp_path / "real", tmp_path / "link", tmp_path / "file"
     real.mkdir(mode=0o700)
     link.symlink_to(real)
@@ -135,7 +135,7 @@ def test_a_link_or_a_file_is_no_runtime_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_refused(tmp_path: Path) -> None:
-    """Whoever made it first may read and replace what is in it."""
+    """Its creator may read and replace its files."""
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
@@ -145,7 +145,7 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -> None:
-    """A path with a space stays one word."""
+    """A path with a space is quoted."""
     path = tmp_path / "my config.toml"
     path.touch()
     path.chmod(0o620)
