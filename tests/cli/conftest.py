@@ -48,7 +48,7 @@ def forward(kind: str, spec: str, state: str, error: Any = None) -> dict[str, An
 
 
 def example_view() -> dict[str, Any]:
-    """Return a view as the documentation shows it, with hosts in several states."""
+    """Return a view as in the documentation, with hosts in several states."""
     network = {"interface": "wlan0", "address": "192.168.10.2", "gateway": "192.168.10.1"}
     wlan = {"name": "wlan0", "up": True, "kind": "physical", "addresses": ["192.168.10.2/24"]}
     return {
@@ -89,7 +89,7 @@ def example_view() -> dict[str, Any]:
 
 
 class FakeAgent:
-    """A real server on a thread of its own, with as much of an agent behind it as the commands need."""
+    """A real server in its own thread, with as much of an agent as the commands need."""
 
     def __init__(self, path: Path) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -122,7 +122,7 @@ class FakeAgent:
     def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Push what the test prepared, at once."""
+        """Push the prepared items immediately."""
         self.asked.append((op, args))
         for item in self.streams[op]:
             push(item)
@@ -130,7 +130,7 @@ class FakeAgent:
         return lambda: None
 
     def close(self) -> None:
-        """End the server and its thread; more than once does no harm."""
+        """End the server and its thread; may be called again."""
         if self._thread.is_alive():
             self._run(self._server.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -146,7 +146,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def cli_env(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which every place is redirected, and no terminal's habits are known."""
+    """Return an environment in which every path is redirected, and no terminal's settings are known."""
     dropped = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "XDG_RUNTIME_DIR", "TERM"}
     env = {k: v for k, v in os.environ.items() if k not in dropped and not k.startswith("TRAYAGENT_")}
     places = {
@@ -159,7 +159,7 @@ def cli_env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(cli_env: dict[str, str]) -> Run:
-    """Return a function that runs the real command, and returns how it ended and what it said."""
+    """Return a function that runs the real command, and returns its exit status and output."""
 
     def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "trayagent", *words]
@@ -172,7 +172,7 @@ def run(cli_env: dict[str, str]) -> Run:
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[FakeAgent]:
-    """Run a fake agent where the commands look for it."""
+    """Run a fake agent at the path that the commands use."""
     (tmp_path / "run").mkdir(mode=0o700)
     fake = FakeAgent(tmp_path / "run" / "agent.sock")
     try:

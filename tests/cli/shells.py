@@ -1,4 +1,4 @@
-"""A real interactive shell on a pseudo-terminal, driven by its keys."""
+"""Drive a real interactive shell on a pseudo-terminal by its keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE_S = 30.0
 
 
 class Shell:
-    """One shell, told `setup` first; a context manager that ends it."""
+    """One shell, which runs `setup` first; a context manager that ends it."""
 
     def __init__(self, words: list[str], env: Mapping[str, str], setup: list[str]) -> None:
         self._pid, self._terminal = pty.fork()
@@ -29,13 +29,13 @@ class Shell:
     def completed(self, typed: str) -> list[str]:
         """Return the words of a line after one TAB at its end, as the shell itself reads them.
 
-        The keys that come while it completes wait in the terminal until it has.
+        Keys that arrive during the completion wait in the terminal.
         """
         shown = self._until_done(f"{typed}{TAB}{LINE_START}printf '<%s>\\n' ")
         return re.findall(r"^<([^\r\n]*)>\r?$", shown, re.MULTILINE)
 
     def _until_done(self, line: str) -> str:
-        """Type a line and a second one, whose output says that the first is done; return what was shown."""
+        """Type a line and a second one, whose output shows that the first is done; return the output."""
         mark = str(time.monotonic_ns())
         os.write(self._terminal, f"{line}{ENTER}echo do''ne{mark}{ENTER}".encode())
         shown, limit = "", time.monotonic() + DEADLINE_S

@@ -35,7 +35,7 @@ WITHIN_S = 20.0
 def test_a_command_asks_the_agent_and_says_what_was_done(
     run: Run, agent: Agent, words: list[str], op: str, args: dict[str, Any], said: str
 ) -> None:
-    """One operation with its arguments; one line; exit status 0."""
+    """The command sends one operation with its arguments, prints one line, and ends with status 0."""
     done = run(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
     assert agent.asked == [(op, args)]
@@ -43,7 +43,7 @@ def test_a_command_asks_the_agent_and_says_what_was_done(
 
 @pytest.mark.parametrize("words", [["reconnect"], ["disconnect", "web"], ["pause"], ["resume"], ["stop"]])
 def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> None:
-    """And say how to start one."""
+    """The error says how to start an agent."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (3, "")
     assert "Start it: trayagent run" in done.stderr
@@ -51,7 +51,7 @@ def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> Non
 
 @pytest.mark.parametrize("command", ["reconnect", "disconnect", "pause", "resume", "why"])
 def test_an_unknown_host_ends_with_2(run: Run, agent: Agent, command: str) -> None:
-    """It is wrong usage, in the agent's words."""
+    """An unknown host is wrong usage, and the error has the agent's words."""
     done = run(command, "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no host nowhere." in done.stderr
@@ -59,7 +59,7 @@ def test_an_unknown_host_ends_with_2(run: Run, agent: Agent, command: str) -> No
 
 
 def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None:
-    """Successes on stdout with their time, failures on stderr with their hint; one failure makes it 1."""
+    """Successes go to stdout with their time, failures to stderr with their hint; one failure gives status 1."""
     refused = {"code": "refused", "title": "db refuses the connection", "hint": "Is sshd running?"}
     agent.outcomes = [
         {"name": "web", "state": "connected", "took_ms": 412.4, "problem": None},
@@ -86,7 +86,7 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
 
 
 def test_reconnect_names_the_way_out_of_a_pause(run: Run, agent: Agent) -> None:
-    """It went through the pause of everything, or somebody paused the host meanwhile."""
+    """The output says how to end the pause that the reconnect left in force."""
     agent.outcomes = [
         {
             "name": "web",
@@ -110,7 +110,7 @@ def test_reconnect_names_the_way_out_of_a_pause(run: Run, agent: Agent) -> None:
 
 
 def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
-    """A line per decision: when, what it means, on what evidence; raw where nobody put it in words."""
+    """Each decision has its time, meaning and evidence; without a sentence it is printed raw."""
     agent.decisions = [
         {"at": "2026-01-01T08:00:00Z", "row": 5, "verdict": "probe", "evidence": "route=changed rtt_ms=41"},
         {"at": "2026-01-01T08:00:01Z", "row": 6, "verdict": "keep it", "evidence": {"probe": "answered"}},
@@ -125,7 +125,7 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
 
 
 def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
-    """For people a short line, for scripts the object; Ctrl-C ends both quietly."""
+    """Users get a short line, scripts the object, and Ctrl-C ends both quietly."""
     at = "2026-01-01T08:00:00Z"
     happened = {
         "at": at,
@@ -153,7 +153,7 @@ def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_e
 
 
 def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
-    """Outages with their lengths and recoveries, by host and time, for people and as JSON."""
+    """Outages are listed with durations and recoveries, by host and time, for users and as JSON."""
 
     def at(hours: float) -> str:
         return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
@@ -192,7 +192,7 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--html", "page.html"]])
 def test_a_host_that_nobody_knows_has_no_history(run: Run, tmp_path: Path, form: list[str]) -> None:
-    """Exit status 1, with the nearest name; a host of the configuration or of the history has one."""
+    """An unknown host ends with status 1 and the nearest name; the configuration or the history may know it."""
     kept = History(tmp_path / "state" / "history.sqlite")
     kept.record({"at": "2020-01-01T08:00:00Z", "event": "connected", "host": "seen01", "reason": ""})
     kept.close(WITHIN_S)
@@ -214,7 +214,7 @@ def test_a_host_that_nobody_knows_has_no_history(run: Run, tmp_path: Path, form:
 
 
 def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
-    """Exit status 1, and what to do."""
+    """The command ends with status 1 and says what to do."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "history.sqlite").write_bytes(b"no database " * 100)
     done = run("history")
@@ -237,7 +237,7 @@ def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> 
     + [["history", "--since", "yesterday"], ["status", "--js"]],
 )
 def test_wrong_usage_ends_with_2_before_anybody_is_asked(run: Run, words: list[str]) -> None:
-    """With a line of usage on stderr, and nothing on stdout."""
+    """Wrong usage prints the usage on stderr, and nothing on stdout."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: trayagent")
@@ -245,7 +245,7 @@ def test_wrong_usage_ends_with_2_before_anybody_is_asked(run: Run, words: list[s
 
 @pytest.mark.parametrize("command", main.MODULES)
 def test_each_command_has_a_help(run: Run, command: str) -> None:
-    """It is listed, and documented by `--help`, which needs no agent."""
+    """Each command is listed, and has a `--help` that needs no agent."""
     done = run(command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: trayagent {command} [-h]")
@@ -253,14 +253,14 @@ def test_each_command_has_a_help(run: Run, command: str) -> None:
 
 
 def test_the_version_is_said(run: Run) -> None:
-    """And nothing else."""
+    """The command prints the version and nothing else."""
     assert run("--version").stdout == f"trayagent {__version__}\n"
 
 
 def test_run_hands_the_places_and_the_configuration_to_the_agent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """--config stands before or after the command and beats the environment; the agent's status is ours."""
+    """--config may precede or follow the command and overrides the environment; the exit status is the agent's."""
     import types
 
     called: list[tuple[Any, ...]] = []
@@ -285,7 +285,7 @@ def test_run_hands_the_places_and_the_configuration_to_the_agent(
 
 
 def test_the_history_is_written_as_a_page(run: Run, tmp_path: Path) -> None:
-    """Whole or not at all, and it says where; a place that cannot be written is an error with its name."""
+    """The page is written completely or not at all; an unwritable path is named in the error."""
     (tmp_path / "state").mkdir()
     now = datetime.now(UTC)
     with_history = History(tmp_path / "state" / "history.sqlite")

@@ -24,7 +24,7 @@ from tests.cli.conftest import Run
 def test_a_page_that_cannot_be_written_is_one_error(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
 ) -> None:
-    """It names the path and what to do; nothing is left behind."""
+    """The error names the path and says what to do, and no file is left."""
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
     done = run("history", "--html", name)

@@ -18,22 +18,22 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def families(text: str) -> list[Metric]:
-    """Read the text as OpenMetrics, which refuses what is not well-formed."""
+    """Read the text as OpenMetrics, whose parser rejects malformed text."""
     return list(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
 def samples(text: str) -> Samples:
-    """Return the values of the text."""
+    """Return the values in the text."""
     return {(s.name, frozenset(s.labels.items())): s.value for f in families(text) for s in f.samples}
 
 
 def value(found: Samples, name: str, **labels: str) -> float | None:
-    """Return the sample of that name with exactly these labels."""
+    """Return the sample with this name and exactly these labels."""
     return found.get((name, frozenset(labels.items())))
 
 
 def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
-    """Every family is typed and described, and the values are the view's."""
+    """Every family has a type and a description, and the values are the view's."""
     agent.view["hosts"][0] |= {"recoveries": 3, "last_recovery_ms": 412.5}
     done = run("status", "--prometheus")
     assert (done.returncode, done.stderr) == (0, "")
@@ -64,7 +64,7 @@ def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
 
 @pytest.mark.parametrize("error", [None, "line 3"])
 def test_a_configuration_that_was_rejected_is_told(run: Run, agent: Agent, error: str | None) -> None:
-    """On many boxes nobody looks at the menu."""
+    """A monitor shows a rejected configuration on machines whose menu no one sees."""
     agent.view["agent"]["config_error"] = error
     found = samples(run("status", "--prometheus").stdout)
     assert value(found, "trayagent_configuration_rejected") == (error is not None)
@@ -72,7 +72,7 @@ def test_a_configuration_that_was_rejected_is_told(run: Run, agent: Agent, error
 
 @pytest.mark.usefixtures("agent")
 def test_node_exporters_older_format_reads_it_too(run: Run) -> None:
-    """Its parser knows no info and no stateset, and fails the whole file on one; the samples are the same."""
+    """The older parser rejects a file with info or stateset, so the text has neither, and the samples are the same."""
     text = run("status", "--prometheus").stdout
     kinds = {line.split()[3] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert kinds == {"gauge", "counter"}
@@ -85,7 +85,7 @@ def test_node_exporters_older_format_reads_it_too(run: Run) -> None:
 
 
 def test_a_hosts_name_cannot_break_the_text(run: Run, agent: Agent) -> None:
-    """Quotes, backslashes, newlines and what is no Unicode stay inside their label."""
+    """Quotes, backslashes, newlines and invalid Unicode stay inside their label."""
     odd = 'a"b\\n\\c\nd}\udcff 1'
     host = deepcopy(agent.view["hosts"][0]) | {"name": odd}
     agent.view["hosts"] = [host]
@@ -96,7 +96,7 @@ def test_a_hosts_name_cannot_break_the_text(run: Run, agent: Agent) -> None:
 
 
 def test_a_bare_view_is_valid_too(run: Run, agent: Agent) -> None:
-    """No hosts, no VPN, nothing known: only what is known is told."""
+    """Without hosts, VPNs or a network only known values are printed."""
     agent.view |= {"hosts": [], "vpns": []}
     agent.view["network"] = {"online": False, "name": None, "default": None, "interfaces": []}
     found = samples(run("status", "--prometheus").stdout)
@@ -105,7 +105,7 @@ def test_a_bare_view_is_valid_too(run: Run, agent: Agent) -> None:
 
 
 def test_without_an_agent_a_monitor_sees_that(run: Run) -> None:
-    """The text is whole and says so, besides the exit status that every command has then."""
+    """The text is complete and says so, in addition to the usual exit status."""
     done = run("status", "--prometheus")
     assert (done.returncode, samples(done.stdout)) == (3, {("trayagent_up", frozenset()): 0})
     assert "Start it: trayagent run" in done.stderr
@@ -113,7 +113,7 @@ def test_without_an_agent_a_monitor_sees_that(run: Run) -> None:
 
 @pytest.mark.usefixtures("agent")
 def test_one_form_at_a_time(run: Run) -> None:
-    """Neither JSON nor a stream can be OpenMetrics, too; and unknown hosts are wrong usage as ever."""
+    """OpenMetrics excludes JSON and streams, and an unknown host is wrong usage as always."""
     for words in (["--json"], ["--watch"], ["nowhere"]):
         done = run("status", "--prometheus", *words)
         assert (done.returncode, done.stdout) == (2, ""), words

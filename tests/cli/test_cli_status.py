@@ -25,7 +25,7 @@ WITHIN_S = 20.0
 def on_a_terminal(
     words: list[str], env: dict[str, str], columns: int = 100, interrupt_after: str | None = None
 ) -> tuple[int, str]:
-    """Run the command on a terminal, press Ctrl-C once it has said that; return status and output."""
+    """Run the command on a terminal, press Ctrl-C after the given output; return status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
         command = [sys.executable, "-m", "trayagent", *words]
@@ -51,7 +51,7 @@ def on_a_terminal(
 
 
 def test_json_is_the_agents_view_and_nothing_else(run: Run, agent: Agent) -> None:
-    """A script gets one object, unchanged, and may name hosts."""
+    """A script gets one unchanged object, and may name hosts."""
     done = run("status", "--json", "web01")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == agent.view
@@ -59,7 +59,7 @@ def test_json_is_the_agents_view_and_nothing_else(run: Run, agent: Agent) -> Non
 
 
 def test_json_imports_nothing_heavy(cli_env: dict[str, str], agent: Agent) -> None:
-    """Neither asyncio nor rich nor what else would make a script wait."""
+    """Neither asyncio nor rich nor other slow modules are imported."""
     code = "import sys; from trayagent.cli.main import entry; s = entry(['status', '--json']);"
     code += "print(*sys.modules, file=sys.stderr); sys.exit(s)"
     done = subprocess.run(
@@ -82,7 +82,7 @@ def test_json_imports_nothing_heavy(cli_env: dict[str, str], agent: Agent) -> No
 def test_json_costs_at_most_three_bare_interpreters(
     cli_env: dict[str, str], agent: Agent, tmp_path: Any
 ) -> None:
-    """Measured as processor time, the least of several runs, with compiled modules as an installation has."""
+    """The cost is the least processor time of several runs, with compiled modules as in an installation."""
     env = {k: v for k, v in cli_env.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "pyc")
 
@@ -101,7 +101,7 @@ def test_json_costs_at_most_three_bare_interpreters(
 
 
 def test_people_see_a_headline_a_line_per_host_and_what_is_wrong_beneath(run: Run, agent: Agent) -> None:
-    """The whole picture in a few lines: counts, network, states, forwards, problems and hints, VPNs."""
+    """A few lines show counts, network, states, forwards, problems, hints and VPNs."""
     lines = run("status").stdout.splitlines()
     assert lines[0] == "1 of 3 connected · wlan0 192.168.10.2"
     text = [re.sub(r"for \d+ d( \d+ h)?", "for AGES", line) for line in lines[1:]]
@@ -134,7 +134,7 @@ def test_people_see_a_headline_a_line_per_host_and_what_is_wrong_beneath(run: Ru
 def test_only_what_is_to_be_connected_counts(
     run: Run, agent: Agent, states: tuple[str, ...], paused: bool, said: str
 ) -> None:
-    """The menu's headline counts the same: two numbers for one thing would make both doubtful."""
+    """The menu's headline counts the same, so that the two numbers never differ."""
     agent.view["agent"]["paused"] = paused
     agent.view["hosts"] = [agent.view["hosts"][0] | {"state": state} for state in states]
     assert run("status").stdout.startswith(said)
@@ -143,7 +143,7 @@ def test_only_what_is_to_be_connected_counts(
 def test_no_colour_leaves_a_pipe_or_a_terminal_that_wants_none(
     run: Run, agent: Agent, cli_env: dict[str, str]
 ) -> None:
-    """Colour only on a terminal, and not with NO_COLOR."""
+    """Colour appears only on a terminal, and not with NO_COLOR."""
     assert "\x1b" not in run("status").stdout
     _, coloured = on_a_terminal(["status"], cli_env)
     assert "\x1b[32m●" in coloured
@@ -154,7 +154,7 @@ def test_no_colour_leaves_a_pipe_or_a_terminal_that_wants_none(
 
 
 def test_each_state_has_a_sign_of_its_own_even_without_utf8(run: Run, agent: Agent) -> None:
-    """Who sees no colours, or has no UTF-8, still tells the states apart."""
+    """Users without colours or UTF-8 can still distinguish the states."""
     states = [
         "connected",
         "checking",
@@ -177,7 +177,7 @@ def test_each_state_has_a_sign_of_its_own_even_without_utf8(run: Run, agent: Age
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_forwards_that_do_not_fit_go_on_beneath(agent: Agent, cli_env: dict[str, str], columns: int) -> None:
-    """On a narrow terminal no line is longer than it, and no forward is cut; also where not one fits beside."""
+    """On a narrow terminal no line is too long and no forward is cut, even if none fits beside the host."""
     forward = agent.view["hosts"][0]["forwards"][0]
     specs = [f"{port}:localhost:80" for port in range(8000, 8012)]
     agent.view["hosts"] = [agent.view["hosts"][0] | {"forwards": [forward | {"spec": s} for s in specs]}]
@@ -188,7 +188,7 @@ def test_forwards_that_do_not_fit_go_on_beneath(agent: Agent, cli_env: dict[str,
 
 
 def test_a_servers_words_cannot_command_the_terminal(run: Run, agent: Agent) -> None:
-    """Escape sequences and rich's markup in names and problems come out as text."""
+    """Escape sequences and rich's markup in names and problems are printed as text."""
     agent.view["hosts"][1]["problem"] = {
         "code": "unknown",
         "title": "\x1b]0;owned\x07 [red]x",
@@ -220,7 +220,7 @@ def test_a_servers_words_cannot_command_the_terminal(run: Run, agent: Agent) -> 
 def test_the_headline_says_what_concerns_everything(
     run: Run, agent: Agent, change: dict[str, Any], headline: str
 ) -> None:
-    """No network, a pause and an empty configuration are seen at the first glance."""
+    """The headline shows a missing network, a pause and an empty configuration."""
     agent.view |= change
     done = run("status")
     assert done.returncode == 0
@@ -228,7 +228,7 @@ def test_the_headline_says_what_concerns_everything(
 
 
 def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: Run, agent: Agent) -> None:
-    """Another idle one is only not in use."""
+    """A host that is merely not in use has no such line."""
     db, nas = agent.view["hosts"][1:]
     db |= {"state": "idle", "problem": None}
     nas |= {"state": "idle", "problem": None, "next_retry": None, "held": True}
@@ -242,7 +242,7 @@ def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: R
 
 
 def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent: Agent) -> None:
-    """What is shown below follows from the one before it."""
+    """The rest of the output follows from the previous configuration."""
     agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"
     lines = run("status").stdout.splitlines()
     assert lines[:2] == [
@@ -253,7 +253,7 @@ def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent
 
 
 def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
-    """Each view is painted over the one before; Ctrl-C ends it quietly, with the cursor shown again."""
+    """Each view is painted over the one before; Ctrl-C ends it quietly and restores the cursor."""
     second = deepcopy(agent.view)
     second["hosts"][2]["state"] = "connected"
     agent.streams["watch"] = [agent.view, second]
@@ -265,7 +265,7 @@ def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: d
 
 
 def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env: dict[str, str]) -> None:
-    """As JSON one line each, for people one block each; an interrupt ends both with 130 and no word."""
+    """JSON has one line for each view, text one block; an interrupt ends both with 130 and no output."""
     agent.streams["watch"] = [agent.view]
     for words, sign in ((["--json"], '{"schema": 1'), ([], "1 of 3 connected")):
         command = [sys.executable, "-m", "trayagent", "status", "--watch", *words]
@@ -280,7 +280,7 @@ def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env
 
 
 def test_watch_ends_with_the_agent(agent: Agent, cli_env: dict[str, str]) -> None:
-    """An agent that is gone is not watched: exit status 3, with the hint."""
+    """When the agent ends, the command ends with status 3 and the hint."""
     agent.streams["watch"] = [agent.view]
     command = [sys.executable, "-m", "trayagent", "status", "--watch", "--json"]
     with subprocess.Popen(
@@ -295,7 +295,7 @@ def test_watch_ends_with_the_agent(agent: Agent, cli_env: dict[str, str]) -> Non
 
 
 def test_without_an_agent_status_says_how_to_start_one(run: Run) -> None:
-    """Exit status 3, in words; nothing on stdout that a script could take for an answer."""
+    """The exit status is 3, and stdout is empty, so that no script takes it for an answer."""
     for words in ([], ["--json"], ["--watch"]):
         done = run("status", *words)
         assert (done.returncode, done.stdout) == (3, "")
@@ -303,7 +303,7 @@ def test_without_an_agent_status_says_how_to_start_one(run: Run) -> None:
 
 
 def test_an_unknown_host_is_wrong_usage(run: Run, agent: Agent) -> None:
-    """The agent's own words, and exit status 2."""
+    """The error has the agent's words, and the exit status is 2."""
     done = run("status", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "trayagent: There is no host nowhere.\n  See trayagent status\n"
@@ -322,7 +322,7 @@ def test_a_reader_that_leaves_ends_it_quietly(cli_env: dict[str, str], agent: Ag
 
 
 def test_a_full_disk_is_said(cli_env: dict[str, str], agent: Agent) -> None:
-    """What could not be written is a failure."""
+    """A failed write is reported as a failure."""
     with open("/dev/full", "w") as full:  # noqa: PTH123  # shorter
         command = [sys.executable, "-m", "trayagent", "status", "--json"]
         done = subprocess.run(

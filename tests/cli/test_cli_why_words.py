@@ -1,4 +1,4 @@
-"""Each decision that the core can come to has a sentence for people."""
+"""Each decision of the core has a sentence for users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Found = tuple[int | None, str]
 
 
 def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
-    """Return the texts that an expression may be: a constant, a choice, a name that was given one, a table's."""
+    """Return the texts that an expression may be: a constant, a choice, an assigned name, or a table's values."""
     match node:
         case ast.Constant(value=str(text)):
             return {text}
@@ -42,7 +42,7 @@ def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
 
 
 def decided() -> Iterator[Found]:
-    """Yield each row (None where it is computed) and verdict that stand in core's sources."""
+    """Yield each row (None if computed) and verdict in the core's sources."""
     for path in sorted(CORE.rglob("*.py")):
         module = ast.parse(path.read_text())
         for node in ast.walk(module):
@@ -61,7 +61,7 @@ def decided() -> Iterator[Found]:
 
 
 def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
-    """Also one whose evidence says nothing that the table knows; a computed row may be any."""
+    """The sentence exists also for unknown evidence; a computed row may be any row."""
     found = set(decided())
     assert len(found) > len(get_args(Do)), "the sources are read"
     missing = {
@@ -74,7 +74,7 @@ def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
 
 
 def test_no_sentence_is_left_over_or_hidden() -> None:
-    """Each is of a verdict that the core has, and none stands behind one that fits whenever it does."""
+    """Each sentence belongs to a verdict of the core, and no earlier entry hides it."""
     assert {verdict for verdict, *_ in SENTENCES} == {verdict for _, verdict in decided()}
     for verdict, row, needed, text in SENTENCES:
         assert sentence(max(ROWS) if row is None else row, verdict, " ".join(needed)) == text
@@ -108,5 +108,5 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
     ],
 )
 def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:
-    """The same verdict means another thing in another row, or on other evidence."""
+    """The same verdict has another sentence in another row or with other evidence."""
     assert said in (sentence(row, verdict, evidence) or "")

@@ -36,7 +36,7 @@ def typing_env(cli_env: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 
 def needs(name: str) -> None:
-    """Skip where a shell is not installed; on a CI machine that is a failure."""
+    """Skip if a shell is not installed; on a CI machine that is a failure."""
     if shutil.which(name) is None:
         assert not os.environ.get("CI"), f"{name} is missing"
         pytest.skip(f"{name} is not installed")
@@ -52,7 +52,7 @@ def shell(request: pytest.FixtureRequest, typing_env: dict[str, str]) -> Iterato
 
 
 def test_a_shell_completes_commands_options_and_hosts(shell: Shell, agent: FakeAgent, tmp_path: Path) -> None:
-    """One TAB finishes what is unambiguous, names with : and @ too, and a file where a file belongs."""
+    """One TAB completes unambiguous words, also names with : and @, and a file for an option that takes one."""
     agent.view["hosts"].append(host("me@far.example:2222", "connected", listed=False))
     (tmp_path / "my-config.toml").touch()
     assert shell.completed("trayagent unin") == ["trayagent", "uninstall"]
@@ -67,7 +67,7 @@ def test_a_shell_completes_commands_options_and_hosts(shell: Shell, agent: FakeA
 def test_fish_shows_each_offer_with_what_it_is(
     typing_env: dict[str, str], agent: FakeAgent, tmp_path: Path
 ) -> None:
-    """Its own `complete -C` answers as the TAB key would."""
+    """The shell's own `complete -C` answers as the TAB key would."""
     needs("fish")
     agent.view["hosts"].append(host("me@far.example:2222", "connected", listed=False))
     (tmp_path / "my-config.toml").touch()
@@ -89,7 +89,7 @@ def test_fish_shows_each_offer_with_what_it_is(
 
 @pytest.fixture
 def offered(run: Run) -> Callable[..., dict[str, str]]:
-    """Return a function that gives the offers for the last of the words."""
+    """Return a function that returns the offers for the last of the words."""
 
     def offered(*words: str, **env: str) -> dict[str, str]:
         done = run("complete", "--", *words, **env)
@@ -103,14 +103,14 @@ Offered = Callable[..., dict[str, str]]
 
 
 def test_every_command_is_offered_with_its_help_and_complete_itself_is_not(offered: Offered) -> None:
-    """The list comes from the parser: a new command is in it without a word here."""
+    """The list comes from the parser, so it includes each new command."""
     assert list(offered("")) == list(main.MODULES)
     assert all(offered("").values())
 
 
 @pytest.mark.parametrize("name", list(main.MODULES))
 def test_every_option_of_a_command_is_offered(name: str, offered: Offered) -> None:
-    """Those that its help shows, and nothing after one that stands there already."""
+    """The options of the help are offered, except those used already."""
     command = described.command(name)
     assert command is not None
     flags = {flag for option in command.options for flag in option.flags}
@@ -120,7 +120,7 @@ def test_every_option_of_a_command_is_offered(name: str, offered: Offered) -> No
 
 
 def test_an_option_that_takes_a_value_gets_values(offered: Offered) -> None:
-    """Times and files; after the value the command goes on."""
+    """Times and files are offered as values; after the value the command continues."""
     assert "30m" in offered("pause", "--for", "")
     assert offered("install", "--config", "") == {":files": ""}
     assert offered("--config", "") == {":files": ""}
@@ -128,7 +128,7 @@ def test_an_option_that_takes_a_value_gets_values(offered: Offered) -> None:
 
 
 def test_hosts_come_from_the_agent_with_their_states(offered: Offered, agent: FakeAgent) -> None:
-    """A host that was named already is not offered again; one is enough where one is taken."""
+    """A host that is on the line already is not offered again, and only one if the command takes one."""
     assert agent.view
     assert offered("status", "") == {"web01": "connected", "db": "failed", "nas": "waiting"}
     assert offered("pause", "db", "--for", "2h", "") == {"web01": "connected", "nas": "waiting"}
@@ -137,7 +137,7 @@ def test_hosts_come_from_the_agent_with_their_states(offered: Offered, agent: Fa
 
 
 def test_without_an_agent_hosts_come_from_the_files(offered: Offered, tmp_path: Path) -> None:
-    """The listed ones, and for a command that can begin something the names of ssh_config."""
+    """Listed hosts are offered, and for a command that can begin a connection also the names of ssh_config."""
     config = tmp_path / "config.toml"
     config.touch(mode=0o600)
     config.write_text("[hosts.web01]\n[hosts.db]\n")
@@ -148,7 +148,7 @@ def test_without_an_agent_hosts_come_from_the_files(offered: Offered, tmp_path: 
 
 
 def test_what_cannot_be_read_offers_nothing_and_says_nothing(offered: Offered, tmp_path: Path) -> None:
-    """A broken configuration must not disturb the line that is being typed."""
+    """A broken configuration does not disturb the line being typed."""
     (tmp_path / "config.toml").write_text("not [ toml")
     assert offered("status", "") == {}
     assert offered("no-such-command", "") == {}

@@ -15,7 +15,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.mark.parametrize("value", ["-1", "501", "nan", "inf", "fast", ""])
 def test_an_impossible_round_trip_ends_with_2(run: Run, value: str) -> None:
-    """And says what is possible."""
+    """The error says what is possible."""
     done = run("demo", f"--rtt={value}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "from 0 to 500" in done.stderr
@@ -23,7 +23,7 @@ def test_an_impossible_round_trip_ends_with_2(run: Run, value: str) -> None:
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_the_play_decides_the_status(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """0 for a recovery that was seen, 1 for one that was not; the round trip is handed on."""
+    """A recovery that was seen gives 0, a missing one 1, and the round trip is passed on."""
     asked: list[float] = []
 
     def play(rtt_ms: float) -> int:
@@ -42,7 +42,7 @@ def test_the_play_decides_the_status(monkeypatch: pytest.MonkeyPatch, status: in
 def test_a_machine_that_cannot_is_told_what_helps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 1, what is wrong, and beneath it the remedy."""
+    """The status is 1, and the error says what is wrong and how to fix it."""
 
     def play(_: float) -> int:
         raise TrayagentError("the demo needs `sshd`", code="tool-missing", hint="Install: sudo apt-get …")

@@ -1,4 +1,4 @@
-"""What the README says is true of the program beside it."""
+"""The README agrees with the program beside it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ OURS = sorted({line for line in LINES + INLINE if "COMMAND" not in line})
 
 
 def words_of(example: str) -> list[str]:
-    """Return an example's words, with a name for each HOST and what is optional there."""
+    """Return an example's words, with a name for each HOST and optional part."""
     return shlex.split(re.sub(r"\[?HOST…?\]?", "web01", example).replace("[NAME]", "main"))
 
 
 @pytest.mark.parametrize("line", [line for line in OURS if line.startswith("trayagent ")])
 def test_each_trayagent_line_is_one_that_the_program_takes(line: str) -> None:
-    """As it stands there, and its command has a help."""
+    """Each line is accepted as written, and its command has a help."""
     words = words_of(line)[1:]
     args = main.parser(words[0]).parse_args(words)
     assert args.carry_out
@@ -51,13 +51,13 @@ def test_each_trayagent_line_is_one_that_the_program_takes(line: str) -> None:
 
 @pytest.mark.parametrize("line", [line for line in OURS if line.startswith("make ")])
 def test_each_make_line_names_a_target(line: str) -> None:
-    """The Makefile has it."""
+    """The Makefile has the target."""
     target = line.split()[1]
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_shell_lines_use_only_what_is_checked_or_needs_no_check() -> None:
-    """A new kind of line in the README gets a test of its own."""
+    """A new kind of line in the README needs its own test."""
     known = {
         "git",
         "cd",
@@ -69,12 +69,12 @@ def test_shell_lines_use_only_what_is_checked_or_needs_no_check() -> None:
 
 
 def test_the_table_has_every_command_and_no_other() -> None:
-    """What exists now, in the order of the help."""
+    """The table has the existing commands in the order of the help."""
     assert list(table()) == list(main.MODULES)
 
 
 def test_each_option_in_the_table_is_one_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where it stands in the explanation."""
+    """Options in the explanation are options of the command, too."""
     rows = re.findall(r"^\| `trayagent ([a-z]+)(.*) \|$", README, re.MULTILINE)
     assert len(rows) == len(main.MODULES)
     for name, rest in rows:
@@ -84,7 +84,7 @@ def test_each_option_in_the_table_is_one_of_its_command(capsys: pytest.CaptureFi
 
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
-    """And means what the comments say."""
+    """The configuration means what its comments say."""
     [text] = blocks("toml")
     path = tmp_path / "config.toml"
     path.touch(mode=0o600)
@@ -97,7 +97,7 @@ def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
 
 
 def test_every_file_that_is_shown_or_linked_is_there() -> None:
-    """Pictures and links inside the project."""
+    """Pictures and links inside the project exist."""
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if "://" not in t]
     assert "assets/demo.svg" in targets
     for target in targets:
@@ -105,7 +105,7 @@ def test_every_file_that_is_shown_or_linked_is_there() -> None:
 
 
 def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
-    """It loads nothing from elsewhere, and shows the parts and the ending that the demo has today."""
+    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
     assert "assets/hostile.svg" in README
     text = (ROOT / "assets" / "hostile.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
@@ -117,7 +117,7 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
 
 
 def test_the_picture_is_whole_by_itself_and_of_this_demo() -> None:
-    """It loads nothing from elsewhere, and shows the parts and the ending that the demo has today."""
+    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
     text = (ROOT / "assets" / "demo.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file

@@ -1,4 +1,4 @@
-"""What `trayagent run` prints in a terminal, and elsewhere."""
+"""`trayagent run` prints the right text in a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trayagent.agent.terminal_output import Needs
 
 
 def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:
-    """Run the agent until its log says that it runs; return what stderr got, and the log."""
+    """Run the agent until its log says that it runs; return stderr and the log."""
     (tmp_path / "config.toml").write_text('[agent]\nadopt = false\n[hosts.web01]\nconnect = "never"\n')
     (tmp_path / "config.toml").chmod(0o600)
     env = {
@@ -55,7 +55,7 @@ def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:
 def test_a_terminal_gets_a_greeting_or_the_log(
     tmp_path: Path, words: tuple[str, ...], terminal: bool
 ) -> None:
-    """One line; with --verbose the log, which is in its file always; elsewhere (a service) nothing, as before."""
+    """A terminal gets one line, or the log with --verbose; a service gets nothing; the log file has everything."""
     shown, log = run(tmp_path, *words, terminal=terminal)
     assert "paused web01" in log
     if not terminal:
@@ -69,13 +69,13 @@ def test_a_terminal_gets_a_greeting_or_the_log(
 
 
 def test_a_vpn_that_needs_the_user_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its event has no host."""
+    """The event of a VPN has no host."""
     Needs()({"event": "sign-in-needed", "host": None, "reason": "vpn=corp", "vpn": "corp"})
     assert capsys.readouterr().err == "VPN corp needs you to sign in (trayagent status)\n"
 
 
 def test_what_a_host_needs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """What heals by itself is not said; after a connection it may be said again."""
+    """A problem that is retried is not printed, and after a connection a new problem may be printed again."""
     hear = Needs()
     failed = {"event": "connect-failed", "host": "web", "reason": "web refused\x1b the login"}
     hear({**failed, "retry_in_s": 2.0})
