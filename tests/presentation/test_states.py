@@ -12,20 +12,20 @@ STATES = get_args(Shown)
 
 
 def test_every_state_has_a_sign_of_its_own_shape() -> None:
-    """In either set: no two states of a host look alike where there is no colour."""
+    """In both sets, no two states of a host look alike without colour."""
     for signs in (states.SIGNS, states.PLAIN_SIGNS):
         assert len({states.sign(state, signs) for state in STATES}) == len(STATES)
         assert all(len(states.sign(state, signs)) == 1 for state in STATES)
 
 
 def test_plain_signs_need_no_utf_8() -> None:
-    """They are what a terminal without it shows."""
+    """A terminal without UTF-8 shows them."""
     assert all(sign.isascii() for sign in states.PLAIN_SIGNS.values())
     assert states.PLAIN_SIGNS.keys() == states.SIGNS.keys()
 
 
 def test_the_policy_and_the_surfaces_agree_on_who_needs_the_user() -> None:
-    """The command line may not import the core, so the set is written twice."""
+    """The command line may not import the core, so the set exists twice."""
     assert states.NEEDS_USER == NEEDS_USER
 
 
@@ -52,7 +52,7 @@ def test_a_state_of_a_newer_agent_is_shown_by_its_name() -> None:
     ],
 )
 def test_a_state_is_said_with_what_the_user_did(host: dict[str, object], words: str) -> None:
-    """The user disconnected it, or paused it while it lives."""
+    """The words say that the user disconnected the host, or paused it while it is connected."""
     assert states.words_of(host) == words
 
 
@@ -67,5 +67,5 @@ def test_a_state_is_said_with_what_the_user_did(host: dict[str, object], words: 
     ],
 )
 def test_text_of_others_cannot_command_a_terminal(text: str, shown: str) -> None:
-    """It stays one line, and what was taken away shows."""
+    """The text stays one line, and replaced characters are visible."""
     assert clean(text) == shown

@@ -26,17 +26,17 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None:
-    """The largest unit, and the next one for hours and days."""
+    """The text has the largest unit, and the next one for hours and days."""
     assert times.lasted(seconds) == said
 
 
 def test_what_is_unknown_is_not_said() -> None:
-    """A missing time is an empty word, not an epoch."""
+    """A missing time gives an empty string, not the epoch."""
     assert times.ago(None, NOW) == times.until(None, NOW) == times.clock(None, NOW) == ""
 
 
 def test_a_moment_is_a_moment_on_either_side() -> None:
-    """Clocks that differ by a little make no "-1 s"."""
+    """Clocks that differ slightly give no "-1 s"."""
     assert times.ago("2026-01-01T12:00:03Z", NOW) == "a moment"
     assert times.until("2026-01-01T11:59:59Z", NOW) == "a moment"
     assert times.until("2026-01-01T12:00:12Z", NOW) == "12 s"
