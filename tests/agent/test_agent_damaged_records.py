@@ -1,4 +1,4 @@
-"""A damaged file of records costs what is damaged in it, and never the start of the agent."""
+"""A damaged file of records loses only its damaged parts, and never prevents the start of the agent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WHOLE: dict[str, Any] = {
 
 
 def used(records: Records) -> None:
-    """Ask the records all that an agent asks at its start and later."""
+    """Query everything that an agent queries at its start and later."""
     now = time.monotonic()
     for name, kept in records.hosts().items():
         remembered(name, kept, now)
@@ -77,40 +77,40 @@ def used(records: Records) -> None:
     records.keep_only({42, 77})
 
 
-# What somebody's editor, a full disk or another version may leave at each place.
+# Values that an editor, a full disk or another version may leave in any field.
 ODD: list[object] = [
     None, "", "text", 5, -1, 1e308, True, [], [None], [["a", "b", "c", "d"]], [{}], {}, {"a": 1}, {"42": None},
     "\ud800", 10**400, float("nan"),
 ]  # fmt: skip
 
 
-def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to each value inside the records."""
+def places(value: Any, path_to: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path to each value inside the records."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [way, *(found for key, one in inner for found in places(one, (*way, key)))]
+    return [path_to, *(found for key, one in inner for found in places(one, (*path_to, key)))]
 
 
-@pytest.mark.parametrize("way", places(WHOLE)[1:], ids=lambda way: ".".join(map(str, way)))
-def test_any_value_may_be_damaged(tmp_path: Path, way: tuple[Any, ...]) -> None:
-    """Whatever stands at any one place: the agent starts, and a host that is not concerned keeps its past."""
+@pytest.mark.parametrize("path_to", places(WHOLE)[1:], ids=lambda path_to: ".".join(map(str, path_to)))
+def test_any_value_may_be_damaged(tmp_path: Path, path_to: tuple[Any, ...]) -> None:
+    """The agent starts whatever value any one field has, and unaffected hosts keep their records."""
     for odd in ODD:
         data = copy.deepcopy(WHOLE)
         inner = data
-        for key in way[:-1]:
+        for key in path_to[:-1]:
             inner = inner[key]
-        inner[way[-1]] = odd
+        inner[path_to[-1]] = odd
         path = tmp_path / "r.json"
         path.write_text(json.dumps(data))
         records = Records(path)
         used(records)
         used(Records(path))
-        if "db" not in way and way not in {("hosts",), ("version",)}:
+        if "db" not in path_to and path_to not in {("hosts",), ("version",)}:
             assert records.hosts()["db"].learned_vpn == "tun1", odd
 
 
-@pytest.mark.parametrize("gone", places(WHOLE)[1:], ids=lambda way: ".".join(map(str, way)))
+@pytest.mark.parametrize("gone", places(WHOLE)[1:], ids=lambda path_to: ".".join(map(str, path_to)))
 def test_any_value_may_be_missing(tmp_path: Path, gone: tuple[Any, ...]) -> None:
-    """A file that was cut and mended, or one of an older version."""
+    """The agent starts with a file that lacks any one value: a repaired file, or one of an older version."""
     data = copy.deepcopy(WHOLE)
     inner = data
     for key in gone[:-1]:
@@ -122,7 +122,7 @@ def test_any_value_may_be_missing(tmp_path: Path, gone: tuple[Any, ...]) -> None
 
 
 def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing of it is taken for damage, and nothing is lost by writing it again."""
+    """A valid file is not reported as damaged, and writing it again loses nothing."""
     path = tmp_path / "r.json"
     path.write_text(json.dumps(WHOLE))
     records = Records(path)
@@ -151,7 +151,7 @@ def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.Lo
 def test_only_the_damaged_part_is_lost_and_that_is_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Any], None], lost: str
 ) -> None:
-    """The message names the part and the copy; the next agent finds a sound file and says nothing."""
+    """The message names the damaged part and the copy; the next agent finds a valid file and logs nothing."""
     data = copy.deepcopy(WHOLE)
     damage(data)
     path = tmp_path / "r.json"
@@ -177,7 +177,7 @@ def test_only_the_damaged_part_is_lost_and_that_is_reported_once(
     ids=lambda text: repr(text[:30]),
 )  # fmt: skip
 def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes) -> None:
-    """Half a file, another version, another shape: the agent starts without, and the damaged file is kept."""
+    """Without any valid part (half a file, another version or shape) the agent starts and keeps the damaged file."""
     path = tmp_path / "r.json"
     path.write_bytes(text)
     records = Records(path)
@@ -188,7 +188,7 @@ def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes)
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
 def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """Nothing waits for a pipe that nobody writes to."""
+    """The agent does not wait for a pipe that no program writes to."""
     path = tmp_path / "r.json"
     make(path)
     used(Records(path))
@@ -196,19 +196,19 @@ def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], Non
 
 
 def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
-    """A state directory that vanished: a warning each time, no end."""
+    """A missing state directory causes a warning each time, and the agent continues."""
     used(Records(tmp_path / "gone" / "r.json"))
 
 
 def test_an_odd_path_survives(tmp_path: Path) -> None:
-    """File names may hold any byte."""
+    """A path with any bytes survives in the records."""
     path = os.fsdecode(b"/run/cm-\xff")
     Records(tmp_path / "r.json").add_master(Master(42, 7, path, ours=True), "web01", [])
     assert Records(tmp_path / "r.json").path_of(42) == path
 
 
 def test_machines_with_one_home_have_a_file_each(tmp_path: Path) -> None:
-    """Neither erases what the other remembers."""
+    """Agents of two machines do not erase each other's records."""
     for name in ("one", "two"):
         Records(records_path(tmp_path, name)).add_master(Master(42, 7, f"/run/{name}", ours=True), name, [])
     for name in ("one", "two"):
@@ -216,7 +216,7 @@ def test_machines_with_one_home_have_a_file_each(tmp_path: Path) -> None:
 
 
 def test_the_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
-    """What agent.json held is this machine's, which then has a file of its own."""
+    """The records in agent.json become this machine's, which then has a file of its own."""
     (tmp_path / "agent.json").write_text(json.dumps(WHOLE))
     records = Records(records_path(tmp_path, "one"))
     assert records.hosts()["db"] == KeptHost(learned_vpn="tun1")
@@ -227,7 +227,7 @@ def test_the_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_the_name_of_the_file_does_not_tell_the_machines_id(tmp_path: Path) -> None:
-    """machine-id(5): the identifier is not to leave the machine; the home directory may be another's."""
+    """The file name does not reveal the machine's id, as machine-id(5) asks: others may read the home directory."""
     ids = tmp_path / "machine-id"
     ids.write_text("5f1d0000000000000000000000000000\n")
     mark = machine.file_mark([str(ids)])

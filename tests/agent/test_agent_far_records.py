@@ -1,4 +1,4 @@
-"""What is kept of the far ends of our connections."""
+"""The records of our connections' sessions on servers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SESSION = RemoteSession(900, "boot/[4]/123")
 
 
 def far(path: Path) -> RemoteRecords:
-    """Open the records anew, as the next agent does."""
+    """Open the records again, as the next agent does."""
     return RemoteRecords(Records(path / "r.json"))
 
 
 def test_a_session_is_known_to_the_next_agent(tmp_path: Path) -> None:
-    """With the master it belongs to, the machine, its boot, and the connection."""
+    """A session is recorded with its master, the machine, its boot, and the connection."""
     records = far(tmp_path)
     records.keep("web01", MASTER, SESSION)
     (kept,) = far(tmp_path).sessions("web01")
@@ -38,7 +38,7 @@ def test_a_session_is_known_to_the_next_agent(tmp_path: Path) -> None:
 
 
 def test_a_session_is_kept_once_with_its_newest_master(tmp_path: Path) -> None:
-    """A master that forked has another pid and the same far end."""
+    """A master that forked has another pid and the same remote session, which is recorded once."""
     records = far(tmp_path)
     records.keep("web01", MASTER, SESSION)
     records.keep("web01", replace(MASTER, pid=43, local=None), SESSION)
@@ -59,7 +59,7 @@ def test_sessions_that_are_gone_are_forgotten_and_no_more_than_a_few_are_kept(tm
 
 
 def test_sockets_are_kept_newest_last(tmp_path: Path) -> None:
-    """Each once, across restarts, and beside the sessions."""
+    """Each socket is recorded once, across restarts, and beside the sessions."""
     records = far(tmp_path)
     records.add_sockets("web01", ["/run/a", "/run/b"])
     records.keep("web01", MASTER, SESSION)
@@ -73,7 +73,7 @@ def test_sockets_are_kept_newest_last(tmp_path: Path) -> None:
     [[1], [{}], [{"session": 1}], [{"session": {"pid": "x", "mark": 1}}], "text", None, [None], {"a": 1}],
 )
 def test_a_row_of_another_shape_is_as_good_as_none(tmp_path: Path, rows: object) -> None:
-    """Somebody edited the file: what can be read is used, the rest is nobody's session."""
+    """After a manual edit the readable rows are used, and the rest is ignored."""
     far(tmp_path).keep("web01", MASTER, SESSION)
     path = tmp_path / "r.json"
     data = json.loads(path.read_text())
@@ -89,7 +89,7 @@ def test_a_row_of_another_shape_is_as_good_as_none(tmp_path: Path, rows: object)
 
 @pytest.mark.parametrize("first", [None, "", "uninitialized\n"])
 def test_an_image_before_its_first_boot_has_no_name(tmp_path: Path, first: str | None) -> None:
-    """machine-id(5): the file is absent, empty or says so; D-Bus's may know better, else nothing is claimed."""
+    """If machine-id(5) is absent, empty or "uninitialized", D-Bus's file is used; without both the name is ""."""
     of_the_boot, of_the_bus = tmp_path / "machine-id", tmp_path / "bus"
     if first is not None:
         of_the_boot.write_text(first)

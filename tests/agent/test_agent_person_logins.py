@@ -1,4 +1,4 @@
-"""Logins at a terminal: what becomes of an attempt for which the agent itself lacks something."""
+"""Logins at a terminal that fail because the agent itself lacks a resource."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trayagent.errors import TrayagentError
 
 
 class _Around:
-    """What an attempt is made of, as far as a login needs it before it begins."""
+    """The parts of an attempt that a login needs before it begins."""
 
     def __init__(self, resolved: Resolved, path: Path) -> None:
         self.resolved, self.path = resolved, path
@@ -33,13 +33,13 @@ class _Around:
         return str(self.path)
 
     async def check(self, *_: object) -> None:
-        """Let it be free."""
+        """Accept every path as free."""
 
 
 def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Out of descriptors: a clear error, and the host is as it was, so that the next one may begin."""
+    """Without a free descriptor the error is clear, and the host is unchanged, so that the next login may begin."""
     story = Story()
     story.network(HOME)
     story.configured(web=ALWAYS)

@@ -13,7 +13,7 @@ from trayagent.agent.systemd_notify import Readiness
 def test_the_manager_hears_that_we_are_ready_and_that_we_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """On a socket file as on an abstract one; and the programs that we start do not inherit the address."""
+    """The service manager is notified on a socket file and on an abstract one; child processes get no address."""
     address = str(tmp_path / "notify") if kind == "path" else f"@trayagent-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address if kind == "path" else "\0" + address[1:])
@@ -24,10 +24,10 @@ def test_the_manager_hears_that_we_are_ready_and_that_we_stop(
         readiness.stopping()
         assert [manager.recv(64), manager.recv(64)] == [b"READY=1", b"STOPPING=1"]
     assert "NOTIFY_SOCKET" not in os.environ
-    readiness.stopping()  # nobody listens any more, and nothing comes of it
+    readiness.stopping()  # the manager no longer listens, and that does no harm
 
 
 def test_without_a_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started by hand there is nobody to tell."""
+    """If the user starts the agent, it notifies no one and does not fail."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Readiness().ready()

@@ -12,7 +12,7 @@ MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
 
 
 def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
-    """The next agent knows it; a recycled pid is nobody's."""
+    """The next agent recognizes the master; a recycled pid is not recognized."""
     Records(tmp_path / "r.json").add_master(MASTER, "web01", ["local 1:a:2"])
     later = Records(tmp_path / "r.json")
     assert later.is_ours(42, 7)
@@ -23,7 +23,7 @@ def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
 
 
 def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
-    """Held, places, addresses and the learned VPN come back as they were."""
+    """The disconnected state, networks, addresses and the learned VPN of a host survive a restart."""
     wish = Wish(listed=True, vpn="corp", networks=("Home*",))
     host = Host("web01", wish, held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
     host = replace(host, reached=frozenset({Place("wlan0", "aa:bb", "Home"), Place("eth0", "cc:dd")}))
@@ -37,6 +37,6 @@ def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
-    """It tells where the user has been: 0600."""
+    """The file reveals where the user has been, so its mode is 0600."""
     Records(tmp_path / "r.json").add_master(MASTER, "web01", [])
     assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o600

@@ -20,13 +20,13 @@ DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "a
 
 @pytest.mark.parametrize(("key", "word"), [("/k/id", "/k/id"), ("/My Keys/id", "'/My Keys/id'")])
 def test_the_command_that_unlocks_a_key_can_be_pasted(key: str, word: str) -> None:
-    """Quoted where a shell would part it, and only there."""
+    """A path is quoted only where a shell would split it."""
     hint = locked(Path(key), "web01", positive=True).problem.hint
     assert hint == f"ssh-add {word}, then: trayagent reconnect web01. Or: trayagent login web01"
 
 
 def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
-    """Kind, problem, when it was and when the next one is due."""
+    """The kind and problem of a refusal, its time and the next retry survive a restart."""
     now = time.monotonic()
     host = Host("web01", retry=Retry(now + 100, "auth"), problem=DENIED.problem, refused=(now - 20, now - 5))
     Records(tmp_path / "r.json").remember(host, now)
@@ -38,7 +38,7 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:
-    """What ssh wrote is read by the next agent, before anything is dialled."""
+    """The next agent reads what ssh logged before it starts any login."""
     records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
     log.write_text(
         "debug1: sshconnect.c:verify_host_key():1477 (pid=9): Server host key: ssh-ed25519 SHA256:abc\n"
@@ -54,7 +54,7 @@ def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> 
 
 
 def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
-    """Another ssh-agent, or a file that is younger; a missing file is none."""
+    """Another ssh-agent or a newer file makes a refusal outdated; a missing file does not."""
     key = tmp_path / "key"
     known = KeptHost()
     refusals.add(known, DENIED, time.time() - 60, "sock 1 1")
@@ -66,12 +66,12 @@ def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
 
 
 def test_an_unknown_code_stops_nobody() -> None:
-    """A record of another version."""
+    """A record with an unknown code, from another version, does not block the host."""
     assert refusals.refusal(KeptHost(refusal=KeptRefusal("auth", "?")), time.time()) is None
 
 
 def test_a_locked_key_is_asked_again() -> None:
-    """No server refused it, and the ssh-agent may have it by now; but it counts in the ten minutes."""
+    """The next agent tries a locked key again: no server refused it. But the attempt counts for ten minutes."""
     found = KeptHost()
     refusals.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
     assert (found.refused, found.refusal) == ([1.0], None)

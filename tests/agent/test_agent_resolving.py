@@ -11,7 +11,7 @@ from trayagent.core.facts.hosts import Hop
 
 
 def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
-    """Return where the first TCP connection of a host goes, by the real `ssh -G`."""
+    """Return where the first TCP connection of a host goes, according to the real `ssh -G`."""
     path = tmp_path / "config"
     path.write_text(config)
     return asyncio.run(Resolver("ssh", path, (path,)).ask(name)).hop
@@ -30,7 +30,7 @@ def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
     ],
 )
 def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str, hop: Hop) -> None:
-    """The first jump host of the list is where TCP goes, with its own port unless one is given."""
+    """TCP goes to the first jump host of the list, at its own port unless one is given."""
     config = (
         f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
         "Host gate\n HostName 192.0.2.1\n Port 2222\nHost inner\n ProxyJump gate\nHost outer\n HostName 192.0.2.9\n"
@@ -41,7 +41,7 @@ def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str,
 
 
 def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
-    """With which user and keys, so that a refusal there is known again at every host behind it."""
+    """The user and keys at the first hop are known, so that a refusal there applies to every host behind it."""
     config = (
         "Host target\n HostName 10.0.0.1\n ProxyJump gate\nHost other\n HostName 10.0.0.2\n ProxyJump you@gate\n"
         "Host gate\n HostName 192.0.2.1\n User me\n IdentityFile ~/.ssh/gate\n"
@@ -55,7 +55,7 @@ def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
 
 
 def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
-    """A ProxyCommand goes where it wants."""
+    """A ProxyCommand has no known first hop."""
     assert ask(tmp_path, "Host target\n ProxyCommand nc %h %p\n", "target") is None
 
 
@@ -75,7 +75,7 @@ def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
 def test_machines_on_the_way_are_counted_and_the_only_one_is_kept(
     tmp_path: Path, config: str, hops: int, jump: str | None
 ) -> None:
-    """Jump hosts of jump hosts and commands count, too. A jump host that ssh reaches in its own way is not kept."""
+    """Jump hosts of jump hosts and commands are counted, too. A jump host with its own way to connect is not kept."""
     path = tmp_path / "config"
     path.write_text(
         f"Host target\n HostName 10.0.0.1\n {config}\nHost gate\n HostName 192.0.2.1\nHost outer\n"
@@ -88,7 +88,7 @@ def test_machines_on_the_way_are_counted_and_the_only_one_is_kept(
 
 
 def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
-    """The socket of a master tells which alias it was started for; a stranger's tells none."""
+    """The socket of a master identifies the alias that it was started for; an unknown socket has no alias."""
     path = tmp_path / "config"
     path.write_text("Host a b c\n ControlPath /run/cm-%n\nHost c\n User me\n")
     resolver = Resolver("ssh", path, (path,))
@@ -102,7 +102,7 @@ def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
 def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
     tmp_path: Path, match: str, plain: bool
 ) -> None:
-    """A jump host that ssh sees only at this place must not be passed by."""
+    """Where ssh may use a jump host only on some networks, ssh itself makes the connection."""
     path = tmp_path / "config"
     path.write_text(f"Match {match}\n User me\n")
     answer = asyncio.run(Resolver("ssh", path, (path,)).ask("web01"))
@@ -110,7 +110,10 @@ def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
 
 
 def test_no_alias_is_asked_for_that_cannot_own_a_path(tmp_path: Path) -> None:
-    """An unnamed master runs no Match exec of hosts whose ControlPath is another one; others are asked once."""
+    """An unnamed master runs no Match exec of hosts whose ControlPath is another one.
+
+    Other aliases are resolved once.
+    """
     path, runs = tmp_path / "config", tmp_path / "runs"
     path.write_text(
         f'Match exec "echo %n >> {runs}; false"\n User me\n'
@@ -126,7 +129,7 @@ def test_no_alias_is_asked_for_that_cannot_own_a_path(tmp_path: Path) -> None:
 
 
 def test_without_look_ups_ssh_canonicalizes_nothing(tmp_path: Path) -> None:
-    """And the answer says that a login may go elsewhere; where nothing is canonicalized it says all there is."""
+    """Without name resolution the answer is marked as incomplete, unless ssh canonicalizes nothing."""
     path = tmp_path / "config"
     path.write_text("CanonicalizeHostname yes\nCanonicalDomains invalid\nCanonicalizePermittedCNAMEs *:*\n")
     resolver = Resolver("ssh", path, (path,))

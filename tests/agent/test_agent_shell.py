@@ -18,22 +18,22 @@ DEFAULT = Route("0.0.0.0/0", "wlan0", "192.168.1.1", "192.168.1.2")
 
 
 class Recorder:
-    """Notes what is to be done, and does nothing."""
+    """Records actions without carrying them out."""
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
-        self.settlings = 0
+        self.settled_count = 0
 
     def carry_out(self, action: Action) -> None:
-        """Note it."""
+        """Record the action."""
         self.actions.append(action)
 
     def decided(self, whys: tuple[Why, ...]) -> None:
-        """Take no notice."""
+        """Ignore the reasons."""
 
     def settled(self) -> None:
-        """Count it."""
-        self.settlings += 1
+        """Count the call."""
+        self.settled_count += 1
 
 
 class Network:
@@ -43,7 +43,7 @@ class Network:
         self.asked: list[frozenset[Lookup]] = []
 
     def __call__(self, lookups: Iterable[Lookup]) -> Snapshot:
-        """Answer everything with the default route."""
+        """Answer every lookup with the default route."""
         wanted = frozenset(lookups)
         self.asked.append(wanted)
         assert ip_network(DEFAULT.prefix).prefixlen == 0
@@ -51,7 +51,7 @@ class Network:
 
 
 def drained(*posts: object, touches: int = 1) -> tuple[Recorder, Network]:
-    """Post events, let them be decided on, and return what came of it."""
+    """Post events, let the shell decide on them, and return the recorded actions and reads."""
     network, recorder = Network(), Recorder()
 
     async def body() -> None:
@@ -74,13 +74,13 @@ RESOLVED = HostResolved(NOW, "web01", Resolved("web01", "203.0.113.10"), Hop("20
 
 
 def test_a_burst_of_hints_is_one_reading_of_the_network() -> None:
-    """Nineteen datagrams of a VPN that comes up are read once, after all of them."""
+    """The nineteen datagrams of a VPN that comes up cause one read, after all of them."""
     _, network = drained(touches=19)
     assert len(network.asked) == 1
 
 
 def test_nothing_is_dialled_before_the_first_look_is_over() -> None:
-    """Without it a host with a living master would get a second one."""
+    """Before the first scan the agent starts no login, since a host may already have a living master."""
     recorder, _ = drained(LISTED, RESOLVED)
     assert not [a for a in recorder.actions if isinstance(a, Dial)]
     recorder, _ = drained(LISTED, RESOLVED, Started(NOW))
@@ -88,9 +88,9 @@ def test_nothing_is_dialled_before_the_first_look_is_over() -> None:
 
 
 def test_what_a_new_master_asks_of_the_network_is_read_at_once() -> None:
-    """Its own look-ups were in no snapshot before."""
+    """The routes that a new master needs are read immediately, because no earlier snapshot has them."""
     master = Master(9, 1, "/cm", local="192.168.1.2", local_port=5, peer="203.0.113.10", peer_port=22)
     recorder, network = drained(LISTED, RESOLVED, MasterFound(NOW, "web01", master), Started(NOW))
     assert Lookup("203.0.113.10", "192.168.1.2") in network.asked[-1]
     assert any(isinstance(a, SendProbe) for a in recorder.actions)
-    assert recorder.settlings == 1
+    assert recorder.settled_count == 1

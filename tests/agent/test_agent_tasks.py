@@ -9,12 +9,12 @@ from trayagent.agent.tasks import Tasks
 
 
 async def fail() -> None:
-    """Raise what nobody expects."""
-    raise RuntimeError("nobody expects this")
+    """Raise an unexpected exception."""
+    raise RuntimeError("an unexpected error")
 
 
 def test_an_exception_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A task's exception is seen by its owner, with the task's name."""
+    """The exception of a task that is not awaited is logged with the task's name."""
 
     async def body() -> None:
         tasks = Tasks()
@@ -25,11 +25,11 @@ def test_an_exception_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.ERROR):
         asyncio.run(body())
     assert "a dial failed" in caplog.text
-    assert "nobody expects this" in caplog.text
+    assert "an unexpected error" in caplog.text
 
 
 def test_two_tasks_of_one_name_both_run_and_end() -> None:
-    """A name that is taken is made unique; closing ends them all."""
+    """A second task of the same name gets another name; closing ends both."""
 
     async def body() -> int:
         tasks = Tasks()

@@ -1,4 +1,4 @@
-"""How soon watchers hear of a change."""
+"""The delay before watchers get a change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.core.view import AgentFacts
 
 
 def test_the_first_change_is_told_at_once_and_a_burst_after_it_as_one() -> None:
-    """A terminal that waits for a connection must not wait for a pace; a person cannot read faster than that."""
+    """The first change is pushed immediately, so that a waiting terminal loses no time. A burst is combined."""
     pushes: list[Any] = []
 
     async def body() -> None:
@@ -33,7 +33,7 @@ def test_the_first_change_is_told_at_once_and_a_burst_after_it_as_one() -> None:
             while len(pushes) < 3:  # noqa: ASYNC110  # the push is a call, not an event
                 await asyncio.sleep(PACE_S / 10)
         await asyncio.sleep(PACE_S * 2)
-        assert len(pushes) == 3, "nothing is told when nothing changes"
+        assert len(pushes) == 3, "nothing is pushed when nothing changes"
         end()
 
     asyncio.run(body())

@@ -1,6 +1,6 @@
-"""The whole of it as a Mac's back ends make it up, on a machine that was made to look like one.
+"""The whole package with the back ends of a Mac, on a machine that imitates one.
 
-What only a Mac has (its routing socket, AppKit, osascript) is not there to be run; everything else is.
+Only what exists on no other system (the routing socket, AppKit, osascript) is not run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trayagent
 AS_MAC = Path(__file__).parent / "as_mac"
 ROOT = Path(trayagent.__file__).parent
 
-# What is Linux's own: it is never imported on a Mac.
+# Linux only: never imported on a Mac.
 LINUX = ("sandbox", "linux_")
 DBUS = {"trayagent.desktop.tray." + name for name in ("item", "dbusmenu", "exported", "pystray_linux")}
 
@@ -31,7 +31,7 @@ assert sys.platform == "darwin"
 
 
 def as_mac(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these words on what looks like a Mac."""
+    """Run Python with these arguments on an imitated Mac."""
     env = {**os.environ, "PYTHONPATH": f"{AS_MAC}:{ROOT.parent}", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, *words], env=env, capture_output=True, text=True, check=False, timeout=120
@@ -39,13 +39,13 @@ def as_mac(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def modules() -> list[str]:
-    """Return every module of the package but those that are for Linux only."""
+    """Return every module of the package that is not for Linux only."""
     found = [".".join(("trayagent", *p.relative_to(ROOT).with_suffix("").parts)) for p in ROOT.rglob("*.py")]
     names = {name.removesuffix(".__init__") for name in found} - DBUS - {"trayagent.__main__"}
     return sorted(name for name in names if not any(word in name for word in LINUX))
 
 
 def test_every_module_is_imported_without_linux() -> None:
-    """No part needs /proc, netlink, pidfds or D-Bus to be there, nor what Linux tells processes and networks by."""
+    """No module needs /proc, netlink, pidfds or D-Bus, or Linux's identifiers of processes and networks."""
     done = as_mac("-c", IMPORT_ALL, *modules())
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,4 +1,4 @@
-"""The agent's own desk: what it is wired to."""
+"""The agent's own desk and its connections to other parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trayagent.agent.desktop_client import make_desk
 def test_start_at_login_from_the_menu_keeps_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: bool
 ) -> None:
-    """The one that this agent runs with, as `trayagent install --config` does."""
+    """The menu's "Start at login" keeps the agent's configuration, as `trayagent install --config` does."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("TRAYAGENT_CONFIG", str(tmp_path / "of-this-session.toml"))

@@ -1,4 +1,4 @@
-"""A new master's socket is put in place without taking a living one's, whoever comes in between."""
+"""A new master's socket gets its path without displacing a living listener, even one that comes in between."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Room:
         self._programs: list[subprocess.Popen[bytes]] = []
 
     def listen(self, path: Path) -> int:
-        """Let a program listen, in place of whatever is there; return its pid."""
+        """Start a program that listens there, in place of any existing file; return its pid."""
         pipe = subprocess.PIPE
         aside = self._folder / f"aside-{len(self._programs)}"
         program = subprocess.Popen(["python3", "-c", LISTENER, str(aside)], stdin=pipe, stdout=pipe)
@@ -45,7 +45,7 @@ class Room:
         return program.pid
 
     def end(self) -> None:
-        """End them all."""
+        """End all programs."""
         for program in self._programs:
             program.kill()
             program.communicate()
@@ -53,7 +53,7 @@ class Room:
 
 @pytest.fixture
 def room() -> Iterator[Room]:
-    """Make a folder with a fresh socket in it."""
+    """Create a folder with a fresh socket in it."""
     with tempfile.TemporaryDirectory(prefix="ta-") as name:
         made = Room(Path(name))
         made.listen(made.fresh)
@@ -62,7 +62,7 @@ def room() -> Iterator[Room]:
 
 
 class Interrupted(Discovery):
-    """Looks as ever; somebody else acts right behind the first look."""
+    """Checks as usual; another program acts directly after the first check."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         nothing: Any = None
@@ -70,7 +70,7 @@ class Interrupted(Discovery):
         self._act = [act]
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return what is there, and let them act."""
+        """Return the listener, then run the other program's action."""
         found = await super().holder(path, likely)
         if self._act:
             self._act.pop()()
@@ -85,7 +85,7 @@ def placed(room: Room, act: Callable[[], object], old: Master | None = None) -> 
 
 
 def dead(path: Path) -> None:
-    """Leave the file of a socket on which nobody listens."""
+    """Leave the file of a socket on which no program listens."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
 
@@ -100,7 +100,7 @@ one_step = pytest.mark.parametrize("one_step", [True, False], ids=["swaps", "ren
 
 @pytest.fixture(autouse=True)
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the file system refuse to swap, where a test says so."""
+    """Make the file system refuse to swap, if a test says so."""
     if "one_step" in request.fixturenames and not request.getfixturevalue("one_step"):
         for name in ("exchange", "rename_new"):
             monkeypatch.setattr(taking_over, name, lambda *_: False)
@@ -109,7 +109,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @one_step
 @pytest.mark.parametrize("there", ["nothing", "a dead socket", "the judged master"])
 def test_a_free_path_is_taken(room: Room, one_step: bool, there: str) -> None:
-    """Nothing is in the way: ours is there afterwards, and nothing beside it."""
+    """On a free path the new socket is in place afterwards, and no other file is left."""
     del one_step
     old = None
     if there == "a dead socket":
@@ -124,7 +124,7 @@ def test_a_free_path_is_taken(room: Room, one_step: bool, there: str) -> None:
 
 @one_step
 def test_a_living_listener_keeps_its_path(room: Room, one_step: bool) -> None:
-    """Somebody listens there already: nothing is renamed."""
+    """If a program already listens on the path, nothing is renamed."""
     del one_step
     pid = room.listen(room.path)
     inode = room.path.stat().st_ino
@@ -137,7 +137,7 @@ def test_a_living_listener_keeps_its_path(room: Room, one_step: bool) -> None:
 
 @pytest.mark.parametrize("there", ["nothing", "a dead socket", "the judged master"])
 def test_whoever_comes_behind_the_look_gets_the_path_back(room: Room, there: str) -> None:
-    """The look found the path free, and then somebody listened there: theirs is there afterwards, and living."""
+    """A program that starts to listen between the check and the swap keeps the path, and lives."""
     old = None
     if there == "a dead socket":
         dead(room.path)
@@ -154,7 +154,7 @@ def test_whoever_comes_behind_the_look_gets_the_path_back(room: Room, there: str
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder"])
 def test_what_is_no_socket_is_left_where_it_is(room: Room, kind: str) -> None:
-    """Somebody's file at the path is not removed; a link is not followed."""
+    """Another user's file at the path is not removed; a link is not followed."""
     if kind == "file":
         room.path.write_text("precious")
     elif kind == "link":

@@ -1,10 +1,10 @@
-"""Makes this interpreter's system look like a Mac's, as far as this project asks; for tests.
+"""Makes this interpreter's system look like a Mac's, as far as this project checks; for tests.
 
-What Linux has and macOS has not is taken away: /proc, netlink, pidfds, epoll, D-Bus. What macOS has and Linux
-has not is added: a kqueue that tells a process's end. A routing socket cannot be had here. ps and lsof are real.
+Parts that Linux has and macOS lacks are removed: /proc, netlink, pidfds, epoll, D-Bus. A kqueue that reports the
+end of a process is added. A routing socket is not available. ps and lsof are real.
 """
 
-import asyncio  # noqa: F401  # what the standard library and others choose by platform is chosen before
+import asyncio  # noqa: F401  # loaded first, because it and others choose by platform when they are imported
 import os
 import select
 import shutil  # noqa: F401  # as above
@@ -20,13 +20,13 @@ _pidfd_open, _epoll, _read_event = os.pidfd_open, select.epoll, select.EPOLLIN  
 
 
 class Kqueue:
-    """As much of select.kqueue as watches for one process's end."""
+    """The part of select.kqueue that waits for the end of one process."""
 
     def __init__(self) -> None:
         self._epoll, self._pidfd = _epoll(), -1
 
     def fileno(self) -> int:
-        """Return what is readable once it has ended."""
+        """Return a descriptor that is readable once the process has ended."""
         return self._epoll.fileno()  # type: ignore[no-any-return, unused-ignore]  # Linux only
 
     def control(self, changes: list[tuple[int, int, int, int]], most: int) -> None:
@@ -66,7 +66,7 @@ for _module, _names in (
         delattr(_module, _name)
 for _name, _value in (("FILTER_PROC", -5), ("EV_ADD", 0x1), ("EV_ONESHOT", 0x10), ("NOTE_EXIT", 0x80000000)):
     setattr(select, f"KQ_{_name}", _value)
-setattr(select, "kqueue", Kqueue)  # noqa: B010  # it has none here
+setattr(select, "kqueue", Kqueue)  # noqa: B010  # Linux has none
 setattr(select, "kevent", lambda *fields: fields)  # noqa: B010  # as above
 setattr(time, "CLOCK_UPTIME_RAW", time.CLOCK_MONOTONIC_RAW)  # noqa: B010  # as above
 sys.platform = "darwin"
