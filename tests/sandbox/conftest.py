@@ -11,7 +11,7 @@ from trayagent.sandbox import UNAVAILABLE, Lab
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    """Build a laboratory with a round trip of 20 ms; skip where the machine has none, but not in CI."""
+    """Build a laboratory with a round trip of 20 ms. Skip where the machine cannot, but not in CI."""
     try:
         made = Lab(rtt_ms=20)
     except TrayagentError as error:
@@ -24,7 +24,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def vpn_lab(lab: Lab) -> Lab:
-    """Build a laboratory at home whose VPN works; skip where /dev/net/tun is forbidden, but not for root."""
+    """Build a laboratory at home whose VPN works. Skip where /dev/net/tun is forbidden, but not for root."""
     lab.join("home")
     try:
         lab.vpn_up()

@@ -11,7 +11,7 @@ from trayagent.sandbox import Agent, Lab
 
 pytestmark = pytest.mark.lab
 
-# Just enough of the agent's command line: it is "running" while its sign is there.
+# The minimum of the agent's command line. It is "running" while its sign file exists.
 STAND_IN = """
 import json, os, signal, socket, sys, time
 sign = os.environ["TRAYAGENT_RUNTIME_DIR"] + "/sign"
@@ -51,7 +51,7 @@ def agent(lab: Lab) -> Iterator[Agent]:
 
 
 def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> None:
-    """start() returns once `status` works; after stop() the command line says 3."""
+    """start() returns once `status` works; after stop() a command exits with 3."""
     agent.start("")
     assert agent.pid
     assert agent.host("web") == {"name": "web", "state": "connected"}
@@ -62,20 +62,20 @@ def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> Non
 
 
 def test_an_agent_that_does_not_start_shows_its_words(agent: Agent) -> None:
-    """What the agent printed stands in the error."""
+    """The error contains what the agent printed."""
     with pytest.raises(TrayagentError, match="broken is not a key"):
         agent.start("broken = true")
 
 
 def test_a_state_that_does_not_come_shows_the_last_view(agent: Agent) -> None:
-    """The error names the state wanted and the one that was there."""
+    """The error names the expected state and the last one."""
     agent.start("")
     with pytest.raises(TrayagentError, match=r'web was not failed(.|\n)*"connected"'):
         agent.wait_state("web", "failed", deadline_s=0.1)
 
 
 def test_events_are_awaited_by_name_and_host(agent: Agent) -> None:
-    """The event of another host is passed over, and all of them are kept."""
+    """The event of another host is skipped, and all events are kept."""
     agent.start("")
     events = agent.events()
     assert events.wait("connected", "web") == {"event": "connected", "host": "web"}

@@ -12,14 +12,14 @@ pytestmark = pytest.mark.lab
 
 
 def best(answers: list[float | None]) -> float:
-    """Return the shortest round trip: what the line does when the machine does not interfere."""
+    """Return the shortest round trip, which the line takes when the machine does not interfere."""
     heard = [answer for answer in answers if answer is not None]
     assert len(heard) == len(answers), f"silence among {answers}"
     return min(heard)
 
 
 def test_a_round_trip_takes_what_was_asked(lab: Lab) -> None:
-    """Each round trip to the server takes the time set, not less, and at best 3 ms more."""
+    """Each round trip to the server takes the configured time, not less, and at best 3 ms more."""
     lab.join("home")
     for rtt_ms in (20.0, 50.0, 5.0):
         lab.set_rtt(rtt_ms)
@@ -35,7 +35,7 @@ def test_without_delay_the_line_costs_less_than_a_millisecond(lab: Lab) -> None:
 
 
 def test_a_black_hole_is_silent_and_ends(lab: Lab) -> None:
-    """Dropping gives neither an answer nor an error; carrying again, answers come."""
+    """A black hole gives neither an answer nor an error; once the line carries again, answers come."""
     lab.join("home")
     lab.blackhole(True)
     assert lab.laptop.ping(SERVER, wait_s=0.2) == [None]
@@ -46,7 +46,7 @@ def test_a_black_hole_is_silent_and_ends(lab: Lab) -> None:
 
 
 def test_one_network_can_be_a_black_hole_alone(lab: Lab) -> None:
-    """The cafe's line drops while home's carries."""
+    """The café's line drops while home's carries."""
     lab.blackhole(True, "cafe")
     lab.join("home")
     best(lab.laptop.ping(SERVER))
@@ -55,7 +55,7 @@ def test_one_network_can_be_a_black_hole_alone(lab: Lab) -> None:
 
 
 def test_bulk_data_arrive_whole_and_nothing_is_lost(lab: Lab, tmp_path: Path) -> None:
-    """Megabytes through ssh arrive as they were, and the line counts no lost frame."""
+    """Megabytes arrive unchanged through ssh, and the line counts no lost frame."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web": {"HostName": SERVER}})
@@ -68,7 +68,7 @@ def test_bulk_data_arrive_whole_and_nothing_is_lost(lab: Lab, tmp_path: Path) ->
 
 
 def test_an_idle_line_sleeps(lab: Lab) -> None:
-    """While nothing travels beyond the gateway the process is not scheduled at all."""
+    """While nothing travels beyond the gateway, the process is not scheduled at all."""
     lab.join("home")
     lab.laptop.ping(SERVER)
     lab.carried()
@@ -78,6 +78,6 @@ def test_an_idle_line_sleeps(lab: Lab) -> None:
         return int(text.split("voluntary_ctxt_switches:")[1].split()[0])
 
     before = switches()
-    # A second of traffic that stays on the LAN: nobody has this address.
+    # A second of traffic that stays on the LAN: no machine has this address.
     assert lab.laptop.ping("192.168.10.77", wait_s=1.0) == [None]
     assert switches() - before <= 2

@@ -35,7 +35,7 @@ COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9]")
 
 @pytest.fixture
 def env() -> dict[str, str]:
-    """Return an environment that tells nothing of the terminal in which the tests run."""
+    """Return an environment without information about the terminal in which the tests run."""
     dropped = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     kept = {k: v for k, v in os.environ.items() if k not in dropped}
     return kept | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
@@ -43,7 +43,7 @@ def env() -> dict[str, str]:
 
 @pytest.fixture
 def possible(lab: Lab) -> None:
-    """Skip where the machine has no laboratory."""
+    """Skip where the machine cannot build a laboratory."""
     lab.close()
 
 
@@ -86,7 +86,7 @@ def read(descriptor: int, until: bytes | None) -> bytes:
         assert select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0], seen
         try:
             seen += os.read(descriptor, 65536)
-        except OSError as error:  # how a terminal ends
+        except OSError as error:  # this is how a terminal ends
             assert error.errno == errno.EIO
             break
     return seen
@@ -95,7 +95,7 @@ def read(descriptor: int, until: bytes | None) -> bytes:
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_the_demo_shows_a_recovery_beside_a_plain_ssh_that_hangs(env: dict[str, str]) -> None:
-    """Status 0; both acts, in order, in 80 columns of plain text; the numbers agree with each other."""
+    """The demo exits with 0, shows both acts in order in 80 columns of plain text, and its numbers agree."""
     done = subprocess.run(
         [*DEMO, "--rtt", "5"], env=env, capture_output=True, encoding="utf-8", timeout=WITHIN_S, check=False
     )
@@ -123,7 +123,7 @@ The forward was back (?P<again>\d+) ms after(.|\n)*Master running"""
 def test_an_interrupted_demo_leaves_nothing_and_says_nothing(
     env: dict[str, str], number: signal.Signals
 ) -> None:
-    """In the middle of an act: gone at once with everything, the cursor back, no traceback, no colour if unwanted."""
+    """An interrupted demo leaves nothing running, restores the cursor, and prints no traceback or colour."""
     with on_a_terminal(env | {"NO_COLOR": "1"}) as (child, terminal):
         seen = read(terminal, b"not a byte")
         assert b"\x1b[?25l" in seen
@@ -144,7 +144,7 @@ def test_an_interrupted_demo_leaves_nothing_and_says_nothing(
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_a_recovery_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the café leads nowhere the demo fails, and tells what the agent decided."""
+    """If the café leads nowhere, the demo fails and shows the agent's last decisions."""
     real = Lab.switch
 
     def to_nowhere(lab: Lab, *places: str) -> float:
@@ -163,7 +163,7 @@ def test_a_recovery_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 @contextlib.contextmanager
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the demo's patience end soon, once everything is set up."""
+    """Shorten the demo's patience once everything is set up."""
     real = stage.Stage.start_plain
 
     def start_plain(one: stage.Stage) -> float:
@@ -177,7 +177,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.lab
 def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
-    """A forward that is not there is silence; a stopwatch that died is an error, and not silence."""
+    """A missing forward is silence; a stopwatch that died is an error."""
     with Stopwatch(lab.laptop, 9) as watch:
         assert watch.answered() is None
         watch.release()
@@ -185,12 +185,12 @@ def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
         os.kill(watch._program.pid, signal.SIGKILL)
         limit = time.monotonic() + 10
         with pytest.raises(TrayagentError, match="probe ended"):
-            while time.monotonic() < limit:  # its end may be seen a moment after its last word
+            while time.monotonic() < limit:  # its end may be detected a moment after its last answer
                 assert watch.answered(0.05) is None
 
 
 def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the packages that bring it."""
+    """All missing tools are named together, with their packages."""
     real = shutil.which
     monkeypatch.setattr(
         shutil, "which", lambda name, path: None if name in {"sshd", "ip"} else real(name, path=path)
@@ -202,7 +202,7 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
 
 
 def test_another_system_is_told_that_it_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not which Debian packages it lacks."""
+    """On another system the error says "Linux only" and names no Debian packages."""
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(TrayagentError, match="Linux only"):
         stage.check_machine()
@@ -210,7 +210,7 @@ def test_another_system_is_told_that_it_is_not_enough(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_has_words(name: str) -> None:
-    """Foreseen or not, nothing is passed over in silence."""
+    """Every event has words, foreseen or not."""
     event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pid": 7, "forward": "80:x:80"}
     said = words.of_event(event)
     assert said
@@ -218,7 +218,7 @@ def test_every_event_has_words(name: str) -> None:
 
 
 def test_a_change_is_told_without_what_follows_from_it() -> None:
-    """Addresses and links; nothing when there was neither."""
+    """A change names addresses and links, and is empty when there was neither."""
     assert words.of_change("+10.20.0.2 -192.168.10.2 down=eth0 default=changed") == (
         "10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down"
     )
@@ -226,13 +226,13 @@ def test_a_change_is_told_without_what_follows_from_it() -> None:
 
 
 def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:
-    """The command that makes the change ends a few milliseconds after the kernel has told it."""
+    """The command that makes the change ends a few milliseconds after the kernel reports the change."""
     assert words.milliseconds(10.0, 9.996) == "0 ms"
     assert words.milliseconds(10.0, 10.8564) == "856 ms"
 
 
 def test_the_ending_says_only_what_was_seen() -> None:
-    """No recovery without another master, no word about keeping one that was replaced, no silence after an answer."""
+    """The ending claims no recovery without a new master, no kept master after a replacement."""
     good = " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
     assert "900 ms" in good
     assert "1.12 times" in good
@@ -245,7 +245,7 @@ def test_the_ending_says_only_what_was_seen() -> None:
 
 @pytest.mark.parametrize(("silent_s", "answered"), [(0.0, False), (0.9, True), (3.0, False), (99.0, False)])
 def test_a_lane_never_leaves_its_columns(silent_s: float, answered: bool) -> None:
-    """From the first moment to far beyond the scale, in a wide and in a narrow terminal."""
+    """A lane fits its columns from the first moment to far beyond the scale, in a wide and in a narrow terminal."""
     lane = Lane("trayagent", silent_s, answered)
     for columns in (80, 60):
         assert lane.line(6.0, columns).cell_len <= columns
@@ -253,14 +253,14 @@ def test_a_lane_never_leaves_its_columns(silent_s: float, answered: bool) -> Non
 
 
 def test_lanes_share_one_scale() -> None:
-    """Twice the silence is twice the bar."""
+    """Twice the silence gives a bar of twice the length."""
     shapes = [Lane("x", s, answered=True).line(6.0, 80).plain.count("━") for s in (1.5, 3.0, 6.0)]
     assert shapes[1] == pytest.approx(2 * shapes[0], abs=1)
     assert shapes[2] == pytest.approx(2 * shapes[1], abs=1)
 
 
 def test_colours_in_a_file_do_not_make_it_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who forces colours gets them, but nothing is painted over."""
+    """FORCE_COLOR gives colours in a file, but nothing is painted over."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     paper = for_stdout()
     assert paper._live is None
@@ -280,7 +280,7 @@ def test_without_utf8_the_shapes_are_plain() -> None:
 def test_what_some_other_laboratory_wants_is_not_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A machine with ssh, sshd, ip, nft and nsenter alone plays the demo: no NetworkManager, no OpenVPN."""
+    """A machine with only ssh, sshd, ip, nft and nsenter can play the demo, without NetworkManager or OpenVPN."""
     for name in ("ssh", "ssh-keygen", "sshd", "ip", "nft", "nsenter"):
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setattr("trayagent.sandbox.demo.stage.search_path", lambda: str(tmp_path))

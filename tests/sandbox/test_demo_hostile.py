@@ -19,14 +19,14 @@ GOOD = Result({"a": 1, "b": 2}, {"a": 1, "b": 2}, refused=0, lies=3, session=Tru
 
 @pytest.fixture
 def possible(lab: Lab) -> None:
-    """Skip where the machine has no laboratory."""
+    """Skip where the machine cannot build a laboratory."""
     lab.close()
 
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_the_lying_cafe_takes_no_connection() -> None:
-    """Status 0: every lie is told, no master dies, no refused login is counted, and the session goes on at home."""
+    """The demo exits with 0: no lie ends a master or counts as a refused login, and the session continues at home."""
     done = subprocess.run(
         [sys.executable, "-m", "trayagent", "demo", "--hostile", "--rtt", "5"],
         env={**os.environ, "LC_ALL": "C.UTF-8"},
@@ -65,7 +65,7 @@ def test_the_lying_cafe_takes_no_connection() -> None:
     ],
 )
 def test_harm_is_said_and_is_an_error(harm: dict[str, object]) -> None:
-    """A lost master, a counted refusal, a dead session, or a café where nobody was lied to."""
+    """A lost master, a counted refusal, a dead session, or a café that told no lie is reported as an error."""
     assert GOOD.survived
     bad = replace(GOOD, **harm)  # type: ignore[arg-type]
     assert not bad.survived
@@ -74,12 +74,12 @@ def test_harm_is_said_and_is_an_error(harm: dict[str, object]) -> None:
 
 
 def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--hostile` plays the café and hands the round trip on; its result is the status."""
+    """`--hostile` plays the café and passes the round trip on; its result is the exit status."""
     monkeypatch.setattr("trayagent.sandbox.demo.play_hostile", int)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert main.entry(["demo", "--hostile", "--rtt", "3"]) == 3
 
 
 def test_numbers_of_times_are_said_in_words() -> None:
-    """One is once."""
+    """1 is written as "once"."""
     assert [words.times(n) for n in (0, 1, 2)] == ["0 times", "once", "2 times"]

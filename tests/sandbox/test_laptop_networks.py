@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 
 def ip_json(lab: Lab, *words: str) -> list[dict[str, Any]]:
-    """Return what `ip` says about the laptop."""
+    """Return what `ip` prints about the laptop."""
     found: list[dict[str, Any]] = json.loads(lab.laptop.check(["ip", "-json", *words]) or "[]")
     return found
 
@@ -29,14 +29,14 @@ def addresses(lab: Lab) -> list[str]:
     return [a["local"] for interface in shown for a in interface.get("addr_info", [])]
 
 
-def way_out(lab: Lab) -> dict[str, Any]:
+def default_route(lab: Lab) -> dict[str, Any]:
     return ip_json(lab, "route", "get", SERVER)[0]
 
 
 def wait_until(
     condition: Callable[[], bool], deadline_s: float = 10.0, doing: Callable[[], object] = lambda: None
 ) -> None:
-    """Poll the condition, `doing` something each time."""
+    """Poll the condition; call `doing` each time."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, "not in time"
@@ -45,12 +45,12 @@ def wait_until(
 
 
 def test_joining_gives_address_and_route_at_once(lab: Lab) -> None:
-    """When join returns, the address and the default route are there and packets flow; t0 is just past."""
+    """When join returns, the address and the default route are in place and packets flow; t0 is just past."""
     before = time.monotonic()
     t0 = lab.join("home")
     assert before < t0 <= time.monotonic()
     assert addresses(lab) == ["192.168.10.2"]
-    assert (way_out(lab)["dev"], way_out(lab)["gateway"]) == ("wlan0", "192.168.10.1")
+    assert (default_route(lab)["dev"], default_route(lab)["gateway"]) == ("wlan0", "192.168.10.1")
     assert lab.laptop.ping(SERVER) != [None]
 
 
@@ -59,7 +59,7 @@ def test_switching_replaces_the_address(lab: Lab) -> None:
     lab.join("home")
     lab.switch("home", "cafe")
     assert addresses(lab) == ["10.20.0.2"]
-    assert way_out(lab)["gateway"] == "10.20.0.1"
+    assert default_route(lab)["gateway"] == "10.20.0.1"
     assert lab.laptop.ping(SERVER) != [None]
 
 
@@ -85,7 +85,7 @@ def test_an_unknown_network_is_named(lab: Lab) -> None:
 
 
 def test_losing_the_carrier_keeps_the_address(lab: Lab) -> None:
-    """With the link down the address stays and packets do not pass; they do when it is up again."""
+    """With the link down the address stays and packets do not pass. They pass again when it is up."""
     lab.join("home")
     lab.link_down()
     wait_until(lambda: "NO-CARRIER" in ip_json(lab, "link", "show", "wlan0")[0]["flags"])
@@ -96,7 +96,7 @@ def test_losing_the_carrier_keeps_the_address(lab: Lab) -> None:
 
 
 def test_a_carrier_change_is_seen_within_milliseconds(lab: Lab) -> None:
-    """The laptop's kernel reports a lost carrier at once, not at the next round of its link watch."""
+    """The laptop's kernel reports a lost carrier immediately, not at the next round of its link watch."""
     lab.join("home")
     for _ in range(3):
         t0 = lab.link_down()
@@ -126,14 +126,14 @@ def test_a_second_interface_takes_over_by_its_metric(lab: Lab) -> None:
     """On the same LAN the cable wins over the Wi-Fi, and does not with a worse metric."""
     lab.join("home")
     lab.join("home", interface="eth0", address="192.168.10.3")
-    assert way_out(lab)["dev"] == "eth0"
+    assert default_route(lab)["dev"] == "eth0"
     assert lab.laptop.ping(SERVER) != [None]
     lab.join("home", interface="eth0", address="192.168.10.3", metric=900)
-    assert way_out(lab)["dev"] == "wlan0"
+    assert default_route(lab)["dev"] == "wlan0"
 
 
 def test_the_office_has_homes_addresses_behind_another_gateway(lab: Lab) -> None:
-    """Same address, same gateway address, another link-layer address."""
+    """The office has home's address and gateway address, but another link-layer address."""
     macs = []
     for network in ("home", "office"):
         lab.join(network)
@@ -145,9 +145,9 @@ def test_the_office_has_homes_addresses_behind_another_gateway(lab: Lab) -> None
 
 @pytest.mark.parametrize(("silent", "ends"), [(False, True), (True, False)])
 def test_a_connection_from_elsewhere_is_reset_or_met_with_silence(lab: Lab, silent: bool, ends: bool) -> None:
-    """With the same address on another network, a translating gateway lets the server's RST through.
+    """With the same address on another network, a gateway with NAT passes the server's RST.
 
-    A silent one drops: the connection hangs.
+    A silent gateway drops it, and the connection hangs.
     """
     lab.set_gateway("office", nat=True, silent=silent)
     lab.join("home")
@@ -168,7 +168,7 @@ def test_a_connection_from_elsewhere_is_reset_or_met_with_silence(lab: Lab, sile
 
 
 def test_ipv6_reaches_the_server(lab: Lab) -> None:
-    """With IPv6 the laptop has a global address, once it is no longer tentative, and logs in by it."""
+    """With IPv6 the laptop logs in from a global address, once that is no longer tentative."""
     lab.close()
     with Lab(ipv6=True) as six:
         six.join("home")
@@ -178,7 +178,7 @@ def test_ipv6_reaches_the_server(lab: Lab) -> None:
 
 
 def test_ipv6_moves_too(lab: Lab) -> None:
-    """A switch, and a way out and back, leave one IPv6 default route: the new network's."""
+    """After a switch, or after leaving and joining, there is one IPv6 default route: the new network's."""
     lab.close()
     with Lab(ipv6=True) as six:
         six.join("home")
@@ -191,7 +191,7 @@ def test_ipv6_moves_too(lab: Lab) -> None:
 
 
 def test_suspend_stops_the_laptop_and_resume_lets_it_go_on(lab: Lab) -> None:
-    """A suspended process says nothing until it is resumed."""
+    """A suspended process prints nothing until it is resumed."""
     talker = lab.laptop.popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert talker.stdin and talker.stdout
     wait_until(lambda: talker.pid in lab.laptop.pids())

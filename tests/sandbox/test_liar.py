@@ -23,18 +23,18 @@ def cafe(lab: Lab) -> Lab:
 
 @pytest.fixture
 def liar(cafe: Lab) -> Liar:
-    """Let the café's gateway lie about the server."""
+    """Make the café's gateway lie about the server."""
     return cafe.liar("cafe")
 
 
 def login(lab: Lab, *words: str) -> tuple[int, str]:
-    """Return the exit status of a login, and what ssh said."""
+    """Return the exit status of a login, and ssh's error output."""
     done = lab.laptop.run(["ssh", *FAST, *words, "web", "true"])
     return done.returncode, done.stderr
 
 
 def test_a_forged_disconnect_is_printed_by_ssh(cafe: Lab, liar: Liar) -> None:
-    """The text of one plaintext packet stands on ssh's stderr, a line of its own after each newline."""
+    """Ssh prints the text of one plaintext packet to stderr, with a new line for each newline."""
     liar.disconnects(
         'bye\nAuthenticated to web ([203.0.113.10]:22) using "publickey".\nPermission denied (publickey).'
     )
@@ -47,7 +47,7 @@ def test_a_forged_disconnect_is_printed_by_ssh(cafe: Lab, liar: Liar) -> None:
 
 
 def test_lines_before_the_banner_and_debug_messages_arrive(cafe: Lab, liar: Liar) -> None:
-    """At LogLevel DEBUG1 ssh prints what the liar sent before and after its banner."""
+    """At LogLevel DEBUG1 ssh prints what the liar sent before its banner."""
     liar.disconnects("bye", prelude=["forged prelude"], debug=["forged debug"])
     _, said = login(cafe, "-v")
     assert "forged prelude" in said
@@ -55,7 +55,7 @@ def test_lines_before_the_banner_and_debug_messages_arrive(cafe: Lab, liar: Liar
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_closed_port_22_ends_a_login_at_once(cafe: Lab, liar: Liar, *, reset: bool) -> None:
-    """The gateway accepts and closes, politely or not: ssh reports a closed or reset connection."""
+    """The gateway accepts and closes or resets the connection, and ssh reports that."""
     liar.closes(reset=reset)
     status, said = login(cafe)
     assert status == 255
@@ -63,13 +63,13 @@ def test_a_closed_port_22_ends_a_login_at_once(cafe: Lab, liar: Liar, *, reset: 
 
 
 def test_silence_lasts_until_ssh_gives_up(cafe: Lab, liar: Liar) -> None:
-    """Silent from the beginning: the login ends by ConnectTimeout."""
+    """If the gateway is silent from the start, ConnectTimeout ends the login."""
     liar.is_silent()
     assert "timed out during banner exchange" in login(cafe)[1]
 
 
 def test_a_tarpit_holds_ssh(cafe: Lab, liar: Liar) -> None:
-    """Lines before the banner come without end; ConnectTimeout ends it."""
+    """Lines before the banner come without end; ConnectTimeout ends the login."""
     liar.is_tarpit()
     _, said = login(cafe, "-v")
     assert said.count("wait a little") > 3
@@ -77,7 +77,7 @@ def test_a_tarpit_holds_ssh(cafe: Lab, liar: Liar) -> None:
 
 
 def test_a_stall_comes_after_the_banner(cafe: Lab, liar: Liar) -> None:
-    """The banner is read, and then nothing comes."""
+    """Ssh reads the banner, and then nothing comes."""
     liar.stalls()
     child = cafe.laptop.popen(["ssh", *FAST, "-v", "web", "true"], stderr=subprocess.PIPE)
     assert child.stderr
@@ -95,7 +95,7 @@ def test_a_banner_of_100_kilobytes_is_refused_by_ssh(cafe: Lab, liar: Liar) -> N
 
 
 def test_another_server_shows_another_key(cafe: Lab, liar: Liar) -> None:
-    """A real sshd answers with a key of its own, and lets the user in where that is not checked."""
+    """A real sshd answers with a key of its own, and accepts the user where the key is not checked."""
     server = liar.pretends()
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in login(cafe)[1]
     unchecked = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
@@ -106,7 +106,10 @@ def test_another_server_shows_another_key(cafe: Lab, liar: Liar) -> None:
 
 
 def test_others_and_other_networks_are_not_lied_about(cafe: Lab, liar: Liar) -> None:
-    """Another address is reached through the lying gateway, the server from home, and there after the lie."""
+    """Through the lying gateway another address is reachable.
+
+    The server is reachable from home, and after the lie.
+    """
     cafe.sshd(JUMP)
     cafe.ssh_config({"web": {"HostName": SERVER}, "jump": {"HostName": JUMP}})
     assert cafe.laptop.run(["ssh", *FAST, "jump", "true"]).returncode == 0
@@ -119,7 +122,7 @@ def test_others_and_other_networks_are_not_lied_about(cafe: Lab, liar: Liar) -> 
 
 
 def test_what_was_connected_before_the_lie_is_cut_off(cafe: Lab) -> None:
-    """A session of before gets no answer and no reset while the gateway lies, and goes on afterwards."""
+    """An older session gets no answer and no reset while the gateway lies, and continues afterwards."""
     session = cafe.laptop.popen(["ssh", "web", "echo ready; cat"], stdin=-1, stdout=-1)
     assert session.stdin and session.stdout
     assert session.stdout.readline() == "ready\n"

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_a_session_moves_along(lab: Lab) -> None:
-    """From home to the cafe: the same session, more bytes; an endpoint per address, as NetworkManager has it."""
+    """A session continues from home to the café with one MPTCP endpoint per address, as NetworkManager sets it."""
     lab.set_mptcp(True)
     lab.join("home")
     lab.sshd(mptcp=True)

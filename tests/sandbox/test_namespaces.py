@@ -1,4 +1,4 @@
-"""What a node sees instead of the machine's files."""
+"""The files that a node sees instead of the machine's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_a_file_that_the_machine_lacks_has_a_place_all_the_same() -> None:
-    """A bare Debian has no /etc/hosts to cover: an empty one is seen beside the others, and covered."""
+    """A file that the machine lacks (a bare Debian has no /etc/hosts) is created empty, and covered."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     machine, besides, own = folder / "machine", folder / "besides", folder / "own"
 
@@ -51,7 +51,7 @@ def test_a_file_that_the_machine_lacks_has_a_place_all_the_same() -> None:
 
 
 def test_the_laptop_may_have_another_ssh(tmp_path: Path) -> None:
-    """A given ssh program is the one that the laptop's user and the agent run."""
+    """The laptop's user and the agent run a given ssh program."""
     other = tmp_path / "ssh"
     other.write_text("#!/bin/sh\necho other\n")
     other.chmod(0o755)
@@ -67,7 +67,7 @@ def test_the_laptop_may_have_another_ssh(tmp_path: Path) -> None:
 
 
 def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
-    """Whoever replaces the covered file uncovers it (useradd does): what runs is ended, and nothing more is run."""
+    """If a program replaces the covered file (useradd does), every process is ended, and no other one starts."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     machine, own = folder / "machine", folder / "own"
 
@@ -84,7 +84,7 @@ def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
     try:
         words = world.enter("laptop", "laptop", admin=False)
         assert subprocess.run([*words, "cat", machine], capture_output=True, check=True).stdout == b"own\n"
-        own.write_text("own, changed in place\n")  # that uncovers nothing
+        own.write_text("own, changed in place\n")  # this does not uncover the file
         world.enter("laptop", "laptop", admin=False)
         running = world.popen([*words, "sleep", "600"])
         until = time.monotonic() + 15
@@ -97,7 +97,7 @@ def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
             world.enter("laptop", "laptop", admin=False)
         assert caught.value.code == "sandbox-broken"
         assert running.wait(15) == -signal.SIGKILL
-        late = subprocess.Popen([*words, "sleep", "600"])  # it was on its way in
+        late = subprocess.Popen([*words, "sleep", "600"])  # it was just entering
         assert late.wait(15) == -signal.SIGKILL
     finally:
         world.close()

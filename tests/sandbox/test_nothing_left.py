@@ -23,7 +23,7 @@ from trayagent.sandbox.inside import holder
 
 pytestmark = pytest.mark.lab
 
-# A laboratory in the middle of its life: a server, and a master that left its parent.
+# A laboratory in use: a server, and a master that left its parent.
 SCRIPT = """
 import json, os, sys
 from trayagent.sandbox import Lab
@@ -50,7 +50,7 @@ def wait_until(condition: Callable[[], bool], deadline_s: float = 15.0) -> None:
 
 
 def is_gone(networks: list[list[int]], folder: str) -> bool:
-    """Report whether no process lives in the namespaces and the folder is removed."""
+    """Report whether no process is left in the namespaces and the folder is removed."""
     return not holder.processes_in({(a, b) for a, b in networks}) and not Path(folder).exists()
 
 
@@ -61,7 +61,7 @@ def named_namespaces() -> list[Path]:
 
 
 def test_closing_leaves_no_process_no_folder_no_interface(lab: Lab) -> None:
-    """After close() everything is gone, detached processes too; a second close does nothing."""
+    """After close() everything is gone, including detached processes; a second close does nothing."""
     before, named = socket.if_nameindex(), named_namespaces()
     lab.join("home")
     lab.sshd()
@@ -77,7 +77,7 @@ def test_closing_leaves_no_process_no_folder_no_interface(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_whoever_kills_the_builder_leaves_nothing(number: signal.Signals) -> None:
-    """A builder that dies without a chance to clear up leaves no process and no folder."""
+    """A builder that dies without a chance to clean up leaves no process and no folder."""
     pipe = subprocess.PIPE
     child = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     with child:
@@ -91,7 +91,7 @@ def test_whoever_kills_the_builder_leaves_nothing(number: signal.Signals) -> Non
 
 
 def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a step of building fails, what was built before is removed."""
+    """When a step of building fails, the earlier steps are undone."""
     made: list[str] = []
     real = tools.tool
 
@@ -108,7 +108,7 @@ def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `ip` the error says which package brings it."""
+    """Without `ip` the error names the package that has it."""
     monkeypatch.setattr("trayagent.sandbox.tools.search_path", lambda: "/nonexistent")
     with pytest.raises(TrayagentError, match="apt-get install iproute2") as caught:
         Lab()
@@ -118,7 +118,7 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
 def test_a_forbidding_kernel_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The switch that forbids is found, and the error says how to set it."""
+    """The error names the setting that forbids namespaces, and how to change it."""
     switch = tmp_path / "switch"
     switch.write_text("1\n")
     monkeypatch.setattr(tools, "SWITCHES", ((str(switch), "1", "sudo sysctl -w one.switch=0"),))
@@ -129,7 +129,7 @@ def test_a_forbidding_kernel_is_named_with_its_remedy(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user runs the whole suite as one")
 def test_an_ordinary_user_has_the_same_laboratory() -> None:
-    """As nobody: networks, sshd, a login and a master work, without any capability on the laptop."""
+    """For the user nobody, networks, sshd, a login and a master work, without any capability on the laptop."""
     python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
@@ -149,9 +149,9 @@ def test_an_ordinary_user_has_the_same_laboratory() -> None:
 
 
 def told_by_nobody(python: str, source: Path) -> dict[str, Any]:
-    """Run the script as nobody and return what it told."""
+    """Run the script as nobody and return its report."""
     words = [*AS_NOBODY, "env", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1", python, "-c", SCRIPT]
-    # From elsewhere, so that the copy is what runs: below /tmp, of which the far side has its own.
+    # The working directory is elsewhere, so that the copy runs. It is in /tmp, which the server has of its own.
     done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
@@ -162,7 +162,7 @@ AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def usable(python: str) -> bool:
-    """Report whether an ordinary user can run this Python, and it is new enough."""
+    """Report whether an ordinary user can run this Python, and whether it is new enough."""
     words = [*AS_NOBODY, "env", python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     try:
         return subprocess.run(words, capture_output=True, check=False).returncode == 0

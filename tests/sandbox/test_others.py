@@ -1,4 +1,4 @@
-"""Who else is in the laboratory: containers of the laptop's user, other users, and masters that misbehave."""
+"""Others in the laboratory: containers of the laptop's user, other users, and masters that misbehave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 def test_a_container_shares_the_home_and_nothing_else(
     lab: Lab, network: str | None, mounts: bool, differ: list[int]
 ) -> None:
-    """It has another network or mount namespace, or both, the same user and the same files; it reaches the server."""
+    """A container has another network or mount namespace, or both, but the same user and files."""
     inside = lab.container(network=network, mounts=mounts)
     words = ["readlink", "/proc/self/ns/net", "/proc/self/ns/mnt"]
     here, there = (node.check(words).split() for node in (lab.laptop, inside))
@@ -36,7 +36,7 @@ def test_a_container_shares_the_home_and_nothing_else(
 
 
 def test_another_user_is_another_user(lab: Lab) -> None:
-    """Nothing of the laptop's user is open to them; only root can act for them."""
+    """Another user has no access to the laptop user's files; only root can act for another user."""
     if os.getuid() != 0:
         with pytest.raises(TrayagentError, match="only root"):
             lab.other_user()
@@ -48,7 +48,7 @@ def test_another_user_is_another_user(lab: Lab) -> None:
 
 @pytest.mark.parametrize("how", ["claims", "silent", "endless", "huge", "agrees"])
 def test_a_hostile_master_answers_as_it_is_told_to(lab: Lab, how: str) -> None:
-    """It lies about its pid, keeps silent, floods, announces 4 GB, or agrees."""
+    """The hostile master lies about its pid, is silent, floods, announces 4 GB, or agrees, as ordered."""
     path = lab.files.ssh / "hostile"
     program = lab.hostile_mux(str(path), how, pid=7)  # type: ignore[arg-type]
     assert program.first == {"listens": str(path)}
@@ -71,4 +71,4 @@ def test_a_hostile_master_answers_as_it_is_told_to(lab: Lab, how: str) -> None:
         assert said.startswith(expected)
         assert how != "endless" or len(said) >= 28
     program.end()
-    assert Path(path).is_socket()  # as one that was killed leaves it
+    assert Path(path).is_socket()  # as a killed program leaves it

@@ -1,4 +1,4 @@
-"""Lines with a bandwidth and a queue, that swallow large packets, or lose some; and the traffic on them."""
+"""Lines with a bandwidth and a queue, that swallow large packets or lose some, and the traffic on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_queue_fills_and_what_does_not_fit_is_dropped(lab: Lab) -> None:
     """An upload fills the queue, so that a ping waits behind it, and the rest overflows."""
     web(lab)
     with lab.traffic("up", "web") as traffic:
-        traffic.wait(2_000_000)  # TCP sends that much at a time, and does not notice at once
+        traffic.wait(2_000_000)  # TCP sends that much in one go, and notices the limit later
         lab.set_bandwidth(2, queue_bytes=100_000)
         until("queue full", lambda: lab.carried()["home"]["queued_up"] > 90_000)
         waited = lab.laptop.ping(SERVER)[0]
@@ -47,17 +47,17 @@ def test_a_queue_fills_and_what_does_not_fit_is_dropped(lab: Lab) -> None:
 
 
 def test_the_other_direction_is_not_held_up(lab: Lab) -> None:
-    """While an upload fills its queue the way back has room: it has a queue of its own."""
+    """While an upload fills its queue, the other direction has room in a queue of its own."""
     web(lab)
     with lab.traffic("up", "web") as traffic:
-        traffic.wait(2_000_000)  # TCP sends that much at a time, and does not notice at once
+        traffic.wait(2_000_000)  # TCP sends that much in one go, and notices the limit later
         lab.set_bandwidth(2, queue_bytes=100_000)
         until("queue full", lambda: lab.carried()["home"]["queued_up"] > 90_000)
         assert lab.carried()["home"]["queued_down"] < 50_000  # acknowledgements
 
 
 def test_large_packets_are_swallowed_and_small_ones_pass(lab: Lab) -> None:
-    """Above the size there is silence, at the size an answer; lifted, all pass again."""
+    """Larger packets get no answer, those of the limit do; without the limit all pass again."""
     lab.join("home")
     lab.swallow_above(1400)
     assert None not in lab.laptop.ping(SERVER, size=1400)
@@ -68,18 +68,18 @@ def test_large_packets_are_swallowed_and_small_ones_pass(lab: Lab) -> None:
 
 
 def test_a_share_is_lost(lab: Lab) -> None:
-    """Of many pings about that share stays out."""
+    """About the configured share of many pings is lost."""
     lab.join("home")
     lab.set_loss(0.3)
     lost = sum(answer is None for answer in lab.laptop.ping(SERVER, count=60, wait_s=0.1))
-    assert 10 < lost < 50  # either way: 51 % are expected
+    assert 10 < lost < 50  # in both directions together 51 % are expected
     lab.set_loss(0)
     assert None not in lab.laptop.ping(SERVER, count=10)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_traffic_flows_in_a_session_and_stops_with_it(lab: Lab, direction: str) -> None:
-    """Bytes arrive, none in a black hole, and again after it; the end of its ssh is the end."""
+    """Bytes arrive in a session, and the end of its ssh ends the traffic."""
     web(lab)
     with lab.traffic("up" if direction == "up" else "down", "web") as traffic:
         traffic.wait(1_000_000)
@@ -90,7 +90,7 @@ def test_traffic_flows_in_a_session_and_stops_with_it(lab: Lab, direction: str) 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_traffic_flows_in_a_forward(lab: Lab, direction: str) -> None:
-    """The same through a local forward; the pace of an upload can be set."""
+    """Traffic flows through a local forward; the pace of an upload can be set."""
     web(lab)
     lab.traffic_service(8001)
     master = lab.laptop.popen(["ssh", "-N", "-L", "9001:127.0.0.1:8001", "web"])

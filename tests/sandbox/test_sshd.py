@@ -24,7 +24,7 @@ def home(lab: Lab) -> Lab:
 
 
 def test_a_login_works_for_real(home: Lab) -> None:
-    """`ssh web` logs the user in on the far side, in a home of the laboratory."""
+    """`ssh web` logs the user in on the server, in a home of the laboratory."""
     done = home.laptop.run(["ssh", "web", 'id -un; echo "$HOME $SSH_CONNECTION"'])
     assert done.returncode == 0, done.stderr
     user, place = done.stdout.splitlines()
@@ -35,26 +35,26 @@ def test_a_login_works_for_real(home: Lab) -> None:
 
 
 def test_the_users_own_configuration_stays_out(home: Lab) -> None:
-    """Ssh's own ~ is the laboratory's home: no key, no known host and no option of the user's is read."""
+    """Ssh's own ~ is the laboratory's home: it reads no key, known host or option of the user."""
     words = home.laptop.run(["ssh", "-G", "elsewhere"]).stdout
     assert f"identityfile {home.files.key}" in words
     assert f"controlpath {home.files.ssh}/cm-" in words
 
 
 def test_sshd_obeys_extra_lines(home: Lab) -> None:
-    """A configuration line given by the caller wins over the laboratory's."""
+    """A configuration line of the caller wins over the laboratory's."""
     home.servers[0].restart(["ForceCommand echo forced"])
     assert home.laptop.run(["ssh", "web", "echo free"]).stdout == "forced\n"
 
 
 def test_an_unusable_configuration_is_reported_with_sshds_words(home: Lab) -> None:
-    """A server that does not start says why."""
+    """The error of a server that does not start contains sshd's message."""
     with pytest.raises(TrayagentError, match="NoSuchOption"):
         home.servers[0].restart(["NoSuchOption yes"])
 
 
 def test_a_stopped_server_refuses_and_its_sessions_live(home: Lab) -> None:
-    """stop() ends the listener only; with sessions=True what it carried ends too."""
+    """stop() ends only the listener; with sessions=True its sessions end, too."""
     pipe = subprocess.PIPE
     session = home.laptop.popen(["ssh", "web", "echo ready; cat"], stdin=pipe, stdout=pipe)
     assert session.stdin and session.stdout
@@ -67,7 +67,7 @@ def test_a_stopped_server_refuses_and_its_sessions_live(home: Lab) -> None:
 
 
 def test_a_restart_ends_the_sessions(home: Lab) -> None:
-    """As at a reboot: the session ends, and the next login works."""
+    """After a restart the session has ended, as at a reboot, and the next login works."""
     session = home.laptop.popen(["ssh", "web", "echo ready; exec sleep 60"], stdout=subprocess.PIPE)
     assert session.stdout
     assert session.stdout.readline() == "ready\n"
@@ -77,14 +77,14 @@ def test_a_restart_ends_the_sessions(home: Lab) -> None:
 
 
 def test_another_host_key_is_noticed(home: Lab) -> None:
-    """After a new host key the client refuses, as known_hosts still has the old one."""
+    """After a new host key the client refuses, since known_hosts still has the old one."""
     home.servers[0].new_host_key()
     home.servers[0].restart()
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in home.laptop.run(["ssh", "web", "true"]).stderr
 
 
 def test_an_internal_host_is_reached_over_the_jump_host(home: Lab) -> None:
-    """ProxyJump leads to a server that has no way in from outside."""
+    """ProxyJump leads to a server that is unreachable from outside."""
     home.sshd(JUMP)
     home.sshd(INTERNAL)
     hosts = {"jump": {"HostName": JUMP}, "db": {"HostName": INTERNAL, "ProxyJump": "jump"}}
@@ -94,7 +94,7 @@ def test_an_internal_host_is_reached_over_the_jump_host(home: Lab) -> None:
 
 
 def test_a_probe_tells_when_a_forward_works(home: Lab) -> None:
-    """Released before the forward exists, it reports the moment of the first echo through it."""
+    """A probe that is released before the forward exists reports the time of the first echo through it."""
     home.echo(8000)
     with home.probe(8080) as probe:
         probe.release()
@@ -107,7 +107,7 @@ def test_a_probe_tells_when_a_forward_works(home: Lab) -> None:
 
 
 def test_the_echo_service_speaks_http(home: Lab) -> None:
-    """A forward to it can be looked at with a browser."""
+    """A browser can open a forward to the echo service."""
     home.echo(8000)
     ask = r"exec 3<>/dev/tcp/127.0.0.1/8000; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
     done = home.laptop.run(["ssh", "web", f'bash -c "{ask}"'.replace("$", r"\$")])

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_the_internal_network_is_reached_only_through_the_vpn(vpn_lab: Lab) -> None:
-    """Without the VPN silence, with it an answer after the round trip, without it silence again."""
+    """The internal network answers only while the VPN is up."""
     assert vpn_lab.laptop.ping(INTERNAL, wait_s=0.2) == [None]
     vpn_lab.vpn_up()
     (answer,) = vpn_lab.laptop.ping(INTERNAL)
@@ -21,7 +21,7 @@ def test_the_internal_network_is_reached_only_through_the_vpn(vpn_lab: Lab) -> N
 
 
 def test_each_time_it_comes_up_with_a_new_address(vpn_lab: Lab) -> None:
-    """Three times up, three addresses."""
+    """The VPN comes up three times with three addresses."""
     seen = set()
     for _ in range(3):
         address, _ = vpn_lab.vpn_up()
@@ -31,7 +31,7 @@ def test_each_time_it_comes_up_with_a_new_address(vpn_lab: Lab) -> None:
 
 
 def test_down_takes_the_device_away(vpn_lab: Lab) -> None:
-    """tun0, its address and its routes vanish."""
+    """tun0, its address and its routes disappear."""
     vpn_lab.vpn_up()
     assert "tun0" in vpn_lab.laptop.check(["ip", "link"])
     vpn_lab.vpn_down()
@@ -39,7 +39,7 @@ def test_down_takes_the_device_away(vpn_lab: Lab) -> None:
 
 
 def test_an_old_lease_is_not_served(vpn_lab: Lab) -> None:
-    """What is sent from an address of an earlier lease gets no answer."""
+    """Packets from an address of an earlier lease get no answer."""
     old, _ = vpn_lab.vpn_up()
     vpn_lab.vpn_down()
     vpn_lab.vpn_up()
@@ -51,7 +51,7 @@ def test_an_old_lease_is_not_served(vpn_lab: Lab) -> None:
 
 
 def echoes_heard(lab: Lab) -> int:
-    """Return how many ICMP echo requests have come to the far side."""
+    """Return how many ICMP echo requests have reached the server."""
     names, values = (
         line.split()
         for line in lab.server.check(["cat", "/proc/net/snmp"]).splitlines()
@@ -61,7 +61,7 @@ def echoes_heard(lab: Lab) -> int:
 
 
 def test_a_dead_server_leaves_device_and_routes(vpn_lab: Lab) -> None:
-    """A stalled VPN is silent though tun0 and its route are there; it can come back."""
+    """A stalled VPN is silent although tun0 and its route are there; it can come back."""
     vpn_lab.vpn_up()
     vpn_lab.vpn_stall(True)
     assert vpn_lab.laptop.ping(INTERNAL, wait_s=0.2) == [None]
@@ -71,7 +71,7 @@ def test_a_dead_server_leaves_device_and_routes(vpn_lab: Lab) -> None:
 
 
 def test_the_tunnel_roams_with_the_laptop(vpn_lab: Lab) -> None:
-    """After a switch the same tunnel with the same address carries on from the new network."""
+    """After a switch the same tunnel with the same address continues on the new network."""
     vpn_lab.vpn_up()
     assert vpn_lab.laptop.ping(INTERNAL) != [None]
     vpn_lab.switch("home", "cafe")
