@@ -191,3 +191,21 @@ def test_budgets_of_old_networks_are_forgotten() -> None:
     for n in range(100):
         servers = dropped(servers, WEB, Network(Place("wlan0", f"mac {n}"), f"10.0.{n}.2"), float(n), 1.0)
     assert len(servers[WEB].budgets) <= 8
+
+
+def test_a_connection_that_timed_out_hangs_at_the_server() -> None:
+    """It fails, and until LoginGraceTime the server counts it like one that was cut short."""
+    servers = running(1, 2, 3, 4, 5)
+    for n in range(1, 6):
+        servers = ended(servers, n, 1.0, "hung")
+    assert free_at(servers, WEB, HOME, 2.0) == 31.0
+    servers = started(failed(5, 2.0), WEB, 9, HOME, 2.0)
+    assert free_at(ended(established(servers, 9), 9, 3.0, "hung"), WEB, HOME, 4.0) == 62.0
+
+
+def test_a_time_out_before_the_server_saw_anything_leaves_nothing_there() -> None:
+    """No SYN was answered."""
+    servers = running(*range(6), seen=False)
+    for n in range(6):
+        servers = ended(servers, n, 1.0, "unseen")
+    assert free_at(servers, WEB, HOME, 2.0) == 2.0

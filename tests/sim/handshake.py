@@ -93,16 +93,13 @@ class Handshake:
     def expire(self) -> None:
         """Let the agent's own deadline end it."""
         if not self._over:
-            self._left_behind()
-            self._fail("timed-out")
+            self._time_out()
 
     def cut(self) -> None:
         """End it from this side: politely where its packets get through, as a ghost where not."""
         if not self._over:
             self._over = True
-            if self._waits is not None:
-                self._unfinished(self._leg)
-            self._left_behind()
+            self._leave_unfinished()
 
     # One hop after the other.
 
@@ -236,8 +233,7 @@ class Handshake:
 
     def _again(self, step: Callable[[], None], limit_s: float) -> None:
         if self.clock.now - self._began > limit_s:
-            self._left_behind()
-            self._fail("timed-out")
+            self._time_out()
             return
         self._after(self._pause, step)
         self._pause *= 2
@@ -245,6 +241,15 @@ class Handshake:
     def _after(self, seconds: float, step: Callable[[], None]) -> None:
         token = self._token
         self.clock.after(seconds, lambda: step() if token == self._token else None)
+
+    def _time_out(self) -> None:
+        self._leave_unfinished()
+        self._fail("timed-out")
+
+    def _leave_unfinished(self) -> None:
+        if self._waits is not None:
+            self._unfinished(self._leg)
+        self._left_behind()
 
     def _fail(self, kind: FailureKind) -> None:
         if not self._over:

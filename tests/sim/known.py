@@ -83,4 +83,21 @@ KNOWN: dict[str, History] = {
         0.004,
         ((0.0, "liar", "home denied"), (0.0, "flapping", "twin"), (90.0, "look", "")),
     ),
+    # The banner was checked at the very moment at which another host's login was dropped.
+    "banner checks beside dropped logins": (
+        ("web2", "web3", "web4"),
+        0.3,
+        (
+            (0.0, "reboot", "web"),
+            (0.0, "dropping", "web"),
+            (0.0, "tentative", "wlan0"),
+            (700.0, "plug", "home"),
+        ),
+    ),
+    # Two hosts of one server, and a VPN for everything: the one behind a jump host was counted elsewhere.
+    "a jump host in a VPN": (
+        ("ship", "bastion"),
+        0.3,
+        ((0.0, "vpn new address", "everything"), (20.0, "nologin", "deep"), (0.0, "flapping", "cafe")),
+    ),
 }

@@ -54,6 +54,8 @@ class Waits:
             legs = len(world.way_of(world.roles[name])[1])
             under_way = host.attempt is not None and host.attempt.positive_at is None
             longest = DEADLINE_S * legs + BESIDE_S if under_way else self._alone_s(name)
+            if not under_way and (living := world.listening(name)) is not None:
+                since = max(since, living.connection.changed_at)  # each change is judged by itself
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
         if shown == "waiting":
             late = delay(host, world.state, now)

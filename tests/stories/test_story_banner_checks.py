@@ -87,3 +87,20 @@ def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
     story.reconnected(first)
     story.after(0)
     assert all(name == first or story.host(name).attempt is not None for name in names)
+
+
+def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) -> None:
+    """Two hosts' logins are dropped; the third, which waited for them, checks the banner 15 s later."""
+    names = ("a", "b", "c")
+    for name in names:
+        story.connected(name, scene=HOME)
+    story.after(60).ended("c", kind="died")
+    story.fails("c", "dropped")
+    for name in ("a", "b"):
+        story.ended(name, kind="died")
+    story.after(20)
+    for name in ("a", "b"):
+        story.fails(name, "dropped")
+    dropped_at = story.t
+    story.after(30)
+    assert [at for at, _ in story.checks] == [dropped_at + 15]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, tunnel
-from tests.stories.teller import Story
+from tests.stories.teller import SERVER, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.network import Touched
-from trayagent.core.facts.time_constants import UNFINISHED_PER_WINDOW
+from trayagent.core.facts.time_constants import UNAUTHENTICATED_PER_SERVER, UNFINISHED_PER_WINDOW
 
 INTERNAL = "10.99.0.10"
 FOUR = ("web", "b", "c", "d")
@@ -248,3 +249,51 @@ def test_a_wake_in_the_same_network_keeps_a_servers_pause(story: Story) -> None:
     assert story.shown("web") == "waiting"
     story.after(20)
     assert dialled(story) == 1
+
+
+def all_time_out(story: Story, names: tuple[str, ...]) -> int:
+    """Let each login that is under way time out at a server that saw it; return how many are under way then."""
+    for name in names:
+        story.ended(name, kind="died")
+    begun = [name for name in names if story.host(name).attempt is not None]
+    assert len(begun) == UNAUTHENTICATED_PER_SERVER
+    for name in begun:
+        story.established(name)
+    story.after(30)
+    for name in begun:
+        story.fails(name, "timed-out")
+    return sum(story.host(name).attempt is not None for name in names)
+
+
+def test_connections_that_timed_out_leave_less_room(story: Story) -> None:
+    """The server keeps each of them until LoginGraceTime, and drops others from ten on."""
+    names = tuple(f"h{number}" for number in range(12))
+    for name in names:
+        story.connected(name, scene=HOME, user=name)
+    story.after(60)
+    assert all_time_out(story, names) == 3
+
+
+def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
+    """The jump host let the connections in: what is silent is behind it."""
+    names = tuple(f"h{number}" for number in range(12))
+    for name in names:
+        story.connected(name, scene=HOME, user=name)
+        story.resolved(name, server=INTERNAL, jump="gate", hop=Hop(SERVER, 22, name), user=name)
+    story.after(60)
+    assert all_time_out(story, names) == UNAUTHENTICATED_PER_SERVER
+
+
+def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
+    """Behind a jump host no address is known: the one that another host's login showed leads into the VPN."""
+    everything = HOME + tunnel("vpn", "tun0", "10.8.0.2/24", "0.0.0.0/1", "128.0.0.0/1")
+    story.connected("web", scene=everything, server="gate.example.net", peer=SERVER)
+    story.connected("a", scene=everything, server="a.example.net", peer=SERVER, direct=False)
+    story.resolved("a", server="a.example.net", jump="gate", hop=Hop("gate.example.net", 22))
+    story.after(60)
+    for name in ("web", "a"):
+        story.ended(name, kind="died")
+    server = story.state.servers[story.host("a").server]
+    networks = [visit.network for visit in server.running.values()]
+    assert len(networks) == 2
+    assert networks[0].same(networks[1]), networks

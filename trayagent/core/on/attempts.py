@@ -140,7 +140,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         context.put(host, attempt=None)
         context.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
         return
-    count_failure(context, event.attempt, failure, event.jitter)
+    count_failure(context, host, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
         return
     failure = judged_failure(host, attempt, failure, event.host_key)

@@ -13,7 +13,7 @@ from trayagent.core.policy.account_limits import refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.racing import ways_out
-from trayagent.core.policy.rate_limits import dropped, ended, may_abort, started, visit_of
+from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
 from trayagent.core.policy.waits import before_login, network_of
@@ -81,7 +81,8 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
     """Begin the attempt over the admitted route, and count it."""
     place, source = (admitted.way.place, admitted.way.source) if admitted.way is not None else (None, None)
     attempt = replace(attempt, place=place, source=source, ways=ways_out(host, context.state.network))
-    servers = started(context.state.servers, host.server, attempt.id, network_of(admitted), context.now)
+    network = network_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, attempt.id, network, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
     context.put(host, attempt=attempt, asked=False)
     return attempt
@@ -158,17 +159,28 @@ def give_up_attempt(context: Context, host: Host) -> Host:
     return context.put(host, attempt=None)
 
 
-def count_failure(context: Context, number: int, failure: Failure, jitter: float) -> None:
-    """Count a failed attempt against its server's budget. An attempt that no server saw costs nothing."""
+def count_failure(context: Context, host: Host | None, number: int, failure: Failure, jitter: float) -> None:
+    """Count a failed attempt against its server's budget; one that no server saw costs nothing.
+
+    If it timed out, the server may not have seen its end. A jump host had let it in.
+    """
     found = visit_of(context.state.servers, number)
     if found is None:
         return
     key, visit = found
     seen = server_saw(failure, established=visit.seen)
-    servers = ended(context.state.servers, number, context.now, "failed" if seen else "unseen")
+    hung = seen and failure.kind == "timed-out" and host is not None and not _through_others(host)
+    end: End = "hung" if hung else "failed" if seen else "unseen"
+    servers = ended(context.state.servers, number, context.now, end)
     if failure.kind == "dropped":
         servers = dropped(servers, key, visit.network, context.now, jitter)
     context.change(servers=servers)
+
+
+def _through_others(host: Host) -> bool:
+    """Report whether a connection to the host goes through a jump host or a ProxyCommand."""
+    resolved = host.resolved
+    return resolved is not None and bool(resolved.proxy_jump or resolved.proxy_command)
 
 
 def put_in_place(context: Context, host: Host, control: Attempt, row: int, evidence: str) -> Step:

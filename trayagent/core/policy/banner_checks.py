@@ -27,7 +27,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     sharing = [other for other in context.state.hosts.values() if other.server == host.server]
     if any(other.attempt is not None for other in sharing):
         return False, due
-    last = max(host.retry.failed_at, *(other.checked_at for other in sharing))
+    last = max(max(other.retry.failed_at, other.checked_at) for other in sharing)
     check_at = last + BANNER_CHECK_EVERY_S
     if due - check_at < BANNER_CHECK_EVERY_S:
         return False, due

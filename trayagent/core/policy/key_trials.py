@@ -58,10 +58,9 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
     if at is None or at > now:
         return at
     number = context.state.next_attempt
-    context.change(
-        next_attempt=number + 1,
-        servers=started(context.state.servers, host.server, number, network_of(admitted), now),
-    )
+    network = network_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, number, network, now)
+    context.change(next_attempt=number + 1, servers=servers)
     begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
     context.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
     context.do(TryKeys(host.name, number))
@@ -83,7 +82,7 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
         end = _ENDS.get(event.verdict, "failed")
         context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
     else:
-        count_failure(context, event.attempt, failure, event.jitter)
+        count_failure(context, context.get(event.name), event.attempt, failure, event.jitter)
     host = context.get(event.name)
     if host is None or host.trial.running != event.attempt:
         return

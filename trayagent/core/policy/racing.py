@@ -32,12 +32,10 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     context.do(Redial(host.name, attempt.id))
     source = admitted.way.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
-    # No server has seen it yet, so it is counted only for its current network.
-    context.change(
-        servers=started(
-            context.state.servers, host.server, attempt.id, network_of(admitted), attempt.started_at
-        )
-    )
+    # No server has seen it, so it is counted where it goes now.
+    network = network_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, attempt.id, network, attempt.started_at)
+    context.change(servers=servers)
     attempt = replace(
         attempt, ways=ways, place=admitted.way.place, source=source, redials=attempt.redials + 1
     )

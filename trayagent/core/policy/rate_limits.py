@@ -28,8 +28,11 @@ from trayagent.core.policy.backoff import doubling
 
 _NETWORKS_KEPT = 8  # per server; older ones do not matter any more
 
-End = Literal["through", "failed", "cut", "unseen"]
-"""How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it."""
+End = Literal["through", "failed", "hung", "cut", "unseen"]
+"""How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it.
+
+"hung": it failed, and the server may keep its connection until LoginGraceTime.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +170,11 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
         server = server.with_budget(
             replace(budget, failed=(), drops=0, quiet_until=quiet_until), visit.network
         )
-    elif end == "failed":
+    if end in {"failed", "hung"}:
         failed = (*_within(budget.failed, now, FAILED_WINDOW_S), now)
-        server = server.with_budget(replace(budget, failed=failed), visit.network)
-    elif end == "cut" and visit.seen:
+        budget = replace(budget, failed=failed)
+        server = server.with_budget(budget, visit.network)
+    if end in {"cut", "hung"} and visit.seen:
         unfinished = (*_within(budget.unfinished, now, LOGIN_GRACE_S), now)
         server = server.with_budget(replace(budget, unfinished=unfinished), visit.network)
     return {**servers, key: server}

@@ -14,6 +14,7 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Network, free_at
 from trayagent.core.policy.wanted import needs_bare_control, wanted
+from trayagent.core.routes import way_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,18 @@ def before_login(
     return None
 
 
-def network_of(admitted: Admission) -> Network:
-    """Return the network from which the next connection leaves."""
-    return Network(admitted.way.place, admitted.way.source) if admitted.way is not None else Network()
+def network_of(host: Host, state: State, admitted: Admission) -> Network:
+    """Return the network from which the host's server sees the next connection come.
+
+    All hosts of one server must agree on it. If a host knows no address of its server, as behind a jump host,
+    another host of that server may know one, and the route may lead into a VPN.
+    """
+    route = admitted.way
+    if not host.addresses:
+        sharing = (other for other in state.hosts.values() if other.server == host.server)
+        known = next((other for other in sharing if other.addresses), None)
+        route = (way_for(known, state.network) if known is not None else None) or route
+    return Network(route.place, route.source) if route is not None else Network()
 
 
 def network_of_attempt(attempt: Attempt) -> Network:
@@ -69,7 +79,14 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     if host.server not in state.servers and not state.servers:
         return now
     sharing = sum(other.server == host.server for other in state.hosts.values())
-    return free_at(state.servers, host.server, network_of(admitted), now, sharing, answers=host.retry.allowed)
+    return free_at(
+        state.servers,
+        host.server,
+        network_of(host, state, admitted),
+        now,
+        sharing,
+        answers=host.retry.allowed,
+    )
 
 
 def _logins_at(host: Host, now: float) -> float:
