@@ -1,8 +1,8 @@
-"""Install trayagent for one user, bring it up to date, or remove it; install.sh of each system calls this.
+"""Installs, upgrades or removes trayagent for one user; the install.sh of each system calls it.
 
-Each version gets a virtual environment of its own, built beside the one in use. A link then moves to
-it in one step: whatever interrupts this, either the old or the new program is there, whole.
-Only the standard library: it runs before anything is installed.
+Each version gets its own virtual environment, built beside the one in use. Then a link moves to it in one step. So
+after any interruption either the old or the new program is complete. Only the standard library is used, because this
+runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 NAME = "trayagent"
 SOURCE = Path(__file__).resolve().parents[1]
 DONE = "installed-whole"
-"""A file in an environment that is complete; one without it was interrupted."""
+"""A file in a complete environment. An environment without it was interrupted."""
 MARK = b"trayagent"
 LOGIN_MARK = b"Written by `trayagent install`; `trayagent uninstall` removes it."
 NO_AGENT = 3  # exit status of a command that found no agent
@@ -30,12 +30,12 @@ PATIENCE_S = 30.0
 
 
 class InstallError(Exception):
-    """It cannot go on: the text says why and what to do."""
+    """The installation cannot continue. The text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class FilePaths:
-    """Where everything of one user goes; on macOS the same, where ~/Library/… has a space in its path."""
+    """All paths of one user. The root is the same on macOS, because ~/Library/… contains a space."""
 
     root: Path
     command: Path
@@ -51,16 +51,16 @@ class FilePaths:
 
     @property
     def program(self) -> Path:
-        """What the command is a link to."""
+        """The target of the command's link."""
         return self.current / "bin" / NAME
 
     def environments(self) -> list[Path]:
-        """Return the environments that are there, whole or not."""
+        """Return all environments, complete or not."""
         return sorted(self.root.glob("venv-*"))
 
 
 def places(env: Mapping[str, str] = os.environ) -> FilePaths:
-    """Return the places of this user."""
+    """Return the paths of this user."""
     home = Path(env.get("HOME") or Path.home())
     mac = home / "Library" / "Application Support" if sys.platform == "darwin" else None
     data = _folder(env, "XDG_DATA_HOME", home / ".local" / "share")
@@ -86,11 +86,11 @@ def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
 
 
 def install(to: FilePaths, *, login: bool) -> None:
-    """Install or upgrade; raises InstallError."""
-    _refuse_strangers(to)
+    """Install or upgrade. Raises InstallError."""
+    _refuse_foreign_command(to)
     for path in to.environments():
         if not (path / DONE).exists():
-            shutil.rmtree(path)  # an interrupted run's
+            shutil.rmtree(path)  # left by an interrupted run
     before = _version(to.program)
     fresh = to.root / f"venv-{_next_number(to)}"
     try:
@@ -113,7 +113,7 @@ def install(to: FilePaths, *, login: bool) -> None:
     script = SOURCE / "installers" / ("macos" if sys.platform == "darwin" else "linux") / "install.sh"
     _say(f"  undo         {shlex.quote(str(script))} --uninstall")
     _start_at_login(to, login=login)
-    _renew_agent(to, fresh)
+    _restart_agent(to, fresh)
     if str(to.command.parent) not in os.environ.get("PATH", "").split(os.pathsep):
         _say(f"{to.command.parent} is not on your PATH. Log in again, or add it:")
         _say(f'  export PATH="{to.command.parent}:$PATH"')
@@ -122,11 +122,11 @@ def install(to: FilePaths, *, login: bool) -> None:
 
 
 def uninstall(to: FilePaths) -> None:
-    """Remove what `install` made; configuration, history and running masters stay. Raises InstallError."""
+    """Remove what `install` created. Configuration, history and running masters stay. Raises InstallError."""
     if not os.path.lexists(to.root) and not _is_ours(to.command):
         _say(f"{NAME} is not installed for this user.")
         return
-    if _version(to.program):  # an upgrade of the system may have taken its Python away
+    if _version(to.program):  # an upgrade of the system may have removed its Python
         _run(to.program, "uninstall")
         if _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
             _run(to.program, "stop")
@@ -140,29 +140,30 @@ def uninstall(to: FilePaths) -> None:
         removed.insert(0, to.root)
     _say("\n  ".join(["Removed:", *map(str, removed)]))
     _say(f"Your configuration ({to.config}) and history ({to.state}) stay.")
-    _say("Connections that are up stay, too; to end one, kill its ssh: ps x | grep ssh")
+    _say("Running connections stay, too. To end one, kill its ssh: ps x | grep ssh")
 
 
-def _refuse_strangers(to: FilePaths) -> None:
+def _refuse_foreign_command(to: FilePaths) -> None:
     if os.geteuid() == 0 and os.environ.get("SUDO_USER"):
         raise InstallError("This installs for one user: run it as yourself, without sudo.")
     if os.path.lexists(to.command) and not _is_ours(to.command):
-        raise InstallError(f"{to.command} was not made by this installer, and is left as it is.\n"
+        raise InstallError(f"{to.command} was not made by this installer, so it stays.\n"
                      "  Remove or rename it, if you do not need it.")  # fmt: skip
 
 
 def _is_ours(command: Path) -> bool:
-    """Report whether the command is a link into an environment of ours."""
+    """Report whether the command is a link into one of our environments."""
     return command.is_symlink() and command.readlink().parts[-4:] == (NAME, "current", "bin", NAME)
 
 
 def _next_number(to: FilePaths) -> int:
     rests = [path.name.removeprefix("venv-") for path in to.environments()]
-    return max((int(rest) for rest in rests if rest.isdecimal()), default=0) + 1  # the fleet's are no numbers
+    # The Ansible role's environments in the same folder have no numbers.
+    return max((int(rest) for rest in rests if rest.isdecimal()), default=0) + 1
 
 
 def _build(fresh: Path) -> None:
-    """Make the environment, and see that the program in it starts."""
+    """Create the environment, and check that the program in it starts."""
     subprocess.run([sys.executable, "-m", "venv", str(fresh)], check=True)
     python = fresh / "bin" / "python"
     words = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", str(SOURCE)]
@@ -170,7 +171,7 @@ def _build(fresh: Path) -> None:
     if done.returncode:
         lines = done.stderr.splitlines()
         last = [line for line in lines if line.startswith("ERROR")] or lines
-        raise InstallError("pip could not install it; what was there before is untouched.\n  "
+        raise InstallError("pip could not install it. The previous version is unchanged.\n  "
                      + "\n  ".join(last[-3:])
                      + "\n  It needs the package index once: try again when you are online.")  # fmt: skip
     if _version(fresh / "bin" / NAME) is None:
@@ -179,7 +180,7 @@ def _build(fresh: Path) -> None:
 
 
 def _version(program: Path) -> str | None:
-    """Return the version of an installed program, None where there is none that works."""
+    """Return the version of an installed program, or None if there is none that works."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         words = [str(program), "--version"]
         said = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
@@ -188,7 +189,7 @@ def _version(program: Path) -> str | None:
 
 
 def _link(path: Path, target: Path) -> None:
-    """Let a link lead to the target, in one step."""
+    """Point a link at the target, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -206,31 +207,33 @@ def _extras(fresh: Path) -> dict[str, bytes]:
 
 
 def _start_at_login(to: FilePaths, *, login: bool) -> None:
-    """Do so at the first installation; an upgrade leaves it as the user has it now."""
+    """Enable the start at login at the first installation. An upgrade keeps the user's current setting."""
     settled = to.root / "login-is-settled"
     if settled.exists():
         return
     if login and _run(to.command, "install"):
-        _say(f"It does not start at login yet; when that is mended: {NAME} install")
+        _say(f"It does not start at login yet. When you have fixed that, run: {NAME} install")
     elif not login:
-        _say(f"It does not start at login; if it should: {NAME} install")
+        _say(f"It does not start at login. To enable that: {NAME} install")
     settled.touch()
 
 
-def _renew_agent(to: FilePaths, fresh: Path) -> None:
-    """Let a running agent become the new one; the environment that it runs in stays as long as it may."""
+def _restart_agent(to: FilePaths, fresh: Path) -> None:
+    """Restart a running agent in the new version. Its old environment stays as long as it needs it."""
     old = [path for path in to.environments() if path != fresh]
     if old and _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
         if not _restart_unit():
-            _say(f"An agent of the old version is still running; to change over: {NAME} stop && {NAME} run")
+            _say(
+                f"An agent of the old version is still running. To switch to the new one: {NAME} stop && {NAME} run"
+            )
             return
-        _say("The agent was started again, in the new version; the masters stayed.")
+        _say("The agent was restarted in the new version. The masters stayed.")
     for path in old:
         shutil.rmtree(path)
 
 
 def _restart_unit() -> bool:
-    """Restart the agent by the service manager that started it; report whether one did."""
+    """Restart the agent by the service manager that started it, and report whether there was one."""
     unit = f"{NAME}.service"
     if sys.platform == "darwin":
         steps = [["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/{NAME}"]]
@@ -244,7 +247,7 @@ def _restart_unit() -> bool:
 
 
 def _run(program: Path, *words: str, quiet: bool = False) -> int:
-    """Run a command of the installed program and return its exit status; what it says is shown."""
+    """Run a command of the installed program and return its exit status. Its output is shown, unless `quiet`."""
     sys.stdout.flush()
     aside = subprocess.DEVNULL if quiet else None
     return subprocess.run([str(program), *words], stdout=aside, stderr=aside, check=False).returncode
@@ -256,13 +259,13 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Keep other runs of this script out; raises InstallError when there is one."""
+    """Keep other runs of this script out. Raises InstallError if there is one."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / f".{NAME}-install.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InstallError("Another installation is going on; wait until it has ended.") from None
+            raise InstallError("Another installation is running. Wait until it has ended.") from None
         try:
             yield
         finally:
@@ -270,7 +273,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Carry out the command line; 0 when done, 1 when it failed, 130 when it was interrupted."""
+    """Carry out the command line. Return 0 if done, 1 if it failed, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="install.sh", allow_abbrev=False)
     parser.add_argument("--uninstall", action="store_true", help="remove what was installed")
     parser.add_argument("--no-login", action="store_true", help="do not start it at login")
@@ -286,10 +289,10 @@ def main() -> int:
         sys.stderr.write(f"install.sh: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("install.sh: interrupted; run it again to complete it\n")
+        sys.stderr.write("install.sh: interrupted. Run it again to complete it.\n")
         return 130
     except (OSError, subprocess.CalledProcessError) as error:
-        again = "Mend this and run it again, which completes what is half done."
+        again = "Fix this and run it again to complete the installation."
         sys.stderr.write(f"install.sh: {error}\n  {again}\n")
         return 1
     return 0

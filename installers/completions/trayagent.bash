@@ -1,9 +1,9 @@
-# Completion of trayagent for bash. What to offer is asked of the program itself.
+# Completion of trayagent for bash. The program itself computes the candidates.
 # shellcheck shell=bash
 
 _trayagent() {
     local line current before words offers offer split
-    # Not COMP_WORDS: bash splits those at each : and @, which stand in the names of hosts.
+    # Not COMP_WORDS: bash splits those at each : and @, which names of hosts may contain.
     line=${COMP_LINE:0:COMP_POINT}
     read -ra words <<<"$line"
     case $line in *[[:space:]]) words+=("") ;; esac
@@ -14,7 +14,7 @@ _trayagent() {
         compopt -o default
         return
     fi
-    # bash replaces what follows the last sign that splits words, and no more.
+    # bash replaces only the text after the last character that splits words.
     split=${current##*["${COMP_WORDBREAKS//[[:space:]]/}"]}
     before=${current%"$split"}
     for offer in ${offers[@]+"${offers[@]}"}; do

@@ -1,4 +1,4 @@
-# Completion of trayagent for fish. What to offer is asked of the program itself.
+# Completion of trayagent for fish. The program itself computes the candidates.
 
 function __trayagent_offers
     set -l words (commandline -opc)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Build the package for Debian 12 into a folder. Needs no root; it needs the package index, for the wheels.
+# Build the package for Debian 12. Needs the package index, for the wheels, but no root.
 #
-# Usage: installers/linux/build-deb.sh [FOLDER]   FOLDER: by default dist
+# Usage: installers/linux/build-deb.sh [FOLDER]   FOLDER: where the package goes, by default dist
 #
-# The program lies in a private folder with the Python packages that Debian 12 lacks or has too old:
-# /usr/lib/trayagent is a virtual environment that sees the system's packages. Some of them are compiled
-# for Python 3.11 and one architecture, and the package says so.
-# From the same sources and date (SOURCE_DATE_EPOCH, by default the last commit's) comes the same file.
-# MAINTAINER names who builds it, as "Name <address>".
+# The program is in /usr/lib/trayagent, a virtual environment that also sees the system's packages. It contains
+# the Python packages that Debian 12 does not have, or has only in older versions. Some are compiled for
+# Python 3.11 and one architecture, so the package depends on these.
+# The same sources and date (SOURCE_DATE_EPOCH, by default that of the last commit) give the same file.
+# MAINTAINER is the builder, as "Name <address>".
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/../.."
@@ -18,7 +18,7 @@ say() { printf 'build-deb: %s\n' "$*" >&2; }
 
 for tool in dpkg-deb strip; do
     if ! command -v "$tool" >/dev/null; then
-        say "\`$tool\` is missing; install it: sudo apt-get install dpkg binutils"
+        say "\`$tool\` is missing. Install it: sudo apt-get install dpkg binutils"
         exit 1
     fi
 done
@@ -30,7 +30,7 @@ case $architecture in
     amd64) machine=x86_64 ;;
     arm64) machine=aarch64 ;;
     *)
-        say "there are no wheels for $architecture; use installers/linux/install.sh"
+        say "there are no wheels for $architecture. Use installers/linux/install.sh"
         exit 1
         ;;
 esac
@@ -53,13 +53,13 @@ pip=("$python" -m pip --quiet --disable-pip-version-check)
 "$python" installers/linux/deb_parts.py --carried >"$work/carried"
 "${pip[@]}" install --no-deps --no-compile --target "$site" --only-binary :all: --implementation cp \
     --python-version "$python_version" "${platforms[@]}" --platform "manylinux2014_$machine" --requirement "$work/carried"
-rm -rf "${site:?}/bin" # commands of their own, which are not ours to offer
+rm -rf "${site:?}/bin" # commands of the dependencies, which do not belong to this package
 "${pip[@]}" wheel --no-deps --wheel-dir "$work" .
 "${pip[@]}" install --no-deps --no-compile --target "$site" "$work"/trayagent-*.whl
 
-# What only pip, a compiler or another system reads.
+# Files that only pip, a compiler or another system reads.
 rm -rf "${site:?}/bin" "$site"/*.dist-info/{RECORD,INSTALLER,REQUESTED,direct_url.json,WHEEL,top_level.txt,entry_points.txt}
-rm -rf "$site"/*.dist-info/{licenses,COPYING*,LICENSE*,sboms} # told in /usr/share/doc/trayagent/copyright
+rm -rf "$site"/*.dist-info/{licenses,COPYING*,LICENSE*,sboms} # see /usr/share/doc/trayagent/copyright
 find "$site" \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' \) -delete
 find "$site" -name '*.so' -exec strip --strip-unneeded {} + -exec chmod 644 {} +
 
@@ -92,12 +92,12 @@ Suggests: tmux | screen, openssh-server
 Section: net
 Priority: optional
 Description: keep ssh masters and their forwards alive across changes of network
- trayagent looks after ssh masters, the processes behind ControlMaster and
+ trayagent keeps ssh masters alive, the processes behind ControlMaster and
  ControlPath, on a machine that moves between networks. When the network
- changes it finds out which of them are cut off, ends only those, connects
- again at once, and puts every forward back on the same control path.
+ changes, it proves which masters are stale, ends only those, connects again
+ at once, and opens every forward again on the same control path.
  .
- With a desktop it shows a tray icon; without one it works the same.
+ On a desktop it shows a tray icon; it works the same without one.
 CONTROL
 (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
 chmod -R u+rwX,go+rX,go-w "$root"
@@ -106,4 +106,4 @@ find "$root" -depth -exec touch --no-dereference --date="@$date" {} +
 mkdir -p "$into"
 package=$(cd "$into" && pwd)/trayagent_${version}_$architecture.deb
 dpkg-deb --root-owner-group --build "$root" "$package" >/dev/null
-say "$package is built; install it: sudo apt-get install $package"
+say "$package is built. Install it: sudo apt-get install $package"

@@ -1,10 +1,10 @@
-"""Write the parts of the Debian package that come from the project itself; build-deb.sh calls this.
+"""Writes the parts of the Debian package that come from the project; build-deb.sh calls it.
 
 Usage: python installers/linux/deb_parts.py ROOT DATE MAINTAINER   DATE: seconds since 1970
        python installers/linux/deb_parts.py --carried | --from-debian
 
-The last two print the dependencies that the package carries, pinned as in pyproject.toml, and the
-packages of Debian that serve instead of the others.
+The two options print the dependencies that the package contains, pinned as in pyproject.toml, and the Debian
+packages that provide the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", "rich": "python3-rich"}
-"""Debian 12 has these new enough, and mends their holes; the others it lacks, or has too old."""
+"""Debian 12 has these in new enough versions and fixes their vulnerabilities.
+
+It lacks the others, or has them too old.
+"""
 NEEDED_BY_CARRIED = ("python3-six",)  # pystray's
 SIZES = (16, 22, 24, 32, 48)
 UNIT_MARK = (
@@ -45,7 +48,7 @@ StartupNotify=false
 
 
 def carried() -> list[str]:
-    """Return the requirements whose wheels go into the package."""
+    """Return the requirements whose wheels are in the package."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins = [requirement.partition(";")[0].strip() for requirement in project["dependencies"]]
     return [pin for pin in pins if pin.partition("==")[0] not in FROM_DEBIAN]
@@ -99,7 +102,7 @@ def _unit() -> str:
 
 
 def _changelog(when: dt.datetime) -> str:
-    """Return the newest section of CHANGELOG.md in Debian's form."""
+    """Return the newest section of CHANGELOG.md in Debian's format."""
     from trayagent import __version__
 
     section = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Install trayagent for this user, bring it up to date, or remove it. No root needed.
+# Install, upgrade or remove trayagent for this user. No root needed.
 #
 # Usage: installers/linux/install.sh [--no-login]    install, or upgrade
 #        installers/linux/install.sh --uninstall
 #
-# It may be repeated; what an interrupted run left is completed or cleared away by the next one.
+# It may be repeated: the next run completes or removes what an interrupted run left.
 set -euo pipefail
 installers=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -19,7 +19,7 @@ if [ "$(uname -s)" != Linux ]; then
     exit 1
 fi
 if [ "${1-}" != --uninstall ] && ! command -v ssh >/dev/null; then
-    echo "install.sh: ssh is missing, and trayagent looks after nothing else." >&2
+    echo "install.sh: ssh is missing, and trayagent cannot work without it." >&2
     if command -v apt-get >/dev/null; then
         echo "  Install it: sudo apt-get install openssh-client" >&2
     else

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Install trayagent for this user on macOS, bring it up to date, or remove it. No root needed.
+# Install, upgrade or remove trayagent for this user on macOS. No root needed.
 #
 # Usage: installers/macos/install.sh [--no-login]    install, or upgrade
 #        installers/macos/install.sh --uninstall
 #
-# It may be repeated; what an interrupted run left is completed or cleared away by the next one.
-# Written for a Mac, and run on Linux only, with `uname` and `launchctl` played by scripts.
+# It may be repeated: the next run completes or removes what an interrupted run left.
+# Never run on a Mac: tested on Linux only, with scripts in place of `uname` and `launchctl`.
 set -euo pipefail
 installers=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -19,6 +19,6 @@ if [ "$(uname -s)" != Darwin ]; then
     echo "install.sh: this is the installer for macOS; on Linux run installers/linux/install.sh" >&2
     exit 1
 fi
-# macOS brings ssh along, so it is not looked for; its Python is too old, so that is.
+# macOS has ssh, so there is no check for it. Its Python is too old, so another one is needed.
 python=$("$installers/find-python" install.sh)
 exec "$python" "$installers/user_install.py" "$@"

@@ -1,8 +1,8 @@
-"""Write the manual page: trayagent.1.in, with commands, options and keys as the program itself tells them.
+"""Writes the manual page: trayagent.1.in, filled with commands, options and keys from the program itself.
 
 Usage: python installers/manual/make_manual.py [YYYY-MM-DD] > trayagent.1
 
-The date is that of the page, by default today's. The language is mdoc(7).
+The argument is the date of the page, by default today. The language is mdoc(7).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("trayagent.1.in")
 
 
 def manual(date: dt.date) -> str:
-    """Return the page, in mdoc."""
+    """Return the page in mdoc."""
     known = described.global_options()
     parts = {
         "DATE": f"{date:%B} {date.day}, {date.year}",
@@ -38,7 +38,7 @@ def manual(date: dt.date) -> str:
 
 
 def _command(command: described.Command) -> str:
-    """Return a command's paragraph: how it is called, what it does, and its options beneath."""
+    """Return a command's paragraph: its usage, its description and its options."""
     options = [option for option in command.options if "-h" not in option.flags]
     words = [f"Ic {command.name}", *(_positional(argument) for argument in command.positionals)]
     words += [f"Op {_option(option)}" for option in options]
@@ -50,7 +50,7 @@ def _command(command: described.Command) -> str:
 
 
 def _nested(word: str) -> str:
-    """Return a macro within a line: an optional part is enclosed there by Oo and Oc."""
+    """Return a macro for use within a line, where Oo and Oc enclose an optional part."""
     return f"Oo {word.removeprefix('Op ')} Oc" if word.startswith("Op ") else word
 
 
@@ -66,7 +66,7 @@ def _option(option: described.Argument) -> str:
 
 
 def _table(table: Table) -> str:
-    """Return a table of the configuration: what it is for, and its keys with their defaults or examples."""
+    """Return a table of the configuration: its purpose, and its keys with their defaults or examples."""
     keys = "\n".join(_key(table, key) for key in table.keys)
     return "\n".join(
         [f".Ss [{table.title}]", *_text(table.text), ".Pp", ".Bl -tag -width Ds -compact", keys, ".El"]
@@ -88,12 +88,12 @@ def _list(arguments: list[described.Argument]) -> str:
 
 
 def _text(text: str) -> list[str]:
-    """Return a text as lines of the page, a sentence each; `words` like these become bold."""
+    """Return a text as lines of the page, one sentence each. `words` like these become bold."""
     safe = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...").replace("`", "\0")
     safe = re.sub(r"\0([^\0]+)\0", r"\\fB\1\\fP", safe).replace("\0", "`")
-    safe = re.sub(r"\S*trayagent\S+", r"\%\g<0>", safe)  # a path is not to be hyphenated
+    safe = re.sub(r"\S*trayagent\S+", r"\%\g<0>", safe)  # paths are not hyphenated
     lines = re.split(r"(?<=[.:;]) (?=[A-Z])|\n+", safe)
-    # A line that begins with one of these would be an order to the formatter.
+    # At the start of a line these characters would begin a macro.
     return [rf"\&{line}" if line[0] in ".'" else line for line in lines if line]
 
 

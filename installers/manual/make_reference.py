@@ -1,4 +1,4 @@
-"""Write docs/configuration.md: configuration.md.in, with tables, keys and defaults as the program knows them.
+"""Writes docs/configuration.md: configuration.md.in, filled with tables, keys and defaults from the program.
 
 Usage: python installers/manual/make_reference.py > docs/configuration.md
 """
@@ -37,7 +37,7 @@ WHEN = {
 
 
 def reference() -> str:
-    """Return the page, in Markdown."""
+    """Return the page in Markdown."""
     events = "\n".join(f"| `{event.replace('-', '_')}` | {WHEN[event]} |" for event in EVENTS)
     page = TEMPLATE.read_text(encoding="utf-8").replace("@EVENTS@", events)
     page = page.replace("@DURATION@", durations.FORM.replace('"', "`"))
@@ -50,7 +50,7 @@ def _table(table: Table) -> str:
 
 
 def _example(table: Table) -> str:
-    """Return a table of the file with every key: the defaults, and an example where there is none."""
+    """Return a TOML table with every key: its default, or an example if it has none."""
     title = table.title.replace("hosts.NAME", "hosts.web01").replace("vpns.NAME", "vpns.corp")
     width = max(len(key.name) for key in table.keys)
     lines = [f"{key.name:<{width}} = {table.shown(key)}{_mark(table, key)}" for key in table.keys]

@@ -18,7 +18,7 @@ SITE = "usr/lib/trayagent/lib/python3.11/site-packages"
 
 
 def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project, and return how it ended."""
+    """Run a command in the project, and return its result."""
     return subprocess.run(
         words, env=os.environ | env, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
@@ -26,7 +26,7 @@ def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the package; skip where the tools or the package index are missing, but not in CI."""
+    """Build the package. Skip if the tools or the package index are missing, but not in CI."""
     for tool in ("dpkg-deb", "strip"):
         if shutil.which(tool) is None:
             assert not os.environ.get("CI"), f"{tool} is missing"
@@ -36,7 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         / f"deb-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
     )
     into.mkdir(exist_ok=True)
-    with (into / "lock").open("w") as lock:  # the workers of one run share it
+    with (into / "lock").open("w") as lock:  # the workers of one run share the package
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (built := list(into.glob("trayagent_*.deb"))):
             _build(into)
@@ -62,8 +62,8 @@ def tree(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_package_says_what_it_needs(tree: Path) -> None:
-    """The Python that its compiled parts are for and no other, one architecture, and what Debian has itself."""
+def test_the_package_declares_its_dependencies(tree: Path) -> None:
+    """It depends on exactly one Python version and architecture, for its compiled parts, and on Debian's packages."""
     control = (tree / "DEBIAN" / "control").read_text()
     depends = re.findall(r"^Depends: (.*)$", control, re.MULTILINE)[0]
     assert "python3 (>= 3.11), python3 (<< 3.12)" in depends
@@ -73,8 +73,8 @@ def test_the_package_says_what_it_needs(tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_everything_has_its_place(tree: Path) -> None:
-    """The command, the unit, page, completions, desktop file and icons; nobody but root may write them."""
+def test_all_files_are_there(tree: Path) -> None:
+    """Command, unit, manual page, completions, desktop file and icons exist, and only root may write the files."""
     for path in (
         "usr/bin/trayagent",
         "usr/lib/systemd/user/trayagent.service",
@@ -98,8 +98,8 @@ def test_everything_has_its_place(tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_it_carries_is_what_debian_lacks(tree: Path) -> None:
-    """Each dependency comes from the one or from the other, and its licence is told."""
+def test_the_package_contains_what_debian_lacks(tree: Path) -> None:
+    """Each dependency is either in the package or from Debian, and the licences are listed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.split(r"[=;<>]", name)[0] for name in project["dependencies"]}
     carried = {path.name.split("-")[0].replace("_", "-") for path in (tree / SITE).glob("*.dist-info")}
@@ -114,7 +114,7 @@ def test_what_it_carries_is_what_debian_lacks(tree: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="its compiled parts are for Python 3.11")
 def test_the_program_in_it_starts(tree: Path) -> None:
-    """By this Python with the package's own folder, in front of everything else."""
+    """The Python of the tests starts it with the package's own directory before everything else."""
     done = run(sys.executable, "-P", "-m", "trayagent", "--version", PYTHONPATH=str(tree / SITE))
     assert done.stdout.startswith("trayagent "), done.stderr
     code = (
@@ -126,8 +126,8 @@ def test_the_program_in_it_starts(tree: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed; `make fresh` runs it")
-def test_lintian_has_nothing_to_say(package: Path, tmp_path: Path) -> None:
-    """Neither errors nor warnings; what is overridden has its reason beside it."""
+def test_lintian_reports_nothing(package: Path, tmp_path: Path) -> None:
+    """There are neither errors nor warnings, and each override has its reason beside it."""
     done = run("lintian", "--fail-on", "error,warning", "--allow-root", package, TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stdout
     overrides = (ROOT / "installers" / "linux" / "lintian-overrides").read_text().split("\n\n")

@@ -1,4 +1,4 @@
-"""The role for many boxes, run by the real Ansible over a real sshd in the laboratory."""
+"""The role for many boxes, run by the real Ansible over a real sshd in the sandbox."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs_ansible = pytest.mark.skipif(
 
 
 class Boxes:
-    """One box that is managed from the laptop, with everything below the laboratory's folder."""
+    """One box that is managed from the laptop, with everything inside the sandbox's directory."""
 
     def __init__(self, lab: Lab, wheels: Path) -> None:
         self.lab = lab
@@ -59,12 +59,12 @@ class Boxes:
         }
 
     def play(self, **changed: Any) -> dict[str, int]:
-        """Run the role; return how many tasks did what."""
+        """Run the role. Return the number of tasks for each result."""
         self.vars |= changed
         return self._play({"roles": [{"role": str(ROLE)}]})
 
     def play_service(self, manager: Path, **changed: Any) -> dict[str, int]:
-        """Run its part for the service manager, whose `systemctl` is a script in this folder."""
+        """Run the role's part for the service manager, with the `systemctl` script of this folder."""
         self.vars |= changed
         tasks: list[dict[str, Any]] = [
             {"set_fact": {"service_mgr": "systemd", "cacheable": True}},
@@ -118,8 +118,8 @@ def boxes() -> Iterator[Boxes]:
 
 
 @needs_ansible
-def test_the_role_installs_changes_nothing_twice_and_completes_what_was_interrupted(boxes: Boxes) -> None:
-    """A box that runs the agent with the configuration it was given, and only what differs is ever changed."""
+def test_the_role_installs_then_changes_nothing_and_completes_an_interrupted_run(boxes: Boxes) -> None:
+    """The box runs the agent with the given configuration, and a run changes only what differs."""
     first = boxes.play()
     assert first["failed"] == 0
     assert boxes.trayagent("--version").stdout.startswith("trayagent ")
@@ -147,11 +147,11 @@ def test_the_role_installs_changes_nothing_twice_and_completes_what_was_interrup
     fewer = boxes.play(trayagent_config={"hosts": {"control.example.net": {"connect": "never"}}})
     assert fewer["changed"] == 1
     _runs(boxes)
-    _refuses_what_cannot_be(boxes)
+    _rejects_an_invalid_configuration(boxes)
 
 
-def _refuses_what_cannot_be(boxes: Boxes) -> None:
-    """The role fails at that task and names the key; the file that was there stays."""
+def _rejects_an_invalid_configuration(boxes: Boxes) -> None:
+    """Check that the role fails at that task and names the key, and that the previous file stays."""
     config = boxes.home / ".config/trayagent/config.toml"
     before = config.read_text()
     with pytest.raises(AssertionError, match="there is no such key") as failed:
@@ -161,7 +161,7 @@ def _refuses_what_cannot_be(boxes: Boxes) -> None:
 
 
 def _runs(boxes: Boxes) -> None:
-    """The agent starts as the unit starts it, and knows its host."""
+    """Check that the agent starts with the unit's command, and has its host."""
     agent = boxes.lab.server.popen([str(boxes.home / ".local/bin/trayagent"), "run", "--no-tray"])
     try:
         limit = time.monotonic() + 30
@@ -174,8 +174,8 @@ def _runs(boxes: Boxes) -> None:
 
 
 @needs_ansible
-def test_what_runs_is_what_the_folder_holds(boxes: Boxes) -> None:
-    """Newer wheels, the older ones again, or only another dependency; nothing that is not used stays."""
+def test_the_box_runs_the_version_in_the_folder(boxes: Boxes) -> None:
+    """The box runs newer wheels, the older ones again, or another dependency, and unused versions are removed."""
     older = Path(boxes.vars["trayagent_wheels"])
     assert boxes.play()["failed"] == 0
     boxes.play(trayagent_wheels=str(_newer(older)))
@@ -196,7 +196,7 @@ def test_what_runs_is_what_the_folder_holds(boxes: Boxes) -> None:
 
 
 def _newer(wheels: Path) -> Path:
-    """Return a folder with the same wheels, but for a trayagent of a higher version."""
+    """Return a folder with the same wheels, but a higher version of trayagent."""
     folder = wheels.with_name("newer")
     shutil.copytree(wheels, folder)
     [old] = folder.glob("trayagent-*.whl")
@@ -215,7 +215,7 @@ def _newer(wheels: Path) -> Path:
 
 @needs_ansible
 def test_without_metrics_no_timer_wakes_the_box(boxes: Boxes) -> None:
-    """A script in systemctl's place notes what it is asked; the unit is one that the program knows as its own."""
+    """A script in place of systemctl records its calls, and the program recognizes the unit as its own."""
     config, manager = boxes.home / ".config", boxes.lab.files.home / "manager"
     units = config / "systemd" / "user"
     for folder in (manager, units / "default.target.wants", units / "timers.target.wants"):

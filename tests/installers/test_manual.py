@@ -40,17 +40,17 @@ def subsection(title: str) -> str:
     return PAGE.split(f".Ss {title}\n")[1].split("\n.S")[0]
 
 
-def test_the_formatter_has_nothing_to_warn_of_and_no_line_is_too_long(rendered: str) -> None:
-    """With all its warnings on."""
+def test_the_page_causes_no_warning_and_no_line_is_too_long(rendered: str) -> None:
+    """With all its warnings enabled, groff prints none."""
     assert "@" not in re.sub(r"@host|user@", "", rendered)
     assert max(map(len, rendered.splitlines())) <= 80
     assert "January 2, 2026" in rendered
 
 
 def test_each_command_has_a_paragraph_with_all_its_options(rendered: str) -> None:
-    """In the order of the help; those of argparse itself are told once."""
+    """The order is that of the help. The options of argparse itself appear once."""
     text = rendered.split("\nCOMMANDS\n")[1].split("\nCONFIGURATION\n", maxsplit=1)[0]
-    assert re.findall(r"^     ([a-z]+)\b", text.split("Options that stand")[0], re.MULTILINE) == list(
+    assert re.findall(r"^     ([a-z]+)\b", text.split("Options before the command")[0], re.MULTILINE) == list(
         main.MODULES
     )
     for command in described.commands():
@@ -65,8 +65,8 @@ def test_each_command_has_a_paragraph_with_all_its_options(rendered: str) -> Non
 
 
 @pytest.mark.parametrize("title", list(TABLES))
-def test_each_key_of_the_configuration_stands_there_with_its_default(title: str) -> None:
-    """And no other; where a key has no default, an example stands in its place."""
+def test_each_key_of_the_configuration_is_there_with_its_default(title: str) -> None:
+    """There is no other key, and a key without a default has an example."""
     found = dict(re.findall(r"^\.It Cm (\w+) No = Li (.*)$", subsection(title), re.MULTILINE))
     fields = {field.name: field for field in msgspec.structs.fields(TABLES[title])}
     assert list(found) == list(fields)
@@ -76,8 +76,8 @@ def test_each_key_of_the_configuration_stands_there_with_its_default(title: str)
             assert tomllib.loads("x = " + shown.replace(r"\(dq", '"'))["x"] == default, name
 
 
-def test_every_table_and_every_event_is_told() -> None:
-    """What the configuration knows, the page knows."""
+def test_every_table_and_every_event_is_there() -> None:
+    """The page has every table and event of the configuration."""
     tables = {field.name for field in msgspec.structs.fields(Config)}
     assert {
         re.sub(r"\W.*", "", title) for title in re.findall(r"^\.Ss \[(.*)\]$", PAGE, re.MULTILINE)
@@ -86,7 +86,7 @@ def test_every_table_and_every_event_is_told() -> None:
 
 
 def test_choices_of_a_key_are_all_named() -> None:
-    """Each word that a key allows stands in its paragraph."""
+    """Each word that a key allows is in its paragraph."""
     for title, table in TABLES.items():
         for field in msgspec.structs.fields(table):
             paragraph = re.split(rf"^\.It Cm {field.name} ", subsection(title), flags=re.MULTILINE)[1].split(
@@ -103,8 +103,8 @@ def words_of(kind: Any) -> list[str]:
     return [word for word in get_args(kind) if isinstance(word, str)]
 
 
-def test_what_the_examples_run_is_taken(rendered: str) -> None:
-    """Each line of the examples that begins with trayagent."""
+def test_the_commands_of_the_examples_are_valid(rendered: str) -> None:
+    """The parser accepts each example line that begins with trayagent."""
     lines = re.findall(r"^ +trayagent (.*?)(?: &&.*)?$", rendered.split("\nEXAMPLES\n")[1], re.MULTILINE)
     shown = [line.split() for line in lines if not line.startswith("0")]
     assert len(shown) == 4

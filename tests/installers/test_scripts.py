@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def shell_scripts() -> list[Path]:
-    """Return the files that a shell of the Bourne family reads."""
+    """Return the shell scripts of the project."""
     files = (
         path for folder in ("installers", ".ci") for path in (ROOT / folder).rglob("*") if path.is_file()
     )
@@ -20,8 +20,8 @@ def shell_scripts() -> list[Path]:
     )
 
 
-def test_shellcheck_has_nothing_to_say() -> None:
-    """About every script of the project, at its strictest."""
+def test_shellcheck_reports_nothing() -> None:
+    """Shellcheck accepts every script, with all checks."""
     if shutil.which("shellcheck") is None:
         assert not os.environ.get("CI"), "shellcheck is missing"
         pytest.skip("shellcheck is not installed")
@@ -35,5 +35,5 @@ def test_shellcheck_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
 def test_each_script_can_be_run(script: Path) -> None:
-    """It is executable."""
+    """Each script is executable."""
     assert os.access(script, os.X_OK)

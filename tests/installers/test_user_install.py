@@ -22,7 +22,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 class User:
-    """A user with a home of their own, who runs the scripts."""
+    """A user with a home directory, who runs the scripts."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -30,10 +30,10 @@ class User:
         self.root = home / ".local" / "share" / "trayagent"
         kept = ("PATH", "LANG", "CI")
         passed = {k: v for k, v in os.environ.items() if k in kept or k.startswith(("PIP_", "SSL_"))}
-        # The interpreter below the one of the tests: no environment within an environment.
+        # The base interpreter of the tests, because a virtual environment inside another one would differ.
         self.env = passed | {"HOME": str(home), "PYTHON": os.path.realpath(sys.executable)}
         self.env["PATH"] = f"{self.command.parent}:{self.env['PATH']}"
-        self.env["XDG_RUNTIME_DIR"] = str(home / "run")  # no service manager of the machine listens there
+        self.env["XDG_RUNTIME_DIR"] = str(home / "run")  # no service manager of this machine listens there
         (home / "run").mkdir(mode=0o700)
 
     def run(self, *words: str | Path, **env: str) -> Done:
@@ -43,25 +43,25 @@ class User:
         )
 
     def install(self) -> Done:
-        """Run the script; skip where the package index cannot be reached, but not in CI."""
+        """Run the script. Skip if the package index cannot be reached, but not in CI."""
         done = self.run(SCRIPT)
         if done.returncode and "package index" in done.stderr and not os.environ.get("CI"):
             pytest.skip("the package index cannot be reached")
         return done
 
     def environments(self) -> list[str]:
-        """Return the names of the environments that are there."""
+        """Return the names of all environments."""
         return [path.name for path in sorted(self.root.glob("venv-*"))]
 
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """Return a user in a fresh home; short, because a control path must fit."""
+    """Return a user with a fresh home. Its path is short, because a control path must fit."""
     return User(tmp_path)
 
 
 def until(true: Callable[[], object]) -> None:
-    """Wait for a condition."""
+    """Wait until the condition holds."""
     limit = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < limit
@@ -70,7 +70,7 @@ def until(true: Callable[[], object]) -> None:
 
 @pytest.mark.slow
 def test_the_life_of_an_installation(user: User) -> None:
-    """Interrupted, completed, used, brought up to date under a running agent, and removed without a trace."""
+    """It is interrupted, completed, used, upgraded under a running agent, and removed completely."""
     interrupted = subprocess.Popen(
         [SCRIPT], env=user.env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -113,7 +113,7 @@ def test_the_life_of_an_installation(user: User) -> None:
 
 
 def _extras_are_found(user: User) -> None:
-    """The manual page and the completions lie where man and the shells look."""
+    """Check that man and the shells find the manual page and the completions."""
     if shutil.which("man"):
         assert user.run("man", "--where", "trayagent").stdout.strip().endswith("man1/trayagent.1")
     if shutil.which("fish"):
@@ -125,7 +125,7 @@ def _extras_are_found(user: User) -> None:
 
 @pytest.mark.slow
 def test_a_failed_upgrade_leaves_the_old_version(user: User) -> None:
-    """No package index: the new environment goes, and the reason is told."""
+    """Without a package index the new environment is removed, and the error names the reason."""
     done = user.run(SCRIPT, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert done.returncode == 1
     assert "package index" in done.stderr
@@ -134,7 +134,7 @@ def test_a_failed_upgrade_leaves_the_old_version(user: User) -> None:
 
 
 def without(tmp_path: Path, *missing: str) -> str:
-    """Return a PATH on which everything is but some programs."""
+    """Return a PATH with the usual programs except some."""
     folder = tmp_path / "few"
     folder.mkdir()
     for name in ("bash", "dirname", "uname", "sed", "ssh", "python3", "apt-get"):
@@ -144,8 +144,8 @@ def without(tmp_path: Path, *missing: str) -> str:
     return str(folder)
 
 
-def test_without_ssh_it_says_what_to_install(user: User, tmp_path: Path) -> None:
-    """And does nothing."""
+def test_without_ssh_the_error_says_what_to_install(user: User, tmp_path: Path) -> None:
+    """Nothing is installed."""
     done = user.run(SCRIPT, PATH=without(tmp_path, "ssh"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "ssh is missing" in done.stderr
@@ -154,7 +154,7 @@ def test_without_ssh_it_says_what_to_install(user: User, tmp_path: Path) -> None
 
 
 def test_without_venv_it_names_the_package(user: User, tmp_path: Path) -> None:
-    """As Debian's python3 is without python3-venv."""
+    """Debian's python3 is like that without python3-venv."""
     python = tmp_path / "python3"
     python.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -170,8 +170,8 @@ def test_without_a_python_that_is_new_enough_it_says_which(user: User, tmp_path:
     assert "Python 3.11 or newer" in done.stderr
 
 
-def test_a_command_of_somebody_else_is_left_alone(user: User) -> None:
-    """A file of the same name that this installer did not make."""
+def test_a_foreign_command_is_left_alone(user: User) -> None:
+    """A file of the same name that this installer did not make stays."""
     user.command.parent.mkdir(parents=True)
     user.command.write_text("mine")
     done = user.run(SCRIPT)
@@ -184,14 +184,14 @@ def test_a_command_of_somebody_else_is_left_alone(user: User) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have come by sudo")
 def test_sudo_is_refused(user: User) -> None:
-    """It would install for root."""
+    """With sudo it would install for root."""
     done = user.run(SCRIPT, SUDO_USER="somebody")
     assert done.returncode == 1
     assert "without sudo" in done.stderr
 
 
 def test_two_at_once_do_not_disturb_each_other(user: User) -> None:
-    """The second says that there is a first."""
+    """The second run reports the first one."""
     to = user_install.places(user.env)
     with user_install._alone(to.root):
         done = user.run(SCRIPT)
@@ -200,8 +200,8 @@ def test_two_at_once_do_not_disturb_each_other(user: User) -> None:
 
 
 @pytest.mark.parametrize("script", [SCRIPT, MAC_SCRIPT])
-def test_help_tells_both_ways(user: User, script: Path) -> None:
-    """To install and to remove."""
+def test_help_shows_install_and_uninstall(user: User, script: Path) -> None:
+    """It shows how to install and how to remove."""
     done = user.run(script, "--help")
     assert done.returncode == 0
     assert "--uninstall" in done.stdout
@@ -209,20 +209,23 @@ def test_help_tells_both_ways(user: User, script: Path) -> None:
 
 
 def test_each_system_has_its_own_script(user: User) -> None:
-    """The other one is named."""
+    """Each script names the other one."""
     assert "installers/linux/install.sh" in user.run(MAC_SCRIPT).stderr
 
 
-def played_by(folder: Path, name: str, script: str) -> None:
-    """Let a script play a program."""
+def fake_program(folder: Path, name: str, script: str) -> None:
+    """Create a script in place of a program."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
 
 
-def test_on_a_mac_the_same_installation_is_begun(user: User, tmp_path: Path) -> None:
-    """As far as Linux can tell: the script finds its Python and reaches the common part, which looks first."""
-    played_by(tmp_path / "mac", "uname", "echo Darwin")
+def test_the_mac_script_starts_the_same_installation(user: User, tmp_path: Path) -> None:
+    """The script finds its Python and reaches the common part, which checks the command first.
+
+    Linux can test no more.
+    """
+    fake_program(tmp_path / "mac", "uname", "echo Darwin")
     user.command.parent.mkdir(parents=True)
     user.command.write_text("mine")
     path = f"{tmp_path / 'mac'}:{user.env['PATH']}"
@@ -240,27 +243,27 @@ def test_on_a_mac_the_same_installation_is_begun(user: User, tmp_path: Path) -> 
 def test_an_agent_of_the_service_manager_is_restarted_by_it(
     platform: str, program: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script in the manager's place notes what it is asked; a manager that is not there restarts nothing."""
+    """A script in place of the manager records its calls. A missing manager restarts nothing."""
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not user_install._restart_unit()
-    played_by(tmp_path, program, f'echo "$@" >>{tmp_path / "asked"}')
+    fake_program(tmp_path, program, f'echo "$@" >>{tmp_path / "asked"}')
     assert user_install._restart_unit()
     assert (tmp_path / "asked").read_text() == asked
 
 
-def test_beside_the_environments_of_the_fleet_it_counts_its_own(user: User) -> None:
-    """The Ansible role uses the same folder, and names them by a checksum."""
+def test_environments_of_the_fleet_do_not_count(user: User) -> None:
+    """The Ansible role uses the same folder, with checksums in the names."""
     to = user_install.places(user.env)
     for name in ("venv-0123456789ab", "venv-2", "venv-10"):
         (to.root / name).mkdir(parents=True)
     assert user_install._next_number(to) == 11
 
 
-def test_what_it_says_to_type_is_quoted(
+def test_commands_to_type_are_quoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder with a space, where the clone is and where the completions go; nothing is built here."""
+    """The paths of the clone and of the completions contain a space. Nothing is built here."""
     monkeypatch.setattr(user_install, "SOURCE", Path("/my clones/trayagent"))
     monkeypatch.setattr(user_install, "_build", lambda fresh: fresh.mkdir(parents=True))
     monkeypatch.setattr(

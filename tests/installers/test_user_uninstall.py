@@ -12,7 +12,7 @@ from trayagent.desktop.autostart.linux_systemd import Systemd
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """Return a user whose command leads to where the program would be."""
+    """Return a user whose command links to where the program would be."""
     user = User(tmp_path)
     user.command.parent.mkdir(parents=True)
     user.command.symlink_to(user.root / "current" / "bin" / "trayagent")
@@ -27,7 +27,7 @@ def user(tmp_path: Path) -> User:
     ],
 )
 def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, script: str) -> None:
-    """As after an upgrade of the system: nothing tries to start it at login; what is not ours stays."""
+    """An upgrade of the system can remove its Python. No start at login remains, and foreign files stay."""
     program = user.root / "venv-1" / "bin" / "trayagent"
     program.parent.mkdir(parents=True)
     program.write_text(script)
@@ -46,13 +46,13 @@ def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, 
     assert not user.root.exists()
 
 
-def test_the_mark_of_what_starts_at_login_is_the_programs() -> None:
-    """The script cannot import it: it runs with the system's Python."""
+def test_the_mark_of_files_for_the_start_at_login_is_the_programs() -> None:
+    """The script cannot import the mark, because it runs with the system's Python."""
     assert files.MARK.encode() == user_install.LOGIN_MARK
 
 
 def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
-    """Somebody removed ~/.local/share/trayagent by hand."""
+    """The user removed ~/.local/share/trayagent by hand."""
     done = user.run(SCRIPT, "--uninstall")
     assert (done.returncode, done.stderr) == (0, "")
     assert str(user.command) in done.stdout
@@ -60,8 +60,8 @@ def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
     assert f"  {user.root}\n" not in done.stdout
 
 
-def test_what_stays_is_named_where_it_is(user: User, tmp_path: Path) -> None:
-    """Also where the user chose other folders; and no way to end a connection that may not work."""
+def test_uninstall_names_the_files_that_stay(user: User, tmp_path: Path) -> None:
+    """The paths are those that the user chose, and no command to end a connection is shown that may not work."""
     chosen = {"XDG_CONFIG_HOME": str(tmp_path / "conf"), "XDG_STATE_HOME": str(tmp_path / "past")}
     said = user.run(SCRIPT, "--uninstall", **chosen).stdout
     assert f"({tmp_path}/conf/trayagent)" in said
