@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,13 @@ def test_shellcheck_reports_nothing() -> None:
 def test_each_script_can_be_run(script: Path) -> None:
     """Each script is executable."""
     assert os.access(script, os.X_OK)
+
+
+def test_the_python_of_prerm_runs(tmp_path: Path) -> None:
+    """Without a user manager it prints nothing; its imports must follow the modules."""
+    [code] = re.findall(r"'(from trayagent[^']*)'", (ROOT / "installers/linux/prerm").read_text())
+    env = os.environ | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
