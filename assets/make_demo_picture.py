@@ -1,4 +1,4 @@
-"""Play `trayagent demo` and keep its real output as a picture: assets/demo.svg, or assets/hostile.svg.
+"""Runs `trayagent demo` and saves its real output as a picture: assets/demo.svg, or assets/hostile.svg.
 
 Usage: python assets/make_demo_picture.py [--hostile] [FILE]
 """
@@ -21,8 +21,8 @@ from trayagent.sandbox.demo.screen import COLUMNS, Screen
 ASSETS = Path(__file__).parent
 RTT_MS = 50.0
 
-# Background, foreground, then black, red, green, yellow, blue, magenta, cyan, white. Each colour
-# has a contrast of at least 4.5 to the background, dimmed too.
+# Background, foreground, then black, red, green, yellow, blue, magenta, cyan and white. Each colour has a contrast of
+# at least 4.5 to the background, also when it is dimmed.
 THEME = TerminalTheme(
     (22, 27, 34),
     (222, 228, 234),
@@ -38,8 +38,8 @@ THEME = TerminalTheme(
     ],
 )
 
-# rich's own frame loads a font from elsewhere; a picture in a README must be whole by itself.
-# Every text says how wide it is, so that any monospaced font fits.
+# rich's own frame loads a font from the network, but a picture in a README must be self-contained. Every text states
+# its width, so that any monospaced font fits.
 FRAME = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">
   <title>The output of COMMAND</title>
@@ -70,23 +70,23 @@ FRAME = """\
 """
 
 
-# Some programs trim what a text begins with: instead of being indented by spaces it begins further right.
+# Some programs remove leading spaces of a text. So an indented text starts further to the right instead.
 INDENTED = re.compile(
     r'x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" textLength="(?P<length>[\d.]+)"(?P<rest>[^>]*)>(?P<spaces>(?:&#160;)+)'
 )
-CHARACTER_WIDTH = 20 * 0.61  # rich's own
+CHARACTER_WIDTH = 20 * 0.61  # as in rich
 
 
 def unindent(found: re.Match[str]) -> str:
-    """Return the beginning of a text without its spaces, in the same place."""
+    """Return the start of a text without its spaces, at the same position."""
     indent = found["spaces"].count(";") * CHARACTER_WIDTH
     x, length = float(found["x"]) + indent, float(found["length"]) - indent
     return f'x="{x:.1f}" y="{found["y"]}" textLength="{length:.1f}"{found["rest"]}>'
 
 
 def main() -> int:
-    """Play, and write the picture only if what it promises was seen."""
-    parser = argparse.ArgumentParser(description="Keep the real output of trayagent demo as a picture.")
+    """Run the demo, and write the picture only if the demo succeeded."""
+    parser = argparse.ArgumentParser(description="Save the real output of trayagent demo as a picture.")
     parser.add_argument("--hostile", action="store_true", help="the lying café")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: beside this script")
     args = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Write the icon's design as SVG files (assets/) and the sheet of all states (docs/icons.png).
+"""Writes the icon as SVG files (assets/) and a sheet of all states (docs/icons.png).
 
 Usage: python assets/make_icons.py
 
-The design itself stands in trayagent/desktop/icon/design.py; these files are made of it.
+The design is in trayagent/desktop/icon/design.py, and these files are made from it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def svg_files() -> dict[Path, str]:
 
 
 def sheet() -> Image.Image:
-    """Return all states: the panel's usual size, the same four times larger, and every other size."""
+    """Return a picture of all states: in the panel's usual size, four times larger, and in other sizes."""
     picture = Image.new("RGB", (CELL * len(OVERALLS), LABEL + 2 * ROW), LIGHT)
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, LABEL + ROW, picture.width, picture.height), fill=DARK)
@@ -69,14 +69,14 @@ def _path(stroke: Stroke) -> str:
     colour = "#{:02x}{:02x}{:02x}".format(*stroke.colour)
     places = [f"{x:.2f} {y:.2f}" for x, y in stroke.points]
     if len(places) == 1:
-        places *= 2  # SVG paints a dot only where a line ends
+        places *= 2  # SVG paints a dot only at the end of a line
     line = "M" + " L".join(places) + ("Z" if stroke.closed else "")
     fill = colour if stroke.filled else "none"
     return f'<path d="{line}" fill="{fill}" stroke="{colour}" stroke-width="{stroke.width:.2f}"/>'
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all files."""
     for path, text in svg_files().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Make assets/tray.png: the real agent's menu in a real xfce4-panel, over real masters in the laboratory.
+"""Makes assets/tray.png: the real agent's menu in a real xfce4-panel, with real masters in the sandbox.
 
-    python assets/make_tray_picture.py [FILE]
+Usage: python assets/make_tray_picture.py [FILE]
 
 Needs what `make test` needs for the desktop: Xvfb, dbus-daemon, xfce4-panel.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from PIL import Image  # noqa: E402  # after the path
+from PIL import Image  # noqa: E402  # after the change of the path
 
 from tests.desktop.desk import Desk  # noqa: E402
 from tests.desktop.desk import desk as make_desk  # noqa: E402
@@ -38,7 +38,7 @@ BOX = (0, 0, 700, 395)
 
 
 def paint_wallpaper(desk: Desk) -> None:
-    """Give the screen a colour that the menu stands out from."""
+    """Paint the background in a colour that contrasts with the menu."""
     root = desk.x.screen().root
     root.change_attributes(background_pixel=WALLPAPER)
     root.clear_area()
@@ -46,7 +46,7 @@ def paint_wallpaper(desk: Desk) -> None:
 
 
 async def picture(desk: Desk) -> Image.Image:
-    """Return the screen with the menu open and web01's own beside it."""
+    """Return the screen with the open menu and the submenu of web01."""
     desk.screen()
     desk.bus()
     paint_wallpaper(desk)
@@ -65,13 +65,13 @@ async def picture(desk: Desk) -> Image.Image:
         await desk.still()
         await desk.click(16, 16, button=3)
         await asyncio.sleep(1)
-        await desk.keys("Down", "Down", "Right")  # db waits and stands first; then web01
+        await desk.keys("Down", "Down", "Right")  # db needs a sign-in, so it comes first; then web01
         await desk.still()
         return desk.picture().crop(BOX)
 
 
 def main(file: Path) -> None:
-    """Make the picture."""
+    """Make the picture and save it."""
     with make_desk() as desk:
         found = asyncio.run(picture(desk))
     found.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -1,1 +1,1 @@
-"""How fast, measured beside the alternatives in the same run; figures are ratios, never promises in ms."""
+"""Speed measurements. The alternatives are measured in the same run, so the results are ratios and not milliseconds."""

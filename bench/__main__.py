@@ -1,4 +1,4 @@
-"""`make bench`: a table of ratios to a cold plain ssh of the same run."""
+"""`make bench`: a table of times, relative to a cold plain ssh of the same run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = (*SCENARIOS, ATTACH)
 
 
 def main() -> int:
-    """Measure, print, and return 1 when a bound was missed."""
+    """Measure, print the results, and return 1 if a bound was missed."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)})")
     parser.add_argument("-n", "--runs", type=int, default=5, help="runs of each (5)")
@@ -40,7 +40,10 @@ def main() -> int:
 
 
 def attach(runs: int) -> bool:
-    """Print how soon a terminal is back in its session, and what staying costs; report whether a bound was missed."""
+    """Print how soon a terminal is back in its session, and what staying attached costs.
+
+    Report whether a bound was missed.
+    """
     say(f"\n{ATTACH}  another network, gap 0: the first byte of tmux at a terminal that stays attached")
     if not attaching.possible():
         say("  not measured: sshd of an ordinary user has no terminals in a namespace; run it as root")
@@ -56,7 +59,7 @@ def attach(runs: int) -> bool:
 
 
 def decisions(runs: int) -> bool:
-    """Print how long a decision takes; report whether a bound was missed."""
+    """Print how long a decision takes. Report whether a bound was missed."""
     say("\nfrom the kernel's event to the decision")
     missed = False
     for masters, bound_ms in ((1, 3.0), (100, 20.0)):
@@ -67,7 +70,7 @@ def decisions(runs: int) -> bool:
 
 
 def rest(runs: int) -> bool:
-    """Print what idling and looking cost; report whether a bound was missed."""
+    """Print the cost of an idle agent and of `status`. Report whether a bound was missed."""
     icon_ms, icon_worst_ms, tray_mb = icon.registered_ms(max(runs, 10))
     switches, rss_mb = resting.idle(60.0)
     median, worst = resting.status_ratio(max(runs, 10))
@@ -80,7 +83,7 @@ def rest(runs: int) -> bool:
 
 
 def measure(scenario: Scenario, runs: int, peers: bool) -> bool:
-    """Print one scenario's rows; report whether its bound was missed."""
+    """Print one scenario's rows. Report whether its bound was missed."""
     say(f"\n{scenario.key}  {scenario.title}")
     ratios: list[float] = []
     ours: list[float] = []
@@ -108,7 +111,7 @@ def measure(scenario: Scenario, runs: int, peers: bool) -> bool:
 
 
 def row(name: str, seconds: float | None, ratio: float | None, worst: float | None) -> None:
-    """Print one line."""
+    """Print one row."""
     shown = f"> {recovery.GIVE_UP_S:.0f}" if seconds is None else f"{seconds:.3f}"
     times = "" if ratio is None else f"x{ratio:.2f}"
     most = "" if worst is None else f"worst x{worst:.2f}"
@@ -116,8 +119,8 @@ def row(name: str, seconds: float | None, ratio: float | None, worst: float | No
 
 
 def say(line: str) -> None:
-    """Print at once: a run takes minutes."""
-    print(line, flush=True)  # noqa: T201  # the table is the product here
+    """Print a line at once, because a run takes minutes."""
+    print(line, flush=True)  # noqa: T201  # the table is the purpose of this program
 
 
 if __name__ == "__main__":

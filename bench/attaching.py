@@ -1,4 +1,4 @@
-"""How soon a terminal is back in its tmux session, beside a cold ssh into it; and what it costs to stay attached.
+"""How soon a terminal is back in its tmux session, compared with a cold ssh; and the cost of staying attached.
 
 Only root's sshd can give a session a terminal in a namespace.
 """
@@ -16,19 +16,19 @@ from trayagent.sandbox import Agent, Lab, Terminal
 
 NAME = "main"
 FIRST = "\x1b[?1049h"
-"""The first thing that tmux says to a terminal."""
+"""The first bytes that tmux sends to a terminal."""
 WORDS = f"tmux new-session -A -s {NAME}"
 DEADLINE_S = 60.0
 BOUND_RTTS = 3.0
 
 
 def possible() -> bool:
-    """Report whether it can be measured here."""
+    """Report whether this can be measured here."""
     return os.getuid() == 0
 
 
 def measure(runs: int) -> tuple[float, float, float, float]:
-    """Return the medians of cold and ours in seconds, and median and worst of ours above cold, in round trips."""
+    """Return the median seconds of cold and of ours, and by how many round trips ours is slower: median and worst."""
     pairs = [(cold_seconds(), seconds()) for _ in range(runs)]
     above = [(ours - cold) / (RTT_MS / 1e3) for cold, ours in pairs]
     cold, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -44,7 +44,7 @@ def seconds() -> float:
 
 
 def cold_seconds() -> float:
-    """Return the seconds from the start of a plain ssh, in the other network, to the same byte."""
+    """Return the seconds from the start of a plain ssh on the other network to the same byte."""
     with _lab() as lab:
         lab.join("cafe")
         lab.server.run(WORDS.replace("-A", "-d").split())
@@ -55,7 +55,7 @@ def cold_seconds() -> float:
 
 
 def idle(seconds_: float) -> tuple[int, float]:
-    """Return the context switches of a terminal that stays attached in that time, and its RSS in MB."""
+    """Return the context switches of an attached terminal in this time, and its RSS in MB."""
     with _lab() as lab, Agent(lab) as agent, _attached(lab, agent) as terminal:
         terminal.drain(5.0)
         before = own_switches(terminal.pid)

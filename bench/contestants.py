@@ -1,4 +1,4 @@
-"""What is measured: each brings a forward up and keeps it, in its own way."""
+"""The programs to compare: each opens a forward and keeps it open in its own way."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ TARGET = f"{FORWARD_PORT}:127.0.0.1:8000"
 
 
 class Contestant(Protocol):
-    """Keeps a forward on FORWARD_PORT up; `name` stands in the table."""
+    """Keeps a forward on FORWARD_PORT open; `name` is its name in the table."""
 
     @property
     def name(self) -> str:
-        """What stands in the table."""
+        """The name in the table."""
 
     def running(
         self, lab: Lab, host: str, config: str, *, remote: bool = False
     ) -> contextlib.AbstractContextManager[None]:
-        """Start, wait until the forward works, and end it all afterwards; `remote`: it listens on the server."""
+        """Start, wait until the forward works, and end everything afterwards.
+
+        `remote`: the forward is on the server.
+        """
 
 
 def forward_probe(lab: Lab, *, remote: bool) -> Probe:
@@ -51,7 +54,7 @@ class Trayagent:
 
     @contextlib.contextmanager
     def running(self, lab: Lab, host: str, config: str, *, remote: bool = False) -> Iterator[None]:
-        """Run the agent in the laptop."""
+        """Run the agent on the laptop."""
         with Agent(lab) as agent:
             agent.start(f'[hosts.{host}]\n{"remote" if remote else "local"} = ["{TARGET}"]\n{config}')
             agent.wait_state(host, "connected")
@@ -62,7 +65,10 @@ class Trayagent:
 
 @dataclass(frozen=True)
 class Command:
-    """A command line that keeps an ssh with the forward up; HOST, CONFIG, FLAG and FORWARD in `words` are replaced."""
+    """A command line that keeps an ssh with the forward running.
+
+    HOST, CONFIG, FLAG and FORWARD in `words` are replaced.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -70,7 +76,7 @@ class Command:
 
     @contextlib.contextmanager
     def running(self, lab: Lab, host: str, config: str, *, remote: bool = False) -> Iterator[None]:
-        """Run the command in the laptop."""
+        """Run the command on the laptop."""
         del config
         child = self.start(lab, host, remote=remote)
         try:
@@ -80,7 +86,7 @@ class Command:
             end(child)
 
     def start(self, lab: Lab, host: str, *, remote: bool = False) -> subprocess.Popen[str]:
-        """Start it, and return at once."""
+        """Start the command and return at once."""
         config = str(lab.files.ssh / "config")
         there = {"HOST": host, "CONFIG": config, "FLAG": "-R" if remote else "-L", "FORWARD": TARGET}
         words = list(self.words)
@@ -90,7 +96,7 @@ class Command:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """End a command and what it started, by its process group."""
+    """End a command and everything that it started, by its process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     time.sleep(0.1)
@@ -122,7 +128,7 @@ RESTART = Command(
     "ssh -N, alive 10x3, restarted after 5 s",
     ("sh", "-c", _LOOP.format(ssh=" ".join((*_SSH, *_ALIVE, "HOST")), pause=5)),
 )
-# The best that a script does today: a restart loop, and a monitor that ends the master at every new address.
+# The best that a script does today: a restart loop, and a monitor that ends the master at each new address.
 _HOME_MADE = """
 M=$(mktemp -u)
 while :; do

@@ -1,7 +1,8 @@
-"""From the kernel's event to the decision, with many masters; runs inside the laptop's namespace.
+"""The time from the kernel's event to the decision, with many masters; runs in the laptop's namespace.
 
-The real netlink source, the real snapshot, the real core; only the masters are facts without
-processes, and the actions are counted instead of carried out.
+The netlink source, the snapshot and the core are real. Only the masters are facts without processes, and the actions
+are counted instead of carried out.
+
 Usage: python -m bench.decision MASTERS RUNS  prints a JSON list of milliseconds.
 """
 
@@ -31,28 +32,28 @@ HOME, CAFE = "192.168.10.2", "10.20.0.2"
 
 
 class Stopwatch:
-    """Counts attempts, and notes when the first was decided on."""
+    """Counts attempts, and records when the first one was decided."""
 
     def __init__(self) -> None:
         self.at: float | None = None
         self.dials = 0
 
     def carry_out(self, action: Action) -> None:
-        """Note it."""
+        """Record an attempt."""
         if isinstance(action, Dial):
             self.dials += 1
 
     def decided(self, whys: tuple[Why, ...]) -> None:
-        """Take no notice of reasons."""
+        """Ignore the reasons."""
 
     def settled(self) -> None:
-        """All that was queued has been decided."""
+        """Record the time once all queued events have been decided."""
         if self.dials and self.at is None:
             self.at = time.monotonic()
 
 
 async def once(masters: int, ip: subprocess.Popen[str]) -> float:
-    """Return the milliseconds from the loss of the address to the last decision that it calls for."""
+    """Return the milliseconds from the loss of the address to the last decision about it."""
     shell, watch = Shell(linux_snapshot.read), Stopwatch()
     source = LinuxNetlink()
 
@@ -80,7 +81,7 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
         f"addr del {HOME}/24 dev wlan0",
         "route add default via 10.20.0.1",
     )
-    while watch.at is None:  # noqa: ASYNC110  # the loop must stay free, as the agent's is
+    while watch.at is None:  # noqa: ASYNC110  # the loop must stay free, like the agent's
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.05)
     source.close()
@@ -95,14 +96,14 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
 
 
 def tell(ip: subprocess.Popen[str], *lines: str) -> None:
-    """Let `ip -batch -` carry lines out at once."""
+    """Let `ip -batch -` run these lines at once."""
     if ip.stdin is not None:
         ip.stdin.write("".join(f"{line}\n" for line in lines))
         ip.stdin.flush()
 
 
 def inside(masters: int, runs: int) -> list[float]:
-    """Measure in this namespace."""
+    """Measure in this namespace. Return the milliseconds of each run."""
     with subprocess.Popen(["ip", "-force", "-batch", "-"], stdin=subprocess.PIPE, text=True) as ip:
         times = [asyncio.run(once(masters, ip)) for _ in range(runs)]
         if ip.stdin is not None:
@@ -111,7 +112,7 @@ def inside(masters: int, runs: int) -> list[float]:
 
 
 def measure(masters: int, runs: int) -> tuple[float, float]:
-    """Return (median, worst) in milliseconds, measured in a laboratory."""
+    """Return (median, worst) in milliseconds, measured in a sandbox."""
     with Lab() as lab:
         lab.join("home")
         root = str(Path(__file__).parents[1])

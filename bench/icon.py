@@ -1,6 +1,6 @@
-"""From the start of the program to its icon in the panel; and what the agent weighs with it.
+"""The time from the start of the program to its icon in the panel, and the agent's memory with an icon.
 
-The panel is a StatusNotifierWatcher that does just enough: it owns the name and notes who registers.
+The panel is a minimal StatusNotifierWatcher: it owns the name and records registrations.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def _measure(runs: int) -> tuple[list[float], float]:
             child = _start(address, folder)
             try:
                 at = await watcher.registered()
-                if number:  # the first one compiles
+                if number:  # the first run compiles
                     times.append((at - begin) * 1e3)
                 if number == runs:
                     await asyncio.sleep(SETTLED_S)
@@ -53,14 +53,14 @@ async def _measure(runs: int) -> tuple[list[float], float]:
 
 @asynccontextmanager
 async def session_bus() -> AsyncIterator[tuple[str, Path]]:
-    """Run a session bus; yield its address and a folder."""
+    """Run a session bus. Yield its address and a folder."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder, place = Path(name), Path(name) / "bus"
         (folder / "bus.conf").write_text(_CONFIG.format(place=place))
         words = ["dbus-daemon", f"--config-file={folder / 'bus.conf'}", "--nofork", "--nopidfile"]
         bus = subprocess.Popen(words, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  # nothing waits for it
         try:
-            while not place.exists():  # noqa: ASYNC110  # a socket's appearance has no event of its own
+            while not place.exists():  # noqa: ASYNC110  # there is no event for a socket that appears
                 await asyncio.sleep(0.01)
             yield f"unix:path={place}", folder
         finally:
@@ -79,7 +79,7 @@ def _start(address: str, folder: Path) -> subprocess.Popen[bytes]:
         "TRAYAGENT_RUNTIME_DIR": str(folder / "run"),
         "TRAYAGENT_STATE_DIR": str(folder / "state"),
         "DBUS_SESSION_BUS_ADDRESS": address,
-        "PYTHONDONTWRITEBYTECODE": "",  # compiled, as an installed program is
+        "PYTHONDONTWRITEBYTECODE": "",  # compiled, like an installed program
     }
     empty.write_text("")
     config = folder / "config.toml"

@@ -1,4 +1,4 @@
-"""From the event to the first byte through the forward, for us, for a cold ssh and for the peers."""
+"""The time from the event to the first byte through the forward: for trayagent, a cold ssh and the alternatives."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trayagent.sandbox import Lab
 
 RTT_MS = 50.0
 GIVE_UP_S = 60.0
-# Bytes in flight when the link goes would be retransmitted ever later: that is TCP's time, not a contestant's.
+# TCP would retransmit bytes in flight later and later, and that time says nothing about a contestant. So wait first.
 QUIET_S = 1.0
 
 
 def seconds(contestant: Contestant, scenario: Scenario) -> float | None:
-    """Return the seconds from t0 to the first byte, None when that took longer than GIVE_UP_S."""
-    with _laid(scenario) as lab:
+    """Return the seconds from t0 to the first byte, or None if that took longer than GIVE_UP_S."""
+    with _prepared_lab(scenario) as lab:
         scenario.prepare(lab)
         remote = scenario.remote
         with (
@@ -34,8 +34,8 @@ def seconds(contestant: Contestant, scenario: Scenario) -> float | None:
 
 
 def cold_seconds(scenario: Scenario) -> float:
-    """Return the seconds that a fresh plain ssh takes on the network as it is after the event."""
-    with _laid(scenario) as lab:
+    """Return the seconds that a new plain ssh takes on the network after the event."""
+    with _prepared_lab(scenario) as lab:
         scenario.prepare(lab)
         if not scenario.kept:
             scenario.happen(lab)
@@ -49,7 +49,7 @@ def cold_seconds(scenario: Scenario) -> float:
                 end(child)
 
 
-def _laid(scenario: Scenario) -> Lab:
+def _prepared_lab(scenario: Scenario) -> Lab:
     lab = Lab(rtt_ms=RTT_MS)
     try:
         lab.sshd(scenario.address)

@@ -1,4 +1,4 @@
-"""What the agent costs while nothing happens, and what a look at it costs."""
+"""The cost of an idle agent, and of a call of `trayagent status`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTS = 5
 
 
 def idle(seconds: float) -> tuple[int, float]:
-    """Return the context switches of the agent's own in that time, and its RSS in MB: five hosts up, and a tray."""
+    """Return the agent's context switches in this time and its RSS in MB, with five connected hosts and a tray."""
     return asyncio.run(_idle(seconds))
 
 
@@ -29,7 +29,7 @@ async def _idle(seconds: float) -> tuple[int, float]:
             await watcher.registered()
             if agent.pid is None:
                 raise RuntimeError("the agent ended")
-            await asyncio.sleep(5)  # what starting left to do
+            await asyncio.sleep(5)  # wait for what the start left to do
             before = own_switches(agent.pid)
             await asyncio.sleep(seconds)
             found = own_switches(agent.pid) - before, rss_mb(agent.pid)
@@ -38,16 +38,16 @@ async def _idle(seconds: float) -> tuple[int, float]:
 
 
 def status_ratio(runs: int) -> tuple[float, float]:
-    """Return (median, worst) of the time of `trayagent status` to that of `python -c pass`, turn by turn."""
+    """Return (median, worst) of the time of `trayagent status` relative to `python -c pass`, measured in turn."""
     with Lab() as lab, Agent(lab) as agent:
         _connect(lab, agent)
         python = [sys.executable, "-c", "pass"]
         status = [sys.executable, "-m", "trayagent", "status", "--json"]
-        compiled = {**agent.env, "PYTHONDONTWRITEBYTECODE": ""}  # as an installed program is
+        compiled = {**agent.env, "PYTHONDONTWRITEBYTECODE": ""}  # compiled, like an installed program
         ratios = []
         for number in range(runs + 1):
             took = [_seconds(lab, words, compiled) for words in (status, python)]
-            if number:  # the first one compiles
+            if number:  # the first run compiles
                 ratios.append(took[0] / took[1])
     return statistics.median(ratios), max(ratios)
 
@@ -82,6 +82,6 @@ def own_switches(pid: int) -> int:
 
 
 def rss_mb(pid: int) -> float:
-    """Return the memory of a process in MB."""
+    """Return the RSS of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

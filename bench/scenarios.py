@@ -1,4 +1,4 @@
-"""What happens to the laptop: each brings the event about and returns t0, the moment from which is counted."""
+"""Events on the laptop. Each scenario causes its event and returns t0, the start of the measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ BEHIND_VPN = "10.99.0.10"
 
 @dataclass(frozen=True)
 class Scenario:
-    """`prepare` brings the laptop to where it starts, `happen` is the event; `bound` the ratio to cold wanted."""
+    """One event.
+
+    `prepare` sets up the laptop, `happen` causes the event, and `bound` is the largest allowed ratio to a cold ssh.
+    """
 
     key: str
     title: str
@@ -25,7 +28,7 @@ class Scenario:
     config: str = ""
     bound: float = 1.05
     remote: bool = False  # -R: a server without ClientAlive holds the port for the lost connection
-    kept: bool = False  # the old connection survives, so a cold ssh needs no event before it
+    kept: bool = False  # the old connection survives, so the cold ssh is measured without the event
 
 
 def _home(lab: Lab) -> None:

@@ -1,6 +1,6 @@
-"""A StatusNotifierWatcher that does just enough for a stopwatch.
+"""A minimal StatusNotifierWatcher for time measurements.
 
-The annotations are read by dbus-fast when the class is made: no postponed evaluation here.
+dbus-fast reads the annotations when the class is made, so there is no postponed evaluation here.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ NAME, PATH = "org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher"
 
 
 class Watcher(ServiceInterface):
-    """Owns the watcher's name, and notes when somebody registers."""
+    """Owns the watcher's name, and records when an item registers."""
 
     def __init__(self, bus: MessageBus) -> None:
         super().__init__(NAME)
@@ -24,7 +24,7 @@ class Watcher(ServiceInterface):
 
     @classmethod
     async def on(cls, address: str) -> "Watcher":
-        """Return a watcher on that bus."""
+        """Return a watcher on this bus."""
         bus = await MessageBus(address).connect()
         made = cls(bus)
         bus.export(PATH, made)
@@ -42,15 +42,15 @@ class Watcher(ServiceInterface):
 
     @dbus_method()
     def RegisterStatusNotifierItem(self, service: DBusStr) -> None:  # noqa: ARG002, N802  # D-Bus' own name
-        """Note an item."""
+        """Record the time."""
         self._seen.put_nowait(time.monotonic())
 
     @dbus_property(access=PropertyAccess.READ)
     def IsStatusNotifierHostRegistered(self) -> DBusBool:  # noqa: N802  # D-Bus' own name
-        """There is a panel."""
+        """Return True: there is a panel."""
         return True
 
     @dbus_property(access=PropertyAccess.READ)
     def ProtocolVersion(self) -> DBusInt32:  # noqa: N802  # D-Bus' own name
-        """The only one there is."""
+        """Return 0, the only version."""
         return 0
