@@ -1,4 +1,4 @@
-"""Networks to tell stories about: small, immutable, put together with `+`."""
+"""Networks for the stories: small, immutable, combined with `+`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.core.facts.network import Address, Interface, Kind, Lookup, Route
 
 @dataclass(frozen=True)
 class Scene:
-    """What a laptop is connected to; `label` is how the transcript calls it."""
+    """The networks to which a laptop is connected; `label` is its name in the transcript."""
 
     label: str = "nothing"
     interfaces: tuple[Interface, ...] = ()
@@ -33,26 +33,26 @@ class Scene:
         )
 
     def called(self, label: str) -> Scene:
-        """Return the same under another label."""
+        """Return the same scene under another label."""
         return replace(self, label=label)
 
     def named(self, name: str | None) -> Scene:
-        """Return the same with a name that something knows."""
+        """Return the same scene with a known network name."""
         return replace(self, name=name)
 
     def without_mac(self) -> Scene:
-        """Return the same before the gateway's link-layer address is resolved."""
+        """Return the same scene before the gateway's link-layer address is resolved."""
         return replace(self, macs=(), label=f"{self.label}, gateway unresolved")
 
     def down(self, name: str) -> Scene:
-        """Return the same with an interface that lost its carrier; its addresses and routes stay."""
+        """Return the same scene with an interface that lost its carrier. Its addresses and routes remain."""
         faces = tuple(replace(i, up=False) if i.name == name else i for i in self.interfaces)
         return replace(self, interfaces=faces, label=f"{self.label}, {name} without carrier")
 
     def with_address(
         self, name: str, text: str, *, deprecated: bool = False, tentative: bool = False, first: bool = False
     ) -> Scene:
-        """Return the same with one more address (or the same one with another flag)."""
+        """Return the same scene with one more address, or with another flag on an address that it has."""
         new = replace(_address(text, deprecated=deprecated), tentative=tentative)
 
         def changed(i: Interface) -> Interface:
@@ -64,7 +64,7 @@ class Scene:
         return replace(self, interfaces=faces, label=f"{self.label}, {text}{flags}")
 
     def snapshot(self, lookups: Iterable[Lookup]) -> Snapshot:
-        """Return what the kernel would say."""
+        """Return the snapshot that the kernel would give."""
         macs = {(i, g): mac for i, g, mac in self.macs}
         asked = {lookup: self._match(lookup) for lookup in lookups}
         return Snapshot(self.interfaces, self.routes, asked, macs, self.name, self.name_of)

@@ -1,4 +1,4 @@
-"""Tells a story to `decide` and writes down what it does: events in, actions and reasons out, with times."""
+"""Sends events to `decide` and writes down its actions and reasons, with times."""
 
 from __future__ import annotations
 
@@ -44,17 +44,16 @@ _UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
 
 
 def failure(kind: FailureKind, *, positive: bool = False, by_jump: bool = False) -> Failure:
-    """Return a failure of this kind, with a problem to go with it."""
+    """Return a failure of this kind, with a matching problem."""
     return Failure(Problem(_CODES.get(kind, "unknown"), f"it is {kind}"), kind, positive, by_jump=by_jump)
 
 
 class Story:
     """Keeps the state, the clock and the transcript.
 
-    `t` is seconds since the story began. Timers that a decision asked for come back by
-    themselves while the time passes. A banner check ends at once: `banner` says how. The
-    kernel is asked at once: `acked`, `ahead`, `due`, `moved` and `adrift` hold what it will
-    say of each host's master.
+    `t` is seconds since the story began. Timers that a decision sets fire automatically while time passes. A banner
+    check ends at once: `banner` says whether it succeeds. The kernel is queried at once: `acked`, `ahead`, `due`,
+    `moved` and `adrift` hold its reports on each host's master.
     """
 
     def __init__(self) -> None:
@@ -76,16 +75,16 @@ class Story:
         self._last: dict[str, tuple[int, str]] = {}
         self._pid = 100
 
-    # Events in.
+    # Events.
 
     def post(self, event: e.Event, words: str = "") -> None:
-        """Let something happen now."""
+        """Post an event now."""
         self._lines.append(f"{self.t:.3f} {words or type(event).__name__}")
         self._decide(event)
         self._read_what_is_missing()
 
     def after(self, seconds: float) -> Story:
-        """Let time pass; what was due meanwhile is decided on at its own time."""
+        """Let time pass. What becomes due is decided at its own time."""
         until = self.t + seconds
         while (due := min(((at, n) for n, at in self._timers.items()), default=None)) and due[0] <= until:
             at, name = due
@@ -99,7 +98,7 @@ class Story:
         return self
 
     def network(self, scene: Scene, touched: Touched | None = None) -> None:
-        """Let the network be another one."""
+        """Change the network to this scene."""
         self.scene = scene
         self.post(self._read(touched or Touched()), f"network: {scene.label}{_flicker(touched)}")
 
@@ -113,7 +112,7 @@ class Story:
         learn_vpn: bool = True,
         **more: Wish,
     ) -> None:
-        """Let the configuration be read."""
+        """Post a configuration."""
         every = {**(wishes or {}), **more}
         self.post(e.Configured(self.t, every, vpns, adopt, keep_while_offline_s, learn_vpn), "configured")
 
@@ -129,7 +128,7 @@ class Story:
         port: int = 22,
         user: str = "",
     ) -> None:
-        """Let `ssh -G` answer."""
+        """Post a result of `ssh -G`."""
         answer = Resolved(
             name,
             server,
@@ -144,7 +143,7 @@ class Story:
         self._quiet(e.HostResolved(self.t, name, answer, first))
 
     def started(self) -> None:
-        """Let the first look at the machine be over."""
+        """End the agent's first scan of the machine."""
         self.post(e.Started(self.t), "started")
 
     def found(self, name: str, *, fresh: bool = True, unnamed: bool = False, **facts: object) -> Master:
@@ -163,11 +162,11 @@ class Story:
         self.post(e.MasterEnded(self.t, name, pid, said, by_request), f"ended {name} pid={pid}")
 
     def answered(self, name: str) -> None:
-        """Let the master's probe come back."""
+        """Let the master answer its probe."""
         self.post(e.ProbeAnswered(self.t, name, self.living(name).pid), f"probe of {name} answered")
 
     def established(self, name: str, local: str | None = None) -> None:
-        """Let the TCP connection of the host's attempt stand, from that address."""
+        """Let the host's attempt establish its TCP connection, from that address."""
         event = e.AttemptEstablished(self.t, name, self._attempt(name), local)
         self.post(event, f"attempt of {name} established")
 
@@ -180,7 +179,7 @@ class Story:
         trusted: bool = True,
         **facts: object,
     ) -> Master | None:
-        """Let the host's attempt be through; `trusted` is about a bare one."""
+        """Let the host's attempt succeed; `trusted` applies to a bare one."""
         master = None if bare else self.master(name, ours=True, host_key=host_key, **facts)
         words = "answered" if master is None else f"ready pid={master.pid}"
         number = self._attempt(name)
@@ -204,7 +203,7 @@ class Story:
         self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
     def took_over(self, name: str) -> None:
-        """Let the take-over that was asked for be done, and the judged master end by it."""
+        """Finish the requested take-over, and let the judged master end by it."""
         asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
         if asked.old is not None and self.host(name).master == asked.old:
             self._quiet(e.MasterEnded(self.t, name, asked.old.pid))
@@ -224,7 +223,7 @@ class Story:
         user: str = "",
         **facts: object,
     ) -> Master:
-        """Begin with one host that is connected from home; nothing of it is in the transcript."""
+        """Begin with one host that is connected from home, with nothing of it in the transcript."""
         self.scene = scene if scene is not None else self.scene
         self._quiet(e.Configured(self.t, {**{h.name: h.wish for h in self.state.hosts.values()}, name: wish}))
         self.resolved(name, server=server, strict=strict, user=user)
@@ -236,7 +235,7 @@ class Story:
         return master
 
     def reconnected(self, name: str = "web", **facts: object) -> Master:
-        """Let the host's attempt be through and in place, with nothing of it in the transcript."""
+        """Let the host's attempt succeed and take over, with nothing of it in the transcript."""
         new = self.master(name, ours=True, **facts)
         self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new, host_key=HOST_KEY))
         self.took_over(name)
@@ -244,7 +243,7 @@ class Story:
         return new
 
     def master(self, name: str, **facts: object) -> Master:
-        """Return a new master with its own pid, at the address that the machine has now."""
+        """Return a new master with a new pid, at the machine's current address."""
         self._pid += 1
         known = {f.name for f in fields(Master)}
         assert set(facts) <= known, f"a master has no {set(facts) - known}"
@@ -253,10 +252,10 @@ class Story:
         )
         return replace(replace(plain, min_rtt_s=0.050), **facts)  # type: ignore[arg-type]
 
-    # What came of it.
+    # Results.
 
     def expect(self, text: str) -> None:
-        """Compare what was written down since the last time, and start a new page."""
+        """Compare the transcript since the last call with the text, and start a new transcript."""
         want = textwrap.dedent(text).strip().splitlines()
         got, self._lines = self._lines, []
         self._last.clear()
@@ -264,7 +263,7 @@ class Story:
         assert want == got, f"\n{diff}"
 
     def forget(self) -> None:
-        """Start a new page without looking at the old one; what was done on it is not asked for again."""
+        """Start a new transcript without a comparison, and forget the actions so far."""
         self._lines = []
         self.actions.clear()
         self._last.clear()
@@ -293,14 +292,14 @@ class Story:
         return next(w.evidence for w in reversed(self.whys) if w.name == name)
 
     def told(self, event: str) -> list[a.Tell]:
-        """Return the events of that name that clients heard of."""
+        """Return the events of that name that clients received."""
         return [tell for tell in self.tells if tell.event == event]
 
     def did(self, kind: type[a.Action], name: str = "web") -> list[a.Action]:
         """Return the actions of that kind for a host."""
         return [x for x in self.actions if isinstance(x, kind) and x.name == name]
 
-    # Inside.
+    # Helpers.
 
     def _quiet(self, event: e.Event) -> None:
         before = len(self._lines)
@@ -315,7 +314,7 @@ class Story:
         for why in decision.whys:
             self.whys.append(why)
             if why.verdict == "wait" and why.name in done:
-                continue  # it waits for what it has just done
+                continue  # it waits for its own last action
             if self._last.get(why.name) != (why.row, why.verdict):
                 self._lines.append(f"        {why.name}: row {why.row} {why.verdict}")
             self._last[why.name] = (why.row, why.verdict)
@@ -329,7 +328,7 @@ class Story:
                     self._timers[action.name] = action.at
         self._end_checks(decision.actions)
         for action in decision.actions:
-            if isinstance(action, a.Observe):  # the kernel's answer is queued behind what was decided
+            if isinstance(action, a.Observe):  # the kernel's report is queued behind the decisions
                 self._kernel_says(action)
 
     def _kernel_says(self, action: a.Observe) -> None:

@@ -1,4 +1,4 @@
-"""Masters found after the network that they were made in; and what waits for this machine, not for a server."""
+"""Masters that are found after the network changed, and failures whose cause is on this machine."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from trayagent.core.facts.problems import Problem
 
 
 def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) -> None:
-    """An agent that was restarted in between believes no start time, also where the kernel was asked before."""
+    """A fresh master whose address is already gone is suspect, even if the kernel was queried before.
+
+    A restarted agent therefore does not trust a master's recent start.
+    """
     story.network(CAFE)
     story.started()
-    for name in ("web", "other"):  # the second one's question to the kernel is answered already
+    for name in ("web", "other"):  # for the second one, the kernel's look-up already has a result
         story.found(name, local="192.168.10.2")
         assert story.host(name).suspect
         story.resolved(name)
         assert story.did(Dial, name)
 
 
-def test_no_control_of_a_host_before_ssh_has_told_how(story: Story) -> None:
-    """A master found before `ssh -G` answered for its host is controlled when it has, not failed."""
+def test_no_control_before_ssh_g_has_a_result(story: Story) -> None:
+    """A master that is found before `ssh -G` has a result gets its control as soon as there is one."""
     story.network(CAFE)
     story.started()
     story.found("web", local="192.168.10.2")
@@ -32,8 +35,11 @@ def test_no_control_of_a_host_before_ssh_has_told_how(story: Story) -> None:
     assert story.did(Dial)
 
 
-def test_what_this_machine_stood_in_the_way_of_goes_on_the_moment_it_does_not(story: Story) -> None:
-    """A taken control path waits for its holder's end; a server that is away is not asked sooner for that."""
+def test_a_local_obstacle_that_is_gone_ends_the_wait_at_once(story: Story) -> None:
+    """A host with a taken control path connects as soon as the holder ends.
+
+    A server that is away gets no earlier retry.
+    """
     story.configured(web=Wish(listed=True, connect="always"), away=Wish(listed=True, connect="always"))
     story.resolved("web")
     story.resolved("away", server="198.51.100.7")
@@ -48,8 +54,8 @@ def test_what_this_machine_stood_in_the_way_of_goes_on_the_moment_it_does_not(st
     assert not story.did(Dial, "away")
 
 
-def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
-    """Whoever mends a name or a control path in ssh_config does not wait for a back-off."""
+def test_a_changed_result_of_ssh_g_is_tried_at_once(story: Story) -> None:
+    """A fixed name or control path in ssh_config is tried at once, without waiting for the back-off."""
     story.configured(web=Wish(listed=True, connect="always"))
     story.resolved("web", server="198.51.100.1")
     story.network(HOME)
@@ -61,8 +67,8 @@ def test_a_changed_answer_of_ssh_is_tried_at_once(story: Story) -> None:
         assert story.did(Dial)
 
 
-def test_ssh_is_asked_again_in_time_where_it_gave_no_answer(story: Story) -> None:
-    """A Match exec that was too slow at login is no reason to fail for ever; nor is it asked all the time."""
+def test_ssh_g_runs_again_after_a_while_if_it_failed(story: Story) -> None:
+    """A Match exec that was too slow at login leads to another run of `ssh -G` after 300 s, and to none before."""
     story.configured(web=Wish(listed=True, connect="always"))
     story.network(HOME)
     story.started()

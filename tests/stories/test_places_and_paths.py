@@ -1,4 +1,4 @@
-"""What counts as a change of a master's path, and what is the same place."""
+"""What counts as a change of a master's path, and what counts as the same network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trayagent.core.facts.network import Touched
 
 
 def test_an_ra_tick_is_no_change(story: Story) -> None:
-    """A new privacy address, a refreshed lifetime and a deprecated one ask nothing of a master."""
+    """A new privacy address, a refreshed lifetime and a deprecated address cause no probe."""
     story.connected(scene=HOME + HOME_6)
     story.after(60).network((HOME + HOME_6).with_address("wlan0", "2001:db8:10::99/64"))
     story.after(60).network((HOME + HOME_6).with_address("wlan0", "192.168.10.2/24", deprecated=True))
@@ -20,7 +20,7 @@ def test_an_ra_tick_is_no_change(story: Story) -> None:
 
 
 def test_a_flicker_asks_the_master_once(story: Story) -> None:
-    """An address that was removed and given again may hide another network: one probe, and no more."""
+    """An address that was removed and added again may hide another network, so it causes exactly one probe."""
     story.connected(scene=HOME)
     story.after(60).network(HOME, Touched(addresses=frozenset({"192.168.10.2"})))
     story.after(0.05).answered("web")
@@ -34,8 +34,8 @@ def test_a_flicker_asks_the_master_once(story: Story) -> None:
     """)
 
 
-def test_another_gateway_behind_the_same_address_is_another_place(story: Story) -> None:
-    """192.168.10.2 behind 192.168.10.1 is not home when the gateway has another link-layer address."""
+def test_another_gateway_behind_the_same_address_is_another_network(story: Story) -> None:
+    """192.168.10.2 behind 192.168.10.1 is not home if the gateway has another link-layer address."""
     story.connected(scene=HOME)
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     story.after(60).network(elsewhere)
@@ -49,7 +49,7 @@ def test_another_gateway_behind_the_same_address_is_another_place(story: Story) 
 
 
 def test_a_gateway_not_yet_resolved_is_no_other_gateway(story: Story) -> None:
-    """The same address while the gateway's link-layer address is unknown, and known again: nothing changed."""
+    """Nothing counts as changed while the gateway's link-layer address is unknown and then known again."""
     story.connected(scene=HOME)
     story.after(60).network(HOME.without_mac())
     story.after(1).network(HOME)
@@ -60,7 +60,7 @@ def test_a_gateway_not_yet_resolved_is_no_other_gateway(story: Story) -> None:
 
 
 def test_a_name_that_comes_late_is_no_other_network(story: Story) -> None:
-    """NetworkManager tells a network's name some moments after the kernel told its address."""
+    """A network's name from NetworkManager, which arrives some moments after the address, is not a change."""
     story.connected(scene=HOME)
     named = lan("home", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="aa:01", name="Home WiFi")
     story.after(60).network(named)
@@ -68,8 +68,8 @@ def test_a_name_that_comes_late_is_no_other_network(story: Story) -> None:
     assert len(story.host("web").reached) == 1, "one place, however much is known of it"
 
 
-def test_our_source_preferred_again_is_no_new_doubt(story: Story) -> None:
-    """While a better source came and went on the same way, the connection was asked once."""
+def test_a_preferred_source_that_returns_raises_no_new_doubt(story: Story) -> None:
+    """The master is probed once while a better source on the same route appears and disappears."""
     story.connected(scene=HOME)
     better = HOME.with_address("wlan0", "192.168.10.77/24")
     routes = tuple(
@@ -83,8 +83,11 @@ def test_our_source_preferred_again_is_no_new_doubt(story: Story) -> None:
     story.expect("120.050 network: home")
 
 
-def test_a_tunnel_is_in_doubt_when_what_it_stands_on_changed(story: Story) -> None:
-    """Its own route and address stay while the Wi-Fi under it is another: control first."""
+def test_a_tunnel_is_in_doubt_when_its_underlay_changed(story: Story) -> None:
+    """A master in a tunnel is suspect when the Wi-Fi under the tunnel changes, and the control comes first.
+
+    The tunnel's own route and address stay the same.
+    """
     story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
     story.after(60).network(CAFE + VPN)
     story.expect("""
@@ -96,8 +99,8 @@ def test_a_tunnel_is_in_doubt_when_what_it_stands_on_changed(story: Story) -> No
     """)
 
 
-def test_a_tunnel_stands_firm_on_a_new_privacy_address(story: Story) -> None:
-    """The tunnel keeps the address that it has; a fresher one beside it changes nothing."""
+def test_a_new_privacy_address_raises_no_doubt_about_a_tunnel(story: Story) -> None:
+    """A fresher privacy address changes nothing, because the tunnel keeps the address that it has."""
     here = HOME_6 + tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected(scene=here, local="10.8.0.6", server="10.99.0.10")
     story.after(60).network(here.with_address("wlan0", "2001:db8:10::99/64", first=True))
@@ -106,7 +109,7 @@ def test_a_tunnel_stands_firm_on_a_new_privacy_address(story: Story) -> None:
 
 
 def test_a_tunnel_is_in_doubt_when_the_wifi_under_it_roamed(story: Story) -> None:
-    """Same address, same gateway address, another gateway: the tunnel may stand on nothing."""
+    """A tunnel is suspect if only its gateway's link-layer address changed, since it may carry nothing now."""
     story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     story.after(60).network(elsewhere + VPN)
@@ -117,7 +120,10 @@ OWN, OTHER, SERVER_6 = "2001:db8:10::2", "2001:db8:10::99/64", "2001:db8:113::10
 
 
 def test_a_tentative_address_is_given_its_time_though_another_one_gets_through(story: Story) -> None:
-    """After a flicker nothing is sent from it for a second or two; it is asked when it may speak, and lives."""
+    """After a flicker, the master is probed when its address is usable again, and lives.
+
+    The kernel sends nothing from a tentative address for a second or two.
+    """
     both = HOME_6.with_address("wlan0", OTHER)
     story.connected(scene=both, local=OWN, server=SERVER_6)
     still = both.with_address("wlan0", f"{OWN}/64", tentative=True).called("home, tentative")
@@ -137,8 +143,8 @@ def test_a_tentative_address_is_given_its_time_though_another_one_gets_through(s
     """)
 
 
-def test_what_was_asked_just_before_the_flicker_is_asked_again_after_it(story: Story) -> None:
-    """The older question went nowhere; no control begins while the address is tentative."""
+def test_a_probe_from_before_the_flicker_is_repeated_after_it(story: Story) -> None:
+    """A probe from before the flicker was lost, so it is repeated. No control begins while the address is tentative."""
     both = HOME_6.with_address("wlan0", OTHER)
     story.connected(scene=both, local=OWN, server=SERVER_6)
     story.after(60).network(both, Touched(links=frozenset({"wlan0"})))
@@ -150,7 +156,7 @@ def test_what_was_asked_just_before_the_flicker_is_asked_again_after_it(story: S
 
 
 def test_an_address_that_stays_tentative_is_waited_for_no_longer_than_three_seconds(story: Story) -> None:
-    """Its network refused it (a duplicate): what it carried is judged as any other."""
+    """A master whose address stays tentative (a duplicate, refused by its network) is probed after three seconds."""
     both = HOME_6.with_address("wlan0", OTHER)
     story.connected(scene=both, local=OWN, server=SERVER_6)
     still = both.with_address("wlan0", f"{OWN}/64", tentative=True)

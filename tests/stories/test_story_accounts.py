@@ -1,4 +1,4 @@
-"""Many hosts and one account: what was refused to one of them is not tried by all."""
+"""Many hosts with one account: a login that is refused to one of them is not tried by all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BASTION = Hop("203.0.113.11", 22, "me", ("~/.ssh/id",))
 
 
 def behind_a_bastion(story: Story) -> None:
-    """Begin with twelve machines behind one bastion that is no host of its own."""
+    """Begin with twelve machines behind one bastion that is not a host itself."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for number, name in enumerate(TWELVE):
@@ -38,7 +38,7 @@ def under_way(story: Story) -> list[str]:
 
 
 def refuse_all(story: Story, *, by_jump: bool, for_s: float) -> int:
-    """Let each login be refused as soon as it is made, for some time; return how many that were."""
+    """Refuse each login as soon as it is made, for some time. Return how many there were."""
     count, until = 0, story.t + for_s
     while story.t < until:
         for name in under_way(story):
@@ -52,7 +52,10 @@ def refuse_all(story: Story, *, by_jump: bool, for_s: float) -> int:
 def test_a_key_that_is_refused_costs_two_logins_whatever_the_number_of_hosts(
     story: Story, by_jump: bool
 ) -> None:
-    """At a bastion, or at a server with twelve names; it is told once, and every host says why it waits."""
+    """A refused key costs two logins, at a bastion or at a server with twelve names.
+
+    The user is notified at most twice, and every host shows why it waits.
+    """
     (behind_a_bastion if by_jump else on_one_server)(story)
     assert refuse_all(story, by_jump=by_jump, for_s=3600) <= 2
     assert [story.shown(name) for name in TWELVE] == ["needs-sign-in"] * 12
@@ -60,8 +63,8 @@ def test_a_key_that_is_refused_costs_two_logins_whatever_the_number_of_hosts(
     assert len(story.told("sign-in-needed")) <= 2
 
 
-def test_a_refusal_of_one_target_says_nothing_of_the_others_behind_the_bastion(story: Story) -> None:
-    """Twelve machines have twelve accounts."""
+def test_a_refusal_by_one_target_does_not_stop_the_others_behind_the_bastion(story: Story) -> None:
+    """A refusal by one of twelve machines does not stop the logins to the other eleven."""
     behind_a_bastion(story)
     for _ in range(12):
         for name in under_way(story):
@@ -74,7 +77,7 @@ def test_a_refusal_of_one_target_says_nothing_of_the_others_behind_the_bastion(s
 
 
 def test_a_changed_key_releases_one_login_and_its_success_the_others(story: Story) -> None:
-    """The event that releases a refused host releases those that were held back."""
+    """The event that releases a refused host also releases the hosts that were held back."""
     on_one_server(story)
     assert refuse_all(story, by_jump=False, for_s=700) <= 2
     story.post(e.CredentialsChanged(story.t), "a key changed")
@@ -86,7 +89,7 @@ def test_a_changed_key_releases_one_login_and_its_success_the_others(story: Stor
 
 
 def test_keys_that_change_all_the_time_lock_no_account(story: Story) -> None:
-    """Each change re-arms twelve hosts; two logins are refused in ten minutes."""
+    """Each change releases twelve hosts, but only two logins are refused in ten minutes."""
     on_one_server(story)
     times: list[float] = []
     for _ in range(400):
@@ -98,7 +101,7 @@ def test_keys_that_change_all_the_time_lock_no_account(story: Story) -> None:
 
 
 def test_another_user_or_key_is_another_login(story: Story) -> None:
-    """What is refused to one user says nothing of another on the same machine."""
+    """A login that is refused to one user does not stop another user on the same machine."""
     story.network(HOME)
     story.configured(web=ALWAYS, root=ALWAYS)
     story.resolved("web", user="me")
@@ -109,8 +112,8 @@ def test_another_user_or_key_is_another_login(story: Story) -> None:
     assert (story.shown("web"), story.shown("root")) == ("needs-sign-in", "connected")
 
 
-def test_the_users_word_for_all_costs_no_more_logins(story: Story) -> None:
-    """`trayagent reconnect` of twelve hosts whose key is refused asks the server twice at most."""
+def test_a_reconnect_of_all_costs_no_more_logins(story: Story) -> None:
+    """`trayagent reconnect` of twelve hosts with a refused key causes at most two logins."""
     on_one_server(story)
     assert refuse_all(story, by_jump=False, for_s=700) <= 2
     story.post(e.UserReconnect(story.t, TWELVE), "reconnect")
@@ -119,7 +122,7 @@ def test_the_users_word_for_all_costs_no_more_logins(story: Story) -> None:
 
 
 def test_a_living_master_whose_login_is_held_back_is_judged_without_one(story: Story) -> None:
-    """Its account refused another host; after a move the server is only knocked at."""
+    """After a move, a master whose account refused another host gets only a bare control."""
     story.connected("web", scene=HOME)
     story.configured(web=ALWAYS, twin=ALWAYS)
     story.resolved("twin")

@@ -1,4 +1,4 @@
-"""When `ssh -G` runs again: before a login at another network, and with look-ups only where those are allowed."""
+"""When `ssh -G` runs again: before a login on another network, and with look-ups only where they are allowed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ LINK = Touched(links=frozenset({"wlan0"}))
 def answered(
     story: Story, name: str = "web", *, server: str = SERVER, varies: bool = False, looked_up: bool = True
 ) -> None:
-    """Let `ssh -G` answer, asked just now."""
+    """Post a result of `ssh -G` from this moment."""
     answer = Resolved(name, server, control_path=f"/cm/{name}")
     said = e.HostResolved(story.t, name, answer, Hop(server, 22), story.t, varies, looked_up)
     story.post(said, f"ssh -G {name}")
 
 
 def asked(story: Story, name: str = "web") -> list[bool]:
-    """Return whether look-ups were allowed, for each time that `ssh -G` was to run."""
+    """Return for each requested run of `ssh -G` whether look-ups were allowed."""
     return [x.lookups for x in story.did(Resolve, name) if isinstance(x, Resolve)]
 
 
 def connected(story: Story, scene: Scene = HOME) -> None:
-    """Begin with a connected host for which ssh says something else at each network."""
+    """Begin with a connected host for which `ssh -G` differs between networks."""
     story.connected(scene=scene)
     answered(story, varies=True)
     story.forget()
@@ -48,7 +48,7 @@ def connected(story: Story, scene: Scene = HOME) -> None:
 def test_no_name_is_looked_up_where_a_host_may_not_be_connected(
     story: Story, wish: Wish, scene: Scene, vpn: tuple[e.Vpn, ...]
 ) -> None:
-    """First without look-ups; with them, and before the login, as soon as the host may be connected."""
+    """`ssh -G` first runs without look-ups. When the host may be connected, it runs with them before the login."""
     story.network(scene)
     story.configured(vpns=vpn, db=wish)
     answered(story, "db", looked_up=False)
@@ -63,8 +63,8 @@ def test_no_name_is_looked_up_where_a_host_may_not_be_connected(
     assert story.host("db").resolved == Resolved("db", "db.corp.example", control_path="/cm/db")
 
 
-def test_a_flapping_network_asks_nothing(story: Story) -> None:
-    """Ten times away and back, with a gateway that is resolved late: the connection is kept, and ssh is not run."""
+def test_a_flapping_network_runs_no_ssh_g(story: Story) -> None:
+    """Ten losses of the network, with a gateway that is resolved late, keep the connection and run no `ssh -G`."""
     connected(story)
     for _ in range(10):
         story.after(1).network(NOTHING, LINK)
@@ -75,8 +75,11 @@ def test_a_flapping_network_asks_nothing(story: Story) -> None:
     assert asked(story) == []
 
 
-def test_each_login_elsewhere_asks_once_before_it(story: Story) -> None:
-    """From home to two cafés: asked, answered, dialled; and not asked again by what the network says later."""
+def test_ssh_g_runs_once_before_each_login_elsewhere(story: Story) -> None:
+    """From home to two cafés, `ssh -G` runs once before each login.
+
+    Later news about the network causes no further run.
+    """
     connected(story)
     for scene in (CAFE, CAFE_2):
         story.forget()
@@ -89,8 +92,8 @@ def test_each_login_elsewhere_asks_once_before_it(story: Story) -> None:
         story.after(0.5).reconnected()
 
 
-def test_an_answer_that_does_not_vary_holds_everywhere(story: Story) -> None:
-    """Nothing in ssh_config looks at the network: a login goes at once."""
+def test_a_result_that_does_not_vary_holds_everywhere(story: Story) -> None:
+    """If nothing in ssh_config depends on the network, a login needs no new run of `ssh -G`."""
     story.connected()
     answered(story)
     story.forget()
@@ -99,8 +102,8 @@ def test_an_answer_that_does_not_vary_holds_everywhere(story: Story) -> None:
     assert story.did(Dial)
 
 
-def test_an_answer_from_before_a_change_is_asked_for_again(story: Story) -> None:
-    """Ssh was asked, the network changed, and only then it answered."""
+def test_a_result_from_before_a_change_is_requested_again(story: Story) -> None:
+    """A result whose run began before the last change of the network is not used."""
     connected(story)
     story.after(60).network(CAFE, LINK)
     late = e.HostResolved(
@@ -113,8 +116,8 @@ def test_an_answer_from_before_a_change_is_asked_for_again(story: Story) -> None
     assert story.did(Dial)
 
 
-def test_a_failed_question_is_asked_once(story: Story) -> None:
-    """A slow Match exec at one network: the login goes by the last answer, and fails or works by itself."""
+def test_a_failed_run_of_ssh_g_is_not_repeated_before_the_login(story: Story) -> None:
+    """After one failed run, as with a slow Match exec, the login uses the last result."""
     connected(story)
     story.after(60).network(CAFE, LINK)
     story.post(e.ResolveFailed(story.t, "web", failure("config")), "ssh -G failed")
@@ -122,8 +125,8 @@ def test_a_failed_question_is_asked_once(story: Story) -> None:
     assert story.did(Dial)
 
 
-def test_a_host_that_stopped_is_asked_again_at_another_network(story: Story) -> None:
-    """Refused as one user here, it may be let in as another one there; a flap is no other network."""
+def test_a_host_that_stopped_is_resolved_again_on_another_network(story: Story) -> None:
+    """A host that was refused as one user here may be another user elsewhere. A flap is not another network."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     answered(story, varies=True)
@@ -140,8 +143,11 @@ def test_a_host_that_stopped_is_asked_again_at_another_network(story: Story) -> 
     assert story.did(Dial)
 
 
-def test_a_gateway_that_is_resolved_late_tells_where_ssh_was_asked(story: Story) -> None:
-    """Else a host that stopped in a café would not be asked again at home."""
+def test_a_gateway_that_is_resolved_late_identifies_the_network_of_a_result(story: Story) -> None:
+    """A gateway that is resolved late still identifies the network of the result.
+
+    Otherwise a host that stopped in a café would not be resolved again at home.
+    """
     story.network(CAFE.without_mac())
     story.configured(web=ALWAYS)
     answered(story, varies=True)
@@ -153,8 +159,8 @@ def test_a_gateway_that_is_resolved_late_tells_where_ssh_was_asked(story: Story)
     assert set(asked(story)) == {True}
 
 
-def test_an_old_answer_shuts_out_no_network(story: Story) -> None:
-    """At home ssh named an IPv6 address; where no route leads to it, ssh is asked what it names there."""
+def test_an_old_result_excludes_no_network(story: Story) -> None:
+    """At home the result was an IPv6 address. On a network without a route to it, `ssh -G` runs again."""
     story.network(HOME_6)
     story.configured(web=ALWAYS)
     answered(story, server="2001:db8:113::10", varies=True)
@@ -169,8 +175,8 @@ def test_an_old_answer_shuts_out_no_network(story: Story) -> None:
     assert story.did(Dial)
 
 
-def test_an_answer_with_no_route_here_is_waited_with(story: Story) -> None:
-    """Ssh was asked here and names an address that no route leads to: nothing is asked again and again."""
+def test_a_result_without_a_route_here_is_not_requested_again(story: Story) -> None:
+    """If the result of this network has no route, the host waits and `ssh -G` is not repeated."""
     story.network(CAFE)
     story.configured(web=ALWAYS)
     answered(story, server="2001:db8:113::10", varies=True)
@@ -181,8 +187,8 @@ def test_an_answer_with_no_route_here_is_waited_with(story: Story) -> None:
     assert story.problem("web") == "unreachable"
 
 
-def test_names_that_were_not_looked_up_are_no_new_configuration(story: Story) -> None:
-    """A login that was refused is not tried again because ssh was asked without look-ups."""
+def test_a_result_without_look_ups_is_no_new_configuration(story: Story) -> None:
+    """A refused login is not repeated because `ssh -G` ran without look-ups."""
     wish = Wish(listed=True, connect="always", vpn="corp")
     story.network(HOME + VPN)
     story.configured(vpns=(CORP,), db=wish)

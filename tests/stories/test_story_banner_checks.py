@@ -14,7 +14,7 @@ def dialled(story: Story, name: str = "web") -> int:
 
 
 def away_for_long(story: Story, kind: FailureKind = "refused", *names: str) -> None:
-    """Let a server be away until the next login is minutes off."""
+    """Keep a server away until the next login is minutes away."""
     for name in names or ("web",):
         story.connected(name, scene=HOME, user=name)
     story.after(60)
@@ -31,7 +31,7 @@ def away_for_long(story: Story, kind: FailureKind = "refused", *names: str) -> N
 
 
 def test_a_server_that_rebooted_is_found_within_seconds(story: Story) -> None:
-    """Its back-off is minutes by now; its banner is looked for at a pace that bothers nobody."""
+    """A rebooted server is found by its banner within seconds, although its back-off is minutes long."""
     away_for_long(story)
     story.after(30)
     assert 1 <= len(story.checks) <= 3
@@ -45,7 +45,7 @@ def test_a_server_that_rebooted_is_found_within_seconds(story: Story) -> None:
 
 
 def test_a_login_that_fails_alike_leaves_the_full_back_off(story: Story) -> None:
-    """Something shows a banner and lets nobody in: no other check until the path changes."""
+    """If the allowed login fails in the same way, there is no further check until the path changes."""
     away_for_long(story)
     story.banner = True
     story.after(15.1)
@@ -63,7 +63,7 @@ def test_a_login_that_fails_alike_leaves_the_full_back_off(story: Story) -> None
 
 
 def test_a_server_that_drops_us_is_checked_before_its_pause_is_over(story: Story) -> None:
-    """Its penalty may be over long before ten minutes are; a login that it drops again waits for all of them."""
+    """A server whose penalty ended early is found by its banner. If it drops that login too, the full pause applies."""
     away_for_long(story, "dropped")
     story.banner = True
     story.after(16)
@@ -75,7 +75,7 @@ def test_a_server_that_drops_us_is_checked_before_its_pause_is_over(story: Story
 
 
 def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
-    """One check in 15 s for all of them; its answer allows one login, and that one's success the others."""
+    """Four hosts share one check every 15 s. Its answer allows one login, whose success releases the others."""
     names = ("web", "b", "c", "d")
     away_for_long(story, "refused", *names)
     story.after(60)

@@ -1,4 +1,4 @@
-"""What else is said while a person logs in at a terminal."""
+"""Requests while the user logs in at a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.core.facts.actions import Abort, Dial
 
 @pytest.mark.parametrize("end", ["ctrl-c", "denied"])
 def test_a_reconnect_beside_a_login_at_a_prompt_changes_nothing(story: Story, end: str) -> None:
-    """The host is being connected already; a login that comes to nothing is followed by none of ours."""
+    """A reconnect beside a login at a prompt changes nothing, and no automatic login follows if that login fails."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")

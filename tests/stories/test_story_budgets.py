@@ -1,4 +1,4 @@
-"""Users who move, networks that lie, and many hosts on one server: what a login must wait for, and what not."""
+"""What delays a login, and what must not: moves, networks that lie, and many hosts on one server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def waits_until(story: Story, name: str = "web") -> float | None:
 
 
 def arrive(story: Story, scene: Scene, names: tuple[str, ...] = ("web",)) -> None:
-    """Move, and let the connections of all attempts there stand."""
+    """Move to a scene, and let all attempts there establish their connections."""
     story.network(scene)
     for name in names:
         if story.host(name).attempt is not None:
@@ -37,7 +37,7 @@ def arrive(story: Story, scene: Scene, names: tuple[str, ...] = ("web",)) -> Non
 
 
 def test_two_moves_hold_up_none_of_four_hosts_on_one_server(story: Story) -> None:
-    """The first move's logins are cut short by the second; nobody was refused, so all go on at once."""
+    """The second move cuts the first move's logins short. No server refused anything, so all hosts log in at once."""
     for name in FOUR:
         story.connected(name, scene=HOME)
     story.after(60)
@@ -60,8 +60,8 @@ def test_two_moves_hold_up_none_of_four_hosts_on_one_server(story: Story) -> Non
     assert story.t < 66
 
 
-def test_logins_that_succeed_hold_up_nobody_who_moves(story: Story) -> None:
-    """Twelve moves in a minute, each with a login: the last is as fast as the first."""
+def test_logins_that_succeed_do_not_delay_a_user_who_moves(story: Story) -> None:
+    """After twelve moves in a minute, each with a login, the last login is as fast as the first."""
     story.connected(scene=HOME)
     story.after(60)
     for number in range(12):
@@ -73,7 +73,7 @@ def test_logins_that_succeed_hold_up_nobody_who_moves(story: Story) -> None:
 
 
 def test_moves_before_the_server_saw_anything_cost_nothing(story: Story) -> None:
-    """Thirty moves in half a minute, none long enough for a connection: the next login begins at once."""
+    """After thirty moves in half a minute, too fast for any connection, the next login begins at once."""
     story.connected(scene=HOME)
     story.after(60)
     for number in range(30):
@@ -85,8 +85,8 @@ def test_moves_before_the_server_saw_anything_cost_nothing(story: Story) -> None
 
 
 @pytest.mark.parametrize("kind", ["dns", "timed-out", "unreachable"])
-def test_what_no_server_saw_is_tried_at_once_in_the_next_network(story: Story, kind: str) -> None:
-    """No name, no answer, no route: seven networks in seven seconds, an attempt in each."""
+def test_a_failure_that_no_server_saw_does_not_delay_the_next_network(story: Story, kind: str) -> None:
+    """Failures that no server saw (no name, no answer, no route) allow an attempt in each of seven networks at once."""
     story.connected(scene=HOME)
     story.after(60).ended("web", kind="died")
     story.forget()
@@ -98,7 +98,10 @@ def test_what_no_server_saw_is_tried_at_once_in_the_next_network(story: Story, k
 
 
 def test_five_connections_cut_short_in_one_network_are_waited_for(story: Story) -> None:
-    """Each hangs at the server until its LoginGraceTime; the wait is shown with its time, and its reason."""
+    """After five cut connections in one network, the host waits, and status shows until when and why.
+
+    The server keeps each of them until its LoginGraceTime.
+    """
     story.connected(scene=HOME)
     story.after(60)
     for _ in range(UNFINISHED_PER_WINDOW):
@@ -116,7 +119,7 @@ def test_five_connections_cut_short_in_one_network_are_waited_for(story: Story) 
 
 
 def test_a_network_that_accepts_and_closes_does_not_hold_up_the_next_one(story: Story) -> None:
-    """In the café the server's address drops everything; at home it is asked at once, back in the café it is not."""
+    """A café's gateway that drops everything delays the host only in the café, not at home."""
     story.connected(scene=HOME)
     story.after(60).ended("web", kind="died")
     story.network(CAFE)
@@ -139,8 +142,8 @@ def test_a_network_that_accepts_and_closes_does_not_hold_up_the_next_one(story: 
     assert (story.shown("web"), waits_until(story)) == ("waiting", until)
 
 
-def test_a_network_that_closes_is_told_from_the_next_before_its_gateway_is_known(story: Story) -> None:
-    """The gateway's address is resolved a moment later: by then nothing is forgotten, and nothing mixed up."""
+def test_two_networks_are_told_apart_before_the_gateway_is_resolved(story: Story) -> None:
+    """Two networks are told apart before the gateway is resolved, and nothing is lost when it is."""
     story.connected(scene=HOME)
     story.after(60).ended("web", kind="died")
     story.network(CAFE.without_mac())
@@ -153,7 +156,7 @@ def test_a_network_that_closes_is_told_from_the_next_before_its_gateway_is_known
 
 
 def test_a_success_releases_the_others_on_that_path(story: Story) -> None:
-    """The server was away for minutes; the first host that gets in says that it is back."""
+    """After minutes without the server, the first login that succeeds releases the other hosts."""
     for name in FOUR:
         story.connected(name, scene=HOME, user=name)
     story.after(60)
@@ -189,14 +192,14 @@ def wobbling(story: Story, times: int) -> None:
         story.after(0.2)
 
 
-def test_row_3_asks_the_old_master_when_no_control_can_be_made(story: Story) -> None:
-    """Controls failed while the tunnel wobbled; now it carries again, and the old master says so when it is asked."""
+def test_row_3_probes_the_old_master_when_no_control_can_be_made(story: Story) -> None:
+    """After controls failed during a wobble of the tunnel, the old master is probed and answers."""
     vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
     story.after(60).network(CAFE + vpn)
     for _ in range(5):
         story.fails("db", "timed-out")
-        story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # it is world down
+        story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # the server is away
     story.fails("db", "timed-out")
     story.after(5).network(HOME + vpn)
     story.forget()
@@ -208,7 +211,7 @@ def test_row_3_asks_the_old_master_when_no_control_can_be_made(story: Story) -> 
 
 
 def test_row_3_waits_for_its_control_where_the_old_master_is_silent(story: Story) -> None:
-    """It is asked, does not answer, and the wait for the login that decides is shown."""
+    """A silent old master waits for the login that decides, and status shows that wait."""
     vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
     story.after(60)
@@ -223,7 +226,7 @@ def test_row_3_waits_for_its_control_where_the_old_master_is_silent(story: Story
 
 
 def test_a_vpn_that_returns_with_a_new_address_is_used_at_once(story: Story) -> None:
-    """Each time within half a minute; what was sent while it came and went reached no server."""
+    """A VPN that returns with a new address is used at once, since no server saw the attempts in between."""
     vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
     story.after(60)
@@ -233,12 +236,12 @@ def test_a_vpn_that_returns_with_a_new_address_is_used_at_once(story: Story) -> 
         assert story.host("db").attempt is not None, f"return {number}"
         for _ in range(4):
             story.fails("db", "timed-out")
-            story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # it is world down
+            story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # the server is away
         story.fails("db", "timed-out")
 
 
 def test_a_wake_in_the_same_network_keeps_a_servers_pause(story: Story) -> None:
-    """Sleep ends a back-off, but not what the server asked for."""
+    """Sleep ends a back-off, but not the pause after a server dropped us."""
     story.connected(scene=HOME)
     story.after(60).ended("web", kind="died")
     story.fails("web", "dropped")

@@ -1,4 +1,4 @@
-"""When a connection is made: back-off, refusals, places, VPNs, jump hosts, server by server."""
+"""When a connection is made: back-off, refusals, networks, VPNs and jump hosts, for each server."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def dialled(story: Story, name: str = "web") -> int:
     return len(story.did(Dial, name))
 
 
-def test_a_world_that_is_down_is_asked_ever_more_rarely(story: Story) -> None:
-    """1 s, 2 s, 4 s … to five minutes, and never given up."""
+def test_a_server_that_is_away_is_tried_ever_more_rarely(story: Story) -> None:
+    """Retries come after 1 s, 2 s, 4 s … up to five minutes, and never stop."""
     begun(story)
     pauses = []
     for _ in range(12):
@@ -46,8 +46,8 @@ def test_a_world_that_is_down_is_asked_ever_more_rarely(story: Story) -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-def test_a_new_place_re_arms_a_back_off(story: Story) -> None:
-    """What was earned at home is not served in the café."""
+def test_a_new_network_re_arms_a_back_off(story: Story) -> None:
+    """The back-off from home does not apply in the café."""
     begun(story)
     for _ in range(8):
         story.fails("web", "refused")
@@ -63,7 +63,7 @@ def test_a_new_place_re_arms_a_back_off(story: Story) -> None:
 
 
 def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story) -> None:
-    """Sixty changes between two places in half a minute: the server sees one attempt for each, and a back-off."""
+    """Sixty changes between two networks in half a minute cause one attempt on each, then back-off."""
     begun(story)
     for _ in range(6):
         story.fails("web", "timed-out")
@@ -82,7 +82,7 @@ def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story)
 
 
 def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> None:
-    """MaxStartups or a penalty: 20 s for all hosts on it, however many were dropped; then 40 s."""
+    """After MaxStartups or a penalty, all hosts on the server wait 20 s, then 40 s, however many were dropped."""
     begun(story)
     story.configured(web=ALWAYS, twin=ALWAYS)
     story.resolved("twin", user="twin")
@@ -101,7 +101,7 @@ def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> Non
 
 
 def test_a_refused_login_is_not_repeated(story: Story) -> None:
-    """Accounts get locked: not at a new place, not after a wake, not after a day."""
+    """A refused login is not repeated on a new network, after a wake, or after a day, because accounts get locked."""
     begun(story)
     story.fails("web", "auth", positive=True)
     story.after(60).network(CAFE)
@@ -112,7 +112,7 @@ def test_a_refused_login_is_not_repeated(story: Story) -> None:
 
 
 def test_a_new_key_lets_a_refused_login_try_again(story: Story) -> None:
-    """But however often files change, no third refused login within ten minutes."""
+    """However often files change, there is no third refused login within ten minutes."""
     begun(story)
     story.fails("web", "auth", positive=True)
     for _ in range(20):
@@ -123,7 +123,7 @@ def test_a_new_key_lets_a_refused_login_try_again(story: Story) -> None:
 
 
 def test_a_changed_configuration_is_bounded_like_a_changed_key(story: Story) -> None:
-    """`ssh -G` says something else each time: still two refused logins in ten minutes."""
+    """Even if `ssh -G` changes each time, there are only two refused logins in ten minutes."""
     begun(story)
     story.fails("web", "auth", positive=True)
     for number in range(20):
@@ -135,7 +135,7 @@ def test_a_changed_configuration_is_bounded_like_a_changed_key(story: Story) -> 
 
 
 def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
-    """The login worked today and the server had just gone: again after 2 and after 15 minutes, no more."""
+    """If a login worked today and the server was just away, a refused login is repeated after 2 and 15 minutes only."""
     begun(story)
     story.reconnected()
     story.after(60).ended("web", kind="died")
@@ -161,7 +161,7 @@ def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
 
 
 def test_a_master_that_we_ended_is_no_reboot(story: Story) -> None:
-    """The old one was killed for a refused login; a new key is refused too, and that stands."""
+    """A master that we killed for a refused login is not a sign of a reboot, so the next refusal is final."""
     begun(story)
     story.reconnected()
     story.after(60).network(CAFE)
@@ -175,7 +175,7 @@ def test_a_master_that_we_ended_is_no_reboot(story: Story) -> None:
 
 
 def test_a_success_in_between_buys_no_more_refusals(story: Story) -> None:
-    """Refused, let in, and refused by a server that reboots: the third one is late enough."""
+    """A success between two refusals does not allow a third refusal within ten minutes."""
     begun(story)
     story.fails("web", "auth", positive=True)
     story.after(10).post(e.CredentialsChanged(story.t), "a key changed")
@@ -190,7 +190,7 @@ def test_a_success_in_between_buys_no_more_refusals(story: Story) -> None:
 
 
 def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
-    """Refused, away, refused, away: the count of refusals is not begun again in between."""
+    """A server that alternates between away and refusing does not restart the count of refusals."""
     begun(story)
     story.reconnected()
     story.after(60).ended("web", kind="died")
@@ -208,8 +208,8 @@ def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
     assert all(later - first >= 600 for first, later in zip(refusals, refusals[2:], strict=False))
 
 
-def test_a_server_that_is_booting_up_is_asked_in_twenty_seconds(story: Story) -> None:
-    """It says so itself, and it is no refusal."""
+def test_a_server_that_is_booting_up_is_tried_again_in_twenty_seconds(story: Story) -> None:
+    """A server that reports that it is booting is tried again after 20 s, since that is no refusal."""
     begun(story)
     story.fails("web", "booting", positive=True)
     story.forget()
@@ -222,7 +222,7 @@ def test_a_server_that_is_booting_up_is_asked_in_twenty_seconds(story: Story) ->
 
 
 def test_as_many_attempts_on_a_server_in_a_minute_as_it_has_hosts(story: Story) -> None:
-    """Ten aliases of one machine that refuses all of them, for ten minutes; six for a machine with fewer."""
+    """Ten aliases of one refusing machine cause at most ten attempts in a minute."""
     names = [f"h{n}" for n in range(10)]
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(names, ALWAYS))
@@ -243,7 +243,7 @@ def test_as_many_attempts_on_a_server_in_a_minute_as_it_has_hosts(story: Story) 
 
 
 def test_the_jump_host_goes_first(story: Story) -> None:
-    """A host behind one waits until that is connected, and then goes through it."""
+    """A host behind a jump host waits until that is connected, and then connects through it."""
     story.network(HOME)
     story.configured(inner=ALWAYS, jump=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump="me@jump:22", hop=Hop("203.0.113.10", 22))
@@ -256,7 +256,7 @@ def test_the_jump_host_goes_first(story: Story) -> None:
 
 
 def test_a_paused_jump_host_is_not_waited_for(story: Story) -> None:
-    """It will not be dialled, so waiting for it would never end."""
+    """A paused jump host is not waited for, because it would never connect."""
     story.network(HOME)
     story.configured(inner=ALWAYS, jump=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump="jump", hop=Hop("203.0.113.10", 22))
@@ -267,7 +267,7 @@ def test_a_paused_jump_host_is_not_waited_for(story: Story) -> None:
 
 
 def test_a_carried_master_waits_for_its_carrier(story: Story) -> None:
-    """Both run over one TCP connection: that is judged once, and the other follows."""
+    """Only the carrier of two masters on one TCP connection is judged. The other follows."""
     carrier = story.connected("jump", scene=HOME)
     story.connected("inner", carrier=carrier.pid, direct=False)
     story.after(60).network(HOME + OFFICE)
@@ -285,8 +285,8 @@ def test_a_carried_master_waits_for_its_carrier(story: Story) -> None:
     """)
 
 
-def test_an_interactive_host_is_never_dialled_by_itself(story: Story) -> None:
-    """A touch is asked at every login: only the user begins one."""
+def test_an_interactive_host_is_never_dialled_automatically(story: Story) -> None:
+    """Only the user begins a login to an interactive host, because each login needs a touch."""
     begun(story, wish=Wish(listed=True, connect="always", interactive=True))
     story.after(3600)
     assert dialled(story) == 0
@@ -297,7 +297,7 @@ def test_an_interactive_host_is_never_dialled_by_itself(story: Story) -> None:
 
 
 def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story) -> None:
-    """A bare control proves the way; the old one is dead, and the person is needed."""
+    """A bare control proves that the interactive host's old master is dead. It ends, and the user is needed."""
     story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
     story.after(60).network(CAFE)
     story.after(0.1).ready("web", bare=True)
@@ -324,7 +324,10 @@ FOREIGN = "cloudflared access ssh --hostname %h"
 
 
 def test_an_unknown_proxy_command_gets_one_attempt_in_each_network(story: Story) -> None:
-    """An error that nobody knows may be a refused login: once here, once there, and its own words are shown."""
+    """An unknown error may be a refused login, so each network gets one attempt.
+
+    Status shows the command's own words.
+    """
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -345,7 +348,7 @@ def test_an_unknown_proxy_command_gets_one_attempt_in_each_network(story: Story)
 def test_an_unknown_proxy_command_is_tried_again_while_the_world_is_down(
     story: Story, kind: FailureKind
 ) -> None:
-    """What says that the network or the server is away says nothing against one more try."""
+    """A proxy command's failure is repeated if it says that the network or the server is away."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -357,7 +360,7 @@ def test_an_unknown_proxy_command_is_tried_again_while_the_world_is_down(
 
 
 def test_a_proxy_command_that_logged_in_is_tried_again_whatever_it_says(story: Story) -> None:
-    """Its logins are quiet, so an error that nobody knows is as good as a network that is away."""
+    """A proxy command that has logged in without the user is repeated after an unknown error."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -372,8 +375,8 @@ def test_a_proxy_command_that_logged_in_is_tried_again_whatever_it_says(story: S
     assert dialled(story) == before + 1
 
 
-def test_a_proxy_command_that_wants_a_login_waits_for_a_person(story: Story) -> None:
-    """However well it worked before: its token has expired. Another network may not ask for one."""
+def test_a_proxy_command_that_wants_a_login_waits_for_the_user(story: Story) -> None:
+    """A proxy command whose token expired waits for the user. Another network gets one attempt."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -392,8 +395,8 @@ def test_a_proxy_command_that_wants_a_login_waits_for_a_person(story: Story) -> 
     assert dialled(story) == before + 1
 
 
-def test_a_proxy_that_refuses_logins_is_not_asked_at_every_network(story: Story) -> None:
-    """A proxy may lock accounts as a server may: two refused logins in ten minutes, however often one moves."""
+def test_a_proxy_that_refuses_logins_is_not_tried_on_every_network(story: Story) -> None:
+    """A proxy may lock accounts as a server may, so it sees at most two refused logins in ten minutes."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -406,7 +409,7 @@ def test_a_proxy_that_refuses_logins_is_not_asked_at_every_network(story: Story)
 
 
 def test_a_move_is_seen_through_any_proxy_command(story: Story) -> None:
-    """The control is a new login through the command; the old master is not left in doubt until it dies."""
+    """After a move, a new login through the command is the control and replaces the old master."""
     story.connected(scene=HOME, direct=False)
     story.resolved("web", command="socat - TCP:%h:%p")
     story.after(60).network(CAFE)
@@ -417,8 +420,8 @@ def test_a_move_is_seen_through_any_proxy_command(story: Story) -> None:
 
 
 @pytest.mark.parametrize("command", ["ssh -W %h:%p jump", "/usr/bin/nc %h %p", "exec nc -x proxy %h %p"])
-def test_ssh_and_nc_ask_nobody(story: Story, command: str) -> None:
-    """These ProxyCommands are as quiet as a direct connection."""
+def test_proxy_commands_with_ssh_or_nc_need_no_user(story: Story, command: str) -> None:
+    """A ProxyCommand with ssh or nc needs the user no more than a direct connection."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=command)
@@ -429,7 +432,7 @@ def test_ssh_and_nc_ask_nobody(story: Story, command: str) -> None:
 
 
 def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
-    """No look-up, no packet while the VPN of its table is down; connected the moment that it is up."""
+    """While its table's VPN is down, a host causes no look-up and no packet. It connects once the VPN is up."""
     story.network(HOME)
     story.configured(vpns=(e.Vpn("corp", "tun*"),), db=Wish(listed=True, connect="always", vpn="corp"))
     story.resolved("db", server="db.corp", hop=Hop("db.corp", 22))
@@ -462,7 +465,7 @@ def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
 def test_networks_allow_and_deny(
     story: Story, networks: tuple[str, ...], name: str | None, allowed: bool
 ) -> None:
-    """An unknown name passes only a list of denials."""
+    """A network of unknown name is allowed only by a list that consists of denials."""
     story.network(HOME.named(name))
     story.configured(web=Wish(listed=True, connect="always", networks=networks))
     story.resolved("web")
@@ -471,8 +474,11 @@ def test_networks_allow_and_deny(
     assert story.problem("web") == (None if allowed else "network-not-allowed")
 
 
-def test_without_strict_checking_a_private_address_is_tried_only_at_known_places(story: Story) -> None:
-    """Some machine in a café would learn the user's name, and more."""
+def test_without_strict_checking_a_private_address_is_tried_only_on_known_networks(story: Story) -> None:
+    """Without host key checking, no login goes to a private address in a café.
+
+    Any machine there could learn the user's name.
+    """
     story.connected("nas", scene=HOME, server=NAS, strict="no")
     story.after(60).network(CAFE)
     story.after(60).network(HOME)
@@ -488,16 +494,16 @@ def test_without_strict_checking_a_private_address_is_tried_only_at_known_places
     assert dialled(story, "nas") == 0
 
 
-def test_the_users_own_word_goes_anywhere(story: Story) -> None:
-    """They know where they are."""
+def test_a_reconnect_is_carried_out_on_any_network(story: Story) -> None:
+    """A request of the user is carried out on any network."""
     story.connected("nas", scene=HOME, server=NAS, strict="no")
     story.after(60).network(CAFE)
     story.post(e.UserReconnect(story.t, ("nas",)), "reconnect")
     assert dialled(story, "nas") == 1
 
 
-def test_another_machines_key_is_asked_again_at_the_next_place(story: Story) -> None:
-    """Not here, but perhaps there; the same place again within half a minute is late, not never."""
+def test_another_machines_key_allows_a_retry_on_the_next_network(story: Story) -> None:
+    """Another machine's key causes one attempt on each new network. A return within half a minute delays it."""
     story.connected("nas", scene=HOME, server=NAS)
     story.after(60).network(CAFE)
     story.after(0.3).fails("nas", "host-key-changed")
@@ -512,8 +518,8 @@ def test_another_machines_key_is_asked_again_at_the_next_place(story: Story) -> 
     assert dialled(story, "nas") == 4
 
 
-def test_a_strangers_private_server_is_not_knocked_at_in_a_cafe(story: Story) -> None:
-    """The address means another machine there."""
+def test_an_unnamed_masters_private_server_gets_no_banner_check_in_a_cafe(story: Story) -> None:
+    """An unnamed master's private server gets no banner check in a café, where the address means another machine."""
     story.connected(scene=HOME)
     story.found("ansible@nas:22", unnamed=True, peer=NAS)
     story.after(60).network(CAFE)
@@ -522,7 +528,7 @@ def test_a_strangers_private_server_is_not_knocked_at_in_a_cafe(story: Story) ->
 
 
 def test_an_attempt_from_an_address_that_is_gone_is_made_again(story: Story) -> None:
-    """It would hang for its whole deadline."""
+    """An attempt whose local address is gone is replaced at once, because it would hang until its deadline."""
     begun(story)
     story.after(0.2).network(CAFE)
     story.expect("""
@@ -533,8 +539,8 @@ def test_an_attempt_from_an_address_that_is_gone_is_made_again(story: Story) -> 
     """)
 
 
-def test_a_forward_that_failed_is_asked_again(story: Story) -> None:
-    """After a second, then two: the port may be free by then."""
+def test_a_forward_that_failed_is_requested_again(story: Story) -> None:
+    """A failed forward is requested again after one second, then two, since the port may be free by then."""
     story.connected(scene=HOME)
     failed = ForwardState(parse("local", "8080:localhost:80"), "failed", None, "in use")
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (failed,)), "a forward failed")
@@ -553,7 +559,7 @@ def test_a_forward_that_failed_is_asked_again(story: Story) -> None:
 
 
 def test_no_network_no_attempt(story: Story) -> None:
-    """Nothing is even tried, so nothing is earned that would have to be waited for."""
+    """Without a network there is no attempt, and so no back-off."""
     begun(story)
     story.fails("web", "refused")
     story.network(NOTHING)
@@ -574,15 +580,15 @@ def test_no_network_no_attempt(story: Story) -> None:
         (("!Airport WiFi",), CAFE + OFFICE, True),  # the cable has the better metric
         (("Airport WiFi",), CAFE + OFFICE, False),  # the cable's name is not known
         (("Airport WiFi",), CAFE, True),
-        (("Airport",), CAFE, True),  # as the connection is called
-        (("!Airport",), CAFE + VPN_ALL, False),  # the tunnel stands on it
+        (("Airport",), CAFE, True),  # the connection's name
+        (("!Airport",), CAFE + VPN_ALL, False),  # the tunnel runs over it
         (("!Airport",), CAFE + OFFICE + VPN_ALL, True),
     ],
 )
 def test_a_networks_name_is_of_its_own_interface(
     story: Story, networks: tuple[str, ...], scene: Scene, allowed: bool
 ) -> None:
-    """What NetworkManager calls the Wi-Fi says nothing of the cable beside it."""
+    """NetworkManager's name for the Wi-Fi does not apply to the cable beside it."""
     told = NetworkName("Airport", "Airport WiFi", "wlan0")
     story.post(e.ManagerSaid(story.t, ManagerFacts(running=True, connectivity="full", network=told)))
     story.network(replace(scene, name="Airport WiFi", name_of="wlan0"))
@@ -593,15 +599,15 @@ def test_a_networks_name_is_of_its_own_interface(
     assert (story.problem("web") == "network-not-allowed") != allowed
 
 
-def test_a_place_bears_the_name_of_its_own_network_only(story: Story) -> None:
-    """Two cables at two desks are not one place because the same Wi-Fi is around."""
+def test_a_network_has_only_the_name_of_its_own_interface(story: Story) -> None:
+    """Two cables at two desks are not one network because the same Wi-Fi is near."""
     wifi = replace(CAFE + OFFICE, name="Airport WiFi", name_of="wlan0")
     story.connected(scene=wifi, local="172.20.0.5")
     assert {place.network for place in story.host("web").reached} == {""}
 
 
 def refused_before(story: Story, *ago_s: float) -> None:
-    """Begin at home with a host whose logins an earlier agent saw refused."""
+    """Begin at home with a host whose refused logins an earlier agent stored."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     refusal = e.Refusal("auth", failure("auth").problem)
@@ -610,8 +616,8 @@ def refused_before(story: Story, *ago_s: float) -> None:
     story.started()
 
 
-def test_a_refused_login_stays_refused_for_the_next_agent(story: Story) -> None:
-    """A new agent is no reason to ask again; a key that changed meanwhile is, within what accounts bear."""
+def test_a_refused_login_stays_refused_after_a_restart(story: Story) -> None:
+    """A new agent does not repeat a refused login until a key changes, within the limits."""
     refused_before(story, 30.0, 20.0)
     story.after(3600)
     assert not story.did(Dial)
@@ -619,7 +625,7 @@ def test_a_refused_login_stays_refused_for_the_next_agent(story: Story) -> None:
 
 
 def test_refusals_of_an_earlier_agent_count(story: Story) -> None:
-    """Two refused within ten minutes, however many agents that were: the third waits."""
+    """Two logins refused within ten minutes delay the third, even across a restart of the agent."""
     refused_before(story, 500.0, 20.0)
     story.post(e.CredentialsChanged(story.t, ("web",)))
     story.after(99)
@@ -629,7 +635,7 @@ def test_refusals_of_an_earlier_agent_count(story: Story) -> None:
 
 
 def test_a_control_that_fails_is_no_failure_of_a_host_that_is_kept(story: Story) -> None:
-    """Its old connection lives: nobody is told of a failure, nor asked to sign in; `why` has it."""
+    """If the old connection lives, a failed control notifies no one and only appears in `why`."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).fails("web", "auth", positive=True)
@@ -641,8 +647,8 @@ def test_a_control_that_fails_is_no_failure_of_a_host_that_is_kept(story: Story)
 
 
 @pytest.mark.parametrize("itself", [True, False])
-def test_a_control_that_is_refused_is_told_once_the_old_one_is_gone(story: Story, itself: bool) -> None:
-    """Killed as stale or ended by itself: the host needs the user, and one event says so."""
+def test_a_refused_control_is_reported_when_the_old_master_is_gone(story: Story, itself: bool) -> None:
+    """When a refused control's old master ends, killed or not, exactly one event says that the host needs the user."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).fails("web", "auth", positive=True)

@@ -1,4 +1,4 @@
-"""What the kernel says of a connection in doubt: acknowledgements, queues, and that it moved to another address."""
+"""The kernel's reports on a suspect connection: acknowledgements, queues, and a move to another address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLICKER = Touched(links=frozenset({"wlan0"}))
 
 
 def _uploads(story: Story, seconds: float) -> None:
-    """Let acknowledgements of the user's own upload come for that long, 10 kB a quarter of a second."""
+    """Acknowledge the user's own upload for that long, 10 kB each quarter of a second."""
     for _ in range(int(seconds * 4)):
         story.acked["web"] = story.acked.get("web", 0) + 10_000
         story.due["web"] = story.t + 1
@@ -22,7 +22,7 @@ def _uploads(story: Story, seconds: float) -> None:
 
 
 def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story) -> None:
-    """The queue filled by an upload is longer than a new login takes: the old connection is not touched."""
+    """A master behind a long upload queue is kept, although the control is faster."""
     story.connected(scene=HOME)
     story.due["web"] = 62.0
     story.ahead["web"] = 1_000_000
@@ -30,15 +30,15 @@ def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story
     story.after(0.6).established("web")
     story.acked["web"] = 10_000
     story.ready("web")
-    _uploads(story, 120)  # what was queued before the question is not through yet
+    _uploads(story, 120)  # what was queued before the probe has not drained yet
     assert not story.did(TakeOver)
     assert not story.did(Kill)
     story.answered("web")
     assert story.shown("web") == "connected"
 
 
-def test_row_6_no_answer_long_after_the_queue_has_drained_is_death(story: Story) -> None:
-    """The next TCP on the way takes everything, and nothing comes back: the control that succeeded decides."""
+def test_row_6_no_answer_long_after_the_queue_has_drained_ends_the_master(story: Story) -> None:
+    """If the next TCP on the path takes everything and no answer comes, the successful control takes over."""
     story.connected(scene=HOME)
     story.due["web"] = 62.0
     story.after(60).network(HOME, FLICKER)
@@ -52,7 +52,7 @@ def test_row_6_no_answer_long_after_the_queue_has_drained_is_death(story: Story)
 
 
 def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story) -> None:
-    """The upload went on for a moment and is stuck again: the control's success ends the old one."""
+    """If the upload moves for a moment and then sticks, the successful control ends the old connection."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).established("web")
@@ -65,7 +65,7 @@ def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story)
 
 
 def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story) -> None:
-    """The address is gone and the connection has another one: it is asked there, and no control is begun."""
+    """A connection that the kernel moved to a new address is probed there, without a control."""
     story.connected(scene=HOME)
     story.moved["web"] = replace(story.living("web"), local="10.20.0.7", local_port=4711)
     story.after(60).network(CAFE)
@@ -85,7 +85,7 @@ def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story)
 
 
 def test_row_4_a_connection_between_two_addresses_gets_time_to_arrive(story: Story) -> None:
-    """The kernel shows no connection of a process that lives: the control may succeed first and ends nothing."""
+    """While the kernel shows no connection of a living process, a successful control ends nothing."""
     story.connected(scene=HOME)
     story.adrift.add("web")
     story.after(60).network(CAFE)
@@ -101,8 +101,8 @@ def test_row_4_a_connection_between_two_addresses_gets_time_to_arrive(story: Sto
     assert story.shown("web") == "connected"
 
 
-def test_row_4_a_connection_that_arrives_nowhere_is_replaced(story: Story) -> None:
-    """It is between two addresses for good: the control that succeeded takes over after a few seconds."""
+def test_row_4_a_connection_that_stays_between_addresses_is_replaced(story: Story) -> None:
+    """If the connection stays between two addresses, the successful control takes over after a few seconds."""
     story.connected(scene=HOME)
     story.adrift.add("web")
     story.after(60).network(CAFE)
@@ -113,7 +113,7 @@ def test_row_4_a_connection_that_arrives_nowhere_is_replaced(story: Story) -> No
 
 
 def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
-    """After a move the question fills packets; one that the user causes by looking is small."""
+    """After a move, the probe fills whole packets. A probe because the user looks is small."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True]

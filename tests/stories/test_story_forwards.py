@@ -1,4 +1,4 @@
-"""Forwards that are still asked for, and what is said of the far side."""
+"""Requests for forwards, and the events about the server's dead sessions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ REMOTE = parse("remote", "22221:localhost:22")
 LOCAL = parse("local", "8080:localhost:80")
 
 
-def test_what_is_still_asked_for_is_shown_and_counts_as_no_failure(story: Story) -> None:
-    """The local forward is open at once; the remote one has not failed yet, and its pace stays what it was."""
+def test_a_pending_forward_is_shown_and_counts_as_no_failure(story: Story) -> None:
+    """An open local forward shows at once, while a remote forward's pending request counts as no failure."""
     story.connected(scene=HOME)
     refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
@@ -45,8 +45,11 @@ def test_what_is_still_asked_for_is_shown_and_counts_as_no_failure(story: Story)
     """)
 
 
-def test_a_held_forward_is_asked_for_at_a_pace_that_grows_to_a_minute(story: Story) -> None:
-    """A server with ClientAlive lets go within minutes, one without within hours: no storm meanwhile."""
+def test_the_pause_between_requests_for_a_held_forward_grows_to_a_minute(story: Story) -> None:
+    """The pause between requests grows to a minute.
+
+    A server with ClientAlive frees the port within minutes, one without it within hours.
+    """
     story.connected(scene=HOME)
     refused = (ForwardState(REMOTE, "failed", None, "held", refused=True),)
     pauses = []
@@ -59,8 +62,8 @@ def test_a_held_forward_is_asked_for_at_a_pace_that_grows_to_a_minute(story: Sto
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
-def test_the_last_words_of_a_master_that_is_replaced_are_not_told(story: Story) -> None:
-    """What it still says of its forwards while it is killed, and after, is about its own end."""
+def test_the_last_reports_of_a_master_that_is_replaced_are_ignored(story: Story) -> None:
+    """A replaced master's last reports about its forwards are ignored, since they are about its own end."""
     old = story.connected(scene=HOME)
     cut = (ForwardState(LOCAL, "failed", None, "127.0.0.1:8080 is taken by another program"),)
     story.after(60).network(CAFE)
@@ -82,10 +85,10 @@ def test_the_last_words_of_a_master_that_is_replaced_are_not_told(story: Story) 
         (Reaped(unavailable="no-shell"), "no-reap", "reason=no-shell"),
     ],
 )
-def test_why_tells_what_came_of_our_dead_sessions(
+def test_why_shows_what_became_of_our_dead_sessions(
     story: Story, outcome: Reaped, verdict: str, evidence: str
 ) -> None:
-    """One reason, with its evidence; it asks for nothing by itself."""
+    """`why` has one reason with its evidence, and the clean-up causes no further action."""
     story.connected(scene=HOME)
     decision = decide(story.state, e.FarSideReaped(story.t, "web", outcome))
     assert [(why.name, why.verdict, why.evidence) for why in decision.whys] == [("web", verdict, evidence)]
@@ -94,7 +97,7 @@ def test_why_tells_what_came_of_our_dead_sessions(
 
 @pytest.mark.parametrize("hands_off", ["a pause of everything", "never"])
 def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) -> None:
-    """The new master gets them, and one that fails is asked for again until it is open; then hands off."""
+    """After a reconnect, the agent requests the forwards until they are open, even if the host is paused or "never"."""
     wish = replace(ALWAYS, forwards=(LOCAL,), connect="never" if hands_off == "never" else "always")
     story.connected(scene=HOME, wish=wish)
     story.connected("db")
@@ -103,7 +106,7 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
         story.post(e.UserPause(story.t, ()), "pause all")
     story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
-    assert story.host("web").forwards_at is None  # they were asked for
+    assert story.host("web").forwards_at is None  # they were requested
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
     story.after(5)
     assert len(story.did(EnsureForwards)) == 1
@@ -115,8 +118,8 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
     assert not story.did(Dial, "db")
 
 
-def test_a_pause_after_a_reconnect_is_the_newer_word(story: Story) -> None:
-    """A forward that failed is asked for no more, until it is resumed."""
+def test_a_pause_after_a_reconnect_wins(story: Story) -> None:
+    """A pause after a reconnect stops the requests for a failed forward until the user resumes."""
     story.connected(scene=HOME, wish=replace(ALWAYS, forwards=(LOCAL,)))
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()

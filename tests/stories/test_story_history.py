@@ -1,4 +1,4 @@
-"""What the history makes of what is told: an outage goes on only while somebody misses the host."""
+"""What the history makes of the events: an outage continues only while the host is wanted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEVER = Wish(listed=True, connect="never")
 
 
 def recorded(story: Story) -> list[dict[str, Any]]:
-    """Return what was told as the history keeps it, a second apart."""
+    """Return the events as the history stores them, a second apart."""
     return [
         {
             "at": (BEGAN + timedelta(seconds=number)).isoformat(),
@@ -32,12 +32,12 @@ def recorded(story: Story) -> list[dict[str, Any]]:
 
 
 def away(story: Story) -> list[str]:
-    """Return the hosts whose outage goes on."""
+    """Return the hosts whose outage continues."""
     return [outage.host for outage in outages(recorded(story)) if outage.ended is None]
 
 
 def lose(story: Story, wish: Wish = ALWAYS) -> None:
-    """Let the network take the connection of one host and stay away."""
+    """Let the network cut the connection of one host and stay away."""
     story.connected(scene=HOME, wish=wish)
     story.after(60).network(CAFE)
     story.ended("web")
@@ -47,7 +47,7 @@ def lose(story: Story, wish: Wish = ALWAYS) -> None:
 
 @pytest.mark.parametrize("wish", [ALWAYS, ON_USE, NEVER])
 def test_a_disconnect_ends_an_outage(story: Story, wish: Wish) -> None:
-    """There is no connection to end any more, but nobody misses the host from now on."""
+    """A disconnect ends an outage although no connection is left, since the host is no longer wanted."""
     lose(story, wish)
     story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
     assert away(story) == []
@@ -57,7 +57,7 @@ def test_a_disconnect_ends_an_outage(story: Story, wish: Wish) -> None:
 
 
 def test_a_disconnect_while_it_is_being_connected_ends_an_outage(story: Story) -> None:
-    """The attempt is given up, and with it what was waited for."""
+    """A disconnect cancels the attempt and ends the outage."""
     lose(story)
     story.after(60).network(HOME)
     assert story.host("web").attempt is not None
@@ -70,21 +70,21 @@ def test_a_disconnect_while_it_is_being_connected_ends_an_outage(story: Story) -
 def test_a_configuration_without_the_host_ends_an_outage(
     story: Story, wishes: dict[str, Wish], adopt: bool
 ) -> None:
-    """It left the file, or is to be left alone."""
+    """An outage ends when the host leaves the configuration or becomes "never"."""
     lose(story)
     story.configured(wishes=wishes, adopt=adopt)
     assert away(story) == []
 
 
 def test_a_configuration_that_still_wants_the_host_ends_no_outage(story: Story) -> None:
-    """On use, it is recovered all the same."""
+    """An outage continues when the configuration changes the host to on-use, since it is still recovered."""
     lose(story)
     story.configured(web=ON_USE)
     assert away(story) == ["web"]
 
 
-def test_an_idle_host_is_not_told_as_disconnected(story: Story) -> None:
-    """Nothing ends for it: on use and never used, held, left alone, and of the file no more."""
+def test_an_idle_host_is_not_reported_as_disconnected(story: Story) -> None:
+    """No `disconnected` event is sent for a host that is on-use and idle, held, "never", or removed."""
     story.network(HOME)
     story.configured(web=ON_USE, quiet=NEVER, held=ALWAYS)
     story.post(e.Remembered(story.t, "held", held=True))
@@ -96,7 +96,10 @@ def test_an_idle_host_is_not_told_as_disconnected(story: Story) -> None:
 
 
 def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(story: Story) -> None:
-    """The old connection is kept, by the server's no and by a path that could not be had; one in doubt is missed."""
+    """A failed reconnect or take-over begins no outage while the old connection works.
+
+    A suspect host's failure does.
+    """
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
@@ -113,7 +116,7 @@ def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(stor
 
 
 def test_a_failed_reconnect_of_an_idle_on_use_host_begins_no_outage(story: Story) -> None:
-    """Nobody missed it before, whether ssh knows it or not."""
+    """A failed reconnect of an idle on-use host begins no outage, whether `ssh -G` or the login fails."""
     story.network(HOME)
     story.configured(web=ON_USE)
     story.started()
@@ -128,7 +131,7 @@ def test_a_failed_reconnect_of_an_idle_on_use_host_begins_no_outage(story: Story
 
 @pytest.mark.parametrize("wish", [ALWAYS, ON_USE])
 def test_a_failed_reconnect_of_a_host_that_is_missed_begins_an_outage(story: Story, wish: Wish) -> None:
-    """It is to be up always, or the network took it."""
+    """A failed reconnect begins an outage if the host is "always", or if the network cut its connection."""
     story.network(HOME)
     story.configured(web=wish)
     story.resolved("web")

@@ -1,4 +1,4 @@
-"""Whose word counts: a control needs the host key of the connection that it is made for."""
+"""Which answers count: a control needs the host key of the connection that it judges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER = "ssh-ed25519 SHA256:somebody"
 
 
 def in_doubt(story: Story, *, strict: HostKeyChecking = "no", recorded: str | None = HOST_KEY) -> int:
-    """Begin with a host whose master lost its address in a café, where a control is on its way; return its pid."""
+    """Begin in a café with a control under way for a master whose address is gone. Return the master's pid."""
     master = story.connected(scene=HOME, strict=strict, host_key=recorded)
     story.after(60).network(CAFE)
     assert story.did(a.Dial)
@@ -44,7 +44,7 @@ def test_a_control_needs_the_recorded_key(
     proves: bool,
     refused: bool,
 ) -> None:
-    """Let in or refused: only the recorded key proves anything, and where none is, only one that ssh checked."""
+    """A control, accepted or refused, needs the recorded key. If none is recorded, ssh must have checked the key."""
     in_doubt(story, strict=strict, recorded=recorded)
     if refused:
         story.fails("web", "auth", positive=True, host_key=shown)
@@ -56,8 +56,8 @@ def test_a_control_needs_the_recorded_key(
     assert bool(story.did(a.Discard)) is (not proves and not refused)
 
 
-def test_another_machine_is_not_here_and_is_asked_once_in_each_network(story: Story) -> None:
-    """A login that worked with another key is no failure of the user's: the next network is another chance."""
+def test_another_machine_is_not_here_and_gets_one_attempt_on_each_network(story: Story) -> None:
+    """A login that reached another machine shows "not-here", and the next network gets another attempt."""
     in_doubt(story)
     story.ready("web", host_key=OTHER)
     assert (story.shown("web"), story.problem("web")) == ("offline", "not-here")
@@ -70,8 +70,8 @@ def test_another_machine_is_not_here_and_is_asked_once_in_each_network(story: St
     assert story.did(a.TakeOver)
 
 
-def test_a_key_that_nobody_knows_is_said_and_the_users_word_replaces(story: Story) -> None:
-    """A master of unknown origin without host key checking: status says what to do."""
+def test_an_unknown_key_is_shown_and_a_reconnect_replaces_the_master(story: Story) -> None:
+    """For a master of unknown origin without host key checking, status says what to do, and a reconnect replaces it."""
     in_doubt(story, recorded=None)
     story.ready("web")
     assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "host-key-unknown")
@@ -80,8 +80,8 @@ def test_a_key_that_nobody_knows_is_said_and_the_users_word_replaces(story: Stor
     assert story.did(a.TakeOver)
 
 
-def test_the_key_of_the_last_login_stands_for_a_master_of_unknown_origin(story: Story) -> None:
-    """The agent logged in once; afterwards the user's own ssh made a master, and the same key answers."""
+def test_the_key_of_the_last_login_counts_for_a_master_of_unknown_origin(story: Story) -> None:
+    """The host key of the agent's last login also counts for a master that the user's own ssh made later."""
     story.connected(scene=HOME, strict="no", wish=ON_USE, host_key=HOST_KEY)
     story.after(60).network(CAFE)
     story.ready("web")
@@ -97,7 +97,7 @@ def test_the_key_of_the_last_login_stands_for_a_master_of_unknown_origin(story: 
 
 
 def test_a_disconnect_before_the_key_exchange_stops_nothing(story: Story) -> None:
-    """It is tried again by the back-off of a path, and at once on another path."""
+    """A disconnect before the key exchange is retried by the path's back-off, and at once on another path."""
     in_doubt(story, strict="yes")
     story.fails("web", "disconnected")
     story.after(20)
@@ -110,8 +110,8 @@ def test_a_disconnect_before_the_key_exchange_stops_nothing(story: Story) -> Non
 
 
 @pytest.mark.parametrize("kind", ["auth", "negotiation"])
-def test_what_nobody_proved_stops_a_host_on_this_path_only(story: Story, kind: str) -> None:
-    """A jump host's refusal, or no algorithm in common: no timer tries it again, another network does."""
+def test_an_unproven_refusal_stops_a_host_on_this_path_only(story: Story, kind: str) -> None:
+    """An unproven refusal, as of a jump host or of all algorithms, is retried on another network but by no timer."""
     in_doubt(story, strict="yes")
     story.fails("web", kind)  # type: ignore[arg-type]
     story.after(3600)
@@ -122,8 +122,8 @@ def test_what_nobody_proved_stops_a_host_on_this_path_only(story: Story, kind: s
     assert len(story.did(a.Dial)) == 2
 
 
-def test_refusals_that_nobody_proved_stay_few(story: Story) -> None:
-    """They may be the real jump host's, which locks accounts: two in ten minutes, whatever moves."""
+def test_unproven_refusals_stay_few(story: Story) -> None:
+    """Unproven refusals may come from the real jump host, so there are at most two in ten minutes."""
     in_doubt(story, strict="yes")
     for number in range(12):
         if story.host("web").attempt is not None:

@@ -1,4 +1,4 @@
-"""Hosts behind a jump host: it comes first, and what it fails by is its own affair."""
+"""Hosts behind a jump host: the jump host connects first, and its failures are not theirs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dialled(story: Story, name: str) -> int:
     ],
 )
 def test_every_spelling_of_a_jump_host_is_read(text: str, jumps: tuple[Jump, ...]) -> None:
-    """As ssh_config(5) has it."""
+    """A jump host is parsed in every form that ssh_config(5) allows."""
     assert parse_jumps(text) == jumps
 
 
@@ -41,7 +41,7 @@ def test_every_spelling_of_a_jump_host_is_read(text: str, jumps: tuple[Jump, ...
     "spelling", ["jump", "me@jump", "jump:2222", "ssh://jump:2222", "[fd00::1]:2222", "outer,me@jump:2222"]
 )
 def test_the_jump_host_goes_first_however_it_is_spelled(story: Story, spelling: str) -> None:
-    """By its alias, or by the address and port that the alias stands for."""
+    """The jump host connects first, whether it is named by its alias or by the alias's address and port."""
     story.network(HOME_6)
     story.configured(inner=ALWAYS, jump=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump=spelling, hop=Hop("fd00::1", 2222))
@@ -66,7 +66,7 @@ def behind(story: Story, *names: str) -> None:
 
 
 def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None:
-    """None of four fails at it for itself; they say what they wait for, until when, and follow at once."""
+    """Four hosts wait for a rebooting jump host without attempts, show why and until when, and follow at once."""
     names = ("a", "b", "c", "d")
     behind(story, *names)
     for name in ("jump", *names):
@@ -89,8 +89,8 @@ def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None
     assert [story.host(name).attempt is not None for name in names] == [True] * 4
 
 
-def test_what_fails_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -> None:
-    """A login was on its way when the jump host went down: it is made again as soon as that is connected."""
+def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -> None:
+    """A login that failed because its jump host went down is repeated as soon as the jump host is connected."""
     behind(story, "a")
     story.ended("a", kind="died")
     assert dialled(story, "a") == 1
@@ -106,7 +106,7 @@ def test_what_fails_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) 
 
 
 def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
-    """A login through it would be refused there; the user's own word goes all the same."""
+    """A host waits while its jump host needs the user. A request of the user is carried out nevertheless."""
     behind(story, "a")
     story.ended("jump", kind="died")
     story.fails("jump", "auth", positive=True)

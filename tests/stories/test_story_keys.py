@@ -1,4 +1,4 @@
-"""Keys that change beside a living master: tried once, quietly, and told before the old connection goes."""
+"""Keys that change beside a living master: tried once, quietly, and reported before the old connection ends."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from trayagent.core.facts.problems import Problem
 
 
 def changed(story: Story, *names: str) -> None:
-    """Let the keys of these hosts be others."""
+    """Change the keys of these hosts."""
     story.post(e.KeysChanged(story.t, names or ("web",)), "keys changed")
 
 
 def tried(story: Story, name: str = "web") -> int:
-    """Return the number of the trial that runs."""
+    """Return the number of the trial under way."""
     number = story.host(name).trial.running
     assert number is not None, "no trial runs"
     return number
 
 
 def ends(story: Story, verdict: e.TrialVerdict, name: str = "web") -> None:
-    """Let the trial be over."""
+    """End the trial."""
     said = failure("auth", positive=True) if verdict == "refused" else None
     event = e.TrialEnded(story.t, name, tried(story, name), verdict, "told=so", said, host_key=HOST_KEY)
     story.post(event, f"trial: {verdict}")
 
 
-def test_a_refusal_is_told_while_the_old_connection_lives(story: Story) -> None:
-    """The host stays connected, the problem is there, and one event asks for the user."""
+def test_a_refusal_is_reported_while_the_old_connection_lives(story: Story) -> None:
+    """After a refused trial, the host stays connected, shows the problem, and one event asks for the user."""
     story.connected(scene=HOME)
     story.after(60)
     changed(story)
@@ -54,8 +54,8 @@ def test_a_refusal_is_told_while_the_old_connection_lives(story: Story) -> None:
     assert not story.did(Kill)
 
 
-def test_what_was_refused_to_a_trial_is_not_asked_again_when_the_connection_goes(story: Story) -> None:
-    """The stale master is proven dead by a bare knock, and then the user is needed: no second refused login."""
+def test_a_login_that_a_trial_saw_refused_is_not_repeated_when_the_connection_ends(story: Story) -> None:
+    """After a refused trial, a bare control proves the stale master dead. No second refused login follows."""
     story.connected(scene=HOME)
     story.after(60)
     changed(story)
@@ -71,7 +71,7 @@ def test_what_was_refused_to_a_trial_is_not_asked_again_when_the_connection_goes
 
 
 def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:
-    """That the old connection lives says nothing of the next one."""
+    """A living old connection proves nothing about the next login, so the warning remains."""
     story.connected(scene=HOME)
     story.after(60)
     changed(story)
@@ -82,7 +82,7 @@ def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:
 
 
 def test_a_later_trial_that_passes_clears_the_warning(story: Story) -> None:
-    """The right key is there now, and everything is as before."""
+    """A trial that passes with the right key clears the warning."""
     story.connected(scene=HOME)
     story.after(60)
     changed(story)
@@ -95,8 +95,8 @@ def test_a_later_trial_that_passes_clears_the_warning(story: Story) -> None:
     assert story.did(Dial), "it may log in again"
 
 
-def test_a_login_of_ones_own_answers_the_question_too(story: Story) -> None:
-    """`reconnect` uses the new key; a trial that still waited would be one login too many."""
+def test_another_login_tests_the_new_key_too(story: Story) -> None:
+    """A login for another reason also tests the new key, so the waiting trial is cancelled."""
     story.connected(scene=HOME)
     story.network(NOTHING)
     changed(story)
@@ -108,8 +108,8 @@ def test_a_login_of_ones_own_answers_the_question_too(story: Story) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["unknown", "skipped"])
-def test_what_proves_nothing_changes_nothing(story: Story, verdict: e.TrialVerdict) -> None:
-    """A line that fails just now, or a key that would ask the user, is no refusal."""
+def test_a_trial_that_proves_nothing_changes_nothing(story: Story, verdict: e.TrialVerdict) -> None:
+    """A failing line, or a key that needs the user, is no refusal and changes nothing."""
     story.connected(scene=HOME)
     changed(story)
     ends(story, verdict)
@@ -118,7 +118,7 @@ def test_what_proves_nothing_changes_nothing(story: Story, verdict: e.TrialVerdi
 
 
 def test_two_refused_logins_in_ten_minutes_are_all(story: Story) -> None:
-    """However often the key changes; the last change is tried when the ten minutes are over."""
+    """However often the key changes, two refused logins are the limit. The last change is tried after ten minutes."""
     story.connected(scene=HOME)
     for _ in range(20):
         changed(story)
@@ -131,7 +131,7 @@ def test_two_refused_logins_in_ten_minutes_are_all(story: Story) -> None:
 
 
 def test_a_certificate_that_is_renewed_all_the_time_is_tried_six_times_an_hour(story: Story) -> None:
-    """Each trial is a login in the server's log."""
+    """Trials are limited to six an hour, because each is a login in the server's log."""
     story.connected(scene=HOME)
     for _ in range(60):
         changed(story)
@@ -142,7 +142,7 @@ def test_a_certificate_that_is_renewed_all_the_time_is_tried_six_times_an_hour(s
 
 
 def test_a_change_during_a_trial_is_tried_after_it(story: Story) -> None:
-    """One at a time, and none forgotten."""
+    """Trials run one at a time, and a change during a trial gets its own trial."""
     story.connected(scene=HOME)
     changed(story)
     story.after(1)
@@ -157,8 +157,8 @@ def test_a_change_during_a_trial_is_tried_after_it(story: Story) -> None:
     [Wish(listed=True, connect="never"), Wish(listed=True, connect="always", interactive=True)],
     ids=["never", "interactive"],
 )
-def test_no_trial_where_no_login_of_ours_would_go_by_itself(story: Story, wish: Wish) -> None:
-    """Hands off, or a person would be asked."""
+def test_no_trial_where_no_login_would_be_automatic(story: Story, wish: Wish) -> None:
+    """There is no trial for a "never" host or one that needs the user."""
     story.connected(wish=wish, scene=HOME)
     changed(story)
     story.after(3600)
@@ -166,7 +166,7 @@ def test_no_trial_where_no_login_of_ours_would_go_by_itself(story: Story, wish: 
 
 
 def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
-    """What they started with options of their own tells nothing of ours; what we started, we ask for."""
+    """A master with the user's own options says nothing about our logins, so only our masters get a trial."""
     story.connected(scene=HOME)
     story.found("box")
     story.resolved("box")
@@ -183,7 +183,7 @@ def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
 
 
 def test_a_paused_or_offline_host_is_tried_when_it_is_not_any_more(story: Story) -> None:
-    """Connect's rules hold for a trial as for any login."""
+    """A trial is made only where a login may be made, so a paused or offline host gets it later."""
     story.connected(wish=ON_USE, scene=HOME)
     story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
     changed(story)
@@ -201,7 +201,7 @@ def test_a_paused_or_offline_host_is_tried_when_it_is_not_any_more(story: Story)
 
 
 def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_only(story: Story) -> None:
-    """Without one, the trial would log in to the jump host, which nobody asked about."""
+    """Without the jump host's connection there is no trial, since it would log in to the jump host."""
     story.connected(scene=HOME)
     story.resolved("web", jump="gate")
     changed(story)
@@ -213,7 +213,7 @@ def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_on
 
 
 def test_the_warning_outlives_the_agent(story: Story) -> None:
-    """The next one finds the master that is older than the refusal; somebody else's login ends it."""
+    """The warning survives a restart of the agent. A later login by the user's own ssh ends it."""
     refusal = e.Refusal("auth", Problem("auth-denied", "web would refuse the next login"))
     story.network(HOME)
     story.configured(web=ALWAYS)

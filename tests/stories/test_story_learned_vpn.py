@@ -1,4 +1,4 @@
-"""A VPN that no configuration names: when it is learned, when it is forgotten, and what it never locks."""
+"""A VPN that no configuration names: when it is learned, when it is forgotten, and which hosts it never blocks."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def behind(
 ) -> None:
     """Begin with `db`, a name that is connected through the VPN."""
     story.connected("db", scene=scene, server="db.corp", strict=strict, peer=server, local="10.8.0.6")
-    story.network(scene)  # the address is known now, and the way to it
+    story.network(scene)  # now the address and its route are known
     story.forget()
 
 
 def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> None:
-    """Without the VPN: one login at each new network, since the host may be reachable there; then it waits."""
+    """Without the VPN, each new network gets one login, since the host may be reachable there. Then the host waits."""
     behind(story)
     assert story.host("db").learned_vpn == "tun0"
     story.after(60).network(CAFE)
@@ -51,7 +51,7 @@ def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> Non
 
 
 def test_an_attempt_that_a_move_cut_short_is_not_the_networks_one(story: Story) -> None:
-    """Only what failed here says something of here."""
+    """An attempt that a move cut short does not count as the network's one attempt."""
     behind(story)
     story.after(60).network(CAFE)
     story.after(1).network(HOME)
@@ -60,8 +60,8 @@ def test_an_attempt_that_a_move_cut_short_is_not_the_networks_one(story: Story) 
     assert dialled(story) == 3
 
 
-def test_the_vpn_that_returns_ends_the_attempt_past_it(story: Story) -> None:
-    """Nobody waits for a time-out when the way that is known to work is there again."""
+def test_a_vpn_that_returns_ends_the_attempt_that_bypasses_it(story: Story) -> None:
+    """When the VPN returns, the attempt that bypasses it ends, and a new one goes through the VPN."""
     behind(story)
     story.network(NOTHING)
     story.ended("db", kind="died")
@@ -74,8 +74,8 @@ def test_the_vpn_that_returns_ends_the_attempt_past_it(story: Story) -> None:
     assert dialled(story) == 2
 
 
-def test_a_failure_through_the_vpn_is_told(story: Story) -> None:
-    """Only without the VPN is a silent server no news."""
+def test_a_failure_through_the_vpn_is_reported(story: Story) -> None:
+    """A silent server is reported if the attempt went through the VPN."""
     behind(story)
     story.ended("db", kind="died")
     story.after(1).fails("db", "timed-out")
@@ -84,7 +84,7 @@ def test_a_failure_through_the_vpn_is_told(story: Story) -> None:
 
 @pytest.mark.parametrize("strict", ["no", "accept-new"])
 def test_the_attempt_is_a_careful_one(story: Story, strict: HostKeyChecking) -> None:
-    """Where nothing checks the host key there is none; where the key is known it is checked."""
+    """Without host key checking there is no attempt. With accept-new there is one, since the key is known."""
     behind(story, strict=strict)
     story.after(60).network(CAFE)
     story.after(3600)
@@ -93,8 +93,8 @@ def test_the_attempt_is_a_careful_one(story: Story, strict: HostKeyChecking) -> 
         assert story.shown("db") == "needs-vpn"
 
 
-def test_a_host_that_needs_a_person_just_waits_for_the_vpn(story: Story) -> None:
-    """Nobody is asked to log in where the VPN is what is missing."""
+def test_a_host_that_needs_the_user_just_waits_for_the_vpn(story: Story) -> None:
+    """A host that needs the user gets no request to log in while the VPN is down."""
     story.connected(
         "db", Wish(listed=True, connect="always", interactive=True), HOME + VPN, server=INTERNAL,
         local="10.8.0.6",
@@ -106,8 +106,8 @@ def test_a_host_that_needs_a_person_just_waits_for_the_vpn(story: Story) -> None
     assert story.shown("db") == "needs-vpn"
 
 
-def test_an_unknown_network_gets_no_attempt_until_it_can_be_told_from_others(story: Story) -> None:
-    """Else one network's attempt would count for another."""
+def test_an_unknown_network_gets_no_attempt_until_it_is_identified(story: Story) -> None:
+    """A network gets its one attempt only when its gateway is resolved, so that networks are not confused."""
     behind(story)
     story.after(60).network(CAFE.without_mac())
     story.after(5)
@@ -117,7 +117,7 @@ def test_an_unknown_network_gets_no_attempt_until_it_can_be_told_from_others(sto
 
 
 def test_a_public_host_is_never_locked(story: Story) -> None:
-    """A narrow route of the VPN led to its public address: it has the same one everywhere."""
+    """No VPN is learned for a public address, even over a narrow route of the VPN."""
     behind(story, HOME + NARROW, PUBLIC)
     assert story.host("db").learned_vpn is None
     story.after(60).network(CAFE)
@@ -129,12 +129,12 @@ def test_a_public_host_is_never_locked(story: Story) -> None:
 
 
 def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) -> None:
-    """Split horizon: once it was reached at a public address without the VPN, no network waits for the VPN."""
+    """After the host was reached at a public address without the VPN (split horizon), it never waits for the VPN."""
     behind(story)
     story.after(60).network(CAFE)
     story.after(1).reconnected("db", peer=PUBLIC)
     assert story.host("db").learned_vpn is None
-    # Through the VPN again, at the inner address: what is known of the outer one stays.
+    # Through the VPN again, at the inner address: the outer address remains known.
     story.network(CAFE + VPN)
     story.ended("db", kind="died")
     story.reconnected("db", peer=INTERNAL, local="10.8.0.6")
@@ -144,7 +144,7 @@ def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) ->
 
 
 def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: Story) -> None:
-    """In the office no VPN is needed; at home, where the same private address leads nowhere, it is."""
+    """In the office the host needs no VPN. At home, where the private address is unreachable, it does."""
     story.connected("db", scene=OFFICE, server=INTERNAL)
     story.after(60).network(HOME + VPN)
     story.after(1).ready("db", local="10.8.0.6", peer=INTERNAL)
@@ -164,7 +164,7 @@ def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: 
 
 
 def test_nothing_is_learned_where_the_host_is_reached_without_the_vpn(story: Story) -> None:
-    """In the office with the VPN up out of habit."""
+    """No VPN is learned in the office, where the host is also reachable without it."""
     story.connected("db", scene=OFFICE, server=INTERNAL)
     story.after(60).network(OFFICE + VPN)
     story.ended("db", kind="died")
@@ -173,7 +173,7 @@ def test_nothing_is_learned_where_the_host_is_reached_without_the_vpn(story: Sto
 
 
 def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
-    """Begin with `db`, whose own address nobody here knows: only that of its jump host."""
+    """Begin with `db`, of which only the jump host's address is known here."""
     story.scene = scene
     story.configured(db=ALWAYS)
     story.resolved("db", server="db.corp", jump="jump", strict="no", hop=Hop("jump.corp", 22))
@@ -184,7 +184,7 @@ def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
 
 
 def test_a_public_jump_host_teaches_no_vpn(story: Story) -> None:
-    """A narrow route led to it; and reached at a public address without the VPN, none is needed any more."""
+    """No VPN is learned over a narrow route to a public jump host. A public address ends a learned VPN."""
     through_a_jump_host(story, HOME + NARROW, PUBLIC)
     assert story.host("db").learned_vpn is None
     other = Story()
@@ -198,7 +198,7 @@ def test_a_public_jump_host_teaches_no_vpn(story: Story) -> None:
 
 
 def test_learning_can_be_turned_off(story: Story) -> None:
-    """`[agent] learn_vpn = false`: nothing is learned, and what was learned is forgotten."""
+    """With `[agent] learn_vpn = false` nothing is learned, and learned VPNs are forgotten."""
     behind(story)
     assert story.host("db").learned_vpn == "tun0"
     story.configured(db=ALWAYS, learn_vpn=False)
@@ -210,8 +210,8 @@ def test_learning_can_be_turned_off(story: Story) -> None:
     assert story.host("db").learned_vpn is None
 
 
-def test_what_an_older_agent_learned_of_a_public_host_is_forgotten(story: Story) -> None:
-    """It learned any host behind a narrow route."""
+def test_a_vpn_learned_for_a_public_host_is_forgotten(story: Story) -> None:
+    """A VPN that an older version learned for a public host is forgotten."""
     story.configured(db=ALWAYS)
     story.post(e.Remembered(story.t, "db", learned_vpn="tun0", addresses=(PUBLIC,)))
     assert story.host("db").learned_vpn is None
@@ -219,8 +219,8 @@ def test_what_an_older_agent_learned_of_a_public_host_is_forgotten(story: Story)
     assert story.host("db").learned_vpn == "tun0"
 
 
-def test_the_users_word_needs_no_learned_vpn(story: Story) -> None:
-    """`trayagent reconnect` goes anywhere, as often as it is said."""
+def test_a_reconnect_needs_no_learned_vpn(story: Story) -> None:
+    """`trayagent reconnect` needs no learned VPN, however often the user runs it."""
     behind(story)
     story.after(60).network(CAFE)
     story.fails("db", "timed-out")
@@ -230,8 +230,8 @@ def test_the_users_word_needs_no_learned_vpn(story: Story) -> None:
     assert dialled(story) == 3
 
 
-def test_without_checking_the_way_through_another_tunnel_is_no_known_place(story: Story) -> None:
-    """The server behind the learned VPN is private even where only its jump host's address was seen."""
+def test_without_checking_a_route_through_another_tunnel_is_no_known_network(story: Story) -> None:
+    """Without host key checking, a route through another tunnel is not a known network for the private server."""
     through_a_jump_host(story, HOME + VPN, INTERNAL)
     assert story.host("db").learned_vpn == "tun0"
     assert story.host("db").addresses == ()
@@ -245,15 +245,15 @@ def test_without_checking_the_way_through_another_tunnel_is_no_known_place(story
     assert story.problem("db") == "not-here"
 
 
-def test_a_vpn_for_everything_is_a_way_for_all(story: Story) -> None:
-    """Another tunnel may lead there: with checking it is tried."""
+def test_a_vpn_for_everything_is_a_route_for_all(story: Story) -> None:
+    """Another tunnel may reach the host, so it is tried if ssh checks the host key."""
     behind(story)
     story.after(60).network(CAFE + VPN_ALL)
     assert dialled(story) + len([w for w in story.whys if w.verdict == "probe"]) >= 1
 
 
 def test_an_unreachable_host_without_a_learned_vpn_waits_for_no_vpn(story: Story) -> None:
-    """No route to a literal address is not a VPN that is down."""
+    """A literal address without a route shows `unreachable`, not a VPN that is down."""
     story.scene = replace(HOME, routes=HOME.routes[:1]).called("home without a default route")
     story.configured(nas=ALWAYS)
     story.resolved("nas", server=INTERNAL)
@@ -263,8 +263,8 @@ def test_an_unreachable_host_without_a_learned_vpn_waits_for_no_vpn(story: Story
     assert story.problem("nas") == "unreachable"
 
 
-def test_accept_new_is_no_check_before_the_key_is_known(story: Story) -> None:
-    """A private address that was never reached is not given to whatever machine answers first."""
+def test_accept_new_protects_only_once_the_key_is_known(story: Story) -> None:
+    """With accept-new, a private address whose key is unknown gets no automatic login."""
     story.network(CAFE)
     story.configured(nas=ALWAYS)
     story.resolved("nas", server="192.168.10.50", strict="accept-new")

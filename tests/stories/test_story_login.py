@@ -1,4 +1,4 @@
-"""Hosts that ask a person: logins at a terminal, and what is never done without one."""
+"""Hosts that need the user: logins at a terminal, and what is never done without the user."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ANSWER = Resolved("web", "203.0.113.10", control_path="/cm/web")
 
 
 def begins(story: Story, name: str = "web") -> None:
-    """Let a person begin to log in."""
+    """Let the user begin to log in."""
     story.post(e.LoginBegun(story.t, name, ANSWER, Hop("203.0.113.10", 22)), "login begun")
 
 
 def succeeds(story: Story, login: LoginKind = "typed") -> None:
-    """Let the person get in, and the new master be put in place."""
+    """Let the login succeed, and the new master take over."""
     attempt = story.host("web").attempt
     assert attempt is not None
     story.post(
@@ -33,7 +33,7 @@ def succeeds(story: Story, login: LoginKind = "typed") -> None:
 
 
 def logged_in(story: Story, login: LoginKind = "typed", wish: Wish = ALWAYS) -> None:
-    """Begin with a host that a person has just logged in to from home."""
+    """Begin with a host to which the user has just logged in from home."""
     story.network(HOME)
     story.configured(web=wish)
     story.resolved("web")
@@ -46,7 +46,7 @@ def logged_in(story: Story, login: LoginKind = "typed", wish: Wish = ALWAYS) -> 
 
 
 def test_a_login_at_a_terminal_becomes_the_hosts_master(story: Story) -> None:
-    """Refused by itself, begun by a person: nothing else is dialled, and the state is connected."""
+    """After a refused automatic login, the user's login becomes the host's master without another attempt."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -71,8 +71,11 @@ def test_a_login_at_a_terminal_becomes_the_hosts_master(story: Story) -> None:
     assert story.shown("web") == "connected"
 
 
-def test_after_a_typed_password_a_change_of_network_asks_once_and_dials_never(story: Story) -> None:
-    """The way is proven by a knock, the old one ends, one event calls the person, in this place and the next ones."""
+def test_after_a_typed_password_a_move_notifies_once_and_dials_never(story: Story) -> None:
+    """After a typed password, a move ends the stale master by a bare control and notifies the user once.
+
+    No login follows on this network or the next ones.
+    """
     logged_in(story)
     for place in (CAFE, CAFE_2, NOTHING, HOME):
         story.after(60).network(place)
@@ -82,22 +85,22 @@ def test_after_a_typed_password_a_change_of_network_asks_once_and_dials_never(st
     story.after(7200)
     assert not story.did(Dial)
     assert len(story.did(DialBare)) == 1
-    assert len(story.told("sign-in-needed")) == 1 + 1  # the first was the refused login at the start
+    assert len(story.told("sign-in-needed")) == 1 + 1  # the first one was the refused login at the start
     assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "auth-denied")
     begins(story)
     succeeds(story)
     assert story.shown("web") == "connected"
 
 
-def test_a_login_that_asked_nobody_is_made_again_by_itself(story: Story) -> None:
-    """`login` with a key that needed no person, as when only the host key was unknown: recovered like any other."""
+def test_a_login_without_the_user_is_repeated_automatically(story: Story) -> None:
+    """After `login` with a key that needed no user, the host is recovered automatically."""
     logged_in(story, "quiet")
     story.after(60).network(CAFE)
     assert len(story.did(Dial)) == 1
 
 
 def test_a_passphrase_that_was_typed_waits_for_a_changed_agent_or_key(story: Story) -> None:
-    """Not dialled after the change of network; once, when the ssh-agent is another one."""
+    """After a typed passphrase, a move causes no login. A changed ssh-agent causes one."""
     logged_in(story, "unlocked")
     story.after(60).network(CAFE)
     story.after(0.1).ready("web", bare=True)
@@ -107,8 +110,8 @@ def test_a_passphrase_that_was_typed_waits_for_a_changed_agent_or_key(story: Sto
     assert len(story.did(Dial)) == 1
 
 
-def test_the_network_may_change_while_a_person_types(story: Story) -> None:
-    """Their attempt is left alone, no second one begins, and theirs decides."""
+def test_the_network_may_change_while_the_user_types(story: Story) -> None:
+    """A login at a prompt is left alone when the network changes, and no second attempt begins."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -124,8 +127,8 @@ def test_the_network_may_change_while_a_person_types(story: Story) -> None:
 
 
 @pytest.mark.parametrize("up", [False, True])
-def test_who_gives_up_after_the_network_changed_sets_off_nothing(story: Story, up: bool) -> None:
-    """Nobody's word is carried out in their place, with a living master or without."""
+def test_giving_up_after_the_network_changed_causes_no_attempt(story: Story, up: bool) -> None:
+    """Giving up a login after a move causes no attempt, with or without a living master."""
     if up:
         story.connected(scene=HOME)
         story.after(60)
@@ -146,7 +149,7 @@ def test_who_gives_up_after_the_network_changed_sets_off_nothing(story: Story, u
 
 
 def test_a_login_that_is_given_up_leaves_everything_as_it_was(story: Story) -> None:
-    """Ctrl-C at the prompt: needs-sign-in as before, and no login goes by itself."""
+    """Ctrl-C at the prompt leaves needs-sign-in as it was, and no automatic login follows."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -162,8 +165,8 @@ def test_a_login_that_is_given_up_leaves_everything_as_it_was(story: Story) -> N
     assert not story.did(Dial)
 
 
-def test_a_wrong_password_calls_nobody_who_is_there_already(story: Story) -> None:
-    """The one at the terminal reads ssh's own words: connect-failed, no second sign-in-needed."""
+def test_a_wrong_password_does_not_notify_a_user_at_the_terminal(story: Story) -> None:
+    """A wrong password at the terminal sends connect-failed, but no second sign-in-needed."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -176,8 +179,8 @@ def test_a_wrong_password_calls_nobody_who_is_there_already(story: Story) -> Non
     assert story.shown("web") == "needs-sign-in"
 
 
-def test_a_network_that_fails_at_the_terminal_sets_off_no_login(story: Story) -> None:
-    """The server was away when the person tried: the refused login is not repeated for that."""
+def test_a_network_that_fails_at_the_terminal_causes_no_login(story: Story) -> None:
+    """If the server is away during a login at a terminal, the refused login is not repeated."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -192,7 +195,7 @@ def test_a_network_that_fails_at_the_terminal_sets_off_no_login(story: Story) ->
 
 
 def test_a_login_replaces_a_living_master_only_when_it_is_ready(story: Story) -> None:
-    """As reconnect does; and a login that fails keeps the old one."""
+    """The user's login replaces a living master only when it is ready. If it fails, the old one stays."""
     story.connected(scene=HOME)
     story.after(60)
     begins(story)
@@ -203,8 +206,8 @@ def test_a_login_replaces_a_living_master_only_when_it_is_ready(story: Story) ->
     assert story.living("web").pid != 101
 
 
-def test_disconnect_while_a_person_types_wins(story: Story) -> None:
-    """The later word counts: what comes of the login is ended."""
+def test_disconnect_while_the_user_types_wins(story: Story) -> None:
+    """A disconnect during a login wins, and the new master is ended."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -217,8 +220,8 @@ def test_disconnect_while_a_person_types_wins(story: Story) -> None:
     assert story.shown("web") == "idle"
 
 
-def test_a_host_that_nobody_listed_is_known_while_its_login_lasts(story: Story) -> None:
-    """Any name that ssh understands; forgotten again when nothing comes of it."""
+def test_an_unlisted_host_exists_while_its_login_lasts(story: Story) -> None:
+    """Any name that ssh knows gets a host during its login, which is forgotten if the login fails."""
     story.network(HOME)
     story.configured()
     story.started()
@@ -231,8 +234,8 @@ def test_a_host_that_nobody_listed_is_known_while_its_login_lasts(story: Story) 
     assert story.host("web").wish == Wish()
 
 
-def test_no_login_begins_where_there_is_no_way(story: Story) -> None:
-    """Nothing to type into."""
+def test_no_login_begins_without_a_route(story: Story) -> None:
+    """Without a network, no login begins."""
     story.network(NOTHING)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -241,8 +244,8 @@ def test_no_login_begins_where_there_is_no_way(story: Story) -> None:
     assert story.host("web").attempt is None
 
 
-def test_hosts_whose_keys_want_a_touch_are_asked_one_after_the_other(story: Story) -> None:
-    """Three at once would be three windows, or one blinking key that means three things."""
+def test_hosts_whose_keys_want_a_touch_log_in_one_after_the_other(story: Story) -> None:
+    """Hosts that need a touch log in one after the other, so that there is one window or blinking key at a time."""
     touch = Wish(listed=True, connect="always", interactive=True)
     story.network(HOME)
     story.configured(a=touch, b=touch, web=ON_USE)
@@ -258,8 +261,8 @@ def test_hosts_whose_keys_want_a_touch_are_asked_one_after_the_other(story: Stor
     assert len(story.did(Dial, "b")) == 1
 
 
-def test_reconnect_of_a_password_host_says_that_a_person_is_needed(story: Story) -> None:
-    """The user's word goes once, without anybody to ask; what to run stands in the problem."""
+def test_reconnect_of_a_password_host_says_that_the_user_is_needed(story: Story) -> None:
+    """A reconnect of a password host makes one attempt, and the problem says what to run."""
     logged_in(story)
     story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.post(
@@ -272,8 +275,8 @@ def test_reconnect_of_a_password_host_says_that_a_person_is_needed(story: Story)
     assert "trayagent login web" in problem.hint
 
 
-def test_a_host_that_refused_us_and_let_a_person_in_is_theirs(story: Story) -> None:
-    """Refused by itself, then found with somebody's own master: they typed something, so they are needed again."""
+def test_a_host_that_refused_us_and_accepted_the_user_needs_the_user(story: Story) -> None:
+    """A host that refused us and then has the user's own master needs the user again."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -289,8 +292,8 @@ def test_a_host_that_refused_us_and_let_a_person_in_is_theirs(story: Story) -> N
     assert story.shown("web") == "needs-sign-in"
 
 
-def test_reconnect_that_needs_nobody_makes_a_host_quiet_again(story: Story) -> None:
-    """A key was installed meanwhile: what went by itself once may do so again."""
+def test_reconnect_without_the_user_makes_a_host_automatic_again(story: Story) -> None:
+    """After a reconnect without the user's help, the host is recovered automatically again."""
     logged_in(story)
     story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.reconnected("web")
@@ -298,8 +301,8 @@ def test_reconnect_that_needs_nobody_makes_a_host_quiet_again(story: Story) -> N
     assert len(story.did(Dial)) == 1
 
 
-def test_behind_a_jump_host_a_knock_there_tells_only_of_an_address_that_is_gone(story: Story) -> None:
-    """The jump host answers from the new address: the old connection is over. From the old one it proves nothing."""
+def test_a_banner_check_of_the_jump_host_counts_only_if_the_address_is_gone(story: Story) -> None:
+    """A bare control at the jump host proves a master stale only if the master's address is gone."""
     story.connected(scene=HOME, direct=False)
     story.resolved("web", jump="jump", hop=Hop("203.0.113.11", 22))
     host = story.host("web")

@@ -1,4 +1,4 @@
-"""Another way out appears while a connection is begun, before anything has answered it."""
+"""Another route out appears while no connection has been answered yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = Hop("web.example.org", 22)
 
 
 def dialling(story: Story, scene: Scene = HOME) -> None:
-    """Begin a connection that nothing answers."""
+    """Begin a connection that no server answers."""
     story.network(scene)
     story.configured(web=ALWAYS)
     story.resolved("web", server=NAME.hostname, hop=NAME)
@@ -23,7 +23,7 @@ def dialling(story: Story, scene: Scene = HOME) -> None:
 
 
 def test_a_cable_gets_a_connection_of_its_own(story: Story) -> None:
-    """The same attempt goes on with both, and its success is one login."""
+    """A new cable gets a second connection in the same attempt, and its success is one login."""
     dialling(story)
     story.network(HOME + OFFICE)
     story.expect(
@@ -42,23 +42,23 @@ def test_a_cable_gets_a_connection_of_its_own(story: Story) -> None:
 
 
 @pytest.mark.parametrize("more", [VPN, HOME])
-def test_what_leads_elsewhere_changes_nothing(story: Story, more: Scene) -> None:
-    """A tunnel to other networks, or the same network read again."""
+def test_a_route_elsewhere_changes_nothing(story: Story, more: Scene) -> None:
+    """A tunnel to other networks, or a network that is read again, causes no second connection."""
     dialling(story)
     story.network(HOME + more)
     assert not story.did(Redial)
 
 
-def test_a_connection_that_stands_is_kept(story: Story) -> None:
-    """It was answered: a second one could only be cut."""
+def test_an_established_connection_is_kept(story: Story) -> None:
+    """An established connection gets no second one, which could only be cut."""
     dialling(story)
     story.established("web", "192.168.10.2")
     story.network(HOME + OFFICE)
     assert not story.did(Redial)
 
 
-def test_an_address_that_is_tentative_no_more_is_another_way(story: Story) -> None:
-    """Nothing can be sent from a tentative one (RFC 4862)."""
+def test_an_address_that_is_tentative_no_more_is_another_route(story: Story) -> None:
+    """An address counts as a new route only once it is not tentative any more (RFC 4862)."""
     new = "2001:db8:10::2/64"
     both = HOME + Scene("", HOME_6.interfaces, HOME_6.routes)
     faces = both.with_address("wlan0", "192.168.10.2/24")
@@ -70,7 +70,7 @@ def test_an_address_that_is_tentative_no_more_is_another_way(story: Story) -> No
 
 
 def test_the_old_address_may_go_once_a_second_connection_is_on_its_way(story: Story) -> None:
-    """It is the new way's address that the attempt depends on, unless the old one was answered first."""
+    """With a second connection under way, the loss of the old address does not end the attempt."""
     dialling(story)
     story.network(HOME + OFFICE)
     story.network(OFFICE)
@@ -78,8 +78,8 @@ def test_the_old_address_may_go_once_a_second_connection_is_on_its_way(story: St
     assert not story.did(Dial)
 
 
-def test_the_way_that_answered_is_the_one_that_counts(story: Story) -> None:
-    """The old connection was answered first, and is lost when its own address goes."""
+def test_the_route_that_answered_is_the_one_that_counts(story: Story) -> None:
+    """If the old connection was answered first, the loss of its address ends the attempt."""
     dialling(story)
     story.network(HOME + OFFICE)
     story.established("web", "192.168.10.2")
@@ -88,7 +88,7 @@ def test_the_way_that_answered_is_the_one_that_counts(story: Story) -> None:
 
 
 def test_a_network_that_never_rests_gets_few_connections(story: Story) -> None:
-    """The rest is left to TCP."""
+    """A network that keeps changing gets at most REDIALS_MAX more connections. TCP does the rest."""
     dialling(story)
     scene = HOME
     for number in range(10):
@@ -101,7 +101,7 @@ def test_a_network_that_never_rests_gets_few_connections(story: Story) -> None:
 
 
 def test_another_network_with_the_same_addresses_counts(story: Story) -> None:
-    """Its gateway is another machine, and nothing else tells of it."""
+    """A network with the same addresses and another gateway counts as another network."""
     dialling(story)
     story.network(lan("twin", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="ff:01"))
     assert len(story.did(Redial)) == 1

@@ -1,4 +1,4 @@
-"""The table of the policy, row by row: one story at least for each."""
+"""The policy's table, with at least one story for each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.core.facts.network import Touched
 
 
 def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:
-    """Whatever ended it: it is wanted up."""
+    """An "always" host is connected again, whatever ended its master."""
     story.connected(scene=HOME)
     story.after(60).ended("web")
     story.expect("""
@@ -21,8 +21,8 @@ def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> Non
     """)
 
 
-def test_row_1_ssh_o_exit_is_the_users_word(story: Story) -> None:
-    """An always host that was asked to exit, with nothing suspect, stays down until it is asked for."""
+def test_row_1_ssh_o_exit_is_a_request_of_the_user(story: Story) -> None:
+    """An "always" host that got `ssh -O exit` while nothing was suspect stays down until the user requests it."""
     story.connected(scene=HOME)
     story.after(60).ended("web", by_request=True)
     story.expect("""
@@ -33,8 +33,8 @@ def test_row_1_ssh_o_exit_is_the_users_word(story: Story) -> None:
     assert story.host("web").held
 
 
-def test_row_1_an_exit_while_suspect_is_the_networks_doing(story: Story) -> None:
-    """On-use, and its path had just changed: the network took it, so it comes back."""
+def test_row_1_an_exit_while_suspect_is_caused_by_the_network(story: Story) -> None:
+    """If an on-use master exits while its path is suspect, the network is the cause, so it is recovered."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).network(HOME + OFFICE)
     story.after(0.1).ended("web")
@@ -50,8 +50,8 @@ def test_row_1_an_exit_while_suspect_is_the_networks_doing(story: Story) -> None
     """)
 
 
-def test_row_1_control_persist_expired_is_somebodys_wish(story: Story) -> None:
-    """On-use, nothing suspect: it ended because nobody used it."""
+def test_row_1_a_master_that_control_persist_ended_stays_down(story: Story) -> None:
+    """An on-use master that ends while nothing is suspect was unused, and stays down."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(600).ended("web")
     story.expect("""
@@ -61,8 +61,8 @@ def test_row_1_control_persist_expired_is_somebodys_wish(story: Story) -> None:
     assert story.shown("web") == "idle"
 
 
-def test_row_2_without_a_path_nothing_is_asked(story: Story) -> None:
-    """No probe into a hole, no control, no kill."""
+def test_row_2_without_a_path_nothing_is_done(story: Story) -> None:
+    """Without a path there is no probe, no control and no kill."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.expect("""
@@ -74,7 +74,7 @@ def test_row_2_without_a_path_nothing_is_asked(story: Story) -> None:
 
 
 def test_row_2_the_timer_counts_time_awake(story: Story) -> None:
-    """After ten minutes without any network the master is ended, but never in the minute after a wake."""
+    """After ten minutes without a network the master ends, but not in the minute after a wake."""
     story.connected(scene=HOME)
     story.after(60).network(HOME.down("wlan0"))
     story.after(590).post(e.Woke(story.t), "woke")
@@ -94,7 +94,7 @@ def test_row_2_the_timer_counts_time_awake(story: Story) -> None:
 
 
 def test_row_2_its_own_network_in_time_keeps_it(story: Story) -> None:
-    """The address comes back within the ten minutes: one question, one answer, the same connection."""
+    """If the address returns within ten minutes, one probe and its answer keep the connection."""
     story.connected(scene=HOME)
     story.after(60).network(HOME.down("wlan0"))
     story.after(500).network(HOME)
@@ -113,7 +113,10 @@ def test_row_2_its_own_network_in_time_keeps_it(story: Story) -> None:
 
 
 def test_row_3_after_a_wake_the_control_goes_first(story: Story) -> None:
-    """A probe into a network that is not there yet costs 35 s; a new connection costs nothing."""
+    """After a wake the control comes first.
+
+    A probe into a network that is not there yet costs 35 s, while a new connection costs nothing.
+    """
     story.connected(scene=HOME)
     story.after(60).post(e.Woke(story.t, 3600.0), "woke")
     story.after(0.05).established("web")
@@ -133,7 +136,7 @@ def test_row_3_after_a_wake_the_control_goes_first(story: Story) -> None:
 
 
 def test_row_4_its_address_gone_the_control_goes_at_once(story: Story) -> None:
-    """Home to café: the new connection begins with the first event, and takes over when it is ready."""
+    """From home to the café, the control begins with the first event and takes over when it is ready."""
     story.connected(scene=HOME)
     story.after(60).network(CAFE)
     story.after(0.82).ready("web")
@@ -155,7 +158,7 @@ def test_row_4_its_address_gone_the_control_goes_at_once(story: Story) -> None:
 
 
 def test_row_4_an_address_may_flicker_for_a_quarter_second(story: Story) -> None:
-    """Gone and back within 250 ms although the control is through already: the old one is asked, not killed."""
+    """If the address returns within 250 ms, the old master is probed and not killed, even after a fast control."""
     story.connected(scene=HOME + OFFICE)
     story.after(60).network(OFFICE)
     story.after(0.1).ready("web", local="172.20.0.5")
@@ -182,7 +185,7 @@ def test_row_4_an_address_may_flicker_for_a_quarter_second(story: Story) -> None
 
 
 def test_rows_5_and_6_a_changed_path_is_probed_once(story: Story) -> None:
-    """A cable beside the Wi-Fi: one probe, answered, and later events ask nothing."""
+    """A cable beside the Wi-Fi causes one probe. After its answer, later events cause none."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.network((HOME + OFFICE) + DOCKER)
@@ -202,7 +205,7 @@ def test_rows_5_and_6_a_changed_path_is_probed_once(story: Story) -> None:
 
 
 def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -> None:
-    """All bytes are acknowledged and the server is only slow to answer: no control for a minute."""
+    """If all bytes are acknowledged and the server is only slow, there is no control for a minute."""
     story.connected(scene=HOME)
     story.acked["web"] = 40
     story.after(60).network(HOME + OFFICE)
@@ -223,7 +226,7 @@ def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -
 
 
 def test_row_6_acknowledgements_alone_lead_to_a_control_after_a_minute(story: Story) -> None:
-    """A box on the way may acknowledge for a server that is gone: without an answer the control decides."""
+    """A box on the path may acknowledge for a dead server. So without an answer, a control decides after a minute."""
     story.connected(scene=HOME)
     story.acked["web"] = 40
     story.after(60).network(HOME + OFFICE)
@@ -242,8 +245,8 @@ def test_row_6_acknowledgements_alone_lead_to_a_control_after_a_minute(story: St
     """)
 
 
-def test_row_6_what_arrived_before_the_doubt_is_asked_again(story: Story) -> None:
-    """The server is busy: it acknowledged before the change and answers much later, so new bytes must be sent."""
+def test_row_6_a_probe_that_arrived_before_the_doubt_is_repeated(story: Story) -> None:
+    """The server acknowledged the probe before the change, so a new probe must send new bytes."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.1).network(HOME)
@@ -263,7 +266,7 @@ def test_row_6_what_arrived_before_the_doubt_is_asked_again(story: Story) -> Non
 
 
 def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> None:
-    """Cut handshakes are punished by servers: the sixth is left to finish, and its master is not used."""
+    """Servers punish cut handshakes, so the sixth control may finish, and its master is discarded."""
     story.connected(scene=HOME, wish=ALWAYS, user="web")
     for name in "bcdef":
         story.connected(name, user=name)
@@ -306,7 +309,7 @@ def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> 
 
 
 def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
-    """The source differs: 150 ms are enough, as the control costs the old one nothing."""
+    """With another source address, silence of 150 ms starts a control, which does not affect the old connection."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2)
@@ -324,7 +327,7 @@ def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
 
 
 def test_row_7_with_the_same_source_half_a_second_is_waited(story: Story) -> None:
-    """Nothing says that another source would do better, so one retransmission may come first."""
+    """With the same source address, one retransmission may come first, so the control waits half a second."""
     story.connected(scene=HOME)
     again = HOME.called("home, another route")
     story.after(60).network(
@@ -346,7 +349,7 @@ def test_row_7_with_the_same_source_half_a_second_is_waited(story: Story) -> Non
 
 
 def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> None:
-    """The control is through, but the old one speaks again within 3 s: it gets its chance, and answers."""
+    """A master whose retransmission is due within 3 s gets that chance after the control succeeded, and answers."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.due["web"] = 62.5
@@ -372,7 +375,7 @@ def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> 
 
 
 def test_row_8_patience_begins_at_the_later_doubt(story: Story) -> None:
-    """The probe was sent before the wake, whose control is quick: the old one has half a second from the wake on."""
+    """Patience counts from the wake, not from the earlier probe, even if the control is quick."""
     story.connected(scene=HOME, direct=False)  # behind a jump host, where no acknowledgement is proof
     story.after(60).network(HOME, Touched(links=frozenset({"wlan0"})))
     story.after(0.4).post(e.Woke(story.t), "woke")
@@ -403,14 +406,14 @@ def test_row_8_patience_begins_at_the_later_doubt(story: Story) -> None:
 
 
 def test_row_8_a_retransmission_that_has_come_near_is_waited_for_once(story: Story) -> None:
-    """Too far when the control came through, near when its grace is over: it gets its chance, one."""
+    """A retransmission that comes near only at the end of the grace is waited for once."""
     story.connected(scene=HOME, min_rtt_s=0.5)  # patience: 4 round trips, until 62.0
     story.after(60).network(HOME + OFFICE)
     story.due["web"] = 64.2
     story.after(1.1).ready("web", local="172.20.0.5")  # 3.1 s before the retransmission
     story.after(0.95)
     assert not story.did(TakeOver)
-    story.due["web"] = 66.0  # it went unanswered, and the next one is near, too
+    story.due["web"] = 66.0  # it got no answer, and the next one is near, too
     story.after(64.2 + 1.0 - story.t - 0.01)
     assert not story.did(TakeOver)
     story.after(0.02)
@@ -418,7 +421,7 @@ def test_row_8_a_retransmission_that_has_come_near_is_waited_for_once(story: Sto
 
 
 def test_row_9_still_silent_the_new_one_takes_over(story: Story) -> None:
-    """The retransmission was due, and went unanswered: that is proof."""
+    """An unanswered retransmission proves that the old master is dead, and the new one takes over."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.due["web"] = 62.5
@@ -444,8 +447,8 @@ def test_row_9_still_silent_the_new_one_takes_over(story: Story) -> None:
     """)
 
 
-def test_row_9_a_refused_login_proves_the_way_all_the_same(story: Story) -> None:
-    """The right server answered and let nobody in: the old one is dead, and the user must sign in."""
+def test_row_9_a_refused_login_is_a_positive_control(story: Story) -> None:
+    """A refused login by the right server proves the old master dead, and the user must sign in."""
     story.connected(scene=HOME)
     story.after(60).network(CAFE)
     story.after(0.5).fails("web", "auth", positive=True)
@@ -467,7 +470,7 @@ def test_row_9_a_refused_login_proves_the_way_all_the_same(story: Story) -> None
 
 
 def test_row_10_a_negative_control_kills_nothing(story: Story) -> None:
-    """The server is away from here: the old one stays, and the control is made again, later each time."""
+    """If the control fails, the old master stays, and the control is repeated after growing pauses."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).fails("web", "timed-out")
@@ -501,8 +504,8 @@ def test_row_10_a_negative_control_kills_nothing(story: Story) -> None:
     assert not story.did(Kill)
 
 
-def test_row_10_another_key_away_from_its_places_is_not_here(story: Story) -> None:
-    """Some machine at the same private address in a café: nothing is killed, nobody is alarmed."""
+def test_row_10_another_key_on_a_new_network_is_not_here(story: Story) -> None:
+    """Another machine at the same private address in a café ends no master and causes no alarm."""
     story.connected(scene=HOME)
     story.after(60).network(CAFE)
     story.after(0.3).fails("web", "host-key-changed")
@@ -520,8 +523,8 @@ def test_row_10_another_key_away_from_its_places_is_not_here(story: Story) -> No
     assert story.problem("web") == "not-here"
 
 
-def test_row_11_a_stranger_is_killed_when_stale_and_never_started(story: Story) -> None:
-    """Ansible's master: a bare control proves the way, the stale one goes, and nobody logs in for it."""
+def test_row_11_an_unnamed_master_is_killed_when_stale_and_never_started(story: Story) -> None:
+    """A bare control proves a stale unnamed master (Ansible's) dead. It is killed, and no login replaces it."""
     story.connected(scene=HOME)
     story.found("deploy@db:22", unnamed=True)
     story.after(60).network(CAFE)
@@ -536,7 +539,7 @@ def test_row_11_a_stranger_is_killed_when_stale_and_never_started(story: Story) 
 
 
 def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
-    """The keep-alive of ssh ended an on-use master: the network's doing, so it is brought back."""
+    """An on-use master that ssh's keep-alive ended was lost to the network, so it is recovered."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web", kind="timed-out")
     story.expect("""
@@ -548,7 +551,7 @@ def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
 
 
 def test_row_12_status_finds_it_silent(story: Story) -> None:
-    """No event at all, but the user looks: an old proof is asked for again, and silence is acted on."""
+    """When the user looks, a master with an old proof is probed, and its silence has consequences."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserLooked(story.t), "the user looks")
     story.after(0.6)
@@ -573,8 +576,8 @@ def test_row_12_status_finds_it_silent(story: Story) -> None:
     """)
 
 
-def test_a_look_at_a_fresh_proof_asks_nothing(story: Story) -> None:
-    """`watch trayagent status` must not become a heartbeat."""
+def test_a_user_who_looks_at_a_fresh_proof_causes_no_probe(story: Story) -> None:
+    """`watch trayagent status` does not become a heartbeat."""
     story.connected(scene=HOME)
     for _ in range(20):
         story.after(1).post(e.UserLooked(story.t), "the user looks")
@@ -582,7 +585,7 @@ def test_a_look_at_a_fresh_proof_asks_nothing(story: Story) -> None:
 
 
 def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
-    """What was answered before the path changed may be read after: it is asked again."""
+    """An answer from before the path changed may be read after it, so the probe is repeated."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.04).network(HOME + OFFICE + VPN_ALL)
@@ -591,8 +594,8 @@ def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
     assert len(story.did(SendProbe)) == 2
 
 
-def test_a_late_answer_to_an_old_question_is_life(story: Story) -> None:
-    """Asked in a hole, thrown into doubt, answered seconds later by a retransmission: it lives."""
+def test_a_late_answer_to_an_old_probe_proves_life(story: Story) -> None:
+    """A probe from before the doubt that is answered seconds later by a retransmission proves life."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.1).network(HOME + OFFICE + VPN_ALL)
@@ -600,8 +603,8 @@ def test_a_late_answer_to_an_old_question_is_life(story: Story) -> None:
     assert not story.host("web").suspect
 
 
-def test_a_host_behind_another_vpn_is_not_asked_when_a_vpn_comes_up(story: Story) -> None:
-    """Routes that lead elsewhere are no part of its path."""
+def test_a_master_outside_a_vpn_is_not_probed_when_the_vpn_comes_up(story: Story) -> None:
+    """Routes that lead elsewhere are no part of a master's path."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + VPN)
     story.expect("60.000 network: home + VPN")

@@ -1,4 +1,4 @@
-"""What carries a tunnel: its device, address and routes stay when that is gone."""
+"""What carries a tunnel: the tunnel's device, address and routes remain when that is gone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CABLE = lan(
     "a cable that leads nowhere", "eth0", "192.168.50.2/24", gateway="192.168.50.1", mac="", default=False
 )
 OUTER = tunnel("outer VPN", "tun1", "10.9.0.6/24", "10.77.0.0/24")
-# It takes the place of the machine's own default route.
+# It replaces the machine's own default route.
 VPN_DEFAULT = tunnel("VPN as default", "tun0", "10.8.0.6/24", "0.0.0.0/0")
 
 
 def without_default(scene: Scene) -> Scene:
-    """Return the scene as a VPN leaves it that puts itself in the default route's place."""
+    """Return the scene after a VPN has replaced the default route."""
     return replace(scene, routes=tuple(r for r in scene.routes if not r.prefix.endswith("/0")))
 
 
@@ -28,7 +28,7 @@ def in_tunnel(story: Story, scene: Scene) -> None:
 
 
 def test_a_cable_that_leads_nowhere_carries_no_tunnel(story: Story) -> None:
-    """The Wi-Fi is gone, a cable without a default route is there: nothing is sent into the tunnel."""
+    """Without the Wi-Fi, a cable without a default route carries no tunnel, so the host is offline."""
     in_tunnel(story, HOME + VPN)
     story.after(60).network(VPN + CABLE)
     assert story.shown("web") == "offline"
@@ -45,8 +45,8 @@ def test_a_network_without_a_gateway_carries_the_tunnel_that_came_up_on_it(story
     assert story.shown("web") != "offline"
 
 
-def test_a_vpn_in_the_place_of_the_default_route_stands_on_what_had_it(story: Story) -> None:
-    """The Wi-Fi's default route is gone while the VPN has one; the cable is not what carries it."""
+def test_a_vpn_that_replaced_the_default_route_runs_over_what_had_it(story: Story) -> None:
+    """A VPN that replaced the default route runs over the interface that had it, not over the cable."""
     story.network(HOME + CABLE)
     in_tunnel(story, without_default(CABLE + HOME) + VPN_DEFAULT)
     assert story.shown("web") == "connected"
@@ -55,7 +55,10 @@ def test_a_vpn_in_the_place_of_the_default_route_stands_on_what_had_it(story: St
 
 
 def test_another_tunnel_that_goes_throws_doubt_on_this_one(story: Story) -> None:
-    """It may have been carried by that one, and no route tells: its masters are asked, and nothing is ended."""
+    """When another tunnel ends, this tunnel's masters are probed, since it may have carried them.
+
+    No route shows that.
+    """
     in_tunnel(story, HOME + OUTER + VPN)
     story.after(60).network(HOME + VPN)
     story.expect("""
@@ -67,8 +70,8 @@ def test_another_tunnel_that_goes_throws_doubt_on_this_one(story: Story) -> None
     assert story.shown("web") == "checking"
 
 
-def test_a_tunnel_that_comes_or_goes_is_nothing_to_a_master_outside(story: Story) -> None:
-    """Only tunnels are carried by tunnels."""
+def test_a_tunnel_that_comes_or_goes_does_not_affect_a_master_outside(story: Story) -> None:
+    """A tunnel that comes or goes causes no probe of a master outside tunnels."""
     story.connected(scene=HOME + OUTER)
     story.after(60).network(HOME)
     story.after(60).network(HOME + OUTER)

@@ -1,4 +1,4 @@
-"""What the user says, and what somebody else's masters mean."""
+"""The user's requests, and masters that the user started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trayagent.core.facts.hosts import Wish
 
 
 def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:
-    """And then replaces it, healthy or not: that was asked for."""
+    """A reconnect replaces the old master when the new one is ready, even if the old one is healthy."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.8).ready("web")
@@ -38,7 +38,7 @@ def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) ->
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_a_reconnect_that_fails_keeps_the_old_one(story: Story, positive: bool) -> None:
-    """Refused or timed out: the old connection lives on, and the question is answered."""
+    """If a reconnect is refused or times out, the old connection stays, and the request is complete."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "auth" if positive else "timed-out", positive=positive)
@@ -48,8 +48,8 @@ def test_a_reconnect_that_fails_keeps_the_old_one(story: Story, positive: bool) 
     assert not story.host("web").asked
 
 
-def test_a_reconnect_without_a_way_is_answered_at_once(story: Story) -> None:
-    """Nobody waits for a network at a prompt."""
+def test_a_reconnect_without_a_route_fails_at_once(story: Story) -> None:
+    """A reconnect without a route fails at once, so that the user does not wait at the prompt."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
@@ -58,7 +58,7 @@ def test_a_reconnect_without_a_way_is_answered_at_once(story: Story) -> None:
 
 
 def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
-    """The new connection that is on its way is the one that was asked for."""
+    """A reconnect uses the control that is already under way."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.3).post(e.UserReconnect(story.t, ("web",)), "reconnect")
@@ -68,7 +68,7 @@ def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
 
 
 def test_disconnect_holds_across_a_restart(story: Story) -> None:
-    """Down until asked for, also for the next agent; and remembered before it happens."""
+    """A disconnect holds across a restart of the agent, because it is stored before it happens."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
@@ -91,12 +91,12 @@ def test_disconnect_holds_across_a_restart(story: Story) -> None:
 
 
 def test_a_host_whose_master_died_while_no_agent_ran_is_recovered(story: Story) -> None:
-    """Listed as on-use or not listed at all: it was lost, not left."""
+    """A host whose master died while no agent ran is recovered, whether it is on-use or not listed."""
     story.network(HOME)
     story.configured(web=ON_USE)
     for name in ("web", "other"):
         story.post(e.Remembered(story.t, name, lost=True), f"remembered: {name} was lost")
-    assert story.did(Resolve, "other")  # nobody else would ask for a host that no configuration lists
+    assert story.did(Resolve, "other")  # nothing else would resolve a host that no configuration lists
     for name in ("web", "other"):
         story.resolved(name, user=name)
     story.started()
@@ -105,7 +105,7 @@ def test_a_host_whose_master_died_while_no_agent_ran_is_recovered(story: Story) 
 
 
 def test_a_held_host_whose_master_died_meanwhile_stays_held(story: Story) -> None:
-    """`disconnect` counts more."""
+    """A host that the user disconnected stays down, even if its master died while no agent ran."""
     story.network(HOME)
     story.configured(web=ON_USE)
     story.post(e.Remembered(story.t, "web", held=True, lost=True), "remembered: held")
@@ -116,7 +116,7 @@ def test_a_held_host_whose_master_died_meanwhile_stays_held(story: Story) -> Non
 
 
 def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:
-    """The new master is in place a moment later, and goes again."""
+    """A disconnect during a take-over ends the new master as soon as it is in place."""
     story.connected(scene=HOME)
     story.after(60).network(CAFE)
     story.after(0.8).ready("web")
@@ -129,7 +129,7 @@ def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:
 
 
 def test_the_users_own_ssh_ends_a_disconnect(story: Story) -> None:
-    """`ssh web` by hand is their newer word."""
+    """`ssh web` by hand ends an earlier disconnect."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
@@ -139,7 +139,7 @@ def test_the_users_own_ssh_ends_a_disconnect(story: Story) -> None:
 
 
 def test_ssh_o_exit_is_remembered(story: Story) -> None:
-    """It holds for the next agent, as a disconnect does."""
+    """`ssh -O exit` is stored for the next agent, as a disconnect is."""
     story.connected(scene=HOME)
     story.after(60)
     story.actions.clear()
@@ -148,7 +148,7 @@ def test_ssh_o_exit_is_remembered(story: Story) -> None:
 
 
 def test_nothing_paused_is_touched(story: Story) -> None:
-    """No probe, no login, no kill, no forward, whatever happens."""
+    """A paused host gets no probe, no login, no kill and no forward, whatever happens."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
     story.actions.clear()
@@ -169,8 +169,8 @@ def test_nothing_paused_is_touched(story: Story) -> None:
     """)
 
 
-def test_a_pause_ends_by_itself(story: Story) -> None:
-    """Thirty minutes were asked for."""
+def test_a_pause_ends_automatically(story: Story) -> None:
+    """A pause of thirty minutes ends automatically."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserPause(story.t, (), 1800.0), "pause all")
     story.network(CAFE)
@@ -185,8 +185,8 @@ def test_a_pause_ends_by_itself(story: Story) -> None:
     """)
 
 
-def test_a_pause_ends_what_is_on_its_way(story: Story) -> None:
-    """A connection that was being made is given up, also one that the user asked for."""
+def test_a_pause_ends_the_attempt_under_way(story: Story) -> None:
+    """A pause ends the attempt under way, even one that the user requested."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).post(e.UserPause(story.t, ()), "pause all")
@@ -202,7 +202,7 @@ def test_a_pause_ends_what_is_on_its_way(story: Story) -> None:
 
 
 def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
-    """It names the host, and is the newer word; the pause stays for the rest."""
+    """A reconnect of one host is carried out during a pause of all. The other hosts stay paused."""
     story.connected(scene=HOME)
     story.connected("db")
     story.after(60).post(e.UserPause(story.t, ()), "pause all")
@@ -211,8 +211,8 @@ def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
     assert not story.did(Dial, "db")
 
 
-def test_only_what_changed_in_the_configuration_is_done(story: Story) -> None:
-    """A forward more on one host: its forwards are asked for, and no other host hears of it."""
+def test_a_changed_configuration_affects_only_the_changed_host(story: Story) -> None:
+    """A new forward of one host in the configuration affects no other host."""
     story.connected(scene=HOME)
     story.connected("db")
     story.after(60)
@@ -226,7 +226,7 @@ def test_only_what_changed_in_the_configuration_is_done(story: Story) -> None:
 
 
 def test_a_host_that_left_the_configuration_keeps_its_master(story: Story) -> None:
-    """It is looked after like any other master that was found; without one it is forgotten."""
+    """A host that left the configuration keeps its master as an adopted one. Without a master it is forgotten."""
     story.connected(scene=HOME)
     story.configured()
     assert not story.did(Kill)
@@ -235,8 +235,8 @@ def test_a_host_that_left_the_configuration_keeps_its_master(story: Story) -> No
     assert "web" not in story.state.hosts
 
 
-def test_adopt_false_looks_after_the_listed_only(story: Story) -> None:
-    """What was found before is left alone from now on."""
+def test_adopt_false_keeps_only_the_listed_hosts(story: Story) -> None:
+    """With `adopt = false`, masters that were adopted before are left alone from then on."""
     story.connected(scene=HOME)
     story.found("other")
     story.configured(web=ALWAYS, adopt=False)
@@ -244,7 +244,7 @@ def test_adopt_false_looks_after_the_listed_only(story: Story) -> None:
 
 
 def test_never_means_never(story: Story) -> None:
-    """A listed host that is left alone: not when it is stale, not when it ended."""
+    """A "never" host is left alone, whether its master is stale or ended."""
     story.connected(scene=HOME, wish=Wish(listed=True, connect="never"))
     story.actions.clear()
     story.after(60).network(CAFE)
@@ -254,7 +254,7 @@ def test_never_means_never(story: Story) -> None:
 
 
 def test_a_fresh_master_is_beyond_doubt(story: Story) -> None:
-    """It has only just logged in."""
+    """A master that has just logged in gets no probe."""
     story.connected(scene=HOME)
     story.forget()
     story.found("other", fresh=True)
@@ -264,8 +264,8 @@ def test_a_fresh_master_is_beyond_doubt(story: Story) -> None:
     """)
 
 
-def test_an_old_master_is_asked_once(story: Story) -> None:
-    """Found at the agent's start, it may have been dead for hours."""
+def test_an_old_master_is_probed_once(story: Story) -> None:
+    """A master that is found at the agent's start gets one probe, since it may have been dead for hours."""
     story.connected(scene=HOME)
     story.forget()
     story.found("other", fresh=False)
@@ -281,7 +281,7 @@ def test_an_old_master_is_asked_once(story: Story) -> None:
 
 
 def test_an_old_master_from_another_network_is_replaced(story: Story) -> None:
-    """The agent was started in the café: the address of the master is gone."""
+    """If the agent starts in the café, a master whose address is gone is replaced."""
     story.network(CAFE)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -309,7 +309,7 @@ def test_an_old_master_from_another_network_is_replaced(story: Story) -> None:
 
 
 def test_the_users_own_ssh_may_win_the_race(story: Story) -> None:
-    """A master is found while ours is on its way: theirs stays, ours is given up."""
+    """If the user's own master appears during our attempt, theirs stays and ours is given up."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -324,8 +324,8 @@ def test_the_users_own_ssh_may_win_the_race(story: Story) -> None:
     """)
 
 
-def test_an_on_use_host_that_the_network_took_is_recovered_and_then_its_own_again(story: Story) -> None:
-    """Recovered once, in the background; when its ControlPersist runs out after that, it is idle."""
+def test_an_on_use_host_that_was_lost_is_recovered_once(story: Story) -> None:
+    """An on-use host is recovered once, in the background. When its ControlPersist ends it later, it is idle."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).network(CAFE)
     story.after(0.8).ready("web")
@@ -350,8 +350,8 @@ def test_an_on_use_host_that_the_network_took_is_recovered_and_then_its_own_agai
     assert story.shown("web") == "idle"
 
 
-def test_what_the_timer_ended_is_not_started(story: Story) -> None:
-    """On-use, ten minutes offline: ended, and nobody asked for it back."""
+def test_an_on_use_host_that_the_timer_ended_is_not_started(story: Story) -> None:
+    """An on-use host that was ended after ten minutes offline is not started again."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).network(NOTHING)
     story.after(601).ended("web", 101)
@@ -361,7 +361,7 @@ def test_what_the_timer_ended_is_not_started(story: Story) -> None:
 
 
 def test_an_always_host_that_the_timer_ended_comes_back_with_the_network(story: Story) -> None:
-    """Its connection was given up, not the wish."""
+    """An "always" host that the offline timer ended is connected again when the network returns."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.after(601).ended("web", 101)
@@ -370,7 +370,7 @@ def test_an_always_host_that_the_timer_ended_comes_back_with_the_network(story: 
 
 
 def test_a_killed_master_is_not_judged_again(story: Story) -> None:
-    """Between the kill and its end there may be other events: one kill, no probe, no control."""
+    """Events between a kill and the master's end cause no second kill, no probe and no control."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.after(601)
@@ -380,7 +380,7 @@ def test_a_killed_master_is_not_judged_again(story: Story) -> None:
 
 
 def test_a_master_that_ends_while_its_bare_control_runs_is_not_waited_for(story: Story) -> None:
-    """An interactive host: nothing becomes of the knock, and the user's word must be free to go."""
+    """When an interactive host's master ends, its bare control does not delay the user's reconnect."""
     story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
     story.after(60).network(CAFE)
     story.after(0.01).ended("web")
@@ -388,8 +388,8 @@ def test_a_master_that_ends_while_its_bare_control_runs_is_not_waited_for(story:
     assert len(story.did(Dial)) == 1
 
 
-def test_a_path_that_could_not_be_had_is_asked_for_again(story: Story) -> None:
-    """Somebody listened on the control path: no event tells when they have gone."""
+def test_a_control_path_that_was_taken_is_tried_again(story: Story) -> None:
+    """A host whose control path is taken is tried again, because no event reports when it is free."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -404,7 +404,7 @@ def test_a_path_that_could_not_be_had_is_asked_for_again(story: Story) -> None:
 
 
 def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
-    """The agent ended before the user's master did: that is no connection of their own anew, and nothing follows."""
+    """The next agent finishes a disconnect. It does not mistake the old master for a new one of the user's."""
     story.network(HOME)
     story.configured()
     left = story.master("web")
@@ -420,7 +420,7 @@ def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
 
 
 def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
-    """It is idle again, with the reason, until there is another way to try it on, or the user says otherwise."""
+    """After a failed reconnect, an on-use host is idle and shows the reason until another network or a disconnect."""
     story.network(HOME)
     story.configured(web=ON_USE)
     story.resolved("web")
@@ -437,8 +437,8 @@ def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
         assert (story.shown("web"), story.problem("web")) == ("idle", None)
 
 
-def test_an_on_use_host_that_was_left_has_no_old_failure(story: Story) -> None:
-    """A reconnect failed, the old connection was kept, and later the user ended it."""
+def test_an_on_use_host_that_the_user_ended_shows_no_old_failure(story: Story) -> None:
+    """An on-use host that the user ended later does not show the error of an earlier failed reconnect."""
     story.connected(wish=ON_USE, scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
@@ -447,7 +447,7 @@ def test_an_on_use_host_that_was_left_has_no_old_failure(story: Story) -> None:
 
 
 def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -> None:
-    """And does not promise to go on by itself."""
+    """A reconnect of an on-use host without a network reports that, and promises no retry."""
     story.network(NOTHING)
     story.configured(web=ON_USE)
     story.resolved("web")

@@ -1,4 +1,4 @@
-"""A VPN that wants the user, and one that is merely down."""
+"""A VPN that needs the user, and a VPN that is merely down."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def says(
     asking: bool = False,
     connectivity: Connectivity = "full",
 ) -> None:
-    """Let NetworkManager speak of the VPN."""
+    """Post NetworkManager's report on the VPN."""
     vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user, asking=asking)
     facts = ManagerFacts(running=True, connectivity=connectivity, vpns=(vpn,))
     story.post(e.ManagerSaid(story.t, facts), f"NetworkManager: {state}")
 
 
 def shown(story: Story) -> str:
-    """Return the state of the VPN that status shows."""
+    """Return the VPN's state that status shows."""
     return shown_vpn(story.state, "corp", story.t)
 
 
 def hint(story: Story) -> str:
-    """Return what status says to do about the VPN."""
+    """Return the hint that status shows for the VPN."""
     whole = view(story.state, AgentFacts("0", 1, ""), {}, str, story.t)
     return str(whole["vpns"][0]["problem"]["hint"])
 
 
-def test_a_vpn_that_does_not_come_back_wants_the_user_after_its_grace(story: Story) -> None:
-    """One message, eight seconds after it went, for three hosts; they wait quietly."""
+def test_a_vpn_that_does_not_come_back_needs_the_user_after_its_grace(story: Story) -> None:
+    """Eight seconds after a VPN went down, one message is sent for its three hosts, which wait."""
     behind(story, "db1", "db2", "db3")
     story.network(HOME)
     assert shown(story) == "down"
@@ -70,8 +70,8 @@ def test_a_vpn_that_does_not_come_back_wants_the_user_after_its_grace(story: Sto
     assert not story.did(Dial)
 
 
-def test_flapping_asks_nobody(story: Story) -> None:
-    """Ten times away and back within its grace: no message."""
+def test_a_flapping_vpn_notifies_no_one(story: Story) -> None:
+    """Ten losses of the VPN, each within its grace, cause no message."""
     behind(story, "db")
     for _ in range(10):
         story.after(3).network(HOME)
@@ -81,7 +81,7 @@ def test_flapping_asks_nobody(story: Story) -> None:
 
 
 def test_without_a_network_the_grace_does_not_run(story: Story) -> None:
-    """The user knows that the network is away; the VPN gets its time once it is back."""
+    """While there is no network the grace does not run. The VPN gets its time when the network is back."""
     behind(story, "db")
     story.network(NOTHING)
     story.after(3600).network(CAFE)
@@ -91,7 +91,7 @@ def test_without_a_network_the_grace_does_not_run(story: Story) -> None:
 
 
 def test_a_vpn_taken_down_by_the_user_is_down_without_a_message(story: Story) -> None:
-    """NetworkManager's reason 2."""
+    """A VPN that the user took down (NetworkManager's reason 2) causes no message."""
     behind(story, "db")
     says(story, "down", by_user=True)
     story.network(HOME)
@@ -100,8 +100,8 @@ def test_a_vpn_taken_down_by_the_user_is_down_without_a_message(story: Story) ->
     assert not story.told("sign-in-needed")
 
 
-def test_a_refused_login_of_the_vpn_wants_the_user_at_once(story: Story) -> None:
-    """NetworkManager says so itself: reasons 9 and 10, or the plug-in's Failure 0."""
+def test_a_refused_login_of_the_vpn_needs_the_user_at_once(story: Story) -> None:
+    """A refused login of the VPN needs the user at once: reasons 9 and 10, or the plug-in's Failure 0."""
     behind(story, "db")
     says(story, "needs-sign-in")
     story.network(HOME)
@@ -110,7 +110,7 @@ def test_a_refused_login_of_the_vpn_wants_the_user_at_once(story: Story) -> None
 
 
 def test_a_vpn_that_is_coming_up_is_given_its_grace(story: Story) -> None:
-    """While NetworkManager connects nobody is asked; and its hosts go on the moment it is up."""
+    """While NetworkManager connects the VPN, no message is sent. Its hosts connect as soon as it is up."""
     behind(story, "db")
     story.network(HOME)
     story.after(2)
@@ -123,8 +123,8 @@ def test_a_vpn_that_is_coming_up_is_given_its_grace(story: Story) -> None:
     assert not story.told("sign-in-needed")
 
 
-def test_a_vpn_that_connects_for_ever_asks_once(story: Story) -> None:
-    """A server that says nothing: after its grace the user is asked, and not again at each of its own retries."""
+def test_a_vpn_that_connects_forever_notifies_once(story: Story) -> None:
+    """If the VPN's server is silent, the user is notified once after the grace, not at each of the VPN's retries."""
     behind(story, "db")
     story.network(HOME)
     for _ in range(5):
@@ -140,8 +140,8 @@ def test_a_vpn_that_connects_for_ever_asks_once(story: Story) -> None:
     assert shown(story) == "up"
 
 
-def test_a_vpn_that_was_never_up_and_connects_for_ever_asks_too(story: Story) -> None:
-    """Its time begins with its first try, not with the agent."""
+def test_a_vpn_that_was_never_up_and_connects_forever_notifies_too(story: Story) -> None:
+    """A VPN's grace begins with its first try, not with the agent's start."""
     story.scene = HOME
     story.configured(vpns=(CORP,), db=DB)
     story.resolved("db", server=INSIDE)
@@ -156,7 +156,7 @@ def test_a_vpn_that_was_never_up_and_connects_for_ever_asks_too(story: Story) ->
 
 
 def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
-    """Whoever types a code is not told to sign in; a dialog that nobody sees is pointed at; then it may connect."""
+    """A user who types a code gets time for it. If nobody reacts to the dialog, the hint points at the window."""
     behind(story, "db")
     story.network(HOME)
     says(story, "connecting", asking=True)
@@ -175,8 +175,8 @@ def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
     assert "window" in hint(story)
 
 
-def test_a_saved_secret_is_asked_for_in_passing(story: Story) -> None:
-    """NetworkManager says "asking" for a moment at each try; that shows nowhere."""
+def test_a_saved_secret_shows_no_dialog_state(story: Story) -> None:
+    """NetworkManager reports "asking" for a moment at each try, even with a saved secret. That is not shown."""
     behind(story, "db")
     story.network(HOME)
     says(story, "connecting")
@@ -192,7 +192,7 @@ def test_a_saved_secret_is_asked_for_in_passing(story: Story) -> None:
 
 
 def test_a_tunnel_without_an_address_is_coming_up(story: Story) -> None:
-    """Where no manager speaks, its device does; and it has no longer than its grace, either."""
+    """Without a manager, a tunnel device without an address shows that the VPN comes up, within its grace."""
     behind(story, "db")
     story.network(HOME + Scene("tun0 without an address", (nic("tun0", kind="vpn"),)))
     assert shown(story) == "connecting"
@@ -202,8 +202,8 @@ def test_a_tunnel_without_an_address_is_coming_up(story: Story) -> None:
     assert shown(story) == "up"
 
 
-def test_how_a_sign_in_failed_stands_in_the_vpns_problem_until_it_is_up(story: Story) -> None:
-    """`vpns[].problem.hint`; where nobody is asked to sign in there is no problem to hold it."""
+def test_a_failed_sign_in_is_in_the_vpns_problem_until_it_is_up(story: Story) -> None:
+    """`vpns[].problem.hint` explains a failed sign-in while the VPN needs one, until the VPN is up."""
     behind(story, "db")
     story.post(e.SignInFailed(story.t, "corp", "AUTH: wrong code"))
     assert shown(story) == "up"
@@ -218,8 +218,8 @@ def test_how_a_sign_in_failed_stands_in_the_vpns_problem_until_it_is_up(story: S
     assert "wrong" not in hint(story)
 
 
-def test_a_vpn_that_was_never_up_is_not_asked_for(story: Story) -> None:
-    """At login, in the office: nobody misses what was not there."""
+def test_a_vpn_that_was_never_up_causes_no_message(story: Story) -> None:
+    """A VPN that was never up causes no message."""
     story.scene = HOME
     story.configured(vpns=(CORP,), db=DB)
     story.resolved("db", server=INSIDE)
@@ -231,8 +231,8 @@ def test_a_vpn_that_was_never_up_is_not_asked_for(story: Story) -> None:
     assert not story.told("sign-in-needed")
 
 
-def test_a_tunnel_that_stands_and_carries_nothing_wants_the_user(story: Story) -> None:
-    """NetworkManager still calls it activated, nobody behind it answers, the others do."""
+def test_a_tunnel_that_is_up_and_carries_nothing_needs_the_user(story: Story) -> None:
+    """A VPN that NetworkManager calls activated needs the user if no host behind it answers while others do."""
     behind(story, "db")
     story.connected("web", ALWAYS, HOME + VPN)
     story.configured(vpns=(CORP,), web=ALWAYS, db=DB)
@@ -247,8 +247,8 @@ def test_a_tunnel_that_stands_and_carries_nothing_wants_the_user(story: Story) -
 
 
 @pytest.mark.parametrize("by_user", [False, True])
-def test_behind_a_captive_portal_nothing_is_tried_but_by_the_user(story: Story, by_user: bool) -> None:
-    """No attempt while the network wants to be signed in to; the user's own word goes anywhere."""
+def test_behind_a_captive_portal_only_the_user_causes_an_attempt(story: Story, by_user: bool) -> None:
+    """Behind a captive portal only a request of the user causes an attempt."""
     story.connected(scene=HOME)
     says(story, "down", connectivity="portal")
     story.ended("web", kind="died")
@@ -264,9 +264,9 @@ def test_behind_a_captive_portal_nothing_is_tried_but_by_the_user(story: Story, 
 
 
 def taken_out(story: Story, *, tables: bool) -> None:
-    """Take `db` out of the configuration while its VPN is down; with `tables` the VPN's table stays."""
+    """Remove `db` from the configuration while its VPN is down; with `tables` the VPN's table stays."""
     behind(story, "db")
-    story.network(story.scene)  # reached through it, and known by that
+    story.network(story.scene)  # it was reached through the VPN, and that is how the VPN is recognised
     story.after(60).network(HOME)
     story.configured(vpns=(CORP,) if tables else ())
 
@@ -275,7 +275,7 @@ def taken_out(story: Story, *, tables: bool) -> None:
 def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_it(
     story: Story, tables: bool
 ) -> None:
-    """Its connection waits for the VPN, or ends after `keep_while_offline`; no login goes past the VPN."""
+    """A removed host waits for its VPN or ends after `keep_while_offline`. No login bypasses the VPN."""
     taken_out(story, tables=tables)
     story.after(1).network(CAFE)
     story.ended("db", kind="died")
@@ -283,7 +283,7 @@ def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_i
     story.network(HOME)
     assert not story.did(Dial, "db")
     assert story.shown("db") == "needs-vpn"
-    if not tables:  # nothing says that this tunnel is the VPN
+    if not tables:  # nothing shows that this tunnel is the VPN
         story.network(HOME + tunnel("another VPN", "wg0", "10.66.0.6/24", "0.0.0.0/0"))
         assert not story.did(Dial, "db")
     story.network(HOME + VPN)
@@ -292,7 +292,7 @@ def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_i
 
 @pytest.mark.parametrize("tables", [True, False])
 def test_a_removed_hosts_connection_goes_on_when_its_vpn_returns(story: Story, tables: bool) -> None:
-    """It is asked, as any other that was found."""
+    """When its VPN returns, a removed host's connection is probed, as any adopted one."""
     taken_out(story, tables=tables)
     story.after(1).network(HOME + VPN)
     assert story.did(SendProbe, "db")
@@ -301,7 +301,7 @@ def test_a_removed_hosts_connection_goes_on_when_its_vpn_returns(story: Story, t
 
 
 def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> None:
-    """The host was taken out of the configuration while no agent ran; its connection is found."""
+    """A later agent knows the VPN of a host that was removed while no agent ran."""
     story.network(CAFE)
     story.configured()
     reached = frozenset({Place("tun0", "", "10.99.0.0/24")})
@@ -315,7 +315,7 @@ def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> Non
 
 
 def test_the_networks_of_a_removed_host_still_hold(story: Story) -> None:
-    """Where it was not to be connected it is not, by this agent and a later one."""
+    """The networks of a removed host still limit where it connects, for this agent and a later one."""
     away = Wish(listed=True, connect="always", networks=("Home*",))
     story.connected("nas", away, HOME.named("Home"))
     story.after(60).configured()
@@ -334,15 +334,15 @@ def test_the_networks_of_a_removed_host_still_hold(story: Story) -> None:
     assert not later.did(Dial, "nas")
 
 
-def test_the_users_word_reaches_a_removed_host(story: Story) -> None:
-    """No table says any more how its VPN is seen, so they know better."""
+def test_a_reconnect_reaches_a_removed_host(story: Story) -> None:
+    """A reconnect reaches a removed host without its VPN, because no table describes the VPN any more."""
     taken_out(story, tables=False)
     story.after(1).post(e.UserReconnect(story.t, ("db",)), "reconnect")
     assert story.did(Dial, "db")
 
 
 def test_a_new_vpn_of_a_host_is_kept_for_a_later_agent(story: Story) -> None:
-    """It is known even if the host leaves the configuration while no agent runs."""
+    """A host's new VPN is stored, so that it is known even if the host is removed while no agent runs."""
     story.connected("db", scene=HOME)
     story.configured(vpns=(CORP,), db=DB)
     assert story.did(Remember, "db")
@@ -351,8 +351,8 @@ def test_a_new_vpn_of_a_host_is_kept_for_a_later_agent(story: Story) -> None:
     assert story.did(Remember, "db")
 
 
-def test_what_a_configuration_says_goes_before_what_an_older_one_said(story: Story) -> None:
-    """A listed host has the VPN and the networks of its table only."""
+def test_a_table_replaces_the_stored_vpn_and_networks(story: Story) -> None:
+    """For a listed host, the VPN and networks of its table replace the stored ones."""
     story.network(CAFE)
     story.configured(db=ALWAYS)
     story.post(e.Remembered(story.t, "db", vpn="corp", networks=("Home*",)))

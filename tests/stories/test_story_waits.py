@@ -1,4 +1,4 @@
-"""What a host shows while its connection is in doubt and nothing can be done for it yet."""
+"""What a host shows while it is suspect and must wait."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from trayagent.core.facts.network import Touched
 FLICKER = Touched(links=frozenset({"wlan0"}))
 
 
-def test_a_host_behind_a_jump_host_in_trouble_says_for_what_it_waits(story: Story) -> None:
-    """One question settles most doubts; while a control of the jump host runs, those behind it wait for that."""
+def test_a_host_behind_a_suspect_jump_host_shows_what_it_waits_for(story: Story) -> None:
+    """A jump host's probe is quick. While its control runs, the hosts behind it show that they wait for it."""
     jump = story.connected("jump", scene=HOME)
     web = story.connected("web", direct=False, carrier=jump.pid)
     story.connected("db", direct=False, carrier=web.pid)
@@ -25,8 +25,8 @@ def test_a_host_behind_a_jump_host_in_trouble_says_for_what_it_waits(story: Stor
     assert story.shown("web") == "connected"
 
 
-def test_an_unnamed_master_that_nothing_can_tell_of_says_so(story: Story) -> None:
-    """Away from its own network, a private address belongs to anybody: it is shown as waiting, not as checked."""
+def test_an_unnamed_master_that_cannot_be_judged_shows_that(story: Story) -> None:
+    """An unnamed master at a private address, away from its network, shows as waiting, not as checking."""
     story.network(HOME)
     story.configured()
     story.started()
