@@ -8,7 +8,7 @@ from tests.stories.scenes import HOME_6
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
-from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.jump_hosts import Jump, parse_jumps
 
@@ -116,3 +116,48 @@ def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
     assert dialled(story, "a") == 0
     story.post(e.UserReconnect(story.t, ("a",)), "reconnect a")
     assert dialled(story, "a") == 1
+
+
+def test_a_jump_host_whose_connection_is_silent_is_found_by_a_login_through_it(story: Story) -> None:
+    """Nothing on this machine changed; the login times out, the probe is silent, and a control decides."""
+    behind(story, "a")
+    story.ended("a", kind="died")
+    story.after(40).fails("a", "timed-out")
+    assert len(story.did(SendProbe, "jump")) == 1
+    story.after(1)
+    assert dialled(story, "jump") == 1
+    assert not [x for x in story.actions if isinstance(x, (Kill, TakeOver))]
+    story.ready("jump")
+    assert story.did(TakeOver, "jump")
+    story.took_over("jump")
+    story.after(1)
+    assert story.host("a").attempt is not None
+
+
+def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story) -> None:
+    """Its own connection lives: the server behind it is down. It is probed once in a while, and stays connected."""
+    behind(story, "a")
+    story.ended("a", kind="died")
+    for _ in range(4):
+        story.after((story.host("a").retry.at or 0) - story.t + 40)
+        story.fails("a", "timed-out")
+        story.after(0.1)
+        if story.host("jump").probe is not None:
+            story.answered("jump")
+        assert story.shown("jump") == "connected"
+    assert 1 <= len(story.did(SendProbe, "jump")) <= 4
+    assert dialled(story, "jump") == 0
+    assert not [x for x in story.actions if isinstance(x, (Kill, TakeOver))]
+
+
+def test_a_timed_out_login_probes_no_jump_host_that_has_just_answered(story: Story) -> None:
+    """Several hosts behind it time out in the same second: one probe."""
+    behind(story, "a", "b", "c")
+    for name in ("a", "b", "c"):
+        story.ended(name, kind="died")
+    story.after(40)
+    for name in ("a", "b", "c"):
+        if story.host(name).attempt is not None:
+            story.fails(name, "timed-out")
+    story.after(0.1).answered("jump")
+    assert len(story.did(SendProbe, "jump")) == 1

@@ -26,6 +26,7 @@ from trayagent.core.policy.banner_checks import answered
 from trayagent.core.policy.identity import judged_failure, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.rate_limits import End, ended, established
 from trayagent.core.policy.retry import (
     AWAY_KINDS,
@@ -143,6 +144,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     count_failure(context, host, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
         return
+    if failure.kind == "timed-out" and not attempt.bare:
+        probe_carriers(context, host)
     failure = judged_failure(host, attempt, failure, event.host_key)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(context, host)

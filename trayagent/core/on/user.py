@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import Abort, Kill, Remember, SendProbe
+from trayagent.core.facts.actions import Abort, Kill, Remember
 from trayagent.core.facts.events import (
     CredentialsChanged,
     LoginBegun,
@@ -16,10 +16,10 @@ from trayagent.core.facts.events import (
     UserReconnect,
     UserResume,
 )
-from trayagent.core.facts.hosts import Attempt, Host, Probe
-from trayagent.core.facts.time_constants import LOOK_AGAIN_S
+from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.attempts import ask_ssh, begin, give_up_attempt, tell_given_up
+from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.rate_limits import ended, forgiven
 from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.routes import next_lookups, underlay
@@ -134,16 +134,10 @@ def resume(context: Context, event: UserResume) -> None:
 
 def looked(context: Context, event: UserLooked) -> None:
     """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
-    now = context.now
     for name in event.names or context.names:
         host = context.get(name)
-        if host is None or host.master is None or host.suspect or host.probe is not None or host.unnamed:
-            continue
-        quiet = context.state.paused(host, now) or host.wish.connect == "never"
-        if quiet or now - host.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
-            continue
-        context.put(host, probe=Probe(now), observed=None)
-        context.do(SendProbe(name, host.master))
+        if host is not None:
+            probe_again(context, host)
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:

@@ -1,0 +1,34 @@
+"""Row 12: probe a living master that nothing has put in doubt, because something else suggests that it is silent; pure.
+
+The probe costs a healthy master nothing. Only its silence puts the master in doubt.
+"""
+
+from __future__ import annotations
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import SendProbe
+from trayagent.core.facts.hosts import Host, Probe
+from trayagent.core.facts.time_constants import LOOK_AGAIN_S
+from trayagent.core.jump_hosts import last_jump
+from trayagent.core.policy.admission import admission
+
+
+def probe_again(context: Context, host: Host) -> None:
+    """Probe the host's master if its last proof of life is old and the host may be contacted."""
+    now = context.now
+    if host.master is None or host.suspect or host.probe is not None or host.unnamed:
+        return
+    quiet = context.state.paused(host, now) or host.wish.connect == "never"
+    if quiet or now - host.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
+        return
+    context.put(host, probe=Probe(now), observed=None)
+    context.do(SendProbe(host.name, host.master))
+
+
+def probe_carriers(context: Context, host: Host) -> None:
+    """Probe the masters of the host's jump hosts, after a login through them timed out."""
+    carrier = last_jump(context.state.hosts, host)
+    while carrier is not None and carrier.master is not None:
+        probe_again(context, carrier)
+        pid = carrier.master.carrier
+        carrier = context.state.host_of_pid(pid) if pid is not None else None
