@@ -1,4 +1,4 @@
-"""The table of rooms, kept true."""
+"""The packages import only what the table allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "trayagent"
 
-# A room may import itself, the roots (errors, the version, `own_module`) and what stands beside its name.
+# A package may import itself, the modules at the top (errors, the version, `own_module`), and the packages listed here.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "config": {"core"},
@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 
-# A command that fronts a room imports that one room, inside its function.
+# A command that fronts a package imports it inside its function.
 FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
     ("cli/doctor.py", "doctor"): "`doctor` checks what the agent needs, without one",
@@ -64,13 +64,13 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/history.py", "history"): "`history` reads the log without an agent",
 }
 
-# The core and the protocol decide; they do not do.
+# The core and the mux protocol only decide, and do no I/O.
 NO_IO = {"asyncio", "logging", "os", "pathlib", "random", "select", "shutil", "signal", "socket", "sqlite3",
          "subprocess", "tempfile", "threading", "time"}  # fmt: skip
 
 
-def room_of(module: str) -> str:
-    """Return the room of a dotted module below the package, "" for the roots."""
+def package_of(module: str) -> str:
+    """Return the package of a dotted module, "" for the modules at the top."""
     parts = module.split(".")[1:]
     if parts[:2] == ["ssh", "mux"]:
         return "ssh.mux"
@@ -78,7 +78,7 @@ def room_of(module: str) -> str:
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
-    """Return (module, whether it stands at the top level) for each import of a file."""
+    """Return (module, whether the import is at the top level) for each import of a file."""
     tree = ast.parse(path.read_text())
     top = set(map(id, tree.body))
     found: list[tuple[str, bool]] = []
@@ -97,19 +97,19 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
-    """Each import of the package's own rooms is allowed by the table, or is a named front."""
+def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
+    """Each import of one of our packages is in the table, or belongs to a named front."""
     relative = path.relative_to(ROOT)
-    own = room_of(".".join(("trayagent", *relative.with_suffix("").parts)))
+    own = package_of(".".join(("trayagent", *relative.with_suffix("").parts)))
     if len(relative.parts) == 1:
         return
     for module, at_top in imports(path):
         if not module.startswith("trayagent."):
             continue
-        room = room_of(module)
-        if room in {own, "errors", "own_module", "__version__"} or room in MAY_IMPORT[own]:
+        package = package_of(module)
+        if package in {own, "errors", "own_module", "__version__"} or package in MAY_IMPORT[own]:
             continue
-        assert (str(relative), room) in FRONTS, f"{relative} imports {module}: not in the table"
+        assert (str(relative), package) in FRONTS, f"{relative} imports {module}: not in the table"
         assert not at_top, f"{relative} imports {module} at its top: a front imports inside its function"
 
 
@@ -118,9 +118,9 @@ def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
     [p for p in FILES if p.is_relative_to(ROOT / "core") or p.is_relative_to(ROOT / "ssh" / "mux")],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
-def test_the_deciding_rooms_do_no_io(path: Path) -> None:
-    """The core and the mux protocol import nothing that could read a clock or touch the world."""
+def test_the_deciding_packages_do_no_io(path: Path) -> None:
+    """The core and the mux protocol import nothing that could read a clock or have side effects."""
     if path.name in {"client.py", "peer.py"}:
-        return  # the one thin asyncio client, and the check of whom it speaks to
+        return  # the thin asyncio client, and the check of its peer
     bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO
     assert not bad, f"{path.relative_to(ROOT)} imports {bad}"

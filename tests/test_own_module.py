@@ -1,4 +1,4 @@
-"""What the program starts of itself is itself, wherever it is started."""
+"""The program starts itself, and no other module, from any directory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from trayagent.own_module import own_module
 PACKAGE = Path(__file__).parent.parent / "trayagent"
 
 
-def test_a_folder_of_the_same_name_is_not_run(tmp_path: Path) -> None:
-    """A clone or an unpacked archive, in the folder where it starts."""
+def test_a_directory_of_the_same_name_is_not_run(tmp_path: Path) -> None:
+    """A directory named trayagent in the current directory, as in a clone or an unpacked archive, is not run."""
     (tmp_path / "trayagent").mkdir()
     (tmp_path / "trayagent/__init__.py").touch()
     (tmp_path / "trayagent/__main__.py").write_text("print('somebody else')")
@@ -21,6 +21,6 @@ def test_a_folder_of_the_same_name_is_not_run(tmp_path: Path) -> None:
     assert said == f"trayagent {__version__}\n"
 
 
-def test_nothing_starts_a_module_in_another_way() -> None:
-    """One place knows what keeps such a folder out."""
+def test_only_own_module_starts_modules() -> None:
+    """Only own_module.py starts modules, since it knows how to keep such a directory out."""
     assert [path.name for path in PACKAGE.rglob("*.py") if '"-m", ' in path.read_text()] == ["own_module.py"]

@@ -1,4 +1,4 @@
-"""Usable ways, places and paths, straight from a snapshot."""
+"""Usable routes, networks and paths, derived from a snapshot."""
 
 from __future__ import annotations
 
@@ -36,45 +36,45 @@ def way(h: Host, scene: Scene) -> str | None:
         ("fe80::1%eth0", True),
         ("fd00::1", True),
         ("172.32.0.1", False),
-        ("203.0.113.10", False),  # documentation, and public all the same
+        ("203.0.113.10", False),  # for documentation, but public
         ("198.18.0.1", False),
         ("2001:db8::1", False),
         ("127.0.0.1", False),
     ],
 )
-def test_private_use_is_what_the_rfcs_say(ip: str, private: bool) -> None:
-    """RFC 1918, 4193, 6598 and link-local: addresses that are another machine elsewhere."""
+def test_private_addresses_are_those_of_the_rfcs(ip: str, private: bool) -> None:
+    """The private addresses are those of RFC 1918, 4193, 6598 and link-local, which mean another machine elsewhere."""
     assert is_private(ip) is private
 
 
-def test_a_default_route_is_a_way_to_any_name() -> None:
-    """A name may have other addresses than those that are known."""
+def test_a_default_route_leads_to_any_name() -> None:
+    """A name may have other addresses than the known ones, so a default route is enough for it."""
     assert way(host("web.example.net"), HOME) == "wlan0"
     assert way(host("web.example.net", "2001:db8:99::1"), HOME) == "wlan0"
 
 
 def test_an_address_needs_a_route_of_its_own() -> None:
-    """A literal IPv6 address is not reached by an IPv4 default route."""
+    """An IPv4 default route does not lead to a literal IPv6 address."""
     assert way(host("2001:db8:99::1"), HOME) is None
     assert way(host("2001:db8:99::1"), HOME + HOME_6) == "wlan0"
 
 
-def test_without_carrier_there_is_no_way() -> None:
-    """The route stays in the table when the carrier is lost; it is no way all the same."""
+def test_without_carrier_there_is_no_route() -> None:
+    """A route whose interface lost its carrier remains in the table, but is not usable."""
     assert way(host(), HOME.down("wlan0")) is None
     assert way(host(), NOTHING) is None
 
 
-def test_a_tunnel_needs_something_under_it() -> None:
-    """Its own route and address stay when the Wi-Fi is gone."""
+def test_a_tunnel_needs_an_underlay() -> None:
+    """A tunnel without an underlay is not usable, although its route and address remain."""
     internal = host("10.99.0.10")
     assert way(internal, HOME + VPN) == "tun0"
     assert way(internal, LO + VPN) is None
     assert way(internal, HOME.down("wlan0") + VPN) is None
 
 
-def test_a_container_bridge_is_a_way_only_for_what_was_reached_through_it() -> None:
-    """docker0 leads to containers, not out."""
+def test_a_container_bridge_is_usable_only_for_hosts_that_were_reached_through_it() -> None:
+    """docker0 is usable only for containers that were reached through it."""
     scene = HOME + DOCKER
     snapshot = scene.snapshot([])
     assert not usable_interface(snapshot, "docker0")
@@ -83,8 +83,8 @@ def test_a_container_bridge_is_a_way_only_for_what_was_reached_through_it() -> N
     assert way(host("172.17.0.2", through=frozenset({"docker0"})), scene) == "docker0"
 
 
-def test_the_underlay_is_the_best_way_that_is_no_tunnel() -> None:
-    """A VPN that takes every route stands on the cable all the same."""
+def test_the_underlay_is_the_best_route_that_is_no_tunnel() -> None:
+    """The underlay of a VPN that takes every route is the cable."""
     everything = tunnel("vpn", "tun0", "10.8.0.6/24", "0.0.0.0/0")
     assert underlay((CABLE + HOME + everything).snapshot([])) == ("eth0", "192.168.10.1", "192.168.10.3")
     assert underlay((LO + everything).snapshot([])) is None
@@ -96,25 +96,25 @@ def path(scene: Scene, master: Master = MASTER) -> object:
 
 
 def test_a_deprecated_address_is_present_and_makes_no_source_differ() -> None:
-    """It is still ours to send from; only newer connections avoid it."""
+    """A deprecated address is present, and the source does not differ. Only newer connections avoid it."""
     scene = HOME.with_address("wlan0", "192.168.10.2/24", deprecated=True)
     assert path(scene) == path(HOME)
 
 
 def test_an_address_on_any_interface_is_present() -> None:
-    """Linux keeps the connection alive wherever the address is."""
+    """A master's address counts as present on any interface, because Linux keeps the connection alive there."""
     moved = path(CAFE.with_address("wlan0", "192.168.10.2/32"))
     assert getattr(moved, "present", None) is True
     assert getattr(moved, "source_differs", None) is True
 
 
 def test_flags_and_other_interfaces_are_no_part_of_a_path() -> None:
-    """A container starts, a privacy address comes: the same path."""
+    """A container's interface or a new privacy address does not change the path."""
     assert path(HOME + DOCKER) == path(HOME.with_address("wlan0", "192.168.10.9/24")) == path(HOME)
 
 
-def test_places_that_cannot_be_compared_are_neither_same_nor_different() -> None:
-    """One is known by its gateway, the other by its name only."""
+def test_networks_that_cannot_be_compared_neither_match_nor_differ() -> None:
+    """Two networks, of which one is known by its gateway and the other by its name, neither match nor differ."""
     by_gateway, by_name = Place("wlan0", "aa:01"), Place("wlan0", "", "Home")
     assert not by_gateway.matches(by_name)
     assert not by_gateway.differs(by_name)
@@ -124,7 +124,7 @@ def test_places_that_cannot_be_compared_are_neither_same_nor_different() -> None
 
 
 def test_a_delta_has_its_reasons() -> None:
-    """What history and `events` show of a change of network."""
+    """A change of the network names its reasons, as history and `events` show them."""
     delta = compare(HOME.snapshot([]), CAFE.snapshot([]), Touched())
     assert delta.reason == "+10.20.0.7 -192.168.10.2 default=changed underlay=changed"
     assert not compare(HOME.snapshot([]), HOME.snapshot([]), Touched())

@@ -1,4 +1,4 @@
-"""Which of our own far sessions may be ended: only those whose connection is proven dead."""
+"""Which of our own sessions on a server may be ended: only those whose connection is proven dead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEAD = KeptSession(RemoteSession(77, "far-boot/[4]/123"), 4242, 99, True, HERE, 
 
 
 def test_a_session_whose_master_is_gone_may_be_ended() -> None:
-    """Its process is gone, and its TCP connection is nobody's: proven dead, whether the server refused or not."""
+    """A session without process and TCP connection is proven dead, whether the server refused something or not."""
     assert may_end(DEAD, HERE, runs=False, established=(), refused=False)
     assert may_end(DEAD, HERE, runs=False, established=(), refused=True)
 
@@ -32,27 +32,27 @@ def test_a_session_whose_master_is_gone_may_be_ended() -> None:
 def test_a_session_whose_master_lives_is_never_ended(
     refused: bool, ours: bool, way: tuple[str, int, str, int] | None
 ) -> None:
-    """Whatever else is known, a living master is proof enough."""
+    """A session whose master lives is never ended, whatever else is known."""
     kept = replace(DEAD, ours=ours, connection=way)
     assert not may_end(kept, HERE, runs=True, established=(), refused=refused)
 
 
 def test_a_connection_that_went_to_another_process_is_alive() -> None:
-    """A user's master forks into the background (ControlPersist): its pid is gone, its connection is not."""
+    """A session whose connection still exists is alive, even if its master's pid is gone (ControlPersist forks)."""
     assert not may_end(DEAD, HERE, runs=False, established={WAY}, refused=True)
     other = (*WAY[:1], 40001, *WAY[2:])
     assert may_end(DEAD, HERE, runs=False, established={other}, refused=True)
 
 
-def test_without_a_connection_to_look_for_only_our_own_foreground_master_is_proof() -> None:
-    """Behind a proxy that holds no TCP connection a user's own master may have forked unseen."""
+def test_without_a_known_connection_only_our_own_master_is_proof() -> None:
+    """If the connection is unknown, as behind a proxy, only our own master counts. The user's may have forked."""
     unknown = replace(DEAD, connection=None)
     assert may_end(unknown, HERE, runs=False, established=(), refused=True)
     assert not may_end(replace(unknown, ours=False), HERE, runs=False, established=(), refused=True)
 
 
 def test_a_session_of_an_earlier_boot_is_ended_only_when_the_server_holds_something() -> None:
-    """After a reboot all masters are gone; a copy of this machine may be running, so nothing is done without need."""
+    """After a reboot, a session is ended only if the server holds something, since a copy of this machine may run."""
     before = replace(DEAD, machine=Machine("laptop", "boot-1"))
     assert may_end(before, HERE, runs=False, established=(), refused=True)
     assert not may_end(before, HERE, runs=False, established=(), refused=False)
@@ -69,18 +69,18 @@ def test_a_session_of_an_earlier_boot_is_ended_only_when_the_server_holds_someth
     ],
     ids=["other machine", "other machine and boot", "unknown boot then", "no machine id", "unknown boot now"],
 )
-def test_a_session_of_what_may_be_another_machine_is_left_alone(kept: Machine, here: Machine) -> None:
-    """The state folder may lie on a shared disk: what another machine started, only that one can judge."""
+def test_a_session_that_another_machine_may_own_is_left_alone(kept: Machine, here: Machine) -> None:
+    """A session of what may be another machine is left alone. The state directory may be on a shared disk."""
     assert not may_end(replace(DEAD, machine=kept), here, runs=False, established=(), refused=True)
 
 
 def test_a_server_is_named_by_its_boot_and_its_namespace_of_pids() -> None:
-    """The start time belongs to the process, the rest to the server."""
+    """A server is identified by its boot and pid namespace. The start time belongs to the process."""
     assert DEAD.session.server == "far-boot/[4]"
 
 
-def test_what_is_said_names_the_place_and_the_way_out() -> None:
-    """Each reason has words of its own, and says what to do or wait for."""
+def test_each_message_names_the_port_and_what_to_do() -> None:
+    """Each reason has its own message, which names the port and says what to do or wait for."""
     said = {still_refused("port 22221", Reaped(unavailable=why)) for why in ("off", "no-shell", "no-answer")}
     said |= {still_refused("port 22221", None), still_refused("port 22221", Reaped(ended=1))}
     assert len(said) == 5

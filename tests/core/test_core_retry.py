@@ -12,8 +12,11 @@ from trayagent.core.policy.retry import rearmed, with_failure, with_new_credenti
 HOME, CAFE = Place("wlan0", "aa:01"), Place("wlan0", "cc:01")
 
 
-def test_a_re_arm_that_comes_too_soon_is_late_and_not_lost() -> None:
-    """At most one in 30 s at a place, six in an hour; what has no back-off of its own gets a time all the same."""
+def test_a_re_arm_that_comes_too_soon_is_delayed_and_not_lost() -> None:
+    """Retries come forward at most once in 30 s on a network and six times an hour.
+
+    A failure without a back-off gets a time as well.
+    """
     waiting = Retry(at=1000.0, kind="timed-out")
     first = rearmed(waiting, 100.0, HOME)
     assert first.at == 100.0
@@ -24,16 +27,16 @@ def test_a_re_arm_that_comes_too_soon_is_late_and_not_lost() -> None:
     assert rearmed(Retry(at=None, rearmed=times), 400.0, HOME).at == 700.0
 
 
-def test_what_no_server_saw_is_re_armed_each_time() -> None:
-    """Nobody was bothered by it."""
+def test_a_failure_that_no_server_saw_is_re_armed_each_time() -> None:
+    """A failure that no server saw is retried at each change of the network."""
     waiting = Retry(at=1000.0, kind="dns", seen=False)
     for at in (100.0, 101.0, 102.0):
         waiting = replace(rearmed(waiting, at, HOME), at=1000.0)
     assert rearmed(waiting, 103.0, HOME).at == 103.0
 
 
-def test_a_knock_that_fails_forgets_no_refusal() -> None:
-    """A bare control of a host whose login was refused has a back-off of its own."""
+def test_a_bare_control_that_fails_forgets_no_refusal() -> None:
+    """A failed bare control has its own back-off and leaves a refused login refused."""
     refused = Host("web", retry=Retry(at=None, kind="auth"), refused=(0.0,))
     failure = Failure(Problem("timed-out", "no answer"), "timed-out")
     after = with_failure(refused, Attempt(1, "control", 10.0, bare=True), failure, 20.0, 1.0)
@@ -42,7 +45,7 @@ def test_a_knock_that_fails_forgets_no_refusal() -> None:
 
 
 def test_new_credentials_never_bring_a_third_refusal_in_ten_minutes() -> None:
-    """The second one was at 60: not before 600, when the first is forgotten."""
+    """With refusals at 0 and 60 s, new credentials bring no login before 600 s."""
     host = Host("web", retry=Retry(at=None, kind="auth"), refused=(0.0, 60.0))
     assert with_new_credentials(host, 61.0).at == 600.0
     assert with_new_credentials(replace(host, refused=(0.0,)), 61.0).at == 61.0

@@ -1,4 +1,4 @@
-"""Budgets of servers, per network."""
+"""Budgets of servers for each network."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def failed(count: int, at: float, network: Network = HOME) -> Servers:
 
 
 def test_six_unauthenticated_connections_are_enough() -> None:
-    """MaxStartups begins to drop at ten, and others connect too."""
+    """A server gets at most six unauthenticated connections. MaxStartups drops from ten on, and others connect too."""
     assert free_at(running(1, 2, 3, 4, 5), WEB, HOME, 0.0) == 0.0
     assert free_at(running(1, 2, 3, 4, 5, 6), WEB, HOME, 0.0) is None
     assert free_at(running(1, 2, 3, 4, 5, 6), WEB, CAFE, 0.0) is None, "the server counts all of them"
 
 
-def test_sixteen_in_all() -> None:
-    """Key exchanges cost a core."""
+def test_sixteen_attempts_in_all_are_enough() -> None:
+    """At most sixteen attempts run at once in all, because key exchanges need a core."""
     servers = running(1)
     for n in range(2, 17):
         servers = started(servers, f"other{n}", n, HOME, 0.0)
@@ -64,7 +64,7 @@ def test_sixteen_in_all() -> None:
 
 
 def test_failures_count_for_a_minute_and_successes_not() -> None:
-    """Thirty hosts on one machine may come up in seconds, as long as they do."""
+    """Only failures count against the budget, so thirty hosts of one machine may come up in seconds."""
     servers = running(*range(6))
     for n in range(6):
         servers = ended(servers, n, 1.0, "through")
@@ -72,27 +72,27 @@ def test_failures_count_for_a_minute_and_successes_not() -> None:
     assert free_at(failed(6, 2.0), WEB, HOME, 2.0) == 62.0
 
 
-def test_a_success_ends_what_others_failed_by() -> None:
-    """The server lets us in from here."""
+def test_a_success_ends_the_wait_after_failures() -> None:
+    """A success ends the wait after earlier failures, since the server accepts our login from here."""
     servers = started(failed(5, 2.0), WEB, 9, HOME, 3.0)
     assert free_at(servers, WEB, HOME, 3.0) == 62.0
     assert free_at(ended(servers, 9, 4.0, "through"), WEB, HOME, 4.0) == 4.0
 
 
 def test_failures_in_one_network_say_nothing_of_the_next() -> None:
-    """A café's gateway may have answered in the server's place."""
+    """Failures in a café do not count at home, since the café's gateway may have answered."""
     assert free_at(failed(6, 2.0, CAFE), WEB, CAFE, 3.0) == 62.0
     assert free_at(failed(6, 2.0, CAFE), WEB, HOME, 3.0) == 3.0
 
 
 def test_the_budget_for_failures_grows_with_the_hosts_of_a_server() -> None:
-    """Each of ten may be tried once in a minute."""
+    """Each of ten hosts on a server may be tried once in a minute."""
     assert free_at(failed(6, 2.0), WEB, HOME, 3.0, hosts=10) == 3.0
     assert free_at(failed(10, 2.0), WEB, HOME, 3.0, hosts=10) == 62.0
 
 
-def test_the_users_word_ends_a_pause_and_forgets_no_failure() -> None:
-    """Who asks for one host does not ask for the others on that server."""
+def test_a_request_of_the_user_ends_a_pause_and_forgets_no_failure() -> None:
+    """A request of the user ends the pause, but forgets no failure of the server's other hosts."""
     servers = dropped({}, WEB, HOME, 0.0, 1.0)
     assert free_at(servers, WEB, HOME, 1.0) == 20.0
     assert free_at(forgiven(servers, WEB), WEB, HOME, 1.0) == 1.0
@@ -100,7 +100,7 @@ def test_the_users_word_ends_a_pause_and_forgets_no_failure() -> None:
 
 
 def test_running_attempts_may_yet_fail() -> None:
-    """They count until they are through, so that seven never fail within a minute."""
+    """Running attempts count until they succeed, so that seven never fail within a minute."""
     servers = running(1, 2, 3)
     for n in (4, 5, 6):
         servers = ended(started(servers, WEB, n, HOME, 0.0), n, float(n), "failed")
@@ -108,7 +108,7 @@ def test_running_attempts_may_yet_fail() -> None:
 
 
 def test_five_connections_may_be_cut_short_in_thirty_seconds() -> None:
-    """OpenSSH 9.8 punishes them, and each hangs at the server for a while."""
+    """Five connections may be cut in 30 s. OpenSSH 9.8 punishes them, and the server keeps each for a while."""
     servers = cut(4, HOME)
     assert free_at(servers, WEB, HOME, 1.0) == 1.0
     assert free_at(started(servers, WEB, 1, HOME, 1.0), WEB, HOME, 1.0) == 30.0, "one more may yet be cut"
@@ -118,8 +118,8 @@ def test_five_connections_may_be_cut_short_in_thirty_seconds() -> None:
     assert free_at(cut(8, HOME), WEB, HOME, 1.0, hosts=4) == 30.0
 
 
-def test_what_hangs_at_the_server_leaves_less_room() -> None:
-    """Its MaxStartups counts all networks; one attempt may always be under way."""
+def test_hanging_connections_leave_less_room() -> None:
+    """Hanging connections count against MaxStartups for all networks, but one attempt is always allowed."""
     servers = cut(4, CAFE, cut(3, HOME))
     both = started(started(servers, WEB, 1, HOME, 1.0), WEB, 2, HOME, 1.0)
     assert free_at(started(servers, WEB, 1, HOME, 1.0), WEB, HOME, 1.0, hosts=4) == 1.0
@@ -129,14 +129,14 @@ def test_what_hangs_at_the_server_leaves_less_room() -> None:
 
 
 def test_an_attempt_that_no_server_saw_spends_nothing() -> None:
-    """No name, no answer to a SYN, or a move before that."""
+    """An attempt that no server saw costs nothing: no name, no answer to a SYN, or a move before it."""
     for n in range(50):
         servers = ended(running(n, seen=False), n, 0.0, "cut" if n % 2 else "unseen")
     assert free_at(servers, WEB, HOME, 0.0) == 0.0
 
 
 def test_the_sixth_abort_waits() -> None:
-    """Cutting is impolite where the server saw the attempt, and only there."""
+    """An attempt that the server saw may not be cut short after five others in 30 s. An unseen one may."""
     servers = started(established(started(cut(4, HOME), WEB, 1, HOME, 0.0), 1), WEB, 2, HOME, 0.0)
     assert may_abort(servers, 1, 0.0)
     servers = ended(servers, 1, 0.0, "cut")
@@ -147,7 +147,7 @@ def test_the_sixth_abort_waits() -> None:
 
 
 def test_a_drop_doubles_once_for_all_that_were_on_their_way() -> None:
-    """20 s, 40 s … ten minutes, and from the beginning after a success."""
+    """Pauses after drops are 20 s, 40 s … ten minutes, and begin again after a success."""
     servers: Servers = dropped(dropped({}, WEB, HOME, 0.0, 1.0), WEB, HOME, 0.1, 1.0)
     assert free_at(servers, WEB, HOME, 0.0) == 20.0
     servers = dropped(servers, WEB, HOME, 20.0, 1.0)
@@ -160,7 +160,7 @@ def test_a_drop_doubles_once_for_all_that_were_on_their_way() -> None:
 
 
 def test_a_success_that_began_before_the_drop_ends_no_pause() -> None:
-    """A busy server lets some in and drops others; one that begins later shows that it is well."""
+    """A success ends the pause only if it began after the drop, since a busy server accepts some and drops others."""
     servers = dropped(running(1), WEB, HOME, 1.0, 1.0)
     servers = ended(servers, 1, 2.0, "through")
     assert free_at(servers, WEB, HOME, 2.0) == 21.0
@@ -169,14 +169,14 @@ def test_a_success_that_began_before_the_drop_ends_no_pause() -> None:
 
 
 def test_a_pause_belongs_to_its_network() -> None:
-    """A café that accepts and closes port 22 does not keep us from the next network."""
+    """A café that accepts and closes port 22 does not delay us on the next network."""
     servers = dropped({}, WEB, CAFE, 0.0, 1.0)
     assert free_at(servers, WEB, CAFE, 1.0) == 20.0
     assert free_at(servers, WEB, HOME, 1.0) == 1.0
 
 
 def test_a_network_is_known_again_though_its_gateway_was_not_resolved_at_first() -> None:
-    """The machine's own address decides meanwhile."""
+    """While the gateway is not resolved, the machine's own address identifies the network."""
     unresolved = Network(Place("wlan0"), CAFE.source)
     assert free_at(dropped({}, WEB, unresolved, 0.0, 1.0), WEB, CAFE, 1.0) == 20.0
     assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, unresolved, 1.0) == 20.0
@@ -186,7 +186,7 @@ def test_a_network_is_known_again_though_its_gateway_was_not_resolved_at_first()
 
 
 def test_budgets_of_old_networks_are_forgotten() -> None:
-    """A traveller's agent must not grow."""
+    """Only the latest eight networks keep a budget, so that a traveller's agent does not grow."""
     servers: Servers = {}
     for n in range(100):
         servers = dropped(servers, WEB, Network(Place("wlan0", f"mac {n}"), f"10.0.{n}.2"), float(n), 1.0)
@@ -194,7 +194,7 @@ def test_budgets_of_old_networks_are_forgotten() -> None:
 
 
 def test_a_connection_that_timed_out_hangs_at_the_server() -> None:
-    """It fails, and until LoginGraceTime the server counts it like one that was cut short."""
+    """A connection that timed out counts until LoginGraceTime, like one that was cut short."""
     servers = running(1, 2, 3, 4, 5)
     for n in range(1, 6):
         servers = ended(servers, n, 1.0, "hung")
@@ -204,7 +204,7 @@ def test_a_connection_that_timed_out_hangs_at_the_server() -> None:
 
 
 def test_a_time_out_before_the_server_saw_anything_leaves_nothing_there() -> None:
-    """No SYN was answered."""
+    """A connection that timed out without an answer to its SYN costs nothing."""
     servers = running(*range(6), seen=False)
     for n in range(6):
         servers = ended(servers, n, 1.0, "unseen")

@@ -1,4 +1,4 @@
-"""What a person and a script see: the states of the contract, and exactly its keys."""
+"""What users and scripts see: the documented states, and exactly the documented keys."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def story() -> Story:
 
 
 def shown(story: Story) -> dict[str, Any]:
-    """Return the view as a client gets it, the wall clock being seconds in words."""
+    """Return the view as a client gets it, with times as words."""
     facts = AgentFacts("0.1.0", 4000, "2026-01-01T08:00:00Z")
     return view(story.state, facts, {"host web": 1.0}, lambda at: f"wall {at:.0f}", story.t)
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_each_code_has_its_state(story: Story, code: Code) -> None:
-    """The table of the policy; every other code waits for a retry."""
+    """Each code leads to its state in the policy's table, and every other code to a retry."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -64,7 +64,7 @@ def test_each_code_has_its_state(story: Story, code: Code) -> None:
 
 
 def test_the_states_of_a_life(story: Story) -> None:
-    """Connecting, connected, offline, checking, waiting, paused, idle: each where a person expects it."""
+    """A host shows connecting, connected, offline, checking, waiting, paused and idle at the right moments."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -89,7 +89,7 @@ def test_the_states_of_a_life(story: Story) -> None:
 
 
 def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
-    """Nothing is due for what is not wanted, `waiting` would promise a retry; but why it failed is told."""
+    """An on-use host whose reconnect failed is idle, since no retry is due, and shows the error."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web")
     story.post(e.UserReconnect(story.t, ("web",)))
@@ -99,7 +99,7 @@ def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
 
 @pytest.mark.parametrize("kind", ["auth", "host-key-changed"])
 def test_offline_a_host_keeps_the_problem_that_no_network_solves(story: Story, kind: FailureKind) -> None:
-    """It is not "connected as soon as one does": only the user can go on."""
+    """An offline host keeps a problem that only the user can resolve, instead of "unreachable"."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -111,8 +111,8 @@ def test_offline_a_host_keeps_the_problem_that_no_network_solves(story: Story, k
     assert told != "unreachable"
 
 
-def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:
-    """`needs-vpn` is gone the moment that the VPN is up, before anything else has happened."""
+def test_a_problem_of_the_admission_check_ends_with_its_cause(story: Story) -> None:
+    """`needs-vpn` ends as soon as the VPN is up, before any other event."""
     story.connected("web", scene=HOME + VPN, server="10.99.0.10", local="10.8.0.6")
     story.after(60).network(CAFE)
     story.fails("web", "timed-out")
@@ -123,7 +123,10 @@ def test_a_gates_problem_ends_with_its_cause(story: Story) -> None:
 
 
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
-    """No key is ever absent; `schema` is 1. Added: why no icon, no message, no new configuration; `held`."""
+    """Every key of the contract is always present, and `schema` is 1.
+
+    Added since: why there is no icon, no message or no new configuration; `held`.
+    """
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (forward,)))
@@ -177,7 +180,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
 
 
 def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:
-    """A host that was never up, no network, a pause without end: nulls, no holes."""
+    """Without a master, a network or an end of the pause, the keys are present with null."""
     story.configured(web=ALWAYS)
     story.started()
     story.post(e.UserPause(story.t, ()))
@@ -189,8 +192,8 @@ def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:
     assert (host["pid"], host["local"], host["peer"], host["interface"], host["control_path"]) == (None,) * 5
 
 
-def test_a_retry_that_is_due_says_when(story: Story) -> None:
-    """`waiting` has its time and its problem; other states have none."""
+def test_a_waiting_host_shows_its_next_retry(story: Story) -> None:
+    """`waiting` has its time and its problem, which other states lack."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -201,8 +204,8 @@ def test_a_retry_that_is_due_says_when(story: Story) -> None:
     assert host["problem"] == {"code": "refused", "title": "it is refused", "hint": ""}
 
 
-def test_a_retry_says_when_also_while_other_hosts_take_all_the_logins(story: Story) -> None:
-    """Whether one of them will be through by then is not known, and the back-off ends no sooner."""
+def test_a_waiting_host_shows_its_retry_while_other_hosts_use_all_the_logins(story: Story) -> None:
+    """A host that waits while other hosts use all the logins shows the end of its back-off, then no time."""
     others = [f"other{number}" for number in range(UNAUTHENTICATED_IN_ALL)]
     story.network(HOME)
     story.configured(web=ALWAYS)
@@ -215,14 +218,14 @@ def test_a_retry_says_when_also_while_other_hosts_take_all_the_logins(story: Sto
     assert all(story.host(other).attempt is not None for other in others)
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == ("waiting", "wall 1")
-    story.after(2)  # its turn has come, but not its place
+    story.after(2)  # its back-off is over, but no login is free
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == ("waiting", None)
 
 
 @pytest.mark.parametrize("state", ["paused", "failed", "offline", "connected"])
 def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
-    """A time may lie ahead in any state; it is no promise where something else must happen first."""
+    """A time may lie ahead in any state, but only `waiting` shows it as the next retry."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -243,8 +246,8 @@ def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
     assert (host["state"], host["next_retry"]) == (state, None)
 
 
-def test_a_host_that_logged_in_too_often_waits_and_says_until_when(story: Story) -> None:
-    """Its connections end right after each login: twenty in five minutes, then `waiting`, with reason and time."""
+def test_a_host_that_logged_in_too_often_waits_and_shows_until_when(story: Story) -> None:
+    """After twenty logins in five minutes, each ended at once, the host waits and shows why and until when."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -265,7 +268,7 @@ def test_a_host_that_logged_in_too_often_waits_and_says_until_when(story: Story)
 
 
 def test_a_learned_vpn_is_shown_under_its_interface(story: Story) -> None:
-    """No table describes it; it is up, and later down, and serves its host."""
+    """A learned VPN is listed under its interface with its host, while it is up and when it is down."""
     story.connected("db", scene=HOME + VPN, server="10.99.0.10", local="10.8.0.6")
     vpn = shown(story)["vpns"]
     assert vpn == [
@@ -276,13 +279,13 @@ def test_a_learned_vpn_is_shown_under_its_interface(story: Story) -> None:
 
 
 def test_ipv6_ends_have_brackets(story: Story) -> None:
-    """As ssh and every browser write them."""
+    """IPv6 addresses with a port are in brackets, as ssh and browsers write them."""
     story.connected(scene=HOME, peer="2001:db8::10")
     assert shown(story)["hosts"][0]["peer"] == "[2001:db8::10]:22"
 
 
 def test_recoveries_are_counted_and_timed(story: Story) -> None:
-    """From the moment that there was a way again to the moment that the new master listened."""
+    """A recovery counts from the moment that a route exists until the new master listens."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.after(100).network(CAFE)

@@ -1,4 +1,4 @@
-"""The grammar of ssh -L, -R and -D; tests/ssh/test_resolve.py holds it against the real ssh."""
+"""The grammar of ssh -L, -R and -D; tests/ssh/test_resolve.py compares it with the real ssh."""
 
 from __future__ import annotations
 
@@ -86,18 +86,18 @@ TARGETS = st.one_of(st.builds(End, HOSTS, PORTS), st.builds(lambda path: End(pat
 
 
 @pytest.mark.parametrize(("kind", "spec", "listen", "target"), GOOD)
-def test_an_argument_of_ssh_is_these_ends(
+def test_an_argument_of_ssh_is_parsed_into_its_ends(
     kind: ForwardKind, spec: str, listen: End, target: End | None
 ) -> None:
-    """Each form of the manual becomes its two ends, and keeps the user's own words."""
+    """Each form of the manual is parsed into its two ends, and keeps the user's spelling."""
     forward = parse(kind, spec)
     assert forward == Forward(kind, listen, target, "")
     assert forward.spec == spec
 
 
 @pytest.mark.parametrize(("kind", "spec", "why"), BAD)
-def test_what_is_wrong_is_said_with_an_example(kind: ForwardKind, spec: str, why: str) -> None:
-    """The error is one printable line: what is wrong, and how it looks when it is right."""
+def test_an_error_has_a_reason_and_an_example(kind: ForwardKind, spec: str, why: str) -> None:
+    """The error is one printable line that says what is wrong and gives a correct example."""
     with pytest.raises(ValueError) as error:
         parse(kind, spec)
     text = str(error.value)
@@ -107,14 +107,14 @@ def test_what_is_wrong_is_said_with_an_example(kind: ForwardKind, spec: str, why
 
 
 @given(st.sampled_from(["local", "remote"]), LISTENS, TARGETS)
-def test_what_unparse_writes_parse_reads(kind: ForwardKind, listen: End, target: End) -> None:
-    """Whatever the hosts and paths hold, their argument means the same ends."""
+def test_parse_reads_what_unparse_writes(kind: ForwardKind, listen: End, target: End) -> None:
+    """Whatever the hosts and paths contain, the written argument is parsed as the same ends."""
     assert parse(kind, unparse(listen, target)) == Forward(kind, listen, target, "")
 
 
 @given(st.sampled_from(["local", "remote", "dynamic"]), st.text(max_size=30))
 def test_any_text_is_a_forward_or_a_value_error(kind: ForwardKind, text: str) -> None:
-    """Nothing that a user types raises anything else."""
+    """No text raises anything but ValueError."""
     try:
         parse(kind, text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the documents name is there: files, headings, commands, options, keys, codes, states and events."""
+"""What the documents name exists: files, headings, commands, options, keys, codes, states and events."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("
 SIMULATION = (ROOT / "tests" / "sim" / "test_simulation.py").read_text(encoding="utf-8")
 STATES = get_args(Shown)
 
-# Words of other programs that look like codes of ours.
+# Words of other programs that look like our codes.
 FOREIGN = {"accept-new", "keyboard-interactive"}
-# What a page's block of commands may begin with.
+# The words with which a command on a page may begin.
 COMMANDS = {"trayagent", "make", "ansible-playbook", "python3", "installers/linux/install.sh"}
 
 every_page = pytest.mark.parametrize("name", TEXTS)
@@ -47,13 +47,13 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def spans(name: str) -> list[str]:
-    """Return what stands in backquotes within the prose."""
+    """Return the texts in backquotes within the prose."""
     prose = re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"`([^`\n]+)`", prose)
 
 
 def lines(name: str) -> Iterator[str]:
-    """Yield the command lines of a page: in its blocks, a comment left out, and in its prose."""
+    """Yield the command lines of a page: in its blocks, without comments, and in its prose."""
     for block in blocks(name, "sh"):
         yield from (
             re.sub(r"\s+#.*", "", line).strip() for line in block.replace("\\\n", " ").splitlines() if line
@@ -62,13 +62,13 @@ def lines(name: str) -> Iterator[str]:
 
 
 def anchor(heading: str) -> str:
-    """Return the anchor that a heading gets."""
+    """Return the anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @every_page
 def test_each_link_leads_somewhere(name: str) -> None:
-    """Files of the project and headings in them; nothing is loaded from elsewhere."""
+    """Each link leads to a file of the project or a heading in it, and no picture is loaded from elsewhere."""
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
         if "://" in target:
             continue
@@ -83,8 +83,8 @@ def test_each_link_leads_somewhere(name: str) -> None:
 
 
 @every_page
-def test_each_trayagent_line_is_one_that_the_program_takes(name: str) -> None:
-    """Commands, their options and arguments; `trayagent FOO --bar` cannot slip in."""
+def test_each_trayagent_line_is_accepted_by_the_program(name: str) -> None:
+    """The program accepts each `trayagent` line, so that no page can name `trayagent FOO --bar`."""
     for line in lines(name):
         if not line.startswith("trayagent ") or "COMMAND" in line:
             continue
@@ -92,13 +92,13 @@ def test_each_trayagent_line_is_one_that_the_program_takes(name: str) -> None:
         words = [re.sub(r"\[(.*)\]", r"\1", word) for word in words]
         assert words[0] in main.MODULES, line
         if words == line.split()[1:2] or words[1:] == ["--help"]:
-            continue  # the command's name alone is no promise of how it is called
+            continue  # the command's name alone does not say how to call it
         assert main.parser(words[0]).parse_args(words).carry_out, line
 
 
 @every_page
 def test_each_other_command_is_known_here(name: str) -> None:
-    """A page's blocks run only what the project has, or what a test has an eye on."""
+    """The blocks of a page run only programs of the project or of a known list."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in lines(name):
         if re.match(r"make [a-z]", line):
@@ -110,7 +110,7 @@ def test_each_other_command_is_known_here(name: str) -> None:
 
 @every_page
 def test_each_option_of_ours_exists(name: str) -> None:
-    """One that stands alone belongs to some command, or is named with the program that it belongs to."""
+    """An option that is named alone belongs to one of our commands."""
     ours = {flag for command in described.commands() for option in command.options for flag in option.flags}
     ours |= {flag for option in described.global_options() for flag in option.flags}
     for span in spans(name):
@@ -120,7 +120,7 @@ def test_each_option_of_ours_exists(name: str) -> None:
 
 @every_page
 def test_each_word_with_a_hyphen_is_a_code_of_the_product(name: str) -> None:
-    """States, codes, events, findings of doctor: what does not stand in the code is not promised."""
+    """Each word with a hyphen is a state, a code, an event, or a string in the code."""
     known = {*CODES, *STATES, *EVENTS, *FOREIGN}
     for span in spans(name):
         if re.fullmatch(r"[a-z]+(-[a-z]+)+", span) and span not in known:
@@ -133,9 +133,9 @@ _PROGRAMS = {"ssh-add", "ssh-keygen", "ssh-agent", "python3-venv", "openssh-clie
 
 @every_page
 def test_each_table_of_the_configuration_can_be_loaded(name: str, tmp_path: Path) -> None:
-    """Each block by itself; a hook's program is put there."""
+    """Each TOML block can be loaded by itself."""
     if name == "docs/configuration.md":
-        return  # tests/config
+        return  # tests/config checks it
     for block in blocks(name, "toml"):
         path = tmp_path / "config.toml"
         path.touch(mode=0o600)
@@ -145,7 +145,7 @@ def test_each_table_of_the_configuration_can_be_loaded(name: str, tmp_path: Path
 
 @every_page
 def test_each_key_that_is_set_in_the_prose_exists(name: str) -> None:
-    """As in `reap = false`, with a value that TOML knows; and `[agent] notify`."""
+    """Each key in the prose, as in `reap = false` or `[agent] notify`, exists and has valid TOML."""
     known = {key.name for table in keys.TABLES for key in table.keys}
     for span in spans(name):
         if re.fullmatch(r"[a-z_]+ = (true|false|\".*\"|\[.*\])", span):
@@ -157,15 +157,15 @@ def test_each_key_that_is_set_in_the_prose_exists(name: str) -> None:
 
 @every_page
 def test_each_path_of_the_project_that_is_named_exists(name: str) -> None:
-    """Relative to the project, or to the package."""
+    """Each path of the project that a page names exists, relative to the project or the package."""
     for span in spans(name):
         if re.fullmatch(r"[a-z_]+(/[a-z_]+)*(/|/[a-z_-]+\.(py|md|sh))", span) and "HOST" not in span:
             assert span == "dist/" or (ROOT / span).exists() or (ROOT / "trayagent" / span).exists(), span
 
 
 @every_page
-def test_each_variable_of_ours_is_one_that_is_read(name: str) -> None:
-    """Also those that only hooks get."""
+def test_each_variable_of_ours_is_used(name: str) -> None:
+    """Each `TRAYAGENT_` variable that a page names is read by the code or given to hooks."""
     hooks = {"TRAYAGENT_AT", "TRAYAGENT_EVENT", "TRAYAGENT_REASON", "TRAYAGENT_HOST", "TRAYAGENT_TOOK_MS",
              "TRAYAGENT_EVIDENCE", "TRAYAGENT_FORWARD"}  # fmt: skip
     for variable in set(re.findall(r"TRAYAGENT_[A-Z_]*[A-Z]", TEXTS[name])) - hooks:
@@ -173,7 +173,7 @@ def test_each_variable_of_ours_is_one_that_is_read(name: str) -> None:
 
 
 def test_every_state_and_every_code_is_in_the_troubleshooting() -> None:
-    """With what it means, and what helps."""
+    """The troubleshooting explains every state and every code."""
     first = re.findall(r"^\|([^|]+)\|", TEXTS["docs/troubleshooting.md"], re.MULTILINE)
     rows = set(re.findall(r"`([a-z-]+)`", " ".join(first)))
     assert {*STATES, *CODES} <= rows
@@ -201,13 +201,13 @@ def test_every_sub_package_of_the_large_packages_is_in_the_architecture() -> Non
 
 
 def test_every_setting_of_autossh_is_in_the_page_for_those_who_move() -> None:
-    """What `init` explains, the page tells, and no more of autossh's own."""
+    """The page names exactly the autossh variables that `init` explains."""
     named = set(re.findall(r"AUTOSSH_[A-Z_]+", TEXTS["docs/moving-from-autossh.md"]))
     assert named == set(explained._AUTOSSH)
 
 
 def test_every_page_is_in_the_index() -> None:
-    """Whoever reads the README finds all of them."""
+    """The README links to every page, and the index of decisions to every decision."""
     linked = set(re.findall(r"\]\((docs/[a-z-]+\.md)", TEXTS["README.md"]))
     assert linked == {name for name in TEXTS if re.fullmatch(r"docs/[^/]+", name)}
     decisions = set(re.findall(r"\]\(([a-z0-9-]+\.md)", TEXTS["docs/decisions/README.md"]))
@@ -217,7 +217,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_every_key_of_the_view_is_in_the_page_for_scripts() -> None:
-    """As the source of the view writes them, and those of an outage."""
+    """The page for scripts names every key of the view and of an outage."""
     source = (ROOT / "trayagent" / "core" / "view.py").read_text(encoding="utf-8")
     written = {
         key.value
@@ -231,14 +231,14 @@ def test_every_key_of_the_view_is_in_the_page_for_scripts() -> None:
 
 
 def test_the_metrics_to_watch_are_printed() -> None:
-    """The names of the page stand in what the monitor gets."""
+    """The monitor gets every metric that the page names."""
     source = (ROOT / "trayagent" / "cli" / "openmetrics.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"trayagent_[a-z_]+", TEXTS["docs/scripting.md"])):
         assert f'"{name}"' in source, name
 
 
 def test_each_page_and_heading_that_the_code_refers_to_exists() -> None:
-    """As in: docs/architecture.md, *Words*."""
+    """Each reference in the code, as docs/architecture.md, *Words*, leads to a page and a heading."""
     for page, heading in re.findall(r"\b([\w/-]+\.md)\b(?:, \*([^*]+)\*)?", CODE):
         assert page in TEXTS, page
         if heading:

@@ -1,4 +1,4 @@
-"""What users read keeps to plain English: no word that the glossary replaced."""
+"""What users read is plain English: it has no word that the glossary replaced."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.docs.test_documents import TEXTS
 
 ROOT = Path(__file__).parents[2]
 
-# Each retired word or phrase, and what to write instead. docs/glossary.md has the words that are in use.
+# Each retired word or phrase, and what to write instead. docs/glossary.md lists the current words.
 RETIRED = {
     r"anew": "again",
     r"for ever": "forever",
@@ -39,7 +39,7 @@ RETIRED = {
 }
 PATTERN = re.compile(r"\b(" + "|".join(f"(?:{word})" for word in RETIRED) + r")\b", re.IGNORECASE)
 
-# The rooms whose words users read: the command line, the terminal, the desktop, init, doctor, and problems.
+# The packages whose words users read: the command line, the terminal, the desktop, init, doctor, and problems.
 SPEAKING = (
     "cli",
     "attach",
@@ -62,7 +62,7 @@ def retired(text: str) -> list[str]:
 
 
 def shown(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the strings of a module that may be shown: those with a space, docstrings left out."""
+    """Yield the strings of a module that users may see: those with a space, except docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docs = {
         id(node.value)
@@ -78,13 +78,13 @@ def shown(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_a_page_uses_the_words_of_the_glossary(name: str) -> None:
-    """The list of retired words is what readers stumbled over."""
+    """No page contains a retired word."""
     assert not retired(TEXTS[name])
 
 
 @pytest.mark.parametrize("room", SPEAKING)
 def test_messages_use_the_words_of_the_glossary(room: str) -> None:
-    """All strings of a room, those that only the log shows among them."""
+    """No string of a package contains a retired word, even if only the log shows it."""
     found = {
         f"{path.relative_to(ROOT)}:{line}": words
         for path in sorted((ROOT / "trayagent" / room).rglob("*.py"))
@@ -95,6 +95,6 @@ def test_messages_use_the_words_of_the_glossary(room: str) -> None:
 
 
 def test_the_list_finds_what_it_should() -> None:
-    """A check that cannot fail is none."""
+    """The pattern finds retired words, and ignores code."""
     assert retired("It is told anew what mends it") == ["is told", "anew", "mends"]
     assert not retired("The agent reports again how to fix it; `anew` is code")
