@@ -1,4 +1,4 @@
-"""The real thing: a laboratory, and the agent inside its laptop."""
+"""Fixtures for the lab: a laboratory, and the real agent inside its laptop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.sandbox import Agent, Lab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder: it builds a laboratory."""
+    """Mark every test of this folder that builds a laboratory."""
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def _tunnels_or_skip() -> Iterator[None]:
-    """Skip what needs the VPN where an ordinary user may not open /dev/net/tun; root always may."""
+    """Skip a test that needs the VPN where an ordinary user may not open /dev/net/tun; root always may."""
     try:
         yield
     except TrayagentError as error:
@@ -35,7 +35,7 @@ def _tunnels_or_skip() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """A fixture may need the VPN."""
+    """Set up a test; a fixture may need the VPN."""
     del item
     with _tunnels_or_skip():
         yield
@@ -43,7 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """A test may need the VPN."""
+    """Run a test; it may need the VPN."""
     del item
     with _tunnels_or_skip():
         yield
@@ -51,7 +51,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the agent logged beside a failure; the laboratory and its files are gone afterwards."""
+    """Add the agent's log to a failure, because the laboratory and its files are gone afterwards."""
     report = yield
     agent = getattr(item, "funcargs", {}).get("agent")
     if report.failed and isinstance(agent, Agent):
@@ -63,13 +63,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Build a laboratory with a round trip of 50 ms; options come by `parametrize(…, indirect=True)`."""
+    """Build a laboratory with a round trip of 50 ms. Options come from `parametrize(…, indirect=True)`."""
     with laboratory(**getattr(request, "param", {})) as made:
         yield made
 
 
 @pytest.fixture
 def agent(lab: Lab) -> Iterator[Agent]:
-    """Prepare an agent for the laboratory's laptop, not started yet; it is stopped afterwards."""
+    """Prepare an agent for the laboratory's laptop without starting it; stop it afterwards."""
     with Agent(lab) as made:
         yield made

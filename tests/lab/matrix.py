@@ -1,4 +1,4 @@
-"""What the tests of the network matrix share: a host that is up, and how kept is told from replaced."""
+"""Helpers for the tests of the network matrix: a host that is up, and checks that a master was kept or replaced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trayagent.sandbox.topology import SERVER
 
 HOST = "web01"
 OPTIONS: Mapping[str, str | int | list[str]] = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}
-# Each of them means that a living master was not left alone.
+# Each of these events means that the agent acted on a living master.
 HARM = {"master-stale", "master-killed", "disconnected", "connected", "connect-failed"}
 
 
@@ -36,7 +36,7 @@ def need(present: object, what: str) -> None:
 
 
 def laboratory(*, ipv6: bool = False, ssh: str | None = None) -> Lab:
-    """Build a laboratory with a round trip of 50 ms; skip where the machine has none, but not in CI."""
+    """Build a laboratory with a round trip of 50 ms. Skip where the machine cannot, but not in CI."""
     try:
         return Lab(rtt_ms=50, ipv6=ipv6, ssh=ssh)
     except TrayagentError as error:
@@ -62,7 +62,7 @@ def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) 
 
 
 def listener(lab: Lab, host: str = HOST) -> int | None:
-    """Return the pid of the master that answers on the host's control path now, as ssh itself sees it."""
+    """Return the pid of the master that now answers on the host's control path, as ssh reports it."""
     said = lab.laptop.run(["ssh", "-O", "check", host]).stderr
     found = re.search(r"Master running \(pid=(\d+)\)", said)
     return int(found[1]) if found else None
@@ -70,7 +70,7 @@ def listener(lab: Lab, host: str = HOST) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """A host as it was before anything happened, and a reader of everything that happened since."""
+    """A host as it was before anything happened, and a reader of all later events."""
 
     lab: Lab
     agent: Agent
@@ -88,7 +88,7 @@ class Up:
         return int(self.before["pid"])
 
     def about(self, quiet_s: float = 0.5) -> list[dict[str, Any]]:
-        """Return the events about this host so far, once nothing came for a while."""
+        """Return the events about this host so far, once none came for a while."""
         return [e for e in self.events.drain(quiet_s) if e["host"] == self.name]
 
     def assert_kept(
@@ -99,10 +99,10 @@ class Up:
         deadline_s: float = 10.0,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """The same process still carries sessions, and nothing was done to it.
+        """Check that the same process still carries sessions, and that the agent did nothing to it.
 
-        `proven`: its life was in doubt and a sign of life ended that; otherwise nobody even asked.
-        `then` is called once that is clear, before a session tries it.
+        `proven`: its life was in doubt and a sign of life ended that; otherwise the agent did not even probe it.
+        `then` is called once that is clear, before a session uses the master.
         """
         if proven:
             kept = self.events.wait("master-kept", self.name, deadline_s=deadline_s)
@@ -120,7 +120,7 @@ class Up:
 def bring_up(
     lab: Lab, agent: Agent, config: str = f"[hosts.{HOST}]\n", host: str = HOST, **options: str
 ) -> Up:
-    """Connect the host and return it; at home and with a server, where the test did not see to both."""
+    """Connect the host and return it. If the test started no server, do so and join the home network."""
     if not lab.servers:
         lab.join("home")
         lab.sshd()
@@ -128,13 +128,13 @@ def bring_up(
         lab.ssh_config({HOST: {**OPTIONS, **options}})
     agent.start(config)
     agent.wait_state(host, "connected")
-    until("the sentinel stands", lambda: _has_session(lab))
+    until("the sentinel is up", lambda: _has_session(lab))
     view = agent.wait_state(host, "connected")
     return Up(lab, agent, agent.events(), view)
 
 
 def _has_session(lab: Lab) -> bool:
-    """Report whether the server runs a command for the laptop: the sentinel's `cat` is the last thing of a start."""
+    """Report whether the server runs a command for the laptop: the sentinel's `cat`, the last step of a start."""
     return any("cat" in _words(pid) for server in lab.servers for pid in server.sessions())
 
 
@@ -147,7 +147,7 @@ def _words(pid: int) -> list[str]:
 
 @contextmanager
 def logged(agent: Agent) -> Iterator[None]:
-    """Add the agent's log to whatever fails, for agents that are no fixture."""
+    """Add the agent's log to a failure, for agents that are not a fixture."""
     try:
         yield
     except BaseException as error:
@@ -190,9 +190,9 @@ def through_socks(lab: Lab, proxy: int, target: int, deadline_s: float = 10.0) -
 
 
 def typed(lab: Lab, t0: float, *, steps: int = 21, every_s: float = 0.05) -> list[subprocess.Popen[str]]:
-    """Start `ssh HOST true` at t0 and every 50 ms after, as a user at any of these moments would."""
+    """Start `ssh HOST true` at t0 and every 50 ms after, as a user at any of these times would."""
     children = []
     for step in range(steps):
-        time.sleep(max(0.0, t0 + step * every_s - time.monotonic()))  # the moments are what is tested
+        time.sleep(max(0.0, t0 + step * every_s - time.monotonic()))  # the test is about these times
         children.append(lab.laptop.popen(["ssh", HOST, "true"], stderr=subprocess.PIPE))
     return children

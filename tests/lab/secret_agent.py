@@ -10,18 +10,18 @@ from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
 
 NM = "org.freedesktop.NetworkManager"
 AGENT = f"{NM}.SecretAgent"
-# Knows VPN hints: may be asked again while a VPN connects, as GNOME's and KDE's dialogs may.
+# Supports VPN hints: it may be asked again while a VPN connects, like GNOME's and KDE's dialogs.
 VPN_HINTS = 1
 
 
 class SecretAgent:
-    """Answers each question with the next of its passwords; when there is none left, the user cancelled."""
+    """Answers each request with the next of its passwords. When there is none left, the user cancels."""
 
     def __init__(self, bus: MessageBus, passwords: list[str]) -> None:
         self._bus, self._passwords = bus, passwords
         self.asked: list[str] = []
         self.unseen = False
-        """Set: nobody answers."""
+        """If set, the user does not answer."""
 
     @classmethod
     async def on(cls, address: str, *passwords: str, capabilities: int) -> SecretAgent:
@@ -58,5 +58,5 @@ class SecretAgent:
         return Message.new_method_return(message, "a{sa{sv}}", [secrets])
 
     def leave(self) -> None:
-        """End."""
+        """Unregister by leaving the bus."""
         self._bus.disconnect()

@@ -1,4 +1,4 @@
-"""Masters that the user started, and those that an earlier agent left."""
+"""Masters that the user started, and masters that an earlier agent left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def started_by_hand(lab: Lab, agent: Agent) -> None:
 def test_a_master_started_by_hand_is_adopted_killed_when_stale_and_back_on_its_path(
     lab: Lab, agent: Agent
 ) -> None:
-    """ControlMaster auto with ControlPersist, no configuration: seen within a second, recovered in its place."""
+    """A master with ControlPersist is detected within a second without configuration, and recovered on its path."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": BY_HAND})
@@ -51,7 +51,7 @@ def test_a_master_started_by_hand_is_adopted_killed_when_stale_and_back_on_its_p
 
 
 def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
-    """`ssh -O exit` on an adopted master is a wish: nothing is started for it."""
+    """After `ssh -O exit` on an adopted master, the agent starts nothing for its host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": BY_HAND})
@@ -66,7 +66,7 @@ def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("end", ["kill9", "stop", "sigterm"])
 def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent: Agent, end: str) -> None:
-    """However the agent ends, its masters live, and the next start takes them up with the same pid."""
+    """However the agent ends, its masters live, and the next agent adopts them with the same pid."""
     lab.join("home")
     lab.sshd()
     lab.echo(8000)
@@ -81,7 +81,7 @@ def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent:
     else:
         assert agent.stop() < 1.0
     assert agent.cli("status").returncode == 3
-    with lab.probe(9000) as probe:  # the forward lives on without the agent
+    with lab.probe(9000) as probe:  # the forward continues without the agent
         probe.release()
         assert probe.result(deadline_s=5.0) > 0
 
@@ -92,7 +92,7 @@ def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent:
 
 
 def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agent) -> None:
-    """`ssh -O exit` on a listed host keeps it down, across a restart too, until `reconnect`."""
+    """After `ssh -O exit` a listed host stays down until `reconnect`, also across a restart."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {**BY_HAND, "ControlMaster": "no"}})
@@ -102,7 +102,7 @@ def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agen
     agent.wait_state("web01", "idle")
     agent.stop()
     agent.start()
-    time.sleep(1.0)  # long enough for a wrong reconnect to begin
+    time.sleep(1.0)  # long enough for a wrong reconnect to start
     agent.wait_state("web01", "idle")
     assert agent.cli("reconnect", "web01").returncode == 0
     agent.wait_state("web01", "connected")

@@ -1,4 +1,4 @@
-"""The agent is killed, and masters end before the next one starts: lost hosts come back, left ones do not."""
+"""The agent is killed, and masters end before the next one starts: lost hosts are recovered, ended ones are not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ON_USE = '[hosts.web01]\nconnect = "on-use"\n'
 
 
 def up(lab: Lab, agent: Agent, config: str, server: dict[str, str]) -> int:
-    """Return the pid of a master that a running agent knows, and that is on record."""
+    """Return the pid of a master that a running agent knows and has recorded."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": server})
@@ -36,9 +36,9 @@ def up(lab: Lab, agent: Agent, config: str, server: dict[str, str]) -> int:
 
 
 def gone(pid: int) -> bool:
-    """Report whether a process is gone, or waits only for its parent."""
+    """Report whether a process is gone or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # it may vanish between any two calls
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # it may disappear between any two calls
             return file.read().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
@@ -48,7 +48,7 @@ def gone(pid: int) -> bool:
 def test_an_on_use_host_that_lost_its_master_meanwhile_is_recovered(
     lab: Lab, agent: Agent, stopped: bool
 ) -> None:
-    """Nobody asked for the end of its connection, and an agent that ran would have brought it back."""
+    """A host whose master was killed while no agent ran is recovered, as a running agent would have done it."""
     pid = up(lab, agent, ON_USE, SERVER)
     agent.stop() if stopped else agent.kill9()
     os.kill(pid, signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_an_on_use_host_that_lost_its_master_meanwhile_is_recovered(
 def test_a_master_of_the_users_own_that_the_network_took_meanwhile_is_recovered(
     lab: Lab, agent: Agent
 ) -> None:
-    """No configuration lists the host, the network changed, the master ended: as while an agent runs."""
+    """An unlisted host whose master ended after a change of network is recovered, as while an agent runs."""
     pid = up(lab, agent, "", BY_HAND)
     agent.kill9()
     lab.switch("home", "cafe")
@@ -72,7 +72,7 @@ def test_a_master_of_the_users_own_that_the_network_took_meanwhile_is_recovered(
 
 @pytest.mark.parametrize("server", [SERVER, BY_HAND], ids=["ours", "by-hand"])
 def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, server: dict[str, str]) -> None:
-    """`ssh -O exit` is a wish, also where no agent hears it."""
+    """`ssh -O exit` counts as the user's wish also when no agent runs."""
     pid = up(lab, agent, ON_USE, server)
     agent.kill9()
     exited = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
@@ -84,7 +84,7 @@ def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, serve
 
 
 def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, agent: Agent) -> None:
-    """The network took its master, and is still away when the agent is killed."""
+    """A host whose master is lost while the network is away is recovered by the next agent."""
     pid = up(lab, agent, ON_USE, SERVER)
     lab.leave("home")
     os.kill(pid, signal.SIGKILL)

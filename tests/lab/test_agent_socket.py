@@ -1,4 +1,4 @@
-"""The far side's link to the agent socket: an old tmux window finds the agent of the connection that lives."""
+"""The server's link to the agent socket: an old tmux window reaches the agent of the living connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C", "ForwardAge
 
 @pytest.fixture(autouse=True)
 def sockets_are_removed(lab: Lab) -> Iterator[None]:
-    """End sshd's sessions politely: one that is killed leaves its agent socket's folder in the machine's /tmp."""
+    """End sshd's sessions with SIGTERM: a killed one leaves its agent socket's folder in the machine's /tmp."""
     yield
     for pid in [pid for server in lab.servers for pid in server.sessions()]:
         with suppress(ProcessLookupError):
@@ -35,7 +35,7 @@ def sockets_are_removed(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def ssh_agent(lab: Lab, name: str, node: Node | None = None) -> Iterator[Path]:
-    """Run an ssh-agent with one key, whose comment is the name; give its socket."""
+    """Run an ssh-agent with one key, whose comment is the name; yield its socket."""
     node, socket = node or lab.laptop, lab.files.root / f"{name}.sock"
     key = lab.files.root / f"key-of-{name}"
     keygen(key)
@@ -51,35 +51,35 @@ def ssh_agent(lab: Lab, name: str, node: Node | None = None) -> Iterator[Path]:
 
 
 def link(lab: Lab) -> Path:
-    """Return the far side's link."""
+    """Return the link on the server."""
     return lab.files.far_home / ".ssh" / "agent.sock"
 
 
 def target(lab: Lab) -> str | None:
-    """Return where the link points."""
+    """Return the target of the link."""
     return str(link(lab).readlink()) if link(lab).is_symlink() else None
 
 
 def heard(lab: Lab) -> str:
-    """Return what `ssh-add -l` says on the far side, asked through the link; a silent agent is a failure of its own."""
+    """Return the output of `ssh-add -l` through the link on the server. A silent agent is a failure of its own."""
     words = ["env", f"SSH_AUTH_SOCK={link(lab)}", "timeout", "3", "ssh-add", "-l"]
     return lab.server.run(words).stdout
 
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """A shell in tmux on the far side, with SSH_AUTH_SOCK set to the link once and for ever."""
+    """A shell in tmux on the server, whose SSH_AUTH_SOCK is the link and never changes."""
 
     lab: Lab
 
     def start(self) -> None:
-        """Begin the session, and leave it running."""
+        """Start the session, and leave it running."""
         self.lab.server.check(
             ["env", f"SSH_AUTH_SOCK={link(self.lab)}", "tmux", "new-session", "-d", "-s", "main", "sh"]
         )
 
     def says(self, command: str) -> str:
-        """Type a command there, and return what it printed."""
+        """Type a command there, and return its output."""
         out = self.lab.files.far_home / "said"
         out.unlink(missing_ok=True)
         typed = f"({command}) >{out}.new 2>&1; mv {out}.new {out}"
@@ -93,12 +93,12 @@ class Pane:
 
 
 def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab: Lab, agent: Agent) -> None:
-    """Master killed, network changed: the same pane has an agent."""
+    """After a killed master and a change of network, the same pane has an agent."""
     need(shutil.which("tmux"), "tmux")
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
-    # What many have there; bash reads it for every command that ssh brings.
+    # A common setting; bash reads this file for every command that ssh runs.
     (lab.files.far_home / ".bashrc").write_text(
         "export SSH_AUTH_SOCK=~/.ssh/agent.sock\necho hello from bashrc\n"
     )
@@ -136,7 +136,7 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
 
 @contextmanager
 def always_there(lab: Lab) -> Iterator[None]:
-    """Check that the link leads to a socket all the time."""
+    """Check that the link leads to a socket the whole time."""
     look = f"echo; while sleep 0.005; do [ -S {link(lab)} ] || echo gone; done"
     child = lab.server.popen(["sh", "-c", look], stdout=subprocess.PIPE)
     assert child.stdout
@@ -151,7 +151,7 @@ def always_there(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def second_laptop(lab: Lab) -> Iterator[tuple[Agent, Node]]:
-    """Make a second laptop out of the office's gateway: networks, agent and control path of its own."""
+    """Turn the office's gateway into a second laptop with a network, agent and control path of its own."""
     node = Node("office", lab.laptop.world, "laptop", lab.laptop.env)
     config = lab.files.ssh / "config-second"
     config.write_text((lab.files.ssh / "config").read_text().replace("cm-%C", "second-%C"))
@@ -162,15 +162,15 @@ def second_laptop(lab: Lab) -> Iterator[tuple[Agent, Node]]:
 
 
 def attached(agent: Agent, node: Node) -> None:
-    """Come to a laptop, and stay on the far side for a moment."""
+    """Attach from a laptop and leave the session a moment later."""
     words = shlex.join(agent.command("attach", "web01"))
     done = node.run(["script", "-qec", words, "/dev/null"], env=agent.env)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.root  # an ordinary user's sshd gives no terminals, and `attach` wants one
+@pytest.mark.root  # an ordinary user's sshd gives no terminals, and `attach` needs one
 def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab: Lab, agent: Agent) -> None:
-    """Attaching takes the link; the other laptop's recovery does not steal it; who disconnects hands it on."""
+    """Attaching takes the link, a recovery of the other laptop does not, and a disconnect returns it."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -185,15 +185,15 @@ def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab
         until("the first has it", lambda: "first" in heard(lab))
         other.start(CONFIG)
         other.wait_state("web01", "connected")
-        until("it was seen to", lambda: "agent-socket" in other.cli("why", "web01").stdout)
-        assert "first" in heard(lab), "a connection that nobody sits at took it"
+        until("the agent has decided", lambda: "agent-socket" in other.cli("why", "web01").stdout)
+        assert "first" in heard(lab), "the link moved without an attach"
 
         attached(other, place)
         until("the second has it", lambda: "second" in heard(lab))
         lab.switch("home", "cafe")
         agent.wait_state("web01", "connected")
         until(
-            "the first looked after its recovery",
+            "the first has checked after its recovery",
             lambda: agent.cli("why", "web01").stdout.count("=other") == 1,
         )
         assert "second" in heard(lab)
@@ -208,7 +208,7 @@ def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab
 
 @pytest.mark.parametrize("there", ["file", "link"])
 def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent: Agent, there: str) -> None:
-    """The user's own file or link stays as it is, the host is connected, and `status` says what is in the way."""
+    """The user's own file or link stays unchanged, the host is connected, and `status` names the obstacle."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -221,7 +221,7 @@ def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent:
         agent.env["SSH_AUTH_SOCK"] = str(socket)
         agent.start(CONFIG)
         agent.wait_state("web01", "connected")
-        until("it is said", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        until("the problem is shown", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
         problem = agent.wait_state("web01", "connected")["problem"]
         assert problem["code"] == "forward-failed"
         assert "~/.ssh/agent.sock" in problem["title"]
@@ -231,7 +231,7 @@ def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent:
 
 
 def test_the_link_follows_the_configuration_and_says_what_is_missing(lab: Lab, agent: Agent) -> None:
-    """It goes when it is not wanted any more; without ForwardAgent `status` names the option."""
+    """The link is removed when it is no longer configured. Without ForwardAgent, `status` names that option."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -244,13 +244,13 @@ def test_the_link_follows_the_configuration_and_says_what_is_missing(lab: Lab, a
         until("the link is gone", lambda: target(lab) is None)
         lab.ssh_config({"web01": {**SERVER, "ForwardAgent": "no"}})
         agent.configure(CONFIG.replace("agent.sock", "it's an agent.sock"))
-        until("it is said", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        until("the problem is shown", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
         problem = agent.wait_state("web01", "connected")["problem"]
         assert "ForwardAgent yes" in problem["hint"]
 
         lab.ssh_config({"web01": SERVER})
-        until("nothing is wrong", lambda: agent.host("web01")["problem"] is None)  # type: ignore[index]  # listed
+        until("the problem is gone", lambda: agent.host("web01")["problem"] is None)  # type: ignore[index]  # listed
         assert target(lab) is None
         assert (link(lab).parent / "it's an agent.sock").is_symlink(), (
-            "this master forwards the agent all along"
+            "this master forwards the agent the whole time"
         )

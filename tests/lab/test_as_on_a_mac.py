@@ -1,7 +1,7 @@
-"""The agent with a Mac's back ends, run: processes by ps, connections by lsof, masters by their own word.
+"""The agent with a Mac's back ends: processes from ps, connections from lsof, masters over their control sockets.
 
-Its system is made to look like a Mac's (tests/agent/as_mac). A routing socket cannot be had here, so changes
-of the network are seen by looking, every five seconds.
+Its system imitates a Mac (tests/agent/as_mac). There is no routing socket here, so it detects changes of the
+network by polling every five seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEEN_S = 20.0
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    """Skip on a laptop that lacks them, fail in CI."""
+    """Skip on a laptop that lacks the tools, fail in CI."""
     missing = [tool for tool in ("ps", "lsof") if shutil.which(tool) is None]
     if missing:
         assert not os.environ.get("CI"), f"CI has no {missing}"
@@ -34,7 +34,7 @@ def _tools() -> None:
 
 
 def start_as_on_a_mac(agent: Agent, config: str | None = None) -> None:
-    """Start the agent, and only it, on what looks like a Mac."""
+    """Start only the agent on an imitated Mac."""
     plain = agent.env["PYTHONPATH"]
     agent.env["PYTHONPATH"] = f"{AS_MAC}:{plain}"
     try:
@@ -44,7 +44,7 @@ def start_as_on_a_mac(agent: Agent, config: str | None = None) -> None:
 
 
 def wait_gone(agent: Agent, name: str) -> None:
-    """Poll until a host that nothing lists is no longer told of."""
+    """Poll until an unlisted host is no longer shown."""
     limit = time.monotonic() + SEEN_S
     while agent.host(name) is not None:
         assert time.monotonic() < limit, f"{name} is still there"
@@ -88,7 +88,7 @@ def test_masters_are_kept_recovered_and_adopted_as_on_a_mac(lab: Lab, agent: Age
 
 
 def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent) -> None:
-    """A listed host that is killed comes back; one started by hand and ended by `ssh -O exit` stays away."""
+    """A killed master of a listed host is replaced. A master that the user ended with `ssh -O exit` is not."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": HOST, "hand": BY_HAND})
@@ -100,7 +100,7 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
     lab.laptop.run([*ssh, "-O", "exit", "hand"])
     wait_gone(agent, "hand")
     events = agent.events()
-    assert agent.cli("status").returncode == 0  # it has answered after `events` was asked for
+    assert agent.cli("status").returncode == 0  # its answer comes after the start of `events`
     os.kill(first["pid"], signal.SIGKILL)
     events.wait("connected", "web01")
     assert agent.wait_state("web01", "connected")["pid"] != first["pid"]
@@ -110,7 +110,7 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
 
 
 def test_an_icon_that_cannot_be_shown_stops_nothing_as_on_a_mac(lab: Lab) -> None:
-    """There is no AppKit here: the reason is told, and the agent works the same."""
+    """Without AppKit `status` names the reason, and the agent works the same."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": HOST})

@@ -1,4 +1,4 @@
-"""When `ssh -G` runs: it looks names up and runs what ssh_config says, so never more often than needed."""
+"""When `ssh -G` runs. It resolves names and runs commands of ssh_config, so the agent runs it only when needed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ CANONICAL = {
 
 
 def test_a_host_behind_a_vpn_is_looked_up_by_nobody_but_the_vpn(lab: Lab, agent: Agent) -> None:
-    """With CanonicalizeHostname, in a café, at home, at a changed ssh_config, beside an unnamed master: no query.
+    """With CanonicalizeHostname, no query for a host behind a VPN is sent until the VPN is up.
 
-    When the VPN comes up it is connected, on the control path that the canonical name gives.
+    That holds in a café, at home, after a changed ssh_config, and beside an unnamed master. When the VPN comes up,
+    the host is connected, on the control path that the canonical name gives.
     """
     names = lab.name_server({CORP: plan.INTERNAL, "web.corp.example": plan.SERVER})
     server = lab.sshd(plan.INTERNAL)
@@ -56,7 +57,7 @@ def test_a_host_behind_a_vpn_is_looked_up_by_nobody_but_the_vpn(lab: Lab, agent:
 
 
 def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> None:
-    """Ten flaps of a link, with ten hosts: the connection is kept, so no login, and ssh is asked for none of them."""
+    """Ten flaps of a link with ten hosts cause neither a login nor an `ssh -G`, since the connection is kept."""
     lab.join("home")
     lab.sshd()
     runs = lab.files.home / "runs"
@@ -70,11 +71,11 @@ def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> No
     lab.flap(10, period_s=0.4)
     _settled(agent, lambda: _lines(runs))
     logins = [e for e in events.drain() if e["event"] == "connecting"]
-    assert len(_lines(runs)) - len(before) <= 2 * len(logins), "one for ssh -G, one for the login itself"
+    assert len(_lines(runs)) - len(before) <= 2 * len(logins), "one for ssh -G, one for the login"
 
 
 def test_match_exec_is_asked_again_before_a_login_elsewhere(lab: Lab, agent: Agent) -> None:
-    """From home to the café: the connection there has the forward that ssh_config gives it there."""
+    """After a move from home to the café, the connection has the forward that ssh_config gives it there."""
     lab.join("home")
     lab.sshd()
     runs = lab.files.home / "runs"
@@ -90,7 +91,7 @@ def test_match_exec_is_asked_again_before_a_login_elsewhere(lab: Lab, agent: Age
     events.wait("connected", "web01")
     agent.wait_forwards("web01", {"local": "open"})
     assert len((agent.host("web01") or {})["forwards"]) == 1
-    assert len(_lines(runs)) - len(before) == 2, "one for ssh -G, one for the login itself"
+    assert len(_lines(runs)) - len(before) == 2, "one for ssh -G, one for the login"
 
 
 def _lines(path: Path) -> list[str]:
@@ -98,7 +99,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _settled(agent: Agent, what: Callable[[], list[str]]) -> None:
-    """Wait until nothing changes any more, for a second."""
+    """Wait until nothing has changed for a second."""
     last, since = None, time.monotonic()
     limit = since + 20
     while time.monotonic() - since < 1.0 and time.monotonic() < limit:

@@ -1,6 +1,6 @@
-"""`attach` at a real terminal: the same session after every change of network, until the person leaves it.
+"""`attach` at a real terminal: the same session after every change of network, until the user leaves it.
 
-A shell on the far side has a terminal there, which only root's sshd can give it in a namespace.
+A shell on the server needs a terminal there, which in a namespace only root's sshd can provide.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ with_terminals = pytest.mark.root
 
 @pytest.fixture
 def host(lab: Lab, agent: Agent) -> Iterator[Agent]:
-    """An agent at home with web01 connected, where `session` is what the test's `kind` says."""
+    """Yield an agent at home with web01 connected."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
-    lab.server.run(["touch", "/run/utmp"], admin=True)  # screen complains for seconds, and eats what is typed
+    # Without it, screen complains for seconds and swallows what is typed.
+    lab.server.run(["touch", "/run/utmp"], admin=True)
     agent.start("[hosts.web01]\n")
     agent.wait_state("web01", "connected")
     yield agent
@@ -44,7 +45,7 @@ def attach(agent: Agent, *args: str) -> Terminal:
 
 
 def say(terminal: Terminal, words: str) -> None:
-    """Let the far side's shell print the value of a variable that only this session has."""
+    """Make the server's shell print the value of a variable that only this session has."""
     terminal.enter(f"echo $MARK-{words}\r")
     terminal.expect(f"mine-{words}")
 
@@ -57,13 +58,13 @@ def mark(terminal: Terminal) -> None:
 
 
 def clients(lab: Lab) -> list[str]:
-    """Return the terminals that are attached to the far side's tmux."""
+    """Return the terminals that are attached to the server's tmux."""
     return lab.server.run(["tmux", "list-clients", "-F", "#{client_tty}"]).stdout.split()
 
 
 @with_terminals
 def test_tmux_is_the_same_through_three_networks_and_a_restart_of_the_agent(lab: Lab, host: Agent) -> None:
-    """The same shell before and after; the dead client is gone, a living terminal stays; detaching ends it with 0."""
+    """The same tmux shell continues, dead clients are gone, another terminal stays, and detaching exits with 0."""
     need(tool("tmux"), "tmux")
     with attach(host, "work") as terminal, attach(host, "work") as other:
         mark(terminal)
@@ -92,7 +93,7 @@ def test_tmux_is_the_same_through_three_networks_and_a_restart_of_the_agent(lab:
 
 @with_terminals
 def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> None:
-    """As in tmux; a session whose name begins with ours is another one."""
+    """A screen session survives like a tmux session, also beside one with a longer name."""
     need(tool("screen"), "screen")
     host.configure('[hosts.web01]\nsession = "screen"\n')
     with attach(host, "workshop") as longer:
@@ -120,7 +121,7 @@ def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> 
 
 @with_terminals
 def test_a_shell_is_opened_anew_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
-    """It says so, before and after; ssh's status is attach's."""
+    """A plain shell is reported as new before and after the change; ssh's exit status is attach's."""
     with attach(host) as terminal:
         terminal.expect("a plain shell, opened anew")
         mark(terminal)
@@ -137,7 +138,7 @@ def test_a_shell_is_opened_anew_and_its_status_passed_on(lab: Lab, host: Agent) 
 def test_through_an_outage_that_the_connection_survives_the_session_stays(
     lab: Lab, host: Agent, name: str | None
 ) -> None:
-    """One line over the picture names what it waits for; what is typed meanwhile is never sent, in no program."""
+    """One line over the screen names the reason for the wait; what is typed meanwhile is never sent to a program."""
     with attach(host, *([name] if name else [])) as terminal:
         mark(terminal)
         sessions = host.status()["hosts"][0]["pid"]
@@ -152,20 +153,20 @@ def test_through_an_outage_that_the_connection_survives_the_session_stays(
         terminal.expect("offline")
         lab.link_up()
         host.wait_state("web01", "connected")
-        if name:  # the row that the line had covered is drawn again; tmux by itself would take 15 s
+        if name:  # the row that the line had covered is drawn again; tmux on its own would take 15 s
             terminal.expect(f"[{name}]", deadline_s=5.0)
         terminal.drain()
         say(terminal, "same")
         assert host.status()["hosts"][0]["pid"] == sessions
         assert ALTERNATE not in terminal.shown[terminal.shown.index("offline 2 s") :], (
-            "nothing was attached anew"
+            "nothing was attached again"
         )
         assert "later" not in terminal.drain()
 
 
 @with_terminals
 def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host: Agent) -> None:
-    """The connection has died meanwhile; when the way is lost for good, Ctrl-C and ~. leave."""
+    """After an outage that killed the connection, attach attaches again; without a route Ctrl-C and ~. leave."""
     with attach(host, "work") as terminal, attach(host, "work") as other:
         mark(terminal)
         lab.leave("home")
@@ -185,7 +186,7 @@ def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host:
 
 @with_terminals
 def test_a_host_that_asks_for_a_person_asks_at_once_and_later_at_enter(lab: Lab, agent: Agent) -> None:
-    """Who types attach is there; after a change of network they may not be, and nothing is tried without them."""
+    """A user who types attach is present. After a change of network they may not be, so attach waits for Enter."""
     lab.join("home")
     server = lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -208,7 +209,7 @@ def test_a_host_that_asks_for_a_person_asks_at_once_and_later_at_enter(lab: Lab,
 
 @with_terminals
 def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent) -> None:
-    """A far side that has only what every system has."""
+    """On a server without tmux, attach says so and opens a plain shell."""
     lab.join("home")
     folder = lab.files.far / "bin"
     folder.mkdir()
@@ -229,7 +230,7 @@ def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent)
 def test_a_command_as_session_gets_its_words_and_tmux_in_control_mode_is_let_go(
     lab: Lab, host: Agent
 ) -> None:
-    """Nothing in the words is seen by a shell; iTerm2's protocol is ended before it begins anew."""
+    """No shell sees the words of a session command. iTerm2's protocol is ended before it starts again."""
     host.configure(
         "[hosts.web01]\nsession = ['sh', '-c', 'echo \"got $0 $1\"; exec cat', '$HOME', \"it's\"]\n"
     )
@@ -249,7 +250,7 @@ def test_a_command_as_session_gets_its_words_and_tmux_in_control_mode_is_let_go(
 
 @with_terminals
 def test_a_server_that_gives_no_session_is_an_error_that_says_so(lab: Lab, agent: Agent) -> None:
-    """MaxSessions is reached: no direct connection instead, past the agent."""
+    """When MaxSessions is reached, attach fails and does not bypass the agent with a direct connection."""
     lab.join("home")
     server = lab.sshd(config=["MaxSessions 1"])
     lab.ssh_config({"web01": SERVER})
@@ -264,7 +265,7 @@ def test_a_server_that_gives_no_session_is_an_error_that_says_so(lab: Lab, agent
 
 @with_terminals
 def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent) -> None:
-    """It outlives the terminal; its log is named. The terminal's end leaves no ssh behind."""
+    """The agent that attach starts outlives the terminal; its log is named. No ssh stays behind."""
     host.stop()
     with attach(host, "work") as terminal:
         terminal.expect("One is started")
@@ -282,7 +283,7 @@ def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent
 
 @with_terminals
 def test_a_host_that_nobody_listed_is_connected_and_looked_after(lab: Lab, host: Agent) -> None:
-    """The same as for a listed one; the agent adopts what comes of it."""
+    """An unlisted host survives the same change; the agent adopts its master."""
     lab.ssh_config({"web01": SERVER, "web02": {**SERVER, "ControlPath": "~/.ssh/cm-%n"}})
     with host.at_terminal("attach", "web02", "work") as terminal:
         mark(terminal)
@@ -294,7 +295,7 @@ def test_a_host_that_nobody_listed_is_connected_and_looked_after(lab: Lab, host:
 
 
 def test_a_host_that_is_gone_for_good_can_be_left(lab: Lab, agent: Agent) -> None:
-    """By ~. as in ssh, by Ctrl-C, and by closing the terminal; the line says what it waits for."""
+    """~. as in ssh, Ctrl-C and SIGTERM leave a host that is gone; the line names the reason for the wait."""
     lab.ssh_config({"web01": SERVER})
     agent.start("[hosts.web01]\n")
     for keys, status in (("~.", 255), ("\x03", 130)):
@@ -312,7 +313,7 @@ def test_a_host_that_is_gone_for_good_can_be_left(lab: Lab, agent: Agent) -> Non
 
 
 def test_what_cannot_be_is_said_before_anything_happens(agent: Agent) -> None:
-    """No terminal, no such name; the far side hears of neither."""
+    """Without a terminal or with an invalid name, attach fails before it contacts the server."""
     agent.configure('[hosts.web01]\nsession = ["top"]\n')
     done = agent.cli("attach", "web01")
     assert done.returncode == 255

@@ -1,4 +1,4 @@
-"""What comes from outside and is wrong, hostile or half there: the agent says so, and goes on."""
+"""Input that is wrong, hostile or incomplete: the agent reports it and continues."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BAD = {
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file in one step, whatever its text."""
+    """Replace a file atomically, whatever its text."""
     fresh = path.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_bytes(text.encode(errors="surrogateescape"))
@@ -50,7 +50,7 @@ def write(path: Path, text: str) -> None:
 
 
 def with_hooks(agent: Agent, text: str) -> str:
-    """Return the text with the names of two files that may not be run as hooks."""
+    """Return the text with the names of two files that are invalid as hooks."""
     for name, mode in (("HOOK-PLAIN", 0o600), ("HOOK-OPEN", 0o777)):
         file = agent.state_dir / name.lower()
         file.write_text("#!/bin/sh\n")
@@ -60,7 +60,7 @@ def with_hooks(agent: Agent, text: str) -> str:
 
 
 def until(what: str, condition: Callable[[], object], deadline_s: float = 5.0) -> None:
-    """Poll until it is true."""
+    """Poll until the condition holds."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
@@ -68,7 +68,7 @@ def until(what: str, condition: Callable[[], object], deadline_s: float = 5.0) -
 
 
 def listens(lab: Lab, port: int) -> bool:
-    """Report whether something in the laptop listens on the port."""
+    """Report whether a program in the laptop listens on the port."""
     return bool(lab.laptop.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.strip())
 
 
@@ -83,7 +83,7 @@ def connected(lab: Lab, agent: Agent) -> int:
 
 
 def test_every_bad_configuration_at_start_is_named_and_status_2(agent: Agent) -> None:
-    """File, key, what is wrong and what would be right; no traceback, and no agent runs."""
+    """The message names file, key, error and valid choices, without a traceback; the exit status is 2."""
     for case, (text, said) in BAD.items():
         write(agent.config, with_hooks(agent, text))
         done = agent.cli("run", "--no-tray")
@@ -102,7 +102,7 @@ def test_every_bad_configuration_at_start_is_named_and_status_2(agent: Agent) ->
 
 
 def test_every_bad_configuration_at_reload_is_said_and_changes_nothing(lab: Lab, agent: Agent) -> None:
-    """A rejection that names the key each time; the master, its forward and the next good file work."""
+    """Each rejection names the key; the master, its forward and the next valid file work."""
     pid = connected(lab, agent)
     events = agent.events()
     for case, (text, said) in BAD.items():
@@ -123,7 +123,7 @@ def test_every_bad_configuration_at_reload_is_said_and_changes_nothing(lab: Lab,
 
 @pytest.mark.parametrize("opened", ["once", "twice"])
 def test_a_file_that_is_saved_in_two_halves_ends_in_force(lab: Lab, agent: Agent, opened: str) -> None:
-    """Written in place, 300 ms in between, without a rename: the master stays, the last word is taken."""
+    """A file that is written in place in two halves, 300 ms apart, takes effect, and the master stays."""
     pid = connected(lab, agent)
     events = agent.events()
     half = len(NEXT) - 10
@@ -144,7 +144,7 @@ def test_a_file_that_is_saved_in_two_halves_ends_in_force(lab: Lab, agent: Agent
 
 
 def test_a_configuration_in_a_folder_that_is_made_later_is_read(lab: Lab, agent: Agent) -> None:
-    """The agent runs before there is any configuration; the first one is taken when it is written."""
+    """The agent runs before any configuration exists, and loads the first one when it is written."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -158,7 +158,7 @@ def test_a_configuration_in_a_folder_that_is_made_later_is_read(lab: Lab, agent:
 
 
 def test_a_host_of_ssh_config_that_is_not_listed_leads_to_login(lab: Lab, agent: Agent) -> None:
-    """It is no mistyped name; one that nobody knows leads to `status`."""
+    """For an unlisted host of ssh_config the hint is `login`; for an unknown name it is `status`."""
     lab.ssh_config({"gitlab": SERVER, "git.example": SERVER})
     agent.start()
     told = agent.cli("reconnect", "gitlab").stderr
@@ -198,7 +198,7 @@ def goes_on(agent: Agent, before_kb: int) -> None:
 
 
 def end_of(sock: socket.socket) -> bytes:
-    """Read until the agent closes."""
+    """Read until the agent closes the connection."""
     said = b""
     with contextlib.suppress(ConnectionResetError):
         while data := sock.recv(65536):
@@ -207,7 +207,7 @@ def end_of(sock: socket.socket) -> bytes:
 
 
 def test_garbage_half_lines_and_endless_lines_harm_nobody(agent: Agent) -> None:
-    """Each is refused in words or dropped; `status` answers beside it, and memory stays."""
+    """Each bad request gets an error or is dropped; `status` answers meanwhile, and memory stays."""
     agent.start("")
     agent.status()
     before_kb = rss_kb(agent)
@@ -230,12 +230,12 @@ def test_garbage_half_lines_and_endless_lines_harm_nobody(agent: Agent) -> None:
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 while sent < 10 << 20:
                     sent += sock.send(chunk)
-            assert sent < 10 << 20, "ten megabytes without a line's end were taken"
+            assert sent < 10 << 20, "ten megabytes without a newline were accepted"
         goes_on(agent, before_kb)
 
 
 def test_five_hundred_idle_clients_lock_nobody_out(agent: Agent) -> None:
-    """They cost little, the longest idle ones make room, and a request among them is answered."""
+    """Idle clients use little memory, the longest idle ones are closed first, and other requests are answered."""
     agent.start("")
     agent.status()
     before_kb = rss_kb(agent)
@@ -247,7 +247,7 @@ def test_five_hundred_idle_clients_lock_nobody_out(agent: Agent) -> None:
 
 
 def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab, agent: Agent) -> None:
-    """`events` that nobody reads wait in a bounded queue; another reader gets each one in time."""
+    """Unread events wait in a bounded queue; another reader gets each event in time."""
     lab.join("home")
     agent.start("")
     events = agent.events()
@@ -271,8 +271,8 @@ def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab,
             changes = [e["reason"] for e in events.drain(0.1) if e["event"] == "network-changed"]
             return len(changes) > 100 and "+10.20.0.2" in " ".join(changes[-5:])
 
-        until("another reader has heard of the last change", heard)
-        assert deaf.recv(100).startswith(b'{"ok":true'), "it was no reader of events at all"
+        until("another reader has the last change", heard)
+        assert deaf.recv(100).startswith(b'{"ok":true'), "it was not a reader of events"
 
 
 KNOCK = """
@@ -292,7 +292,7 @@ except OSError as error:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user for once")
 def test_another_user_cannot_speak_to_the_agent(lab: Lab, agent: Agent) -> None:
-    """The folder keeps others out; and where somebody opened it, the agent asks the kernel who is there."""
+    """The folder excludes other users. If it is opened, the agent checks the peer's credentials with the kernel."""
     agent.start("")
     (path,) = agent.runtime_dir.glob("*.sock")
     for folder in (lab.files.root, lab.files.runtime):
@@ -309,7 +309,7 @@ def test_another_user_cannot_speak_to_the_agent(lab: Lab, agent: Agent) -> None:
     agent.status()
 
 
-# -- words that are not what they seem ----------------------------------------------------------------
+# -- words with a special meaning elsewhere -----------------------------------------------------------
 
 
 STRANGE = (
@@ -326,7 +326,7 @@ STRANGE = (
 
 
 def test_a_control_path_of_strange_signs_is_only_a_path(lab: Lab, agent: Agent) -> None:
-    """Quotes, spaces and what a shell would run: a master on exactly that path, also after a recovery."""
+    """A path with quotes, spaces and shell characters is exactly the master's path, also after a recovery."""
     lab.join("home")
     lab.sshd()
     paths, options = {}, {}
@@ -350,7 +350,7 @@ def test_a_control_path_of_strange_signs_is_only_a_path(lab: Lab, agent: Agent) 
 
 
 def test_a_forward_of_strange_signs_is_only_a_forward(lab: Lab, agent: Agent) -> None:
-    """What stands in a forward reaches the master as it is: no shell, no option, no other file."""
+    """The text of a forward reaches the master unchanged: no shell, no option, no other file."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})

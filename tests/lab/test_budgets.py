@@ -1,4 +1,4 @@
-"""Many hosts, quick moves and lying networks: what a login waits for, with real servers."""
+"""Many hosts, quick moves and lying networks: how long a login waits, with real servers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def on_one_server(lab: Lab, *names: str) -> None:
 
 
 def connected(agent: Agent, names: tuple[str, ...], pids: Mapping[str, int]) -> bool:
-    """Report whether all of them are connected by other masters than these."""
+    """Report whether all of them are connected by masters other than these."""
     hosts = {host["name"]: host for host in agent.status()["hosts"]}
     return all(hosts[n]["state"] == "connected" and hosts[n]["pid"] != pids.get(n) for n in names)
 
 
 def test_four_hosts_on_one_server_are_back_after_two_quick_moves(lab: Lab, agent: Agent) -> None:
-    """The second move cuts the logins of the first one short; nobody waits for a minute."""
+    """The second move interrupts the logins of the first one; no host waits for a minute."""
     lab.join("home")
     lab.sshd(config=["LogLevel VERBOSE"])
     on_one_server(lab, *FOUR)
@@ -48,7 +48,7 @@ def test_four_hosts_on_one_server_are_back_after_two_quick_moves(lab: Lab, agent
 
 
 def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> None:
-    """Nine moves within a minute, each with a login that succeeds: the last one is as fast as the first."""
+    """Nine moves within a minute, each with a successful login: the last one is as fast as the first."""
     lab.join("home")
     lab.sshd()
     on_one_server(lab, "web")
@@ -67,7 +67,7 @@ def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> N
 
 
 def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab: Lab, agent: Agent) -> None:
-    """One is told, the others are held back; a key that works brings all of them up."""
+    """One host shows the refusal, the others are held back; a working key brings all of them up."""
     lab.join("home")
     bastion = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
     lab.sshd(OTHER)
@@ -96,7 +96,7 @@ def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab:
 
 
 def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, agent: Agent) -> None:
-    """In the café something accepts and closes; at home the server is asked at once."""
+    """In the café a gateway accepts and closes; at home the agent contacts the server immediately."""
     lab.join("home")
     server = lab.sshd()
     on_one_server(lab, "web")

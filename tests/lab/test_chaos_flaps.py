@@ -1,4 +1,4 @@
-"""A network that comes and goes for a minute: nothing is left over from it."""
+"""A network that comes and goes for a minute leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROWTH_MAX_KB = 1024
 
 
 def until(what: Callable[[], str], deadline_s: float) -> None:
-    """Poll until there is nothing to complain of."""
+    """Poll until there is no complaint."""
     limit = time.monotonic() + deadline_s
     while complaint := what():
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {complaint}"
@@ -37,12 +37,12 @@ def descriptors(pid: int) -> Counter[str]:
         try:
             kinds[re.sub(r"\d+", "N", str(fd.readlink()))] += 1
         except OSError:
-            continue  # closed while we look
+            continue  # closed meanwhile
     return kinds
 
 
 def ssh_processes(lab: Lab) -> list[str]:
-    """Return what each ssh process of the laptop was started for, without what differs from run to run."""
+    """Return the command lines of the laptop's ssh processes, without the parts that differ from run to run."""
     found = []
     for pid in lab.laptop.pids():
         try:
@@ -63,7 +63,7 @@ def files(lab: Lab, agent: Agent) -> list[str]:
 
 
 def test_two_hundred_flaps_in_a_minute_leave_nothing_over(lab: Lab, agent: Agent) -> None:
-    """Nine other networks among them: connected, one master per host, no process, descriptor, file or memory more."""
+    """After flaps and nine other networks: connected, one master per host, no additional process, file or memory."""
     lab.join("home")
     lab.sshd()
     lab.sshd("203.0.113.11")
@@ -77,12 +77,12 @@ def test_two_hundred_flaps_in_a_minute_leave_nothing_over(lab: Lab, agent: Agent
     assert pid is not None
     open_before: Counter[str] = Counter()
 
-    def sentinels_run() -> str:  # each has its pipes: only then the descriptors are complete
+    def sentinels_run() -> str:  # each sentinel has its pipes, so the count is complete only then
         nonlocal open_before
         before, open_before = open_before, descriptors(pid)
         return "" if before == open_before else "the descriptors still change"
 
-    time.sleep(1.0)  # the time of two round trips for each sentinel
+    time.sleep(1.0)  # two round trips for each sentinel
     until(sentinels_run, 5.0)
     running, existing = ssh_processes(lab), files(lab, agent)
 
@@ -90,7 +90,8 @@ def test_two_hundred_flaps_in_a_minute_leave_nothing_over(lab: Lab, agent: Agent
     lab.flap(20, period_s=0.2)
     early_kb = rss_kb(pid)
     here, there = "home", "cafe"
-    for _ in range(9):  # now and then it comes back as another network, in the middle of what that causes
+    # Sometimes it comes back as another network, while the agent still reacts to the flaps.
+    for _ in range(9):
         lab.switch(here, there)
         lab.flap(20, period_s=0.2)
         here, there = there, here

@@ -17,7 +17,7 @@ BY_HAND = {**SERVER, "ControlMaster": "auto", "ControlPersist": "5m"}
 
 
 def ssh_pids(lab: Lab) -> dict[int, str]:
-    """Return the ssh processes of the laptop, with their words."""
+    """Return the ssh processes of the laptop, with their command lines."""
     found = {}
     for pid in lab.laptop.pids():
         try:
@@ -30,7 +30,7 @@ def ssh_pids(lab: Lab) -> dict[int, str]:
 
 
 def settled(lab: Lab, agent: Agent) -> str:
-    """Return what is still wrong: hosts not connected, masters besides theirs, sockets besides theirs."""
+    """Return what is still wrong: hosts that are not connected, other masters, other sockets."""
     hosts = {h["name"]: h for h in agent.status()["hosts"]}
     states = {name: host["state"] for name, host in hosts.items()}
     if states != {"web01": "connected", "hand": "connected"}:
@@ -39,7 +39,7 @@ def settled(lab: Lab, agent: Agent) -> str:
         pid: words for pid, words in ssh_pids(lab).items() if pid not in {h["pid"] for h in hosts.values()}
     }
     if others:
-        return f"besides the masters there run {others}"
+        return f"other processes than the masters: {others}"
     sockets = sorted(p.name for p in lab.files.ssh.iterdir() if p.is_socket())
     if sockets != ["cm-hand", "cm-web01"]:
         return f"sockets: {sockets}"
@@ -49,7 +49,7 @@ def settled(lab: Lab, agent: Agent) -> str:
 
 
 def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, agent: Agent) -> None:
-    """The new master has the path and stays; the old one, which nobody reaches any more, ends."""
+    """The new master has the path and stays; the old one, which is no longer reachable, ends."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -94,7 +94,7 @@ def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, 
 def test_an_agent_killed_at_any_moment_of_a_recovery_leaves_nothing_and_is_followed_by_another(
     lab: Lab, agent: Agent, first_ms: int
 ) -> None:
-    """Killed every 100 ms after t0: its masters are adopted or replaced, one per path, without any leftover."""
+    """After a kill at any time, masters are adopted or replaced, one per path, without leftovers."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "hand": BY_HAND})
@@ -106,9 +106,9 @@ def test_an_agent_killed_at_any_moment_of_a_recovery_leaves_nothing_and_is_follo
     for moment_ms in range(first_ms, 1000, 200):
         agent.wait_state("hand", "connected")
         t0 = lab.switch(here, there)
-        time.sleep(max(0.0, t0 + moment_ms / 1e3 - time.monotonic()))  # the moment is what is tested
+        time.sleep(max(0.0, t0 + moment_ms / 1e3 - time.monotonic()))  # the test is about this time
         agent.kill9()
-        time.sleep(0.3)  # what it left running goes on without it
+        time.sleep(0.3)  # what it left running continues without it
         agent.start()
         limit = time.monotonic() + 20.0
         while complaint := settled(lab, agent):

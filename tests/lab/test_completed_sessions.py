@@ -1,4 +1,4 @@
-"""What the completion of `attach` offers: the sessions that run on the host, seen through its living master."""
+"""The completion of `attach`: the sessions that run on the host, listed through its living master."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def offered(agent: Agent, *words: str) -> list[str]:
 
 
 def test_the_sessions_of_a_connected_host_are_offered(lab: Lab, agent: Agent) -> None:
-    """Those of tmux or of screen, as the configuration says; none, and no login, where no master is up."""
-    for program in ("tmux", "screen"):  # a login there does not see what was only unpacked
+    """Sessions of tmux or screen, as configured, are offered. Without a master none are, and no login is made."""
+    for program in ("tmux", "screen"):  # a login there does not find programs that were only unpacked
         need(shutil.which(program, path="/usr/local/bin:/usr/bin:/bin"), program)
     lab.join("home")
     sshd = lab.sshd()

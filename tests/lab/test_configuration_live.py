@@ -1,4 +1,4 @@
-"""The configuration of a running agent: what changed is applied, and only that."""
+"""The configuration of a running agent: only changes are applied."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def connected(lab: Lab, agent: Agent, config: str = ONE) -> int:
 
 
 def listening(lab: Lab, port: int) -> bool:
-    """Report whether something in the laptop listens on the port."""
+    """Report whether a program in the laptop listens on the port."""
     return bool(lab.laptop.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.strip())
 
 
 def until(what: str, condition: object, deadline_s: float = 5.0) -> None:
-    """Poll until the callable is true."""
+    """Poll until the callable returns true."""
     limit = time.monotonic() + deadline_s
     while not condition():  # type: ignore[operator]  # any callable
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
@@ -60,7 +60,7 @@ def test_a_forward_added_to_ssh_config_opens_without_a_reconnect(lab: Lab, agent
 
 
 def test_a_bad_configuration_is_said_and_the_old_one_stays(lab: Lab, agent: Agent) -> None:
-    """At reload an unknown key is rejected by name, and the forwards of before stay open."""
+    """At reload an unknown key is rejected by name, and the existing forwards stay open."""
     pid = connected(lab, agent)
     events = agent.events()
     agent.configure(ONE + "forwards = []\n")
@@ -76,7 +76,7 @@ def test_a_bad_configuration_is_said_and_the_old_one_stays(lab: Lab, agent: Agen
 
 
 def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, agent: Agent) -> None:
-    """The named host is connected anew, and the command that ends the pause stands there."""
+    """The named host is connected again, and the output has the command that ends the pause."""
     pid = connected(lab, agent)
     agent.cli("pause")
     done = agent.cli("reconnect", "web01")
@@ -102,7 +102,7 @@ def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
 
 
 def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, agent: Agent) -> None:
-    """The configuration's and ssh's own: what is written into the new ones counts."""
+    """The folders of the configuration and of ssh are watched again after they were removed and created again."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -112,7 +112,7 @@ def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, age
     agent.start("")
     for count in range(2):
         shutil.rmtree(agent.config.parent)
-        if count:  # not in one breath
+        if count:  # with a pause in between
             time.sleep(0.3)
         agent.config.parent.mkdir(0o700)
         agent.configure("[hosts.web01]\n")
@@ -130,7 +130,7 @@ def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, age
 
 
 def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -> None:
-    """`[hooks] connected` runs the program once a host is up, with TRAYAGENT_HOST set and no shell between."""
+    """`[hooks] connected` runs the program once a host is up, with TRAYAGENT_HOST set and without a shell."""
     out = agent.state_dir / "hook-out"
     hook = agent.state_dir / "hook"
     hook.write_text(
@@ -156,7 +156,7 @@ def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -
 def test_a_bad_configuration_at_start_is_status_2_and_says_where(
     agent: Agent, text: str, said: tuple[str, ...]
 ) -> None:
-    """Exit status 2, with the file, the key and the valid choices."""
+    """The exit status is 2, and the message has the file, the key and the valid choices."""
     agent.configure(text)
     done = agent.cli("run", "--no-tray")
     assert done.returncode == 2
@@ -165,7 +165,7 @@ def test_a_bad_configuration_at_start_is_status_2_and_says_where(
 
 
 def test_a_host_that_looks_like_an_option_is_refused_everywhere(agent: Agent) -> None:
-    """Neither the command line nor the socket takes a name that ssh would read as an option."""
+    """Neither the command line nor the socket accepts a name that ssh would read as an option."""
     marker = Path(agent.state_dir) / "marker"
     agent.start("")
     done = agent.cli("reconnect", "--", f"-oProxyCommand=touch {marker}")

@@ -1,4 +1,4 @@
-"""The example of a test that the documents show."""
+"""The example of a test in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 def test_the_example_for_those_who_write_tests_is_one(lab: Lab, agent: Agent) -> None:
-    """It stands in the documents as it is run here, whole with its imports."""
+    """The documented example runs as it is printed, including its imports."""
     [example] = re.findall(
         r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )

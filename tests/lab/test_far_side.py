@@ -1,4 +1,4 @@
-"""Remote forwards come back at once: our own dead session on the server goes, and nothing else there."""
+"""Remote forwards are back immediately: our own dead session on the server ends, and nothing else there."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from trayagent.sandbox import Agent, Lab, Sshd
 HOST = "web01"
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 PORT = 22221
-VERBOSE = "LogLevel VERBOSE"  # with it sshd tells of each port that it refuses
+VERBOSE = "LogLevel VERBOSE"  # with it sshd logs each port that it refuses
 CONFIG = f'[hosts.{HOST}]\nremote = ["{PORT}:127.0.0.1:8000"]\n'
 
 
 def up(lab: Lab, agent: Agent, config: str = CONFIG, *sshd_config: str) -> Sshd:
-    """Connect the host at home, with a service in the laptop and its far end on record."""
+    """Connect the host at home, with a service in the laptop and its remote session on record."""
     lab.join("home")
     server = lab.sshd(config=[VERBOSE, *sshd_config])
     lab.echo(8000, node=lab.laptop)
     lab.ssh_config({HOST: SERVER})
     agent.start(config)
     agent.wait_forwards(HOST, {"remote": "open"})
-    until("the far end is on record", lambda: kept(agent))
+    until("the remote session is on record", lambda: kept(agent))
     return server
 
 
 def kept(agent: Agent) -> list[dict[str, Any]]:
-    """Return the sessions of the host that the agent keeps on record."""
+    """Return the sessions of the host that the agent has on record."""
     found = agent.records()["far"].get(HOST, {})
     sessions: list[dict[str, Any]] = found.get("sessions", [])
     return sessions
@@ -64,13 +64,13 @@ def decisions(agent: Agent, verdict: str) -> list[str]:
 
 @contextlib.contextmanager
 def visitor(lab: Lab, port: int = PORT) -> Iterator[None]:
-    """Knock on a port of the server twice a second, and hold each connection."""
-    knock = (
+    """Connect to a port of the server twice a second, and hold each connection."""
+    connect_forever = (
         "import socket, time\nheld = []\nwhile True:\n try:\n"
         f"  held.append(socket.create_connection(('127.0.0.1', {port}), timeout=1)); held[-1].send(b'hi')\n"
         " except OSError: pass\n time.sleep(0.5)"
     )
-    child = lab.server.popen([sys.executable, "-I", "-S", "-c", knock])
+    child = lab.server.popen([sys.executable, "-I", "-S", "-c", connect_forever])
     try:
         yield
     finally:
@@ -79,7 +79,7 @@ def visitor(lab: Lab, port: int = PORT) -> Iterator[None]:
 
 
 def test_a_port_is_back_at_once_while_somebody_knocks_on_the_stale_one(lab: Lab, agent: Agent) -> None:
-    """With ClientAlive unset the old session ends, its port is ours again, and -R was never refused."""
+    """Without ClientAlive the old session ends, its port is ours again, and the server never refused -R."""
     server = up(lab, agent)
     old = far_pid(agent)
     with visitor(lab):
@@ -97,7 +97,7 @@ def test_a_port_is_back_at_once_while_somebody_knocks_on_the_stale_one(lab: Lab,
 
 
 def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab, agent: Agent) -> None:
-    """Three changes of network; one while the agent is not there and its master ends, as if the machine had crashed."""
+    """The forward survives three changes of network, one while no agent runs, as after a crash of the machine."""
     server = up(lab, agent)
     old = []
     for here, there, restart in (("home", "cafe", False), ("cafe", "home", True), ("home", "cafe", False)):
@@ -114,8 +114,8 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
         assert reached(lab)
         until("the old ones are gone", lambda: not any(map(alive, old)))
     until("only the living one is on record", lambda: len(kept(agent)) == 1)
-    assert "Address already in use" in server.said()  # of an earlier boot: ended only once it was in the way,
-    assert "forward-failed" not in log_of(agent)  # and then at once
+    assert "Address already in use" in server.said()  # of an earlier boot: ended only when it was in the way,
+    assert "forward-failed" not in log_of(agent)  # and then immediately
 
 
 def edit(agent: Agent, **changes: object) -> None:
@@ -127,7 +127,7 @@ def edit(agent: Agent, **changes: object) -> None:
 
 
 def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agent) -> None:
-    """-R with port 0: `status` names the new port, a visitor of it reaches the laptop, the old session is gone."""
+    """With -R and port 0, `status` names the new port, it reaches the laptop, and the old session is gone."""
     up(lab, agent, f'[hosts.{HOST}]\nremote = ["0:127.0.0.1:8000"]\n')
     old = far_pid(agent)
     events = agent.events()
@@ -138,7 +138,7 @@ def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agen
 
 
 def far_socket(lab: Lab) -> Path:
-    """Return where on the server the forward's Unix socket lies, as the server and the tests see it."""
+    """Return the path of the forward's Unix socket on the server, which the tests see, too."""
     return lab.files.far_home / "in.sock"
 
 
@@ -169,7 +169,7 @@ def reached_by_socket(lab: Lab) -> None:
 def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
     lab: Lab, agent: Agent, unlink: bool
 ) -> None:
-    """The file that every end of a connection leaves behind is removed, when nobody listens on it."""
+    """The file that every end of a connection leaves behind is removed if no process listens on it."""
     config = f'[hosts.{HOST}]\nremote = ["{far_socket(lab)}:127.0.0.1:8000"]\n'
     up(lab, agent, config, *(["StreamLocalBindUnlink yes"] if unlink else []))
     old = far_pid(agent)
@@ -186,7 +186,7 @@ def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
 
 
 def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
-    """Let a process of the server listen on a port; `words` come before its command line."""
+    """Start a process on the server that listens on a port; `words` come before its command line."""
     listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); print('there', flush=True); s.accept()"
     command = [*words, sys.executable, "-I", "-S", "-c", listen]
     child = lab.server.popen(command, admin=bool(words), stdout=subprocess.PIPE)
@@ -196,7 +196,7 @@ def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
 
 
 def test_whoever_else_has_the_port_is_left_alone(lab: Lab, agent: Agent) -> None:
-    """Another process of this user, another user's, and another session of ours keep their ports; that is said."""
+    """Processes of this and other users and our other sessions keep their ports, and the error says so."""
     others = [holder(lab, 22231)]
     ports = [22231]
     if os.getuid() == 0:
@@ -215,7 +215,7 @@ def test_whoever_else_has_the_port_is_left_alone(lab: Lab, agent: Agent) -> None
     lab.join("home", interface="wlan0", address="192.168.10.7", metric=100)
     lab.echo(8000, node=lab.laptop)
     agent.start(f"[hosts.{HOST}]\nremote = [{wanted}]\n")
-    until("the far end is on record", lambda: kept(agent))
+    until("the remote session is on record", lambda: kept(agent))
     old = far_pid(agent)
     events = agent.events()
     lab.join("cafe", interface="wlan0", metric=100)
@@ -245,7 +245,7 @@ def state_of(agent: Agent, port: int) -> str:
 
 
 def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
-    """The number on record belongs to another session of the same user by now: its start time says so."""
+    """The pid on record now belongs to another session of the same user, as its start time shows."""
     up(lab, agent)
     agent.kill9()
     pipe = subprocess.PIPE
@@ -257,7 +257,7 @@ def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
     edit(agent, session={**session, "pid": taken})
     lab.switch("home", "cafe")
     agent.start()
-    until("it was looked for", lambda: decisions(agent, "reap"))
+    until("the agent has checked", lambda: decisions(agent, "reap"))
     assert "ended=0" in decisions(agent, "reap")[0]
     assert alive(taken)
     assert alive(session["pid"])
@@ -276,7 +276,7 @@ SHELLS = {
 def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
     lab: Lab, agent: Agent
 ) -> None:
-    """bash, dash, zsh, fish and tcsh in turn: the session begun in one is known, and ended through the next."""
+    """With bash, dash, zsh, fish and tcsh in turn, a session that starts in one is ended through the next."""
     missing = [name for name in SHELLS if shutil.which(name) is None]
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing: {missing}")
@@ -293,25 +293,28 @@ def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
     here, there = "cafe", "home"
     for number, shell in enumerate(shells):
         account = first.rpartition(":")[0] + ":" + str(shutil.which(shell))
-        passwd.write_text(f"{account}\n{others}")  # in place: what is mounted is this very file
+        passwd.write_text(f"{account}\n{others}")  # in place, because this very file is mounted
         if number == 0:
             up(lab, agent, CONFIG, f"Banner {banner}")
             here, there = there, here
             continue
-        until("the far end is on record", lambda: alive(far_pid(agent)))
+        until("the remote session is on record", lambda: alive(far_pid(agent)))
         old = far_pid(agent)
         lab.switch(here, there)
         here, there = there, here
         until(f"{shell} ended the old session", lambda: not alive(old))  # noqa: B023  # called in this round
         assert reached(lab), shell
         ran = lab.files.far_home / f"{shell}-ran"
-        assert ran.exists() or shell == "dash"  # which reads no file for a command
+        assert ran.exists() or shell == "dash"  # dash reads no file for a command
     assert len(decisions(agent, "reap")) == len(shells) - 1
     assert not decisions(agent, "no-reap")
 
 
 def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent: Agent) -> None:
-    """Without a shell nothing can be ended: the forward says what it waits for, and is open once the server lets go."""
+    """Without a shell nothing can be ended.
+
+    The forward names the reason, and opens once the server releases the port.
+    """
     lab.join("home")
     server = lab.sshd(config=[VERBOSE, "ForceCommand /bin/echo for forwards only"])
     lab.echo(8000, node=lab.laptop)
@@ -329,12 +332,12 @@ def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent:
     assert "ClientAliveInterval" in failed["reason"], failed
     view = agent.wait_forwards(HOST, {"remote": "failed"})
     assert "ClientAliveInterval" in view[0]["error"]
-    until("it was asked again", lambda: server.said().count("Address already in use") >= 3)
+    until("the agent has retried", lambda: server.said().count("Address already in use") >= 3)
     assert len(decisions(agent, "no-reap")) == 1
     assert "reason=no-shell" in decisions(agent, "no-reap")[0]
     assert server.said().count("Starting session") == begun
     assert any(map(alive, stale))
-    for pid in stale:  # what the server's ClientAlive would do some time later
+    for pid in stale:  # as the server's ClientAlive would do some time later
         if alive(pid):
             os.kill(pid, signal.SIGTERM)
     agent.wait_forwards(HOST, {"remote": "open"}, deadline_s=20.0)
@@ -342,7 +345,7 @@ def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent:
 
 
 def test_a_server_whose_sessions_cannot_be_told_apart_is_waited_for(lab: Lab, agent: Agent) -> None:
-    """The parent of our shell is no sshd (a wrapper, another server): nothing is ended, and that is said."""
+    """If the parent of our shell is not sshd (a wrapper, another server), nothing is ended, and the agent says so."""
     wrapper = lab.files.far / "shell"
     wrapper.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
     wrapper.chmod(0o755)
@@ -355,24 +358,24 @@ def test_a_server_whose_sessions_cannot_be_told_apart_is_waited_for(lab: Lab, ag
     lab.ssh_config({HOST: SERVER})
     agent.start(CONFIG)
     agent.wait_forwards(HOST, {"remote": "open"})
-    until("the far side has spoken", lambda: "does not tell its sessions apart" in log_of(agent))
+    until("the server has answered", lambda: "does not distinguish its sessions" in log_of(agent))
     stale = server.sessions()
     events = agent.events()
     lab.switch("home", "cafe")
     failed = events.wait("forward-failed", HOST)
     assert "ClientAliveInterval" in failed["reason"], failed
-    until("it was asked again", lambda: server.said().count("Address already in use") >= 2)
+    until("the agent has retried", lambda: server.said().count("Address already in use") >= 2)
     assert [line.rpartition(" ")[2] for line in decisions(agent, "no-reap")] == ["reason=no-mark"]
     assert any(map(alive, stale))
 
 
 def log_of(agent: Agent) -> str:
-    """Return what the agent logged."""
+    """Return the agent's log."""
     return (agent.state_dir / "agent.log").read_text()
 
 
 def test_a_users_own_master_has_its_far_end_on_record_too(lab: Lab, agent: Agent) -> None:
-    """An adopted master has no sentinel: one session tells, and after a change of network -R is back as elsewhere."""
+    """A user's master has no sentinel, but its session is recorded, and -R is back after a change of network."""
     lab.join("home")
     lab.sshd()
     lab.echo(8000, node=lab.laptop)
@@ -380,7 +383,7 @@ def test_a_users_own_master_has_its_far_end_on_record_too(lab: Lab, agent: Agent
     agent.start(CONFIG.replace("\n", '\nconnect = "on-use"\n', 1))
     assert lab.laptop.run(["ssh", HOST, "true"]).returncode == 0
     agent.wait_forwards(HOST, {"remote": "open"})
-    until("the far end is on record", lambda: kept(agent))
+    until("the remote session is on record", lambda: kept(agent))
     assert kept(agent)[0]["ours"] is False
     session = far_pid(agent)
     lab.switch("home", "cafe")

@@ -1,4 +1,4 @@
-"""Keys that change beside a living master: what the server says of them is known before that master goes."""
+"""Keys that change beside a living master: the agent learns the server's verdict before that master is replaced."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def problem(agent: Agent) -> dict[str, Any] | None:
 
 
 def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: Lab, agent: Agent) -> None:
-    """authorized_keys was replaced, the laptop got another key: one login, a warning, the connection stays.
+    """If the server knows another key than the laptop's new one, one login finds out, and the connection stays.
 
-    The warning ends when the right key is there, and `reconnect` uses it.
+    A warning is shown until the right key is there, and `reconnect` uses that key.
     """
     sshd, pid = up(lab, agent)
     events = agent.events()
@@ -45,7 +45,7 @@ def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: 
     wrong = lab.files.root / "wrong"
     keygen(wrong)
     use_key(lab, wrong)
-    until("it is said", lambda: problem(agent))
+    until("the problem is shown", lambda: problem(agent))
     said = problem(agent)
     assert said is not None
     assert said["code"] == "auth-denied"
@@ -57,7 +57,7 @@ def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: 
     assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
 
     use_key(lab, right)
-    until("it is over", lambda: problem(agent) is None)
+    until("the problem is gone", lambda: problem(agent) is None)
     assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
     assert agent.cli("reconnect", "web01").returncode == 0
     assert agent.wait_state("web01", "connected")["pid"] != pid
@@ -68,17 +68,17 @@ def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: 
 def test_reconnect_itself_says_that_the_new_key_is_refused_and_keeps_the_connection(
     lab: Lab, agent: Agent
 ) -> None:
-    """What only changed on the server is seen by no trial; the user's own word finds it out, and harms nothing."""
+    """No trial detects a change on the server only. `reconnect` finds it out, and the connection stays."""
     sshd, pid = up(lab, agent)
     other_key(lab)
-    stays("nobody asks", lambda: asked(sshd) == 1)
+    stays("no login", lambda: asked(sshd) == 1)
     done = agent.cli("reconnect", "web01")
     assert done.returncode == 1
     assert agent.wait_state("web01", "connected")["pid"] == pid
 
 
 def test_a_key_that_is_written_again_as_it_was_is_not_tried(lab: Lab, agent: Agent) -> None:
-    """A backup, a sync or `touch` is no rotation: no login."""
+    """A backup, a sync or `touch` is not a rotation: the agent makes no login."""
     sshd, _ = up(lab, agent)
     same = lab.files.root / "same"
     for suffix in ("", ".pub"):
@@ -91,21 +91,21 @@ def test_a_key_that_is_written_again_as_it_was_is_not_tried(lab: Lab, agent: Age
 def test_keys_that_change_all_the_time_beside_a_connection_are_refused_twice_at_most(
     lab: Lab, agent: Agent
 ) -> None:
-    """A script that runs wild locks nobody's account, and the connection stays."""
+    """A script that changes keys all the time locks no account, and the connection stays."""
     sshd, pid = up(lab, agent)
     for number in range(3):
         key = lab.files.root / f"wrong-{number}"
         keygen(key)
         use_key(lab, key)
-        until("it was seen", lambda count=number: why(agent).count("try-keys") > count)  # type: ignore[misc]
-        until("it was asked", lambda count=number: refusals(sshd) == min(count + 1, 2))  # type: ignore[misc]
+        until("the change was detected", lambda count=number: why(agent).count("try-keys") > count)  # type: ignore[misc]
+        until("the login was refused", lambda count=number: refusals(sshd) == min(count + 1, 2))  # type: ignore[misc]
     stays("at most 2 logins", lambda: refusals(sshd) <= 2)
     assert agent.wait_state("web01", "connected")["pid"] == pid
 
 
 @contextmanager
 def ssh_agent(lab: Lab, *asking: str) -> Iterator[dict[str, str]]:
-    """Run an ssh-agent in the laptop; `asking` are the words of a program that answers its questions."""
+    """Run an ssh-agent in the laptop; `asking` is the command line of a program that answers its questions."""
     socket = lab.files.root / "agent"
     env = {"SSH_AUTH_SOCK": str(socket)}
     asks = {"SSH_ASKPASS": asking[0], "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"} if asking else {}
@@ -125,7 +125,7 @@ def encrypt(lab: Lab, key: Path) -> None:
 
 @pytest.mark.parametrize("holds", ["nothing", "locked", "the old key"])
 def test_a_key_that_only_the_user_can_unlock_is_not_tried(lab: Lab, agent: Agent, holds: str) -> None:
-    """An encrypted key that the ssh-agent does not hold: no login, and `why` says that nobody was asked."""
+    """For an encrypted key that the ssh-agent lacks, the agent makes no login, and `why` says so."""
     with ssh_agent(lab) as env:
         agent.env.update(env)
         if holds != "nothing":
@@ -140,7 +140,7 @@ def test_a_key_that_only_the_user_can_unlock_is_not_tried(lab: Lab, agent: Agent
         keygen(key)
         encrypt(lab, key)
         use_key(lab, key)
-        until("it is said", lambda: "keys-not-tried" in why(agent))
+        until("the decision is shown", lambda: "keys-not-tried" in why(agent))
         assert asked(sshd) == before
         assert problem(agent) is None
 
@@ -157,7 +157,7 @@ def script(lab: Lab, text: str) -> str:
 def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
     lab: Lab, agent: Agent, accepted: bool
 ) -> None:
-    """The agent's key asks for a confirmation at each use: the trial knows what the server thinks of it without."""
+    """A trial with a key that needs a confirmation at each use gets the server's verdict without a signature."""
     questions = lab.files.root / "questions"
     questions.touch()
     with ssh_agent(lab, script(lab, f"echo asked >>{questions}")) as env:
@@ -183,7 +183,7 @@ def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
 
 
 def test_an_agent_that_dies_in_a_trial_leaves_none_behind(lab: Lab, agent: Agent) -> None:
-    """The next one ends it: a login that nobody waits for would stay for ever."""
+    """The next agent ends a trial of an agent that died; otherwise that login would wait forever."""
     _, pid = up(lab, agent)
     lab.blackhole(True)
     key = lab.files.root / "new"

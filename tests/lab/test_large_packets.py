@@ -1,4 +1,4 @@
-"""Networks that pass small packets and swallow large ones: named, and never called connected."""
+"""Networks that pass small packets and swallow large ones: the problem is named, and no host counts as connected."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from tests.lab.matrix import HARM, HOST, OPTIONS, bring_up, listener
 from trayagent.sandbox import Agent, Lab
 
-# An attempt may take 30 s before it is known to be stuck.
+# The agent may need 30 s before it knows that an attempt is stuck.
 STUCK_S = 60.0
 SIZE = 1300
 
 
 @pytest.mark.parametrize("cure", ["network", "mtu"])
 def test_a_login_that_is_swallowed_is_named(lab: Lab, agent: Agent, cure: str) -> None:
-    """The banner comes, the key exchange never ends: the problem says so, and its hint helps."""
+    """If the banner comes and the key exchange never ends, the problem names the cause, and its hint helps."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})
@@ -31,7 +31,7 @@ def test_a_login_that_is_swallowed_is_named(lab: Lab, agent: Agent, cure: str) -
 
 
 def test_a_connection_through_which_no_large_packet_comes_is_not_connected(lab: Lab, agent: Agent) -> None:
-    """After a change of the path small answers are not enough; nothing is ended for it, either."""
+    """After a change of the path small answers are not enough, but the master is not ended either."""
     up = bring_up(lab, agent)
     lab.swallow_above(SIZE)
     lab.link_down()
@@ -46,7 +46,7 @@ def test_a_connection_through_which_no_large_packet_comes_is_not_connected(lab: 
 
 
 def test_another_machine_that_falls_silent_is_not_called_a_small_mtu(lab: Lab, agent: Agent) -> None:
-    """The whole line dies in the middle of a login: the server did not answer, no more."""
+    """If the whole line fails during a login, the problem is only that the server did not answer."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})

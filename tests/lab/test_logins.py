@@ -1,4 +1,4 @@
-"""Logins that fail: what is said, how often the server is asked, and that it goes on by itself."""
+"""Logins that fail: the message, the number of attempts, and the recovery without the user."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trayagent.sandbox.tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = "[hosts.web01]\n"
-QUIET_S = 1.5  # long enough for a wrong second attempt to begin
+QUIET_S = 1.5  # long enough for a wrong second attempt to start
 
 
 def asked(sshd: Sshd) -> int:
-    """Return how many connections the server has seen since its first start."""
+    """Return how many connections the server has received since its first start."""
     return len(re.findall(r"^Connection from ", sshd.said(), re.MULTILINE))
 
 
 def refusals(sshd: Sshd) -> int:
-    """Return how many logins it has refused."""
+    """Return how many logins the server has refused."""
     return len(re.findall(r"^Connection (?:closed|reset) by authenticating user ", sshd.said(), re.MULTILINE))
 
 
@@ -38,7 +38,7 @@ def server(lab: Lab, *config: str) -> Sshd:
 
 
 def in_trouble(agent: Agent, state: str, code: str, *words: str) -> dict[str, Any]:
-    """Wait for the state; check that the problem has the code, and that title and hint tell a person of it."""
+    """Wait for the state; check that the problem has the code, and that title and hint contain the words."""
     view = agent.wait_state("web01", state)
     problem = view["problem"]
     assert problem is not None, view
@@ -51,7 +51,7 @@ def in_trouble(agent: Agent, state: str, code: str, *words: str) -> dict[str, An
 
 
 def other_key(lab: Lab) -> Path:
-    """Let the server accept another key only; return where that key is."""
+    """Make the server accept only another key; return the path of that key."""
     key = lab.files.root / "other-key"
     keygen(key)
     shutil.copy(key.with_suffix(".pub"), lab.files.authorized_keys)
@@ -59,7 +59,7 @@ def other_key(lab: Lab) -> Path:
 
 
 def use_key(lab: Lab, key: Path) -> None:
-    """Put the key where the laptop's user has theirs, as `mv` would."""
+    """Replace the key of the laptop's user, as `mv` would."""
     for suffix in (".pub", ""):
         fresh = lab.files.ssh / f"fresh{suffix}"
         shutil.copy(key.with_name(key.name + suffix), fresh)
@@ -68,7 +68,7 @@ def use_key(lab: Lab, key: Path) -> None:
 
 
 def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """Poll until it is true."""
+    """Poll until the condition holds."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
@@ -76,7 +76,7 @@ def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) 
 
 
 def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
-    """Check that it is true all the time: an absence has no event to wait for."""
+    """Check that the condition holds the whole time, because an absence has no event to wait for."""
     limit = time.monotonic() + for_s
     while time.monotonic() < limit:
         assert condition(), f"no longer: {what}"
@@ -84,7 +84,7 @@ def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) ->
 
 
 def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: Lab, agent: Agent) -> None:
-    """One login, `needs-sign-in`, and connected as soon as the key file is another one; no restart."""
+    """After one refused login the host is `needs-sign-in`, and connected once the key file is replaced."""
     sshd = server(lab)
     key = other_key(lab)
     agent.start(CONFIG)
@@ -94,11 +94,11 @@ def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: L
     use_key(lab, key)
     agent.wait_state("web01", "connected")
     assert asked(sshd) == 2
-    assert agent.host("web01")["problem"] is None  # type: ignore[index]  # it was there just now
+    assert agent.host("web01")["problem"] is None  # type: ignore[index]  # it is listed
 
 
 def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: Agent) -> None:
-    """Stopped, killed at once after its login, started again: one login; with another key it is connected."""
+    """Agents that start after a refused login, also after a kill, make no second one until the key has changed."""
     sshd = server(lab)
     key = other_key(lab)
     agent.start(CONFIG)
@@ -119,7 +119,7 @@ def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: A
 
 
 def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, agent: Agent) -> None:
-    """However often the network changes, a refused login is no reason to ask again."""
+    """Changes of network cause no further login after a refused one."""
     sshd = server(lab)
     other_key(lab)
     agent.start(CONFIG)
@@ -133,7 +133,7 @@ def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, 
 
 
 def test_keys_that_change_all_the_time_make_no_third_login(lab: Lab, agent: Agent) -> None:
-    """Each changed key re-arms, and still no more than 2 logins are refused within ten minutes."""
+    """Each changed key allows another login, but at most 2 are refused within ten minutes."""
     sshd = server(lab)
     other_key(lab)
     agent.start(CONFIG)
@@ -148,7 +148,7 @@ def test_keys_that_change_all_the_time_make_no_third_login(lab: Lab, agent: Agen
 
 
 def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab, agent: Agent) -> None:
-    """After a change of network the stale master is killed though no new one could log in, after one login."""
+    """After one refused login on another network the stale master is killed, although no new one can log in."""
     sshd = server(lab)
     agent.start(CONFIG)
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -170,7 +170,7 @@ def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab,
 
 
 def test_an_unknown_host_key_waits_for_known_hosts(lab: Lab, agent: Agent) -> None:
-    """One connection, `needs-sign-in`, and connected when known_hosts has the key."""
+    """An unknown host key is `needs-sign-in` after one connection; with the key in known_hosts it connects."""
     sshd = server(lab)
     known = lab.files.known_hosts.read_text()
     lab.files.known_hosts.write_text("")
@@ -183,7 +183,7 @@ def test_an_unknown_host_key_waits_for_known_hosts(lab: Lab, agent: Agent) -> No
 
 
 def test_a_changed_host_key_fails_until_known_hosts_is_mended(lab: Lab, agent: Agent) -> None:
-    """A server that comes back with another key, where it was reached before: `failed`, one connection."""
+    """A server with a changed host key is `failed` after one connection, until known_hosts has the new key."""
     sshd = server(lab)
     agent.start(CONFIG)
     agent.wait_state("web01", "connected")
@@ -203,7 +203,10 @@ def test_a_changed_host_key_fails_until_known_hosts_is_mended(lab: Lab, agent: A
 
 
 def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: Lab, agent: Agent) -> None:
-    """`waiting` with the time of the next attempt; no event tells that a server is back, its retry does."""
+    """A refused port is `waiting` with the time of the next attempt.
+
+    No event reports the server's return; a retry does.
+    """
     sshd = server(lab)
     sshd.stop()
     agent.start(CONFIG)
@@ -215,7 +218,7 @@ def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: L
 
 
 def test_a_name_that_is_not_found_is_looked_up_again(lab: Lab, agent: Agent) -> None:
-    """`waiting`, code name-not-found, and connected once the name leads somewhere."""
+    """A host with an unknown name is `waiting`, and connected once the name has an address."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "HostName": "web01.example", "HostKeyAlias": "203.0.113.10"}})
     agent.start(CONFIG)
@@ -228,7 +231,7 @@ def test_a_name_that_is_not_found_is_looked_up_again(lab: Lab, agent: Agent) -> 
 
 @contextmanager
 def held_connection(lab: Lab) -> Iterator[None]:
-    """Hold a connection on which nobody logs in."""
+    """Hold a connection without a login."""
     hold = (
         "import socket, sys; held = socket.create_connection(('203.0.113.10', 22)); held.recv(9);"
         "print('held', flush=True); sys.stdin.read()"
@@ -247,7 +250,7 @@ def held_connection(lab: Lab) -> Iterator[None]:
 
 
 def test_a_server_that_drops_us_is_left_in_peace_and_then_asked_again(lab: Lab, agent: Agent) -> None:
-    """Full up by MaxStartups: 20 s and more until the next attempt from a network, one from another; then connected."""
+    """A server that is full by MaxStartups gets no second attempt from a network for 20 s, then is connected."""
     sshd = server(lab, "MaxStartups 1")
 
     def drops() -> int:
@@ -273,7 +276,7 @@ def sessions(sshd: Sshd) -> int:
 
 
 def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: Agent) -> None:
-    """No marker line comes from a forced command: one session ever, probes go by forward, and that is kept."""
+    """A forced command prints no marker line: after one session probes use forwards, and that is recorded."""
     sshd = server(lab, "ForceCommand /bin/echo this account is for forwards only")
     agent.start(CONFIG)
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -282,7 +285,7 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
         kept = agent.records()
         return kept["hosts"].get("web01", {}).get("sentinel") is False
 
-    until("it is remembered", remembered, deadline_s=4.0)  # the end of its output tells, no time-out
+    until("it is remembered", remembered, deadline_s=4.0)  # the end of its output shows it, not a time-out
     assert sessions(sshd) == 1
     events = agent.events()
     lab.join("home", interface="eth0", metric=50)  # the source differs, the old connection lives
@@ -302,7 +305,7 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
 def test_where_forwarding_is_forbidden_the_master_is_up_and_probed_all_the_same(
     lab: Lab, agent: Agent
 ) -> None:
-    """AllowTcpForwarding no: connected, -R `failed` with its reason, and a change of network is recovered."""
+    """With AllowTcpForwarding no, the host is connected and recovered, and -R is `failed` with its reason."""
     sshd = server(lab, "AllowTcpForwarding no")
     agent.start('[hosts.web01]\nremote = ["22221:localhost:22"]\n')
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -319,7 +322,7 @@ def test_where_forwarding_is_forbidden_the_master_is_up_and_probed_all_the_same(
 
 
 def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
-    """A cipher that the server lacks: `failed`, one connection, connected after the edit."""
+    """A cipher that the server lacks is `failed` after one connection, and connected after the edit."""
     sshd = server(lab, "Ciphers aes128-ctr")
     lab.ssh_config({"web01": {**SERVER, "Ciphers": "aes256-ctr"}})
     agent.start(CONFIG)
@@ -330,7 +333,7 @@ def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Ag
 
 
 def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Agent) -> None:
-    """An encrypted key and no ssh-agent: `passphrase-needed`, with the command that unlocks it; one attempt."""
+    """After one attempt an encrypted key is `passphrase-needed`, with the command that unlocks it."""
     lab.join("home")
     server = lab.sshd(config=["LogLevel VERBOSE"])
     lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
@@ -343,7 +346,7 @@ def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Age
 
 
 def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_mended(lab: Lab, agent: Agent) -> None:
-    """`config-error` with ssh's own words, also after `reconnect`, which does not hang; connected after the edit."""
+    """`config-error` shows ssh's own words, also after `reconnect`; the host is connected after the edit."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "BogusOption": "yes"}})
     agent.start(CONFIG)

@@ -1,4 +1,4 @@
-"""A network that lies: somebody answers at the server's address, without the server's key."""
+"""A network that lies: a machine answers at the server's address, without the server's key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ FORGED = [
     "bye\nPermission denied (publickey).\nConnection closed by UNKNOWN port 65535",
     "bye\n/home/me/.ssh/config: line 1: Bad configuration option: forged",
 ]
-# From home to the café the address goes away. The office has the addresses of home: the connection only falls silent.
+# From home to the café the address disappears. The office has the addresses of home, so the connection only falls
+# silent.
 PLACES = ["cafe", "office"]
 
 
@@ -46,9 +47,9 @@ def lied_to(lab: Lab, agent: Agent, liar: Liar, network: str) -> None:
 
 
 def back_home(lab: Lab, agent: Agent, network: str, pid: int) -> None:
-    """Go home, with the old connection alive until then, and expect to be connected with nobody asked to sign in.
+    """Go home with the old connection still alive, and expect to be connected without a sign-in.
 
-    Whether the old one goes on or the server itself proves it stale depends on what was sent into the void.
+    Whether the old one continues or the server itself proves it stale depends on the lost data.
     """
     assert alive(pid)
     lab.switch(network, "home")
@@ -60,7 +61,7 @@ def back_home(lab: Lab, agent: Agent, network: str, pid: int) -> None:
 def test_a_forged_disconnect_kills_nothing_and_stops_nothing(
     lab: Lab, agent: Agent, text: str, network: str
 ) -> None:
-    """The text of one plaintext packet is a failed attempt: the master lives, and home is as it was."""
+    """The text of one plaintext packet only fails an attempt: the master lives, and at home all is unchanged."""
     pid = connected(lab, agent)
     liar = lab.liar(network)
     liar.disconnects(text)
@@ -75,7 +76,7 @@ def test_a_forged_disconnect_kills_nothing_and_stops_nothing(
 @pytest.mark.parametrize("network", PLACES)
 @pytest.mark.parametrize("config", [[], ["AuthorizedKeysFile none"]])
 def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence[str], network: str) -> None:
-    """A real sshd with another key, unchecked, lets us in or refuses us: the master lives, and home is as it was."""
+    """A real sshd with another key, unchecked, accepts or refuses the login: the master lives."""
     pid = connected(lab, agent, **UNCHECKED)
     trap = lab.liar(network).pretends(config)
     lab.switch("home", network)
@@ -92,7 +93,7 @@ def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence
 
 @pytest.mark.parametrize("network", PLACES)
 def test_the_same_host_key_is_a_control_without_any_checking(lab: Lab, agent: Agent, network: str) -> None:
-    """What was recorded with the master outlives the agent: the server's own key replaces it elsewhere."""
+    """The host key recorded with the master outlives the agent, so the server itself can replace it elsewhere."""
     pid = connected(lab, agent, **UNCHECKED)
     agent.stop()
     agent.start()
@@ -103,7 +104,7 @@ def test_the_same_host_key_is_a_control_without_any_checking(lab: Lab, agent: Ag
 
 
 def test_an_unchecked_login_is_no_control_for_a_master_of_unknown_origin(lab: Lab, agent: Agent) -> None:
-    """Nothing is known of the key of a master that the user made: status says so, and `reconnect` replaces it."""
+    """For a master of unknown host key, status shows `host-key-unknown`, and `reconnect` replaces it."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, **UNCHECKED}})
@@ -119,7 +120,7 @@ def test_an_unchecked_login_is_no_control_for_a_master_of_unknown_origin(lab: La
 
 
 def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent) -> None:
-    """What the jump host's ssh says is not the word of the server: home is as it was, without a sign-in."""
+    """Messages of the jump host's ssh do not count as the server's, so at home no sign-in is needed."""
     lab.join("home")
     lab.sshd()
     lab.sshd(JUMP)
@@ -136,7 +137,7 @@ def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent
 
 
 def test_a_server_with_one_more_known_key_is_recognized(lab: Lab, agent: Agent) -> None:
-    """known_hosts learned a key that ssh would rather ask for: the control asks for the recorded one."""
+    """If known_hosts gained a preferred key, the control still requests the recorded one."""
     lab.join("home")
     server = lab.sshd()
     rsa = lab.files.root / "rsa"

@@ -1,4 +1,4 @@
-"""IPv6, where addresses come, age and change by themselves: a master over it is left alone."""
+"""IPv6, where addresses appear, expire and change on their own: a master over it is left alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
 PREFIX = NETWORKS["home"].subnet_6
 OWN = f"{PREFIX}2"
 
-# RFC 4861, 4.2 and 4.6.2: a router advertisement with one prefix; the kernel fills the checksum in.
+# RFC 4861, 4.2 and 4.6.2: a router advertisement with one prefix. The kernel fills in the checksum.
 ADVERTISE = """
 import socket, struct, sys
 prefix, lifetime, valid, preferred = sys.argv[1], *map(int, sys.argv[2:])
@@ -30,13 +30,13 @@ sock.sendto(head + option, ("ff02::1", 0, 0, socket.if_nametoindex("lan")))
 
 
 def advertise(lab: Lab, *, lifetime_s: int = 1800, valid_s: int = 7200, preferred_s: int = 3600) -> None:
-    """Let home's router advertise its prefix and itself."""
+    """Make home's router advertise its prefix and itself."""
     numbers = map(str, (lifetime_s, valid_s, preferred_s))
     lab.nodes["home"].check([sys.executable, "-I", "-S", "-c", ADVERTISE, PREFIX, *numbers], admin=True)
 
 
 def addresses(lab: Lab) -> dict[str, dict[str, Any]]:
-    """Return the Wi-Fi's global IPv6 addresses as `ip` tells them."""
+    """Return the Wi-Fi's global IPv6 addresses as `ip` prints them."""
     words = ["ip", "-json", "-6", "addr", "show", "dev", "wlan0", "scope", "global"]
     shown = json.loads(lab.laptop.check(words) or "[]")
     return {a["local"]: a for interface in shown for a in interface.get("addr_info", []) if a}
@@ -49,13 +49,13 @@ def settled(lab: Lab, count: int) -> bool:
 
 
 def _heard(lab: Lab, count: int) -> bool:
-    """Let the router speak, and report whether that gave the laptop its address; the first may be too early."""
+    """Send an advertisement, and report whether the laptop has its address; the first one may be too early."""
     advertise(lab)
     return len(addresses(lab)) == count
 
 
 def up_over_ipv6(lab: Lab, agent: Agent, *, count: int = 1) -> Up:
-    """Bring the host up over IPv6, once the laptop's addresses are beyond doubt."""
+    """Bring the host up over IPv6, once the laptop's addresses are not tentative."""
     lab.sshd(SERVER_6)
     lab.join("home")
     if count > 1:
@@ -69,7 +69,7 @@ def up_over_ipv6(lab: Lab, agent: Agent, *, count: int = 1) -> Up:
 
 
 def test_router_advertisements_and_lifetimes_ask_nothing(lab: Lab, agent: Agent) -> None:
-    """The router's ticks renew addresses and its route, and lifetimes change: not even the network changed."""
+    """Advertisements that renew addresses, routes and lifetimes cause no network event and no probe."""
     up = up_over_ipv6(lab, agent, count=2)
     for number in range(5):
         advertise(lab, lifetime_s=1800 - number, valid_s=7300 + number, preferred_s=3000 + number)
@@ -81,7 +81,7 @@ def test_router_advertisements_and_lifetimes_ask_nothing(lab: Lab, agent: Agent)
 
 
 def test_a_new_address_beside_a_deprecated_one_asks_nothing(lab: Lab, agent: Agent) -> None:
-    """The connection's own address is deprecated and another one is preferred: it lives on."""
+    """The connection continues after its address is deprecated and another one is preferred."""
     up = up_over_ipv6(lab, agent)
     lab.laptop.ip(
         f"addr add {PREFIX}77/64 dev wlan0", f"addr change {OWN}/64 dev wlan0 valid_lft 3600 preferred_lft 0"
@@ -93,7 +93,7 @@ def test_a_new_address_beside_a_deprecated_one_asks_nothing(lab: Lab, agent: Age
 
 
 def test_a_link_that_returns_keeps_the_master_over_ipv6(lab: Lab, agent: Agent) -> None:
-    """Carrier away and back: the addresses stayed, and the old connection answers."""
+    """After a lost carrier the addresses are still there, and the old connection answers."""
     up = up_over_ipv6(lab, agent)
     lab.link_down()
     agent.wait_state(HOST, "offline")
@@ -102,7 +102,7 @@ def test_a_link_that_returns_keeps_the_master_over_ipv6(lab: Lab, agent: Agent) 
 
 
 def test_the_same_address_given_again_and_still_tentative_keeps_the_master(lab: Lab, agent: Agent) -> None:
-    """While the kernel looks for duplicates nothing new may use the address; the connection has it already."""
+    """While an address is tentative, no new connection may use it, but the old connection keeps it."""
     up = up_over_ipv6(lab, agent)
     lab.laptop.ip(f"addr del {OWN}/64 dev wlan0", f"addr add {OWN}/64 dev wlan0")
     assert addresses(lab)[OWN].get("tentative"), "it is tested for a second"
@@ -110,7 +110,7 @@ def test_the_same_address_given_again_and_still_tentative_keeps_the_master(lab: 
 
 
 def test_another_network_replaces_the_master_over_ipv6(lab: Lab, agent: Agent) -> None:
-    """A new prefix takes the old address away: a new master comes, over IPv6 again."""
+    """A new prefix removes the old address, and a new master connects over IPv6 again."""
     up = up_over_ipv6(lab, agent)
     lab.switch("home", "cafe")
     up.events.wait("master-stale", HOST)

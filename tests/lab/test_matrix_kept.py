@@ -1,4 +1,4 @@
-"""Each change of network that a connection survives: same process, nothing killed, mostly not even asked."""
+"""Each change of network that a connection survives: the same process, nothing killed, mostly not even probed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trayagent.sandbox.topology import INTERNAL, OTHER, SERVER
 
 
 def assert_harmless_trigger(up: Up) -> None:
-    """A carrier lost for a moment makes the agent ask, and the answer keeps the master."""
+    """Check that a carrier lost for a moment makes the agent probe, and that the answer keeps the master."""
     up.lab.flap(1)
     up.assert_kept(proven=True)
 
 
 def test_a_second_interface_with_a_worse_metric_asks_nothing(lab: Lab, agent: Agent) -> None:
-    """Neither on the same LAN nor on another one does a spare interface concern a master."""
+    """A spare interface on the same or on another LAN does not affect a master."""
     up = bring_up(lab, agent)
     lab.join("home", interface="eth0", address="192.168.10.3", metric=900)
     up.events.wait("network-changed")
@@ -27,7 +27,7 @@ def test_a_second_interface_with_a_worse_metric_asks_nothing(lab: Lab, agent: Ag
 
 
 def test_a_vpn_that_does_not_carry_the_peer_asks_nothing(lab: Lab, agent: Agent) -> None:
-    """A tunnel with other routes comes, goes and returns beside a master."""
+    """A tunnel with other routes comes, goes and returns without a probe."""
     up = bring_up(lab, agent)
     for _ in range(2):
         lab.vpn_up()
@@ -39,7 +39,7 @@ def test_a_vpn_that_does_not_carry_the_peer_asks_nothing(lab: Lab, agent: Agent)
 
 
 def test_containers_that_come_and_go_ask_nothing(lab: Lab, agent: Agent) -> None:
-    """A bridge with an address, a container's cable into it, up, down and deleted: nobody's path."""
+    """A container's bridge and cable that come and go are not in any master's path."""
     up = bring_up(lab, agent)
     lab.laptop.ip("link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up")
     for number in range(3):
@@ -58,23 +58,23 @@ def test_containers_that_come_and_go_ask_nothing(lab: Lab, agent: Agent) -> None
 def test_wifi_lost_and_back_under_a_tunnel_that_stays_up_keeps_the_master_over_it(
     lab: Lab, agent: Agent
 ) -> None:
-    """The tunnel's device, address and routes never move; what is under it does, and the answer decides."""
+    """The tunnel's device, address and routes stay while its underlay changes, and an answer keeps the master."""
     lab.join("home")
     lab.sshd(INTERNAL)
     lab.ssh_config({"db": {**OPTIONS, "HostName": INTERNAL}})
     lab.vpn_up()
     up = bring_up(lab, agent, "[hosts.db]\n", "db")
     lab.link_down()
-    agent.wait_state("db", "offline")  # no word of the VPN: it stands
+    agent.wait_state("db", "offline")  # the VPN is not named, because it is up
     lab.link_up()
     up.assert_kept(proven=True)
 
 
 def test_a_name_that_leads_elsewhere_by_now_keeps_the_connection_that_lives(lab: Lab, agent: Agent) -> None:
-    """A changed address of the name is for the next connection; TCP does not look."""
+    """A changed address of the name affects only the next connection."""
     hosts = lab.files.root / "etc" / "hosts"
     written = hosts.read_text()
-    hosts.write_text(f"{written}{SERVER} moving\n")  # in place: the laptop sees this very file
+    hosts.write_text(f"{written}{SERVER} moving\n")  # in place, because the laptop has this very file
     up = bring_up(lab, agent, HostName="moving", HostKeyAlias=SERVER)
     hosts.write_text(f"{written}{OTHER} moving\n")
     assert lab.laptop.check(["getent", "hosts", "moving"]).split()[0] == OTHER
@@ -88,7 +88,7 @@ BY_HAND = {**OPTIONS, "ControlMaster": "auto"}
 
 
 def test_the_end_of_the_session_that_was_the_master_stays_an_end(lab: Lab, agent: Agent) -> None:
-    """ControlMaster auto without ControlPersist: the user's `exit` ends the master, and nothing is started."""
+    """Without ControlPersist the user's `exit` ends the master, and the agent starts nothing."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: BY_HAND})
@@ -109,7 +109,7 @@ def test_the_end_of_the_session_that_was_the_master_stays_an_end(lab: Lab, agent
 
 
 def test_a_master_whose_time_of_control_persist_is_over_stays_ended(lab: Lab, agent: Agent) -> None:
-    """Nothing of ours keeps the user's master alive beyond ControlPersist, and nothing revives it."""
+    """The agent neither keeps the user's master alive beyond ControlPersist nor starts it again."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**BY_HAND, "ControlPersist": "2"}})

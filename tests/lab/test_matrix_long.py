@@ -1,4 +1,4 @@
-"""Outages that last, side by side in three laboratories: nothing is killed by waiting."""
+"""Long outages, in parallel in three laboratories: waiting kills nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.sandbox import Agent, Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-# None of them asks the agent anything meanwhile: a look of the user is a question to the far end.
+# No test queries the agent meanwhile, because a user's command makes it probe the master.
 Outage = Callable[[Up], None]
 
 
@@ -22,23 +22,23 @@ def link_down_20_s(up: Up) -> None:
     """The carrier is away for 20 s."""
     up.lab.link_down()
     up.agent.wait_state(HOST, "offline")
-    time.sleep(20.0)  # the length of the outage is what is tested
+    time.sleep(20.0)  # the test is about an outage of this length
     up.lab.link_up()
     up.assert_kept(proven=True)
 
 
 def blackhole_45_s(up: Up) -> None:
-    """Nothing comes through for 45 s, and nothing in the laptop says so."""
+    """No packet passes for 45 s, without any sign in the laptop."""
     up.lab.blackhole(True)
-    time.sleep(45.0)  # the length of the outage is what is tested
+    time.sleep(45.0)  # the test is about an outage of this length
     up.lab.blackhole(False)
     up.assert_kept(proven=False)
 
 
 def suspended_10_s(up: Up) -> None:
-    """Everything in the laptop stands still for 10 s, and nobody announces it; then again, without a link."""
+    """Every process in the laptop is stopped for 10 s without an announcement; then again, without a link."""
     up.lab.suspend()
-    time.sleep(10.0)  # the length of the sleep is what is tested
+    time.sleep(10.0)  # the test is about a sleep of this length
     up.lab.resume()
     up.assert_kept(proven=False)
     up.lab.suspend()
@@ -57,7 +57,7 @@ def through(lab: Lab, outage: Outage) -> None:
 
 @pytest.fixture(scope="module")
 def outages() -> Iterator[dict[Outage, Future[None]]]:
-    """Start every outage at once; each test waits for its own."""
+    """Start every outage at the same time; each test waits for its own."""
     todo = (link_down_20_s, suspended_10_s, blackhole_45_s)
     with ExitStack() as stack:
         labs = {outage: stack.enter_context(laboratory()) for outage in todo}
@@ -69,5 +69,5 @@ def outages() -> Iterator[dict[Outage, Future[None]]]:
 def test_a_long_outage_at_the_same_place_keeps_the_master(
     outages: dict[Outage, Future[None]], outage: Outage
 ) -> None:
-    """A link away, a sleep, a hole: the same process carries sessions afterwards, and nothing was killed."""
+    """After a lost link, a sleep or a black hole the same process carries sessions, and nothing was killed."""
     outages[outage].result(timeout=120.0)

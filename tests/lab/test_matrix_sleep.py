@@ -1,4 +1,4 @@
-"""A laptop that sleeps and wakes, as logind tells it: what lives is kept, what died is back at once."""
+"""A laptop that sleeps and wakes, as logind reports it: living masters are kept, dead ones are replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 
 
 class Logind:
-    """Says PrepareForSleep under logind's name on a system bus of its own; does just enough."""
+    """Sends PrepareForSleep under logind's name on a system bus of its own; no more."""
 
     def __init__(self, folder: Path) -> None:
         self.address = f"unix:path={folder / 'bus'}"
@@ -68,7 +68,7 @@ def logind(lab: Lab, agent: Agent) -> Iterator[Logind]:
 
 
 def fall_asleep(up: Up, logind: Logind) -> None:
-    """Announce it, take the link away, stop everything, as a closed lid does."""
+    """Announce the sleep, take the link away, and stop everything, as a closed lid does."""
 
     def heard() -> bool:
         logind.prepare_for_sleep(True)
@@ -80,7 +80,7 @@ def fall_asleep(up: Up, logind: Logind) -> None:
 
 
 def wake_up(up: Up, logind: Logind) -> None:
-    """Let everything go on, and say so."""
+    """Continue everything, and announce it."""
     up.lab.resume()
     logind.prepare_for_sleep(False)
 
@@ -89,7 +89,7 @@ def wake_up(up: Up, logind: Logind) -> None:
 def test_a_wake_at_the_same_place_keeps_the_master(
     lab: Lab, agent: Agent, logind: Logind, link_first: bool
 ) -> None:
-    """The link is back before the wake, or some time after it; the old connection answers."""
+    """With the link back before the wake or some time after it, the old connection answers."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
     time.sleep(2.0)  # asleep
@@ -106,7 +106,7 @@ def test_a_wake_at_the_same_place_keeps_the_master(
 def test_a_wake_without_any_change_of_network_keeps_the_master(
     lab: Lab, agent: Agent, logind: Logind
 ) -> None:
-    """Every master is in doubt after a sleep: a control first, then the question, and the answer keeps it."""
+    """After a sleep every master is in doubt: a control comes first, then a probe, and its answer keeps it."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
     lab.link_up()
@@ -116,14 +116,14 @@ def test_a_wake_without_any_change_of_network_keeps_the_master(
 
 
 def test_a_wake_at_another_place_brings_a_new_master(lab: Lab, agent: Agent, logind: Logind) -> None:
-    """The lid is opened in the café: the old master is proven stale and everything is back."""
+    """If the lid is opened in the café, the old master is proven stale and a new one is connected."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
     t0 = lab.switch("home", "cafe")
     wake_up(up, logind)
     up.events.wait("master-stale", HOST)
     up.events.wait("connected", HOST)
-    print(f"back {time.monotonic() - t0:.1f} s after the wake")  # noqa: T201  # a figure for who asks: -s
+    print(f"back {time.monotonic() - t0:.1f} s after the wake")  # noqa: T201  # a figure on request: -s
     after = agent.wait_state(HOST, "connected")
     assert after["pid"] != up.pid
     assert not alive(up.pid)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/sys/net/mptcp").exists(), reason
 
 @pytest.mark.parametrize("gap_s", [0.0, 1.0])
 def test_a_master_that_moves_along_is_kept(lab: Lab, agent: Agent, gap_s: float) -> None:
-    """From home to the cafe and back, at once or with a gap: the same process, and its session flows on."""
+    """From home to the café and back, with or without a gap, the process is the same, and its session continues."""
     lab.set_mptcp(True)
     lab.join("home")
     lab.sshd(mptcp=True)

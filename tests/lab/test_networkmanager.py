@@ -1,4 +1,4 @@
-"""The real NetworkManager with a real OpenVPN server: what is told of each thing that may happen to a VPN."""
+"""The real NetworkManager with a real OpenVPN server: what it reports about each event of a VPN."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def watch(manager: NetworkManager, body: Callable[[Watched], Awaitable[None]]) -
 
 @dataclass(slots=True)
 class Desk:
-    """A laptop at home whose network is NetworkManager's, and a VPN server that takes the password `right`."""
+    """A laptop at home whose network NetworkManager manages, and a VPN server that accepts the password `right`."""
 
     lab: Lab
     manager: NetworkManager
@@ -53,7 +53,7 @@ class Desk:
 
 @contextmanager
 def skipping() -> Iterator[None]:
-    """Skip where the machine cannot have such a thing, but not in CI; a /dev/net/tun may be root's only."""
+    """Skip where the machine cannot do this, but not in CI, unless only root may use /dev/net/tun."""
     try:
         yield
     except TrayagentError as error:
@@ -77,7 +77,7 @@ def desk(lab: Lab) -> Desk:
 
 @asynccontextmanager
 async def dialog(desk: Desk, *passwords: str, capabilities: int = VPN_HINTS) -> AsyncIterator[SecretAgent]:
-    """A user who types those passwords, one after the other, and then cancels."""
+    """Register a user who types those passwords, one after the other, and then cancels."""
     agent = await SecretAgent.on(desk.manager.bus_address, *passwords, capabilities=capabilities)
     try:
         yield agent
@@ -86,7 +86,7 @@ async def dialog(desk: Desk, *passwords: str, capabilities: int = VPN_HINTS) -> 
 
 
 def test_the_networks_name_is_told(lab: Lab) -> None:
-    """At home and, after a switch, in the café: the connection's name and interface."""
+    """At home and, after a switch, in the café, the connection's name and interface are reported."""
     with skipping():
         manager = NetworkManager(lab)
     manager.join("home")
@@ -101,7 +101,7 @@ def test_the_networks_name_is_told(lab: Lab) -> None:
 
 
 def test_a_captive_portal_is_told(lab: Lab) -> None:
-    """A page that is not the expected one is a portal; no page at all is no internet."""
+    """A page other than the expected one is a portal; no page at all is no internet."""
     page = lab.echo(8000, SERVER)
     with skipping():
         manager = NetworkManager(lab, portal_url=f"http://{SERVER}:8000/")
@@ -117,12 +117,12 @@ def test_a_captive_portal_is_told(lab: Lab) -> None:
 
 
 def test_a_good_password_brings_the_vpn_up(desk: Desk) -> None:
-    """Connecting, then up with its interface, and what is behind it answers; down again by the user."""
+    """The VPN is connecting, then up with its interface; a host behind it answers, and the user ends it."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
         await watched.until_vpn("up", SAVED)
-        await until(lambda: watched.vpn(SAVED).interface == "tun0", "its interface is told")
+        await until(lambda: watched.vpn(SAVED).interface == "tun0", "its interface is reported")
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
         await asyncio.to_thread(desk.manager.down, SAVED)
         down = await watched.until_vpn("down", SAVED)
@@ -133,7 +133,7 @@ def test_a_good_password_brings_the_vpn_up(desk: Desk) -> None:
 
 
 def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
-    """The server's refusal becomes reason 9 where nobody can be asked; a new password brings it up."""
+    """A refused saved password gives reason 9 where no dialog is registered; a new password brings the VPN up."""
 
     async def body(watched: Watched) -> None:
         desk.server.set_password("new")
@@ -147,7 +147,7 @@ def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
 
 
 def test_nobody_to_ask_needs_sign_in(desk: Desk) -> None:
-    """A password that is not saved, and no secret agent: reason 9, and the server was not troubled."""
+    """Without a saved password and a secret agent the reason is 9, and the server gets no request."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(ASKED)
@@ -158,9 +158,9 @@ def test_nobody_to_ask_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
-    """An agent without hints: the reason is 0, and the plug-in's own word makes it a refused login.
+    """With an agent without hints the reason is 0, and the plug-in's own message makes it a refused login.
 
-    On a busy machine the plug-in may end before that word is on the bus (reason 4); then it is done again.
+    On a busy machine the plug-in may end before that message is on the bus (reason 4). Then the test tries again.
     """
 
     async def body(watched: Watched) -> None:
@@ -180,7 +180,7 @@ def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_dialog_that_is_asked_again_and_cancelled_needs_sign_in(desk: Desk) -> None:
-    """An agent with hints is asked again after a refusal; the user cancels: reason 9."""
+    """An agent with hints is asked again after a refusal; after the user cancels, the reason is 9."""
 
     async def body(watched: Watched) -> None:
         async with dialog(desk, "wrong") as agent:
@@ -192,7 +192,7 @@ def test_a_dialog_that_is_asked_again_and_cancelled_needs_sign_in(desk: Desk) ->
 
 
 def test_signing_in_again_brings_it_up(desk: Desk) -> None:
-    """After a refusal, activating it asks the dialog; the right password is needed only once."""
+    """After a refusal, another activation asks the dialog; the right password is needed only once."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(ASKED)
@@ -209,7 +209,7 @@ def test_signing_in_again_brings_it_up(desk: Desk) -> None:
 
 
 def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
-    """NetworkManager calls it up and refuses to bring it up; taken down first, it is up again and carries."""
+    """NetworkManager reports up and refuses another activation; after it is taken down, it is up again and works."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
@@ -218,7 +218,7 @@ def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
         desk.server.start()
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) == [None]
         await watched.source.activate(SAVED, anew=True)
-        await until(lambda: watched.vpn(SAVED).interface, "it is up, and all was told")
+        await until(lambda: watched.vpn(SAVED).interface, "it is up, and everything is reported")
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
         assert watched.states(SAVED) == ["connecting", "up", "down", "connecting", "up"]
 
@@ -226,7 +226,7 @@ def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
 
 
 def test_a_dialog_that_nobody_sees_is_told_and_asked_anew(desk: Desk) -> None:
-    """Connecting and asking for as long as nobody answers; signing in anew asks again."""
+    """While no dialog answers, the VPN is connecting and asking; another activation asks again."""
 
     async def body(watched: Watched) -> None:
         async with dialog(desk, "right") as agent:
@@ -243,11 +243,11 @@ def test_a_dialog_that_nobody_sees_is_told_and_asked_anew(desk: Desk) -> None:
 
 
 def test_a_killed_server_is_not_told(desk: Desk) -> None:
-    """NetworkManager goes on saying up; only asking what lies behind it shows the truth."""
+    """NetworkManager continues to report up; only a probe of a host behind the VPN shows the truth."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
-        await until(lambda: watched.vpn(SAVED).interface, "it is up, and all was told")
+        await until(lambda: watched.vpn(SAVED).interface, "it is up, and everything is reported")
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
         told = len(watched.told)
         desk.server.kill()
@@ -259,7 +259,7 @@ def test_a_killed_server_is_not_told(desk: Desk) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restarted_networkmanager_is_read_again(desk: Desk, number: signal.Signals) -> None:
-    """Stopped or killed: nothing is known; started again: the network's name, and no VPN."""
+    """After a stop or a kill no facts are known; after a restart the network's name is, and there is no VPN."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
@@ -276,7 +276,7 @@ def test_a_restarted_networkmanager_is_read_again(desk: Desk, number: signal.Sig
 
 
 def test_nothing_is_left(desk: Desk) -> None:
-    """With the VPN up the laboratory ends: no process, no folder."""
+    """When the laboratory ends with the VPN up, no process and no folder is left."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)

@@ -1,4 +1,4 @@
-"""Masters and control paths in states that nobody planned: stopped, wedged, taken, stale, missing."""
+"""Masters and control paths in unusual states: stopped, stuck, taken, stale, missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTENER = (
 
 
 def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """Poll until it is true."""
+    """Poll until the condition holds."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
@@ -50,7 +50,7 @@ def pid_of(agent: Agent, host: str = "web01") -> int:
 
 
 def test_a_stopped_master_is_replaced_and_holds_nobody_up(lab: Lab, agent: Agent) -> None:
-    """After a change of network the stopped one and its neighbour both get new masters; the agent never hangs."""
+    """After a change of network a stopped master and its neighbour are both replaced; the agent never hangs."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "web02": SERVER})
@@ -74,7 +74,7 @@ def test_a_stopped_master_is_replaced_and_holds_nobody_up(lab: Lab, agent: Agent
 
 
 def test_a_master_that_is_stopped_without_any_event_disturbs_no_look(lab: Lab, agent: Agent) -> None:
-    """`status`, `reconnect` and a new forward of another host work beside it."""
+    """`status`, `reconnect` and a new forward of another host work beside a stopped master."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "web02": SERVER})
@@ -92,7 +92,7 @@ def test_a_master_that_is_stopped_without_any_event_disturbs_no_look(lab: Lab, a
 
 
 def wedge(lab: Lab, agent: Agent, host: str) -> subprocess.Popen[str]:
-    """Open a session, blackhole the way, and upload until nothing more goes in."""
+    """Open a session, blackhole the line, and upload until no more data is accepted."""
     words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-o", "ControlMaster=no", host]
     pipe = subprocess.PIPE
     child = lab.laptop.popen([*words, "echo ready; exec cat > /dev/null"], stdin=pipe, stdout=pipe)
@@ -115,7 +115,7 @@ def wedge(lab: Lab, agent: Agent, host: str) -> subprocess.Popen[str]:
 def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
     lab: Lab, agent: Agent, way: str
 ) -> None:
-    """Its send buffer is full, so neither TERMINATE nor SIGTERM would end it; nor would its `ssh -W` child go."""
+    """A master with a full send buffer ignores TERMINATE and SIGTERM, but it and its `ssh -W` child are ended."""
     lab.join("home")
     lab.sshd()
     lab.sshd("203.0.113.11")
@@ -131,7 +131,7 @@ def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
         events = agent.events()
         lab.switch("home", "cafe")
         events.wait("connected", "web01")
-        until("master and carrier are gone", lambda: not any(map(runs, family)))
+        until("master and transport are gone", lambda: not any(map(runs, family)))
         assert pid_of(agent) != pid
     finally:
         upload.kill()
@@ -140,7 +140,7 @@ def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
 
 @pytest.mark.parametrize("end", ["disconnect", "stop"])
 def test_an_attempt_that_is_given_up_leaves_no_carrier(lab: Lab, agent: Agent, end: str) -> None:
-    """An `ssh -W` that still connects in a hole would wait there for minutes, read by nobody."""
+    """Otherwise an `ssh -W` that still connects in a black hole would wait there for minutes."""
     lab.join("home")
     lab.ssh_config({"web01": {**SERVER, "ProxyJump": "jump"}, "jump": {"HostName": "203.0.113.11"}})
     lab.blackhole(True)
@@ -149,7 +149,7 @@ def test_an_attempt_that_is_given_up_leaves_no_carrier(lab: Lab, agent: Agent, e
     def ssh_pids() -> list[int]:
         return [p for p in lab.laptop.pids() if Path(f"/proc/{p}/comm").read_text() == "ssh\n" and runs(p)]
 
-    until("ssh and its carrier run", lambda: len(ssh_pids()) == 2)
+    until("ssh and its transport run", lambda: len(ssh_pids()) == 2)
     if end == "stop":
         assert agent.stop() < 1.0
     else:
@@ -158,12 +158,12 @@ def test_an_attempt_that_is_given_up_leaves_no_carrier(lab: Lab, agent: Agent, e
 
 
 def control_path(lab: Lab) -> Path:
-    """Return where web01's master listens."""
+    """Return the path on which web01's master listens."""
     return lab.files.ssh / "cm-web01"
 
 
 def ready(lab: Lab, **options: str) -> None:
-    """Go home, with a server, and web01 in ssh_config."""
+    """Go home, start a server, and write web01 into ssh_config."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {**SERVER, **options}})
@@ -171,7 +171,7 @@ def ready(lab: Lab, **options: str) -> None:
 
 @contextmanager
 def listener(lab: Lab, path: Path, *, leaves: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run another program that listens on the path until its input ends, and unlinks it then or not."""
+    """Run another program that listens on the path until its input ends. It unlinks the path unless `leaves`."""
     pipe = subprocess.PIPE
     words = ["python3", "-c", LISTENER, str(path), *(["-"] if leaves else [])]
     child = lab.laptop.popen(words, stdin=pipe, stdout=pipe)
@@ -184,7 +184,7 @@ def listener(lab: Lab, path: Path, *, leaves: bool = False) -> Iterator[subproce
 
 
 def test_a_stale_socket_file_is_no_obstacle(lab: Lab, agent: Agent) -> None:
-    """Nobody listens on what lies there: the new master takes its place."""
+    """The new master replaces a socket file on which no process listens."""
     ready(lab)
     with listener(lab, control_path(lab), leaves=True):
         pass
@@ -199,7 +199,7 @@ def test_a_stale_socket_file_is_no_obstacle(lab: Lab, agent: Agent) -> None:
 def test_a_control_path_of_another_program_is_left_alone_until_that_ends(
     lab: Lab, agent: Agent, leaves: bool
 ) -> None:
-    """`failed`, `control-path-taken`, its words in the hint, no login; connected when it has ended."""
+    """The host is `failed` with `control-path-taken` and no login, and connected when the program has ended."""
     ready(lab)
     with listener(lab, control_path(lab), leaves=leaves) as other:
         inode = control_path(lab).stat().st_ino
@@ -217,7 +217,7 @@ def test_a_control_path_of_another_program_is_left_alone_until_that_ends(
 
 
 def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agent: Agent) -> None:
-    """Another program took the path of a living master: the new master does not push it aside, and waits."""
+    """If another program takes the path of a living master, the new master does not displace it, and waits."""
     ready(lab)
     agent.start(CONFIG)
     pid_of(agent)
@@ -232,7 +232,7 @@ def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agen
 
 
 def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
-    """`control-path-too-long` with what would be short enough, and no login meanwhile."""
+    """`control-path-too-long` names a path that is short enough, and there is no login meanwhile."""
     ready(lab, ControlPath=f"~/.ssh/{'x' * 90}")
     agent.start(CONFIG)
     problem = agent.wait_state("web01", "failed")["problem"]
@@ -245,7 +245,7 @@ def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: 
 
 @pytest.mark.parametrize("folders", ["sockets", "a/b/sockets"])
 def test_a_folder_that_does_not_exist_is_named_with_its_remedy(lab: Lab, agent: Agent, folders: str) -> None:
-    """The hint is a command that helps: connected once it has been run."""
+    """The hint is a command that creates the folder; the host is connected once it has been run."""
     ready(lab, ControlPath=f"~/.ssh/{folders}/%C")
     agent.start(CONFIG)
     problem = agent.wait_state("web01", "failed")["problem"]

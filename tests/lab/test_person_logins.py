@@ -1,4 +1,4 @@
-"""Hosts that ask a person: at a terminal, by a window, and never without one."""
+"""Hosts that need the user: at a terminal, by a window, and never without one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from trayagent.sandbox.tools import tool
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = '[hosts.web01]\nlocal = ["8080:localhost:8000"]\n'
 SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
-QUIET_S = 1.5  # long enough for a login that nobody asked for to begin
+QUIET_S = 1.5  # long enough for an unrequested login to start
 
 
 @pytest.fixture
 def pam(lab: Lab) -> Pam:
-    """Return what the far side asks for."""
+    """Return the PAM configuration of the server."""
     return Pam(lab.files)
 
 
@@ -39,22 +39,22 @@ def server(lab: Lab, *config: str) -> Sshd:
 
 
 def login(lab: Lab, agent: Agent, host: str = "web01", **env: str) -> AtTerminal:
-    """Let a person type `trayagent login` at a terminal."""
+    """Run `trayagent login` at a terminal, as a user would."""
     return AtTerminal(lab.laptop, agent.command("login", host), {**agent.env, **env})
 
 
 def asked(sshd: Sshd) -> int:
-    """Return how many logins have begun: what a knock does not come to."""
+    """Return how many logins have been started; a banner check does not count."""
     return len(re.findall(r"^(?:Accepted|Failed|Postponed|Partial) ", sshd.said(), re.MULTILINE))
 
 
 def refused_in_silence(sshd: Sshd) -> int:
-    """Return how many logins were begun for the account and given up without a proof of any kind."""
+    """Return how many logins were started for the account and given up without any authentication."""
     return len(re.findall(r"^Connection (?:closed|reset) by authenticating user ", sshd.said(), re.MULTILINE))
 
 
 def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
-    """Check that it is true all the time: an absence has no event to wait for."""
+    """Check that the condition holds the whole time, because an absence has no event to wait for."""
     limit = time.monotonic() + for_s
     while time.monotonic() < limit:
         assert condition(), f"no longer: {what}"
@@ -65,7 +65,7 @@ def is_ssh(pid: int) -> bool:
     """Report whether a living process is an ssh."""
     try:
         return alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"
-    except OSError:  # it ended while we looked
+    except OSError:  # it ended meanwhile
         return False
 
 
@@ -79,7 +79,7 @@ def command_at_work(lab: Lab, name: str) -> int:
 
 
 def leftovers(lab: Lab, agent: Agent) -> list[str]:
-    """Return what a login that came to nothing has left: processes, sockets, logs, notes."""
+    """Return what a failed login left behind: processes, sockets, logs, records."""
     ssh = [pid for pid in lab.laptop.pids() if is_ssh(pid)]
     files = [*lab.files.ssh.glob("cm-*"), *agent.runtime_dir.glob("attempt-*")]
     notes = agent.records()["attempts"]
@@ -90,9 +90,9 @@ def leftovers(lab: Lab, agent: Agent) -> list[str]:
 def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
     lab: Lab, agent: Agent, pam: Pam
 ) -> None:
-    """At the terminal, wrong and right; adopted, with its forward; moved: one event, no login; again by `login`.
+    """A host with a password is connected by `login` only; after a change of network there is one event and no login.
 
-    The connection outlives the terminal and the agent, and the next agent knows that a person is needed.
+    The connection outlives the terminal and the agent, and the next agent knows that it needs the user.
     """
     pam.ask_password(SECRET)
     sshd = server(lab, *PASSWORD)
@@ -132,7 +132,7 @@ def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
 
 @pytest.mark.root
 def test_a_one_time_code_beside_a_key_is_asked_for_at_each_login(lab: Lab, agent: Agent, pam: Pam) -> None:
-    """The key is quiet, the code is not: a change of network uses up no code, and no half login is begun."""
+    """A change of network uses up no one-time code and starts no login, although the key needs no user."""
     pam.ask_codes(["123456", "654321"])
     sshd = server(lab, *KEY_AND_CODE)
     agent.start(CONFIG)
@@ -158,7 +158,7 @@ def test_a_one_time_code_beside_a_key_is_asked_for_at_each_login(lab: Lab, agent
 
 @pytest.mark.root
 def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: Agent, pam: Pam) -> None:
-    """Three wrong answers: 1 and what to do. Ctrl-C, and a terminal that is closed at the prompt: as before."""
+    """A login that fails, is interrupted, or loses its terminal or command leaves no process, file or record."""
     pam.ask_password(SECRET)
     sshd = server(lab, *INTERACTIVE)
     agent.start(CONFIG)
@@ -182,7 +182,8 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: A
     until("nothing is left", lambda: not leftovers(lab, agent))
     with login(lab, agent) as terminal:
         terminal.expect("assword: ")
-        os.kill(command_at_work(lab, "login"), signal.SIGKILL)  # and the ssh that it started still asks
+        # The ssh that it started is still at its prompt.
+        os.kill(command_at_work(lab, "login"), signal.SIGKILL)
         agent.wait_state("web01", "needs-sign-in")
         until("nothing is left", lambda: not leftovers(lab, agent))
     before = refused_in_silence(sshd)
@@ -196,7 +197,7 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: A
 def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
     lab: Lab, agent: Agent, pam: Pam
 ) -> None:
-    """$SSH_ASKPASS, as ssh(1) says; also with a host that no configuration lists, and no agent running yet."""
+    """$SSH_ASKPASS opens the window, as in ssh(1), also for an unlisted host and before an agent runs."""
     pam.ask_password(SECRET)
     server(lab, *PASSWORD)
     window = lab.files.root / "window"
@@ -217,7 +218,7 @@ def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
 
 
 def test_an_unknown_host_key_is_accepted_once_and_then_all_goes_by_itself(lab: Lab, agent: Agent) -> None:
-    """It asks and notes the key; nobody is needed for the next login, so a change of network is recovered."""
+    """`login` accepts an unknown host key once; later logins need no user, so a change of network is recovered."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "StrictHostKeyChecking": "ask"}})
     lab.files.known_hosts.write_text("")
@@ -247,7 +248,7 @@ def auth_sock(lab: Lab) -> Iterator[str]:
 
 
 def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth_sock: str) -> None:
-    """Logged in with a locked key: after a change of network nobody is disturbed; an ssh-agent with it goes on."""
+    """After a login with a locked key and a change of network, the agent waits until an ssh-agent has the key."""
     sshd = server(lab)
     lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
     agent.env["SSH_AUTH_SOCK"] = ""
@@ -275,7 +276,7 @@ def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth
 
 
 def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent) -> None:
-    """No network, and names that ssh refuses: 1 at once, with what is wrong."""
+    """Without a network, or with an invalid name, `login` exits with 1 immediately and names the error."""
     server(lab)
     agent.start(CONFIG)
     agent.wait_state("web01", "connected")
@@ -292,7 +293,7 @@ def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent)
 
 
 def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, agent: Agent) -> None:
-    """As from cron: refused at once, with what to do; the server hears nothing."""
+    """Without a terminal or window, as from cron, `login` is refused with a hint, and no connection is made."""
     sshd = server(lab, "PasswordAuthentication yes")
     lab.ssh_config({"web01": {**SERVER, "PubkeyAuthentication": "no"}})
     agent.start("")
@@ -305,7 +306,7 @@ def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, age
 
 @pytest.mark.root
 def test_a_jump_host_that_asks_is_part_of_the_login(lab: Lab, agent: Agent, pam: Pam) -> None:
-    """Its password is asked for first; Ctrl-C or closing the terminal afterwards ends neither; moved: no login."""
+    """A jump host's password is part of the login; Ctrl-C or a closed terminal ends neither connection."""
     pam.ask_password(SECRET)
     server(lab)
     jump = lab.sshd("203.0.113.11", config=["LogLevel VERBOSE", *PASSWORD])

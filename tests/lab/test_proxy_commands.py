@@ -1,4 +1,4 @@
-"""Hosts that are reached through a ProxyCommand of any kind: real ones, and a stand-in for those of the clouds."""
+"""Hosts behind any kind of ProxyCommand: real ones, and a stand-in for those of cloud providers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "openssl": f"openssl s_client -quiet -connect %h:{TLS}",
     "corkscrew": f"corkscrew {SERVER} {PROXY} %h %p",
 }
-# As cloudflared, tsh or a cloud's own command line: without its token it opens a browser and waits for the person.
+# Like cloudflared, tsh or a cloud's own command: without its token it opens a browser and waits for the user.
 STAND_IN = f"""#!/bin/sh
 if [ ! -e "$HOME/token" ]; then
     {{opens}} https://login.example.net/ &
@@ -33,7 +33,7 @@ fi
 [ "$(cat "$HOME/token")" != expired ] || {{{{ echo 'error: the token has expired' >&2; exit 1; }}}}
 exec socat - TCP:{SERVER}:22
 """
-# A browser that says on which display it was opened.
+# A browser that reports on which display it was opened.
 BROWSER = '#!/bin/sh\necho "$DISPLAY" >"$HOME/opened"\n'
 OPENS = {
     "xdg-open": "xdg-open",
@@ -44,7 +44,7 @@ OPENS = {
 
 @pytest.fixture
 def doors(lab: Lab, tmp_path: Path) -> Lab:
-    """Let the server be reached by plain TCP, by TLS and through an HTTP proxy."""
+    """Make the server reachable by plain TCP, by TLS and through an HTTP proxy."""
     for name in COMMANDS:
         need(shutil.which(name), name)
     lab.join("home")
@@ -73,7 +73,7 @@ def through(lab: Lab, command: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_move_is_survived_through_it(doors: Lab, agent: Agent, name: str) -> None:
-    """The host is back a few seconds after another network, with a master that carries sessions."""
+    """After a change of network the host is back within seconds, with a master that carries sessions."""
     through(doors, COMMANDS[name])
     agent.start(CONFIG)
     old = agent.wait_state(HOST, "connected")["pid"]
@@ -90,7 +90,7 @@ def test_a_move_is_survived_through_it(doors: Lab, agent: Agent, name: str) -> N
 def test_its_own_error_is_shown_and_a_world_that_is_down_tried_again(
     doors: Lab, agent: Agent, name: str, config: str
 ) -> None:
-    """A closed port is named by the command's own words; the host connects once it is open."""
+    """A closed port is shown in the command's own words, and the host connects once it is open."""
     command = COMMANDS[name].replace(str(TLS), "8443").replace(str(PROXY), "8128")
     doors.servers[0].stop()
     through(doors, command)
@@ -134,7 +134,7 @@ def stand_in(lab: Lab, agent: Agent, request: pytest.FixtureRequest) -> Lab:
 def test_a_browser_that_it_calls_for_does_not_open_and_a_person_is_asked_for(
     stand_in: Lab, agent: Agent, config: str
 ) -> None:
-    """No window comes from the background; the host says what it needs, and logs in by itself once it has it."""
+    """No window opens from the background; the host names what it needs, and connects once it has a token."""
     agent.start(config)
     agent.cli("reconnect", HOST)
     host = agent.wait_state(HOST, "needs-sign-in")
@@ -148,7 +148,7 @@ def test_a_browser_that_it_calls_for_does_not_open_and_a_person_is_asked_for(
 
 
 def test_a_token_that_expired_waits_for_a_person_and_kills_nothing(stand_in: Lab, agent: Agent) -> None:
-    """It logged in quietly before. When it cannot, the living master stays, and the reason is its own words."""
+    """If a quiet login starts to fail, the living master stays, and the reason is the command's own words."""
     token = stand_in.files.home / "token"
     token.write_text("good")
     agent.start(CONFIG)

@@ -1,4 +1,4 @@
-"""Every command of the README, run: in the laptop, with an agent that has a host."""
+"""Every command of the README is run in the laptop, with an agent that has a host."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trayagent.sandbox import Agent, Lab
 
 PATIENCE_S = 20.0
 ELSEWHERE = {"run", "demo", "stop"}
-"""`run` is the agent below, `stop` its end; the demo is run by a test of its own."""
+"""`run` is the agent below, `stop` its end. The demo has a test of its own."""
 
 
 def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent, tmp_path: Path) -> None:
-    """As it stands there, for a host that is connected; none ends with an error."""
+    """Every command of the README succeeds as it is printed, for a connected host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
@@ -25,7 +25,7 @@ def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent,
     ours = [words_of(line)[1:] for line in OURS if line.startswith("trayagent ")]
     for words in (words for words in ours if words[0] not in ELSEWHERE):
         name = words[0]
-        if name == "init":  # it never writes over the one that the agent has
+        if name == "init":  # it never overwrites the configuration of the agent
             agent.env["TRAYAGENT_CONFIG"] = str(tmp_path / "first.toml")
             _run(agent, [*words, "--yes"])
             agent.env["TRAYAGENT_CONFIG"] = str(agent.config)
@@ -49,7 +49,7 @@ def _run(agent: Agent, words: list[str]) -> None:
 
 
 def _watched(agent: Agent, lab: Lab, words: list[str]) -> None:
-    """It goes on until it is interrupted: there is an event in the meantime."""
+    """Run a command that continues until it is interrupted, and check that it prints an event."""
     pipe = subprocess.PIPE
     child = lab.laptop.popen(agent.command(*words), env=agent.env, stdout=pipe)
     assert child.stdout is not None
@@ -62,7 +62,7 @@ def _watched(agent: Agent, lab: Lab, words: list[str]) -> None:
 
 
 def _at_terminal(agent: Agent, words: list[str]) -> None:
-    """A shell on the far side has a terminal only where root's sshd can give it one."""
+    """Run a command at a terminal. `attach` needs root, because only root's sshd can provide a terminal."""
     if words[0] == "attach" and os.getuid() != 0:
         return
     with agent.at_terminal(*words) as terminal:

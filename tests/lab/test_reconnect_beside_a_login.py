@@ -1,4 +1,4 @@
-"""Somebody logs in to a host at a terminal, and somebody else says `reconnect` meanwhile."""
+"""`reconnect` while a user logs in to the same host at a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ASKS = {**SERVER, "StrictHostKeyChecking": "ask", "UserKnownHostsFile": "/dev/nu
 
 
 def test_reconnect_does_not_wait_for_a_person_at_a_prompt(lab: Lab, agent: Agent) -> None:
-    """It says at once whom it waits for, goes on with the other hosts, and the person finishes undisturbed."""
+    """`reconnect` reports the login immediately and continues with other hosts; the login is undisturbed."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": ASKS, "web02": SERVER})
@@ -21,12 +21,12 @@ def test_reconnect_does_not_wait_for_a_person_at_a_prompt(lab: Lab, agent: Agent
         terminal.expect("(yes/no/[fingerprint])? ")
         done = agent.cli("reconnect", "web01")
         assert (done.returncode, done.stdout) == (1, "")
-        assert "web01: somebody logs in to it already" in done.stderr
+        assert "web01: another login to it is in progress" in done.stderr
         assert "Ctrl-C" in done.stderr
         done = agent.cli("reconnect", "web01", "web02")
         assert done.returncode == 1
         assert done.stdout.startswith("web02: connected")
-        assert "web01: somebody logs in to it already" in done.stderr
+        assert "web01: another login to it is in progress" in done.stderr
         done = agent.cli("reconnect")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("web02: connected")

@@ -1,4 +1,4 @@
-"""Another network: the stale master goes, and everything is back on the same control path."""
+"""Another network: the stale master ends, and everything is back on the same control path."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def through(lab: Lab, port: int) -> bool:
 def test_a_switch_of_networks_kills_the_stale_master_and_brings_the_forwards_back(
     lab: Lab, agent: Agent, gap_s: float
 ) -> None:
-    """After a change of network the old master is dead and -L and -D work through a new one on the same path."""
+    """After a change of network the old master is dead, and -L and -D work through a new one on the same path."""
     before = connected(lab, agent)
     events = agent.events()
     lab.switch("home", "cafe", gap_s=gap_s)
@@ -85,7 +85,7 @@ def test_a_switch_of_networks_kills_the_stale_master_and_brings_the_forwards_bac
 
 
 def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: Agent) -> None:
-    """Without a tray the terminal is the only place where the user can hear of it."""
+    """Without a tray the terminal is the only way to notify the user."""
     lab.join("home")
     lab.sshd(INTERNAL)
     lab.ssh_config({"db": {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}})
@@ -101,7 +101,7 @@ def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: A
 
 
 def test_a_vpn_that_comes_back_with_a_new_address_is_recovered(lab: Lab, agent: Agent) -> None:
-    """Over a VPN the old master dies with its tunnel address, and the new one comes up through the new tunnel."""
+    """The old master dies with its tunnel address, and the new one comes up through the new tunnel."""
     lab.join("home")
     lab.sshd("10.99.0.10")
     lab.ssh_config({"db": {"HostName": "10.99.0.10", "ControlPath": "~/.ssh/cm-%C"}})
@@ -120,7 +120,7 @@ def test_a_vpn_that_comes_back_with_a_new_address_is_recovered(lab: Lab, agent: 
 
 
 def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
-    """When the VPN drops, the master over it is recovered and the one over Wi-Fi keeps its pid."""
+    """When the VPN drops, the master over it is recovered, and the one over Wi-Fi keeps its pid."""
     lab.join("home")
     lab.sshd()
     lab.sshd("10.99.0.10")
@@ -139,7 +139,7 @@ def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_remote_forward_that_the_server_still_holds_is_said_and_asked_again(lab: Lab, agent: Agent) -> None:
-    """With `reap = false` -R is `failed` while the server's old session holds its port, and open once that is gone."""
+    """With `reap = false` -R is `failed` while the old session holds its port, and open once that is gone."""
     connected(lab, agent, CONFIG + "reap = false\n")
     events = agent.events()
     lab.switch("home", "cafe")
@@ -152,13 +152,13 @@ def test_a_remote_forward_that_the_server_still_holds_is_said_and_asked_again(la
         for word in lab.server.run(["ss", "-Hltnp", "sport = :22221"], admin=True).stdout.split()
         if "pid=" in word
     }
-    for pid in held:  # what the server's ClientAlive would do some time later
+    for pid in held:  # as the server's ClientAlive would do some time later
         os.kill(pid, signal.SIGTERM)
     agent.wait_forwards("web01", {"remote": "open"}, deadline_s=20.0)
 
 
 def test_recovery_needs_no_poll(lab: Lab, agent: Agent) -> None:
-    """From the kernel's event to the decision it takes a fraction of a second, not a poll's period."""
+    """The time from the kernel's event to the decision is a fraction of a second, not the period of a poll."""
     connected(lab, agent)
     events = agent.events()
     began = time.monotonic()

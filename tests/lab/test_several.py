@@ -1,4 +1,4 @@
-"""Several masters at once, each carried in another way: a change of network touches those that it concerns."""
+"""Several masters with different transports: a change of network affects only those that depend on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOSTS: dict[str, Mapping[str, str | int | list[str]]] = {
         "ProxyCommand": "ssh -S ~/.ssh/cm-web -W [%h]:%p web",
     },
 }
-STRANGER = f"@{OTHER}:22"
+UNNAMED = f"@{OTHER}:22"
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Several:
         return {host["name"]: host for host in self.agent.status()["hosts"]}
 
     def harmed(self) -> dict[str, set[str]]:
-        """Return what was done to each host since the last time, once nothing came for a while."""
+        """Return what was done to each host since the last call, once no event came for a while."""
         told: dict[str, set[str]] = {}
         for event in self.events.drain(quiet_s=1.5):
             if event["event"] in HARM:
@@ -68,7 +68,7 @@ class Several:
 
 @pytest.fixture
 def several(lab: Lab, agent: Agent) -> Several:
-    """Bring up one master of each kind: over the VPN, over Wi-Fi, jumped, carried, by hand, a stranger's."""
+    """Bring up one master of each kind: over the VPN, over Wi-Fi, jumped, carried, by hand, unnamed."""
     lab.join("home")
     for address in (SERVER, JUMP, OTHER, INTERNAL):
         lab.sshd(address)
@@ -82,7 +82,7 @@ def several(lab: Lab, agent: Agent) -> Several:
     ):
         done = lab.laptop.run(words)
         assert done.returncode == 0, done.stderr
-    names = [*LISTED, "hand", f"{lab.files.user}{STRANGER}"]
+    names = [*LISTED, "hand", f"{lab.files.user}{UNNAMED}"]
     pids = {name: int(agent.wait_state(name, "connected")["pid"]) for name in names}
     made = Several(lab, agent, events, names[-1], pids)
     until("each of them carries sessions", lambda: all(map(made.carries, names[:-1])))
@@ -91,7 +91,7 @@ def several(lab: Lab, agent: Agent) -> Several:
 
 
 def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: Several) -> None:
-    """The one over the VPN is replaced once the tunnel is back; five others keep their pids, unasked."""
+    """Only the master over the VPN is replaced, once the tunnel is back; five others keep their pids."""
     lab, agent = several.lab, several.agent
     lab.vpn_down()
     agent.wait_state("db", "needs-vpn")
@@ -110,9 +110,9 @@ def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: S
 
 
 def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(several: Several) -> None:
-    """Over Wi-Fi, jumped, carried and by hand: all back on their paths; over the tunnel, that roams: kept.
+    """Masters over Wi-Fi, jumped, carried and by hand are replaced; the one over the roaming tunnel is kept.
 
-    The stranger's options are unknown: proven stale it is killed, and never started again.
+    The options of the unnamed master are unknown: it is killed once proven stale, and not started again.
     """
     lab, agent = several.lab, several.agent
     before = several.hosts()
@@ -121,7 +121,7 @@ def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(sev
     for name in moved:
         until(f"{name} is replaced", lambda name=name: _replaced(several, name), deadline_s=20.0)  # type: ignore[misc]  # a default binds it
     print(f"all four: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
-    until("the stranger is dead", lambda: not alive(several.pids[several.unnamed]), deadline_s=20.0)
+    until("the unnamed master is dead", lambda: not alive(several.pids[several.unnamed]), deadline_s=20.0)
 
     harmed = several.harmed()
     assert "db" not in harmed, harmed

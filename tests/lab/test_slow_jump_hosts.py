@@ -1,4 +1,4 @@
-"""Hosts behind jump hosts, on lines on which plain ssh gets there too: slowly, or past an address that is dead."""
+"""Hosts behind jump hosts, on lines on which plain ssh connects, too: slow ones, or with a dead address."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def behind(lab: Lab, **jump: str) -> None:
 
 
 def connected(agent: Agent, deadline_s: float) -> float:
-    """Start the agent and return how many seconds it took to connect; it begins at once."""
+    """Start the agent, which connects immediately; return how many seconds that took."""
     began = time.monotonic()
     agent.start(CONFIG)
     agent.wait_state("inner", "connected", deadline_s)
@@ -36,7 +36,7 @@ def connected(agent: Agent, deadline_s: float) -> float:
 
 
 def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
-    """The first attempt gets through, in no more time than plain ssh takes."""
+    """The first attempt connects, in no more time than plain ssh takes."""
     behind(lab)
     lab.set_rtt(1000)
     began = time.monotonic()
@@ -51,7 +51,7 @@ def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
 def test_a_dead_address_of_the_jump_host_holds_nothing_up(lab: Lab, agent: Agent) -> None:
-    """Its IPv6 address swallows every packet. The addresses are tried beside each other, as for a direct host."""
+    """The jump host's dead IPv6 address causes no delay, because the addresses are tried in parallel."""
     behind(lab)
     lab.nodes["internet"].ip(f"route add blackhole {DEAD_6}/128")
     hosts = lab.files.root / "etc" / "hosts"
@@ -62,7 +62,7 @@ def test_a_dead_address_of_the_jump_host_holds_nothing_up(lab: Lab, agent: Agent
 
 
 def test_a_jump_host_with_a_master_gets_no_connection_besides(lab: Lab, agent: Agent) -> None:
-    """Ssh goes through that master, so none is begun that its server would only see cut."""
+    """Ssh uses the jump host's master, so the agent makes no connection that the server would only see closed."""
     behind(lab, ControlPath="~/.ssh/cm-%C")
     agent.start("[hosts.door]\n" + CONFIG)
     agent.wait_state("door", "connected")
@@ -72,7 +72,7 @@ def test_a_jump_host_with_a_master_gets_no_connection_besides(lab: Lab, agent: A
 
 
 def test_why_the_jump_host_has_no_connection_is_shown(lab: Lab, agent: Agent) -> None:
-    """A closed port of the jump host is named as such, also for a master in the background."""
+    """A closed port of the jump host is named, also for a master in the background."""
     behind(lab)
     lab.servers[0].stop()
     agent.start('[hosts.inner]\nconnect = "on-use"\n')

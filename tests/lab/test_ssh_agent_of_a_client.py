@@ -1,4 +1,4 @@
-"""Any command tells the agent its SSH_AUTH_SOCK: a bad one must not take the good ssh-agent away."""
+"""Every command passes its SSH_AUTH_SOCK to the agent: a bad one must not replace the good ssh-agent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE: Options = {"HostName": "127.0.0.1", "Port": 2222, "ForwardAgent": "yes", "
 
 @contextmanager
 def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
-    """Log in to the laptop with agent forwarding, as from another machine; give the socket in that session."""
+    """Log in to the laptop with agent forwarding, as from another machine; yield the socket in that session."""
     lab.sshd("127.0.0.1", 2222, node=lab.laptop)
     words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "here", "echo $SSH_AUTH_SOCK; read ended"]
     pipe = subprocess.PIPE
@@ -60,7 +60,7 @@ def started(lab: Lab, agent: Agent, auth_sock: str) -> None:
 
 @pytest.mark.parametrize("offered", ["gone", "file", "dead", "other", "forwarded"])
 def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> None:
-    """Whatever an old tmux window, `sudo -E` or a session from another machine brings along."""
+    """A living ssh-agent is kept, whatever an old tmux window, `sudo -E` or a remote session offers."""
     path = lab.files.root / "offered"
     with ssh_agent(lab, "good") as good, ssh_agent(lab, "other") as other:
         started(lab, agent, str(good))
@@ -82,7 +82,7 @@ def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> Non
 
 
 def test_another_one_takes_the_place_of_one_that_ended(lab: Lab, agent: Agent) -> None:
-    """One of this machine, at the first command of a shell that has it; never one that sshd forwards."""
+    """After the ssh-agent ended, one of this machine replaces it, but never one that sshd forwards."""
     with ssh_agent(lab, "first") as first:
         started(lab, agent, str(first))
     until("it has ended", lambda: not first.exists())
@@ -97,7 +97,7 @@ def test_another_one_takes_the_place_of_one_that_ended(lab: Lab, agent: Agent) -
 
 
 def test_an_agent_started_in_a_session_from_another_machine_asks_nobody_there(lab: Lab, agent: Agent) -> None:
-    """Its background logins use the key files of this machine."""
+    """An agent that was started in a remote session uses the key files of this machine for background logins."""
     lab.join("home")
     lab.ssh_config({"web01": SERVER, "here": HERE})
     lab.sshd()

@@ -1,4 +1,4 @@
-"""A remote forward is shown as open only when the server said so, and a slow one holds nobody up."""
+"""A remote forward counts as open only after the server's confirmation, and a slow one delays no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def states(agent: Agent) -> dict[str, str]:
 
 
 def recovered_into_a_hole(lab: Lab, agent: Agent) -> Program:
-    """Move, and lose the line right after the login of the recovery; return what has the port on the server."""
+    """Move, and lose the line after the recovery's login; return the program that has the port on the server."""
     lab.set_rtt(400)
     lab.join("home")
     lab.sshd()
@@ -49,12 +49,15 @@ def recovered_into_a_hole(lab: Lab, agent: Agent) -> Program:
 
 
 def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab, agent: Agent) -> None:
-    """The request is lost in a hole. The master says yes at once to the next one; the server will say no."""
+    """A request is lost in a black hole.
+
+    The master confirms the next one immediately, but the server will refuse it.
+    """
     taken = recovered_into_a_hole(lab, agent)
     events = agent.events()
     events.wait("forward-failed", HOST, deadline_s=30.0)
     seen = set[str]()
-    until_s = time.monotonic() + 6.0  # it is asked again after 1 and 2 s
+    until_s = time.monotonic() + 6.0  # the agent retries after 1 and 2 s
     while time.monotonic() < until_s:
         seen.add(states(agent)["remote"])
         time.sleep(0.1)
@@ -72,7 +75,7 @@ def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab
 
 
 def test_a_remote_forward_that_waits_holds_no_local_one_up(lab: Lab, agent: Agent) -> None:
-    """The local one is open at once, and shown so, while the server's word on the other is still awaited."""
+    """The local forward is open and shown immediately, while the server's answer on the remote one is pending."""
     recovered_into_a_hole(lab, agent)
     begin = time.monotonic()
     until("the local one is open", lambda: states(agent)["local"] == "open", deadline_s=3.0)
@@ -82,7 +85,7 @@ def test_a_remote_forward_that_waits_holds_no_local_one_up(lab: Lab, agent: Agen
 
 @pytest.mark.parametrize(("rtt_s", "state"), [(0.05, "failed"), (None, "open")])
 def test_a_yes_that_is_faster_than_the_line_is_no_proof(lab: Lab, rtt_s: float | None, state: str) -> None:
-    """Something that agrees to everything at once opens no remote forward; nor does it fool whoever knows the line."""
+    """A confirmation faster than the round trip opens no remote forward; without a known round trip it does."""
     path = str(lab.files.ssh / "hostile")
     lab.hostile_mux(path, "agrees")
     forward = parse("remote", f"{PORT}:127.0.0.1:8000")

@@ -1,4 +1,4 @@
-"""Masters that no alias explains: freed at every change of network, and only if the server itself answers."""
+"""Masters without an alias: freed at every change of network, but only if the server itself answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ansible_words(lab: Lab) -> list[str]:
 
 
 def tramp_words(lab: Lab) -> list[str]:
-    """Return the command line of Emacs' TRAMP, which keeps its sockets in a folder that nobody watches."""
+    """Return the command line of Emacs' TRAMP, which keeps its sockets in a folder that the agent does not watch."""
     folder = lab.files.home / "emacs"
     folder.mkdir(exist_ok=True)
     return [
@@ -36,7 +36,7 @@ def tramp_words(lab: Lab) -> list[str]:
 
 
 def by_hand_words(lab: Lab) -> list[str]:
-    """Return what a user types who has ControlMaster for every host, and no alias for this one."""
+    """Return the command line of a user who has ControlMaster for every host, and no alias for this one."""
     return ["ssh", f"{lab.files.user}@{SERVER}", "true"]
 
 
@@ -46,7 +46,7 @@ EVERY_HOST = {"ControlMaster": "auto", "ControlPath": "~/.ssh/cm-%C", "ControlPe
 
 
 def started(lab: Lab, kind: str) -> int:
-    """Start one, and return the pid of its master."""
+    """Start a master of this kind, and return its pid."""
     (lab.files.home / ".ansible" / "cp").mkdir(parents=True, exist_ok=True)
     lab.laptop.popen(WORDS[kind](lab), stdin=-1)
 
@@ -71,7 +71,7 @@ def freed(pid: int) -> None:
 
 @pytest.fixture
 def home(lab: Lab) -> Lab:
-    """Put the laptop at home, with a server that it knows, and ControlMaster for every host."""
+    """Put the laptop at home, with a known server, and ControlMaster for every host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({}, **EVERY_HOST)
@@ -80,7 +80,7 @@ def home(lab: Lab) -> Lab:
 
 @pytest.mark.parametrize("kind", WORDS)
 def test_an_unnamed_master_is_freed_at_every_move(home: Lab, agent: Agent, kind: str) -> None:
-    """Its record makes no host of it: the next one of that name is judged and freed like the first."""
+    """The record of an unnamed master makes it no host, so the next one is judged and freed like the first."""
     agent.start("")
     places = ["home", "cafe"]
     for move in range(3):
@@ -94,7 +94,7 @@ def test_an_unnamed_master_is_freed_at_every_move(home: Lab, agent: Agent, kind:
 
 @pytest.mark.parametrize("lie", ["banner", "disconnect", "key"])
 def test_silence_frees_no_unnamed_master_unless_its_server_answers(home: Lab, agent: Agent, lie: str) -> None:
-    """A gateway holds the old connection back and answers in the server's place: it proves nothing."""
+    """A gateway that blocks the old connection and answers in the server's place proves nothing."""
     agent.start("")
     pid = started(home, "by hand")
     found(agent, pid)
@@ -115,7 +115,7 @@ def test_silence_frees_no_unnamed_master_unless_its_server_answers(home: Lab, ag
 
 
 def test_silence_frees_an_unnamed_master_when_its_server_answers(home: Lab, agent: Agent) -> None:
-    """The same addresses behind another gateway, which drops what it does not know; the server's key is known."""
+    """With the same addresses behind another, silent gateway, the server's known key frees the master."""
     home.set_gateway("office", nat=True, silent=True)
     agent.start("")
     pid = started(home, "by hand")

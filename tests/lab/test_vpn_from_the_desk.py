@@ -1,4 +1,4 @@
-"""Sign in from the message: the real agent, NetworkManager and OpenVPN; only the notification server is a fake."""
+"""Sign-in from the notification: the real agent, NetworkManager and OpenVPN; only the notification server is fake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRONG = 'sign_in = ["sh", "-c", "echo try; echo \'the code is wrong\'; exit 1"]\
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    """Make a desktop with a session bus, and no screen."""
+    """Create a desktop with a session bus, and no screen."""
     with make_desk() as made:
         made.bus()
         yield made
@@ -29,7 +29,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def scene(lab: Lab, desk: Desk) -> Iterator[Scene]:
-    """Build the scene for an agent with a desk; skip where the machine cannot have it, but not in CI."""
+    """Build the scene for an agent with a desk. Skip where the machine cannot, but not in CI."""
     with Agent(
         lab, desktop={"DBUS_SESSION_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"]}
     ) as agent:
@@ -42,17 +42,17 @@ def scene(lab: Lab, desk: Desk) -> Iterator[Scene]:
 
 
 def bodies(server: FakeServer, title: str) -> list[str]:
-    """Return the texts of the messages with that title, each time that one was shown."""
+    """Return the texts of the notifications with that title, one for each time that one was shown."""
     return [told[2] for _, told in server.shown if title in told[1]]
 
 
 def more_than(server: FakeServer, count: int) -> bool:
-    """Report whether so many messages were shown, and one more."""
+    """Report whether more messages than this were shown."""
     return len(server.shown) > count
 
 
 def test_a_dead_vpn_is_signed_in_to_by_the_messages_button(scene: Scene, desk: Desk) -> None:
-    """Its server forgot it, NetworkManager calls it up: one click, and the host behind it is connected again."""
+    """The server lost the session, NetworkManager reports up: one click signs in, and the host is connected again."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
@@ -75,7 +75,7 @@ def test_a_dead_vpn_is_signed_in_to_by_the_messages_button(scene: Scene, desk: D
 
 
 def test_a_sign_in_that_fails_says_so_in_its_own_message(scene: Scene, desk: Desk) -> None:
-    """The last line of its output: in the same message and in `vpns[].problem.hint`; each try is said."""
+    """The last line of the output is in the same notification and in `vpns[].problem.hint`, after each try."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
@@ -89,7 +89,7 @@ def test_a_sign_in_that_fails_says_so_in_its_own_message(scene: Scene, desk: Des
             server.ActionInvoked(server.last, "sign-in")
             await until(partial(more_than, server, before), "it failed")
             assert "the code is wrong" in bodies(server, "Sign in to VPN corp")[-1]
-            await asyncio.sleep(1.1)  # another second: another try
+            await asyncio.sleep(1.1)  # in another second it counts as another try
         assert "the code is wrong" in scene.agent.status()["vpns"][0]["problem"]["hint"]
         assert {told[1] for _, told in server.shown} == {"Sign in to VPN corp"}, "no message of its own"
         assert len({number for number, _ in server.shown}) == 1, "always the same one"

@@ -1,4 +1,4 @@
-"""The agent with a real NetworkManager and a real OpenVPN server: who is asked for what, and what follows."""
+"""The agent with a real NetworkManager and a real OpenVPN server: when the user is asked, and what follows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ grace = "3s"
 
 
 class Scene:
-    """A laptop whose network is NetworkManager's, an agent, a host on the internet and one behind the VPN."""
+    """A laptop with NetworkManager, an agent, a host on the internet, and one behind the VPN."""
 
     def __init__(self, lab: Lab, agent: Agent) -> None:
         self.agent = agent
@@ -55,14 +55,14 @@ class Scene:
             time.sleep(0.05)
 
     def asked(self) -> list[str]:
-        """Return the VPNs that the user was asked to sign in to, as the history has it."""
+        """Return the lines of the agent's log that ask the user to sign in to a VPN."""
         lines = self.agent.state_dir.joinpath("agent.log").read_text().splitlines()
         return [line for line in lines if " sign-in-needed " in line]
 
 
 @pytest.fixture
 def scene(lab: Lab, agent: Agent) -> Iterator[Scene]:
-    """Build the scene; skip where the machine cannot have it, but not in CI."""
+    """Build the scene. Skip where the machine cannot, but not in CI."""
     try:
         made = Scene(lab, agent)
     except TrayagentError as error:
@@ -77,7 +77,7 @@ def scene(lab: Lab, agent: Agent) -> Iterator[Scene]:
 def test_taken_down_by_the_user_it_is_down_without_a_message_and_its_host_returns_with_it(
     scene: Scene,
 ) -> None:
-    """Up: connected. Down by nmcli: `down`, nobody is asked, the host waits. Up again: connected again."""
+    """A VPN that the user takes down with nmcli is `down` without a message; its host waits, and returns with it."""
     scene.begin("right")
     assert scene.agent.host("db") is not None
     scene.manager.up(VPN)
@@ -93,7 +93,7 @@ def test_taken_down_by_the_user_it_is_down_without_a_message_and_its_host_return
 
 
 def test_a_refused_password_asks_the_user_once_and_its_host_follows_the_sign_in(scene: Scene) -> None:
-    """`needs-sign-in` with one event; the right password given by the user brings VPN and host up."""
+    """A refused password gives `needs-sign-in` with one event; the right password brings VPN and host up."""
     scene.begin("wrong")
     scene.manager.up(VPN)
     scene.wait_vpn("needs-sign-in")
@@ -109,7 +109,7 @@ def test_a_refused_password_asks_the_user_once_and_its_host_follows_the_sign_in(
 
 
 def test_a_dead_server_behind_a_tunnel_that_stands_asks_the_user(scene: Scene) -> None:
-    """NetworkManager says up; nobody behind it answers and the internet does: the user is asked once."""
+    """NetworkManager reports up, but only the internet answers: the user is asked once."""
     scene.begin("right")
     scene.manager.up(VPN)
     before = scene.agent.wait_state("db", "connected")

@@ -21,16 +21,16 @@ pytestmark = pytest.mark.lab
 def test_a_file_that_the_machine_lacks_has_a_place_all_the_same() -> None:
     """A file that the machine lacks (a bare Debian has no /etc/hosts) is created empty, and covered."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
-    machine, besides, own = folder / "machine", folder / "besides", folder / "own"
+    machine, extra, own = folder / "machine", folder / "extra", folder / "own"
 
     def prepare() -> None:
-        for place in (machine, besides):
+        for place in (machine, extra):
             place.mkdir()
             (place / "there").write_text(f"{place.name}\n")
-        (besides / "lacking").touch()
+        (extra / "lacking").touch()
         own.write_text("own\n")
 
-    steps = [["besides", str(besides), str(machine)], ["bind", str(own), str(machine / "lacking")]]
+    steps = [["overlay", str(extra), str(machine)], ["bind", str(own), str(machine / "lacking")]]
     try:
         world = World(folder, prepare, {"laptop": {}}, {"laptop": steps})
     except TrayagentError as error:

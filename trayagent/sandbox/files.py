@@ -99,7 +99,7 @@ class Files:
 
     def _covers(self, passwd: str) -> list[list[str]]:
         return [
-            *([["besides", str(self._lacking), "/etc"]] if _lacking() else []),
+            *([["overlay", str(self._lacking), "/etc"]] if _lacking() else []),
             ["bind", self._etc(passwd), "/etc/passwd"],
             # A user namespace does not map the owner of the files that it includes, and ssh refuses such files.
             ["bind", self._etc("ssh_config"), "/etc/ssh/ssh_config"],

@@ -47,7 +47,7 @@ from trayagent.ssh.os.process import PidWatch
 
 BUSY = {
     "code": "busy",
-    "title": "somebody logs in to it already.",
+    "title": "another login to it is in progress.",
     "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
 }
 """The problem that other clients get when they want to connect the host meanwhile."""

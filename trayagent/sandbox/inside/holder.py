@@ -121,7 +121,7 @@ def _mounts(steps: list[list[str]]) -> None:
             continue  # a path that the machine lacks needs no cover
         elif kind == "bind":
             _mount(source, target, None, MS_BIND | MS_REC)
-        elif kind == "besides":  # the files of the source are visible in addition; read-only
+        elif kind == "overlay":  # the files of the source are visible in addition; read-only
             with contextlib.suppress(OSError):  # a kernel without overlayfs, or before 5.11 an ordinary user
                 _mount("lab", target, "overlay", 0, f"lowerdir={target}:{source}")
         elif kind == "sysfs":
