@@ -24,7 +24,7 @@ _IGNORED_ROUTES = {3, 4, 5}  # broadcast, anycast and multicast routes come and 
 _NOTHING = Touched()
 
 
-class _Way(NamedTuple):
+class _RouteHop(NamedTuple):
     """One next hop of a route; the first four fields identify the route."""
 
     prefix: tuple[int, str, int, int]  # family, network, length, table
@@ -45,7 +45,7 @@ class Known:
 
     links: dict[int, rt.Link] = field(default_factory=dict)
     addresses: dict[tuple[int, str, int], int] = field(default_factory=dict)
-    ways: set[_Way] = field(default_factory=set)
+    hops: set[_RouteHop] = field(default_factory=set)
 
     def seed(
         self, links: Iterable[rt.Link], addresses: Iterable[rt.Addr], routes: Iterable[rt.RouteEntry]
@@ -53,7 +53,7 @@ class Known:
         """Replace all knowledge by a dump."""
         self.links = {link.index: link for link in links}
         self.addresses = {(a.index, a.ip, a.prefix_len): a.flags & _SHOWN_ADDRESS_FLAGS for a in addresses}
-        self.ways = {way for route in routes if _matters(route) for way in _ways(route)}
+        self.hops = {hop for route in routes if _matters(route) for hop in _route_hops(route)}
 
     def apply(self, message: Message) -> Touched | None:
         """Process one notification."""
@@ -76,7 +76,9 @@ class Known:
                 if route is None or not _matters(route):
                     return None
                 if message.type == rt.RTM_DELROUTE:
-                    return self._forget(set(_ways(route)))  # also a route that was never seen: it is gone
+                    return self._forget(
+                        set(_route_hops(route))
+                    )  # also a route that was never seen: it is gone
                 return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
                 return _NOTHING  # the choice of the table changed, and no route was touched
@@ -102,7 +104,7 @@ class Known:
     def _link_gone(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC or self.links.pop(link.index, None) is None:
             return None  # a port that leaves its bridge causes a DELLINK of the bridge's family
-        touched = self._forget_where(lambda way: way.oif == link.index, link.name)
+        touched = self._forget_where(lambda hop: hop.oif == link.index, link.name)
         return Touched(links=frozenset({link.name})) | touched
 
     def _address_is(self, address: rt.Addr) -> Touched | None:
@@ -119,30 +121,30 @@ class Known:
             return touched
         if not any(index == address.index and ":" not in ip for index, ip, _ in self.addresses):
             return touched | self._forget_ipv4(address.index)
-        return touched | self._forget_where(lambda way: way.source == address.ip)
+        return touched | self._forget_where(lambda hop: hop.source == address.ip)
 
     def _route_is(self, route: rt.RouteEntry, *, replaces: bool) -> Touched | None:
-        ways = set(_ways(route))
-        new = ways - self.ways
+        hops = set(_route_hops(route))
+        new = hops - self.hops
         touched = None
-        if replaces and ways:
-            like = next(iter(ways))
-            old = {w for w in self.ways if w[:3] == like[:3]} - ways
+        if replaces and hops:
+            like = next(iter(hops))
+            old = {w for w in self.hops if w[:3] == like[:3]} - hops
             touched = self._forget(old)
-        self.ways |= ways
+        self.hops |= hops
         return touched if not new else touched or _NOTHING
 
     def _forget_ipv4(self, index: int) -> Touched:
-        return self._forget_where(lambda way: way.oif == index and way.prefix[0] == socket.AF_INET)
+        return self._forget_where(lambda hop: hop.oif == index and hop.prefix[0] == socket.AF_INET)
 
-    def _forget_where(self, gone: Callable[[_Way], bool], name: str = "") -> Touched:
-        return self._forget({way for way in self.ways if gone(way)}, name) or _NOTHING
+    def _forget_where(self, gone: Callable[[_RouteHop], bool], name: str = "") -> Touched:
+        return self._forget({hop for hop in self.hops if gone(hop)}, name) or _NOTHING
 
-    def _forget(self, gone: set[_Way], name: str = "") -> Touched | None:
+    def _forget(self, gone: set[_RouteHop], name: str = "") -> Touched | None:
         """Drop next hops and return the interfaces that lost a unicast one; None if there is nothing to drop."""
         if not gone:
             return None
-        self.ways -= gone
+        self.hops -= gone
         named = {name or self._name(w.oif) for w in gone if w.kind == rt.RTN_UNICAST and w.oif}
         return Touched(routes=frozenset(named - {""}))
 
@@ -155,7 +157,9 @@ def _matters(route: rt.RouteEntry) -> bool:
     return route.table != rt.RT_TABLE_LOCAL and not route.cloned and route.kind not in _IGNORED_ROUTES
 
 
-def _ways(route: rt.RouteEntry) -> list[_Way]:
+def _route_hops(route: rt.RouteEntry) -> list[_RouteHop]:
     prefix = (route.family, route.network, route.prefix_len, route.table)
     hops = route.hops or (rt.NextHop(0),)
-    return [_Way(prefix, route.metric, route.tos, route.kind, h.index, h.gateway, route.source) for h in hops]
+    return [
+        _RouteHop(prefix, route.metric, route.tos, route.kind, h.index, h.gateway, route.source) for h in hops
+    ]

@@ -111,18 +111,20 @@ def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
     if scope and not oif:
         return None
     try:
-        way = rtquery.route_to(channel, peer, source=lookup.local, oif=oif)
+        resolved = rtquery.route_to(channel, peer, source=lookup.local, oif=oif)
         entry = rtquery.route_to(channel, peer, source=lookup.local, oif=oif, fib_match=True)
     except NetlinkError as e:
         if means_no_way(e):
             return None
         raise
     # Routes of type local lead to this machine's own addresses.
-    usable = way.kind in {rt.RTN_UNICAST, rt.RTN_LOCAL} and way.hops and way.hops[0].index in names
+    usable = (
+        resolved.kind in {rt.RTN_UNICAST, rt.RTN_LOCAL} and resolved.hops and resolved.hops[0].index in names
+    )
     if not usable:
         return None
     # The kernel does not repeat a source that the query named.
-    return _route(entry, way.hops[0], names[way.hops[0].index], way.source or lookup.local)
+    return _route(entry, resolved.hops[0], names[resolved.hops[0].index], resolved.source or lookup.local)
 
 
 def _macs(
