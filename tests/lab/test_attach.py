@@ -257,7 +257,7 @@ def test_a_server_that_gives_no_session_is_an_error_that_says_so(lab: Lab, agent
     agent.start("[hosts.web01]\n")
     agent.wait_state("web01", "connected")
     with attach(agent, "work") as terminal:
-        terminal.expect("web01 gave no session.")
+        terminal.expect("web01 opened no session.")
         terminal.expect("MaxSessions")
         assert terminal.ended() == 255
     assert server.logins() == 1
@@ -268,7 +268,7 @@ def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent
     """The agent that attach starts outlives the terminal; its log is named. No ssh stays behind."""
     host.stop()
     with attach(host, "work") as terminal:
-        terminal.expect("One is started")
+        terminal.expect("Started one")
         mark(terminal)
         terminal.close()
         until(

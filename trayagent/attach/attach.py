@@ -40,7 +40,7 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
         signal.signal(number, _leave)
     own = {"TRAYAGENT_CONFIG": str(found.config_file)} if config is not None else {}
     if log := ensure_agent({**os.environ, **own}):
-        terminal.say(f"trayagent: no agent was running. One is started; it logs to {log}")
+        terminal.say(f"trayagent: no agent was running. Started one; it logs to {log}")
     if session.note:
         terminal.say(f"trayagent: {session.note}")
     link = Link(host)
@@ -95,7 +95,7 @@ class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; u
             hint = "The server allows no more sessions on one connection: close another terminal, or raise MaxSessions."
         refused = ended.how == "refused"
         super().__init__(
-            f"{host} gave no session." if refused else f"ssh complained about {host}.", hint=hint
+            f"{host} opened no session." if refused else f"ssh reported an error for {host}.", hint=hint
         )
         self.session_status = ended.status
 

@@ -44,7 +44,7 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     _see_that_ssh_can_ask(os.environ)
     log_file = ensure_agent()
     if log_file is not None:
-        tell(f"No agent was running. One is started; it logs to {log_file}")
+        tell(f"No agent was running. Started one; it logs to {log_file}")
     begun = _ask("login", _ANSWER_S, host=host, pid=os.getpid())
     status = _run(begun["words"], {**begun["env"], **os.environ}, Path(begun["log"]))
     outcome = _outcome(host, begun["attempt"], status)

@@ -29,7 +29,7 @@ class Session:
             checks.host_name(host)
         except ValueError as error:
             hint = "Use the name that you give to ssh."
-            raise TrayagentError(f"This is no host: {error}.", code="config-error", hint=hint) from error
+            raise TrayagentError(f"This is not a host: {error}.", code="config-error", hint=hint) from error
         if name is not None:
             far_command.check_name(name)
         described = load.load(config_file).hosts.get(host)

@@ -143,7 +143,7 @@ class Waiting:
     def _connect(self) -> None:
         self._link.ask("reconnect", {"hosts": [self._host]})
 
-    # The person.
+    # The user.
 
     def _listen(self) -> None:
         if not self._listening:

@@ -58,7 +58,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("dial", None, ("purpose=control",), "a new login started; nothing is ended yet"),
     ("dial", None, ("purpose=user",), "a new login started, as you asked"),
     ("dial", None, (), "not connected: a login started"),
-    ("redial", None, (), "another way out appeared before any answer: a second connection starts beside the first"),
+    ("redial", None, (), "another route appeared before any answer: a second connection starts beside the first"),
     ("knock", None, (), "a check whether the server answers, without a login; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # The results.

@@ -43,7 +43,10 @@ def page(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Perio
 
 def _nothing(hosts: Mapping[str, Sighting]) -> list[str]:
     of = f" of {len(hosts)} host{'' if len(hosts) == 1 else 's'}" if hosts else ""
-    return [f"<h2>No outage{of}</h2>", "<p>Nothing was lost in this time, or no agent was running.</p>"]
+    return [
+        f"<h2>No outage{of}</h2>",
+        "<p>No connection was lost in this period, or no agent was running.</p>",
+    ]
 
 
 def _report(
@@ -87,7 +90,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
                 lasted(median(took_s)) if took_s else "-",
             )
         )
-    return _table(("host", "outages", "away", "there", "median recovery"), rows, numbers={1, 2, 3, 4})
+    return _table(("host", "outages", "away", "connected", "median recovery"), rows, numbers={1, 2, 3, 4})
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:

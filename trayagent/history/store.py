@@ -158,5 +158,5 @@ class HistoryUnreadable(TrayagentError):  # noqa: N818  # the name says what hap
         super().__init__(
             f"The history {path} cannot be read: {why}.",
             code="history-unreadable",
-            hint="Move the file away; the agent begins a new one.",
+            hint="Move the file away; the agent starts a new one.",
         )

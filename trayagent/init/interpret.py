@@ -71,7 +71,7 @@ class Meanings:
     async def of(self, call: Call, folder: Path) -> Meaning:
         """Return the host that a call means; raises TrayagentError (ssh's text) or ValueError (half a sentence)."""
         if unknown := _unknown(call):
-            msg = f"only a shell knows what {unknown} is"
+            msg = f"only a shell can expand {unknown}"
             raise ValueError(msg)
         checks.host_name(call.host)
         effective = await self._asker.ask(call.destination, _options(call, folder))

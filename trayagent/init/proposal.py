@@ -132,7 +132,7 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
         for heard in (*other.forwards, *other.given):
             same_end = (heard.kind != "remote") == here and heard.listen == forward.listen
             if same_end and not (other_name == name and heard == forward):
-                return f"{option(heard)} of {other_name} listens there already; give one of them another port"
+                return f"{option(heard)} of {other_name} already listens there; give one of them another port"
     return None
 
 

@@ -80,5 +80,5 @@ def read_reply(data: bytes, kind: str) -> dict[str, Any]:
             return carried
     except (ValueError, AttributeError, KeyError, TypeError) as wrong:
         hint = "The agent may have another version. Restart it: trayagent stop && trayagent run"
-        raise AgentSilent("The agent's answer makes no sense.", code="bad-reply", hint=hint) from wrong
+        raise AgentSilent("The agent's answer is invalid.", code="bad-reply", hint=hint) from wrong
     raise Refused(told["title"], code=told["code"], hint=told["hint"], exit_status=status)

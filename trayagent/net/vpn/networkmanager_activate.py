@@ -109,7 +109,9 @@ async def _profile(bus: Bus, path: str) -> Profile | None:
 
 
 def _missing(what: str) -> TrayagentError:
-    hint = "Start it: sudo systemctl start NetworkManager. Or give the VPN's table `interface` and `sign_in`."
+    hint = (
+        "Start it: sudo systemctl start NetworkManager. Or set `interface` and `sign_in` in the VPN's table."
+    )
     return TrayagentError(what, code="networkmanager-missing", hint=hint)
 
 
@@ -118,7 +120,7 @@ def _refused(name: str, kind: str, text: str) -> TrayagentError:
     if kind == "ConnectionAlreadyActive":
         # After a session died at the server, NetworkManager still considers it active.
         hint = f"If nothing behind it answers: nmcli connection down {quoted}, then sign in again."
-        title = f'VPN connection "{name}" is up already, or on its way'
+        title = f'VPN connection "{name}" is up or connecting already'
         return TrayagentError(title, code="vpn-active", hint=hint)
     what = f'NetworkManager does not bring up "{name}": {text or kind}'
     return TrayagentError(
