@@ -114,7 +114,7 @@ def test_a_session_gets_its_name_in_every_login_shell(
         "*",
     ],
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     """The error states the rule and does not repeat three hundred characters of the name."""
     with pytest.raises(TrayagentError) as refused:
         far_command.check_name(name)
@@ -152,7 +152,7 @@ def orphans() -> Iterator[list[Orphan]]:
             orphan.process.wait()
 
 
-def test_an_attempt_after_a_dead_one_hangs_up_its_own_and_nobody_elses(orphans: list[Orphan]) -> None:
+def test_a_later_attempt_ends_only_its_own_process_groups(orphans: list[Orphan]) -> None:
     """A later attempt ends the process groups with its own token only; the first attempt ends none."""
     first = far_command.words(["true"], "trayagent-b-1", again=False)
     assert run("sh", first).returncode == 0

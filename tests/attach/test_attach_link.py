@@ -90,7 +90,7 @@ def followed(link: Link, until: Callable[[], object]) -> None:
             assert select.select(sources, [], [], WITHIN_S)[0], "nothing came"
 
 
-def test_the_newest_view_is_known_and_what_is_asked_for_cannot_end_it(agent: Agent) -> None:
+def test_the_link_has_the_newest_view_and_survives_a_refused_request(agent: Agent) -> None:
     """A refused request does not end the link, and the only physical interface is the one to wait for."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
@@ -105,7 +105,7 @@ def test_the_newest_view_is_known_and_what_is_asked_for_cannot_end_it(agent: Age
     link.close()
 
 
-def test_an_agent_that_is_gone_is_looked_for_ever_more_rarely_unless_somebody_waits(agent: Agent) -> None:
+def test_a_missing_agent_is_retried_at_growing_intervals_unless_a_user_waits(agent: Agent) -> None:
     """The pauses start above zero, grow, and end at one minute; a waiting user shortens them."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
@@ -127,7 +127,7 @@ def test_an_agent_that_is_gone_is_looked_for_ever_more_rarely_unless_somebody_wa
     assert (link.again_in_s or 99) <= 60
 
 
-def test_a_host_that_the_agent_does_not_know_is_said_once_and_not_asked_for_in_a_loop(agent: Agent) -> None:
+def test_an_unknown_host_is_reported_once_and_not_requested_in_a_loop(agent: Agent) -> None:
     """An unknown host is reported once, and the next request comes later, because the host may be added."""
     link = Link("nobody")
     with pytest.raises(Refused) as refused:

@@ -63,7 +63,7 @@ def test_a_duration_is_true_until_its_next_tick(seconds: float, said: str, tick_
     assert status_line.next_tick_s(seconds) == pytest.approx(tick_s)
 
 
-def test_keys_are_held_while_the_network_is_away_and_the_way_is_lost_by_long_doubt_only() -> None:
+def test_keys_are_held_while_the_network_is_away_and_only_long_doubt_loses_the_connection() -> None:
     """Keys are held while the network is away, and only a long doubt with a network loses the connection.
 
     The story is a list of (seconds, state, way).
@@ -90,7 +90,7 @@ def test_keys_are_held_while_the_network_is_away_and_the_way_is_lost_by_long_dou
         assert doubt.way(True, {"state": state}, float(at)) == way, at
 
 
-def test_without_an_agent_the_way_stays_as_it_was() -> None:
+def test_without_an_agent_the_last_answer_stays() -> None:
     """A restart of the agent neither releases keys while offline nor holds them back otherwise."""
     doubt = Doubt()
     assert doubt.way(False, None, 0.0) == "open"

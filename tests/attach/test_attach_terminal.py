@@ -114,7 +114,7 @@ def test_a_line_over_the_picture_leaves_the_cursor_where_it_was(opened: Opened) 
         assert opened(f"{covered}terminal.uncover(last_row={last_row})\n") == fresh
 
 
-def test_what_is_said_takes_the_place_of_what_stood_there(opened: Opened) -> None:
+def test_a_printed_line_replaces_old_text(opened: Opened) -> None:
     """No old text shows beside our line after a remote program moved the cursor up."""
     words = r"\r\n" + "old words " * 6
     moved = f'sys.stdout.write("{words}\\x1b[A"); sys.stdout.flush()\n'

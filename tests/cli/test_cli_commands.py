@@ -85,7 +85,7 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
     assert (done.returncode, done.stdout) == (0, "Nothing to reconnect.\n")
 
 
-def test_reconnect_names_the_way_out_of_a_pause(run: Run, agent: Agent) -> None:
+def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
     """The output says how to end the pause that the reconnect left in force."""
     agent.outcomes = [
         {
@@ -191,7 +191,7 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--html", "page.html"]])
-def test_a_host_that_nobody_knows_has_no_history(run: Run, tmp_path: Path, form: list[str]) -> None:
+def test_an_unknown_host_has_no_history(run: Run, tmp_path: Path, form: list[str]) -> None:
     """An unknown host ends with status 1 and the nearest name; the configuration or the history may know it."""
     kept = History(tmp_path / "state" / "history.sqlite")
     kept.record({"at": "2020-01-01T08:00:00Z", "event": "connected", "host": "seen01", "reason": ""})
@@ -252,7 +252,7 @@ def test_each_command_has_a_help(run: Run, command: str) -> None:
     assert f"\n    {command} " in run("--help").stdout
 
 
-def test_the_version_is_said(run: Run) -> None:
+def test_the_version_is_printed(run: Run) -> None:
     """The command prints the version and nothing else."""
     assert run("--version").stdout == f"trayagent {__version__}\n"
 

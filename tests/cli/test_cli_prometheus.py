@@ -63,7 +63,7 @@ def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("error", [None, "line 3"])
-def test_a_configuration_that_was_rejected_is_told(run: Run, agent: Agent, error: str | None) -> None:
+def test_a_rejected_configuration_is_reported(run: Run, agent: Agent, error: str | None) -> None:
     """A monitor shows a rejected configuration on machines whose menu no one sees."""
     agent.view["agent"]["config_error"] = error
     found = samples(run("status", "--prometheus").stdout)

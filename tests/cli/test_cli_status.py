@@ -100,7 +100,7 @@ def test_json_costs_at_most_three_bare_interpreters(
     assert agent.asked
 
 
-def test_people_see_a_headline_a_line_per_host_and_what_is_wrong_beneath(run: Run, agent: Agent) -> None:
+def test_users_see_a_headline_a_line_per_host_and_problems_beneath(run: Run, agent: Agent) -> None:
     """A few lines show counts, network, states, forwards, problems, hints and VPNs."""
     lines = run("status").stdout.splitlines()
     assert lines[0] == "1 of 3 connected · wlan0 192.168.10.2"
@@ -227,7 +227,7 @@ def test_the_headline_says_what_concerns_everything(
     assert headline in done.stdout.splitlines()[0]
 
 
-def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: Run, agent: Agent) -> None:
+def test_a_host_that_the_user_disconnected_says_so_and_how_to_reconnect(run: Run, agent: Agent) -> None:
     """A host that is merely not in use has no such line."""
     db, nas = agent.view["hosts"][1:]
     db |= {"state": "idle", "problem": None}
@@ -241,7 +241,7 @@ def test_a_host_that_was_ended_by_its_user_says_so_and_names_the_way_back(run: R
     )
 
 
-def test_a_rejected_configuration_is_said_before_everything_else(run: Run, agent: Agent) -> None:
+def test_a_rejected_configuration_is_reported_first(run: Run, agent: Agent) -> None:
     """The rest of the output follows from the previous configuration."""
     agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"
     lines = run("status").stdout.splitlines()
@@ -321,7 +321,7 @@ def test_a_reader_that_leaves_ends_it_quietly(cli_env: dict[str, str], agent: Ag
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_a_full_disk_is_said(cli_env: dict[str, str], agent: Agent) -> None:
+def test_a_full_disk_is_reported(cli_env: dict[str, str], agent: Agent) -> None:
     """A failed write is reported as a failure."""
     with open("/dev/full", "w") as full:  # noqa: PTH123  # shorter
         command = [sys.executable, "-m", "trayagent", "status", "--json"]

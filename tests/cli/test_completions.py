@@ -64,7 +64,7 @@ def test_a_shell_completes_commands_options_and_hosts(shell: Shell, agent: FakeA
     assert file == ["trayagent", "run", "--config", f"{tmp_path}/my-config.toml"]
 
 
-def test_fish_shows_each_offer_with_what_it_is(
+def test_fish_shows_each_offer_with_its_meaning(
     typing_env: dict[str, str], agent: FakeAgent, tmp_path: Path
 ) -> None:
     """The shell's own `complete -C` answers as the TAB key would."""

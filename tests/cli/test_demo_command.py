@@ -39,7 +39,7 @@ def test_the_play_decides_the_status(monkeypatch: pytest.MonkeyPatch, status: in
     assert set(signals) == {signal.SIGTERM, signal.SIGHUP}
 
 
-def test_a_machine_that_cannot_is_told_what_helps(
+def test_a_machine_that_cannot_run_the_demo_gets_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The status is 1, and the error says what is wrong and how to fix it."""

@@ -116,7 +116,7 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
     assert "The open session goes on." in shown
 
 
-def test_the_picture_is_whole_by_itself_and_of_this_demo() -> None:
+def test_the_picture_is_self_contained_and_of_this_demo() -> None:
     """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
     text = (ROOT / "assets" / "demo.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]

@@ -74,7 +74,7 @@ def test_a_vpn_that_needs_the_user_is_printed(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "VPN corp needs you to sign in (trayagent status)\n"
 
 
-def test_what_a_host_needs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_host_needs_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A problem that is retried is not printed, and after a connection a new problem may be printed again."""
     hear = Needs()
     failed = {"event": "connect-failed", "host": "web", "reason": "web refused\x1b the login"}

@@ -17,7 +17,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_every_place_can_be_redirected(tmp_path: Path) -> None:
+def test_every_path_can_be_redirected(tmp_path: Path) -> None:
     """With redirections, a test or a second agent never touches the user's own files."""
     env = {
         "TRAYAGENT_CONFIG": str(tmp_path / "c.toml"),
@@ -62,7 +62,9 @@ def test_without_redirects_the_places_are_the_documented_ones(
     assert found.ansible_cp == tmp_path / ".ansible/cp"
 
 
-def test_a_relative_place_is_seen_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_relative_path_starts_at_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The agent may change its working directory; the paths stay."""
     monkeypatch.chdir(tmp_path)
     found = places.find("c.toml", {"TRAYAGENT_STATE_DIR": "s", "TRAYAGENT_RUNTIME_DIR": "~/r", "HOME": "/h"})
@@ -76,7 +78,7 @@ def test_the_runtime_folder_is_in_the_sessions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "relative", "/nonexistent", "/etc/passwd"])
-def test_an_unusable_session_folder_is_passed_over(wrong: str) -> None:
+def test_an_unusable_session_directory_is_skipped(wrong: str) -> None:
     """After `su` or with a broken value, the agent and its clients use the same fallback."""
     uid = os.geteuid()
     expected = {f"/run/user/{uid}/trayagent", f"/tmp/trayagent-{uid}"}  # noqa: S108  # the documented fallback
@@ -84,7 +86,7 @@ def test_an_unusable_session_folder_is_passed_over(wrong: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_another_users_session_folder_is_passed_over(tmp_path: Path) -> None:
+def test_another_users_session_directory_is_skipped(tmp_path: Path) -> None:
     """`sudo -E` must not create root's files in the user's directory."""
     os.chown(tmp_path, 65534, 65534)
     assert not folders.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).startswith(str(tmp_path))

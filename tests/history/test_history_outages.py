@@ -54,7 +54,7 @@ def test_a_first_connection_is_no_recovery() -> None:
     ],
     ids=lambda asks: asks.get("code", asks["event"]),
 )
-def test_how_long_a_person_took_is_no_recovery_time(asks: dict[str, Any]) -> None:
+def test_the_time_that_the_user_took_is_no_recovery_time(asks: dict[str, Any]) -> None:
     """The outage keeps its duration but has no recovery time; the next outage is timed again."""
     lost = [event(0, "connected"), event(1, "master-stale"), asks, event(30, "connected", took_ms=29000.0)]
     again = [event(40, "disconnected"), event(41, "connected", took_ms=400.0)]
@@ -62,7 +62,7 @@ def test_how_long_a_person_took_is_no_recovery_time(asks: dict[str, Any]) -> Non
     assert [(o.duration_ms, o.took_ms) for o in found] == [(29000.0, None), (1000.0, 400.0)]
 
 
-def test_the_codes_that_wait_for_a_person_are_the_cores() -> None:
+def test_the_codes_that_wait_for_the_user_are_the_cores() -> None:
     """The list of codes here is the same as the core's."""
     assert {code for code, state in STATE_OF.items() if state == "needs-sign-in"} == ASKS
 
@@ -148,7 +148,7 @@ def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_conn
     }
 
 
-def test_a_failure_of_what_nobody_misses_begins_no_outage() -> None:
+def test_a_failure_of_a_host_that_is_not_missed_begins_no_outage() -> None:
     """Such a failure neither begins nor ends an outage; an event without the key begins one."""
     unmissed = event(1, "connect-failed", missed=False)
     assert outages([unmissed]) == []

@@ -98,7 +98,7 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
     assert "1 min 412 ms address=gone" in reader.text
 
 
-def test_the_page_is_whole_by_itself() -> None:
+def test_the_page_is_self_contained() -> None:
     """The page has no script, loads nothing, and has a policy that would forbid both."""
     text = page(known("web"), [outage("web", 3600, 60, 400)], WEEK, lasted)
     tags = {tag for tag, _ in Reader(text).tags}

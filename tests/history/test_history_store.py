@@ -161,7 +161,7 @@ def test_a_broken_file_is_put_aside_and_a_new_one_begun(
     assert told == []
 
 
-def test_a_file_that_breaks_again_is_told_once_and_stops_nothing(
+def test_a_file_that_breaks_again_is_reported_once_and_stops_nothing(
     history: History, path: Path, told: list[str]
 ) -> None:
     """One file is set aside; after that the history reports once, and recording still does not raise."""
@@ -177,7 +177,7 @@ def test_a_file_that_breaks_again_is_told_once_and_stops_nothing(
     assert len(list(path.parent.glob("*.broken-*"))) == 1
 
 
-def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, told: list[str]) -> None:
+def test_a_full_disk_is_reported_once_and_stops_nothing(tmp_path: Path, told: list[str]) -> None:
     """Every write fails, the agent gets one report, and reading names the reason."""
     history = History(Path("/dev/full/history.sqlite"), told.append)
     for _ in range(5):
@@ -189,7 +189,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path: Path, told: list[s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_without_room_is_told_once_and_written_again_when_there_is_some(
+def test_a_full_database_is_reported_once_and_written_again_later(
     history: History, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite's own "disk is full" (here by its page limit) is temporary: the file stays, and writing resumes."""

@@ -32,7 +32,7 @@ from trayagent.init.command_line import NotUnderstood, parse
         ("/usr/lib/autossh/autossh -NR 2222:localhost:22 h", "h", None, "-R 2222:localhost:22", ""),
     ],
 )  # fmt: skip
-def test_the_words_of_a_call_are_told_apart(
+def test_the_words_of_a_call_are_separated(
     line: str, host: str | None, user: str | None, carried: str, command: str
 ) -> None:
     """Clusters, attached values, options after the host, URIs and the remote command are recognized."""

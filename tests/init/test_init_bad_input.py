@@ -125,7 +125,7 @@ def test_an_unreadable_file_is_named(home: Path, desk: Lab, env: Mapping[str, st
     assert ".ssh/locked: Permission denied" in done.stderr
 
 
-def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init) -> None:
+def test_of_5000_hosts_only_the_proposed_ones_are_queried(home: Path, init: Init) -> None:
     """`ssh -G` runs a handful of times, however many hosts there are."""
     a_unit(home)
     (ssh_folder(home) / "config").write_text(
@@ -146,7 +146,7 @@ def test_of_5000_hosts_only_those_proposed_are_asked_for(home: Path, init: Init)
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
 
 
-def test_progress_is_told_when_it_takes_longer_than_a_moment(home: Path, init: Init) -> None:
+def test_progress_is_shown_when_it_takes_longer_than_a_moment(home: Path, init: Init) -> None:
     """A stream that is not a terminal gets one line."""
     a_unit(home)
     slow = home / "bin" / "crontab"
@@ -177,7 +177,7 @@ def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
     assert caught.value.hint == f"Remove that right: chmod go-w '{folder}'"
 
 
-def test_who_is_faster_wins(tmp_path: Path) -> None:
+def test_a_faster_writer_wins(tmp_path: Path) -> None:
     """A configuration that appears meanwhile is not replaced, and no temporary file is left."""
     place = tmp_path / "trayagent" / "config.toml"
     written.write(place, "[agent]\n")

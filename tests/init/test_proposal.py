@@ -53,9 +53,7 @@ def test_the_same_forward_twice_is_one() -> None:
         ("autossh -t h /usr/bin/screen -DR", "on-use", "screen"),
     ],
 )
-def test_what_a_person_starts_is_kept_if_it_was_meant_to_last(
-    line: str, wish: str, session: str | None
-) -> None:
+def test_an_alias_is_kept_if_it_was_meant_to_last(line: str, wish: str, session: str | None) -> None:
     """An alias for autossh means always, one for ssh means on-use; a terminal session is for attach."""
     [host], _ = propose([seen("alias", "h", line=line, by_hand=True)])
     assert (host.wish, host.session) == (wish, session)

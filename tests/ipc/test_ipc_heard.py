@@ -40,7 +40,7 @@ def test_an_answer_is_taken_when_the_agent_has_worked_it_out(running: Any) -> No
         assert [answer["op"] for answer in taken(heard)] == ["reconnect"]
 
 
-def test_a_refusal_and_the_agents_end_are_told_apart(running: Any) -> None:
+def test_a_refusal_and_the_agents_end_are_different_errors(running: Any) -> None:
     """A refusal carries the agent's text, and a missing agent is reported immediately."""
     with Heard(running.path, "watch", {"hosts": ["unknown"]}) as heard:
         with pytest.raises(Refused) as refused:

@@ -77,7 +77,9 @@ def test_the_handlers_error_reaches_the_client(running: Running, host: str, code
     assert (caught.value.code, caught.value.exit_status) == (code, status)
 
 
-def test_a_bug_in_the_handler_harms_nobody(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_in_the_handler_harms_no_other_client(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     """The client gets an error, the log gets the traceback, and the next request is answered."""
     with pytest.raises(Refused, match="RuntimeError"):
         client.call(running.path, "why", {"host": "bug"}, 10)
@@ -142,7 +144,7 @@ def test_a_successors_socket_is_not_removed(tmp_path: Path, start_server: Start)
     assert path.exists()
 
 
-def test_an_impossible_path_is_an_error_for_people(tmp_path: Path) -> None:
+def test_an_impossible_path_is_an_error_for_the_user(tmp_path: Path) -> None:
     """The error for a path that is too long says how to fix it."""
     server = Server(tmp_path / ("x" * 120), handler=None)  # type: ignore[arg-type]  # never called
     with pytest.raises(TrayagentError, match="cannot be made") as caught:
@@ -158,7 +160,7 @@ def test_requests_on_one_connection_are_answered_in_order(running: Running) -> N
     assert answered == [f"h{n}" for n in range(50)]
 
 
-def test_five_hundred_idle_clients_keep_nobody_out(running: Running, until: Until) -> None:
+def test_five_hundred_idle_clients_do_not_block_another(running: Running, until: Until) -> None:
     """The longest idle clients are closed, and a request is still answered."""
     idle = []
     try:
@@ -269,7 +271,7 @@ def test_a_slow_watcher_skips_to_the_newest_view(running: Running, until: Until)
     assert len(seen) < 500
 
 
-def test_a_slow_reader_of_events_is_told_and_closed(running: Running, until: Until) -> None:
+def test_a_slow_reader_of_events_gets_an_error_and_is_closed(running: Running, until: Until) -> None:
     """A stream of events ends with an error rather than with a silent gap."""
     with dial(running.path) as sock:
         sock.sendall(request_line("events"))
@@ -300,7 +302,7 @@ def test_a_client_that_leaves_is_unsubscribed(running: Running, until: Until) ->
     until(lambda: running.handler.unsubscribed == 1, "unsubscribed")
 
 
-def test_the_end_of_the_agent_is_told(tmp_path: Path, until: Until, start_server: Start) -> None:
+def test_clients_learn_that_the_agent_ended(tmp_path: Path, until: Until, start_server: Start) -> None:
     """Clients that wait for a reconnect or watch learn within a second that the agent ended."""
     running = start_server(tmp_path / "agent.sock")
     failures: list[TrayagentError] = []

@@ -42,7 +42,7 @@ def test_the_best_that_the_machine_has_is_chosen(
     assert len(chosen.why) == len(sources) + (env.platform == "linux" and not env.logind)
 
 
-def test_this_machine_is_looked_at() -> None:
+def test_this_machine_is_examined() -> None:
     """These tests run on Linux with netlink."""
     found = choose.look()
     assert found.platform == "linux"

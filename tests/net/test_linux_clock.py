@@ -97,7 +97,7 @@ def test_a_clock_that_was_merely_set_is_no_wake(grown_s: float) -> None:
     run(body)
 
 
-def test_after_close_nothing_is_told() -> None:
+def test_after_close_nothing_is_reported() -> None:
     """No hint follows `close`, and closing twice is allowed."""
 
     async def body(clock: LinuxClock, timer: FakeTimer, hints: list[Hint], asleep: list[float]) -> None:

@@ -52,6 +52,6 @@ def test_a_bridge_that_talks_of_its_port_is_not_the_port() -> None:
     assert state.apply(link(rt.RTM_NEWLINK)) is None
 
 
-def test_other_messages_are_passed_over() -> None:
+def test_other_messages_are_skipped() -> None:
     """Messages about neighbours or queueing disciplines are ignored."""
     assert known().apply(Message(rt.RTM_NEWNEIGH, 0, 0, b"")) is None

@@ -76,7 +76,7 @@ PPP = Link(5, "ppp0", 0, 512, kind="ppp")
     ],
     ids=["modem", "modem beside a LAN", "VPN takes all", "VPN takes some", "not yet routed"],
 )
-def test_a_modem_is_told_from_a_ppp_vpn(routes: tuple[RouteEntry, ...], expected: Kind) -> None:
+def test_a_modem_is_distinguished_from_a_ppp_vpn(routes: tuple[RouteEntry, ...], expected: Kind) -> None:
     """Another network carries a VPN and has a gateway; beside a modem there is none."""
     assert kinds((CARD, PPP), routes)[5] == expected
 

@@ -113,7 +113,7 @@ def run(body: Awaitable[None]) -> None:
     asyncio.run(limited())
 
 
-def test_suspend_and_wake_are_told_with_the_time_between(bus: Bus) -> None:
+def test_suspend_and_wake_are_reported_with_the_time_between(bus: Bus) -> None:
     """AboutToSleep comes before the suspend, and Woke with the time asleep after it."""
 
     async def body() -> None:

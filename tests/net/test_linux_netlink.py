@@ -141,7 +141,7 @@ def test_a_carrier_flicker_is_touched_and_ends_well(world: World) -> None:
     world.run(body)
 
 
-def test_a_link_down_takes_its_routes_silently_and_their_return_is_told(world: World) -> None:
+def test_routes_vanish_silently_with_their_link_and_their_return_is_reported(world: World) -> None:
     """IPv4 routes vanish silently with their link; when they return, they are new."""
 
     async def body() -> None:

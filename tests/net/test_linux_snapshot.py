@@ -69,7 +69,7 @@ def test_a_look_up_names_the_entry_that_matched(world: World) -> None:
     world.run(body)
 
 
-def test_no_way_is_none(world: World) -> None:
+def test_no_route_is_none(world: World) -> None:
     """The answer is None if no route matches, if it forbids the packet, or if the source is gone."""
 
     async def body() -> None:

@@ -128,7 +128,7 @@ def test_a_route_that_went_is_named(sent: bytes, touched: Touched | None) -> Non
     assert known().apply(sent) == touched
 
 
-def test_what_cannot_be_read_is_passed_over() -> None:
+def test_unreadable_messages_are_skipped() -> None:
     """A truncated message, one of another version and one too short for its kind are skipped."""
     good = address(0xD, "192.168.10.2")
     assert list(messages(message(0xD, bytes(20), version=4) + good)) == [good]

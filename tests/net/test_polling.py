@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.net.conftest import World
 
 
-def test_it_sees_addresses_and_ways_as_the_kernel_does(world: World) -> None:
+def test_polling_finds_the_same_addresses_and_routes_as_the_kernel(world: World) -> None:
     """Polling finds addresses with prefix lengths, and source and interface for peers of both families."""
 
     async def body() -> None:

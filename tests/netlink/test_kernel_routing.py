@@ -30,14 +30,14 @@ def test_loopback_is_there_with_its_address(channel: Channel) -> None:
     assert ("127.0.0.1", 8) in {(a.ip, a.prefix_len) for a in rtquery.addresses(channel)}
 
 
-def test_the_way_to_ourselves_is_local(channel: Channel) -> None:
+def test_the_route_to_ourselves_is_local(channel: Channel) -> None:
     """The resolved route has the source, the matched one its prefix."""
     resolved = rtquery.route_to(channel, "127.0.0.1")
     assert (resolved.kind, resolved.source) == (RTN_LOCAL, "127.0.0.1")
     assert rtquery.route_to(channel, "127.0.0.1", fib_match=True).kind == RTN_LOCAL
 
 
-def test_no_way_is_told_from_a_failure(channel: Channel) -> None:
+def test_no_route_differs_from_a_failure(channel: Channel) -> None:
     """A foreign source address means no route; an unknown request is a failure."""
     with pytest.raises(NetlinkError) as gone:
         rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
@@ -56,7 +56,7 @@ def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
         assert rtquery.links(channel)
 
 
-def test_an_answer_that_nobody_took_is_skipped(channel: Channel) -> None:
+def test_an_unread_answer_is_skipped(channel: Channel) -> None:
     """Sequence numbers distinguish the answers."""
     body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
     channel._send(RTM_GETROUTE, NLM_F_REQUEST, body + attribute(1, bytes([127, 0, 0, 2])))

@@ -66,7 +66,7 @@ def test_an_address_is_ours_not_the_peers(golden: Golden, ip: str, index: int, p
         ("::/0", rt.RTN_UNICAST, 77, 1024, None, (HOP(3, "2001:db8::1"),)),
     ],
 )
-def test_a_route_tells_its_way(
+def test_a_route_is_read_with_its_hops(
     golden: Golden,
     name: str,
     kind: int,
@@ -90,7 +90,7 @@ def test_a_neighbour_tells_its_mac(golden: Golden) -> None:
     assert found == rt.Neighbour(3, "192.0.2.1", "02:00:5e:00:53:01", 0x80)
 
 
-def test_another_family_is_none_of_ours(golden: Golden) -> None:
+def test_another_family_is_skipped(golden: Golden) -> None:
     """A bridge's or an MPLS message is skipped, not misread."""
     body = bytes([7]) + golden["route 0.0.0.0/0"][1:]
     assert rt.parse_route(body) is None

@@ -51,7 +51,7 @@ def test_a_state_of_a_newer_agent_is_shown_by_its_name() -> None:
         ({"state": "needs-vpn", "pid": None}, "needs VPN"),
     ],
 )
-def test_a_state_is_said_with_what_the_user_did(host: dict[str, object], words: str) -> None:
+def test_a_state_is_printed_with_what_the_user_did(host: dict[str, object], words: str) -> None:
     """The words say that the user disconnected the host, or paused it while it is connected."""
     assert states.words_of(host) == words
 

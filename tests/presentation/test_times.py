@@ -30,7 +30,7 @@ def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None
     assert times.lasted(seconds) == said
 
 
-def test_what_is_unknown_is_not_said() -> None:
+def test_an_unknown_time_is_not_printed() -> None:
     """A missing time gives an empty string, not the epoch."""
     assert times.ago(None, NOW) == times.until(None, NOW) == times.clock(None, NOW) == ""
 

@@ -37,7 +37,7 @@ def test_a_vpn_is_activated_by_name_or_uuid(bus: Bus, name: str, path: str) -> N
     run(body())
 
 
-def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> None:
+def test_an_active_vpn_is_taken_down_before_it_is_brought_up_again(bus: Bus) -> None:
     """Only the active connection of that VPN is taken down, and the new one starts after it is gone."""
 
     async def body() -> None:
@@ -57,7 +57,7 @@ def test_what_is_active_is_taken_down_before_it_is_brought_up_anew(bus: Bus) -> 
     run(body())
 
 
-def test_one_that_does_not_go_down_is_told_as_that(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vpn_that_does_not_go_down_is_an_error(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """NetworkManager answers but the plug-in hangs, so no second connection is started."""
     monkeypatch.setattr(networkmanager_activate, "DOWN_S", 0.2)
 
@@ -76,7 +76,7 @@ def test_one_that_does_not_go_down_is_told_as_that(bus: Bus, monkeypatch: pytest
     run(body())
 
 
-def test_a_bus_that_dies_while_the_profiles_are_read_is_told(bus: Bus) -> None:
+def test_a_bus_that_dies_while_the_profiles_are_read_is_an_error(bus: Bus) -> None:
     """The bus dies between the list and the profiles, and the error says so."""
 
     async def body() -> None:

@@ -10,7 +10,7 @@ from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, TUNNEL, Fake
 from trayagent.net.vpn import networkmanager_words as words
 
 
-def test_a_vpn_is_told_from_its_beginning_to_its_end(bus: Bus) -> None:
+def test_a_vpn_is_reported_from_its_beginning_to_its_end(bus: Bus) -> None:
     """A VPN is connecting, then up with its interface, and down after the user ended it."""
 
     async def body() -> None:
@@ -131,7 +131,7 @@ def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
     run(body())
 
 
-def test_a_wait_for_a_secret_is_told(bus: Bus) -> None:
+def test_a_wait_for_a_secret_is_reported(bus: Bus) -> None:
     """While NetworkManager waits for the password, the VPN is connecting and asking."""
 
     async def body() -> None:
@@ -195,7 +195,7 @@ def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) ->
     run(body())
 
 
-def test_a_found_interface_is_not_looked_for_again(bus: Bus) -> None:
+def test_a_found_interface_is_not_queried_again(bus: Bus) -> None:
     """Containers add and remove devices; only a new IP configuration moves a VPN to another one."""
 
     async def body() -> None:

@@ -30,7 +30,7 @@ def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:
     run(body())
 
 
-def test_another_network_is_told_by_its_name(bus: Bus) -> None:
+def test_another_network_is_reported_by_its_name(bus: Bus) -> None:
     """If a cable takes the default route, its connection's name is reported without an SSID; later there is no name."""
 
     async def body() -> None:
@@ -226,7 +226,7 @@ def test_devices_that_are_no_paths_leave_a_vpn_without_its_interface(bus: Bus) -
     run(body())
 
 
-def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:
+def test_malformed_signals_are_skipped(bus: Bus) -> None:
     """Wrong signatures, unknown objects and interfaces are ignored, and the watcher continues."""
 
     async def body() -> None:
@@ -248,7 +248,7 @@ def test_signals_of_another_shape_are_passed_over(bus: Bus) -> None:
     run(body())
 
 
-def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
+def test_another_process_on_the_bus_is_not_trusted(bus: Bus) -> None:
     """Signals that another process sends directly to the watcher change nothing."""
 
     async def body() -> None:
@@ -268,7 +268,7 @@ def test_a_stranger_on_the_bus_is_not_believed(bus: Bus) -> None:
     run(body())
 
 
-def test_a_burst_is_told_at_its_beginning_and_its_end(bus: Bus) -> None:
+def test_a_burst_is_reported_at_its_beginning_and_its_end(bus: Bus) -> None:
     """After 200 quick changes the first is reported immediately, the last state for certain, and few in between."""
 
     async def body() -> None:
@@ -287,7 +287,7 @@ def test_a_burst_is_told_at_its_beginning_and_its_end(bus: Bus) -> None:
     run(body())
 
 
-def test_what_changes_nothing_is_not_told(bus: Bus) -> None:
+def test_a_signal_without_a_change_is_not_reported(bus: Bus) -> None:
     """A scan, a signal strength or another client's connection gives no hint."""
 
     async def body() -> None:
