@@ -1,1 +1,1 @@
-"""What trayagent knows of OpenSSH: its configuration, its masters, its words when something fails."""
+"""The knowledge about OpenSSH: its configuration, its masters, its error messages."""

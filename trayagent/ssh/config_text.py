@@ -1,8 +1,8 @@
-"""The text of ssh_config files, as far as `ssh -G` cannot tell: which files, which aliases, what may vary.
+"""Read from the text of ssh_config what `ssh -G` does not show: its files, its aliases, what may vary.
 
-`ssh -G NAME` alone says what a name means; here is only what must be known before a name is asked for.
-Blocks are not evaluated: what stands anywhere in the text counts. Files that cannot be read, loops and
-floods of Includes are passed over, as a wrong guess here costs little.
+Only `ssh -G NAME` decides what a name means. This module finds what must be known before that. It does not
+evaluate blocks: every line in the text counts. It skips unreadable files, loops and floods of Includes, because
+a wrong guess here costs little.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_FILE = 1024 * 1024
-"""Bytes read of one file; real ones have a few KB."""
+"""The most bytes that are read of one file; real ones have a few KB."""
 MAX_FILES = 256
-"""Files read from one root."""
+"""The most files that are read from one root."""
 MAX_DEPTH = 16
-"""Includes within Includes, as in ssh."""
+"""The deepest level of Includes within Includes, as in ssh."""
 
 SYSTEM = Path("/etc/ssh")
 
@@ -31,13 +31,13 @@ Option = tuple[str, list[str]]
 _SPECIAL = frozenset("\"'\\#")
 _LOOK_UP = frozenset({"canonicalizehostname", "canonicalizepermittedcnames"})
 _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
-# %l and %L are this machine's name, which DHCP may set.
+# %l and %L are this machine's name, which DHCP may change.
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What stands under one Host or Match line: that line's words, and the options in their order."""
+    """One Host or Match block: the words of its first line, and the options below it in their order."""
 
     keyword: str
     words: tuple[str, ...]
@@ -45,7 +45,7 @@ class Block:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The literal names: of a Host line, or of a Match line that asks for nothing but the host."""
+        """The literal names in a Host line, or in a Match line whose only criterion is the host."""
         words = self.words
         if self.keyword == "match":
             criteria = [word.lower() for word in words[::2]]
@@ -58,25 +58,25 @@ class Block:
 
 
 def config_files(path: Path) -> tuple[Path, ...]:
-    """Return all files that are read from this one on, itself first; absent ones too, for they may appear.
+    """Return this file and all files that it includes, also missing ones, because they may appear later.
 
-    A glob gives what it matches now.
+    A glob returns the files that it matches now.
     """
     return tuple(dict.fromkeys(file for file, _ in _read(path)))
 
 
 def place_dependent(paths: Iterable[Path]) -> bool:
-    """Report whether what `ssh -G` says may differ from network to network."""
+    """Report whether the output of `ssh -G` may differ between networks."""
     return any(_varies(*option) for path in paths for option in _options(path))
 
 
 def canonicalizes(paths: Iterable[Path]) -> bool:
-    """Report whether `ssh -G` may look names up."""
+    """Report whether `ssh -G` may resolve names by DNS."""
     return any(_looks_up(*option) for path in paths for option in _options(path))
 
 
 def aliases(path: Path) -> tuple[str, ...]:
-    """Return the names that stand literally in Host lines: no wildcards, no negations."""
+    """Return the literal names in Host lines, without wildcards and negations."""
     names = (word for key, words in _options(path) if key == "host" for word in words)
     return tuple(
         dict.fromkeys(name for name in names if not set(name) & set("*?!") and not name.startswith("-"))
@@ -84,7 +84,7 @@ def aliases(path: Path) -> tuple[str, ...]:
 
 
 def blocks(path: Path) -> tuple[Block, ...]:
-    """Return the Host and Match blocks of all files; what stands before the first of a file is left out."""
+    """Return the Host and Match blocks of all files, without the options before the first block of a file."""
     found: list[Block] = []
     for _, options in _read(path):
         starts = [at for at, (key, _) in enumerate(options) if key in {"host", "match"}]
@@ -95,12 +95,12 @@ def blocks(path: Path) -> tuple[Block, ...]:
 
 
 def control_paths(path: Path) -> tuple[str, ...]:
-    """Return the values of ControlPath as they are written, tokens kept."""
+    """Return the values of ControlPath as written, with their tokens."""
     return tuple(dict.fromkeys(words[0] for key, words in _options(path) if key == "controlpath" and words))
 
 
 def options_by_file(path: Path) -> Iterator[list[Option]]:
-    """Yield the options of each file, in their order, Host and Match lines among them."""
+    """Yield the options of each file in their order, including Host and Match lines."""
     for _, options in _read(path):
         yield options
 
@@ -123,7 +123,7 @@ def _options(path: Path) -> Iterator[Option]:
 
 
 def _read(root: Path) -> Iterator[tuple[Path, list[Option]]]:
-    """Yield each file once with its options, in the order in which they are met."""
+    """Yield each file once with its options, in the order of the Includes."""
     waiting = [(root, 0)]
     seen: set[Path] = set()
     while waiting and len(seen) < MAX_FILES:
@@ -143,18 +143,18 @@ def _read(root: Path) -> Iterator[tuple[Path, list[Option]]]:
 def _included(pattern: str, root: Path) -> list[Path]:
     if "\0" in pattern:
         return []
-    # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's own.
+    # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's file.
     folder = SYSTEM if root.is_relative_to(SYSTEM) else home() / ".ssh"
     text = str(home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
     if "${" in text or "%" in text:
-        return []  # variables and tokens, which 9.9 expands; nothing to watch by name
+        return []  # OpenSSH 9.9 expands variables and tokens; their paths are unknown here
     if not glob.has_magic(text):
         return [Path(text)]
-    return [Path(found) for found in sorted(glob.glob(text))]  # noqa: PTH207  # Path.glob takes no absolute one
+    return [Path(found) for found in sorted(glob.glob(text))]  # noqa: PTH207  # Path.glob accepts no absolute pattern
 
 
 def home() -> Path:
-    """Return the home folder as ssh finds it: by the user's entry, whatever HOME says."""
+    """Return the home directory as ssh finds it: from the user's passwd entry, not from HOME."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
@@ -164,7 +164,7 @@ def home() -> Path:
 def _lines(path: Path) -> list[str]:
     try:
         if not path.is_file():
-            return []  # a FIFO would block us
+            return []  # reading a FIFO would block
         with path.open("rb") as file:
             return file.read(MAX_FILE).decode("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -179,9 +179,9 @@ def _option(line: str) -> Option | None:
 
 
 def _words(text: str) -> list[str]:
-    """Split as ssh does: quotes, and a # that begins a word begins a comment."""
+    """Split a line into words as ssh does: with quotes; a # at the start of a word begins a comment."""
     if not _SPECIAL.intersection(text):
-        return text.split()  # nearly every line; a lexer for each makes thousands of hosts slow
+        return text.split()  # nearly every line; a lexer for each would be slow with thousands of hosts
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -193,5 +193,5 @@ def _words(text: str) -> list[str]:
                 break
             words.append(word)
     except ValueError:
-        return text.split()  # an open quote: ssh refuses the file, and says so itself
+        return text.split()  # an open quote: ssh rejects the file and reports it
     return words

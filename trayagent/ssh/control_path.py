@@ -1,4 +1,4 @@
-"""Names of control sockets: how long they may be, and fresh ones for a master that will take a path over."""
+"""Make control paths: check their length, and find unused ones for masters that will take over a path."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def fits(path: str) -> bool:
 
 
 def default_in(runtime_dir: Path, name: str) -> str:
-    """Return the control path of a host whose ssh_config names none: short, readable, one for each host."""
+    """Return the control path of a host without one in ssh_config: short, readable, and unique for each host."""
     readable = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:12]
     return str(runtime_dir / "cm" / f"{readable}-{zlib.crc32(name.encode()):08x}")
 
 
 def fresh_for(path: str) -> str:
-    """Return an unused path where only this user can listen, for a new master that will take `path` over.
+    """Return an unused path where only this user can listen, for a new master that will take over `path`.
 
-    It is in the folder of `path` if nobody else may write there, else in a private folder made inside it:
-    rename(2) needs the same file system, so the runtime folder will not do. Raises OSError.
+    It is in the directory of `path` if no other user may write there, else in a private directory made inside it.
+    It cannot be in the runtime directory, because rename(2) needs the same file system. Raise OSError.
     """
     folder = Path(path).parent
     if not _is_private(folder):
         inside = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=folder))
-        # A name that nobody guesses: a master unlinks it at its end, when the folder's name may be another's.
+        # A random name. The master unlinks it at its end, and another user may own a directory of this name by then.
         return str(inside / secrets.token_hex(3))
     while True:
         suffix = _base36(next(_numbers) % 36**3)
@@ -51,7 +51,7 @@ def fresh_for(path: str) -> str:
 
 
 def remove_fresh(path: str) -> None:
-    """Remove a fresh path and the private folder that was made for it."""
+    """Remove a path from `fresh_for` and the private directory that was made for it."""
     with contextlib.suppress(OSError):
         Path(path).unlink()
     folder = Path(path).parent
@@ -61,8 +61,8 @@ def remove_fresh(path: str) -> None:
 
 
 def home_of(path: str) -> str:
-    """Return the folder that a master's path belongs to: its own, or the one around its private folder."""
-    folder = os.path.dirname(path)  # noqa: PTH120  # compared with what the kernel tells
+    """Return the directory of a control path; for a path in a private directory, the directory around that."""
+    folder = os.path.dirname(path)  # noqa: PTH120  # compared with the kernel's strings
     if os.path.basename(folder).startswith(_PRIVATE):  # noqa: PTH119  # as above
         return os.path.dirname(folder)  # noqa: PTH120  # as above
     return folder

@@ -1,7 +1,7 @@
-"""Which aliases could own a control path, by the text of ssh's files alone.
+"""Find the aliases that could own a control path, from the text of ssh_config alone.
 
-`ssh -G` decides; here is only which names are not worth asking for. Whatever the text leaves open counts
-as possible: a Match that asks for more than a name, tokens, variables, another file's block.
+`ssh -G` decides; this module only rules out names for which it need not run. Whatever the text leaves open counts
+as possible: a Match with more than a name, tokens, variables, a block in another file.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _PATTERNS = {"%": "%", "C": "[0-9a-f]+", "p": r"\d+", "i": r"\d+"}
 
 
 def may_own(roots: Iterable[Path], alias: str, control_path: str) -> bool:
-    """Report whether some ControlPath that may hold for this alias could give this path."""
+    """Report whether any ControlPath that may apply to this alias could result in this path."""
     values = (value for root in roots for value in _values(root, alias))
     return any(_fits(value, alias, control_path) for value in dict.fromkeys(values))
 
 
 def _values(root: Path, alias: str) -> Iterator[str]:
-    """Yield the ControlPaths that may hold for this alias, as they are written."""
+    """Yield the ControlPath values that may apply to this alias, as written."""
     for options in config_text.options_by_file(root):
-        holds = True  # what stands before the first block of a file
+        holds = True  # the options before the first block of a file apply to every alias
         for key, words in options:
             if key in {"host", "match"}:
                 holds = _applies(key, words, alias)
@@ -48,7 +48,7 @@ def _fits(value: str, alias: str, control_path: str) -> bool:
 
 
 def _applies(keyword: str, words: Iterable[str], alias: str) -> bool:
-    """Report whether a Host or Match line may hold for this alias."""
+    """Report whether a Host or Match line may apply to this alias."""
     words = list(words)
     if keyword == "host":
         return _matches(words, alias)
@@ -58,7 +58,7 @@ def _applies(keyword: str, words: Iterable[str], alias: str) -> bool:
 
 
 def _matches(patterns: Iterable[str], alias: str) -> bool:
-    """Match as ssh does: a negated pattern that fits rules out, whatever else fits."""
+    """Match as ssh does: a negated pattern that matches excludes the alias, even if others match."""
     patterns = list(patterns)
     if any(p.startswith("!") and fnmatchcase(alias, p[1:]) for p in patterns):
         return False

@@ -1,4 +1,4 @@
-"""From a described forward to the fields in which the mux protocol asks for it."""
+"""Convert a forward of the core to the fields of the mux protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SOCKS = ("socks", 0)
 
 
 def to_mux(forward: Forward) -> MuxForward:
-    """Return the forward as OPEN_FWD and CLOSE_FWD write it."""
+    """Return the forward in the fields of OPEN_FWD and CLOSE_FWD."""
     target = _SOCKS if forward.target is None else _fields(forward.target)
     return MuxForward(forward.kind, *_fields(forward.listen), *target)
 

@@ -1,4 +1,4 @@
-"""Making a master's forwards those that are wanted, each with a result of its own."""
+"""Open and close a master's forwards until they are the wanted ones, with a separate result for each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 
-_TOGETHER_S = 0.05  # remote forwards are asked for together, and answered nearly so
-_LINE_SHARE = 0.5  # the shortest round trip seen may have been on a slower line than now
+_TOGETHER_S = 0.05  # remote forwards are requested together, and their answers come close together
+_LINE_SHARE = 0.5  # the shortest round trip so far may have been on a slower line than the present one
 
 _LOOPBACK = ("127.0.0.1", "::1")
 
@@ -34,14 +34,13 @@ async def ensure(
     rtt_s: float | None = None,
     progress: Callable[[tuple[ForwardState, ...]], None] | None = None,
 ) -> tuple[ForwardState, ...]:
-    """Close what is open and not wanted, open what is wanted; a second call changes nothing.
+    """Close open forwards that are not wanted, and open the wanted ones; a second call changes nothing.
 
-    Each forward has a control connection of its own, so that remote ones take one round trip
-    together (the master answers one connection's requests one after the other). `opened` are those that
-    were confirmed on this master. `log` is the master's stderr file, where ssh puts the reason of a failed
-    listener. `cleared` is waited for before a certain port or path of the server is asked for. `rtt_s` is the
-    shortest round trip that was seen. `progress` is given what is known while the server's word on some
-    remote forwards is still awaited: those are "opening".
+    Each forward uses a separate control connection, so that all remote ones together take one round trip. (The master
+    answers the requests of one connection one after the other.) `opened` are the forwards confirmed on this master.
+    `log` is the master's log, where ssh writes the reason of a failed listener. `cleared` must finish before a request
+    for a specific port or path of the server. `rtt_s` is the shortest round trip so far, in seconds. `progress` gets
+    the states known so far while the server's answer for some remote forwards is due; those are "opening".
     """
     await asyncio.gather(*(_close(control_path, f) for f in opened if f not in wanted))
     told = len(said(log)) if log is not None else 0
@@ -79,18 +78,18 @@ async def ensure(
 
 
 def _certain(forward: Forward) -> bool:
-    """Report whether a certain port or path of the server is asked for."""
+    """Report whether the forward names a specific port or path of the server."""
     return bool(forward.listen.port or forward.listen.path)
 
 
 async def _open_remote(
     control_path: str, forward: Forward, cleared: Callable[[], Awaitable[None]] | None, rtt_s: float | None
 ) -> int | TrayagentError | None:
-    """Ask for a remote forward that was not confirmed yet on this master.
+    """Request a remote forward that this master has not confirmed yet.
 
-    The master says yes at once to what was asked before, by us or by anybody, even if the server never
-    answered or said no. So such a request is taken back first (a local matter, of which the server hears),
-    and a yes that is faster than the line is no proof.
+    A master confirms at once what any client requested before, even if the server never answered or refused. So the
+    earlier request is canceled first; the master does that locally and notifies the server. A confirmation that is
+    faster than the line proves nothing.
     """
     if cleared is not None:
         await cleared()
@@ -99,7 +98,7 @@ async def _open_remote(
     answer = await _open(control_path, forward)
     fast = rtt_s is not None and time.monotonic() - begin < rtt_s * _LINE_SHARE
     if fast and not isinstance(answer, TrayagentError):
-        return TrayagentError("the ssh master said yes before the server could")
+        return TrayagentError("the ssh master confirmed before the server could answer")
     return answer
 
 
@@ -122,7 +121,7 @@ async def _close(control_path: str, forward: Forward) -> None:
         finally:
             client.close()
     except TrayagentError:
-        pass  # not open after all, or the master is gone: what was wanted
+        pass  # it was not open, or the master is gone; the forward is closed either way
 
 
 def _checked(
@@ -149,21 +148,21 @@ def _checked(
 
 
 def _missing(host: str, port: int, listening: Listeners) -> str | None:
-    """Return the loopback address that a default forward should listen on and does not, or None.
+    """Return the loopback address that a default forward should listen on but does not, or None.
 
-    Elsewhere the listener's own address is what was asked for, and ssh fails when it is taken.
+    Other forwards name one address, and ssh reports a failure if it is taken.
     """
     if host not in {"", "localhost"} or {("0.0.0.0", port), ("::", port)} & listening.own:  # noqa: S104  # seen, not bound
         return None
     v4, v6 = _LOOPBACK
     if (v4, port) not in listening.own:
         return v4
-    # Without IPv6 nobody listens on ::1; where somebody else does, `localhost` would be theirs.
+    # Without IPv6 no process listens on ::1. If another program does, `localhost` would reach that program.
     return v6 if (v6, port) not in listening.own and (v6, port) in listening.others else None
 
 
 def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
-    """Return why a forward failed, in ssh's words where it had some."""
+    """Return why a forward failed, in ssh's words if it gave a reason."""
     port = str(forward.listen.port)
     for line in last_words.splitlines():
         if "bind [" in line and (f":{port}:" in line):

@@ -1,4 +1,4 @@
-"""What a name means to ssh: `ssh -G`, run and read."""
+"""Run `ssh -G` and parse its output: what ssh would do for a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trayagent.errors import TrayagentError
 Lines = dict[str, list[str]]
 
 MAX_OUTPUT = 1024 * 1024
-"""Bytes: `ssh -G` prints about 5 KB; a `Match exec` that floods must not fill our memory."""
+"""The most bytes that are kept: `ssh -G` prints about 5 KB, and a runaway `Match exec` must not fill our memory."""
 
 _CHECKING = set(get_args(HostKeyChecking))
 # Paths with spaces are printed without quotes; a path begins with / or ~, or has no space.
@@ -28,7 +28,7 @@ _FORWARD = re.compile(rf"{_LISTEN} {_TARGET}")
 _DYNAMIC = re.compile(_LISTEN)
 
 
-# ssh -G resolves names for these two. "none" for the second is known from OpenSSH 9.2 on.
+# ssh -G resolves names for these two options. OpenSSH 9.2 and later accept "none" for the second.
 NO_LOOKUPS = ("-o", "CanonicalizeHostname=no", "-o", "CanonicalizePermittedCNAMEs=none")
 
 
@@ -40,11 +40,11 @@ async def resolve(
     config: str | None = None,
     timeout_s: float = 2.0,
 ) -> Resolved:
-    """Return what `ssh -G NAME` says; `config` is the file of `ssh -F`.
+    """Return what `ssh -G NAME` prints, parsed; `config` is the file of `ssh -F`.
 
-    It runs the user's `Match exec`, so it takes as long as they do. -N, because a master is what
-    will be started (`Match sessiontype`). Raises TrayagentError: `config-error` with ssh's own line,
-    for a timeout too; `ssh-missing`.
+    ssh runs the user's `Match exec` commands, so it takes as long as they do. -N is passed because ssh will be started
+    as a master (`Match sessiontype`). Raise TrayagentError: `config-error` with ssh's own line, or for a timeout;
+    `ssh-missing`.
     """
     return parse(await output(name, options=options, ssh=ssh, config=config, timeout_s=timeout_s))
 
@@ -57,7 +57,7 @@ async def output(
     config: str | None = None,
     timeout_s: float = 2.0,
 ) -> str:
-    """Return what `ssh -G NAME` prints; `options` are further words before the name. Raises as `resolve` does."""
+    """Return what `ssh -G NAME` prints; `options` are more words before the name. Raise as `resolve` does."""
     if not name or name.startswith("-"):
         raise TrayagentError(
             f"“{name}” is not a host name", code="config-error", hint="It would be an option of ssh."
@@ -93,7 +93,7 @@ async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, byte
 
 
 async def _take(stream: asyncio.StreamReader | None) -> bytes:
-    """Read to the end, keep the first MAX_OUTPUT bytes."""
+    """Read a stream to its end; return its first MAX_OUTPUT bytes."""
     taken = bytearray()
     while stream is not None and (data := await stream.read(65536)):
         taken += data[: MAX_OUTPUT - len(taken)]
@@ -101,7 +101,7 @@ async def _take(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill what is still there, a hanging `Match exec` included: the child leads a session of its own."""
+    """Kill the child and all its processes, such as a hanging `Match exec`; it leads its own process group."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -109,10 +109,10 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 def parse(text: str) -> Resolved:
-    """Return what the output of `ssh -G` says; raises TrayagentError when it is no such output."""
+    """Parse the output of `ssh -G`. Raise TrayagentError if the text is something else."""
     lines = table(text)
     if "hostname" not in lines:
-        raise TrayagentError("ssh -G told no hostname", code="config-error")
+        raise TrayagentError("ssh -G printed no hostname", code="config-error")
     try:
         return _resolved(lines)
     except ValueError as error:
@@ -164,7 +164,7 @@ def _resolved(lines: Lines) -> Resolved:
         password_authentication=_yes(lines, "passwordauthentication"),
         kbd_interactive_authentication=_yes(lines, "kbdinteractiveauthentication"),
         gssapi_authentication=_yes(lines, "gssapiauthentication"),
-        # "yes", or the path or variable of the agent that is forwarded.
+        # "yes", or the path or variable of the forwarded ssh-agent.
         forward_agent=_word(lines, "forwardagent", "no") != "no",
         address_family=_word(lines, "addressfamily", "any"),
         bind_address=_value(lines, "bindaddress"),
@@ -177,7 +177,7 @@ def _resolved(lines: Lines) -> Resolved:
 
 
 def _plain_connect(lines: Lines) -> bool:
-    """Return whether ssh does nothing that it leaves out for a ProxyCommand, or that a ProxyCommand replaces."""
+    """Report whether ssh would connect the same way with a ProxyCommand: no option depends on its own connection."""
     return (
         not any(_value(lines, key) for key in ("proxyjump", "proxycommand", "bindaddress", "bindinterface"))
         and not _yes(lines, "checkhostip")
@@ -192,7 +192,7 @@ def _value(lines: Lines, key: str) -> str | None:
 
 
 def _word(lines: Lines, key: str, default: str) -> str:
-    """Return a value as ssh_config spells it: 9.2 prints some flags as true and false."""
+    """Return a value as ssh_config spells it, because OpenSSH 9.2 prints some flags as true and false."""
     word = lines.get(key, [default])[0]
     return {"true": "yes", "false": "no"}.get(word, word)
 
@@ -206,7 +206,7 @@ def _all(lines: Lines, key: str) -> tuple[str, ...]:
 
 
 def _files(lines: Lines, key: str) -> tuple[str, ...]:
-    # ssh prints no quotes; ssh_config's own lists of files with spaces cannot be told apart here.
+    # ssh prints no quotes, so a file name with spaces looks like several files.
     return tuple(lines.get(key, [""])[0].split())
 
 

@@ -234,7 +234,7 @@ def test_more_than_a_packet_that_nobody_fetched_is_refused() -> None:
     """The buffer is bounded, and is empty and stays empty after that."""
     connection = ready()
     connection.receive_data(bytes(BUFFER_BOUND))
-    with pytest.raises(RemoteProtocolError, match="nobody asked"):
+    with pytest.raises(RemoteProtocolError, match="unrequested bytes"):
         connection.receive_data(b"x")
     connection.receive_data(b"x")
     assert connection.buffered == 0

@@ -1,4 +1,4 @@
-"""Which ssh-agent a socket leads to: one of this user that answers, or another machine's that sshd forwards."""
+"""Classify an ssh-agent socket: a working ssh-agent of this user, or one that sshd forwards from another machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from trayagent.ssh.login.credentials import identities
 from trayagent.ssh.os.process import read
 
 Kind = Literal["usable", "silent", "forwarded", "not-ours"]
-"""`silent`: nobody answers there, or no ssh-agent does. `not-ours`: another user's, or no socket at all."""
+"""`silent`: no ssh-agent answers there. `not-ours`: the socket of another user, or not a socket."""
 
 _CONNECT_S = 1.0
 _SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
-# OpenSSH 10.1 and later; dropbear. Older ones use the same names as ssh-agent(1).
+# The names of OpenSSH 10.1 and later, and of dropbear. Older versions use the same names as ssh-agent(1).
 _FORWARDED_NAME = re.compile(r"/\.ssh/agent/s\.[^/]*\.sshd\.[^/]*$|/dropbear-[^/]*/auth-[^/]*$")
 _LOCAL_PEERPID = (0, 0x002)  # SOL_LOCAL and the option of macOS, <sys/un.h>
 
 
 def kind_of(path: str | None) -> Kind:
-    """Return what a socket leads to. It takes up to 2 s where nobody answers."""
+    """Return the kind of the ssh-agent behind a socket. It takes up to 2 s if no process answers."""
     if not path:
         return "not-ours"
     try:
-        found = os.stat(path)  # noqa: PTH116  # "" and odd paths are no error here
+        found = os.stat(path)  # noqa: PTH116  # Path would reject some odd paths
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
             return "not-ours"
         if is_forwarded(path):
@@ -40,10 +40,11 @@ def kind_of(path: str | None) -> Kind:
 
 
 def is_forwarded(path: str) -> bool:
-    """Report whether an ssh server listens on a socket: the agent behind it is on another machine.
+    """Report whether an ssh server listens on a socket: the ssh-agent behind it is then on another machine.
 
-    The kernel names the process that called listen(2). An ssh-agent has forked since, so that its process is
-    gone; sshd has not, but nobody else may read its descriptors. Raises OSError where nobody listens.
+    The kernel reports the process that called listen(2). An ssh-agent forks after that, so the reported process
+    is gone. sshd does not. Other users cannot read its descriptors, but they can read its name. Raise OSError if no
+    process listens.
     """
     if _FORWARDED_NAME.search(str(Path(path).resolve())):
         return True

@@ -1,8 +1,9 @@
-"""Keeps what ssh runs in the background (a ProxyCommand, a jump host's ssh) from opening a window, and notices the try.
+"""Keep programs that ssh runs in the background from opening a window, and record that they tried.
 
-Without a display a browser does not start, but the programs that want one call it all the same: by BROWSER (the AWS
-and Google command lines, through Python's webbrowser), or by xdg-open (cloudflared, tsh; `open` on a Mac). Such a call
-means that a person is needed, so it ends here, in a script that only records it.
+Such a program is a ProxyCommand or a jump host's ssh. Without a display no browser starts. But programs that need one
+still call it: through BROWSER (the AWS and Google command lines, by Python's webbrowser), or through xdg-open
+(cloudflared, tsh; `open` on a Mac). Such a call means that the login needs the user. So it reaches a script of the
+agent that only records the call.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-# The bus too: over it a desktop opens windows for programs without a display.
+# The bus is among them, because a desktop can open windows over it for programs without a display.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
-# By these xdg-open knows the desktop whose own opener it prefers to BROWSER.
+# With these, xdg-open detects a desktop and prefers that desktop's opener to BROWSER.
 _DESKTOPS = (
     "XDG_CURRENT_DESKTOP",
     "DESKTOP_SESSION",
@@ -39,7 +40,7 @@ _OPENERS = (
     "google-chrome",
 )
 _RECORD = """#!/bin/sh
-# Stands in for a browser while trayagent logs in in the background, and records that it was called.
+# trayagent puts this in the place of a browser during background logins. It only records the call.
 here=${0%/*}
 case ${0##*/}:$1 in
     gio:open | gio:launch) ;;
@@ -47,10 +48,10 @@ case ${0##*/}:$1 in
 esac
 : >"$TRAYAGENT_CALLED"
 """
-# ssh gives a ProxyCommand no stderr where its master goes to the background (sshconnect.c, ssh_proxy_connect),
-# and with it the reason of a failure would be lost. A `Match exec` has no pipe, and stays as it is.
+# If the master goes to the background, ssh closes the stderr of its ProxyCommand (sshconnect.c, ssh_proxy_connect).
+# The reason of a failure would be lost. A `Match exec` has no pipe as its input, so its stderr is left alone.
 _SHELL = """#!/bin/sh
-# Stands in for the shell that ssh runs a ProxyCommand with, and keeps what that writes to stderr.
+# trayagent puts this in the place of the shell that runs a ProxyCommand. It keeps the stderr of that command.
 SHELL=$TRAYAGENT_SHELL
 export SHELL
 if [ -p /dev/stdin ]; then exec 2>>"$TRAYAGENT_LOG"; fi
@@ -59,18 +60,18 @@ exec "$SHELL" "$@"
 
 
 def without_windows(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what leads to a display: nobody is there to answer a window."""
+    """Return the environment without the variables that lead to a display, since no user would see a window."""
     return {key: value for key, value in environment.items() if key not in NO_WINDOWS}
 
 
 class Openers:
-    """The scripts that stand in for browsers, in a folder of ours."""
+    """The scripts that replace browsers, in a directory of the agent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def caught(self, environment: Mapping[str, str], called: Path) -> dict[str, str]:
-        """Return the environment in which whoever wants a browser makes the file `called` instead."""
+        """Return an environment in which a call of a browser only creates the file `called`."""
         self._write()
         plain = {key: value for key, value in environment.items() if key not in _DESKTOPS}
         path = environment.get("PATH", os.defpath)
@@ -82,10 +83,10 @@ class Openers:
         }
 
     def heard(self, environment: Mapping[str, str], log: Path) -> dict[str, str]:
-        """Return the environment in which a ProxyCommand's stderr goes to the file `log`, whatever ssh does."""
+        """Return an environment in which the stderr of a ProxyCommand always goes to the file `log`."""
         self._write()
         shell = self._folder / "shell"
-        if not os.access(shell, os.X_OK):  # the folder's file system runs no programs
+        if not os.access(shell, os.X_OK):  # mounted with noexec
             return dict(environment)
         own = environment.get("SHELL") or "/bin/sh"
         return {**environment, "SHELL": str(shell), "TRAYAGENT_SHELL": own, "TRAYAGENT_LOG": str(log)}

@@ -1,7 +1,7 @@
-"""Whether a login could have worked at all: what the ssh-agent holds, and which key files ask for a passphrase.
+"""Read the keys for a login: what the ssh-agent holds, and which key files need a passphrase.
 
-In BatchMode ssh says "Permission denied" for a refused key, for a locked agent and for a
-key that nobody unlocked; only a look at the keys themselves tells them apart.
+In BatchMode ssh prints "Permission denied" for a refused key, for a locked ssh-agent and for a key that is
+not unlocked. Only the keys themselves show which case it is.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from trayagent.core.facts.resolved import Resolved
 
 _ASK_S = 1.0
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-miller-ssh-agent, section 5
-_ANSWER_MAX = 256 * 1024  # what OpenSSH's agent client takes
+_ANSWER_MAX = 256 * 1024  # the most that OpenSSH's agent client accepts
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
 _KEY_MAX = 64 * 1024
 
 
 def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | None:
-    """Return where the ssh-agent listens that ssh asks for this host, None for none (IdentityAgent)."""
+    """Return the socket of the ssh-agent that ssh uses for this host (IdentityAgent), or None."""
     named = resolved.identity_agent
     if named is None or named == "SSH_AUTH_SOCK":
         return environment.get("SSH_AUTH_SOCK") or None
@@ -33,9 +33,9 @@ def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | No
 
 
 def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
-    """Return the public keys that the ssh-agent offers, as RFC 4253 writes them; None: there is none to ask.
+    """Return the public keys that the ssh-agent offers, in the format of RFC 4253, or None without an ssh-agent.
 
-    A locked agent offers none. Which of them ask for a confirmation the protocol does not tell.
+    A locked ssh-agent offers no keys. The protocol does not show which keys need a confirmation.
     """
     if not auth_sock:
         return None
@@ -61,13 +61,13 @@ def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
 
 
 def agent_keys(auth_sock: str | None) -> int | None:
-    """Return how many keys the ssh-agent offers; None when there is no agent to ask."""
+    """Return how many keys the ssh-agent offers, or None without an ssh-agent."""
     keys = identities(auth_sock)
     return len(keys) if keys is not None else None
 
 
 def wants_passphrase(key_file: Path) -> bool:
-    """Report whether a private key file is encrypted; False for one that cannot be read."""
+    """Report whether a private key file is encrypted; False if it cannot be read."""
     text = _text_of(key_file)
     if b"ENCRYPTED" in text[:200]:  # PEM: "Proc-Type: 4,ENCRYPTED", "BEGIN ENCRYPTED PRIVATE KEY"
         return True
@@ -84,9 +84,9 @@ def is_private(key_file: Path) -> bool:
 
 
 def public_key(key_file: Path) -> bytes | None:
-    """Return the public key that belongs to an IdentityFile, as RFC 4253 writes it; None where nothing tells.
+    """Return the public key of an IdentityFile in the format of RFC 4253, or None if no file has it.
 
-    It stands in the file of that name and `.pub`, in the file itself, or unencrypted in an OpenSSH private key.
+    The key is in the file with the suffix `.pub`, in the file itself, or unencrypted in an OpenSSH private key.
     """
     for path in (key_file.with_name(key_file.name + ".pub"), key_file):
         words = _text_of(path).split(None, 2)
@@ -105,7 +105,7 @@ def public_key(key_file: Path) -> bytes | None:
 
 
 def kind_of(key: bytes) -> str:
-    """Return the type of a public key, as in "ssh-ed25519"."""
+    """Return the type of a public key, such as "ssh-ed25519", or "" if it cannot be read."""
     try:
         return _string(key, 0)[0].decode(errors="replace")
     except struct.error:
@@ -113,7 +113,7 @@ def kind_of(key: bytes) -> str:
 
 
 def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> Path | None:
-    """Return the key file whose passphrase only the user can give, None when a key was there to be refused."""
+    """Return a key file that only the user's passphrase can unlock, or None if any key was usable without it."""
     if agent_keys(auth_sock):
         return None
     there = [p for text in identity_files if (p := Path(text).expanduser()).is_file()]
@@ -123,11 +123,11 @@ def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> P
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return a string of the ssh protocol, and where it ends (RFC 4251, section 5); raises struct.error."""
+    """Return a string of the ssh protocol and the offset of its end (RFC 4251, section 5). Raise struct.error."""
     (length,) = struct.unpack_from(">I", data, at)
     end = at + 4 + length
     if end > len(data):
-        msg = "a string that does not end"
+        msg = "a truncated string"
         raise struct.error(msg)
     return data[at + 4 : end], end
 
@@ -146,7 +146,7 @@ def _decoded(text: bytes) -> bytes | None:
 
 def _text_of(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a named pipe would wait for ever
+        if not path.is_file():  # reading a named pipe would block forever
             return b""
         with path.open("rb") as file:
             return file.read(_KEY_MAX)

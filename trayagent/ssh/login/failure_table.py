@@ -1,7 +1,7 @@
-"""What ssh says on stderr, and what it means; English in every locale, OpenSSH 9.2 to 10.5.
+"""The table of ssh's error messages and their meanings; English in every locale, OpenSSH 9.2 to 10.5.
 
-The first row that matches decides, so the order matters: what is certain and final stands before
-what may accompany it.
+The first row that matches decides, so the order matters: certain and final messages come before those that may
+accompany them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from trayagent.core.facts.problems import Code
 class Row:
     """A pattern and the failure that it means.
 
-    `title` may use {who} (the host, or its jump host) and the pattern's own groups, `hint` {host} and
-    the groups. `positive`: ssh says this only after it has accepted the server's host key.
+    `title` may use {who} (the host, or its jump host) and the pattern's groups. `hint` may use {host} and the
+    groups. `positive`: ssh prints this only after it has accepted the server's host key.
     """
 
     pattern: re.Pattern[str]
@@ -61,9 +61,9 @@ TABLE: tuple[Row, ...] = (
     _row(
         r"^unix_listener: cannot bind to path (?P<why>.+)",
         "control-path", "config-error", "The control socket of {who} cannot be made: {why}",
-        "Check that its folder exists and is yours", positive=True,
+        "Check that its directory exists and belongs to you", positive=True,
     ),
-    # What pam_nologin shows; see its manual page.
+    # The messages of pam_nologin; see its manual page.
     _row(
         r"System is (?:booting up|going down)|not permitted to log in (?:yet|anymore)",
         "booting", "refused", "{who} is starting up or shutting down", positive=True,
@@ -91,7 +91,7 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         r"Permission denied \([^)]*(?:password|keyboard-interactive)[^)]*\)",
-        "auth", "auth-denied", "{who} refused the login; it takes a password or a code",
+        "auth", "auth-denied", "{who} refused the login; it accepts a password or a code",
         "Log in: trayagent login {host}", positive=True,
     ),
     _row(
@@ -102,7 +102,7 @@ TABLE: tuple[Row, ...] = (
     _row(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "host-key-changed", "host-key-changed", "The host key of {who} has changed",
-        "Ask who runs it; ssh {host} shows the new key, and where the old one stands",
+        "Ask its administrator; ssh {host} shows the new key, and where the old one is listed",
     ),
     _row(
         r"^No \S+ host key is known for |^Host key verification failed\.",
@@ -114,7 +114,7 @@ TABLE: tuple[Row, ...] = (
         "negotiation", "no-common-algorithm", "{who} and ssh have no {what} in common",
         "Update the older side, or allow its algorithm in ssh_config; ssh {host} names it",
     ),
-    # Behind a jump host that works; a master's own forwards fail with the first half of these words.
+    # Behind a jump host that works. A master's own forwards fail with the first half of these messages.
     _row(
         _BY_JUMP_HOST + r".*(?:not known|name resolution|resolve|No address)",
         "dns", "name-not-found", "The jump host does not know the name of {who}",
@@ -130,7 +130,7 @@ TABLE: tuple[Row, ...] = (
         "jump", "jump-host-failed", "The jump host forbids connections to {who}",
         "Its sshd needs AllowTcpForwarding, and a PermitOpen that names the target",
     ),
-    # The way to it.
+    # The route to the server.
     _row(
         r"Could not resolve hostname (?P<name>.+?): ",
         "dns", "name-not-found", "The name {name} was not found", "It may be known only on its own network or VPN",
@@ -143,9 +143,9 @@ TABLE: tuple[Row, ...] = (
         _CONNECT + r".*timed out|timed out during banner exchange|^Connection to .* timed out",
         "timed-out", "timed-out", "{who} did not answer in time",
     ),
-    # "Invalid argument" and "Permission denied" are what blackhole and prohibit routes give.
+    # Blackhole and prohibit routes cause "Invalid argument" and "Permission denied".
     _row(_CONNECT, "unreachable", "unreachable", "{who} cannot be reached from here"),
-    # The end of a connection that worked; it says nothing about the path now, so it is not positive.
+    # The end of a connection that worked. It shows nothing about the present path, so it is not positive.
     _row(r"^Timeout, server .* not responding", "died", "timed-out", "{who} stopped answering"),
     _row(
         r"^Connection to .* closed by remote host|^client_loop: send disconnect|^Read from remote host ",
@@ -156,7 +156,7 @@ TABLE: tuple[Row, ...] = (
         r"|Could not request local forwarding).*)$",
         "forward", "forward-failed", "A forward of {who} failed: {line}", positive=True,
     ),
-    # MaxStartups, a penalty, sshd restarting, or no ssh server at all: ssh cannot tell them apart.
+    # MaxStartups, a penalty, a restart of sshd, or no ssh server at all: ssh cannot distinguish these.
     _row(
         r"Not allowed at this time|Exceeded MaxStartups|Connection (?:closed|reset) by \S+ port \d+"
         r"|^kex_exchange_identification: |^banner exchange: Connection to ",

@@ -1,4 +1,4 @@
-"""From what ssh wrote to stderr to the failure that it means."""
+"""Classify why an ssh failed, from its log and its stderr."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from trayagent.ssh.login.failure_table import TABLE, Row
 from trayagent.ssh.login.proxy_failures import proxy_said
 
 MAX_LINE = 200
-"""Characters of ssh's own words that are shown; a server may have written them."""
+"""The most characters of an ssh message that are shown, because a server may have written it."""
 
-# The last words of ssh when what carried it (a jump host's ssh, a ProxyCommand) ended.
-# "Broken pipe" is the same, when ssh still wrote its banner.
+# The last message of ssh when its transport (a jump host's ssh, a ProxyCommand) ended.
+# "Broken pipe" means the same, if ssh was still writing its banner.
 _CARRIER_ENDED = re.compile(
     r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
     re.MULTILINE,
 )
 _PEERS_WORDS = re.compile(r"^Received disconnect from ", re.MULTILINE)
-# Said by every ssh, whatever becomes of it.
+# Every ssh prints these, whether it succeeds or fails.
 _NOISE = re.compile(
     r"(?:debug[123]: |kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added "
     r"|Transferred: |Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
 )
-# Only the jump host's user or administrator can help; anything else of it is the world being down.
+# Only the user or the administrator of the jump host can fix these. Any other failure of a jump host means that
+# it, or the network, is down.
 _KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
     {
         "auth",
@@ -47,11 +48,11 @@ def classify(
     others: str | None = None,
     proven: str | None = None,
 ) -> Failure:
-    """Return why ssh to `host` failed; `exit_status` None when our own deadline ended it.
+    """Return why ssh to `host` failed; `exit_status` is None if the agent's deadline ended it.
 
-    `own` is what ssh logged; `others` what a jump host's ssh or a ProxyCommand wrote, None where that is
-    in `own`, too. `proven` is the part of `own` that follows the key exchange, "" where there was none and
-    None for all of it. Never raises; what no row of the table knows is `unknown`, with ssh's last line.
+    `own` is ssh's log. `others` is the output of a jump host's ssh or a ProxyCommand, None if that is in `own`,
+    too. `proven` is the part of `own` after the key exchange: "" without a key exchange, None for all of `own`.
+    Never raises. A failure that no row of the table matches is `unknown`, with ssh's last line.
     """
     text, carrier = _printable(own), _printable(others or "").strip() + "\n"
     ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
@@ -66,8 +67,8 @@ def classify(
 
 
 def wants_browser(host: str) -> Failure:
-    """Return the failure of a login whose ProxyCommand called for a browser."""
-    title = f"What {host} is reached through wants you to log in with a browser"
+    """Return the failure of a login whose ProxyCommand tried to open a browser."""
+    title = f"The ProxyCommand of {host} needs a login in a browser"
     return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
 
 
@@ -77,17 +78,17 @@ def _direct(text: str, after: str, host: str) -> Failure | None:
 
 
 def _disconnected(host: str) -> Failure:
-    """Return the failure of a disconnect before the key exchange: whose words these are, nobody knows."""
-    hint = "It may be another machine that answers here; it is tried again"
+    """Return the failure for a disconnect before the key exchange; anyone on the route may have sent it."""
+    hint = "Another machine may answer here; the agent tries again"
     problem = Problem("refused", f"{host} ended the connection before it proved its host key", hint)
     return Failure(problem, "disconnected")
 
 
 def _carried(said: str, host: str, links: int) -> Failure:
-    """Read what a jump host's ssh or a ProxyCommand said before it ended.
+    """Return the failure from the output of a jump host's ssh or a ProxyCommand.
 
-    A jump host that could not reach the next machine speaks of that one: the target, when it was
-    the only of the `links` that ended.
+    If a jump host could not reach the next machine, its message is about that machine. That is the target, if
+    only one of the `links` (the connections in the chain) ended.
     """
     found = _row_of(said, said)
     if found is None:
@@ -102,7 +103,7 @@ def _carried(said: str, host: str, links: int) -> Failure:
 
 
 def _by_proxy(said: str, host: str) -> Failure:
-    """Return the failure of a ProxyCommand that is no ssh, with its own words."""
+    """Return the failure of a ProxyCommand other than ssh, with its own message."""
     kind, line = proxy_said(said) or ("proxy-command", _last_line(said))
     title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
     if kind == "proxy-login":
@@ -111,7 +112,7 @@ def _by_proxy(said: str, host: str) -> Failure:
 
 
 def _row_of(text: str, after: str) -> tuple[Row, re.Match[str]] | None:
-    """Return the first row that matches; one that is said after the key exchange must match what followed that."""
+    """Return the first row that matches; a positive row must match the part after the key exchange."""
     for row in TABLE:
         match = row.pattern.search(after if row.positive else text)
         if match is not None:
@@ -142,5 +143,5 @@ def _without_noise(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Drop what could move a terminal's cursor: a server's banner is part of what ssh writes."""
+    """Remove control characters, because the output of ssh contains the server's banner."""
     return "".join(sign for sign in text if sign == "\n" or sign.isprintable())

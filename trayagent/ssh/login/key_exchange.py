@@ -1,11 +1,11 @@
-"""Which host key a server proved that it has: read from what ssh itself logged of its key exchange.
+"""Read from ssh's log of its key exchange which host key a server proved to have.
 
-verify_host_key (sshconnect.c) logs the key that the server showed. kex_input_newkeys (kex.c) is called only after
-the server's signature with that key was verified. LogVerbose selects exactly these lines at any LogLevel, and gives
-them the pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the program).
+verify_host_key (sshconnect.c) logs the key that the server presented. ssh calls kex_input_newkeys (kex.c) only after
+it verified the server's signature with that key. LogVerbose selects exactly these lines at any LogLevel. It adds the
+pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the program).
 
-Nothing else may count. Until then anybody on the way can put text into the log: in a disconnect, in the offers of
-algorithms, in the names of a certificate. All of these may have newlines.
+No other line may count. Until then anyone on the route can put text into the log: in a disconnect, in the offers of
+algorithms, in the names of a certificate. All of these may contain newlines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
-"""For LogVerbose: a wider pattern would also print debug messages of the peer."""
+"""The value of LogVerbose; a wider pattern would also print debug messages of the server."""
 
 LOG_OPTIONS = {"LogVerbose": LOG_VERBOSE, "FingerprintHash": "sha256"}
 
@@ -29,21 +29,21 @@ _KEY = re.compile(
 )
 _NEWKEYS = "SSH2_MSG_NEWKEYS received"
 _PEERS_WORDS = re.compile(r"Received disconnect from |Unable to negotiate with |Bad remote protocol version ")
-# ssh's own last words where the names in a certificate forged what stands before them.
+# ssh's last message if the names in a certificate forged the lines before it.
 _NOT_PROVEN = re.compile(r"^(?:Host key verification failed\.|.*: incorrect signature)$", re.MULTILINE)
 _LINE_END = re.compile(r"\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExchange:
-    """The host key as "TYPE SHA256:…", None where none was proven; and what ssh logged after that, "" without one."""
+    """The proven host key as "TYPE SHA256:…" or None, and ssh's log after the key exchange, "" without one."""
 
     host_key: str | None = None
     after: str = ""
 
 
 def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
-    """Return what the log of one ssh proves; `pid` is the ssh that connected, None where it is not known."""
+    """Return the key exchange that a log proves; `pid` is the ssh that connected, None if unknown."""
     key: str | None = None
     lines = _LINE_END.split(log)
     for number, line in enumerate(lines):
@@ -63,10 +63,10 @@ def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
 
 
 def preferring(host_key: str, algorithms: Sequence[str]) -> str | None:
-    """Return the value of HostKeyAlgorithms with which a server shows this key again, None where that is not known.
+    """Return the value of HostKeyAlgorithms that requests this key first, or None if no algorithm fits it.
 
-    A server may have several keys, and ssh asks first for a type that known_hosts has: after a login that may be
-    one more (UpdateHostKeys).
+    A server may have several keys, and ssh first requests a type that known_hosts has. After a login, known_hosts
+    may have one more (UpdateHostKeys).
     """
     kind = host_key.partition(" ")[0]
     if not any(_key_type(one) == kind for one in algorithms):

@@ -1,4 +1,4 @@
-"""Whether the user's known_hosts files know a host key; sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*."""
+"""Check whether the user's known_hosts files have a host key; sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 
 def is_trusted(host_key: str, names: Iterable[str], files: Iterable[Path]) -> bool:
-    """Report whether a host key ("TYPE SHA256:…") is known for a server of these names.
+    """Report whether the files have a host key ("TYPE SHA256:…") for a server with these names.
 
-    Where the files know none of the names, it must be a key that they know by any other name: the user's own name
-    of the server may be hidden. A revoked key is never trusted; certificate authorities are not asked.
+    If the files have none of the names, any entry with that key counts, because the user may have listed the server
+    under a name that the agent does not know. A revoked key is never trusted. Certificate authorities are ignored.
     """
     named: set[str] = set()
     known: set[str] = set()
@@ -35,7 +35,7 @@ def is_trusted(host_key: str, names: Iterable[str], files: Iterable[Path]) -> bo
 
 
 def _entries(files: Iterable[Path]) -> Iterator[tuple[str, str, str]]:
-    """Yield the marker, the hosts and the key of each line that can be read."""
+    """Yield the marker, the hosts and the key of each line that can be parsed."""
     for file in files:
         try:
             with file.open("rb") as opened:
@@ -69,5 +69,5 @@ def _matches(hosts: str, name: str) -> bool:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Match as ssh does: only * and ? are signs, so the brackets of [name]:port are not."""
+    """Match as ssh does: only * and ? are wildcards, so the brackets of [name]:port are literal."""
     return fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))

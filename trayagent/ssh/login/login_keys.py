@@ -1,4 +1,4 @@
-"""What ssh would log in to a host with, and whether a person would be asked for it."""
+"""Find the keys that ssh would use for a login, and whether that login would need the user."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from trayagent.ssh.login.credentials import is_private, kind_of, public_key, wan
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """The key files that are there, and the agent's public keys that a login would offer."""
+    """The existing key files, and the ssh-agent's public keys, that a login would offer."""
 
     files: tuple[Path, ...]
     agent: tuple[bytes, ...]
 
 
 def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
-    """Return what a login of the host offers; `agent` are the keys that its ssh-agent holds.
+    """Return the keys that a login to the host offers; `agent` are the keys that its ssh-agent holds.
 
-    With IdentitiesOnly the agent's keys count only where an IdentityFile or certificate names them
+    With IdentitiesOnly, a key of the ssh-agent counts only if an IdentityFile or certificate names it
     (ssh_config(5)).
     """
     files = tuple(p for text in resolved.identity_files if (p := Path(text).expanduser()).is_file())
@@ -33,7 +33,7 @@ def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
 
 
 def asks_whom(resolved: Resolved, offered: Offers) -> str:
-    """Return why a login would ask a person or could not be made at all, "" when it would do neither."""
+    """Return why a login would need the user or would be impossible, as evidence, or "" if it would work."""
     if resolved.pkcs11_provider is not None:
         return "key=hardware"
     kinds = [kind_of(key) for key in (*filter(None, map(public_key, offered.files)), *offered.agent)]

@@ -1,4 +1,4 @@
-"""How a login went, from what ssh logged of it at VERBOSE and from the keys that were there."""
+"""Determine how a login was made, from ssh's log at VERBOSE and from the keys that it could use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import agent_socket, identities
 from trayagent.ssh.login.login_keys import asks_whom, offers
 
-# sshconnect2.c: ssh_userauth2 logs the last method, input_userauth_failure those that were part of it.
+# sshconnect2.c: ssh_userauth2 logs the last method, input_userauth_failure those that succeeded partially before.
 _METHOD = re.compile(r'^Authenticated (?:to .+ )?using "([^"]+)"', re.MULTILINE)
 _TYPED = {"password", "keyboard-interactive"}
 
@@ -18,7 +18,7 @@ _TYPED = {"password", "keyboard-interactive"}
 def login_kind(
     log: str, resolved: Resolved, environment: Mapping[str, str], *, at_terminal: bool
 ) -> LoginKind:
-    """Return what the login asked of a person; without a terminal nothing can have been typed."""
+    """Return what the login needed from the user; without a terminal the user cannot have typed anything."""
     methods = set(_METHOD.findall(log))
     if methods & _TYPED:
         return "typed"

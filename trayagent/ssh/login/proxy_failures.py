@@ -1,7 +1,7 @@
-"""What ProxyCommands say when they fail: socat, ncat, nc, openssl, corkscrew, cloudflared, the AWS CLI.
+"""Classify the error messages of ProxyCommands: socat, ncat, nc, openssl, corkscrew, cloudflared, the AWS CLI.
 
-Nobody promises these words, so the rows look for those that the programs take from the system (strerror(3),
-gai_strerror(3), Go's net package), and for those by which a service asks for a login.
+These programs do not guarantee their messages. So the rows match the words that they take from the system
+(strerror(3), gai_strerror(3), Go's net package), and the words with which a service requests a login.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ def _row(kind: FailureKind, *alternatives: str) -> tuple[FailureKind, re.Pattern
     return kind, re.compile("|".join(alternatives), re.IGNORECASE)
 
 
-# One line may carry both ("fetch token: connection refused"), so the reasons of the network come first.
-# "errno=" is openssl s_client's: Linux' number, then macOS'.
+# One line may contain both ("fetch token: connection refused"), so the network's reasons come first.
+# openssl s_client prints "errno=": the first number is that of Linux, the second that of macOS.
 _ROWS = (
     _row(
         "dns",
@@ -39,15 +39,15 @@ _ROWS = (
         r"(?:status|status code|http/[\d.]+|returned|error)[ :]+(?:401|403|407)\b",
     ),
 )
-# openssl s_client's remarks about certificates; it goes on after them.
+# openssl s_client prints these remarks about certificates and continues.
 _REMARKS = re.compile(r"(?:depth=|verify (?:error|return)|CONNECTED|DONE|---)")
 
 
 def proxy_said(text: str) -> tuple[FailureKind, str] | None:
-    """Return the kind of a ProxyCommand's failure and the line that shows it, None where no row knows it.
+    """Return the kind of a ProxyCommand's failure and the line that shows it, or None if no row matches.
 
-    The last line that means something decides; of several lines that mean the same, the first is shown, which
-    says more than the summary at the end.
+    The last line that matches decides the kind. Of several lines of the same kind, the first is returned, because
+    it says more than the summary at the end.
     """
     lines = [line for line in text.splitlines() if not _REMARKS.match(line)]
     kinds = [_kind(line) for line in lines]

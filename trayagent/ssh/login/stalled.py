@@ -1,7 +1,7 @@
-"""Tell a login that is stuck because the network swallows large packets.
+"""Detect a login that is stuck because the network swallows large packets.
 
-TCP, the servers' banners and other small packets pass, and the first packets of the key exchange, which fill a
-whole MTU, never arrive. It looks like a dead server, and every retry looks the same.
+TCP, the server's banner and other small packets pass. But the first packets of the key exchange, which fill a whole
+MTU, never arrive. It looks like a dead server, and every retry looks the same.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.master.banner_check import knock
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 
-# So many retransmissions in a row, each after twice the time of the one before, are no accident of a lossy line.
+# A lossy line does not cause this many retransmissions in a row, each after twice the time of the one before.
 _RETRANSMISSIONS = 3
-# Less than this fits into any packet: IPv6 asks for an MTU of 1280.
+# Less than this fits into any packet: IPv6 requires an MTU of at least 1280.
 _LARGE = 1024
 _SMALL_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Where a silent login is stuck: its server spoke to `local`, and then `peer` took no large packet."""
+    """A stuck login: the server at `peer` sent to `local`, but no large packet reached the server."""
 
     local: str
     peer: str
     port: int
 
     async def passes_small(self) -> bool:
-        """Report whether the server that took no large packet still answers with a small one."""
+        """Report whether the server still answers small packets."""
         try:
             return await knock(self.peer, self.port, deadline_s=_SMALL_DEADLINE_S)
         except OSError:
@@ -36,15 +36,15 @@ class Stall:
 
 
 def stall_of(pid: int) -> Stall | None:
-    """Return the stall of a login that is under way, None where it is stuck by something else.
+    """Return the stall of a login in progress, or None if large packets are not the reason.
 
-    The server has spoken, our own small packets were acknowledged, and a large one is sent in vain. A network
-    that is gone altogether looks the same, so ask for a small answer before saying so.
+    In a stall, the server has sent data, our small packets were acknowledged, and a large one is retransmitted in
+    vain. A network that is gone looks the same, so call `Stall.passes_small` before you report the stall.
     """
     try:
         flow = flow_of(pid)
         facts = tcp_facts(flow) if flow is not None else None
-    except TrayagentError:  # the login's own end is told, whatever the kernel does not tell
+    except TrayagentError:  # the login's own failure is reported without the kernel's answer
         return None
     if flow is None or facts is None:
         return None

@@ -1,7 +1,7 @@
-"""Would the server let us in? A login beside the master, of which nobody is asked anything.
+"""Try a login beside a master, without any prompt, to see whether the server still accepts the keys.
 
-The agent's keys are shown to the server as public keys only: it says which it accepts before anything is
-signed (RFC 4252, section 7), and no agent, which may ask for a confirmation or a touch, is asked to sign.
+The keys of the ssh-agent are offered as public keys only. The server says which keys it accepts before anything is
+signed (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmation or a touch, never signs.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ACCEPTED = re.compile(
     r"Server accepts key: (?P<file>.+?) \S+ SHA256:",
     re.MULTILINE,
 )
-_POLL_S = 0.01  # a file's growth wakes nobody; a fraction of a round trip
+_POLL_S = 0.01  # a growing file causes no event; a fraction of a round trip
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of it: whether we were in, and which files' keys the server accepts.
+    """The result of a trial: whether the login succeeded, and the files whose keys the server accepts.
 
-    `proven` is what the log says of the key exchange, without which neither can be. `status` is ssh's exit
-    status, None when our own deadline or success ended it.
+    `proven` is the key exchange in the log; without it neither is possible. `status` is ssh's exit status, None if
+    our deadline or the success ended ssh.
     """
 
     authenticated: bool
@@ -56,11 +56,11 @@ def trial_command(
     ssh: str = "ssh",
     config: str | None = None,
 ) -> list[str]:
-    """Return the words of a login that shares nothing with the master, opens no session and asks nobody.
+    """Return the command line of a login that shares nothing with the master, opens no session and never prompts.
 
-    It logs to the file `log`. `public_keys` are files of keys to show beside the host's own `files`, which ssh
-    forgets as its defaults once any is named. `mark` stands among the words, for whoever has to find a trial
-    that nobody waits for.
+    ssh logs to the file `log`. `public_keys` are files of keys to offer in addition to the host's own `files`; ssh
+    drops its default files as soon as one is named. `mark` is part of the command line, so that a later agent can
+    find an abandoned trial.
     """
     options = {
         "ControlPath": "none",
@@ -91,19 +91,19 @@ def trial_command(
 
 
 def mark_of(runtime_dir: Path) -> str:
-    """Return the mark of the trials of the agent with this runtime folder; without the signs of ssh's tokens."""
+    """Return the mark for the trials of the agent with this runtime directory, with % replaced (an ssh token)."""
     return f"trayagent-trial {str(runtime_dir).replace('%', '_')}"
 
 
 def processes_of(mark: str) -> list[Process]:
-    """Return the trials with this mark that run."""
+    """Return the running trials with this mark."""
     return [p for p in ssh_processes(os.getuid()) if f"LocalCommand={mark}" in p.argv]
 
 
 async def log_in(
     words: Sequence[str], environment: Mapping[str, str], log: Path, *, deadline_s: float
 ) -> Tried:
-    """Carry the trial out; nothing of it is left when it returns. Raises OSError where ssh cannot be run."""
+    """Run the trial and return its result; its process and log are gone then. Raise OSError if ssh cannot run."""
     null = asyncio.subprocess.DEVNULL
     stderr = master_log.create(log)
     try:
@@ -126,7 +126,7 @@ async def log_in(
         async with asyncio.timeout(deadline_s):
             ended = await _until_authenticated(child, log)
     except TimeoutError:
-        pass  # what was said until then is all that is known
+        pass  # the log until then is all that is known
     finally:
         await asyncio.shield(_end(child))
         said = master_log.read(log)
@@ -138,7 +138,7 @@ async def log_in(
 
 
 async def _until_authenticated(child: asyncio.subprocess.Process, log: Path) -> bool:
-    """Wait until ssh logs that it is in, or ends; return whether it ended."""
+    """Wait until ssh logs a successful login, or ends; return whether it ended."""
     while child.returncode is None:
         if _AUTHENTICATED.search(read_key_exchange(master_log.read(log).own, child.pid).after):
             return False

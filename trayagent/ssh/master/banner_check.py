@@ -1,4 +1,4 @@
-"""A banner check: TCP and the banner of an SSH server, and no key exchange."""
+"""Check a server's banner: connect by TCP, wait for the banner of an SSH server, and go no further."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 async def knock(
     peer: str, port: int, *, deadline_s: float, established: Callable[[], None] = lambda: None
 ) -> bool:
-    """Report whether an SSH server answers there within the deadline; raises OSError for a refusal.
+    """Report whether an SSH server answers at this address within the deadline. Raise OSError for a refusal.
 
-    `established` is called when the TCP connection stands.
+    `established` is called as soon as the TCP connection is established.
     """
     try:
         async with asyncio.timeout(deadline_s):

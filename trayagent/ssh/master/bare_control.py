@@ -1,7 +1,7 @@
-"""A bare control: a key exchange with a server and no login; for masters that no login may be made for.
+"""A bare control: a key exchange with a server without a login; for masters whose login options are unknown.
 
-ssh is ended once it has logged the host key and NEWKEYS. Until then it has sent neither a user name nor a key, and
-nobody was asked for anything.
+The agent ends ssh once it has logged the host key and NEWKEYS. Until then ssh has sent neither a user name nor a key,
+and has not prompted the user.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.os.flows import flow_of
 from trayagent.ssh.os.process import read
 
-_POLL_S = 0.004  # a file's growth wakes nobody; a fraction of a round trip
-# ssh has read an SSH banner before it says any of these: packet.c, sshpkt_vfatal; kex.c.
+_POLL_S = 0.004  # a growing file causes no event; a fraction of a round trip
+# ssh has read an SSH banner before it prints any of these: packet.c, sshpkt_vfatal; kex.c.
 _AFTER_BANNER = re.compile(
     r"^(?:Unable to negotiate with |Received disconnect from |ssh_dispatch_run_fatal: )", re.MULTILINE
 )
@@ -29,7 +29,7 @@ _AFTER_BANNER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a control goes, and what its host key may be known by: `name`, and known_hosts files."""
+    """The address of a control, and where its host key may be known: `name` and the known_hosts files."""
 
     peer: str
     port: int
@@ -38,14 +38,14 @@ class Server:
 
     @property
     def known_as(self) -> tuple[str, ...]:
-        """The names of the server in known_hosts."""
+        """The server's possible names in known_hosts."""
         names = [name for name in (self.name, self.peer) if name]
         return tuple(names if self.port == 22 else (f"[{name}]:{self.port}" for name in names))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of it: the host key that was proven, and whether an SSH server answered at all."""
+    """The result of a bare control: the proven host key, whether an SSH server answered, and ssh's log."""
 
     host_key: str | None
     answered: bool
@@ -55,10 +55,10 @@ class Answer:
 def bare_command(
     server: Server, log: Path, *, connect_timeout_s: int, ssh: str, config: str | None
 ) -> list[str]:
-    """Return the words of an ssh that connects to this very address, asks nobody and changes no known_hosts.
+    """Return the command line of an ssh that connects to this address, never prompts and keeps known_hosts unchanged.
 
-    The user's configuration for the name holds, since old servers need its algorithms. The known keys are there
-    for ssh to ask for a key of their type.
+    ssh uses the user's configuration for the name, because old servers need the algorithms in it. It reads the known
+    keys only to request a key of their type.
     """
     files = " ".join(str(path) for path in server.known_hosts if not re.search(r"[\s\"'#%]", str(path)))
     options = {
@@ -102,9 +102,9 @@ async def exchange_keys(
     deadline_s: float,
     established: Callable[[], None],
 ) -> Answer:
-    """Carry the control out; nothing of it is left when it returns. Raises OSError where ssh cannot be run.
+    """Run the control and return its result; its process and log are gone then. Raise OSError if ssh cannot run.
 
-    `established` is called when the TCP connection stands.
+    `established` is called as soon as the TCP connection is established.
     """
     null = asyncio.subprocess.DEVNULL
     stderr = master_log.create(log)
@@ -139,10 +139,10 @@ async def exchange_keys(
 async def _until_exchanged(
     child: asyncio.subprocess.Process, log: Path, established: Callable[[], None]
 ) -> None:
-    stands = False
+    connected = False
     while child.returncode is None:
-        if not stands and flow_of(child.pid) is not None:
-            stands = True
+        if not connected and flow_of(child.pid) is not None:
+            connected = True
             established()
         if read_key_exchange(master_log.read(log).own, child.pid).host_key is not None:
             return

@@ -1,4 +1,4 @@
-"""The command line of a new master; pure. docs/architecture.md, *How a new master is made*, lists what is forced."""
+"""Build the command line of a new master; pure. docs/architecture.md, *How a new master is made*, lists its options."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, preferring
 from trayagent.ssh.master.preconnect import words_of
 
-# Only where the user set none: ssh's own keep-alive as the backstop, slow enough to let a hole pass.
+# Only if the user set none: ssh's own keep-alive as a backstop, slow enough to survive a short outage.
 SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
 CONNECT_TIMEOUT_S = 10
 PERSIST_UNSET = {"no", "false", ""}
 PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
-# What neither a shell nor ssh's tokens change in the words of a ProxyCommand.
+# The characters in a ProxyCommand that neither a shell nor ssh's tokens change.
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
 _JUMP = re.compile(
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<port>\d+))?"
@@ -35,16 +35,16 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     connection: str | None = None,
     host_key: str | None = None,
 ) -> list[str]:
-    """Return the words that start a master for the host on this control path.
+    """Return the command line that starts a master for the host on this control path.
 
-    In the background it lives as long as the user's ControlPersist says; in the foreground
-    it is our child, with an exact pid, and its end is seen at once. VERBOSE logs the end, which
-    tells `ssh -O exit` from a death.
+    A background master lives as long as the user's ControlPersist says. A foreground master is our child, so its
+    pid is exact and its end is noticed at once. LogLevel VERBOSE logs the end, which shows whether `ssh -O exit`
+    ended it or it died.
 
-    `log` is the file that ssh itself, and nobody else, writes to: `key_exchange` reads the host key there.
-    `host_key` is the one that the server is asked for first. `at_terminal`: a person logs in to this master. It
-    asks them there, and goes to a session of its own (`-f`) once it listens. `connection` is where it, or the ssh
-    to its jump host, gets the connection that we make for it, see `own_connection`.
+    `log` is a file that only ssh itself writes to; `key_exchange` reads the host key from it. `host_key` is the key
+    that ssh requests first. `at_terminal`: the user logs in to this master. ssh prompts at that terminal, and moves
+    to its own Unix session (`-f`) once it listens. `connection` is the socket from which ssh, or the ssh to its jump
+    host, gets the connection that the agent makes, see `preconnect`.
     """
     persist = resolved.control_persist
     options = {
@@ -63,7 +63,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         options["HostKeyAlgorithms"] = algorithms
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
-    # BatchMode makes Debian's ssh report 300 of its own; 0 is upstream's "unset".
+    # With BatchMode, Debian's ssh reports its own default of 300; upstream's ssh reports 0 for "unset".
     if resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
     if connection is not None and resolved.jump is None:
@@ -77,14 +77,14 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
 
 
 def connect_timeout_s(resolved: Resolved) -> int:
-    """Return the ConnectTimeout of a new ssh: the banner of a host comes after the logins to all hops before it."""
+    """Return the ConnectTimeout for a new ssh in seconds: a host's banner comes after the logins to all its hops."""
     return CONNECT_TIMEOUT_S + resolved.hops * int(ATTEMPT_DEADLINE_S)
 
 
 def may_be_handed_over(
     resolved: Resolved, connection: str, *, ssh: str = "ssh", config: str | None = None
 ) -> bool:
-    """Return whether a connection that we make can take the place of that of ssh, or of its jump host's ssh."""
+    """Report whether our own connection can replace that of ssh, or of its jump host's ssh."""
     if not all(map(_PLAIN.fullmatch, words_of(connection))):
         return False
     if resolved.jump is None:
@@ -94,15 +94,15 @@ def may_be_handed_over(
 
 
 def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str | None) -> str:
-    """Return the ProxyCommand that ssh makes of a ProxyJump (ssh.c), with the connection that we make.
+    """Return the ProxyCommand that ssh makes of a ProxyJump (ssh.c), but with our own connection.
 
-    Nobody is there to answer the jump host's questions either: BatchMode.
+    It adds BatchMode, because no user is there to answer the jump host's prompts.
     """
     jump = _JUMP.fullmatch(resolved.proxy_jump or "")
     if jump is None:
         raise ValueError(
             f"ProxyJump {resolved.proxy_jump}"
-        )  # `may_be_handed_over` said yes to something else
+        )  # a bug: `may_be_handed_over` was called with other values
     words = [ssh]
     words += ["-l", jump["user"]] if jump["user"] else []
     words += ["-p", jump["port"]] if jump["port"] else []
@@ -113,9 +113,9 @@ def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str 
 
 
 def escaped(path: str) -> str:
-    r"""Return a path so that ssh takes it literally: % begins a token; quotes keep spaces, ' and # in one word.
+    r"""Return a path so that ssh reads it literally: % is doubled; quotes keep spaces, ' and # in one word.
 
-    Within quotes \" and \\ stand for themselves (misc.c, argv_split, OpenSSH 8.7 and later).
+    Within quotes, \" and \\ mean the plain character (misc.c, argv_split, OpenSSH 8.7 and later).
     """
     plain = path.replace("%", "%%")
     if not _SPLITS.intersection(plain):

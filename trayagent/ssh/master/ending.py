@@ -1,4 +1,4 @@
-"""Ending a master: TERMINATE through its socket, then SIGKILL it and its transport child."""
+"""End a master: send TERMINATE through its socket, then SIGKILL to it and its transport."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
 from trayagent.ssh.os.transport import transport_of
 
-TERMINATE_S = 0.100  # an idle master is gone 2 ms after TERMINATE; a wedged one never goes
+TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; one that hangs never ends
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
 _PROGRAM = "ssh"
 
 
 async def end(master: Master, *, ask: bool = True) -> None:
-    """End a master and whatever carries its bytes; returns when it is gone.
+    """End a master and its transport; return when the master is gone.
 
-    `ask` False skips TERMINATE: after a take-over a polite end would unlink the new
-    master's socket. A pid that means another process by now is left alone, with its children.
+    Pass `ask` False to skip TERMINATE: after a take-over, a polite end would unlink the new master's socket. If the
+    pid now belongs to another process, that process and its children are left alone.
     """
     family = _family(master)
-    if not _still(
-        master
-    ):  # after the look: what was found belongs to this master, or to nobody that we may end
+    if not _still(master):  # checked after `_family`, so that only children of this master can be ended
         return
     if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
         _kill_all(family, but=master.pid)
@@ -39,17 +37,17 @@ async def end(master: Master, *, ask: bool = True) -> None:
 
 
 async def abandon(process: Process) -> None:
-    """End an ssh that has not logged in, and what carries it; returns when all are gone.
+    """End an ssh that has not logged in, and its transport; return when all are gone.
 
-    SIGTERM lets each close its connection, so that no server keeps a ghost of it. An `ssh -W` that is
-    still connecting in a blackhole would not notice for minutes that nobody reads it any more.
+    SIGTERM lets each close its connection, so that no server keeps a dead one. Without the signal, an `ssh -W` that
+    still connects would stay for minutes if the network swallows every packet.
     """
     family = [process, *descendants(process.pid)]
     for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
         for one in family:
             kill_checked(one.pid, one.start_ticks, {one.comm, process.comm, "ssh"}, sig)
         until = time.monotonic() + within_s
-        while (  # noqa: ASYNC110  # the end of a process that is no child of ours has no event
+        while (  # noqa: ASYNC110  # no event reports the end of a process that is not our child
             any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
         ):
             await asyncio.sleep(_POLL_S)
@@ -60,7 +58,7 @@ async def _terminate(master: Master) -> bool:
         client = await MuxClient.connect(master.control_path, timeout_s=TERMINATE_S)
         try:
             if await client.alive(timeout_s=TERMINATE_S) != master.pid:
-                return False  # the path belongs to another master by now
+                return False  # the path belongs to another master now
             await client.terminate(timeout_s=TERMINATE_S)
         finally:
             client.close()
@@ -79,7 +77,7 @@ async def _gone(master: Master, within_s: float) -> bool:
 
 
 def _still(master: Master) -> bool:
-    """Report whether the pid is still this ssh process of this user."""
+    """Report whether the pid still belongs to this master's ssh process and to this user."""
     found = read(master.pid)
     return found is not None and (found.start_ticks, found.uid, found.comm) == (
         master.start_ticks,
@@ -89,7 +87,7 @@ def _still(master: Master) -> bool:
 
 
 def _family(master: Master) -> list[Process]:
-    """Return its children, and its transport even where that is no child (a master that went to the background)."""
+    """Return the master's descendants and its transport, which is no child of a master in the background."""
     if not _still(master):
         return []
     found = {p.pid: p for p in (*descendants(master.pid), *transport_of(master.pid))}
@@ -97,7 +95,7 @@ def _family(master: Master) -> list[Process]:
 
 
 def _kill_all(family: list[Process], *, but: int) -> None:
-    """A killed master's `ssh -W` or ProxyCommand child would wait in a blackhole for ever."""
+    """Kill these processes except `but`; an `ssh -W` of a killed master could wait for its dead connection forever."""
     for process in family:
         if process.pid != but:
             kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""A ProxyCommand for ProxyUseFdpass: hands ssh the connection that the agent made (`own_connection`).
+"""A ProxyCommand for ProxyUseFdpass: hands ssh the connection that the agent made (`preconnect`).
 
-It runs as a program of its own while a person waits: only modules that are built in, nothing of ours.
-What the agent sends without a socket is why there is none, in ssh's words.
+It runs as a separate program while the user waits. So it imports only built-in modules and none of trayagent.
+If the agent has no connection, it sends the reason in ssh's words.
 
 Usage: fdpass.py SOCKET
 """
@@ -16,7 +16,7 @@ _MESSAGE_MAX = 1024
 
 
 def main(socket: str) -> int:
-    """Take the connection from the agent and hand it over; returns the exit status."""
+    """Take the connection from the agent and hand it to ssh; return the exit status."""
     agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         agent.connect(socket)
@@ -26,10 +26,12 @@ def main(socket: str) -> int:
     if not rights:
         posix.write(2, said + b"\r\n")
         return 255
-    to_ssh = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1)  # our output is one end of a pair
+    to_ssh = _socket.socket(
+        _socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1
+    )  # our stdout is one end of a socket pair
     to_ssh.sendmsg([b"\0"], rights)
     return 0
 
 
 if __name__ == "__main__":
-    posix._exit(main(sys.argv[1]))  # noqa: SLF001  # ssh waits for our end; nothing is left to tidy
+    posix._exit(main(sys.argv[1]))  # noqa: SLF001  # ssh waits for our end; there is nothing to clean up

@@ -1,4 +1,4 @@
-"""Starting a new master and waiting until it listens, or has said why not."""
+"""Start a new master and wait until it listens or fails."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trayagent.ssh.master.spawn import prepared, spawn
 from trayagent.ssh.os.flows import ASK_EVERY_S
 from trayagent.ssh.os.process import read
 
-_POLL_S = 0.004  # the socket's appearance has no event of its own; a hundredth of a handshake
+_POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshake
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A new master that listens on `socket_path`; `process` is our child (in the background: its dead parent).
+    """A new master that listens on `socket_path`; `process` is our child (of a background master: its dead parent).
 
-    `let_go` ends what still is ours of its connection; when the master ends, that must end, too.
+    `let_go` releases the agent's part of the connection. It must be called when the master ends.
     """
 
     process: subprocess.Popen[bytes]
@@ -34,9 +34,9 @@ class Launched:
 
 
 class LaunchFailedError(Exception):
-    """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None where we ended it.
+    """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None if the agent ended it.
 
-    `stall`: what it was stuck at when its time ran out, where that is known.
+    `stall` is the reason if large packets were lost when its time ran out.
     """
 
     def __init__(self, said: Said, pid: int, status: int | None, stall: Stall | None = None) -> None:
@@ -47,7 +47,7 @@ class LaunchFailedError(Exception):
         self.stall = stall
 
     def with_reason(self, reason: str) -> LaunchFailedError:
-        """Return the same failure with what ssh was told, and perhaps could not show."""
+        """Return the same failure with a reason that the agent gave to ssh, which ssh may not have printed."""
         said = replace(self.said, others=f"{reason}\n{self.said.others}")
         return type(self)(said, self.pid, self.status, self.stall) if reason else self
 
@@ -65,14 +65,13 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
     prepare: Callable[[int], Awaitable[object]] | None = None,
     waits: bool = False,
 ) -> Launched:
-    """Start ssh and return once its control socket is there, which means: logged in.
+    """Start ssh and return once its control socket exists, which means that the login succeeded.
 
-    `words` make ssh write its own log to the file `log`; what others write to its stderr goes to a file beside
-    it (`master_log`). Both outlive this agent. `established(pid)` is asked until it returns true. Once it is
-    `hopeless(pid)`, ssh is ended before its time; at the deadline, `longer_s(pid)` says how much more it gets.
-    `prepare(pid)` comes first; with `waits` the process becomes ssh only after that.
-    Cancelling ends the child politely, then for good.
-    Raises LaunchFailedError.
+    `words` make ssh write its own log to the file `log`. Other programs' output on its stderr goes to a file beside it
+    (`master_log`). Both outlive this agent. `established(pid)` is called until it returns true. If `hopeless(pid)` is
+    true, ssh is ended before its deadline. At the deadline, `longer_s(pid)` gives the extra seconds. `prepare(pid)`
+    runs first; with `waits` the process becomes ssh only after that. If the task is cancelled, the child gets SIGTERM,
+    then SIGKILL. Raise LaunchFailedError.
     """
     process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
@@ -103,12 +102,12 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
 
 
 def said(log: Path) -> str:
-    """Return the end of what a master itself logged, "" when there is no log."""
+    """Return the end of a master's own log, "" without a log."""
     return master_log.read(log).own
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
-    """End an attempt that nobody waits for any more, and leave no zombie."""
+    """End an abandoned attempt, and leave no zombie."""
     running = read(process.pid)
     if running is not None:
         await asyncio.shield(abandon(running))

@@ -1,7 +1,7 @@
-"""What a master writes, in two files: its own log (`ssh -E`), and what others write to its stderr.
+"""The two log files of a master: its own log (`ssh -E`), and what other programs write to its stderr.
 
-A jump host's ssh, a ProxyCommand and a server's banner share the stderr of ssh. What they write must not pass for
-ssh's own words.
+A jump host's ssh, a ProxyCommand and a server's banner share the stderr of ssh. Their output must not pass for ssh's
+own messages.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ _MAX_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """`own` is ssh's log, `others` what came to its stderr."""
+    """The text of both files: `own` is ssh's log, `others` the output on its stderr."""
 
     own: str
     others: str = ""
 
 
 def stderr_of(log: Path) -> Path:
-    """Return the file beside a log that takes what others write."""
+    """Return the file beside a log that takes ssh's stderr."""
     return log.with_suffix(".err")
 
 
 def create(log: Path) -> int:
-    """Make both files, empty and private; return a descriptor of the one for stderr, which the caller closes."""
+    """Create both files, empty and private; return a descriptor for stderr, which the caller must close."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     os.close(os.open(log, flags, 0o600))
-    # Appending, since ssh and a ProxyCommand write there by descriptors of their own.
+    # O_APPEND, because ssh and a ProxyCommand write there through separate descriptors.
     return os.open(stderr_of(log), flags | os.O_APPEND, 0o600)
 
 
 def read(log: Path) -> Said:
-    """Return the end of both files, "" for one that is not there."""
+    """Return the end of both files, "" for a missing one."""
     return Said(_end_of(log), _end_of(stderr_of(log)))
 
 
 def rename(log: Path, to: Path) -> None:
-    """Give both files another name; raises FileNotFoundError where there is no log."""
+    """Rename both files. Raise FileNotFoundError without a log."""
     log.rename(to)
     if stderr_of(log).exists():
         stderr_of(log).rename(stderr_of(to))

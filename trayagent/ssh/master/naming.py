@@ -1,4 +1,4 @@
-"""A name for a master that no alias explains: `user@host:port`, as far as it can be read off."""
+"""Name an unnamed master: `user@host:port`, as far as these are visible."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import re
 from trayagent.core.facts.hosts import Master
 from trayagent.ssh.os.process import Process
 
-# The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r; a hashed one tells nothing.
+# The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r. A hashed path shows nothing.
 _IN_PATH = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]*\w)[:-](?P<port>\d{1,5})$")
 _NAME = re.compile(r"[^@]+@(?P<host>.+):\d+(?:#\d+)?")
 _TARGET = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]+)$")
 
 
 def stranger_name(master: Master, process: Process | None) -> str:
-    """Return `user@host:port` from the path, the command line and the connection, in this order."""
-    found = _IN_PATH.search(os.path.basename(master.control_path))  # noqa: PTH119  # a string, not a place
+    """Return `user@host:port` from the control path, the command line or the connection, in this order."""
+    found = _IN_PATH.search(os.path.basename(master.control_path))  # noqa: PTH119  # a string, not a path to open
     if found is not None:
         return f"{found['user']}@{found['host']}:{found['port']}"
     user, host = _from_words(process)
@@ -26,7 +26,7 @@ def stranger_name(master: Master, process: Process | None) -> str:
 
 
 def host_of_name(name: str) -> str | None:
-    """Return the host in a name that `stranger_name` made, None where that is not known."""
+    """Return the host in a name that `stranger_name` made, or None if it is unknown."""
     found = _NAME.fullmatch(name)
     return None if found is None or found["host"] == "unknown" else found["host"]
 

@@ -1,8 +1,8 @@
-"""The TCP connection of a new master, made by us beside ssh's start and handed over by `fdpass`.
+"""Make the TCP connection of a new master while ssh starts, and hand it to ssh through `fdpass`.
 
-It stands when ssh asks for it. TCP_NODELAY is set before the first packet: ssh sets it only after the login,
-so that Nagle's algorithm and delayed acknowledgements hold its packets back. Several addresses of a name are
-tried beside each other (RFC 8305), where ssh waits for each to time out.
+The connection is usually established when ssh needs it. The agent sets TCP_NODELAY before the first packet. ssh sets
+it only after the login, so Nagle's algorithm and delayed acknowledgements would hold its packets back. The agent tries
+several addresses of a name in parallel (RFC 8305), while ssh waits for each to time out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.master import fdpass
 
 STAGGER_S = 0.25
-"""How long an address is waited for before the next one is tried beside it: RFC 8305, section 5."""
+"""How long to wait for an address before the next one is tried in parallel: RFC 8305, section 5."""
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _HASTE_S = 1.0  # after the login: the first forwards and sessions
@@ -38,11 +38,11 @@ def words_of(path: str) -> list[str]:
 
 
 class PreconnectedSocket:
-    """One connection on its way to ssh.
+    """One TCP connection that the agent makes for an ssh.
 
-    It is begun at once, or (`at_once` false) when it is asked for: an ssh that goes through a master needs none.
-    `established` is told the address that it goes from. `asked` is whether ssh's helper came for it; `why_not` is what
-    that was given instead of a connection, "" if none.
+    It begins at once, or with `at_once` false when ssh's helper requests it, because an ssh that uses another master
+    needs none. `established` is called with the local address. `asked` says whether ssh's helper requested the
+    connection. `why_not` is the reason that the helper got instead of a connection, or "".
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PreconnectedSocket:
 
     @contextlib.asynccontextmanager
     async def offered(self, path: Path) -> AsyncIterator[None]:
-        """Make the connection, and give it to whoever asks at this path within the body."""
+        """Make the connection; within the body, give it to the helper that connects to this path."""
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX) as listener:
             listener.setblocking(False)
@@ -95,21 +95,21 @@ class PreconnectedSocket:
         loop.call_later(_HASTE_S, self.close)
 
     def hold(self) -> None:
-        """Give the connection to nobody before `release`, however early it stands."""
+        """Keep the connection until `release`, even if it is established before."""
         self._released.clear()
 
     def release(self) -> None:
-        """Give the connection to ssh's helper as soon as it stands."""
+        """Give the connection to ssh's helper as soon as it is established."""
         self._released.set()
 
     def close(self) -> None:
-        """Let go of a connection that ssh has; it comes by itself soon after the login."""
+        """Release our copy of a connection that ssh has; this happens automatically soon after the login."""
         self._haste.close()
 
     def again(self) -> None:
-        """Begin a second connection beside one that has not been answered: the network has another way out now.
+        """Begin a second connection if the first is not established yet: the network has another route now.
 
-        The name is looked up again. The first connection to stand wins, as among the addresses of a name.
+        The name is resolved again. The first connection to be established wins, as among the addresses of a name.
         """
         if self._outcome is not None and not self._outcome.done():
             self._race()
@@ -131,11 +131,11 @@ class PreconnectedSocket:
             return
         made = race.result()
         if self._outcome.done():
-            if isinstance(made, socket.socket):  # both stood in the same moment
+            if isinstance(made, socket.socket):  # both were established at the same moment
                 made.close()
             return
         if isinstance(made, str):
-            if not self._races:  # else the other one may still get through
+            if not self._races:  # else the other one may still succeed
                 self._outcome.set_result(made)
             return
         for other in self._races:
@@ -150,7 +150,7 @@ class PreconnectedSocket:
             self._begin().add_done_callback(partial(self._hand_over, helper))
 
     def _hand_over(self, helper: socket.socket, making: asyncio.Future[socket.socket | str]) -> None:
-        """Send the connection, or the words that explain why there is none, to ssh's helper."""
+        """Send the connection, or the reason why there is none, to ssh's helper."""
         with helper, contextlib.suppress(OSError):
             if making.cancelled():
                 return
@@ -163,7 +163,7 @@ class PreconnectedSocket:
             self._haste.begin(made)
 
     async def _make(self) -> socket.socket | str:
-        """Return the first connection that stands, else why there is none, as ssh would say it."""
+        """Return the first established connection, else the reason in the words of ssh."""
         host, port = self._resolved.hostname, self._resolved.port
         try:
             found = await _look_up(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
@@ -201,7 +201,7 @@ class PreconnectedSocket:
 
 
 def _source_to(family: socket.AddressFamily, address: _Address) -> str:
-    """Return the address that the kernel would send from to there now, "" where there is no route."""
+    """Return the source address that the kernel would use now for this destination, or "" without a route."""
     with socket.socket(family, socket.SOCK_DGRAM) as one, contextlib.suppress(OSError):
         one.connect(address)  # sends nothing
         return str(one.getsockname()[0])
@@ -209,11 +209,11 @@ def _source_to(family: socket.AddressFamily, address: _Address) -> str:
 
 
 async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found:
-    """Return a name's addresses in the system's order; raises socket.gaierror.
+    """Return a name's addresses in the system's order. Raise socket.gaierror.
 
-    A name server that does not answer blocks a thread of its own, which nothing waits for at the agent's end.
+    A name server that does not answer blocks a separate thread. The agent does not wait for it when it ends.
     """
-    name = host.encode(errors="surrogateescape")  # as ssh gives it, not in IDNA's form
+    name = host.encode(errors="surrogateescape")  # as ssh sends it, without IDNA
     with contextlib.suppress(socket.gaierror):  # not a number
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
@@ -240,10 +240,10 @@ async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found
 
 
 class _Haste:
-    """Acknowledges at once what a server sends: until its first session it waits for that before it goes on.
+    """Makes the kernel acknowledge data at once, because the server waits for that until its first session.
 
-    OpenSSH's sshd sets TCP_NODELAY at the first session only (session.c, do_exec), and our kernel delays an
-    acknowledgement by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again at each arrival.
+    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec), and our kernel delays an
+    acknowledgement by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again whenever data arrives.
     """
 
     def __init__(self) -> None:
@@ -251,7 +251,7 @@ class _Haste:
         self._arrivals: select.epoll | None = None  # type: ignore[name-defined, unused-ignore]  # Linux only
 
     def begin(self, connected: socket.socket) -> None:
-        """Watch the connection; ours is a second descriptor of it, so `close` must come soon."""
+        """Watch the connection through a second descriptor; call `close` soon, because that keeps it open."""
         if sys.platform != "linux":
             return
         self._socket = connected.dup()
@@ -260,7 +260,7 @@ class _Haste:
         asyncio.get_running_loop().add_reader(self._arrivals, self._arrived)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Stop watching and close the second descriptor."""
         if self._arrivals is None or self._socket is None:
             return
         asyncio.get_running_loop().remove_reader(self._arrivals)

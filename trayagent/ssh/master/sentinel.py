@@ -1,7 +1,7 @@
-"""The sentinel: one quiet session on a master of ours that echoes a line, the cheapest proof of life.
+"""The sentinel: one idle session on our master that echoes a line, the cheapest proof of life.
 
-One round trip, no line in the server's log, works where forwarding is forbidden. Not on
-masters that the user's ControlPersist is to end: an open session would keep them alive.
+It needs one round trip, writes no line to the server's log, and works where forwarding is forbidden. Masters that
+the user's ControlPersist should end get none, because an open session would keep them alive.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from trayagent.ssh.remote.sessions import MARK, told
 
 COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
-_NOISE_MAX = 64 * 1024  # a banner or an rc file that prints more than this is no shell to talk to
+_NOISE_MAX = 64 * 1024  # a login that prints more than this has no usable shell
 MARKER_DEADLINE_S = 10.0
-# Two packets of a usual MTU, also after compression; more than a pipe takes in one piece (4096) would not do.
+# Two packets of a usual MTU, even after compression. It must not exceed the size of an atomic pipe write (4096).
 _LARGE_LINE = base64.b64encode(os.urandom(2700)) + b"\n"
 _EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 class Sentinel:
-    """A running sentinel; `answered` is called for an echo, `ended` once when its channel closes.
+    """A running sentinel; it calls `answered` for an echo, and `ended` once when its channel closes.
 
-    After a large line, echoes of smaller ones before it are no answer.
+    After a large line was sent, echoes of earlier small lines are not an answer.
 
-    `session` is the far end of the master's connection, None where it could not be told from others.
+    `session` is the server's process for the master's connection, None if it could not be identified.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class Sentinel:
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd
         self.session = session
-        self._asked: deque[bool] = deque()  # what is on its way: large or not
+        self._asked: deque[bool] = deque()  # the lines without an echo yet: large or not
         self.answered: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
 
     @classmethod
     async def start(cls, control_path: str, *, timeout_s: float = MARKER_DEADLINE_S) -> Sentinel | None:
-        """Return a sentinel on this master, or None where the far side has none to offer (a forced command).
+        """Start a sentinel on this master; return None if the server runs no shell for it (a forced command).
 
-        Raises a TrayagentError when nothing came back in time, which says nothing about the far side.
+        Raise a TrayagentError if no answer came in time, which shows nothing about the server.
         """
         client = await MuxClient.connect(control_path)
         near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
@@ -61,7 +61,7 @@ class Sentinel:
         try:
             try:
                 await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
-            finally:  # the master has its own; with ours open the end of the output would never show
+            finally:  # the master has copies; with ours open, the output would never reach its end
                 for fd in (far_in, far_out, null):
                     os.close(fd)
             async with asyncio.timeout(timeout_s):
@@ -84,9 +84,9 @@ class Sentinel:
         return cls(client, near_in, near_out, told(words))
 
     def ask(self, *, large: bool = False) -> bool:
-        """Send one line; False when the channel is gone or full (as good as silence).
+        """Send one line; return False if the channel is gone or full, which counts as silence.
 
-        `large`: one that fills packets, both ways: networks that swallow them pass small ones.
+        `large` sends a line that fills packets in both directions, because some networks pass only small ones.
         """
         line = _LARGE_LINE if large else b"\n"
         try:
@@ -128,7 +128,7 @@ class Sentinel:
 
 
 async def _marker(fd: int) -> str | None:
-    """Return the words of the marker line, past whatever a login prints first; None at the end or after too much."""
+    """Return the words of the marker line after the login's own output; None if the output ends or is too long."""
     seen = b""
     async for data in chunks(fd):
         seen += data

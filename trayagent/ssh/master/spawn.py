@@ -1,4 +1,4 @@
-"""Starts the process of a new master; one that is to be prepared first waits before it becomes ssh."""
+"""Start the process of a new master; it can wait for a preparation before it becomes ssh."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trayagent.ssh.master import log as master_log
 
-_PROGRAM_MAX = 60  # log.c, sshlogv: a tag has 128 bytes, of which the longest function's other parts take 55
-# The end of the pipe without a word means that the agent is gone: then nobody waits for this ssh.
+_PROGRAM_MAX = 60  # log.c, sshlogv: a tag has 128 bytes; the other parts take up to 55
+# If the pipe ends without a line, the agent is gone and ssh is not started.
 _WAIT = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 
 
@@ -20,14 +20,14 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a command with its stderr in a file beside `log` (`master_log`).
 
-    With `waits` it begins when it is `prepared`. Raises FileNotFoundError where there is no such program.
+    With `waits` the command begins only when `prepared` lets it. Raise FileNotFoundError if the program is missing.
     """
     words, environment = _by_name(words, environment)
     if waits and shutil.which(words[0], path=environment.get("PATH", os.defpath)) is None:
         raise FileNotFoundError(words[0])
     fd = master_log.create(log)
     try:
-        # A session of its own: a terminal's Ctrl-C and the agent's end must not reach it.
+        # A new Unix session, so that Ctrl-C in a terminal and the agent's end do not reach it.
         return subprocess.Popen(
             [*_WAIT, *words] if waits else words,
             stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
@@ -43,9 +43,9 @@ def spawn(
 
 
 def _by_name(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
-    """Return the words with a program of a long path called by its name, and the PATH that leads to it.
+    """Return a command that calls a program with a long path by its name, and the environment with a fitting PATH.
 
-    OpenSSH 10.0 and later log the path, and cut the pid behind a long one off.
+    OpenSSH 10.0 and later log the path, and a long path would push the pid off the line.
     """
     folder, name = os.path.split(words[0])
     if len(words[0]) <= _PROGRAM_MAX:
@@ -57,7 +57,7 @@ def _by_name(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequ
 async def prepared(
     process: subprocess.Popen[bytes], prepare: Callable[[int], Awaitable[object]] | None
 ) -> None:
-    """Run `prepare(pid)`, then let a process that waits become what it was started for."""
+    """Run `prepare(pid)`, then let a waiting process start its command."""
     if prepare is not None:
         await prepare(process.pid)
     if process.stdin is None:

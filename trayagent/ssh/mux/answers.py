@@ -1,4 +1,4 @@
-"""What a master answers: frozen values, `encode()` to the body, `take()` back."""
+"""The answers of a master as frozen values: `encode()` returns the body, `take()` reads it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trayagent.ssh.mux.base import Numbered
 
 @dataclass(frozen=True, slots=True)
 class Ok(Numbered):
-    """It is done."""
+    """The master carried out the request."""
 
     TYPE: ClassVar[int] = 0x80000001
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Numbered):
-    """It will not be done; `text` says why."""
+    """The master did not carry out the request; `text` says why."""
 
     text: str
 
@@ -34,14 +34,14 @@ class Refusal(Numbered):
 
 @dataclass(frozen=True, slots=True)
 class PermissionDenied(Refusal):
-    """The user said no (`ControlMaster ask`), or the master does not trust us."""
+    """The user declined (`ControlMaster ask`), or the master does not trust us."""
 
     TYPE: ClassVar[int] = 0x80000002
 
 
 @dataclass(frozen=True, slots=True)
 class Failure(Refusal):
-    """It did not work."""
+    """The request failed."""
 
     TYPE: ClassVar[int] = 0x80000003
 
@@ -64,14 +64,14 @@ class NumberedAnswer(Numbered):
 
 @dataclass(frozen=True, slots=True)
 class Alive(NumberedAnswer):
-    """The master lives; `number` is its pid."""
+    """The master is alive; `number` is its pid."""
 
     TYPE: ClassVar[int] = 0x80000005
 
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened(NumberedAnswer):
-    """The session or stdio forward is open; `number` names it in what follows."""
+    """The session or stdio forward is open; `number` identifies it in later messages."""
 
     TYPE: ClassVar[int] = 0x80000006
 
@@ -103,7 +103,7 @@ class ExitMessage:
 
 @dataclass(frozen=True, slots=True)
 class TtyAllocFail:
-    """The server gave the session no terminal."""
+    """The server could not allocate a terminal for the session."""
 
     TYPE: ClassVar[int] = 0x80000008
     session_id: int

@@ -1,4 +1,4 @@
-"""What most messages have in common: the number of the request that they are or answer."""
+"""The common parts of messages: type, body, and the request number that a request and its answer share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Message(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A request or its answer, which bears the same `request_id`; by itself nothing but that number."""
+    """A request or its answer, which has the same `request_id`; this base class holds only that number."""
 
     TYPE: ClassVar[int]
     request_id: int

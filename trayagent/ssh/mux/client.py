@@ -1,4 +1,4 @@
-"""A thin asyncio client of one control connection: a socket, a deadline, and the rules of `Connection`."""
+"""A thin asyncio client for one control connection: a socket, a deadline, and the rules of `Connection`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from trayagent.ssh.mux.messages import Hello
 from trayagent.ssh.mux.peer import peer_uid
 
 LOCAL_S = 2.0
-"""A master answers local questions in 0.1 ms; more than this is a stopped or wedged one."""
+"""A master answers local requests in 0.1 ms; one that takes longer than this is stopped or hangs."""
 ROUND_TRIP_S = 10.0
-"""For what waits for the server: a slow path with retransmissions; callers that know the RTT say less."""
+"""For requests that wait for the server, on a slow path with retransmissions; callers that know the RTT pass less."""
 _RETRY_S = 0.005
-"""The kernel gives no readiness for a full accept queue, nor macOS for a full queue of descriptors."""
+"""The kernel reports no readiness for a full accept queue, and macOS none for a full queue of descriptors."""
 _READ_BYTES = 65536
 
 _REASONS: dict[int, GoneReason] = {
@@ -36,16 +36,16 @@ _ENDED = (ConnectionResetError, BrokenPipeError)
 
 
 class MuxClient:
-    """One control connection to one master; `connect` makes it, `close` ends it.
+    """One control connection to one master; `connect` opens it, `close` ends it.
 
-    One question at a time. Every call raises Gone when the master ends the connection, Timeout when its
-    deadline passes, RemoteProtocolError when the peer is no master. After a Timeout the question stays
-    open at the master: `close`, or ask on another connection. A probe whose late answer counts is
-    given a long deadline in a task of its own.
+    It sends one request at a time. Every call may raise Gone if the master ends the connection, Timeout if its
+    deadline passes, RemoteProtocolError if the peer is no master. After a Timeout the request is still open at the
+    master: call `close`, or use another connection. For a probe whose late answer counts, use a long deadline in a
+    separate task.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take a connected, non-blocking stream socket; nothing was said on it."""
+        """Take a connected, non-blocking stream socket on which nothing was sent yet."""
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._connection = Connection()
@@ -53,9 +53,10 @@ class MuxClient:
 
     @classmethod
     async def connect(cls, path: str, *, timeout_s: float = LOCAL_S) -> MuxClient:
-        """Connect to a control socket and exchange greetings; raises Gone (with its reason), Timeout.
+        """Connect to a control socket and exchange greetings. Raise Gone (with its reason) or Timeout.
 
-        Nothing is sent to a socket of another user. A stopped master accepts in the kernel and never greets.
+        Nothing is sent to a socket of another user. For a stopped master the kernel accepts the connection, but the
+        master never greets.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -72,46 +73,46 @@ class MuxClient:
         return client
 
     async def alive(self, *, timeout_s: float = LOCAL_S) -> int:
-        """Return the master's pid, by its own word; says nothing about the network."""
+        """Return the pid that the master claims; its answer shows nothing about the network."""
         return _number(await self._ask(requests.AliveCheck(self._next_id()), timeout_s))
 
     async def terminate(self, *, timeout_s: float = LOCAL_S) -> None:
-        """Ask the master to exit; its answer and the end of the connection are both success.
+        """Request that the master exits; its answer and the end of the connection both mean success.
 
-        Raises Timeout for one that hangs (a full send buffer in a blackhole), Refused.
+        Raise Timeout for a master that hangs (a full send buffer on a dead connection), or Refused.
         """
         with contextlib.suppress(Gone):
             await self._ask(requests.Terminate(self._next_id()), timeout_s)
 
     async def stop_listening(self, *, timeout_s: float = LOCAL_S) -> None:
-        """Ask the master to take no more clients; one with nothing to carry exits at once.
+        """Request that the master accepts no more clients; a master without sessions exits at once.
 
-        Its local forwards stay bound until then: close them first.
+        Its local forwards stay bound until it exits, so close them first.
         """
         await self._ask(requests.StopListening(self._next_id()), timeout_s)
 
     async def open_forward(self, forward: MuxForward, *, timeout_s: float = ROUND_TRIP_S) -> int | None:
-        """Open a forward; return the port where the server chose it. Raises Refused.
+        """Open a forward; return its port if the server chose it, else None. Raise Refused.
 
-        Success does not mean that both families are bound: a port busy on one of them is no failure
-        to ssh. One that is open already, or was asked and never confirmed, succeeds at once.
+        Success does not mean that both address families are bound: ssh reports no failure if the port is busy in one
+        of them. A forward that is already open, or was requested and never confirmed, succeeds at once.
         """
         answer = await self._ask(requests.OpenForward(self._next_id(), forward), timeout_s)
         return answer.number if isinstance(answer, answers.RemotePort) else None
 
     async def close_forward(self, forward: MuxForward, *, timeout_s: float = LOCAL_S) -> None:
-        """Take a forward back, field by field as it was opened; raises Refused ("port not forwarded").
+        """Cancel a forward; all fields must equal those of the open one. Raise Refused ("port not forwarded").
 
-        The file of a Unix socket stays.
+        The file of a Unix socket remains.
         """
         await self._ask(requests.CloseForward(self._next_id(), forward), timeout_s)
 
     async def stdio_forward(
         self, host: str, port: int, stdin_fd: int, stdout_fd: int, *, timeout_s: float = ROUND_TRIP_S
     ) -> int:
-        """Connect the descriptors to `host`:`port` as the server sees it; return the session's number.
+        """Connect the descriptors to `host`:`port` as seen from the server; return the session's number.
 
-        Raises Refused, which came from the server and so is a proof of life.
+        Raise Refused. A refusal comes from the server, so it proves that the connection is alive.
         """
         question = requests.NewStdioForward(self._next_id(), host, port)
         return await self._open_session(question, (stdin_fd, stdout_fd), timeout_s)
@@ -130,8 +131,7 @@ class MuxClient:
     ) -> int:
         """Run a command ("" for the shell) on stdin, stdout, stderr; return the session's number.
 
-        `env` are lines NAME=value. The descriptors are duplicated by the master: close yours.
-        Raises Refused.
+        `env` are lines NAME=value. The master duplicates the descriptors, so close yours. Raise Refused.
         """
         question = requests.NewSession(
             self._next_id(),
@@ -145,10 +145,10 @@ class MuxClient:
         return await self._open_session(question, fds, timeout_s)
 
     async def wait_exit(self, *, timeout_s: float | None = None) -> int | None:
-        """Wait for the end of the session; return its status, None when the master told none.
+        """Wait for the end of the session; return its status, or None if the master sent none.
 
-        The status may come before the last of the output; the master ends the connection after
-        both, and a client that leaves earlier cuts the rest off. Raises Timeout without a status.
+        The status may come before the last output. The master ends the connection after both, and a client that closes
+        earlier loses the rest. Raise Timeout if no status came.
         """
         status: int | None = None
         try:
@@ -181,7 +181,7 @@ class MuxClient:
             try:
                 await self._send(data, fds)
             except BaseException:
-                # A master whose descriptors do not come waits for them and for nothing else.
+                # A master that misses its descriptors waits for them and handles nothing else.
                 self.close()
                 raise
             answer = await self._event()
@@ -190,7 +190,7 @@ class MuxClient:
         return answer
 
     async def _send(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Write a packet and its descriptors, with no return to the loop unless the kernel asks for it."""
+        """Write a packet and its descriptors, without a return to the loop unless the kernel's buffer is full."""
         view = memoryview(data)
         try:
             while view:
@@ -215,7 +215,7 @@ class MuxClient:
             await asyncio.sleep(_RETRY_S)
 
     async def _event(self) -> Event:
-        """Return the next event that says something to us; raises Gone at the end."""
+        """Return the next known message; skip unknown ones. Raise Gone at the end."""
         while True:
             event = self._connection.next_event()
             if isinstance(event, Ended):
@@ -229,11 +229,11 @@ class MuxClient:
         try:
             return await self._loop.sock_recv(self._sock, _READ_BYTES)
         except _ENDED:
-            return b""  # a master that exits with our question unread resets: its end all the same
+            return b""  # a master that exits before it reads our request resets the connection
 
 
 def _number(answer: Event) -> int:
-    """Return the number of an answer; the connection's table lets none without one through."""
+    """Return the number in an answer; the table of `connection` permits no other answer here."""
     if not isinstance(answer, answers.NumberedAnswer):
         raise LocalProtocolError(f"{answer} has no number")
     return answer.number
@@ -249,15 +249,15 @@ async def _connect(sock: socket.socket, path: str) -> None:
                 raise Gone(f"no ssh master at {path}: {error.strerror or error}", reason=reason) from error
         else:
             return
-        # asyncio's sock_connect would take EAGAIN for "in progress"; it is a full accept queue.
+        # asyncio's sock_connect would read EAGAIN as "in progress", but it means a full accept queue.
         await asyncio.sleep(_RETRY_S)
 
 
 def _check_owner(sock: socket.socket, path: str) -> None:
-    """Raise Gone ("foreign") where another user listens.
+    """Raise Gone ("foreign") if another user listens.
 
-    Of the credentials only the uid counts: their pid is the process that called listen(), which for a
-    master in the background is a parent long gone.
+    Only the uid of the credentials counts. Their pid is the process that called listen(); for a master in the
+    background, that is a parent which ended long ago.
     """
     uid = peer_uid(sock)
     if uid is not None and uid != os.geteuid():

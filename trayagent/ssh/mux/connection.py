@@ -1,20 +1,20 @@
-"""The order of things on one control connection, seen from the client; bytes in, events out, no I/O.
+"""Check the order of messages on one control connection, as its client: bytes in, events out, no I/O.
 
 Theory of operation
 -------------------
-We greet, then the master's greeting is taken (it does not wait for ours, so it may lie there already).
-Then one question at a time: a master reads no further packet of a client whose answer is still open,
-so there is no pipelining worth having. A session or a stdio forward makes the connection its own: after
-it is open nothing more can be asked, the master tells how it ended and closes.
+The client greets first, then reads the master's greeting. The master does not wait for ours, so its greeting
+may already be there. Then the client sends one request at a time: a master reads no further packet from a
+client while an answer is due, so pipelining would gain nothing. A session or a stdio forward takes over the
+connection. Once it is open, no more requests are possible; the master reports how it ended and closes.
 
-`_MAY_COME` holds all of it: what the master may say in each state, and where that leads. While an answer
-is open, the question is the state. What we may say follows: our greeting first of all, and a question
-of the table when READY.
+`_MAY_COME` is the complete table: the messages that the master may send in each state, and the next state.
+While an answer is due, the request is the state. The rest follows from it: the client may send its greeting
+first, and a request of the table when READY.
 
-The end of the bytes is an event like any other (`Ended`), legal everywhere: masters die. A message of
-a type that we do not know changes nothing and is passed on. What the table does not allow raises:
-LocalProtocolError when we would send it (a bug), RemoteProtocolError when it came, and then the
-connection is over.
+The end of the bytes is an event (`Ended`) that is valid in every state, because masters die. A message of an
+unknown type changes no state and is returned. A message that the table does not allow raises an error:
+LocalProtocolError if we would send it (a bug), RemoteProtocolError if the master sent it. The latter ends the
+connection.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from trayagent.ssh.mux.messages import VERSION, Hello, Unknown, decode, encode
 from trayagent.ssh.mux.wire import MAX_PACKET
 
 BUFFER_BOUND = 4 + MAX_PACKET
-"""One whole packet with its length field is kept, at most: a master sends answers of under a hundred
-bytes, one for each question, so more than a packet that nobody fetched is not a master."""
+"""The most bytes that are kept: one whole packet with its length field. A master sends one answer of under a
+hundred bytes for each request, so a peer that sends more is not a master."""
 
 
 class State(Enum):
-    """Where a control connection stands."""
+    """The state of a control connection."""
 
-    SILENT = auto()  # nothing was said; what comes waits for our greeting
-    GREETED = auto()  # ours is out, the master's is awaited
-    READY = auto()  # a question may be asked
-    ASKED = auto()  # the answer to one question is open
+    SILENT = auto()  # nothing was sent; received bytes wait for our greeting
+    GREETED = auto()  # our greeting was sent, the master's is due
+    READY = auto()  # a request may be sent
+    ASKED = auto()  # the answer to one request is due
     IN_SESSION = auto()  # the connection belongs to its session
     ENDED = auto()  # the bytes ended, or the peer broke the rules
 
@@ -65,7 +65,7 @@ _MAY_COME: dict[State | type[Message], dict[type[Message], State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The master closed the connection; `midway` when that cut a packet in two."""
+    """The master closed the connection; `midway` is true if a packet was incomplete."""
 
     midway: bool
 
@@ -74,7 +74,7 @@ Event = Message | Unknown | Ended
 
 
 class Connection:
-    """One control connection: what may be said now, and what the bytes mean."""
+    """One control connection: encodes the messages that may be sent now, and decodes the received bytes."""
 
     def __init__(self) -> None:
         self._state = State.SILENT
@@ -85,16 +85,16 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """Where the connection stands."""
+        """The state of the connection."""
         return self._state
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait for `next_event`; never more than BUFFER_BOUND."""
+        """The number of bytes that wait for `next_event`; never more than BUFFER_BOUND."""
         return len(self._buffer)
 
     def send(self, message: Hello | Numbered) -> bytes:
-        """Return the bytes that say it; raises LocalProtocolError when it may not be said now."""
+        """Return the bytes of a message. Raise LocalProtocolError if it may not be sent now."""
         greeting = isinstance(message, Hello)
         if not greeting and type(message) not in _MAY_COME:
             raise LocalProtocolError(f"a client does not send {type(message).__name__}")
@@ -108,9 +108,9 @@ class Connection:
         return data
 
     def receive_data(self, data: bytes) -> None:
-        """Take what was read, b"" for the end; raises RemoteProtocolError when it overflows.
+        """Take received bytes, b"" for the end. Raise RemoteProtocolError if the buffer overflows.
 
-        Fetch events until there is none after each call: the buffer holds one packet.
+        After each call, fetch events until there are no more, because the buffer holds only one packet.
         """
         if self._state is State.ENDED:
             return
@@ -121,7 +121,7 @@ class Connection:
         self._buffer += data
 
     def next_event(self) -> Event | None:
-        """Return what was said next, None when more bytes are needed; raises RemoteProtocolError."""
+        """Return the next event, or None if more bytes are needed. Raise RemoteProtocolError."""
         if self._state in {State.SILENT, State.ENDED}:
             return None
         payload = self._next_payload()
@@ -148,7 +148,7 @@ class Connection:
         return payload
 
     def _came(self, message: Message) -> None:
-        """Go where the table leads."""
+        """Change the state as the table says."""
         now = type(self._question) if self._question is not None else self._state
         leads_to = _MAY_COME[now].get(type(message))
         if leads_to is None:
@@ -159,7 +159,7 @@ class Connection:
             self._session = message.number
 
     def _check_numbers(self, message: Message) -> None:
-        """See that it speaks our version, of our question, of our session."""
+        """Check that a message has our version, or the number of our request or session."""
         if isinstance(message, Hello):
             said, ours = message.version, VERSION
         elif isinstance(message, Numbered):

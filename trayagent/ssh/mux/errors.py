@@ -1,4 +1,4 @@
-"""What can go wrong on a control connection; who is to blame is in the class."""
+"""The errors of a control connection; the class says which side is at fault."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Literal
 from trayagent.errors import TrayagentError
 
 GoneReason = Literal["absent", "deaf", "unreachable", "foreign", "ended"]
-"""absent: no such file; deaf: a socket file where nobody listens; unreachable: connect() failed
-otherwise (permission, a path too long); foreign: another user listens there; ended: the
-master closed the connection."""
+"""absent: no such file; deaf: a socket file without a listener; unreachable: connect() failed for another
+reason (permission, a path too long); foreign: another user listens there; ended: the master closed the
+connection."""
 
 
 class MuxError(TrayagentError):
-    """Something went wrong between us and a master."""
+    """Communication with a master failed."""
 
 
 class LocalProtocolError(MuxError):
-    """We are wrong: a message that may not be sent now, or that no wire can carry. A bug."""
+    """A bug in trayagent: a message that may not be sent now, or that the protocol cannot encode."""
 
 
 class RemoteProtocolError(MuxError):
-    """The peer is wrong: what it sent is not the mux protocol, or not now."""
+    """The peer is at fault: it sent something that is not the mux protocol, or not allowed now."""
 
 
-class Refused(MuxError):  # noqa: N818  # it is an answer, and a proof of life, before it is an error
-    """The master answered: no. `text` is its reason, word for word."""
+class Refused(MuxError):  # noqa: N818  # also an answer, which proves life
+    """The master refused the request. `text` is its reason, word for word."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"the ssh master refused: {text}")
@@ -33,7 +33,7 @@ class Refused(MuxError):  # noqa: N818  # it is an answer, and a proof of life, 
 
 
 class Gone(MuxError):  # noqa: N818  # a state of the master, not a mistake
-    """There is no master to talk to (any more); `reason` says how that was seen."""
+    """No master listens, or it closed the connection; `reason` says how this was detected."""
 
     def __init__(self, title: str, *, reason: GoneReason = "ended") -> None:
         super().__init__(title)

@@ -1,4 +1,4 @@
-"""A forward as the mux protocol writes it: numbers and strings exactly as they travel."""
+"""A forward in the fields of the mux protocol: its numbers and strings exactly as they are sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.ssh.mux.errors import RemoteProtocolError
 
 MuxForwardKind = Literal["local", "remote", "dynamic"]
 UNIX_PATH = 0xFFFFFFFE
-"""The port (PORT_STREAMLOCAL, -2) that says: the host before it is the path of a Unix socket."""
+"""The port (PORT_STREAMLOCAL, -2) that marks the host before it as the path of a Unix socket."""
 
 _FTYPE: dict[MuxForwardKind, int] = {"local": 1, "remote": 2, "dynamic": 3}
 _KIND = {number: kind for kind, number in _FTYPE.items()}
@@ -18,12 +18,11 @@ _KIND = {number: kind for kind, number in _FTYPE.items()}
 
 @dataclass(frozen=True, slots=True)
 class MuxForward:
-    """A forward in the fields of OPEN_FWD and CLOSE_FWD; both must be equal field by field.
+    """A forward in the fields of OPEN_FWD and CLOSE_FWD; both messages must have equal fields.
 
-    `listen_host` "" is the master's default, "*" all interfaces; no brackets around IPv6. A Unix
-    path stands in a host field with the port UNIX_PATH. SOCKS (each dynamic forward, and a remote
-    one without a target) is `connect_host` "socks" with port 0: without it OpenSSH 9.2 answers
-    "No forward host name.".
+    `listen_host` "" is the master's default, "*" all interfaces. IPv6 addresses have no brackets. A Unix path is
+    in a host field with the port UNIX_PATH. SOCKS (each dynamic forward, and a remote one without a target) has
+    `connect_host` "socks" and port 0; otherwise OpenSSH 9.2 answers "No forward host name.".
     """
 
     kind: MuxForwardKind
@@ -46,7 +45,7 @@ class MuxForward:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> MuxForward:
-        """Read the fields; raises RemoteProtocolError for an unknown kind."""
+        """Read the fields. Raise RemoteProtocolError for an unknown kind."""
         number = reader.u32()
         if number not in _KIND:
             raise RemoteProtocolError(f"unknown kind of forward {number}")

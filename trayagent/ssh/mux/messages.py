@@ -1,4 +1,4 @@
-"""From a packet's payload to a message and back; what we do not know stays as it came."""
+"""Convert between a packet's payload and a message; messages of unknown types keep their bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 4
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Both sides' first message; `extensions` are names and values that the other may ignore."""
+    """The first message of both sides; `extensions` are names and values that the other side may ignore."""
 
     TYPE: ClassVar[int] = 0x00000001
     version: int = VERSION
@@ -37,7 +37,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message of a type that we do not know, kept as it came."""
+    """A message of an unknown type, with its body unchanged."""
 
     type: int
     body: bytes
@@ -71,12 +71,12 @@ _BY_TYPE = {known.TYPE: known for known in _KNOWN}
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as a whole packet; raises LocalProtocolError where no wire can carry it."""
+    """Return the message as a whole packet. Raise LocalProtocolError if the protocol cannot encode it."""
     return wire.packet(message.TYPE, message.encode())
 
 
 def decode(payload: bytes) -> Message | Unknown:
-    """Return the message of a packet without its length field; raises RemoteProtocolError."""
+    """Return the message in a packet without its length field. Raise RemoteProtocolError."""
     reader = wire.Reader(payload)
     message_type = reader.u32()
     known = _BY_TYPE.get(message_type)

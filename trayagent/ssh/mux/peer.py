@@ -1,4 +1,4 @@
-"""Whose the other end of a Unix socket is."""
+"""Read which user owns the other end of a Unix socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _XUCRED = struct.Struct("=II")  # macOS, sys/ucred.h: version, uid, and the grou
 
 
 def peer_uid(sock: socket.socket) -> int | None:
-    """Return the uid of the process that listens at the other end, None where the kernel cannot say."""
+    """Return the uid of the process that listens at the other end, or None if the kernel does not report it."""
     option = getattr(socket, "SO_PEERCRED", None)
     try:
         if option is not None:

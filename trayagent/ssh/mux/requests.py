@@ -1,8 +1,8 @@
-"""What a client asks of a master: frozen values, `encode()` to the body, `take()` back.
+"""The requests of a client to a master as frozen values: `encode()` returns the body, `take()` reads it.
 
-The same from OpenSSH 8.0 to 10.5. PROTOCOL.mux is the source, corrected where ssh does otherwise. Left
-out on purpose: proxy mode, where closing the socket with an unconfirmed channel kills the master, and
-the information requests of 10.3, where a malformed one does.
+They are the same from OpenSSH 8.0 to 10.5. The source is PROTOCOL.mux, corrected where ssh differs. Two parts are
+left out on purpose. In proxy mode, closing the socket with an unconfirmed channel kills the master. A malformed
+information request of 10.3 kills it, too.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ NO_ESCAPE = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class AliveCheck(Numbered):
-    """Asks for the master's pid; answered locally, so it says nothing about the network."""
+    """Requests the master's pid; the master answers locally, so the answer shows nothing about the network."""
 
     TYPE: ClassVar[int] = 0x10000004
 
 
 @dataclass(frozen=True, slots=True)
 class Terminate(Numbered):
-    """Asks the master to exit; it mostly closes the connection before its answer is out."""
+    """Requests that the master exits; it usually closes the connection before it sends its answer."""
 
     TYPE: ClassVar[int] = 0x10000005
 
 
 @dataclass(frozen=True, slots=True)
 class StopListening(Numbered):
-    """Asks the master to take no more clients and to exit with its last session."""
+    """Requests that the master accepts no more clients and exits with its last session."""
 
     TYPE: ClassVar[int] = 0x10000009
 
@@ -57,21 +57,21 @@ class ForwardRequest(Numbered):
 
 @dataclass(frozen=True, slots=True)
 class OpenForward(ForwardRequest):
-    """Asks for a forward; one that is open already is a success."""
+    """Requests a forward; a forward that is already open counts as success."""
 
     TYPE: ClassVar[int] = 0x10000006
 
 
 @dataclass(frozen=True, slots=True)
 class CloseForward(ForwardRequest):
-    """Takes a forward back; for a remote one the answer does not wait for the server."""
+    """Cancels a forward; for a remote one the answer does not wait for the server."""
 
     TYPE: ClassVar[int] = 0x10000007
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession(Numbered):
-    """Asks for a session; stdin, stdout and stderr must follow the packet at once as descriptors.
+    """Requests a session; stdin, stdout and stderr must follow the packet at once as descriptors.
 
     `env` are lines NAME=value, filtered by the master's SendEnv.
     """
@@ -108,9 +108,9 @@ class NewSession(Numbered):
 
 @dataclass(frozen=True, slots=True)
 class NewStdioForward(Numbered):
-    """Asks for a connection to `host`:`port` from the server; two descriptors must follow at once.
+    """Requests a connection from the server to `host`:`port`; two descriptors must follow at once.
 
-    PROTOCOL.mux calls the port a string; it is a number.
+    PROTOCOL.mux calls the port a string, but it is a number.
     """
 
     TYPE: ClassVar[int] = 0x10000008

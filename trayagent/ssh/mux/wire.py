@@ -1,4 +1,4 @@
-"""Numbers and strings of the mux protocol: big-endian u32, and bytes with a u32 length before them."""
+"""Encode the numbers and strings of the mux protocol: big-endian u32, and bytes after their u32 length."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import struct
 from trayagent.ssh.mux.errors import LocalProtocolError, RemoteProtocolError
 
 MAX_PACKET = 256 * 1024
-"""Largest packet that OpenSSH sends or takes (SSHBUF limit in mux.c), its length field not counted."""
+"""The largest packet that OpenSSH sends or accepts (SSHBUF limit in mux.c), without its length field."""
 
 _U32 = struct.Struct(">I")
 _U32_MAX = 0xFFFFFFFF
 
 
 def u32(value: int) -> bytes:
-    """Encode a number; raises LocalProtocolError when it does not fit."""
+    """Encode a number. Raise LocalProtocolError if it does not fit."""
     if not 0 <= value <= _U32_MAX:
         raise LocalProtocolError(f"{value} does not fit into 32 bits")
     return _U32.pack(value)
 
 
 def string(value: str | bytes) -> bytes:
-    """Encode a string; text is UTF-8, bytes of a path that are not UTF-8 travel as surrogates.
+    """Encode a string; text is UTF-8, and surrogates stand for bytes of a path that are not UTF-8.
 
-    Raises LocalProtocolError for text with a NUL, which the master would take as an attack, or that
-    cannot be encoded.
+    Raise LocalProtocolError for text that cannot be encoded, or that contains a NUL, which the master would treat
+    as an attack.
     """
     if isinstance(value, str):
         if "\0" in value:
-            raise LocalProtocolError("a NUL cannot stand in a path, name or command")
+            raise LocalProtocolError("a path, name or command cannot contain a NUL")
         try:
             value = value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
@@ -37,15 +37,15 @@ def string(value: str | bytes) -> bytes:
 
 
 def packet(message_type: int, body: bytes) -> bytes:
-    """Frame a message; raises LocalProtocolError when it is longer than MAX_PACKET."""
+    """Return a packet with its length field. Raise LocalProtocolError if it is longer than MAX_PACKET."""
     length = 4 + len(body)
     if length > MAX_PACKET:
-        raise LocalProtocolError(f"a message of {length} bytes; {MAX_PACKET} is the most that a master takes")
+        raise LocalProtocolError(f"a message of {length} bytes; a master accepts at most {MAX_PACKET}")
     return u32(length) + u32(message_type) + body
 
 
 class Reader:
-    """Reads values from the front of a packet's body; raises RemoteProtocolError where it is too short."""
+    """Reads values from the front of a packet's body. Raises RemoteProtocolError if the body is too short."""
 
     __slots__ = ("_at", "_body")
 
@@ -54,16 +54,16 @@ class Reader:
         self._at = 0
 
     def u32(self) -> int:
-        """Take a number."""
+        """Read a number."""
         (value,) = _U32.unpack(self._take(4))
         return int(value)
 
     def raw(self) -> bytes:
-        """Take a string as bytes."""
+        """Read a string as bytes."""
         return self._take(self.u32())
 
     def text(self) -> str:
-        """Take a string as text, the inverse of `string`."""
+        """Read a string as text, the inverse of `string`."""
         value = self.raw()
         if b"\0" in value:
             raise RemoteProtocolError("a NUL in a string")
@@ -71,14 +71,14 @@ class Reader:
 
     @property
     def at_end(self) -> bool:
-        """Report whether nothing is left."""
+        """Whether all bytes were read."""
         return self._at == len(self._body)
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
         if end > len(self._body):
             raise RemoteProtocolError(
-                f"a message cut short: {count} bytes wanted, {len(self._body) - self._at} left"
+                f"a truncated message: {count} bytes needed, {len(self._body) - self._at} left"
             )
         taken = self._body[self._at : end]
         self._at = end

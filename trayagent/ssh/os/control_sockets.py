@@ -1,4 +1,4 @@
-"""Which control paths masters listen on, and whose they are: from Linux or from macOS, which tell the same."""
+"""Find the control paths that masters listen on, and their owners: chooses the Linux or the macOS module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["ControlSocket", "accepts", "listening", "owner_of"]
 
 
 def accepts(path: str) -> bool:
-    """Report whether anybody listens on the file at `path`, in whatever namespace; returns at once."""
+    """Report whether a process in any namespace listens on the file at `path`; never blocks."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
             sock.connect(path)
         except BlockingIOError:
-            return True  # its queue is full: it is stopped or busy, and lives
+            return True  # its accept queue is full: the listener is stopped or busy, but alive
         except OSError:
             return False
         return True

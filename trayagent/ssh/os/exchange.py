@@ -1,7 +1,7 @@
-"""Swapping two files in one step, so that nothing is lost between a look and a rename.
+"""Swap two files in one step, so that no file is lost between a check and a rename.
 
 Source: rename(2), RENAME_EXCHANGE and RENAME_NOREPLACE; on macOS renamex_np(2), RENAME_SWAP and RENAME_EXCL.
-Some file systems have neither (NFS, 9p, some FUSE ones), nor have C libraries other than glibc.
+Some file systems support neither (NFS, 9p, some FUSE ones). C libraries other than glibc do not either.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import sys
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _SWAP, _EXCL = 2, 4  # macOS, sys/stdio.h
-# Old kernels, file systems without it, and two mounts of one file system.
+# Old kernels, file systems without support, and two mounts of one file system.
 _UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def exchange(one: str, other: str) -> bool:
-    """Swap two files; False where this system or file system cannot. Raises OSError."""
+    """Swap two files; return False if this system or file system cannot. Raise OSError."""
     return _renamed(one, other, _SWAP if sys.platform == "darwin" else _EXCHANGE)
 
 
 def rename_new(source: str, target: str) -> bool:
-    """Rename a file to a name that is free; False where it cannot be done in one step.
+    """Rename a file to an unused name; return False if this system cannot do it in one step.
 
-    Raises FileExistsError when it is not free, and other OSErrors.
+    Raise FileExistsError if the name is in use, and other OSErrors.
     """
     return _renamed(source, target, _EXCL if sys.platform == "darwin" else _NOREPLACE)
 

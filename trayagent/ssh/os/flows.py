@@ -1,4 +1,4 @@
-"""Which TCP connection carries an ssh process, and how it fares: from Linux or from macOS."""
+"""Find the TCP connection that carries an ssh process, and its state: chooses the Linux or the macOS module."""
 
 from __future__ import annotations
 

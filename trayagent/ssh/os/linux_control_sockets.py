@@ -1,9 +1,9 @@
-"""Which control paths masters of a user listen on, and whose they are.
+"""Find the control paths that a user's masters listen on, and the processes that own them.
 
 A master binds `ControlPath.<16 random>`, links it to ControlPath and unlinks the first name (mux.c,
-muxserver_listen). The kernel keeps telling the first name for ever; the file it follows by inode, also
-through a rename. Who listens is found through /proc/PID/fd: the peer credentials of the socket are those of
-whoever called listen(), which for a master in the background is a parent long gone.
+muxserver_listen). The kernel reports the first name forever. It reports the file by inode, also after a
+rename. The listening process is found through /proc/PID/fd: the socket's peer credentials are those of the
+process that called listen(). For a master in the background, that is a parent which ended long ago.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trayagent.ssh.os.linux_process import pids_of, read, socket_inodes, ssh_pid
 from trayagent.ssh.os.types import ControlSocket
 
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
-_INODE_MASK = 0xFFFFFFFF  # the kernel tells the file's inode in 32 bits
+_INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
 
 
 def listening(uid: int) -> list[ControlSocket]:
-    """Return the control sockets on which ssh processes of a user listen; raises NetlinkError."""
+    """Return the control sockets on which ssh processes of a user listen. Raise NetlinkError."""
     candidates = {s.inode: s for s in _listeners() if _BIND_NAME.fullmatch(s.name)}
     if not candidates:
         return []
@@ -37,9 +37,9 @@ def listening(uid: int) -> list[ControlSocket]:
 def owner_of(path: str, *, likely: int | None = None) -> int | None:
     """Return the pid of the process of this user that listens on the file at `path` now, or None.
 
-    It need not be an ssh, nor have been bound under this name. A file of another user names nobody, nor does
-    a symbolic link: in a folder like /tmp anybody may let one lead to a socket of ours. `likely` is looked at
-    before all other processes, which takes a tenth of the time. Raises NetlinkError.
+    The process need not be an ssh, and it may have bound another name. The result is None for a file of
+    another user and for a symbolic link: in a directory like /tmp, anyone can create a link to our socket.
+    The process `likely` is checked first, which takes a tenth of the time. Raise NetlinkError.
     """
     try:
         found = os.lstat(path)
@@ -70,7 +70,7 @@ def _listeners() -> list[UnixSocket]:
 
 
 def _owners(pids: Iterable[int], wanted: dict[int, UnixSocket]) -> dict[int, int]:
-    """Return socket inode -> pid. Of two that hold it (a fork that is going on) the younger is the master."""
+    """Return the pid for each socket inode; if two processes hold it (during a fork), the younger is the master."""
     owners: dict[int, int] = {}
     for pid in pids:
         for inode in socket_inodes(pid) & wanted.keys():
@@ -93,7 +93,7 @@ def _control_socket(found: UnixSocket, pid: int) -> ControlSocket:
 
 
 def _from_folder_of(pid: int, name: str) -> str:
-    """Complete a relative ControlPath; the master has stayed in the folder where it was started."""
+    """Return a relative ControlPath as an absolute one; a master stays in the directory where it was started."""
     try:
         return str(Path(f"/proc/{pid}/cwd").readlink() / name)
     except OSError:
@@ -101,7 +101,7 @@ def _from_folder_of(pid: int, name: str) -> str:
 
 
 def _where(stem: str, file_inode: int) -> str | None:
-    """Return where the socket's file is: under the name it was made for, or renamed where that belongs."""
+    """Return the path of the socket's file: its original name, or its new name in the same directory."""
     try:
         if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - as above
             return stem

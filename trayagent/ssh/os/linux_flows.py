@@ -1,9 +1,10 @@
-"""Which TCP connection carries an ssh process, and how that connection fares.
+"""Find the TCP connection that carries an ssh process, and read its state from the kernel.
 
-An ssh client closes all descriptors above 2 when it starts and opens the way to its server first
-(sshconnect.c): its lowest TCP socket is that way, what comes later are forwarded connections. Behind a
-ProxyJump or ProxyCommand it is pipes (see `transport`), and the proxy has the socket. A proxy that has none
-either speaks to another master through a Unix socket, whose other end tells which.
+When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server
+(sshconnect.c). So its lowest TCP socket is that connection, and higher ones are forwarded connections.
+Behind a ProxyJump or ProxyCommand it has pipes instead (see `transport`), and the proxy has the socket. If
+the proxy has no TCP socket either, it uses another master through a Unix socket. The other end of that
+socket shows which master.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ from trayagent.ssh.os.linux_transport import own_descriptors, proxies
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
 ASK_EVERY_S = 0.030
-"""How often an attempt's connection is looked for: each look is a millisecond."""
+"""How often to search for an attempt's connection: each search takes a millisecond."""
 
-# A master over a master over a master …; a ring cannot be, a bound costs nothing.
+# A master may run through a master that runs through another. A ring is impossible, but a bound costs nothing.
 _DEEPEST = 8
 
 
 def flow_of(pid: int) -> Flow | None:
-    """Return the connection that carries a process, None where none is established; raises NetlinkError."""
+    """Return the connection that carries a process, or None if none is established. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         return _Search(channel).flow(pid)
 
 
 def flows_of(pids: Iterable[int]) -> dict[int, Flow]:
-    """Return the connections of several processes, the kernel being asked once; raises NetlinkError."""
+    """Return the connections of several processes with a single kernel query. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         search = _Search(channel)
         found = {pid: search.flow(pid) for pid in pids}
@@ -50,7 +51,7 @@ def flows_of(pids: Iterable[int]) -> dict[int, Flow]:
 
 
 def tcp_facts(flow: Flow) -> TcpFacts | None:
-    """Return how a connection fares, None when it is gone or closing; raises NetlinkError."""
+    """Return the state of a connection, or None if it is gone or closing. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         found = tcp_socket(
             channel, (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port), bound=flow.scope
@@ -84,22 +85,22 @@ class _Search:
 
     @cached_property
     def tcp(self) -> dict[int, TcpSocket]:
-        """Established TCP sockets by inode."""
+        """The established TCP sockets by inode."""
         return {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED)}
 
     @cached_property
     def unix_peers(self) -> dict[int, int]:
-        """Connected Unix sockets: inode to the peer's inode."""
+        """The peer's inode for the inode of each connected Unix socket."""
         found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
         return {s.inode: s.peer for s in found if s.peer}
 
     @cached_property
     def holders(self) -> dict[int, int]:
-        """Sockets of this user's ssh processes: inode to pid."""
+        """The pid for the inode of each socket that this user's ssh processes hold."""
         return {inode: pid for pid in ssh_pids(os.getuid()) for inode in socket_inodes(pid)}
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
-        """Return how `pid` is carried."""
+        """Return the connection that carries `pid`, or None."""
         own = own_descriptors(pid)
         through = proxies(pid, own)
         if not through:
@@ -110,7 +111,7 @@ class _Search:
         return next((flow for flow in found if flow is not None), None)
 
     def _through(self, proxy: Process, depth: int) -> Flow | None:
-        """Return the flow of a transport: its own or its descendants' TCP, or that of the master it asks."""
+        """Return the flow of a transport: its own TCP, its descendants', or that of the master it uses."""
         for one in (proxy, *descendants(proxy.pid)):
             inner = (
                 self.flow(one.pid, depth + 1)

@@ -1,4 +1,4 @@
-"""Which TCP ports processes listen on."""
+"""Find the TCP ports that processes listen on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.ssh.os.types import Listener, Listeners
 
 
 def tcp_listeners(pid: int) -> Listeners:
-    """Return who listens, seen from one process of this user; raises NetlinkError."""
+    """Return the TCP listeners of one process of this user, and of all others. Raise NetlinkError."""
     mine = socket_inodes(pid)
     with Channel(NETLINK_SOCK_DIAG) as channel:
         found = tcp_sockets(channel, LISTEN)
@@ -21,7 +21,7 @@ def tcp_listeners(pid: int) -> Listeners:
 
 
 def all_listeners(ports: Collection[int]) -> list[Listener]:
-    """Return who listens on these ports; raises NetlinkError."""
+    """Return the listeners on these ports. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         found = [s for s in tcp_sockets(channel, LISTEN) if s.local_port in ports]
     holders = _holders({s.inode for s in found})
@@ -29,7 +29,7 @@ def all_listeners(ports: Collection[int]) -> list[Listener]:
 
 
 def _holders(inodes: set[int]) -> dict[int, int]:
-    """Return socket inode -> pid, for the processes whose descriptors this user may see."""
+    """Return the pid for each socket inode, for the processes whose descriptors this user may read."""
     found: dict[int, int] = {}
     for entry in os.scandir("/proc") if inodes else ():
         if entry.name.isdigit():

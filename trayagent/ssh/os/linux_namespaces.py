@@ -1,8 +1,8 @@
-"""Processes that live in another mount or network namespace: containers, `ip netns exec`.
+"""Detect processes in another mount or network namespace: containers, `ip netns exec`.
 
-What such a master says of paths, addresses and routes is not about what we see, so it cannot be judged here.
-The kernel lists Unix sockets for each network namespace alone: sock_diag(7) does not show its listener,
-while connect(2) reaches it through the file system. Source: namespaces(7), proc(5).
+The paths, addresses and routes of such a master are not those that the agent sees, so the agent cannot judge
+it. The kernel lists Unix sockets separately for each network namespace. So sock_diag(7) does not show the
+master's listener, but connect(2) reaches it through the file system. Source: namespaces(7), proc(5).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _LISTENS = 0x10000  # __SO_ACCEPTCON, the flags column of /proc/net/unix
 
 
 def in_other_namespace(pid: int) -> bool:
-    """Report whether a process lives in another mount or network namespace; so does one that cannot be asked."""
+    """Report whether a process is in another mount or network namespace; True if it cannot be read."""
     return any(_namespace(pid, kind) != _namespace(os.getpid(), kind) for kind in _KINDS)
 
 
 def owner_elsewhere(path: str) -> int | None:
     """Return the pid of this user's ssh in another network namespace that listens at `path`, or None.
 
-    Such a listener is found by the name it was bound to, not by its file: one that was renamed is not found.
+    The search compares the name that the listener bound, not the file. So it misses a renamed socket.
     """
     for pid in ssh_pids(os.getuid()):
         if _namespace(pid, "net") not in {None, _namespace(os.getpid(), "net")} and _listens(pid, path):
@@ -48,6 +48,6 @@ def _listens(pid: int, path: str) -> bool:
 
 def _namespace(pid: int, kind: str) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115  # asked of many processes
+        return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115  # called for many processes
     except OSError:
         return None

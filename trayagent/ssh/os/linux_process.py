@@ -1,6 +1,7 @@
-"""Processes as /proc shows them: who they are, whether they still are, and their end.
+"""Read processes from /proc, signal them safely, and watch for their end.
 
-Source: proc(5), pidfd_open(2). A pid alone names nobody: with its start time it does, within one boot.
+Source: proc(5), pidfd_open(2). A pid alone does not identify a process, because the kernel reuses pids.
+A pid with its start time does, within one boot.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def read(pid: int) -> Process | None:
-    """Return a living process, None when it is gone or only waits to be reaped."""
+    """Return a running process, or None if it is gone or a zombie."""
     found = _stat(pid)
     if found is None:
         return None
@@ -28,12 +29,12 @@ def read(pid: int) -> Process | None:
 
 
 def age_s(process: Process) -> float:
-    """Return how long ago a process started, in seconds, suspended time included."""
+    """Return the age of a process in seconds, including suspended time."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks / _TICKS_PER_S  # type: ignore[attr-defined, unused-ignore]  # Linux only
 
 
 def alive(pid: int, start_ticks: int) -> bool:
-    """Report whether this very process runs still; one that only waits to be reaped does not."""
+    """Report whether the process with this pid and start time still runs; False for a zombie."""
     found = _stat(pid)
     return found is not None and found[2] == start_ticks
 
@@ -50,18 +51,18 @@ def pids_of(uid: int) -> Iterator[int]:
 
 
 def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
-    """Yield the pid of each ssh client of a user, masters and others; `names` are the programs' comm."""
+    """Yield the pid of each ssh client of a user, masters and others; `names` are the accepted comm values."""
     return (pid for pid in pids_of(uid) if _comm(pid) in names)
 
 
 def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
-    """Return the ssh clients of a user, masters and others; `names` are the programs' comm."""
+    """Return the ssh clients of a user, masters and others; `names` are the accepted comm values."""
     found = map(read, ssh_pids(uid, names))
     return [process for process in found if process is not None]
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return the children of a process and theirs, the nearest first."""
+    """Return all descendants of a process, the nearest first."""
     found: list[Process] = []
     queue = [pid]
     seen = {pid}
@@ -76,11 +77,11 @@ def descendants(pid: int) -> list[Process]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """Return what each descriptor of a process leads to ("socket:[7]"), lowest first; {} when it is gone."""
+    """Return the target of each descriptor of a process ("socket:[7]"), lowest first; {} if it is gone."""
     folder = f"{_PROC}/{pid}/fd"
     found: dict[int, str] = {}
     try:
-        for fd in sorted(map(int, os.listdir(folder))):  # noqa: PTH208 - 100 masters are read at once
+        for fd in sorted(map(int, os.listdir(folder))):  # noqa: PTH208 - pathlib is too slow for 100 masters
             with contextlib.suppress(OSError):
                 found[fd] = os.readlink(f"{folder}/{fd}")  # noqa: PTH115 - see above
     except OSError:
@@ -89,7 +90,7 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def inode_of(target: str, kind: str = "socket") -> int:
-    """Return the inode of a descriptor's target "socket:[7]" or "pipe:[7]", 0 for anything else."""
+    """Return the inode of a target such as "socket:[7]" or "pipe:[7]", or 0 for anything else."""
     return int(target[len(kind) + 2 : -1]) if target.startswith(kind + ":[") else 0
 
 
@@ -99,17 +100,17 @@ def socket_inodes(pid: int) -> frozenset[int]:
 
 
 def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: signal.Signals) -> KillResult:
-    """Signal a process if it is still the one that was meant, and ours.
+    """Send a signal if the pid still belongs to the given process, and that process is ours.
 
-    "gone" when it ended before, "other" when the pid means another process by now, or one of another
-    user. Raises OSError only where pidfds do not work (Linux before 5.3).
+    Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
+    another user. Raise OSError only if pidfds do not work (Linux before 5.3).
     """
     try:
         pidfd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
     except ProcessLookupError:
         return "gone"
     try:
-        # From here on the descriptor means one process, whatever becomes of the number.
+        # From here on the descriptor refers to one process, even if the pid is reused.
         found = _stat(pid)
         if found is None:
             return "gone"
@@ -127,9 +128,9 @@ def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: s
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends; also when it has ended already.
+    """Calls back once, in the running loop, when a process ends, even if it ended before.
 
-    It need not be a child. Nothing wakes up before. Raises OSError where pidfds do not work.
+    The process need not be a child. The loop does not wake up before. Raise OSError if pidfds do not work.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
@@ -159,7 +160,7 @@ class PidWatch:
 
 
 def _stat(pid: int) -> tuple[str, int, int, int] | None:
-    """Return comm, parent, start time and owner of a process that runs."""
+    """Return comm, parent pid, start time in ticks and uid of a running process, or None."""
     try:
         with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `descriptors`
             uid = os.fstat(file.fileno()).st_uid

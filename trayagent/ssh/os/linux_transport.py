@@ -1,12 +1,14 @@
-"""The processes between a master and its TCP connection: a ProxyJump's `ssh -W`, or a ProxyCommand.
+"""Find the processes between a master and its TCP connection: a ProxyJump's `ssh -W`, or a ProxyCommand.
 
-ssh makes two pipes for it before it opens anything else, and keeps the end that writes as one
-descriptor (4, or a little more where the name service keeps a connection of its own) and the end that reads as the next
-(sshconnect.c, ssh_proxy_connect). The proxy begins with the other ends as its standard input and output
-(`ssh -W` moves the latter elsewhere). It is found by them and not by its parent, for a master that went into
-the background is no longer its parent. Both ends must match, in their directions: a master also holds the pipes of
-the sessions that go through it, and the programs at *their* other ends are somebody's work. And the first must
-be the standard input: a master that carries another one was handed both ends, too.
+ssh makes two pipes for the proxy before it opens anything else (sshconnect.c, ssh_proxy_connect). It keeps
+the writing end as one descriptor and the reading end as the next. The first is usually 4, or a little more if
+the name service keeps its own connection. The proxy starts with the other ends as its standard input and
+output (`ssh -W` moves the output to another descriptor).
+
+This module finds the proxy by these pipes and not by its parent, because a master in the background is no
+longer the parent. Both ends must match, in their directions: a master also holds the pipes of its sessions,
+and the programs at the other ends of those are the user's work. The first pipe must be the standard input,
+because a master that carries another one holds both ends, too.
 """
 
 from __future__ import annotations
@@ -24,21 +26,22 @@ _PIPE_TO_PROXY_FDS = range(4, 9)
 
 
 class Pipes(NamedTuple):
-    """Inodes of the pipes that a process can write into, and read from."""
+    """The inodes of the pipes that a process writes to (`out`) and reads from (`into`)."""
 
     out: frozenset[int] = frozenset()
     into: frozenset[int] = frozenset()
 
 
 def own_descriptors(pid: int) -> dict[int, str]:
-    """Return the descriptors that an ssh process opened itself, lowest first."""
+    """Return the descriptors that an ssh process opened itself, and their targets, lowest first."""
     return {fd: target for fd, target in descriptors(pid).items() if fd >= _FIRST_OWN_FD}
 
 
 def proxies(pid: int, own: dict[int, str]) -> list[Process]:
-    """Return the processes that an ssh process speaks through, [] where it has a socket of its own.
+    """Return the proxy processes that an ssh process uses, or [] if it has its own socket.
 
-    `own` is what `own_descriptors` returned. More than one only if a proxy shares its pipes with a child.
+    `own` is the result of `own_descriptors`. There is more than one only if a proxy shares its pipes with a
+    child.
     """
     ends = _to_proxy(pid, own)
     if ends is None:
@@ -53,7 +56,7 @@ def proxies(pid: int, own: dict[int, str]) -> list[Process]:
 def transport_of(pid: int) -> list[Process]:
     """Return all processes that exist only to carry a master's bytes; never another master.
 
-    Killed masters leave them behind in a blackhole for ever.
+    A killed master would leave them behind. If the network swallows every packet, they wait there forever.
     """
     found: dict[int, Process] = {}
     for proxy in proxies(pid, own_descriptors(pid)):
@@ -73,7 +76,7 @@ def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
 
 def _is_other_end(pid: int, ends: Pipes) -> bool:
     try:
-        # Every process of the user is asked this much, the few that pass are looked at closely.
+        # This cheap check runs for every process of the user. Few pass it and need the full check.
         first = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - see above
     except OSError:
         return False
@@ -87,7 +90,7 @@ def _pipes(pid: int, fds: dict[int, str]) -> Pipes:
     out, into = set[int](), set[int]()
     for fd, inode in _pipe_inodes(fds.items()):
         try:
-            mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode  # the link's own mode tells the direction
+            mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode  # the link's own mode shows the direction
         except OSError:
             continue
         if mode & stat.S_IWUSR:

@@ -1,4 +1,4 @@
-"""Which TCP ports a process listens on: from Linux or from macOS."""
+"""Find the TCP ports that processes listen on: chooses the Linux or the macOS module."""
 
 from __future__ import annotations
 

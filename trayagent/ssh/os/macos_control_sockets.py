@@ -1,8 +1,8 @@
-"""Which control paths masters of a user listen on, and whose they are, without the kernel's list of sockets.
+"""Find the control paths that a user's masters listen on, and their owners, without the kernel's list of sockets.
 
-lsof(8) tells the name that a master bound, `ControlPath.<16 random>`, and no file: whoever listens at a path
-is found by connecting there. A master tells its pid in the mux protocol; of anything else, and of a master
-that is stopped, LOCAL_PEERPID tells (unix(4)).
+lsof(8) prints the name that a master bound, `ControlPath.<16 random>`, but no file. So the process that
+listens at a path is found by connecting there. A master sends its pid in the mux protocol. For any other
+process, and for a stopped master, LOCAL_PEERPID gives it (unix(4)).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trayagent.ssh.os.types import ControlSocket, Process
 
 _BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
-_GUESS_S = 0.02  # of others' sockets in its folder there may be many, and few of them greet
+_GUESS_S = 0.02  # its directory may have many other sockets, and few of them answer
 _READ_BYTES = 4096
 _SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
 
@@ -36,11 +36,11 @@ def listening(uid: int) -> list[ControlSocket]:
     processes = {process.pid: process for process in ssh_processes(uid)}
     bound: dict[str, tuple[int, str]] = {}
     for file in macos_lsof.of_processes(sorted(processes)):
-        name = file.name.partition(" type=")[0]  # what lsof adds on Linux
+        name = file.name.partition(" type=")[0]  # lsof adds this on Linux
         if file.kind != "unix" or _BIND_NAME.fullmatch(name) is None:
             continue
         other = bound.get(name)
-        # Of two that hold it (a fork that is going on) the younger is the master.
+        # If two processes hold it (during a fork), the younger is the master.
         if other is None or _started(processes[other[0]]) <= _started(processes[file.pid]):
             bound[name] = (file.pid, file.device)
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
@@ -49,9 +49,9 @@ def listening(uid: int) -> list[ControlSocket]:
 def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None) -> int | None:
     """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
 
-    A master is waited for so long.
+    A master gets `wait_s` seconds to answer. `likely` is not needed here.
     """
-    del likely  # the listener itself is asked
+    del likely  # the listener itself answers
     if Path(path).is_symlink() or not Path(path).is_socket():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -66,7 +66,7 @@ def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None)
 
 
 def _by_its_word(sock: socket.socket) -> int | None:
-    """Return the pid that a master tells; nothing is sent to what does not greet as one."""
+    """Return the pid that a master sends, or None; send nothing to a listener that does not greet as a master."""
     connection = Connection()
     greeting = connection.send(Hello())
     try:
@@ -105,7 +105,7 @@ def _control_socket(name: str, pid: int, device: str) -> ControlSocket:
 
 
 def _where(stem: str, pid: int) -> str | None:
-    """Return where the master is reached: at the name it was made for, or renamed where that belongs."""
+    """Return the path where the master answers: its original name, or its new name in the same directory."""
     if owner_of(stem) == pid:
         return stem
     try:

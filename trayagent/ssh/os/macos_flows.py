@@ -1,8 +1,9 @@
-"""Which TCP connection carries an ssh process, told from ps(1) and lsof(8).
+"""Find the TCP connection that carries an ssh process, with ps(1) and lsof(8).
 
-As on Linux (see `linux_flows`): an ssh client's lowest TCP socket is its way to the server, unless it speaks
-through two pipes to a proxy, which has the socket, or has a Unix socket to another master that has one.
-How a connection of another process fares is told by nobody here, so a master's probe is what proves its life.
+The rule is the same as on Linux (see `linux_flows`): an ssh client's lowest TCP socket is its connection to
+the server. Otherwise the client has two pipes to a proxy, and the proxy has the TCP socket, or a Unix socket to
+another master. macOS does not report the state of another process's connection, so only a probe shows that a
+master is alive.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trayagent.ssh.os.macos_lsof import File
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
 ASK_EVERY_S = 0.200
-"""How often an attempt's connection is looked for: each look is two programs, some 50 ms."""
+"""How often to search for an attempt's connection: each search runs two programs and takes some 50 ms."""
 
 _FIRST_OWN_FD = 3  # ssh closes all others when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(3, 9)
@@ -24,12 +25,12 @@ _DEEPEST = 8
 
 
 def flow_of(pid: int) -> Flow | None:
-    """Return the connection that carries a process, None where none is established."""
+    """Return the connection that carries a process, or None if none is established."""
     return _seen_from(pid).flow(pid)
 
 
-def tcp_facts(flow: Flow) -> TcpFacts | None:  # noqa: ARG001  # the door's shape
-    """Return None: TCP_CONNECTION_INFO is told of one's own sockets only (tcp(4))."""
+def tcp_facts(flow: Flow) -> TcpFacts | None:  # noqa: ARG001  # same signature as on Linux
+    """Return None: a process gets TCP_CONNECTION_INFO only for its own sockets (tcp(4))."""
     return None
 
 
@@ -39,7 +40,7 @@ def transport_of(pid: int) -> list[Process]:
 
 
 class Seen:
-    """Processes and descriptors at one moment; pure."""
+    """The processes and their descriptors at one moment; pure."""
 
     def __init__(self, processes: Mapping[int, Process], files: Sequence[File]) -> None:
         self._processes = processes
@@ -48,7 +49,7 @@ class Seen:
             self._files.setdefault(file.pid, []).append(file)
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
-        """Return how `pid` is carried."""
+        """Return the connection that carries `pid`, or None."""
         if self.to_proxy(pid) is None:
             return _flow(self._lowest_tcp(pid))
         if depth > _DEEPEST:
@@ -65,9 +66,9 @@ class Seen:
         return list(found.values())
 
     def to_proxy(self, pid: int) -> tuple[File, File] | None:
-        """Return the ends that a process writes to and reads from its proxy by; None: it needs none.
+        """Return the pipe ends with which a process writes to and reads from its proxy; None if it has no proxy.
 
-        The way to the server is opened first: pipes above a TCP socket are those of sessions.
+        ssh connects to the server first, so pipes above a TCP socket belong to sessions.
         """
         tcp = self._lowest_tcp(pid)
         own = {
@@ -77,7 +78,7 @@ class Seen:
         return next(pairs, None)
 
     def proxies(self, pid: int) -> list[Process]:
-        """Return the processes whose input is the first end's other side, and which hold the second's."""
+        """Return the processes whose standard input is the other end of the first pipe, and which hold the second."""
         ends = self.to_proxy(pid)
         if ends is None:
             return []
@@ -125,9 +126,10 @@ class Seen:
 
 
 def _seen_from(pid: int) -> Seen:
-    """Look at what can carry this process: itself, what it started, and the user's other ssh processes.
+    """Return the processes that may carry this one: itself, its descendants, and the user's other ssh processes.
 
-    A master in the background is no longer the parent of its ProxyCommand: then at everything of the user.
+    A master in the background is no longer the parent of its ProxyCommand. For such a master, return all
+    processes of the user.
     """
     uid = os.getuid()
     processes = {p: process for p, process in macos_ps.table().items() if process.uid == uid}
@@ -147,7 +149,7 @@ def _flow(file: File | None) -> Flow | None:
 
 
 def _number(device: str) -> int:
-    """Return the kernel's address of a socket, which tells it from others while it lives."""
+    """Return the kernel's address of a socket; it is unique while the socket exists. 0 if unreadable."""
     try:
         return int(device, 16)
     except ValueError:

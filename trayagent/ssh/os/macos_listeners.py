@@ -1,4 +1,4 @@
-"""Which TCP ports processes of this user listen on, as lsof(8) tells; those of other users are not told."""
+"""Find the TCP ports that processes of this user listen on, with lsof(8); it does not show those of other users."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trayagent.ssh.os.types import Listener, Listeners
 
 
 def tcp_listeners(pid: int) -> Listeners:
-    """Return who listens, seen from one process of this user."""
+    """Return the TCP listeners of one process, and of this user's other processes."""
     found = [(f.pid, f.listens) for f in macos_lsof.of_user(os.getuid(), "-iTCP", "-sTCP:LISTEN")]
     own = frozenset(end for holder, end in found if end is not None and holder == pid)
     return Listeners(own, frozenset(end for holder, end in found if end is not None and holder != pid))
 
 
 def all_listeners(ports: Collection[int]) -> list[Listener]:
-    """Return who listens on these ports, as far as this user may see."""
+    """Return this user's listeners on these ports."""
     uid = os.getuid()
     found = ((f.pid, f.listens) for f in macos_lsof.of_user(uid, "-iTCP", "-sTCP:LISTEN"))
     return [Listener(*end, uid, pid) for pid, end in found if end is not None and end[1] in ports]

@@ -1,6 +1,6 @@
-"""What descriptors of processes lead to where there is no /proc, as lsof(8) prints it with -F.
+"""Read the descriptors of processes from lsof(8) with -F, for systems without /proc.
 
-Source: lsof(8), OUTPUT FOR OTHER PROGRAMS. Every field is a line that begins with its letter; `p` begins a
+Source: lsof(8), OUTPUT FOR OTHER PROGRAMS. Every field is a line that begins with its letter. `p` begins a
 process, `f` a descriptor.
 """
 
@@ -24,10 +24,11 @@ _EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  # seen, not bound
 
 @dataclass(slots=True)
 class File:
-    """One descriptor. `kind` is "IPv4", "IPv6", "unix", "PIPE" …; `device` the kernel's address of a socket or pipe.
+    """One descriptor of a process.
 
-    `name` is a connection's two ends, a Unix socket's own name or "->" and the peer's address, or a pipe's
-    "->" and the address of its other end. `state` is a TCP socket's.
+    `kind` is "IPv4", "IPv6", "unix", "PIPE" and so on. `device` is the kernel's address of a socket or pipe.
+    `name` depends on the kind: the two ends of a connection; a Unix socket's own name, or "->" and the peer's
+    address; for a pipe "->" and the address of its other end. `state` is the state of a TCP socket.
     """
 
     pid: int
@@ -39,12 +40,12 @@ class File:
 
     @property
     def peer(self) -> str:
-        """The kernel's address of the other end, "" where none is told."""
+        """The kernel's address of the other end, or "" if lsof prints none."""
         return self.name[2:] if self.name.startswith("->") else ""
 
     @property
     def ends(self) -> tuple[End, End] | None:
-        """The local and the other end of an established TCP connection, None for anything else."""
+        """The local and the remote end of an established TCP connection, None for anything else."""
         found = _ENDS.fullmatch(self.name)
         if self.state != "ESTABLISHED" or found is None:
             return None
@@ -60,18 +61,18 @@ class File:
 
 
 def of_processes(pids: Iterable[int]) -> list[File]:
-    """Return the descriptors of some processes, lowest first within each."""
+    """Return the descriptors of these processes, lowest first within each."""
     wanted = ",".join(map(str, pids))
     return parsed(_ask("-p", wanted)) if wanted else []
 
 
 def of_user(uid: int, *which: str) -> list[File]:
-    """Return the descriptors of all processes of a user; `which` are further options that narrow it."""
+    """Return the descriptors of all processes of a user; `which` are more lsof options that narrow the search."""
     return parsed(_ask("-u", str(uid), *which))
 
 
 def parsed(text: str) -> list[File]:
-    """Return the descriptors of an answer."""
+    """Return the descriptors in the output of lsof."""
     found: list[File] = []
     pid = 0
     for line in text.splitlines():
@@ -98,16 +99,16 @@ def _take(file: File, letter: str, value: str) -> None:
 
 
 def _ip(text: str) -> str:
-    """Return an address without brackets and scope, as the rest of us writes it."""
+    """Return an address without brackets and scope, as the other modules write it."""
     address = ip_address(text.strip("[]").partition("%")[0])
     if isinstance(address, IPv6Address) and address.is_link_local:
-        # The kernel keeps the scope in the second group, and lsof shows what the kernel keeps.
+        # The kernel stores the scope in the second group, and lsof prints the stored address.
         address = IPv6Address(address.packed[:2] + bytes(2) + address.packed[4:])
     return str(address)
 
 
 def _ask(*which: str) -> str:
-    """Return what lsof says; it fails when one of several processes is gone, and tells of the others."""
+    """Return the output of lsof; its status is ignored, because it fails if one of several processes is gone."""
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
         asked = subprocess.run([*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_ASK_S)

@@ -1,7 +1,7 @@
-"""Processes as ps(1) tells them, their end by kqueue(2), and ending them by pid.
+"""Read processes from ps(1), signal them by pid, and watch for their end with kqueue(2).
 
-There is no handle of a process as Linux has: between the look at its start time and the signal a pid could
-in principle change hands. macOS hands pids out in turn, and the two are milliseconds apart.
+macOS has no process handle as Linux has. So a pid could in principle be reused between the check of the start
+time and the signal. But macOS assigns pids in turn, and only milliseconds pass between the two.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from trayagent.ssh.os.types import KillResult, Process
 
 
 def read(pid: int) -> Process | None:
-    """Return a living process, None when it is gone or only waits to be reaped."""
+    """Return a running process, or None if it is gone or a zombie."""
     return macos_ps.of(pid)
 
 
 def age_s(process: Process) -> float:
-    """Return how long ago a process started, in seconds, suspended time included."""
+    """Return the age of a process in seconds, including suspended time."""
     return time.time() - process.start_ticks
 
 
 def alive(pid: int, start_ticks: int) -> bool:
-    """Report whether this very process runs still; one that only waits to be reaped does not."""
+    """Report whether the process with this pid and start time still runs; False for a zombie."""
     try:
-        os.kill(pid, 0)  # most questions end here, and cost no ps
+        os.kill(pid, 0)  # most calls end here, without running ps
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -41,19 +41,20 @@ def alive(pid: int, start_ticks: int) -> bool:
 
 
 def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
-    """Return the ssh clients of a user, masters and others; `names` are the programs' names."""
+    """Return the ssh clients of a user, masters and others; `names` are the accepted program names."""
     return [p for p in macos_ps.table().values() if p.uid == uid and p.comm in names]
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return the children of a process and theirs, the nearest first."""
+    """Return all descendants of a process, the nearest first."""
     return macos_ps.below(pid, macos_ps.table().values())
 
 
 def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: signal.Signals) -> KillResult:
-    """Signal a process if it is still the one that was meant, and ours.
+    """Send a signal if the pid still belongs to the given process, and that process is ours.
 
-    "gone" when it ended before, "other" when the pid means another process by now, or one of another user.
+    Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
+    another user.
     """
     found = read(pid)
     if found is None:
@@ -70,9 +71,9 @@ def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: s
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends; also when it has ended already.
+    """Calls back once, in the running loop, when a process ends, even if it ended before.
 
-    It need not be a child. Nothing wakes up before. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
+    The process need not be a child. The loop does not wake up before. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
@@ -91,7 +92,7 @@ class PidWatch:
                 self._queue = None
                 self._soon = self._loop.call_soon(on_exit)
                 return
-            # A queue is readable while an event waits in it, so it can stand in the loop's own.
+            # A kqueue is readable while an event waits in it, so the loop can watch it like a socket.
             self._loop.add_reader(self._queue.fileno(), self._ended)
 
     def close(self) -> None:

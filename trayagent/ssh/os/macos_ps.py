@@ -1,8 +1,8 @@
-"""The table of processes where there is no /proc, as ps(1) prints it.
+"""Read the process table from ps(1), for systems without /proc.
 
-Start times are whole seconds: `ps -o lstart`, asked for in UTC and C, so that neither a journey nor a
-language changes what a process's own time is. A name with spaces is cut at the first, the same in each
-answer; ssh's has none, and a word of a command line with spaces comes as several.
+Start times are whole seconds from `ps -o lstart`. ps runs with TZ=UTC and LC_ALL=C, so that a new time zone or
+language does not change the start time of a process. A program name with spaces is cut at the first space, the
+same way each time; the name of ssh has none. An argument with spaces appears as several words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from trayagent.ssh.os.types import Process
 
-# One -o for each: in "-o pid=,ppid=" a BSD ps may take the rest for the first one's heading.
+# One -o for each column: in "-o pid=,ppid=" a BSD ps may take the rest as the heading of the first column.
 _COLUMNS = ("pid", "ppid", "uid", "stat", "lstart", "ucomm", "args")
 _WORDS = ["ps", "-ww", *(word for column in _COLUMNS for word in ("-o", f"{column}="))]
 _LSTART = "%a %b %d %H:%M:%S %Y"
@@ -23,26 +23,26 @@ _ASK_S = 5.0
 
 
 def of(pid: int) -> Process | None:
-    """Return a living process, None when it is gone or only waits to be reaped."""
+    """Return a running process, or None if it is gone or a zombie."""
     return next(iter(parsed(_ask("-p", str(pid)))), None)
 
 
 def table() -> dict[int, Process]:
-    """Return all processes by pid, those of others too."""
+    """Return the running processes of all users by pid."""
     return {process.pid: process for process in parsed(_ask("-ax"))}
 
 
 def parsed(text: str) -> list[Process]:
-    """Return the living processes of an answer; a line that cannot be read is left out."""
+    """Return the running processes in the output of ps; skip lines that cannot be parsed."""
     found = map(_process, text.splitlines())
     return [process for process in found if process is not None]
 
 
 def below(pid: int, processes: Iterable[Process]) -> list[Process]:
-    """Return the children of a process and theirs, the nearest first."""
+    """Return all descendants of a process, the nearest first."""
     children: dict[int, list[Process]] = {}
     for process in processes:
-        if process.pid != process.ppid:  # launchd's parent is pid 0, and that is its own
+        if process.pid != process.ppid:  # the parent of launchd is pid 0, which is its own parent
             children.setdefault(process.ppid, []).append(process)
     found: list[Process] = []
     queue = [pid]
@@ -66,7 +66,7 @@ def _process(line: str) -> Process | None:
 
 
 def _ask(*which: str) -> str:
-    """Return what ps says, "" where it knows none; its status tells the same."""
+    """Return the output of ps, or "" if no process matches; its status adds nothing to that."""
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     try:
         asked = subprocess.run([*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_ASK_S)

@@ -1,4 +1,4 @@
-"""Which processes live in another mount or network namespace; macOS has none."""
+"""Detect processes in another mount or network namespace; macOS has no namespaces."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 if sys.platform == "darwin":
 
     def in_other_namespace(pid: int) -> bool:
-        """Report that there is no other namespace."""
+        """Return False: macOS has no namespaces."""
         del pid
         return False
 
     def owner_elsewhere(path: str) -> int | None:
-        """Return None: there is no other namespace."""
+        """Return None: macOS has no namespaces."""
         del path
         return None
 

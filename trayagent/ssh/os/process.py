@@ -1,4 +1,4 @@
-"""Processes: who they are, whether they still are, and their end: from Linux or from macOS."""
+"""Read, signal and watch processes: chooses the Linux or the macOS module."""
 
 from __future__ import annotations
 

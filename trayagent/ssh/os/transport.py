@@ -1,4 +1,4 @@
-"""The processes between a master and its TCP connection: from Linux or from macOS."""
+"""Find the processes between a master and its TCP connection: chooses the Linux or the macOS module."""
 
 from __future__ import annotations
 

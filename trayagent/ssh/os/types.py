@@ -1,4 +1,4 @@
-"""What a system tells about processes, their connections and their sockets; the same words on each."""
+"""The types for processes, their connections and their sockets; the same for Linux and macOS."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ End = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process. `start_ticks` tells two of the same pid apart, within one boot; `argv` is what it shows now.
+    """One process.
 
-    Linux counts the ticks from boot, macOS seconds since 1970. A master that went into the background by
-    itself shows `ssh: PATH [mux]` as its only word.
+    `start_ticks` distinguishes two processes with the same pid within one boot. On Linux it counts clock ticks
+    since boot, on macOS seconds since 1970. `argv` is the present command line: a master that moved itself to
+    the background shows `ssh: PATH [mux]` as its only word.
     """
 
     pid: int
@@ -28,11 +29,11 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The established TCP connection that carries a process; IPv4 addresses are never shown as mapped ones.
+    """The established TCP connection that carries a process; IPv4 addresses are never in their IPv6-mapped form.
 
-    `via`: "direct" it holds the socket itself, "child" its transport does (ProxyJump, ProxyCommand),
-    "carried" another master does, whose pid is `carrier_pid` (the nearest, if there are several).
-    `inode` tells the socket from others. `scope` is the interface index of a link-local connection.
+    `via` says which process holds the socket: "direct" the process itself, "child" its transport (ProxyJump,
+    ProxyCommand), "carried" another master, whose pid is `carrier_pid` (the nearest, if there are several).
+    `inode` identifies the socket. `scope` is the interface index of a link-local connection.
     """
 
     local_ip: str
@@ -48,12 +49,11 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class TcpFacts:
-    """How one connection fares; all times in seconds, `last_…` are ages.
+    """The state of one connection; all times are in seconds, `last_…` are ages.
 
-    `unacked` counts segments in flight; `retransmit_in_s` is the time until the kernel sends again by
-    itself, None while nothing waits for an acknowledgement. `bytes_acked` counts the SYN as one,
-    `bytes_sent` what was sent again (`bytes_retrans`), too. `queued` is what waits for an acknowledgement,
-    in bytes, sent or not.
+    `unacked` counts segments in flight. `retransmit_in_s` is the time until the kernel's next retransmission,
+    None while no data waits for an acknowledgement. `bytes_acked` counts the SYN as one byte. `bytes_sent`
+    includes retransmitted bytes (`bytes_retrans`). `queued` is the number of unacknowledged bytes, sent or not.
     """
 
     rtt_s: float
@@ -77,9 +77,9 @@ class TcpFacts:
 class ControlSocket:
     """A control socket and the master that listens on it.
 
-    `bind_path` is the kernel's name for it, `bind_stem` the ControlPath that the master was started with,
-    `path` where the file is now (the stem, if it is in neither that place nor that folder any more),
-    `present` whether it is there. `inode` is the socket's, not the file's.
+    `bind_path` is the kernel's name for the socket. `bind_stem` is the ControlPath that the master was started
+    with. `path` is where the file is now, or the stem if the file is no longer in that directory. `present`
+    says whether the file is there. `inode` is the socket's, not the file's.
     """
 
     bind_path: str
@@ -92,7 +92,7 @@ class ControlSocket:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One TCP listener, its owner, and the process that holds it where that may be seen."""
+    """One TCP listener: its owner, and the pid that holds it, None if this user may not read that."""
 
     local_ip: str
     local_port: int
@@ -102,7 +102,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The TCP listeners of one process, and of all others, as (address, port)."""
+    """The TCP listeners of one process and of all other processes, as (address, port)."""
 
     own: frozenset[End] = frozenset()
     others: frozenset[End] = frozenset()

@@ -1,1 +1,1 @@
-"""What is done on the server, as its user and through a master of ours: short scripts, and our own dead sessions."""
+"""Actions on the server, as its user and through our master: run short scripts, end our own dead sessions."""

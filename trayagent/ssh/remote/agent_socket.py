@@ -1,8 +1,7 @@
-"""A link on the far side to the agent socket of the living connection, so that an old tmux window finds it.
+"""Keep a link on the server to the ssh-agent socket of the living connection, so that an old tmux window finds it.
 
-sshd makes one agent socket per connection, under another name each time; what was started during an earlier
-connection knows the earlier name. A link keeps one name for all of them. Nothing is replaced but a link to
-such a socket.
+sshd makes one ssh-agent socket per connection, with a new name each time. Programs from an earlier connection know
+only the earlier name. The link gives one name to all of them. The script replaces only links to such sockets.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ Outcome = Literal["linked", "kept", "other", "none", "hidden", "foreign", "occup
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What became of the link; `words` is the socket that it points to, or what stands in the way.
+    """The result of making the link; `words` is the socket that it points to, or the obstacle.
 
-    `kept`: it was right already. `other`: it belongs to another connection, which answers. `none`: this
-    connection has no agent socket. `hidden`: it has, but the shell's start-up files name another one.
-    `foreign`: a link to something else stands there; `occupied`: something that is no link does.
+    `kept`: the link was already right. `other`: it belongs to another connection, which answers. `none`: this
+    connection has no ssh-agent socket. `hidden`: it has one, but the shell's start-up files name another.
+    `foreign`: the path is a link to something else. `occupied`: the path exists and is not a link.
     """
 
     outcome: Outcome
     words: str = ""
 
 
-# Where sshd puts it: OpenSSH up to 10.0 names it by the process that is our parent here, later ones do not;
-# start-up files may have set SSH_AUTH_SOCK to something else, such as this very link.
+# Find the socket that sshd made. OpenSSH up to 10.0 names it after the process that is the script's parent. Later
+# versions do not. Start-up files may have set SSH_AUTH_SOCK to something else, such as this link.
 _FIND = """
 umask 077
 mine=
@@ -40,7 +39,7 @@ if [ -z "$mine" ] && [ -S "$SSH_AUTH_SOCK" ] && ! [ -L "$SSH_AUTH_SOCK" ]; then
 fi
 """
 
-# 0 and 1: it answers, with keys or without. A connection that is cut off accepts and says nothing.
+# ssh-add exits with 0 or 1 if the ssh-agent answers, with or without keys. A dead connection accepts and stays silent.
 _ANSWERS = """
 answers() { SSH_AUTH_SOCK=$1 timeout 2 ssh-add -l >/dev/null 2>&1; [ $? -lt 2 ]; }
 """
@@ -62,8 +61,8 @@ said=$({ mkdir -p "${folder:-/}" && rm -f "$new" && ln -s "$mine" "$new" && mv -
   echo linked "$mine" || { rm -f "$new"; echo failed $said; }
 """
 
-# What ends takes its link along, or leaves it to another connection that answers; that one is looked for
-# behind our back, because each that does not costs two seconds.
+# A connection that ends removes its link, or points it to another connection that answers. The search for one runs in
+# the background, because each that does not answer costs two seconds.
 _RELEASE = """
 [ "$(readlink "$link")" = "$ours" ] || exit
 rm -f "$link"
@@ -81,15 +80,15 @@ echo released
 
 
 def take_script(link: str, ours: str | None, *, claim: bool) -> str:
-    """Return the script that makes the link; without `claim` it stays with another connection that answers.
+    """Return the script that makes the link; without `claim` it leaves a link to another connection that answers.
 
-    `ours` is what an earlier connection of ours made it point to, None where that is not known.
+    `ours` is the socket to which our earlier connection set the link, None if unknown.
     """
     return f"{_names(link, ours)}claim={'1' if claim else ''}\n{_FIND}{_ANSWERS}{_TAKE}"
 
 
 def release_script(link: str, ours: str) -> str:
-    """Return the script that takes the link away if it points to our socket."""
+    """Return the script that removes the link if it points to our socket."""
     return f"{_names(link, ours)}{_ANSWERS}{_RELEASE}"
 
 
@@ -101,7 +100,7 @@ async def take(
     claim: bool,
     timeout_s: float = oneshot.DEADLINE_S,
 ) -> Linked | None:
-    """Make the link through this master; None where the far side runs nothing. Raises what `oneshot.run` does."""
+    """Make the link through this master; return None if the server runs no command. Raise as `oneshot.run` does."""
     script = take_script(link, ours, claim=claim)
     lines = await oneshot.run(control_path, script, want_agent=True, timeout_s=timeout_s)
     if lines is None:
@@ -114,7 +113,7 @@ async def take(
 
 
 async def release(control_path: str, link: str, ours: str, *, timeout_s: float) -> None:
-    """Take the link away, as what it points to is about to end. Raises what `oneshot.run` does."""
+    """Remove the link, because its target is about to end. Raise as `oneshot.run` does."""
     await oneshot.run(control_path, release_script(link, ours), timeout_s=timeout_s)
 
 

@@ -1,4 +1,4 @@
-"""One short sh script on the far side, through a living master: a session of its own, gone with its last word."""
+"""Run one short sh script on the server through a living master, in a separate session that ends with the script."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from trayagent.ssh.remote.quoting import command_line
 
 BEGIN, END = "TRAY-BEGIN", "TRAY-END"
 DEADLINE_S = 10.0
-_OUTPUT_MAX = 64 * 1024  # what prints more than this was no short script, or no shell to talk to
+_OUTPUT_MAX = 64 * 1024  # a short script prints less; a login that prints more has no usable shell
 _EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 async def run(
     control_path: str, script: str, *, want_agent: bool = False, timeout_s: float = DEADLINE_S
 ) -> list[str] | None:
-    """Return the lines that a script of POSIX sh prints, None where the far side runs none (a forced command).
+    """Return the lines that a POSIX sh script prints, or None if the server runs no script (a forced command).
 
-    Works with every login shell, past banners and rc files that print. Two round trips. The script has no
-    input, its stderr is dropped, and its exit status is not told: let it echo what you want to know.
-    `want_agent` asks for agent forwarding, which the master must have been started with.
+    It works with every login shell, and skips banners and the output of start-up files. It takes two round trips. The
+    script has no input, and its stderr and exit status are dropped, so let it echo its results. `want_agent` requests
+    agent forwarding, which the master must have been started with.
 
-    Raises Timeout (nothing follows from it about the far side), Gone, Refused (MaxSessions is reached).
-    The master is unharmed by all of them; a script that hangs loses its output and goes on.
+    Raise Timeout (which shows nothing about the server), Gone, or Refused (MaxSessions is reached). None of them harms
+    the master. A script that hangs continues without its output.
     """
     client = await MuxClient.connect(control_path)
     near, far = os.pipe()
@@ -53,13 +53,13 @@ async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, 
         await client.new_session(
             command_line(script), fds=(null, far, null), want_agent=want_agent, timeout_s=timeout_s
         )
-    finally:  # the master has its own; with ours open the end of the output would never show
+    finally:  # the master has copies; with ours open, the output would never reach its end
         os.close(far)
         os.close(null)
 
 
 async def _output(fd: int) -> str | None:
-    """Return what was printed up to the end marker, or all; None when that is too much."""
+    """Return the output up to the end marker, or all of it; None if it is too long."""
     seen = b""
     async for data in chunks(fd):
         seen += data
@@ -71,9 +71,9 @@ async def _output(fd: int) -> str | None:
 
 
 def _between(output: str | None) -> list[str] | None:
-    """Return the lines between the markers; the first may stand behind a banner that does not end its line.
+    """Return the lines between the markers; the first marker may follow a banner on the same line.
 
-    Raises Gone when the second is missing.
+    Raise Gone if the second marker is missing.
     """
     if output is None:
         return None

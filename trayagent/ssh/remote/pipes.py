@@ -1,4 +1,4 @@
-"""The pipes of a session on the far side, read without a thread."""
+"""Read the pipes of a session on the server without a thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 
 async def chunks(fd: int) -> AsyncIterator[bytes]:
-    """Yield what comes through a pipe until its end; it is made non-blocking, closing stays the caller's."""
+    """Yield the data from a pipe until its end; make the pipe non-blocking. The caller must close it."""
     os.set_blocking(fd, False)
     loop = asyncio.get_running_loop()
     while True:
@@ -25,5 +25,5 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
 
 
 def _tell(readable: asyncio.Future[None]) -> None:
-    if not readable.done():  # whoever waits was cancelled a moment before
+    if not readable.done():  # the waiting task may have been cancelled just before
         readable.set_result(None)

@@ -1,4 +1,4 @@
-"""A script as one command line that every login shell passes on to sh unchanged; pure."""
+"""Quote a script as one command line that every login shell passes to sh unchanged; pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ _PLAIN = frozenset(
 
 
 def command_line(script: str) -> str:
-    r"""Return `exec sh -c '…'` for a script, whatever is in it.
+    r"""Return `exec sh -c '…'` for any script.
 
-    csh takes no newline and no `!` inside single quotes, fish unescapes backslashes there, and a single
-    quote ends them for all: these travel as printf's octal numbers (POSIX, `%b`), the rest as itself, so
-    that whoever looks at the server's processes can read it.
+    Inside single quotes, csh accepts no newline and no `!`, and fish unescapes backslashes. In all shells a single
+    quote ends them. So these characters are sent as printf's octal numbers (POSIX, `%b`). All others stay as they
+    are, so that an administrator can read the script in the server's process list.
     """
     safe = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in script.encode())
     return f'exec sh -c \'eval "$(printf %b "{safe}")"\''
 
 
 def quoted(word: str) -> str:
-    """Return a word as a script of sh writes it; raises ValueError for one with a NUL, which no word can have."""
+    """Return a word quoted for a sh script. Raise ValueError for a word with a NUL, which sh cannot hold."""
     if "\0" in word:
         raise ValueError("a word with a NUL")
     return "'" + word.replace("'", "'\\''") + "'"

@@ -1,9 +1,8 @@
-"""The server-side process of our own connections: how it is recognized, and how it is ended.
+"""Identify and end the server's process of our own connections.
 
-The parent of a mux session's shell is sshd's process of that connection (`sshd: user@notty`, since 9.8
-`sshd-session: user@notty`), which runs as the user and holds the listeners of remote forwards. SIGTERM has
-its default action there, also when its send buffer is full. Source: proc(5), sshd's session.c, measured
-with OpenSSH 9.2 and 10.5.
+The parent of a mux session's shell is sshd's process for that connection (`sshd: user@notty`, since 9.8
+`sshd-session: user@notty`). It runs as the user and holds the listeners of remote forwards. SIGTERM ends it, even
+if its send buffer is full. Source: proc(5), sshd's session.c, measured with OpenSSH 9.2 and 10.5.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.remote import oneshot
 from trayagent.ssh.remote.quoting import quoted
 
-# `mark PID` prints what tells a process of sshd, ours to signal, from all others with that number: boot,
-# namespace of pids and start time in ticks. Without Linux's /proc: name, start time in seconds. Nothing
-# for any other process. Only `readlink` is a process of its own; it is called as $(mark PID).
+# `mark PID` identifies an sshd process that we may signal, even if its pid is reused. It prints boot id, pid namespace
+# and start time in ticks. Without Linux's /proc: host name and start time in seconds. It prints nothing for any other
+# process. Call it as $(mark PID). It starts no process except `readlink`.
 MARK = """set -f
 mark() {
 kill -0 "$1" 2>/dev/null || return 0
@@ -37,8 +36,8 @@ fi
 }
 """
 
-# `end PID MARK NUMBER` ends a session that is still the one that was meant. Its agent socket (OpenSSH before 10.1
-# puts its own pid into the name) would stay behind; whoever asks it got no answer anyway.
+# `end PID MARK NUMBER` ends a session if the pid still has this mark. It also removes the session's ssh-agent socket
+# (its name contains sshd's pid before OpenSSH 10.1), which would be left behind without a listener.
 _END = """end() {
 m=$(mark "$1")
 if [ "$1" = "$PPID" ]; then echo "session $3 own"
@@ -54,9 +53,9 @@ fi
 }
 """
 
-# `free PATH NUMBER LOOKS` removes a Unix socket of this user on which nobody listens; a name says nothing (there are
-# links), so that every listener whose name ends alike is compared by device and inode. What cannot be
-# told counts as listening. The one that was just ended may take a moment to go.
+# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is no
+# proof, so every listener whose name has the same last part is compared by device and inode. If that fails, the socket
+# counts as in use. A session that was just ended may take a moment to disappear, hence the LOOKS.
 _FREE = """heard() {
 [ -r /proc/net/unix ] || return 0
 grep -F -- "${1##*/}" /proc/net/unix | {
@@ -81,9 +80,9 @@ done
 rm -f -- "$1" && echo "socket $2 removed"
 }
 """
-_SOCKET_LOOKS = 20  # of 50 ms each, while something was just ended
+_SOCKET_LOOKS = 20  # of 50 ms each, if a session was just ended
 
-# A pid of 0 or 1 would mean something else to kill(1); what a server says is put into a script again.
+# kill(1) treats the pids 0 and 1 differently. The pattern is strict, because the server's answer goes into a script.
 _SESSION = re.compile(
     r"(?![01] )([1-9][0-9]{0,9}) ([\w.:+\[\]-]{1,100}/[\w.:\[\]-]{0,40}/[\w:]{1,60})", re.ASCII
 )
@@ -91,7 +90,7 @@ _SESSION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the far side said: its own session, and what became of each session and socket."""
+    """The server's answer: its present session, and the result for each session and socket."""
 
     own: RemoteSession | None
     sessions: dict[RemoteSession, str]
@@ -99,15 +98,15 @@ class Found:
 
 
 def told(words: str) -> RemoteSession | None:
-    """Return the session of a line `PID MARK`, None where the far side could not mark it."""
+    """Return the session in a line `PID MARK`, or None if the server could not mark it."""
     found = _SESSION.fullmatch(words.strip())
     return RemoteSession(int(found[1]), found[2]) if found else None
 
 
 async def own(control_path: str) -> RemoteSession | None:
-    """Return the far end of this master's connection, None where there is no shell or no sshd to tell.
+    """Return the server's process for this master's connection, or None without a shell or a recognizable sshd.
 
-    Raises Timeout, Gone, Refused.
+    Raise Timeout, Gone or Refused.
     """
     lines = await oneshot.run(control_path, f'{MARK}echo "$PPID $(mark $PPID)"')
     return told(lines[-1]) if lines else None
@@ -116,10 +115,10 @@ async def own(control_path: str) -> RemoteSession | None:
 async def reap(
     control_path: str, sessions: Sequence[RemoteSession], sockets: Sequence[str], *, timeout_s: float
 ) -> Found | None:
-    """End these sessions and remove these left-over sockets; None where the far side has no shell.
+    """End these sessions and remove these left-over sockets; return None if the server has no shell.
 
-    The caller has proof that nobody uses the sessions; that they are still what they were is checked there.
-    Raises Timeout, Gone, Refused.
+    The caller must have proof that the sessions are dead. The script checks that each pid still has its mark. Raise
+    Timeout, Gone or Refused.
     """
     script = [MARK, _END, _FREE]
     script += [f"end {one.pid} {quoted(one.mark)} {number}\n" for number, one in enumerate(sessions)]
