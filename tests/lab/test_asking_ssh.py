@@ -57,7 +57,7 @@ def test_a_host_behind_a_vpn_is_looked_up_by_nobody_but_the_vpn(lab: Lab, agent:
 
 
 def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> None:
-    """Ten flaps of a link with ten hosts cause neither a login nor an `ssh -G`, since the connection is kept."""
+    """During ten flaps of a link with ten hosts, `ssh -G` runs only for logins that are needed."""
     lab.join("home")
     lab.sshd()
     runs = lab.files.home / "runs"

@@ -166,7 +166,7 @@ def test_a_host_of_ssh_config_that_is_not_listed_leads_to_login(lab: Lab, agent:
     assert "trayagent login gitlab" in told
     assert "[hosts.gitlab]" in told
     assert '[hosts."git.example"]' in agent.cli("why", "git.example").stderr
-    assert "`trayagent status` names them all" in agent.cli("reconnect", "unheard").stderr
+    assert "`trayagent status` lists all hosts" in agent.cli("reconnect", "unheard").stderr
 
 
 # -- the IPC socket ---------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ class DeskDoor:
         watch = self._watch()
         manager = next((s for s in watch.sources if isinstance(s, NetworkManager)), None) if watch else None
         if described is None or described.networkmanager is None or manager is None:
-            hint = f'Give [vpns."{vpn}"] a sign_in or a networkmanager'
-            raise TrayagentError(f"Nothing says how to sign in to {vpn}.", hint=hint)
+            hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
+            raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
         anew = shown_vpn(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
         await manager.activate(described.networkmanager, anew=anew)
 

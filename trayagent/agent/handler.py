@@ -206,8 +206,8 @@ class AgentHandler:
             hint = f"Connect it once: trayagent login {name}. Or list it in the configuration: {table}"
             return TrayagentError(title, code="unknown-host", hint=hint)
         close = get_close_matches(name, self._shell.state.hosts, 1)
-        hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
-        return TrayagentError(f"No host {name!r} is known to the agent.", code="unknown-host", hint=hint)
+        hint = f"Did you mean {close[0]}?" if close else "`trayagent status` lists all hosts."
+        return TrayagentError(f"The agent knows no host {name!r}.", code="unknown-host", hint=hint)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

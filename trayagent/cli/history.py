@@ -82,7 +82,7 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
     if name in known:
         return
     close = get_close_matches(name, sorted(known), 1)
-    hint = f"Did you mean {close[0]}?" if close else "`trayagent status` names them all."
+    hint = f"Did you mean {close[0]}?" if close else "`trayagent status` lists all hosts."
     title = f"No host {name!r} is known to the history or the configuration."
     raise TrayagentError(title, code="unknown-host", hint=hint)
 

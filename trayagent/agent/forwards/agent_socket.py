@@ -183,16 +183,16 @@ def _problem(name: str, link: str, found: Linked) -> Problem | None:
         case "hidden":
             title = f"{name} shows no agent socket of this connection: its shell sets SSH_AUTH_SOCK to {found.words}"
             hint = (
-                f"Let it do so only inside tmux or screen, and see that an ssh-agent runs here; {reconnect}"
+                f"Set it only inside tmux or screen, and make sure that an ssh-agent runs here; {reconnect}"
             )
         case "foreign":
-            title = f"{link} on {name} is a link to {found.words}, which is no agent socket of sshd"
+            title = f"{link} on {name} is a link to {found.words}, which is not an agent socket of sshd"
             hint = f"Remove it there, or choose another agent_socket; {reconnect}"
         case "occupied":
-            title = f"{link} on {name} is there already and is no link"
+            title = f"{link} on {name} exists already and is not a link"
             hint = f"Remove it there, or choose another agent_socket; {reconnect}"
         case "failed":
-            title = f"{link} on {name} could not be made: {found.words or 'no reason was given'}"
+            title = f"{link} on {name} could not be created: {found.words or 'no reason was given'}"
             hint = f"Fix that, {reconnect}"
     return Problem("forward-failed", title, hint)
 

@@ -118,7 +118,7 @@ class RemoteCleanup:
     ) -> Reaped | None:
         """Free what our dead connections hold on the server; return None if there was nothing to do.
 
-        Before the server was asked for the forwards (`refused` is False), only certain obstacles are removed.
+        Before the server was asked for the forwards (`refused` is False), only what certainly blocks them is removed.
         """
         work = self._work.setdefault(master.pid, _Work())
         if not self._shell(host.name) or not host.wish.reap:

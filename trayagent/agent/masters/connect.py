@@ -116,7 +116,7 @@ class MasterConnector:
             self._failed(action, failed.failure, failed.host_key)
         except OSError as error:
             title = f"ssh could not be started for {host.name}: {error.strerror or error}"
-            self._failed(action, Failure(Problem("unknown", title, "It is tried again"), "unknown"))
+            self._failed(action, Failure(Problem("unknown", title, "The agent tries again"), "unknown"))
         except Exception:
             self._failed(action, bug(host))
             raise
@@ -189,7 +189,7 @@ class MasterConnector:
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
-            title = f"The program {self._places.ssh} is not there"
+            title = f"The program {self._places.ssh} was not found"
             raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
         finally:
             del self._again[action.attempt]
@@ -205,7 +205,7 @@ class MasterConnector:
         master = describe(pid, fresh, ours=True, host_key=proven.host_key)
         if master is None:
             raise FailedError(
-                Failure(Problem("unknown", f"{host.name}: the new master ended at once"), "died")
+                Failure(Problem("unknown", f"{host.name}: the new master ended immediately"), "died")
             )
         self._records.add_master(master, host.name, [])
         return master
@@ -230,11 +230,11 @@ async def _daemon_of(launched: Launched) -> int:
         await asyncio.sleep(0.002)
     pid = owner_of(launched.socket_path)
     if pid is None:
-        raise FailedError(Failure(Problem("unknown", "The new master ended at once"), "died"))
+        raise FailedError(Failure(Problem("unknown", "The new master ended immediately"), "died"))
     return pid
 
 
 def bug(host: Host) -> Failure:
     """Return the failure of an attempt that ended with an unexpected error, so that the host does not wait forever."""
-    hint = "It is tried again; the agent's log says more"
+    hint = "The agent tries again; its log has details"
     return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")

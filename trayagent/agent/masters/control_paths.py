@@ -51,7 +51,7 @@ class ControlPaths:
         if folder == self._places.runtime_dir / "cm":
             folder.mkdir(mode=0o700, exist_ok=True)
         if not folder.is_dir():
-            hint = f"Make it: mkdir -p -m 700 {shlex.quote(str(folder))}"
+            hint = f"Create it: mkdir -p -m 700 {shlex.quote(str(folder))}"
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
             raise FailedError(Failure(problem, "control-path"))
         holder = await self._discovery.holder(path)

@@ -102,7 +102,7 @@ class Discovery:
         if found.st_uid != os.getuid():
             return Holder(None, adoptable=False, words=f"a file of another user (uid {found.st_uid})")
         if not stat.S_ISSOCK(found.st_mode):
-            return Holder(None, adoptable=False, words="a file that is no socket")
+            return Holder(None, adoptable=False, words="a file that is not a socket")
         until = time.monotonic() + LIVING_S
         while True:
             pid = owner_of(path, likely=likely)

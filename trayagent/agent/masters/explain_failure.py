@@ -26,5 +26,5 @@ def locked(key: Path, host: str, *, positive: bool) -> Failure:
     """Return the failure of a login that needs a key with a passphrase."""
     # An ssh-agent does not report a new key, so the user has to reconnect.
     hint = f"ssh-add {shlex.quote(str(key))}, then: trayagent reconnect {host}. Or: trayagent login {host}"
-    problem = Problem("passphrase-needed", f"The key {key.name} asks for its passphrase", hint)
+    problem = Problem("passphrase-needed", f"The key {key.name} needs its passphrase", hint)
     return Failure(problem, "passphrase", positive=positive)

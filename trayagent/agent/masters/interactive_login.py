@@ -208,7 +208,7 @@ class InteractiveLogins:
         if master is None:
             remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)
-            problem = Problem("unknown", f"{login.host}: the new master ended at once")
+            problem = Problem("unknown", f"{login.host}: the new master ended immediately")
             self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
         kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)

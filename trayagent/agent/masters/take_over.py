@@ -81,7 +81,7 @@ class MasterReplacer:
             holder = await self._placed(new.control_path, path, old)
         except OSError as error:
             await self._unwanted(new)
-            problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Look at it: ls -l {path}")
+            problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Check it: ls -l {path}")
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
@@ -134,7 +134,7 @@ class MasterReplacer:
                 return None
             _swap_back(fresh, path)
             return out
-        raise FileExistsError(errno.EEXIST, "it changes hands all the time", path)
+        raise FileExistsError(errno.EEXIST, "other programs replace it all the time", path)
 
     async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
         """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one."""
@@ -143,7 +143,7 @@ class MasterReplacer:
             await self._gone(action.old, ask=False)
         theirs = describe(pid, path, ours=False)
         if theirs is None:
-            problem = Problem("unknown", f"{host.name}: the control path changed hands twice")
+            problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
             self._post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
             )

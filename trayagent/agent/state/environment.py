@@ -17,7 +17,7 @@ _WHY: dict[Kind, str] = {
     "usable": "it answers",
     "silent": "no ssh-agent answers there",
     "forwarded": "sshd forwards it from another machine",
-    "not-ours": "it is no socket of this user",
+    "not-ours": "it is not a socket of this user",
 }
 
 

@@ -62,7 +62,7 @@ def salvage(raw: object, damage: list[str]) -> Kept:
     Raises DamagedError for another version, or if `raw` is not an object.
     """
     if not isinstance(raw, dict):
-        raise DamagedError("it holds no object")
+        raise DamagedError("it is not a JSON object")
     if raw.get("version") != VERSION:
         raise DamagedError(f"its version is {raw.get('version')!r}, not {VERSION}")
     kept = _sound(raw, Kept, "", damage)
@@ -73,13 +73,13 @@ def _parsed(path: Path) -> object:
     if not path.is_file():
         if not path.exists():
             raise FileNotFoundError(path)
-        raise DamagedError("it is no regular file")
+        raise DamagedError("it is not a regular file")
     if path.stat().st_size > _BYTES_MAX:
         raise DamagedError("it is too large")
     try:
         parsed: object = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"it is no JSON: {error}") from None
+        raise DamagedError(f"it is not valid JSON: {error}") from None
     return parsed
 
 
