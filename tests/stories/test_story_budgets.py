@@ -255,7 +255,7 @@ def test_a_wake_in_the_same_network_keeps_a_servers_pause(story: Story) -> None:
 
 
 def all_time_out(story: Story, names: tuple[str, ...]) -> int:
-    """Let each login that is under way time out at a server that saw it; return how many are under way then."""
+    """Let each login under way time out at a server that saw it. Return how many are under way then."""
     for name in names:
         story.ended(name, kind="died")
     begun = [name for name in names if story.host(name).attempt is not None]
@@ -278,7 +278,7 @@ def test_connections_that_timed_out_leave_less_room(story: Story) -> None:
 
 
 def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
-    """The jump host let the connections in: what is silent is behind it."""
+    """A login that times out behind a jump host does not count as hanging, since the silent part is the target."""
     names = tuple(f"h{number}" for number in range(12))
     for name in names:
         story.connected(name, scene=HOME, user=name)
@@ -288,7 +288,7 @@ def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
 
 
 def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
-    """Behind a jump host no address is known: the one that another host's login showed leads into the VPN."""
+    """A host behind a jump host uses the address of another host's login, which leads into the VPN."""
     everything = HOME + tunnel("vpn", "tun0", "10.8.0.2/24", "0.0.0.0/1", "128.0.0.0/1")
     story.connected("web", scene=everything, server="gate.example.net", peer=SERVER)
     story.connected("a", scene=everything, server="a.example.net", peer=SERVER, direct=False)

@@ -83,12 +83,12 @@ def shown_problem(host: Host, state: State, now: float) -> Problem | None:
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and waits_for_person(host)
-    told = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
-    stuck = host.master is None and (waits or told)  # no network brings it back automatically
+    only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
+    stuck = host.master is None and (waits or only_user)  # no network brings it back automatically
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
         return gate_problem(host, admitted)
-    if (waits and not told) or host.problem is not None:
-        return person_needed(host) if waits and not told else host.problem
+    if (waits and not only_user) or host.problem is not None:
+        return person_needed(host) if waits and not only_user else host.problem
     delayed = delay(host, state, now)
     return wait_problem(host, delayed.wait) if delayed is not None and delayed.wait is not None else None
 

@@ -111,8 +111,8 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
 
 
 def _vpn_problem(state: State, name: str) -> Problem:
-    said, life = manager_says(state, name), state.vpn_lives.get(name, VpnLife())
-    return vpn_problem(name, life.sign_in_said, asking=said is not None and said.asking)
+    report, life = manager_says(state, name), state.vpn_lives.get(name, VpnLife())
+    return vpn_problem(name, life.sign_in_said, asking=report is not None and report.asking)
 
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:

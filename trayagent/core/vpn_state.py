@@ -25,12 +25,12 @@ _NO_ANSWER: frozenset[FailureKind] = frozenset({"timed-out", "unreachable"})
 
 def shown_vpn(state: State, name: str, now: float) -> VpnShown:
     """Return the state that status, menu and notifications show."""
-    said = manager_says(state, name)
-    if vpn_interface_up(state, name) is not None or (said is not None and said.state == "up"):
+    report = manager_says(state, name)
+    if vpn_interface_up(state, name) is not None or (report is not None and report.state == "up"):
         return "needs-sign-in" if silent_behind(state, name) else "up"
-    if said is not None and said.by_user:
+    if report is not None and report.by_user:
         return "down"
-    if said is not None and said.state == "needs-sign-in":
+    if report is not None and report.state == "needs-sign-in":
         return "needs-sign-in"
     due = sign_in_due(state, name)
     if due is not None and due <= now:
@@ -40,8 +40,8 @@ def shown_vpn(state: State, name: str, now: float) -> VpnShown:
 
 def vpn_interface_up(state: State, name: str) -> str | None:
     """Return the name of a VPN's interface (configured or learned) if it is up, else None."""
-    said = manager_says(state, name)
-    named = said.interface if said is not None and said.state == "up" else None
+    report = manager_says(state, name)
+    named = report.interface if report is not None and report.state == "up" else None
     interface = state.vpn_interface(name) or state.network.interface(named or name)
     return interface.name if interface is not None and interface.up and interface.addresses else None
 
@@ -50,8 +50,8 @@ def usable_vpn(state: State, name: str) -> bool:
     """Report whether connections through this configured VPN may be tried."""
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is not None and vpn.interface is None:
-        said = manager_says(state, name)
-        return said is not None and said.state == "up"
+        report = manager_says(state, name)
+        return report is not None and report.state == "up"
     return state.vpn_interface(name) is not None
 
 
@@ -66,19 +66,19 @@ def manager_says(state: State, name: str) -> VpnConnection | None:
 def lives(state: State, now: float) -> dict[str, VpnLife]:
     """Return what is known of each VPN after this moment."""
     found: dict[str, VpnLife] = {}
-    well = underlay(state.network) is not None and state.manager.connectivity != "portal"
+    network_works = underlay(state.network) is not None and state.manager.connectivity != "portal"
     for vpn in state.vpns:
         life = state.vpn_lives.get(vpn.name, VpnLife())
-        said = manager_says(state, vpn.name)
+        report = manager_says(state, vpn.name)
         if usable_vpn(state, vpn.name):
             found[vpn.name] = VpnLife(was_up=True)
-        elif said is not None and said.by_user:
+        elif report is not None and report.by_user:
             found[vpn.name] = VpnLife()  # the user took it down, so they know
-        elif not well:
+        elif not network_works:
             found[vpn.name] = VpnLife(life.was_up)
         else:
             missed_at = life.missed_at if life.missed_at is not None else now
-            asking = said is not None and said.asking
+            asking = report is not None and report.asking
             found[vpn.name] = replace(
                 life,
                 missed_at=missed_at,
@@ -89,10 +89,10 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
 
 
 def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float | None:
-    said = manager_says(state, name)
-    if said is not None and said.state == "needs-sign-in":
+    report = manager_says(state, name)
+    if report is not None and report.state == "needs-sign-in":
         return None  # what follows is another try
-    answered = life.asking and said is not None and not said.asking
+    answered = life.asking and report is not None and not report.asking
     begins = life.connecting_at is None or answered
     return now if begins and _connecting(state, name) else life.connecting_at
 
@@ -107,8 +107,8 @@ def sign_in_due(state: State, name: str) -> float | None:
     life = state.vpn_lives.get(name)
     if vpn is None or life is None or life.missed_at is None:
         return None
-    said = manager_says(state, name)
-    failed = said is not None and said.state == "failed"
+    report = manager_says(state, name)
+    failed = report is not None and report.state == "failed"
     if life.connecting_at is not None and (failed or _connecting(state, name)):
         return life.connecting_at + (max(vpn.grace_s, ASKED_S) if life.asking else vpn.grace_s)
     return life.missed_at + vpn.grace_s if life.was_up or failed else None
@@ -116,8 +116,8 @@ def sign_in_due(state: State, name: str) -> float | None:
 
 def _connecting(state: State, name: str) -> bool:
     """Report whether a VPN is coming up: its manager says so, or its interface exists without an address."""
-    said = manager_says(state, name)
-    if said is not None and said.state == "connecting":
+    report = manager_says(state, name)
+    if report is not None and report.state == "connecting":
         return True
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is None or vpn.interface is None:

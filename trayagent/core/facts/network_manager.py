@@ -17,7 +17,7 @@ class VpnConnection:
     """One VPN connection. `name` is the user's name for it; `uuid` distinguishes connections with the same name.
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
-    manager's number for why it ended, or None if its end was not observed. `by_user`: somebody took it down on
+    manager's number for why it ended, or None if its end was not observed. `by_user`: it was taken down on
     purpose. `asking`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 

@@ -62,7 +62,7 @@ class KeptSession:
 def may_end(
     kept: KeptSession, here: Machine, *, runs: bool, established: Collection[Connection], refused: bool
 ) -> bool:
-    """Report whether a session provably serves nobody any more, so that it may be ended.
+    """Report whether a session is provably unused, so that it may be ended.
 
     `runs`: that very master lives. `established`: the TCP connections of this machine. A fork (ControlPersist) may
     have passed the session's connection to another process. `refused`: the server refuses something that the session

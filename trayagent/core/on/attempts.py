@@ -122,14 +122,14 @@ def _release(context: Context, host: Host) -> None:
             context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 
 
-def _login_of(host: Host, attempt: Attempt, said: LoginKind) -> LoginKind:
+def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:
     """Return how the login went.
 
-    No log of ours contains what a jump host asked of the user. So if it refused us before, the user typed something.
+    Our logs do not show what a jump host requested. If it refused us before, the user must have typed something.
     """
     carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
     refused = host.retry.at is None and host.retry.kind == "auth"
-    return "typed" if said == "quiet" and attempt.at_terminal and carried and refused else said
+    return "typed" if reported == "quiet" and attempt.at_terminal and carried and refused else reported
 
 
 def attempt_failed(context: Context, event: AttemptFailed) -> None:

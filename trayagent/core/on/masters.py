@@ -110,8 +110,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
     )
     # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
     # once.
-    asked = master_lookup(master) in context.state.network.matched
-    path = current_path(host, context.state.network) if asked else None
+    known = master_lookup(master) in context.state.network.matched
+    path = current_path(host, context.state.network) if known else None
     host = replace(host, path=path)
     if path is not None:
         absent = not path.present and bool(context.state.network.interfaces)

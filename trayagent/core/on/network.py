@@ -103,10 +103,10 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
     # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
     # ProxyCommand failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
-    anybody = said_by_anybody(host.retry)
-    elsewhere = host.retry.at is None and (once or anybody)
+    unproven = said_by_anybody(host.retry)
+    elsewhere = host.retry.at is None and (once or unproven)
     if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, way):
-        bounded = anybody or host.retry.kind == "proxy-login"
+        bounded = unproven or host.retry.kind == "proxy-login"
         at = refusable_at(host, context.now) if bounded else context.now
         host = context.put(host, retry=rearmed(host.retry, at, way.place))
     if rearmable(host.bare_retry, context.now) and _moved(host.bare_retry, way):

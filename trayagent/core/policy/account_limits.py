@@ -111,8 +111,8 @@ def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
             continue
         target, jump = at_target(host), at_jump(host)
         for at in recent:
-            asked = jump if at in host.refused_by_jump else target
-            if asked is not None and asked.account == login.account:
+            login_then = jump if at in host.refused_by_jump else target
+            if login_then is not None and login_then.account == login.account:
                 yield at
 
 

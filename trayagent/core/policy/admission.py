@@ -63,7 +63,7 @@ def _automatic(host: Host, way: Way, state: State) -> Admission:
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
         return Admission(way, "captive-portal", "connectivity=portal")
-    # The host and its VPN's table left the configuration. Only the route by which it was reached tells that VPN now.
+    # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
     if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
         return Admission(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
     if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
@@ -121,9 +121,9 @@ def _names_at(way: Way, state: State) -> tuple[str, ...]:
     """Return the names of the network of a route (for a tunnel: of its underlay), () if unknown."""
     under = underlay(state.network) if through_tunnel(way, state) else None
     egress = under[0] if under is not None else way.interface
-    told = state.manager.network
-    if told is not None and told.interface in {None, egress}:
-        return tuple(name for name in (told.connection, told.ssid) if name)
+    named = state.manager.network
+    if named is not None and named.interface in {None, egress}:
+        return tuple(name for name in (named.connection, named.ssid) if name)
     name = state.network.name_at(egress)
     return (name,) if name else ()
 

@@ -70,9 +70,9 @@ def ask_ssh(context: Context, name: str) -> None:
 
 def hold(context: Context, host: Host, alike: Host) -> None:
     """Hold a host's login back, because the same login was refused to another host, which shows the problem."""
-    told = alike.problem.code if alike.problem is not None else "auth-denied"
+    code = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
-    context.put(host, retry=held, problem=held_back(host, alike, told), asked=False)
+    context.put(host, retry=held, problem=held_back(host, alike, code), asked=False)
     context.do(Remember(host.name))
     context.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
 
@@ -160,9 +160,9 @@ def give_up_attempt(context: Context, host: Host) -> Host:
 
 
 def count_failure(context: Context, host: Host | None, number: int, failure: Failure, jitter: float) -> None:
-    """Count a failed attempt against its server's budget; one that no server saw costs nothing.
+    """Count a failed attempt against its server's budget. An attempt that no server saw costs nothing.
 
-    If it timed out, the server may not have seen its end. A jump host had let it in.
+    If it timed out, the server may still keep the connection. Behind a jump host the target is silent instead.
     """
     found = visit_of(context.state.servers, number)
     if found is None:

@@ -39,8 +39,8 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
 def _ours_to_try(host: Host) -> bool:
     """Report whether the agent would make this host's logins, and without asking the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
-    asks = waits_for_person(host) or foreign_proxy(host)
-    return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not asks
+    needs_user = waits_for_person(host) or foreign_proxy(host)
+    return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not needs_user
 
 
 def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
@@ -115,12 +115,12 @@ def _passed(context: Context, host: Host) -> None:
 
 def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
     """Warn the user while the old connection still lives, and make no second login automatically."""
-    asked = Attempt(event.attempt, "connect", context.now)
-    host = with_failure(host, asked, failure, context.now, event.jitter)
-    told = host.problem == failure.problem
+    attempt = Attempt(event.attempt, "connect", context.now)
+    host = with_failure(host, attempt, failure, context.now, event.jitter)
+    already_shown = host.problem == failure.problem
     host = context.put(host, problem=failure.problem)
     context.do(Remember(host.name))
-    if not told:
+    if not already_shown:
         title = refused_next_time(host, failure.problem).title
         context.tell("sign-in-needed", host.name, title, code=failure.problem.code)
 

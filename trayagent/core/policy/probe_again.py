@@ -1,4 +1,4 @@
-"""Row 12: probe a living master that nothing has put in doubt, because something else suggests that it is silent; pure.
+"""Row 12: probes a living master that is not in doubt, because something suggests that it is silent; pure.
 
 The probe costs a healthy master nothing. Only its silence puts the master in doubt.
 """

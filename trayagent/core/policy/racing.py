@@ -32,7 +32,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     context.do(Redial(host.name, attempt.id))
     source = admitted.way.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
-    # No server has seen it, so it is counted where it goes now.
+    # No server has seen it yet, so it is counted only for its current network.
     network = network_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, network, attempt.started_at)
     context.change(servers=servers)

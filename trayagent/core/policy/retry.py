@@ -34,7 +34,7 @@ STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # Something on this machine is the obstacle, and no event reports when it is gone. No server sees such an attempt.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
-# Anybody on the path can cause these before a host key is proven, so they hold on that path only.
+# Any device on the path can cause these before a host key is proven, so they hold on that path only.
 _UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
 _REFUSALS_KEPT = 8
 # The server itself, or the route to it, is away: it may be rebooting.
@@ -66,7 +66,7 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
 
 
 def after_success(retry: Retry, now: float) -> Retry:
-    """Return the retry after a sign of life from the server. Nothing is waited for; re-arming stays limited."""
+    """Return the retry after a sign of life from the server. It ends the wait; re-arming stays limited."""
     return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
 
 

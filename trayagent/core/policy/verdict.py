@@ -230,8 +230,8 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
 
 def rtt_of_now_s(host: Host, master: Master) -> float:
     """Return the current round trip in seconds, queues included, as far as the kernel reported it."""
-    told = host.observed.rtt_s if host.observed is not None else None
-    return min(max(master.rtt_s, told or 0.0), RTT_OF_NOW_MAX_S)
+    reported = host.observed.rtt_s if host.observed is not None else None
+    return min(max(master.rtt_s, reported or 0.0), RTT_OF_NOW_MAX_S)
 
 
 def grace_until(host: Host, now: float) -> float:

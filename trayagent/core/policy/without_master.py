@@ -79,8 +79,8 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, "master=none control=ready")
-    knows_all = attempt.refused is not None or attempt.bare  # these can succeed no more
-    if knows_all or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
+    hopeless = attempt.refused is not None or attempt.bare  # these can succeed no more
+    if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
         if (
             attempt.refused is not None
         ):  # as a control it concerned only the old master, which has ended since
