@@ -28,7 +28,7 @@ def possible() -> bool:
 
 
 def measure(runs: int) -> tuple[float, float, float, float]:
-    """Return the median seconds of cold and of ours, and by how many round trips ours is slower: median and worst."""
+    """Return the median seconds of a cold ssh and of trayagent, and the difference in round trips (median, worst)."""
     pairs = [(cold_seconds(), seconds()) for _ in range(runs)]
     above = [(ours - cold) / (RTT_MS / 1e3) for cold, ours in pairs]
     cold, ours = (statistics.median(column) for column in zip(*pairs, strict=True))

@@ -44,7 +44,7 @@ ODD = [
 
 
 def needs(tool: str) -> str:
-    """Return the tool's path. If it is missing, the test is skipped, but fails in CI."""
+    """Return the tool's path. If it is missing, the test is skipped; in CI it fails."""
     path = shutil.which(tool)
     if path is None:
         if os.environ.get("CI"):
@@ -120,7 +120,7 @@ def test_with_a_user_manager_it_is_a_unit_and_the_manager_reloads(
 
 @pytest.mark.usefixtures("manager")
 @pytest.mark.parametrize("beside", [[], [4242]])
-def test_masters_that_depend_on_the_unit_are_named_before_it_goes(
+def test_masters_that_depend_on_the_unit_are_reported_before_it_goes(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, beside: list[int]
 ) -> None:
     """They end with the agent if the user manager does not move them out of its group. Otherwise there is no note."""
@@ -252,7 +252,7 @@ def test_an_entry_switched_off_in_the_desktops_settings_is_not_enabled(
     assert login.enabled(env)
 
 
-def test_a_folder_that_cannot_be_written_is_named(env: dict[str, str]) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(env: dict[str, str]) -> None:
     """The error has the path and the reason, and no temporary file is left."""
     Path(env["XDG_CONFIG_HOME"]).write_text("a file where a folder should be")
     with pytest.raises(TrayagentError, match=re.escape(str(entry_of(env)))):

@@ -41,7 +41,7 @@ def program(tmp_path: Path) -> Program:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which only the test's terminals exist, and none of this machine's."""
+    """Return an environment that contains only the test's terminals, and no terminal of this machine."""
     (tmp_path / "bin").mkdir(exist_ok=True)
     return {"PATH": str(tmp_path / "bin")}
 

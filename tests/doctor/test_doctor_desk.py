@@ -58,14 +58,14 @@ def test_no_desktop_is_no_finding(patient: Patient) -> None:
     assert "without an icon" in patient.examine().well("desktop")["title"]
 
 
-def test_a_display_without_a_bus_is_named(patient: Patient) -> None:
+def test_a_display_without_a_bus_is_reported(patient: Patient) -> None:
     """With a display but without a session bus, the advice is to start one."""
     found = patient.examine(DISPLAY=":99").one("no-session-bus", "advice", "desktop")
     assert found["lines"] == ["dbus-run-session trayagent run"]
 
 
-def test_a_session_bus_that_is_gone_is_named(patient: Patient) -> None:
-    """The finding has the error of a bus address that leads nowhere."""
+def test_a_session_bus_that_is_gone_is_reported(patient: Patient) -> None:
+    """The finding says that the bus's socket does not exist."""
     report = patient.examine(DBUS_SESSION_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
     assert "No such file" in report.one("no-session-bus", "advice", "desktop")["title"]
 
@@ -79,7 +79,7 @@ def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient:
     assert "no-notifications" not in with_session(patient, desk).ailing
 
 
-def test_a_real_panel_and_a_real_notification_daemon_are_seen(patient: Patient, desk: Desk) -> None:
+def test_a_real_panel_and_a_real_notification_daemon_are_detected(patient: Patient, desk: Desk) -> None:
     """Both are reported, the daemon with its name and whether it supports buttons."""
     desk.screen()
     desk.panel()
@@ -125,7 +125,7 @@ def test_the_sources_of_network_changes_are_listed(patient: Patient, desk: Desk)
     assert (found["title"], found["why"]) == ("the kernel, logind, NetworkManager", "")
 
 
-def test_a_system_bus_that_is_gone_is_named(patient: Patient) -> None:
+def test_a_system_bus_that_is_gone_is_reported(patient: Patient) -> None:
     """The finding is advice, because the agent then detects suspends by the clock."""
     report = patient.examine(DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={patient.folder}/gone")
     report.one("no-system-bus", "advice", "network")
@@ -140,7 +140,7 @@ def test_a_vpn_whose_state_is_unknown_is_a_problem(patient: Patient, desk: Desk)
     patient.examine(**env).one("networkmanager-missing", "advice", "VPNs")
 
 
-def test_a_vpn_without_a_way_to_sign_in_is_named(patient: Patient) -> None:
+def test_a_vpn_without_a_sign_in_is_reported(patient: Patient) -> None:
     """The advice says that the message would have no button."""
     patient.configure('[vpns.corp]\ninterface = "tun*"\n')
     patient.examine().one("sign-in-none", "advice", "VPNs")

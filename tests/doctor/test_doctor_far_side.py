@@ -121,7 +121,7 @@ def test_a_healthy_server_is_summarized(report: Report) -> None:
     assert of(report, "plain")["ok"] == "plain: bash, screen, tmux"
 
 
-def test_a_missing_session_program_is_named(report: Report) -> None:
+def test_a_missing_session_program_is_reported(report: Report) -> None:
     """The finding names the programs that could be used instead."""
     found = report.one("session-missing", "advice", "server")
     assert (found["host"], "shell" in found["remedy"]) == ("bare", True)
@@ -133,7 +133,7 @@ def test_a_server_that_forbids_forwards_is_a_problem(report: Report) -> None:
     assert (found["host"], "AllowTcpForwarding no" in found["title"]) == ("closed", True)
 
 
-def test_an_account_that_runs_no_commands_is_named(report: Report) -> None:
+def test_an_account_that_runs_no_commands_is_reported(report: Report) -> None:
     """The finding has the line that skips the failing command, or says what the remote forwards need."""
     assert "its account runs no commands" in of(report, "forced")["far-side-no-shell"]
     assert "cannot be freed" in of(report, "forced-r")["far-side-no-shell"]
@@ -173,7 +173,7 @@ def test_an_agent_without_a_tray_is_no_finding(report: Report) -> None:
 
 
 @pytest.mark.usefixtures("report")  # the fixture must run before this test stops a server
-def test_a_master_whose_line_is_silent_is_named_in_time(scene: Scene) -> None:
+def test_a_master_with_a_silent_connection_is_reported_in_time(scene: Scene) -> None:
     """A server that is stopped gives a finding before the deadline."""
     stopped = scene.servers["late"].sessions()
     scene.lab.server.signal(signal.SIGSTOP, stopped)

@@ -45,7 +45,7 @@ def manager(patient: Patient) -> Iterator[None]:
 # The agent.
 
 
-def test_an_agent_of_another_version_is_named(patient: Patient) -> None:
+def test_an_agent_of_another_version_is_reported(patient: Patient) -> None:
     """The agent must be restarted after an update; here it runs from a copy of the package with an older version."""
     older = patient.folder / "older"
     shutil.copytree(SOURCE / "trayagent", older / "trayagent", ignore=shutil.ignore_patterns("__pycache__"))
@@ -136,7 +136,7 @@ def test_a_port_of_root_is_a_problem_for_everybody_else(patient: Patient) -> Non
     assert found["lines"] == ["sudo sysctl net.ipv4.ip_unprivileged_port_start=80"]
 
 
-def test_a_socket_in_the_way_of_a_forward_is_named(patient: Patient) -> None:
+def test_a_socket_in_the_way_of_a_forward_is_reported(patient: Patient) -> None:
     """A used socket is a problem and a left-over one is advice. Neither is reported if ssh removes it."""
     path = patient.folder / "app.sock"
     patient.configure(f'[hosts.box]\nlocal = ["{path}:/run/app.sock"]\n')
@@ -206,7 +206,7 @@ def test_a_host_with_no_key_at_all_is_a_problem(patient: Patient) -> None:
     assert patient.examine().well("keys")
 
 
-def test_an_ssh_agent_that_is_gone_is_named(patient: Patient) -> None:
+def test_an_ssh_agent_that_is_gone_is_reported(patient: Patient) -> None:
     """The finding appears if SSH_AUTH_SOCK is from a session that ended."""
     patient.examine(SSH_AUTH_SOCK=str(patient.folder / "gone")).one("agent-dead", "advice", "keys")
 
@@ -291,7 +291,7 @@ def test_a_socket_whose_path_is_too_long_is_a_problem(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database" * 100, None])
-def test_a_history_that_cannot_be_read_is_named(patient: Patient, content: bytes | None) -> None:
+def test_a_history_that_cannot_be_read_is_reported(patient: Patient, content: bytes | None) -> None:
     """The history may be damaged or of a newer trayagent. The given command moves it away."""
     state = patient.folder / "my state"
     state.mkdir(mode=0o700)
@@ -307,7 +307,7 @@ def test_a_history_that_cannot_be_read_is_named(patient: Patient, content: bytes
     assert "history-unreadable" not in patient.examine(TRAYAGENT_STATE_DIR=str(state)).ailing
 
 
-def test_large_files_are_named_with_their_size(patient: Patient) -> None:
+def test_large_files_are_reported_with_their_size(patient: Patient) -> None:
     """The size of the history includes the broken ones that were moved away, and the masters' logs are counted too."""
     folder = patient.run_dir / "trayagent"
     folder.mkdir(mode=0o700)
@@ -452,7 +452,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.mark.skipif(os.uname().machine not in {"x86_64", "aarch64"}, reason="the filter knows two machines")
-def test_a_kernel_that_refuses_netlink_is_named(patient: Patient) -> None:
+def test_a_kernel_that_refuses_netlink_is_reported(patient: Patient) -> None:
     """The agent then checks for changes from time to time, ports cannot be checked, and no check fails."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
     report = patient.examine(under=[sys.executable, "-I", "-c", SECCOMP])

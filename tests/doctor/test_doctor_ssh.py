@@ -128,7 +128,7 @@ def test_a_match_exec_that_hangs_is_a_problem_and_holds_up_nothing(patient: Pati
     assert not alive(int(pid_file.read_text()))
 
 
-def test_an_agent_socket_without_a_forwarded_agent_is_named(patient: Patient) -> None:
+def test_an_agent_socket_without_a_forwarded_agent_is_reported(patient: Patient) -> None:
     """The finding has the lines for ssh_config."""
     patient.configure('[hosts.box]\nagent_socket = "~/.ssh/agent.sock"\n')
     found = patient.examine().one("agent-not-forwarded", "advice", "hosts")
@@ -158,7 +158,7 @@ def test_the_missing_folder_of_a_control_path_is_a_problem(patient: Patient) -> 
     assert "control-path-folder" not in patient.examine().ailing
 
 
-def test_a_folder_of_control_paths_that_others_may_write_is_named(patient: Patient) -> None:
+def test_a_folder_of_control_paths_that_others_may_write_is_reported(patient: Patient) -> None:
     """The finding has the command that closes it."""
     patient.sockets.chmod(0o777)
     found = patient.examine().one("control-path-open", "advice", "control paths")
@@ -166,7 +166,7 @@ def test_a_folder_of_control_paths_that_others_may_write_is_named(patient: Patie
     assert "control-path-open" not in patient.examine().ailing
 
 
-def test_a_folder_of_control_paths_where_others_may_add_files_is_named(patient: Patient) -> None:
+def test_a_folder_of_control_paths_where_others_may_add_files_is_reported(patient: Patient) -> None:
     """The sticky bit protects existing sockets, but another user may listen first. A private directory is better."""
     patient.sockets.chmod(0o1777)
     found = patient.examine().one("control-path-open", "advice", "control paths")
@@ -174,7 +174,7 @@ def test_a_folder_of_control_paths_where_others_may_add_files_is_named(patient: 
     assert found["lines"] == ["Host box", "    ControlPath ~/.ssh/cm-%C"]
 
 
-def test_a_relative_control_path_is_named(patient: Patient) -> None:
+def test_a_relative_control_path_is_reported(patient: Patient) -> None:
     """The agent and the user's shell run in different directories."""
     patient.ssh(ControlPath="cm-%C")
     patient.examine().one("control-path-relative", "advice", "control paths")
@@ -231,7 +231,7 @@ def test_hosts_without_a_control_path_get_the_lines_that_let_ssh_share(patient: 
 
 
 @pytest.mark.parametrize("word", ["yes", "ask"])
-def test_a_control_master_that_shares_nothing_is_named(patient: Patient, word: str) -> None:
+def test_a_control_master_that_shares_nothing_is_reported(patient: Patient, word: str) -> None:
     """Each ssh would try to become the master; auto and autoask use the existing one."""
     patient.ssh(ControlMaster=word)
     found = patient.examine().one("control-master", "advice", "control paths")
@@ -240,7 +240,7 @@ def test_a_control_master_that_shares_nothing_is_named(patient: Patient, word: s
     assert "control-master" not in patient.examine().ailing
 
 
-def test_two_names_of_one_account_are_named(patient: Patient) -> None:
+def test_two_names_of_one_account_are_reported(patient: Patient) -> None:
     """Both names lead to one account, and only one of them can have the master."""
     patient.configure("[hosts.box]\n[hosts.same]\n")
     patient.ssh(first="Host same\n    HostName box.example\nHost box same")
@@ -364,7 +364,7 @@ def test_a_key_file_that_is_open_to_others_is_a_problem(patient: Patient) -> Non
     assert "key-open" not in patient.examine().ailing
 
 
-def test_a_key_file_that_is_not_there_is_named(patient: Patient) -> None:
+def test_a_key_file_that_is_not_there_is_reported(patient: Patient) -> None:
     """A file of which only the public half exists is fine: the ssh-agent has the private one."""
     missing = patient.folder / "gone"
     patient.ssh(IdentityFile=f"{missing}\n    IdentityFile {patient.key}")

@@ -17,7 +17,7 @@ async def check(case: Case) -> Iterable[Finding]:
         return [problem("config-invalid", case.config_error.title, why, case.config_error.hint)]
     if not file.exists():
         why = "The agent adopts masters that you start, but keeps no host connected."
-        remedy = "Create one from your ssh_config:"
+        remedy = "Create one from the ssh connections that you use:"
         return [
             advice(
                 "config-absent",

@@ -20,16 +20,21 @@ from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import read
 from trayagent.ssh.resolve import resolve
 
-NOBODY = "trayagent-doctor.invalid"  # a name that cannot exist (RFC 2606)
+_NO_SUCH_HOST = "trayagent-doctor.invalid"  # a name that cannot exist (RFC 2606)
 _HASHED = "~/.ssh/cm-%C"
 _HASH = "0" * 40
 
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report what keeps masters from listening, or the user's ssh from finding them."""
-    found = [*(await aside(lambda: [*_each(case)])), *_unshared(case), *_selfish(case), *_twins(case)]
+    found = [
+        *(await aside(lambda: [*_each(case)])),
+        *_without_path(case),
+        *_never_shared(case),
+        *_same_path(case),
+    ]
     if not any(f.code == "control-path-shared" for f in found):
-        found += await _for_everybody(case)
+        found += await _same_for_all_hosts(case)
     number = sum(1 for _ in case.wanted())
     if not number and not found:
         return []
@@ -123,7 +128,7 @@ def _owner(path: str) -> int | None:
         return None
 
 
-def _unshared(case: Case) -> Iterator[Finding]:
+def _without_path(case: Case) -> Iterator[Finding]:
     """Yield one finding that names all hosts whose master a plain ssh cannot find, with the lines to add."""
     names = [name for name, _, resolved in case.wanted() if resolved.control_path is None]
     if not names:
@@ -144,7 +149,7 @@ def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
     return tuple(line for pair in pairs for line in pair)  # a home directory with a long name
 
 
-def _selfish(case: Case) -> Iterator[Finding]:
+def _never_shared(case: Case) -> Iterator[Finding]:
     """Find hosts where each ssh tries to become the master, finds the control path taken and shares nothing."""
     for name, _, resolved in case.wanted():
         if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
@@ -157,7 +162,7 @@ def _selfish(case: Case) -> Iterator[Finding]:
             yield advice("control-master", title, why, remedy, *lines, host=name)
 
 
-def _twins(case: Case) -> Iterator[Finding]:
+def _same_path(case: Case) -> Iterator[Finding]:
     """Find listed hosts that share a control path."""
     shared: dict[str, list[str]] = defaultdict(list)
     for name, _, resolved in case.wanted():
@@ -174,20 +179,20 @@ def _twins(case: Case) -> Iterator[Finding]:
             yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
 
 
-async def _for_everybody(case: Case) -> list[Finding]:
+async def _same_for_all_hosts(case: Case) -> list[Finding]:
     """Find a ControlPath that is the same for every host: resolve a name that cannot exist and compare."""
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
     if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
         return []  # `ssh -G` would resolve the name
     config = str(case.places.ssh_config) if case.places.ssh_config is not None else None
     try:
-        nobody = await resolve(NOBODY, ssh=case.places.ssh, config=config)
+        unknown = await resolve(_NO_SUCH_HOST, ssh=case.places.ssh, config=config)
     except TrayagentError:
         return []
-    if nobody.control_path not in paths:
+    if unknown.control_path not in paths:
         return []
-    name = paths[nobody.control_path]
-    return [_shared(case, f"Every host has the ControlPath of {name}: {nobody.control_path}", name)]
+    name = paths[unknown.control_path]
+    return [_shared(case, f"Every host has the ControlPath of {name}: {unknown.control_path}", name)]
 
 
 def _shared(case: Case, title: str, name: str) -> Finding:

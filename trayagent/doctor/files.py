@@ -81,7 +81,7 @@ def _history(places: FilePaths) -> Iterator[Finding]:
     try:
         History(places.history_db).events(since=_FAR_FUTURE)
     except HistoryUnreadable as error:
-        why = "What happened is neither shown nor kept."
+        why = "Events are neither shown nor kept."
         line = f"mv {_quoted(places.history_db)} {_quoted(places.history_db)}.old"
         yield advice("history-unreadable", error.title, why, error.hint, line)
 

@@ -50,7 +50,7 @@ class Result:
 
 
 def ok(title: str, why: str = "", *, host: str | None = None, code: str = "ok") -> Finding:
-    """Return a finding that all is well; `why` may add something worth knowing."""
+    """Return a finding that reports no problem; `why` may add a note."""
     return Finding("ok", code, title, why, host=host)
 
 

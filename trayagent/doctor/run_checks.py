@@ -57,7 +57,7 @@ async def examine(places: FilePaths, env: Mapping[str, str] = os.environ) -> lis
     """Return the results of all checks in the order of CHECKS, within 10 s; never raises."""
     case = await gather(places, env)
     found = await asyncio.gather(*(carry_out(topic, check, case) for topic, check in CHECKS))
-    return _told_once(found)
+    return _without_duplicates(found)
 
 
 async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CHECK_S) -> Result:
@@ -89,7 +89,7 @@ async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CH
     return Result(topic, (finding,))
 
 
-def _told_once(results: list[Result]) -> list[Result]:
+def _without_duplicates(results: list[Result]) -> list[Result]:
     """Drop what the agent reports about a host if a check found the same problem with more detail."""
     exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.host}
     return [

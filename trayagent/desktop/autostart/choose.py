@@ -65,7 +65,7 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
 
 
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:
-    """Start nothing at login any more. A running agent runs on. Raises TrayagentError."""
+    """Start nothing at login any more. A running agent continues. Raises TrayagentError."""
     notes = spare_masters(env)
     removed = tuple(way.path for way in _ways(env) if way.disable())
     return Outcome(removed, bool(removed), notes)

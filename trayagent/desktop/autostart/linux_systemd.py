@@ -87,7 +87,7 @@ class Systemd:
         return written or linked
 
     def disable(self) -> bool:
-        """Do not start at login any more, and return whether that changed anything. A running agent runs on."""
+        """Do not start at login any more, and return whether that changed anything. A running agent continues."""
         removed = files.remove(self.path)
         if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
             files.unlink(self._link)

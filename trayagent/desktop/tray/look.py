@@ -77,7 +77,7 @@ class Look:
 
 
 class TrayBackend(Protocol):
-    """Shows a look in the desktop's panel. Never raises because the desktop lacks something."""
+    """Shows a look in the desktop's panel. Does not raise if the desktop lacks something."""
 
     @property
     def problem(self) -> str | None:
