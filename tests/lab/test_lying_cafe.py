@@ -74,6 +74,26 @@ def test_a_forged_disconnect_kills_nothing_and_stops_nothing(
 
 
 @pytest.mark.parametrize("network", PLACES)
+def test_a_forged_certificate_is_no_control_at_a_terminal_either(
+    lab: Lab, agent: Agent, network: str
+) -> None:
+    """Its key ID carries ssh's own line about NEWKEYS and a refusal, over the server's real public key."""
+    lab.join("home")
+    server = lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "StrictHostKeyChecking": "yes"}})
+    agent.start(CONFIG)
+    pid = int(agent.wait_state(HOST, "connected")["pid"])
+    forged = "debug1: kex.c:kex_input_newkeys():612 (pid=1): SSH2_MSG_NEWKEYS received"
+    liar = lab.liar(network)
+    liar.certifies(server.host_key, f"x\n{forged}\nme@203.0.113.10: Permission denied (publickey).\n")
+    lied_to(lab, agent, liar, network)
+    with agent.at_terminal("login", HOST) as terminal:
+        assert terminal.ended() == 1
+    assert alive(pid)
+    back_home(lab, agent, network, pid)
+
+
+@pytest.mark.parametrize("network", PLACES)
 @pytest.mark.parametrize("config", [[], ["AuthorizedKeysFile none"]])
 def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence[str], network: str) -> None:
     """A real sshd with another key, unchecked, accepts or refuses the login: the master lives."""

@@ -10,7 +10,7 @@ import pytest
 from trayagent.sandbox import Lab, other_ssh_programs
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.topology import SERVER
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS, preferring, read_key_exchange
+from trayagent.ssh.login.key_exchange import LOG_OPTIONS, KeyExchange, preferring, read_key_exchange
 from trayagent.ssh.master.log import Said, create, read, remove, rename
 
 PID = 4242
@@ -40,11 +40,16 @@ def test_the_key_and_then_newkeys_prove_a_host_key(where: str) -> None:
     assert found.after == DENIED.replace("\r\n", "\n")
 
 
-def test_a_certificate_proves_its_key() -> None:
-    """The key of a certificate is named as the plain one; its names, on lines of their own, do not disturb."""
-    text = 'Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID "web" CA ssh-ed25519 x'
+CERTIFICATE = "Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID"
+
+
+def test_a_certificate_proves_its_key_only_with_a_login() -> None:
+    """The key of a certificate is named as the plain one. What is in it is text of the peer."""
+    text = f'{CERTIFICATE} "web" CA ssh-ed25519 x'
     name = "debug2: sshconnect.c:verify_host_key():1470 (pid=4242): Server host certificate hostname: web\n"
-    assert read_key_exchange(shown(text=text) + name + newkeys(), PID).host_key == "ssh-ed25519 SHA256:abc"
+    log = shown(text=text) + name + newkeys() + DENIED
+    assert read_key_exchange(log, PID, logged_in=True).host_key == "ssh-ed25519 SHA256:abc"
+    assert read_key_exchange(log, PID) == KeyExchange(certified=True)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +76,13 @@ def test_nothing_else_proves_one(log: str) -> None:
     assert (found.host_key, found.after) == (None, "")
 
 
-def test_the_names_of_a_certificate_forge_nothing() -> None:
-    """A newline in them begins a line of its own; a wrong guess of the pid ends all."""
-    forged = f'x"\n{shown(1)}{newkeys(1)}{DENIED}'
-    text = f'Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:abc, serial 7 ID "{forged}'
-    assert read_key_exchange(shown(text=text), PID).host_key is None
+@pytest.mark.parametrize("pid", [1, PID])
+def test_the_key_id_of_a_certificate_forges_nothing(pid: int) -> None:
+    """A newline in it begins a line of its own, as if ssh itself had logged it, even with the right pid."""
+    log = shown(text=f'{CERTIFICATE} "x\n{newkeys(pid)}{DENIED}" CA ssh-ed25519 x')
+    log += "Connection to 203.0.113.10 port 22: incomplete message\r\n"
+    assert read_key_exchange(log, PID) == KeyExchange(certified=True)
+    assert read_key_exchange(log, None).host_key is None
 
 
 def test_a_recorded_key_is_asked_for_first() -> None:

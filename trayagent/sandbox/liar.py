@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import topology as plan
-from trayagent.sandbox.files import Files
+from trayagent.sandbox.files import Files, keygen
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program
 from trayagent.sandbox.sshd import Sshd
@@ -83,6 +86,21 @@ class Liar:
             self.server.restart(config)
         self._answer_at(SSHD_PORT)
         return self.server
+
+    def certifies(self, host_key: str, key_id: str) -> None:
+        """Show a host certificate of the server's public key ("TYPE BASE64"), signed by a CA of its own.
+
+        ssh logs the key ID, which may have newlines, before it checks anything. The private key is not known, so
+        the key exchange cannot be completed.
+        """
+        with TemporaryDirectory(prefix="lab-") as folder:
+            ca, key = Path(folder) / "ca", Path(folder) / "host"
+            keygen(ca)
+            key.with_suffix(".pub").write_text(f"{host_key}\n")
+            words = [tool("ssh-keygen"), "-q", "-s", str(ca), "-I", key_id, "-h", "-n", "any"]
+            subprocess.run([*words, str(key.with_suffix(".pub"))], check=True, capture_output=True)
+            algorithm, blob = Path(f"{key}-cert.pub").read_text().split()[:2]
+        self._play("certificate", blob=blob, algorithm=algorithm)
 
     def is_honest(self) -> None:
         """Pass everything through to the real server again."""

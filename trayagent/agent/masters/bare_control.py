@@ -20,7 +20,7 @@ from trayagent.core.facts.time_constants import BARE_CONTROL_DEADLINE_S
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.failures import classify
 from trayagent.ssh.login.known_keys import is_trusted
-from trayagent.ssh.master.bare_control import Server, bare_command, exchange_keys
+from trayagent.ssh.master.bare_control import Answer, Server, bare_command, exchange_keys
 from trayagent.ssh.master.naming import host_of_name
 
 _DEFAULT_FILES = (
@@ -54,20 +54,10 @@ class BareControls:
         def established() -> None:
             self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
 
-        log = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
-        config = self._places.ssh_config
-        words = bare_command(
-            server,
-            log,
-            connect_timeout_s=round(BARE_CONTROL_DEADLINE_S),
-            ssh=self._places.ssh,
-            config=str(config) if config is not None else None,
-        )
-        environment = without_windows(self._environment())
         try:
-            answer = await exchange_keys(
-                words, log, environment, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
-            )
+            answer = await self._answer(action, server, established, certificates=True)
+            if answer.certified:
+                answer = await self._answer(action, server, established, certificates=False)
         except OSError as error:
             problem = Problem("ssh-missing", f"{self._places.ssh}: {error.strerror or error}")
             self._failed(action, Failure(problem, "ssh-missing"))
@@ -79,6 +69,24 @@ class BareControls:
         trusted = key is not None and is_trusted(key, server.known_as, server.known_hosts)
         self._post(
             AttemptReady(time.monotonic(), action.name, action.attempt, None, host_key=key, trusted=trusted)
+        )
+
+    async def _answer(
+        self, action: DialBare, server: Server, established: Callable[[], None], *, certificates: bool
+    ) -> Answer:
+        config = self._places.ssh_config
+        log = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        words = bare_command(
+            server,
+            log,
+            connect_timeout_s=round(BARE_CONTROL_DEADLINE_S),
+            ssh=self._places.ssh,
+            config=str(config) if config is not None else None,
+            certificates=certificates,
+        )
+        environment = without_windows(self._environment())
+        return await exchange_keys(
+            words, log, environment, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
         )
 
     def _failed(self, action: DialBare, failure: Failure) -> None:

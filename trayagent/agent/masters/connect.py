@@ -200,7 +200,7 @@ class MasterConnector:
         if action.background:
             pid = await _daemon_of(launched)
         self._launched[pid] = launched
-        proven = read_key_exchange(said(launched.log), launched.process.pid)
+        proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
         master_log.rename(launched.log, self.log_of(pid))
         master = describe(pid, fresh, ours=True, host_key=proven.host_key)
         if master is None:

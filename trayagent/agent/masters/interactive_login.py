@@ -202,7 +202,7 @@ class InteractiveLogins:
         self._post(AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key))
 
     async def _ready(self, number: int, login: _Login) -> None:
-        host_key = read_key_exchange(said(login.log), None).host_key
+        host_key = read_key_exchange(said(login.log), None, logged_in=True).host_key
         pid = owner_of(login.fresh)  # the process that holds the listening socket, whatever its messages are
         master = describe(pid, login.fresh, ours=True, host_key=host_key) if pid is not None else None
         if master is None:

@@ -8,8 +8,10 @@ An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import os
 import socket
 import socketserver
 import struct
@@ -21,6 +23,7 @@ from functools import partial
 BANNER = b"SSH-2.0-OpenSSH_9.2p1\r\n"
 # Messages: RFC 4253, section 12. The reason: section 11.1.
 DISCONNECT, DEBUG = 1, 4
+KEXINIT, KEX_ECDH_INIT, KEX_ECDH_REPLY = 20, 30, 31  # RFC 4253, section 7.1; RFC 5656, section 7.1
 REASON_PROTOCOL_ERROR = 2
 TARPIT_EVERY_S = 0.2
 CLOSE_NOW = struct.pack("ii", 1, 0)
@@ -71,15 +74,55 @@ def long_banner(visitor: socket.socket, size: int) -> None:
     drain(visitor)
 
 
-TRICKS: dict[str, Callable[..., None]] = {
-    function.__name__: function for function in (disconnect, close, keep_silent, stall, tarpit, long_banner)
-}
+def certificate(visitor: socket.socket, blob: str, algorithm: str) -> None:
+    """Answer the key exchange with this host certificate (base64) and without a signature, for want of the key."""
+    visitor.sendall(BANNER + packet(offers(algorithm)))
+    read_line(visitor)
+    while read_packet(visitor)[0] != KEX_ECDH_INIT:
+        pass
+    point = bytes([9]) + bytes(31)  # any public value of curve25519
+    reply = data(base64.b64decode(blob)) + data(point)
+    visitor.sendall(packet(bytes([KEX_ECDH_REPLY]) + reply))
+    drain(visitor)
+
+
+_ALL = (disconnect, close, keep_silent, stall, tarpit, long_banner, certificate)
+TRICKS: dict[str, Callable[..., None]] = {function.__name__: function for function in _ALL}
 
 
 def string(text: str) -> bytes:
     """Return a text as RFC 4251, section 5, encodes it."""
-    data = text.encode()
-    return struct.pack(">I", len(data)) + data
+    return data(text.encode())
+
+
+def data(content: bytes) -> bytes:
+    """Return bytes as RFC 4251, section 5, encodes a string."""
+    return struct.pack(">I", len(content)) + content
+
+
+def offers(host_key_algorithm: str) -> bytes:
+    """Return an SSH_MSG_KEXINIT with one choice of each kind: RFC 4253, section 7.1."""
+    both_ways = ("aes128-ctr", "hmac-sha2-256", "none", "")
+    names = ["curve25519-sha256", host_key_algorithm, *(name for name in both_ways for _ in range(2))]
+    return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, names)) + bytes(5)
+
+
+def read_packet(visitor: socket.socket) -> bytes:
+    """Return the payload of the next message in the format before keys are in use; raises OSError at the end."""
+    (length,) = struct.unpack(">I", read_exactly(visitor, 4))
+    body = read_exactly(visitor, length)
+    return body[1 : length - body[0]]
+
+
+def read_exactly(visitor: socket.socket, size: int) -> bytes:
+    """Return that many bytes; raises OSError where the client leaves before."""
+    content = b""
+    while len(content) < size:
+        more = visitor.recv(size - len(content))
+        if not more:
+            raise ConnectionResetError
+        content += more
+    return content
 
 
 def packet(payload: bytes) -> bytes:

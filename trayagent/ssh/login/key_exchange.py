@@ -6,6 +6,9 @@ pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the pr
 
 No other line may count. Until then anyone on the route can put text into the log: in a disconnect, in the offers of
 algorithms, in the names of a certificate. All of these may contain newlines.
+
+A host certificate proves nothing by the log alone. ssh logs its key ID and names before it checks anything, and these
+can contain whole lines in ssh's own form, NEWKEYS included. Only a successful login proves the key of a certificate.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ _KEY = re.compile(
     r"Server host (?:key: (?P<type>\S+) (?P<hash>SHA256:\S+)"
     r"|certificate: (?P<type_of>\S+?)-cert-v\d+@openssh\.com (?P<hash_of>SHA256:\S+), serial .*)"
 )
+_CERTIFICATE = "Server host certificate"
 _NEWKEYS = "SSH2_MSG_NEWKEYS received"
 _PEERS_WORDS = re.compile(r"Received disconnect from |Unable to negotiate with |Bad remote protocol version ")
 # ssh's last message if the names in a certificate forged the lines before it.
@@ -36,14 +40,22 @@ _LINE_END = re.compile(r"\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class KeyExchange:
-    """The proven host key as "TYPE SHA256:…" or None, and ssh's log after the key exchange, "" without one."""
+    """The proven host key as "TYPE SHA256:…" or None, and ssh's log after the key exchange, "" without one.
+
+    `certified`: the server presented a certificate, so the log proves nothing.
+    """
 
     host_key: str | None = None
     after: str = ""
+    certified: bool = False
 
 
-def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
-    """Return the key exchange that a log proves; `pid` is the ssh that connected, None if unknown."""
+def read_key_exchange(log: str, pid: int | None, *, logged_in: bool = False) -> KeyExchange:
+    """Return the key exchange that a log proves.
+
+    `pid` is the ssh that connected, None if unknown. `logged_in`: something other than the log shows that the login
+    succeeded, so the key exchange was completed with the first key in the log.
+    """
     key: str | None = None
     lines = _LINE_END.split(log)
     for number, line in enumerate(lines):
@@ -55,6 +67,8 @@ def read_key_exchange(log: str, pid: int | None) -> KeyExchange:
         if pid is not None and int(own["pid"]) != pid:
             return KeyExchange()
         if key is None:
+            if not logged_in and own["text"].startswith(_CERTIFICATE):
+                return KeyExchange(certified=True)
             key = _key(own["text"])
         elif own["text"] == _NEWKEYS and own["where"].startswith("kex.c"):
             after = "\n".join(lines[number + 1 :])

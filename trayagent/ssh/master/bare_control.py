@@ -45,20 +45,30 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a bare control: the proven host key, whether an SSH server answered, and ssh's log."""
+    """The result of a bare control: the proven host key, whether an SSH server answered, and ssh's log.
+
+    `certified`: the server presented a certificate, which proves nothing here. Ask again without certificates.
+    """
 
     host_key: str | None
     answered: bool
     said: str
+    certified: bool = False
 
 
 def bare_command(
-    server: Server, log: Path, *, connect_timeout_s: int, ssh: str, config: str | None
+    server: Server,
+    log: Path,
+    *,
+    connect_timeout_s: int,
+    ssh: str,
+    config: str | None,
+    certificates: bool = True,
 ) -> list[str]:
     """Return the command line of an ssh that connects to this address, never prompts and keeps known_hosts unchanged.
 
     ssh uses the user's configuration for the name, because old servers need the algorithms in it. It reads the known
-    keys only to request a key of their type.
+    keys only to request a key of their type. Without `certificates` it requests plain keys, by its default algorithms.
     """
     files = " ".join(str(path) for path in server.known_hosts if not re.search(r"[\s\"'#%]", str(path)))
     options = {
@@ -88,6 +98,8 @@ def bare_command(
         "LogLevel": "INFO",
         **LOG_OPTIONS,
     }
+    if not certificates:
+        options["HostKeyAlgorithms"] = "-*-cert-v01@openssh.com"
     words = [ssh, *(["-F", config] if config is not None else []), "-N", "-T", "-E", str(log)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
@@ -132,8 +144,9 @@ async def exchange_keys(
         await asyncio.shield(_end(child))
         said = master_log.read(log)
         master_log.remove(log)
-    key = read_key_exchange(said.own, child.pid).host_key
-    return Answer(key, key is not None or _AFTER_BANNER.search(said.own) is not None, said.own)
+    proven = read_key_exchange(said.own, child.pid)
+    answered = proven.certified or proven.host_key is not None or _AFTER_BANNER.search(said.own) is not None
+    return Answer(proven.host_key, answered, said.own, proven.certified)
 
 
 async def _until_exchanged(
@@ -144,7 +157,8 @@ async def _until_exchanged(
         if not connected and flow_of(child.pid) is not None:
             connected = True
             established()
-        if read_key_exchange(master_log.read(log).own, child.pid).host_key is not None:
+        proven = read_key_exchange(master_log.read(log).own, child.pid)
+        if proven.certified or proven.host_key is not None:
             return
         await asyncio.sleep(_POLL_S)
 
