@@ -195,7 +195,7 @@ def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], Non
     assert stat.S_ISREG(path.stat().st_mode)
 
 
-def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_does_not_stop_the_agent(tmp_path: Path) -> None:
     """A missing state directory causes a warning each time, and the agent continues."""
     used(Records(tmp_path / "gone" / "r.json"))
 

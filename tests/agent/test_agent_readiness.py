@@ -10,7 +10,7 @@ from trayagent.agent.systemd_notify import Readiness
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_the_manager_hears_that_we_are_ready_and_that_we_stop(
+def test_the_manager_is_notified_of_ready_and_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The service manager is notified on a socket file and on an abstract one; child processes get no address."""
@@ -27,7 +27,7 @@ def test_the_manager_hears_that_we_are_ready_and_that_we_stop(
     readiness.stopping()  # the manager no longer listens, and that does no harm
 
 
-def test_without_a_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_manager_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the user starts the agent, it notifies no one and does not fail."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Readiness().ready()

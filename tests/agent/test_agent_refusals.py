@@ -65,12 +65,12 @@ def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
     assert not refusals.outdated(KeptHost(), "", [key])
 
 
-def test_an_unknown_code_stops_nobody() -> None:
+def test_an_unknown_code_blocks_no_host() -> None:
     """A record with an unknown code, from another version, does not block the host."""
     assert refusals.refusal(KeptHost(refusal=KeptRefusal("auth", "?")), time.time()) is None
 
 
-def test_a_locked_key_is_asked_again() -> None:
+def test_a_locked_key_is_tried_again() -> None:
     """The next agent tries a locked key again: no server refused it. But the attempt counts for ten minutes."""
     found = KeptHost()
     refusals.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")

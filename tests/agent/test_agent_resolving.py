@@ -72,7 +72,7 @@ def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
         ("ProxyJump bound", 1, None),
     ],
 )
-def test_machines_on_the_way_are_counted_and_the_only_one_is_kept(
+def test_jump_hosts_are_counted_and_a_single_one_is_kept(
     tmp_path: Path, config: str, hops: int, jump: str | None
 ) -> None:
     """Jump hosts of jump hosts and commands are counted, too. A jump host with its own way to connect is not kept."""
@@ -99,7 +99,7 @@ def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("match", "plain"), [("host web*", True), ('exec "test -e /nowhere"', False)])
-def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
+def test_where_answers_vary_between_networks_ssh_connects_itself(
     tmp_path: Path, match: str, plain: bool
 ) -> None:
     """Where ssh may use a jump host only on some networks, ssh itself makes the connection."""
@@ -109,7 +109,7 @@ def test_where_answers_vary_from_place_to_place_ssh_connects_itself(
     assert answer.resolved.plain_connect == plain
 
 
-def test_no_alias_is_asked_for_that_cannot_own_a_path(tmp_path: Path) -> None:
+def test_an_alias_that_cannot_own_a_path_is_not_resolved(tmp_path: Path) -> None:
     """An unnamed master runs no Match exec of hosts whose ControlPath is another one.
 
     Other aliases are resolved once.
@@ -128,7 +128,7 @@ def test_no_alias_is_asked_for_that_cannot_own_a_path(tmp_path: Path) -> None:
     assert runs.read_text() == "a\n"
 
 
-def test_without_look_ups_ssh_canonicalizes_nothing(tmp_path: Path) -> None:
+def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> None:
     """Without name resolution the answer is marked as incomplete, unless ssh canonicalizes nothing."""
     path = tmp_path / "config"
     path.write_text("CanonicalizeHostname yes\nCanonicalDomains invalid\nCanonicalizePermittedCNAMEs *:*\n")

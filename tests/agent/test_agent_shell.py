@@ -79,7 +79,7 @@ def test_a_burst_of_hints_is_one_reading_of_the_network() -> None:
     assert len(network.asked) == 1
 
 
-def test_nothing_is_dialled_before_the_first_look_is_over() -> None:
+def test_no_login_starts_before_the_first_scan_is_over() -> None:
     """Before the first scan the agent starts no login, since a host may already have a living master."""
     recorder, _ = drained(LISTED, RESOLVED)
     assert not [a for a in recorder.actions if isinstance(a, Dial)]
@@ -87,7 +87,7 @@ def test_nothing_is_dialled_before_the_first_look_is_over() -> None:
     assert [type(a) for a in recorder.actions if isinstance(a, Dial)] == [Dial]
 
 
-def test_what_a_new_master_asks_of_the_network_is_read_at_once() -> None:
+def test_the_routes_of_a_new_master_are_read_immediately() -> None:
     """The routes that a new master needs are read immediately, because no earlier snapshot has them."""
     master = Master(9, 1, "/cm", local="192.168.1.2", local_port=5, peer="203.0.113.10", peer_port=22)
     recorder, network = drained(LISTED, RESOLVED, MasterFound(NOW, "web01", master), Started(NOW))

@@ -13,7 +13,7 @@ async def fail() -> None:
     raise RuntimeError("an unexpected error")
 
 
-def test_an_exception_that_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_an_unawaited_task_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The exception of a task that is not awaited is logged with the task's name."""
 
     async def body() -> None:

@@ -11,7 +11,7 @@ from trayagent.core.facts.network import Snapshot
 from trayagent.core.view import AgentFacts
 
 
-def test_the_first_change_is_told_at_once_and_a_burst_after_it_as_one() -> None:
+def test_the_first_change_is_pushed_immediately_and_a_burst_is_combined() -> None:
     """The first change is pushed immediately, so that a waiting terminal loses no time. A burst is combined."""
     pushes: list[Any] = []
 

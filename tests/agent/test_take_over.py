@@ -136,7 +136,7 @@ def test_a_living_listener_keeps_its_path(room: Room, one_step: bool) -> None:
 
 
 @pytest.mark.parametrize("there", ["nothing", "a dead socket", "the judged master"])
-def test_whoever_comes_behind_the_look_gets_the_path_back(room: Room, there: str) -> None:
+def test_a_listener_that_comes_after_the_check_keeps_the_path(room: Room, there: str) -> None:
     """A program that starts to listen between the check and the swap keeps the path, and lives."""
     old = None
     if there == "a dead socket":

@@ -22,7 +22,7 @@ CANONICAL = {
 }
 
 
-def test_a_host_behind_a_vpn_is_looked_up_by_nobody_but_the_vpn(lab: Lab, agent: Agent) -> None:
+def test_the_name_of_a_host_behind_a_vpn_is_resolved_only_by_the_vpn(lab: Lab, agent: Agent) -> None:
     """With CanonicalizeHostname, no query for a host behind a VPN is sent until the VPN is up.
 
     That holds in a café, at home, after a changed ssh_config, and beside an unnamed master. When the VPN comes up,
@@ -74,7 +74,7 @@ def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> No
     assert len(_lines(runs)) - len(before) <= 2 * len(logins), "one for ssh -G, one for the login"
 
 
-def test_match_exec_is_asked_again_before_a_login_elsewhere(lab: Lab, agent: Agent) -> None:
+def test_match_exec_runs_again_before_a_login_on_another_network(lab: Lab, agent: Agent) -> None:
     """After a move from home to the café, the connection has the forward that ssh_config gives it there."""
     lab.join("home")
     lab.sshd()

@@ -120,7 +120,7 @@ def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> 
 
 
 @with_terminals
-def test_a_shell_is_opened_anew_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
+def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
     """A plain shell is reported as new before and after the change; ssh's exit status is attach's."""
     with attach(host) as terminal:
         terminal.expect("a plain shell, opened anew")
@@ -165,7 +165,7 @@ def test_through_an_outage_that_the_connection_survives_the_session_stays(
 
 
 @with_terminals
-def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host: Agent) -> None:
+def test_after_an_outage_that_ends_on_another_network_it_attaches_again(lab: Lab, host: Agent) -> None:
     """After an outage that killed the connection, attach attaches again; without a route Ctrl-C and ~. leave."""
     with attach(host, "work") as terminal, attach(host, "work") as other:
         mark(terminal)
@@ -185,7 +185,7 @@ def test_after_an_outage_that_ends_elsewhere_it_is_attached_anew(lab: Lab, host:
 
 
 @with_terminals
-def test_a_host_that_asks_for_a_person_asks_at_once_and_later_at_enter(lab: Lab, agent: Agent) -> None:
+def test_an_interactive_host_asks_immediately_and_later_at_enter(lab: Lab, agent: Agent) -> None:
     """A user who types attach is present. After a change of network they may not be, so attach waits for Enter."""
     lab.join("home")
     server = lab.sshd()
@@ -208,7 +208,7 @@ def test_a_host_that_asks_for_a_person_asks_at_once_and_later_at_enter(lab: Lab,
 
 
 @with_terminals
-def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent) -> None:
+def test_without_tmux_on_the_server_it_opens_a_shell(lab: Lab, agent: Agent) -> None:
     """On a server without tmux, attach says so and opens a plain shell."""
     lab.join("home")
     folder = lab.files.far / "bin"
@@ -227,9 +227,7 @@ def test_without_tmux_there_it_says_so_and_gives_a_shell(lab: Lab, agent: Agent)
 
 
 @with_terminals
-def test_a_command_as_session_gets_its_words_and_tmux_in_control_mode_is_let_go(
-    lab: Lab, host: Agent
-) -> None:
+def test_a_session_command_gets_its_words_and_tmux_control_mode_is_ended(lab: Lab, host: Agent) -> None:
     """No shell sees the words of a session command. iTerm2's protocol is ended before it starts again."""
     host.configure(
         "[hosts.web01]\nsession = ['sh', '-c', 'echo \"got $0 $1\"; exec cat', '$HOME', \"it's\"]\n"
@@ -249,7 +247,7 @@ def test_a_command_as_session_gets_its_words_and_tmux_in_control_mode_is_let_go(
 
 
 @with_terminals
-def test_a_server_that_gives_no_session_is_an_error_that_says_so(lab: Lab, agent: Agent) -> None:
+def test_a_server_that_refuses_a_session_is_a_clear_error(lab: Lab, agent: Agent) -> None:
     """When MaxSessions is reached, attach fails and does not bypass the agent with a direct connection."""
     lab.join("home")
     server = lab.sshd(config=["MaxSessions 1"])
@@ -282,7 +280,7 @@ def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent
 
 
 @with_terminals
-def test_a_host_that_nobody_listed_is_connected_and_looked_after(lab: Lab, host: Agent) -> None:
+def test_an_unlisted_host_is_connected_and_managed(lab: Lab, host: Agent) -> None:
     """An unlisted host survives the same change; the agent adopts its master."""
     lab.ssh_config({"web01": SERVER, "web02": {**SERVER, "ControlPath": "~/.ssh/cm-%n"}})
     with host.at_terminal("attach", "web02", "work") as terminal:
@@ -312,7 +310,7 @@ def test_a_host_that_is_gone_for_good_can_be_left(lab: Lab, agent: Agent) -> Non
         assert terminal.modes() == terminal.modes_before
 
 
-def test_what_cannot_be_is_said_before_anything_happens(agent: Agent) -> None:
+def test_impossible_requests_are_rejected_before_anything_happens(agent: Agent) -> None:
     """Without a terminal or with an invalid name, attach fails before it contacts the server."""
     agent.configure('[hosts.web01]\nsession = ["top"]\n')
     done = agent.cli("attach", "web01")

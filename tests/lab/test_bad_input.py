@@ -101,7 +101,7 @@ def test_every_bad_configuration_at_start_is_named_and_status_2(agent: Agent) ->
     assert agent.cli("run", "--no-tray", deadline_s=5.0).returncode == 2
 
 
-def test_every_bad_configuration_at_reload_is_said_and_changes_nothing(lab: Lab, agent: Agent) -> None:
+def test_every_bad_configuration_at_reload_is_reported_and_changes_nothing(lab: Lab, agent: Agent) -> None:
     """Each rejection names the key; the master, its forward and the next valid file work."""
     pid = connected(lab, agent)
     events = agent.events()
@@ -206,7 +206,7 @@ def end_of(sock: socket.socket) -> bytes:
     return said
 
 
-def test_garbage_half_lines_and_endless_lines_harm_nobody(agent: Agent) -> None:
+def test_garbage_half_lines_and_endless_lines_do_no_harm(agent: Agent) -> None:
     """Each bad request gets an error or is dropped; `status` answers meanwhile, and memory stays."""
     agent.start("")
     agent.status()
@@ -234,7 +234,7 @@ def test_garbage_half_lines_and_endless_lines_harm_nobody(agent: Agent) -> None:
         goes_on(agent, before_kb)
 
 
-def test_five_hundred_idle_clients_lock_nobody_out(agent: Agent) -> None:
+def test_five_hundred_idle_clients_lock_no_client_out(agent: Agent) -> None:
     """Idle clients use little memory, the longest idle ones are closed first, and other requests are answered."""
     agent.start("")
     agent.status()

@@ -59,7 +59,7 @@ def test_a_forward_added_to_ssh_config_opens_without_a_reconnect(lab: Lab, agent
     assert agent.wait_state("web01", "connected")["pid"] == pid
 
 
-def test_a_bad_configuration_is_said_and_the_old_one_stays(lab: Lab, agent: Agent) -> None:
+def test_a_bad_configuration_is_reported_and_the_old_one_stays(lab: Lab, agent: Agent) -> None:
     """At reload an unknown key is rejected by name, and the existing forwards stay open."""
     pid = connected(lab, agent)
     events = agent.events()

@@ -78,7 +78,7 @@ def visitor(lab: Lab, port: int = PORT) -> Iterator[None]:
         child.wait()
 
 
-def test_a_port_is_back_at_once_while_somebody_knocks_on_the_stale_one(lab: Lab, agent: Agent) -> None:
+def test_a_port_is_back_immediately_while_a_client_connects_to_the_stale_one(lab: Lab, agent: Agent) -> None:
     """Without ClientAlive the old session ends, its port is ours again, and the server never refused -R."""
     server = up(lab, agent)
     old = far_pid(agent)
@@ -195,7 +195,7 @@ def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
     return child
 
 
-def test_whoever_else_has_the_port_is_left_alone(lab: Lab, agent: Agent) -> None:
+def test_other_holders_of_the_port_are_left_alone(lab: Lab, agent: Agent) -> None:
     """Processes of this and other users and our other sessions keep their ports, and the error says so."""
     others = [holder(lab, 22231)]
     ports = [22231]
@@ -310,7 +310,7 @@ def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
     assert not decisions(agent, "no-reap")
 
 
-def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent: Agent) -> None:
+def test_a_forced_command_is_reported_once_and_the_forward_retried(lab: Lab, agent: Agent) -> None:
     """Without a shell nothing can be ended.
 
     The forward names the reason, and opens once the server releases the port.
@@ -344,7 +344,7 @@ def test_a_forced_command_is_said_once_and_asked_again_in_peace(lab: Lab, agent:
     assert reached(lab)
 
 
-def test_a_server_whose_sessions_cannot_be_told_apart_is_waited_for(lab: Lab, agent: Agent) -> None:
+def test_where_sessions_cannot_be_distinguished_the_agent_waits(lab: Lab, agent: Agent) -> None:
     """If the parent of our shell is not sshd (a wrapper, another server), nothing is ended, and the agent says so."""
     wrapper = lab.files.far / "shell"
     wrapper.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
@@ -374,7 +374,7 @@ def log_of(agent: Agent) -> str:
     return (agent.state_dir / "agent.log").read_text()
 
 
-def test_a_users_own_master_has_its_far_end_on_record_too(lab: Lab, agent: Agent) -> None:
+def test_the_remote_session_of_a_users_own_master_is_on_record(lab: Lab, agent: Agent) -> None:
     """A user's master has no sentinel, but its session is recorded, and -R is back after a change of network."""
     lab.join("home")
     lab.sshd()

@@ -34,7 +34,7 @@ def problem(agent: Agent) -> dict[str, Any] | None:
     return found
 
 
-def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: Lab, agent: Agent) -> None:
+def test_a_failed_key_rotation_is_reported_while_the_old_connection_lives(lab: Lab, agent: Agent) -> None:
     """If the server knows another key than the laptop's new one, one login finds out, and the connection stays.
 
     A warning is shown until the right key is there, and `reconnect` uses that key.
@@ -65,7 +65,7 @@ def test_a_rotation_that_went_wrong_is_told_before_the_old_connection_goes(lab: 
     assert len(told) == 1
 
 
-def test_reconnect_itself_says_that_the_new_key_is_refused_and_keeps_the_connection(
+def test_reconnect_reports_that_the_new_key_is_refused_and_keeps_the_connection(
     lab: Lab, agent: Agent
 ) -> None:
     """No trial detects a change on the server only. `reconnect` finds it out, and the connection stays."""
@@ -154,7 +154,7 @@ def script(lab: Lab, text: str) -> str:
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-def test_a_key_of_the_ssh_agent_is_shown_and_nobody_is_asked_to_sign(
+def test_a_key_of_the_ssh_agent_is_offered_without_a_signature(
     lab: Lab, agent: Agent, accepted: bool
 ) -> None:
     """A trial with a key that needs a confirmation at each use gets the server's verdict without a signature."""

@@ -182,7 +182,7 @@ def test_an_unknown_host_key_waits_for_known_hosts(lab: Lab, agent: Agent) -> No
     assert asked(sshd) == 2
 
 
-def test_a_changed_host_key_fails_until_known_hosts_is_mended(lab: Lab, agent: Agent) -> None:
+def test_a_changed_host_key_fails_until_known_hosts_is_fixed(lab: Lab, agent: Agent) -> None:
     """A server with a changed host key is `failed` after one connection, until known_hosts has the new key."""
     sshd = server(lab)
     agent.start(CONFIG)
@@ -217,7 +217,7 @@ def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: L
     agent.wait_state("web01", "connected", deadline_s=20.0)
 
 
-def test_a_name_that_is_not_found_is_looked_up_again(lab: Lab, agent: Agent) -> None:
+def test_a_name_that_is_not_found_is_resolved_again(lab: Lab, agent: Agent) -> None:
     """A host with an unknown name is `waiting`, and connected once the name has an address."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "HostName": "web01.example", "HostKeyAlias": "203.0.113.10"}})
@@ -249,7 +249,7 @@ def held_connection(lab: Lab) -> Iterator[None]:
         child.wait(5)
 
 
-def test_a_server_that_drops_us_is_left_in_peace_and_then_asked_again(lab: Lab, agent: Agent) -> None:
+def test_a_server_that_drops_us_is_retried_only_after_a_pause(lab: Lab, agent: Agent) -> None:
     """A server that is full by MaxStartups gets no second attempt from a network for 20 s, then is connected."""
     sshd = server(lab, "MaxStartups 1")
 
@@ -332,7 +332,7 @@ def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Ag
     agent.wait_state("web01", "connected")
 
 
-def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Agent) -> None:
+def test_a_locked_key_needs_its_passphrase(lab: Lab, agent: Agent) -> None:
     """After one attempt an encrypted key is `passphrase-needed`, with the command that unlocks it."""
     lab.join("home")
     server = lab.sshd(config=["LogLevel VERBOSE"])
@@ -345,7 +345,7 @@ def test_a_key_that_nobody_unlocked_asks_for_its_passphrase(lab: Lab, agent: Age
     assert (asked(server), server.logins()) == (1, 0)
 
 
-def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_mended(lab: Lab, agent: Agent) -> None:
+def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_fixed(lab: Lab, agent: Agent) -> None:
     """`config-error` shows ssh's own words, also after `reconnect`; the host is connected after the edit."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "BogusOption": "yes"}})
@@ -359,7 +359,7 @@ def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_mended(lab: Lab, agent
     agent.wait_state("web01", "connected")
 
 
-def test_an_ssh_that_is_missing_is_said_and_found_by_reconnect(lab: Lab, agent: Agent) -> None:
+def test_a_missing_ssh_is_reported_and_found_by_reconnect(lab: Lab, agent: Agent) -> None:
     """`ssh-missing` names the program; `reconnect` finds it once it is installed, without a restart."""
     server(lab)
     program = lab.files.root / "ssh"

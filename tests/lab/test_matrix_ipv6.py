@@ -68,7 +68,7 @@ def up_over_ipv6(lab: Lab, agent: Agent, *, count: int = 1) -> Up:
     return up
 
 
-def test_router_advertisements_and_lifetimes_ask_nothing(lab: Lab, agent: Agent) -> None:
+def test_router_advertisements_and_lifetimes_cause_no_probe(lab: Lab, agent: Agent) -> None:
     """Advertisements that renew addresses, routes and lifetimes cause no network event and no probe."""
     up = up_over_ipv6(lab, agent, count=2)
     for number in range(5):
@@ -80,7 +80,7 @@ def test_router_advertisements_and_lifetimes_ask_nothing(lab: Lab, agent: Agent)
     assert [e["event"] for e in up.events.seen] == []
 
 
-def test_a_new_address_beside_a_deprecated_one_asks_nothing(lab: Lab, agent: Agent) -> None:
+def test_a_new_address_beside_a_deprecated_one_causes_no_probe(lab: Lab, agent: Agent) -> None:
     """The connection continues after its address is deprecated and another one is preferred."""
     up = up_over_ipv6(lab, agent)
     lab.laptop.ip(

@@ -15,7 +15,7 @@ def assert_harmless_trigger(up: Up) -> None:
     up.assert_kept(proven=True)
 
 
-def test_a_second_interface_with_a_worse_metric_asks_nothing(lab: Lab, agent: Agent) -> None:
+def test_a_second_interface_with_a_worse_metric_causes_no_probe(lab: Lab, agent: Agent) -> None:
     """A spare interface on the same or on another LAN does not affect a master."""
     up = bring_up(lab, agent)
     lab.join("home", interface="eth0", address="192.168.10.3", metric=900)
@@ -26,7 +26,7 @@ def test_a_second_interface_with_a_worse_metric_asks_nothing(lab: Lab, agent: Ag
     up.assert_kept(proven=False)
 
 
-def test_a_vpn_that_does_not_carry_the_peer_asks_nothing(lab: Lab, agent: Agent) -> None:
+def test_a_vpn_that_does_not_carry_the_peer_causes_no_probe(lab: Lab, agent: Agent) -> None:
     """A tunnel with other routes comes, goes and returns without a probe."""
     up = bring_up(lab, agent)
     for _ in range(2):
@@ -38,7 +38,7 @@ def test_a_vpn_that_does_not_carry_the_peer_asks_nothing(lab: Lab, agent: Agent)
         up.assert_kept(proven=False)
 
 
-def test_containers_that_come_and_go_ask_nothing(lab: Lab, agent: Agent) -> None:
+def test_containers_that_come_and_go_cause_no_probe(lab: Lab, agent: Agent) -> None:
     """A container's bridge and cable that come and go are not in any master's path."""
     up = bring_up(lab, agent)
     lab.laptop.ip("link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up")

@@ -66,7 +66,7 @@ def outages() -> Iterator[dict[Outage, Future[None]]]:
 
 
 @pytest.mark.parametrize("outage", [link_down_20_s, suspended_10_s, blackhole_45_s])
-def test_a_long_outage_at_the_same_place_keeps_the_master(
+def test_a_long_outage_on_the_same_network_keeps_the_master(
     outages: dict[Outage, Future[None]], outage: Outage
 ) -> None:
     """After a lost link, a sleep or a black hole the same process carries sessions, and nothing was killed."""

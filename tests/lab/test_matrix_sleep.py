@@ -86,7 +86,7 @@ def wake_up(up: Up, logind: Logind) -> None:
 
 
 @pytest.mark.parametrize("link_first", [True, False])
-def test_a_wake_at_the_same_place_keeps_the_master(
+def test_a_wake_on_the_same_network_keeps_the_master(
     lab: Lab, agent: Agent, logind: Logind, link_first: bool
 ) -> None:
     """With the link back before the wake or some time after it, the old connection answers."""
@@ -115,7 +115,7 @@ def test_a_wake_without_any_change_of_network_keeps_the_master(
     assert {"resumed", "connecting"} <= {e["event"] for e in up.events.seen}, "the control comes first"
 
 
-def test_a_wake_at_another_place_brings_a_new_master(lab: Lab, agent: Agent, logind: Logind) -> None:
+def test_a_wake_on_another_network_brings_a_new_master(lab: Lab, agent: Agent, logind: Logind) -> None:
     """If the lid is opened in the café, the old master is proven stale and a new one is connected."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)

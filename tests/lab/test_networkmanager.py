@@ -85,7 +85,7 @@ async def dialog(desk: Desk, *passwords: str, capabilities: int = VPN_HINTS) -> 
         agent.leave()
 
 
-def test_the_networks_name_is_told(lab: Lab) -> None:
+def test_the_networks_name_is_reported(lab: Lab) -> None:
     """At home and, after a switch, in the café, the connection's name and interface are reported."""
     with skipping():
         manager = NetworkManager(lab)
@@ -100,7 +100,7 @@ def test_the_networks_name_is_told(lab: Lab) -> None:
     watch(manager, body)
 
 
-def test_a_captive_portal_is_told(lab: Lab) -> None:
+def test_a_captive_portal_is_reported(lab: Lab) -> None:
     """A page other than the expected one is a portal; no page at all is no internet."""
     page = lab.echo(8000, SERVER)
     with skipping():
@@ -146,7 +146,7 @@ def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
     desk.run(body)
 
 
-def test_nobody_to_ask_needs_sign_in(desk: Desk) -> None:
+def test_a_password_without_a_dialog_needs_sign_in(desk: Desk) -> None:
     """Without a saved password and a secret agent the reason is 9, and the server gets no request."""
 
     async def body(watched: Watched) -> None:
@@ -208,7 +208,7 @@ def test_signing_in_again_brings_it_up(desk: Desk) -> None:
     desk.run(body)
 
 
-def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
+def test_a_dead_session_is_signed_in_to_again(desk: Desk) -> None:
     """NetworkManager reports up and refuses another activation; after it is taken down, it is up again and works."""
 
     async def body(watched: Watched) -> None:
@@ -225,7 +225,7 @@ def test_a_dead_session_is_signed_in_to_anew(desk: Desk) -> None:
     desk.run(body)
 
 
-def test_a_dialog_that_nobody_sees_is_told_and_asked_anew(desk: Desk) -> None:
+def test_an_unanswered_dialog_is_reported_and_opened_again(desk: Desk) -> None:
     """While no dialog answers, the VPN is connecting and asking; another activation asks again."""
 
     async def body(watched: Watched) -> None:
@@ -242,7 +242,7 @@ def test_a_dialog_that_nobody_sees_is_told_and_asked_anew(desk: Desk) -> None:
     desk.run(body)
 
 
-def test_a_killed_server_is_not_told(desk: Desk) -> None:
+def test_a_killed_server_is_not_reported(desk: Desk) -> None:
     """NetworkManager continues to report up; only a probe of a host behind the VPN shows the truth."""
 
     async def body(watched: Watched) -> None:

@@ -49,7 +49,7 @@ def pid_of(agent: Agent, host: str = "web01") -> int:
     return int(agent.wait_state(host, "connected")["pid"])
 
 
-def test_a_stopped_master_is_replaced_and_holds_nobody_up(lab: Lab, agent: Agent) -> None:
+def test_a_stopped_master_is_replaced_and_delays_no_other(lab: Lab, agent: Agent) -> None:
     """After a change of network a stopped master and its neighbour are both replaced; the agent never hangs."""
     lab.join("home")
     lab.sshd()
@@ -73,7 +73,7 @@ def test_a_stopped_master_is_replaced_and_holds_nobody_up(lab: Lab, agent: Agent
     assert time.monotonic() - asked < 2.0
 
 
-def test_a_master_that_is_stopped_without_any_event_disturbs_no_look(lab: Lab, agent: Agent) -> None:
+def test_a_master_that_is_stopped_without_any_event_delays_no_command(lab: Lab, agent: Agent) -> None:
     """`status`, `reconnect` and a new forward of another host work beside a stopped master."""
     lab.join("home")
     lab.sshd()

@@ -34,7 +34,7 @@ def test_a_master_takes_the_connection_and_nothing_stays_beside_it(lab: Lab, age
     assert not list(agent.runtime_dir.glob("connection-*"))
 
 
-def test_an_ssh_that_cannot_take_it_connects_by_itself(lab: Lab, agent: Agent, tmp_path: Path) -> None:
+def test_an_ssh_that_cannot_take_the_socket_connects_itself(lab: Lab, agent: Agent, tmp_path: Path) -> None:
     """If ssh cannot take the socket, the host is still connected at the first try."""
     lab.join("home")
     lab.sshd()

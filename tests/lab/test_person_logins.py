@@ -157,7 +157,7 @@ def test_a_one_time_code_beside_a_key_is_asked_for_at_each_login(lab: Lab, agent
 
 
 @pytest.mark.root
-def test_a_login_that_fails_leaves_nothing_but_sshs_own_words(lab: Lab, agent: Agent, pam: Pam) -> None:
+def test_a_login_that_fails_leaves_nothing_but_sshs_output(lab: Lab, agent: Agent, pam: Pam) -> None:
     """A login that fails, is interrupted, or loses its terminal or command leaves no process, file or record."""
     pam.ask_password(SECRET)
     sshd = server(lab, *INTERACTIVE)
@@ -217,7 +217,7 @@ def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
         assert agent.cli("stop").returncode == 0
 
 
-def test_an_unknown_host_key_is_accepted_once_and_then_all_goes_by_itself(lab: Lab, agent: Agent) -> None:
+def test_an_unknown_host_key_is_accepted_once_and_later_logins_need_no_user(lab: Lab, agent: Agent) -> None:
     """`login` accepts an unknown host key once; later logins need no user, so a change of network is recovered."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "StrictHostKeyChecking": "ask"}})
@@ -275,7 +275,7 @@ def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth
     assert sshd.logins() == 2
 
 
-def test_where_nothing_leads_to_the_host_nobody_is_asked(lab: Lab, agent: Agent) -> None:
+def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agent) -> None:
     """Without a network, or with an invalid name, `login` exits with 1 immediately and names the error."""
     server(lab)
     agent.start(CONFIG)

@@ -131,7 +131,7 @@ def stand_in(lab: Lab, agent: Agent, request: pytest.FixtureRequest) -> Lab:
 
 @pytest.mark.parametrize("stand_in", OPENS.values(), ids=OPENS, indirect=True)
 @pytest.mark.parametrize("config", [CONFIG, ON_USE], ids=["always", "on-use"])
-def test_a_browser_that_it_calls_for_does_not_open_and_a_person_is_asked_for(
+def test_a_browser_does_not_open_in_the_background_and_the_host_needs_sign_in(
     stand_in: Lab, agent: Agent, config: str
 ) -> None:
     """No window opens from the background; the host names what it needs, and connects once it has a token."""
@@ -147,7 +147,7 @@ def test_a_browser_that_it_calls_for_does_not_open_and_a_person_is_asked_for(
     agent.wait_state(HOST, "connected")
 
 
-def test_a_token_that_expired_waits_for_a_person_and_kills_nothing(stand_in: Lab, agent: Agent) -> None:
+def test_an_expired_token_waits_for_the_user_and_kills_nothing(stand_in: Lab, agent: Agent) -> None:
     """If a quiet login starts to fail, the living master stays, and the reason is the command's own words."""
     token = stand_in.files.home / "token"
     token.write_text("good")

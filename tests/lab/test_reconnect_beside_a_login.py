@@ -9,7 +9,7 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
 ASKS = {**SERVER, "StrictHostKeyChecking": "ask", "UserKnownHostsFile": "/dev/null"}
 
 
-def test_reconnect_does_not_wait_for_a_person_at_a_prompt(lab: Lab, agent: Agent) -> None:
+def test_reconnect_does_not_wait_for_a_user_at_a_prompt(lab: Lab, agent: Agent) -> None:
     """`reconnect` reports the login immediately and continues with other hosts; the login is undisturbed."""
     lab.join("home")
     lab.sshd()

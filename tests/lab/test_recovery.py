@@ -138,7 +138,7 @@ def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
     assert now["state"] == "connected"
 
 
-def test_a_remote_forward_that_the_server_still_holds_is_said_and_asked_again(lab: Lab, agent: Agent) -> None:
+def test_a_remote_forward_that_the_server_still_holds_is_reported_and_retried(lab: Lab, agent: Agent) -> None:
     """With `reap = false` -R is `failed` while the old session holds its port, and open once that is gone."""
     connected(lab, agent, CONFIG + "reap = false\n")
     events = agent.events()

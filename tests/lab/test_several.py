@@ -109,7 +109,7 @@ def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: S
     assert all(map(several.carries, [*LISTED, "hand"]))
 
 
-def test_another_wifi_replaces_what_went_over_it_and_only_kills_the_stranger(several: Several) -> None:
+def test_another_wifi_replaces_the_masters_over_it_and_only_kills_the_unnamed_one(several: Several) -> None:
     """Masters over Wi-Fi, jumped, carried and by hand are replaced; the one over the roaming tunnel is kept.
 
     The options of the unnamed master are unknown: it is killed once proven stale, and not started again.

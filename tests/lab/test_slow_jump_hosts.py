@@ -61,7 +61,7 @@ def test_a_dead_address_of_the_jump_host_holds_nothing_up(lab: Lab, agent: Agent
     assert connected(agent, 15) < 8
 
 
-def test_a_jump_host_with_a_master_gets_no_connection_besides(lab: Lab, agent: Agent) -> None:
+def test_a_jump_host_with_a_master_gets_no_second_connection(lab: Lab, agent: Agent) -> None:
     """Ssh uses the jump host's master, so the agent makes no connection that the server would only see closed."""
     behind(lab, ControlPath="~/.ssh/cm-%C")
     agent.start("[hosts.door]\n" + CONFIG)

@@ -81,7 +81,7 @@ def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> Non
             assert used(agent) == str(good)
 
 
-def test_another_one_takes_the_place_of_one_that_ended(lab: Lab, agent: Agent) -> None:
+def test_another_ssh_agent_replaces_one_that_ended(lab: Lab, agent: Agent) -> None:
     """After the ssh-agent ended, one of this machine replaces it, but never one that sshd forwards."""
     with ssh_agent(lab, "first") as first:
         started(lab, agent, str(first))
@@ -96,7 +96,7 @@ def test_another_one_takes_the_place_of_one_that_ended(lab: Lab, agent: Agent) -
         assert used(agent) == str(second)
 
 
-def test_an_agent_started_in_a_session_from_another_machine_asks_nobody_there(lab: Lab, agent: Agent) -> None:
+def test_an_agent_started_in_a_remote_session_does_not_use_its_ssh_agent(lab: Lab, agent: Agent) -> None:
     """An agent that was started in a remote session uses the key files of this machine for background logins."""
     lab.join("home")
     lab.ssh_config({"web01": SERVER, "here": HERE})

@@ -74,7 +74,7 @@ def test_a_dead_vpn_is_signed_in_to_by_the_messages_button(scene: Scene, desk: D
     run(body())
 
 
-def test_a_sign_in_that_fails_says_so_in_its_own_message(scene: Scene, desk: Desk) -> None:
+def test_a_failed_sign_in_is_shown_in_the_same_notification(scene: Scene, desk: Desk) -> None:
     """The last line of the output is in the same notification and in `vpns[].problem.hint`, after each try."""
 
     async def body() -> None:

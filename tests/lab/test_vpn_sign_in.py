@@ -108,7 +108,7 @@ def test_a_refused_password_asks_the_user_once_and_its_host_follows_the_sign_in(
     assert len(scene.asked()) == 1
 
 
-def test_a_dead_server_behind_a_tunnel_that_stands_asks_the_user(scene: Scene) -> None:
+def test_a_dead_server_behind_a_tunnel_that_is_up_asks_the_user(scene: Scene) -> None:
     """NetworkManager reports up, but only the internet answers: the user is asked once."""
     scene.begin("right")
     scene.manager.up(VPN)

@@ -61,7 +61,7 @@ def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> Non
     assert agent.cli("status").returncode == 3
 
 
-def test_an_agent_that_does_not_start_shows_its_words(agent: Agent) -> None:
+def test_the_output_of_an_agent_that_does_not_start_is_shown(agent: Agent) -> None:
     """The error contains what the agent printed."""
     with pytest.raises(TrayagentError, match="broken is not a key"):
         agent.start("broken = true")
@@ -84,7 +84,7 @@ def test_events_are_awaited_by_name_and_host(agent: Agent) -> None:
         events.wait("master-killed", deadline_s=0.1)
 
 
-def test_every_place_of_the_agent_lies_in_the_laboratory(agent: Agent, lab: Lab) -> None:
+def test_every_path_of_the_agent_is_in_the_laboratory(agent: Agent, lab: Lab) -> None:
     """Configuration, runtime and state folder are private and short enough for a socket's path."""
     for name in ("TRAYAGENT_CONFIG", "TRAYAGENT_RUNTIME_DIR", "TRAYAGENT_STATE_DIR", "TRAYAGENT_SSH_CONFIG"):
         assert Path(agent.env[name]).is_relative_to(lab.files.root)

@@ -18,7 +18,7 @@ def best(answers: list[float | None]) -> float:
     return min(heard)
 
 
-def test_a_round_trip_takes_what_was_asked(lab: Lab) -> None:
+def test_a_round_trip_takes_the_configured_time(lab: Lab) -> None:
     """Each round trip to the server takes the configured time, not less, and at best 3 ms more."""
     lab.join("home")
     for rtt_ms in (20.0, 50.0, 5.0):

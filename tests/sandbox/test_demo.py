@@ -120,7 +120,7 @@ The forward was back (?P<again>\d+) ms after(.|\n)*Master running"""
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing_and_says_nothing(
+def test_an_interrupted_demo_leaves_nothing_and_prints_no_traceback(
     env: dict[str, str], number: signal.Signals
 ) -> None:
     """An interrupted demo leaves nothing running, restores the cursor, and prints no traceback or colour."""
@@ -201,7 +201,7 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
     assert "apt-get install iproute2 openssh-server." in caught.value.hint
 
 
-def test_another_system_is_told_that_it_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_system_is_named_as_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     """On another system the error says "Linux only" and names no Debian packages."""
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(TrayagentError, match="Linux only"):
@@ -217,7 +217,7 @@ def test_every_event_has_words(name: str) -> None:
     assert len(said) <= 80 - 11
 
 
-def test_a_change_is_told_without_what_follows_from_it() -> None:
+def test_a_change_is_shown_without_its_consequences() -> None:
     """A change names addresses and links, and is empty when there was neither."""
     assert words.of_change("+10.20.0.2 -192.168.10.2 down=eth0 default=changed") == (
         "10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down"
@@ -231,7 +231,7 @@ def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:
     assert words.milliseconds(10.0, 10.8564) == "856 ms"
 
 
-def test_the_ending_says_only_what_was_seen() -> None:
+def test_the_ending_reports_only_what_was_seen() -> None:
     """The ending claims no recovery without a new master, no kept master after a replacement."""
     good = " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
     assert "900 ms" in good
@@ -277,7 +277,7 @@ def test_without_utf8_the_shapes_are_plain() -> None:
     assert raw.getvalue().decode().split("\n")[1:4] == ["From home to the cafe", "", "==> 3.0 s"]
 
 
-def test_what_some_other_laboratory_wants_is_not_asked_for(
+def test_the_demo_does_not_need_the_tools_of_other_tests(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A machine with only ssh, sshd, ip, nft and nsenter can play the demo, without NetworkManager or OpenVPN."""

@@ -64,7 +64,7 @@ def test_the_lying_cafe_takes_no_connection() -> None:
         {"lies": 0},
     ],
 )
-def test_harm_is_said_and_is_an_error(harm: dict[str, object]) -> None:
+def test_harm_is_reported_as_an_error(harm: dict[str, object]) -> None:
     """A lost master, a counted refusal, a dead session, or a café that told no lie is reported as an error."""
     assert GOOD.survived
     bad = replace(GOOD, **harm)  # type: ignore[arg-type]
@@ -80,6 +80,6 @@ def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main.entry(["demo", "--hostile", "--rtt", "3"]) == 3
 
 
-def test_numbers_of_times_are_said_in_words() -> None:
+def test_numbers_of_times_are_written_in_words() -> None:
     """1 is written as "once"."""
     assert [words.times(n) for n in (0, 1, 2)] == ["0 times", "once", "2 times"]

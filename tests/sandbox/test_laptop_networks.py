@@ -71,7 +71,7 @@ def test_leaving_takes_everything_away(lab: Lab) -> None:
     assert ip_json(lab, "route") == []
 
 
-def test_a_gap_lasts_as_long_as_asked(lab: Lab) -> None:
+def test_a_gap_lasts_as_long_as_requested(lab: Lab) -> None:
     """A switch with a gap takes at least that long."""
     lab.join("home")
     before = time.monotonic()
@@ -106,7 +106,7 @@ def test_a_carrier_change_is_seen_within_milliseconds(lab: Lab) -> None:
         wait_until(lambda: "NO-CARRIER" not in ip_json(lab, "link", "show", "wlan0")[0]["flags"])
 
 
-def test_flapping_is_seen_as_often_as_asked(lab: Lab, tmp_path: Path) -> None:
+def test_each_flap_is_detected(lab: Lab, tmp_path: Path) -> None:
     """Three flaps are three losses of the carrier in the kernel's messages."""
     lab.join("home")
     heard = tmp_path / "heard"

@@ -18,7 +18,7 @@ from trayagent.sandbox.namespaces import World
 pytestmark = pytest.mark.lab
 
 
-def test_a_file_that_the_machine_lacks_has_a_place_all_the_same() -> None:
+def test_a_file_that_the_machine_lacks_is_created_and_covered() -> None:
     """A file that the machine lacks (a bare Debian has no /etc/hosts) is created empty, and covered."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     machine, extra, own = folder / "machine", folder / "extra", folder / "own"

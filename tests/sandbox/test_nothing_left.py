@@ -76,7 +76,7 @@ def test_closing_leaves_no_process_no_folder_no_interface(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_whoever_kills_the_builder_leaves_nothing(number: signal.Signals) -> None:
+def test_a_killed_builder_leaves_nothing(number: signal.Signals) -> None:
     """A builder that dies without a chance to clean up leaves no process and no folder."""
     pipe = subprocess.PIPE
     child = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=pipe, stdout=pipe, stderr=pipe, text=True)

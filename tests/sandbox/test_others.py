@@ -47,7 +47,7 @@ def test_another_user_is_another_user(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("how", ["claims", "silent", "endless", "huge", "agrees"])
-def test_a_hostile_master_answers_as_it_is_told_to(lab: Lab, how: str) -> None:
+def test_a_hostile_master_answers_as_ordered(lab: Lab, how: str) -> None:
     """The hostile master lies about its pid, is silent, floods, announces 4 GB, or agrees, as ordered."""
     path = lab.files.ssh / "hostile"
     program = lab.hostile_mux(str(path), how, pid=7)  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def test_sshd_obeys_extra_lines(home: Lab) -> None:
     assert home.laptop.run(["ssh", "web", "echo free"]).stdout == "forced\n"
 
 
-def test_an_unusable_configuration_is_reported_with_sshds_words(home: Lab) -> None:
+def test_an_unusable_configuration_is_reported_with_sshds_message(home: Lab) -> None:
     """The error of a server that does not start contains sshd's message."""
     with pytest.raises(TrayagentError, match="NoSuchOption"):
         home.servers[0].restart(["NoSuchOption yes"])
