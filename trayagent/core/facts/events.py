@@ -141,7 +141,7 @@ class ResolveFailed(Event):
 class MasterFound(Event):
     """A living master was found on a control path.
 
-    `stranger`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
+    `unnamed`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
     has only just connected, so there is no doubt that it works.
     """
 
