@@ -64,7 +64,7 @@ def manager_says(state: State, name: str) -> VpnConnection | None:
 
 
 def lives(state: State, now: float) -> dict[str, VpnLife]:
-    """Return what is known of each VPN after this moment."""
+    """Return the record of each VPN, updated with what is known now."""
     found: dict[str, VpnLife] = {}
     network_works = underlay(state.network) is not None and state.manager.connectivity != "portal"
     for vpn in state.vpns:

@@ -37,7 +37,7 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
 
 
 def _ours_to_try(host: Host) -> bool:
-    """Report whether the agent would make this host's logins, and without asking the user."""
+    """Report whether the agent itself logs in to this host, and does so without the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
     needs_user = waits_for_person(host) or foreign_proxy(host)
     return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not needs_user

@@ -48,7 +48,7 @@ _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "tim
 
 
 def server_saw(failure: Failure, *, established: bool) -> bool:
-    """Report whether a failed attempt reached a server. It did not without a name, or without an answer to its SYN."""
+    """Report whether a failed attempt reached a server: its name was resolved, and its SYN was answered."""
     return established or failure.positive or failure.kind not in _UNSEEN_KINDS
 
 
