@@ -123,7 +123,7 @@ def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> 
 def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
     """A plain shell is reported as new before and after the change; ssh's exit status is attach's."""
     with attach(host) as terminal:
-        terminal.expect("a plain shell, opened anew")
+        terminal.expect("a plain shell, which starts again")
         mark(terminal)
         lab.switch("home", "cafe")
         terminal.expect("was lost; this is a new shell")

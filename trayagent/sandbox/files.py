@@ -1,7 +1,7 @@
 """The laboratory's folder: homes, keys and the few system files that replace the machine's own.
 
-The laptop and the server have their own /etc/passwd, in which the user's home is the laboratory's, because ssh
-takes `~` from there and not from HOME. So plain `ssh web` finds the laboratory's ~/.ssh, and never the user's own
+ssh takes `~` from /etc/passwd and not from HOME. So the laptop and the server have their own /etc/passwd, in which
+the user's home is the laboratory's. Plain `ssh web` then finds the laboratory's ~/.ssh, and never the user's own
 keys and configuration. The sessions of sshd start in a home of their own.
 """
 
@@ -77,9 +77,9 @@ class Files:
     def far_mounts(self) -> list[list[str]]:
         """Return the mount steps of every other node.
 
-        They get a private /tmp (tmux and sshd's agent sockets are there), /run (sshd's folder, utmp) and /var/log
-        (lastlog, wtmp), so that the machine's own stay unchanged. Of the machine's /tmp, only the laboratory and
-        any of our own programs in it are visible.
+        They get a private /tmp (for tmux and sshd's agent sockets), /run (sshd's folder, utmp) and /var/log (lastlog,
+        wtmp). So the machine's own stay unchanged. Of the machine's /tmp, only the laboratory and any of our own
+        programs in it are visible.
         """
         seen: list[list[str]] = []
         for path in (str(self.root), *_programs_below(TMP)):
