@@ -92,6 +92,7 @@ class Hands:
         if living is not None:
             living.mark = living.connection.mark()
             living.asked = True
+            living.asked_over = self._world.net.signature(living.connection.flow)
             living.connection.send()
 
     def _observe(self, action: a.Observe) -> None:

@@ -37,6 +37,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "flicker": tuple(FLICKERS),
     "flapping": ("cafe", "twin"),
     "blink": ("home", "cafe"),
+    "and back": tuple(f"{spot} {away_s}" for spot in ("cafe", "twin") for away_s in (0.9, 8.0)),
     "tentative": ("wlan0", "eth0"),
     "swallowed": ("0.3", "1.1", "3.2", "12.0"),
     "router advertisement": ("",),

@@ -100,4 +100,10 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "vpn new address", "everything"), (20.0, "nologin", "deep"), (0.0, "flapping", "cafe")),
     ),
+    # TCP backed off in a network that led nowhere; back home its next retransmission was 4 s away.
+    "away and back": (
+        ("web",),
+        0.04,
+        ((0.0, "hole", "cafe"), (0.3, "and back", "cafe 8.0"), (90.0, "look", "")),
+    ),
 }

@@ -15,7 +15,8 @@ class Living:
     """One ssh master process.
 
     `key`: the host key that the agent saw when it made this one. `mark`: where its connection was when
-    the agent last asked it something, `asked`: that was not answered yet.
+    the agent last asked it something, `asked`: that was not answered yet. `proven_over` and `asked_over`: the
+    true path when it was last known to live, and when the agent last asked it.
     """
 
     master: Master
@@ -26,6 +27,12 @@ class Living:
     unanswered: int = 0
     mark: Mark | None = None
     asked: bool = False
+    proven_over: object = None
+    asked_over: object = None
+
+    def returned(self, now_over: object) -> bool:
+        """Report whether its path is again the one on which it lived, and it was asked on another one."""
+        return now_over == self.proven_over and self.asked and self.asked_over not in {None, now_over}
 
 
 def in_words(what: object) -> str:

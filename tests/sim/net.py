@@ -84,6 +84,7 @@ class Net:
     rtt_s: float = 0.040
     extra: int = 0  # privacy addresses that router advertisements brought
     tentative: set[str] = field(default_factory=set)  # addresses that nothing is sent from yet
+    lingering: set[str] = field(default_factory=set)  # addresses of the network before, for a moment
     _tunnels: int = 0
     _scene: Scene | None = None
     _matched: dict[Lookup, Route | None] = field(default_factory=dict)
@@ -142,6 +143,8 @@ class Net:
             for address in face.addresses:
                 if address.ip in self.tentative:
                     scene = scene.with_address(face.name, str(address), tentative=True, first=True)
+        for own in self.lingering:
+            scene = scene.with_address("wlan0", own)
         if self.docker:
             scene += DOCKER
         if self.tunnel_number is not None:

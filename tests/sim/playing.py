@@ -72,6 +72,8 @@ def _network(world: World, word: str, which: str) -> bool:
             world.change_network(lambda _net: None, FLICKERS[which])
         case "flapping" | "blink" | "tentative" | "swallowed":
             _flap(world, word, which)
+        case "and back":
+            _and_back(world, which)
         case "sleep":
             world.sleep({SPOTS[which].interface: SPOTS[which]} if which else {})
         case _:
@@ -108,6 +110,22 @@ def _flap(world: World, word: str, which: str) -> None:
         for name in (which, "home"):
             world.plug(name)
             world.clock.run_until(world.clock.now + 0.7)
+
+
+def _and_back(world: World, which: str) -> None:
+    """Go to another network and back soon. The address lingers there for some milliseconds after the move."""
+    before, (spot, _, away_s) = world.net.spots.get("wlan0"), which.partition(" ")
+    if before is None:
+        return
+
+    def move(net: Net) -> None:
+        net.spots["wlan0"], net.lingering = SPOTS[spot], {before.address}
+
+    world.change_network(move, Touched(links=frozenset({"wlan0"})))
+    world.clock.run_until(world.clock.now + 0.005)
+    world.change_network(lambda net: net.lingering.clear())
+    world.clock.run_until(world.clock.now + float(away_s))
+    world.plug(next(name for name, spot in SPOTS.items() if spot == before))
 
 
 def _carrier_lost(net: Net, which: str) -> None:

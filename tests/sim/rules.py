@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 SOON_S = 3.0
+RETURNED_S = 10.0
 
 
 @dataclass
@@ -73,7 +74,11 @@ class Rules:
         assert any(self._proves(tried, living) for tried in self.proofs[name]), self.says(
             name, f"pid {pid} killed without a control since {connection.changed_at:.3f}"
         )
-        spoke = connection.speaks_within(SOON_S)
+        # Only a stay elsewhere made it silent, if its path is again the one on which it was alive. What is under a
+        # tunnel belongs to no path.
+        direct = connection.flow.tunnel is None
+        returned = direct and living.returned(self.world.net.signature(connection.flow))
+        spoke = connection.speaks_within(RETURNED_S if returned else SOON_S)
         assert not spoke, self.says(name, f"pid {pid} killed, but would have spoken (due {connection.due})")
 
     def _proves(self, tried: Tried, living: Living) -> bool:

@@ -126,6 +126,7 @@ class World:
             if name in self.kept:
                 self.post(self._aged(name))
         for living in list(self.living.values()):
+            living.proven_over = None  # this agent does not know
             self._found(living, fresh=False)
         self.post(e.Started(0))
 
@@ -219,6 +220,8 @@ class World:
     def sleep(self, wakes_at: dict[str, Spot]) -> None:
         """Let the machine sleep, and wake elsewhere or not; its own clock stood still."""
         self.rules.woke_at = self.clock.now
+        for living in self.living.values():
+            living.proven_over = None  # who knows where it was meanwhile
         self.change_network(lambda net: net.spots.update(wakes_at))
         self.post(e.Woke(0, 3600.0))
 
@@ -264,6 +267,7 @@ class World:
         connection.on_answer = lambda: self._answered(living)
         connection.on_reset = lambda: self.die(living, "died")
         connection.look()
+        living.proven_over = self.net.signature(flow)
         self.living[pid] = living
         self.rules.reached(living)
         if ours:
@@ -281,6 +285,7 @@ class World:
 
     def _answered(self, living: Living) -> None:
         living.unanswered = 0
+        living.proven_over = self.net.signature(living.connection.flow)
         if living.master.pid in self.living and living.asked:
             living.asked = False
             self.rules.reached(living)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME, HOME_6, VPN, lan, tunnel
 from tests.stories.teller import Story
-from trayagent.core.facts.actions import Dial, SendProbe
+from trayagent.core.facts.actions import Dial, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
 
 
@@ -165,3 +165,58 @@ def test_an_address_that_stays_tentative_is_waited_for_no_longer_than_three_seco
     assert not story.did(SendProbe)
     story.after(0.2)
     assert story.did(SendProbe)
+
+
+def away_and_back(story: Story) -> None:
+    """Go to the café and home again within a second. For a moment the home address is up in the café's network."""
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE.with_address("wlan0", "192.168.10.2/24"))
+    assert len(story.did(SendProbe)) == 1
+    story.after(0.005).network(CAFE)
+    story.after(0.9).network(HOME)
+    story.forget()
+
+
+def test_a_master_whose_path_returned_is_given_its_retransmission(story: Story) -> None:
+    """TCP backed off while the probe went nowhere. The old master is kept, and the user's sessions with it."""
+    away_and_back(story)
+    story.due["web"] = story.t + 8
+    story.after(0.5)
+    assert len(story.did(Dial)) == 1
+    story.after(0.3).ready("web")
+    story.after(7.1)
+    assert not story.did(TakeOver)
+    story.after(0.15).answered("web")
+    assert story.shown("web") == "connected"
+    assert not story.did(TakeOver)
+
+
+def test_a_master_whose_path_returned_is_replaced_if_it_stays_silent(story: Story) -> None:
+    """One retransmission of at most ten seconds, not the next one as well."""
+    away_and_back(story)
+    story.due["web"] = due = story.t + 8
+    story.after(0.8).ready("web")
+    story.after(due + 0.05 - story.t)
+    story.due["web"] = story.t + 9
+    assert not story.did(TakeOver)
+    story.after(0.2)
+    assert story.did(TakeOver)
+
+
+def test_a_retransmission_that_is_far_off_is_not_waited_for_at_home_either(story: Story) -> None:
+    """After a long stay elsewhere, TCP's back-off is longer than anybody waits."""
+    away_and_back(story)
+    story.due["web"] = story.t + 15
+    story.after(0.8).ready("web")
+    assert story.did(TakeOver)
+
+
+def test_a_probe_that_was_lost_on_the_same_path_earns_no_longer_wait(story: Story) -> None:
+    """The path flickered twice and is the same all the time: the probe had its chance there."""
+    story.connected(scene=HOME)
+    for _ in range(2):
+        story.after(60 if not story.did(SendProbe) else 0.1)
+        story.network(HOME, Touched(links=frozenset({"wlan0"})))
+    story.due["web"] = story.t + 8
+    story.after(0.8).ready("web")
+    assert story.did(TakeOver)

@@ -5,7 +5,7 @@ All times are seconds of the monotonic clock, which stops while the machine slee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
@@ -130,14 +130,32 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class PathHere:
+    """A master's path, and the network in which it was seen. The same path in another network is another one."""
+
+    path: MasterPath
+    place: Place | None = None
+
+    def same(self, other: PathHere) -> bool:
+        """Report whether both are one path in one network, whatever source the kernel would choose now."""
+        if replace(self.path, tentative=False, source_differs=False) != replace(
+            other.path, tentative=False, source_differs=False
+        ):
+            return False
+        return self.place is None or other.place is None or not self.place.differs(other.place)
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A probe on its way through the old connection. There is one at a time.
 
+    `sent_over` is the path on which it was sent.
     `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
     `drained_at` is when everything that was queued before the probe was acknowledged.
     """
 
     sent_at: float
+    sent_over: PathHere | None = None
     acked: int = 0
     moved_at: float | None = None
     drained_at: float | None = None
@@ -276,6 +294,7 @@ class Host:
     path: MasterPath | None = None
     place: Place | None = None
     changed_at: float = NEVER  # when the master's path last changed
+    left: PathHere | None = None  # the path on which the master was last alive, once that has changed
     proof_at: float = NEVER  # when the master last gave a proof of life
     wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
     gone_at: float | None = None  # since when the local address has been missing
@@ -324,6 +343,19 @@ class Host:
     def doubt_at(self) -> float:
         """When the last doubt about the master began. Probes and controls from before that time prove nothing."""
         return max(self.changed_at, self.wary_at)
+
+    @property
+    def path_here(self) -> PathHere | None:
+        """The master's path and network now."""
+        return PathHere(self.path, self.place) if self.path is not None else None
+
+    @property
+    def returned(self) -> bool:
+        """Whether the path is again the one on which the master was last alive, and the probe went over another one."""
+        here, over = self.path_here, self.probe.sent_over if self.probe is not None else None
+        if here is None or over is None or self.left is None:
+            return False
+        return here.same(self.left) and not here.same(over)
 
     @property
     def ending(self) -> bool:

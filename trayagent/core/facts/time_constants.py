@@ -8,6 +8,9 @@ SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this, a busy server's scheduling 
 SILENT_RTTS = 4
 SILENT_FLOOR_S = 0.500  # one retransmission at Linux' minimum RTO (200 ms) fits in
 RETRANSMISSION_NEAR_S = 3.0  # a later one is not worth the user's wait
+# If the path is again the one on which the master was last alive, the master very likely lives. Only TCP's back-off
+# from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
+RETURNED_NEAR_S = 10.0
 RETRANSMISSION_RTTS = 2  # its answer needs one; one more for jitter
 RTT_UNKNOWN_S = 0.200  # if no TCP connection shows the round trip: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)

@@ -93,6 +93,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
         probe=None,
         observed=None,
         wary_at=NEVER,
+        left=None,
         lost=False,
         problem=host.problem if stays else None,
         proof_at=now if proven else NEVER,
@@ -246,6 +247,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         path=path,
         place=None,
         gone_at=None,
+        left=None,
         changed_at=context.now,
         probe=None,
         observed=None,
@@ -261,6 +263,7 @@ def _alive(context: Context, host: Host, evidence: str) -> None:
     host = context.put(
         host,
         proof_at=context.now,
+        left=None,
         probe=None,
         problem=host.problem if refused else None,
         lost=False,

@@ -58,10 +58,12 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
+    left = host.path_here if changed and not host.suspect else host.left
     settled = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
         path=path,
+        left=left,
         # A probe that was sent while the address was tentative is repeated now that the address can be used.
         probe=None if settled else host.probe,
         place=_better_known(host.place, place),

@@ -21,7 +21,7 @@ def probe_again(context: Context, host: Host) -> None:
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
     if quiet or now - host.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
         return
-    context.put(host, probe=Probe(now), observed=None)
+    context.put(host, probe=Probe(now, host.path_here), observed=None)
     context.do(SendProbe(host.name, host.master))
 
 

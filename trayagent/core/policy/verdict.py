@@ -21,6 +21,7 @@ from trayagent.core.facts.time_constants import (
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
+    RETURNED_NEAR_S,
     RTT_OF_NOW_MAX_S,
     SILENT_FLOOR_S,
     SILENT_FLOOR_SOURCE_DIFFERS_S,
@@ -251,8 +252,8 @@ def retransmission_near(host: Host, now: float) -> bool:
     due = host.observed.retransmit_at if host.observed is not None else None
     if due is None or host.master is None:
         return False
-    near_s = RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master)
-    return due - now < max(RETRANSMISSION_NEAR_S, near_s)
+    near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
+    return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned else near_s)
 
 
 def _row_9(control: Attempt, evidence: str) -> Verdict:

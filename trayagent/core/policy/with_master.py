@@ -114,7 +114,7 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     control = host.attempt
     if control is not None:  # a new probe gets its own grace
         control = replace(control, grace_until=None, waited=False)
-    context.put(host, probe=Probe(context.now), observed=None, attempt=control)
+    context.put(host, probe=Probe(context.now, host.path_here), observed=None, attempt=control)
     return True, None
 
 
