@@ -1,4 +1,4 @@
-"""A real sshd and real masters on loopback, as the current user; nothing is left behind."""
+"""Fixtures: a real sshd and real masters on loopback, as the current user; all are removed after the test."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 TOOLS = ("ssh", "sshd", "ssh-keygen")
 PATH = (
     os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-)  # sshd stands where an ordinary user's PATH does not look
+)  # sshd is in a directory that an ordinary user's PATH does not contain
 
 
 def poll(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fail with `what` when it does not within the deadline."""
+    """Wait until the condition holds; fail with `what` after the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
@@ -36,7 +36,7 @@ def poll(condition: Callable[[], object], what: str, deadline_s: float = DEADLIN
 
 
 def spawn(words: list[str], stderr: BinaryIO, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, that dies with the tests however they end."""
+    """Start a process in its own Unix session; it dies with the tests, however they end."""
     return subprocess.Popen(
         words,
         env=env,
@@ -54,7 +54,7 @@ def _die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses at the moment."""
+    """Return a TCP port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -96,7 +96,7 @@ def _runs(pid: int) -> bool:
 
 @dataclass(frozen=True)
 class Keys:
-    """Key files made once for the whole run."""
+    """The key files, made once for the whole run."""
 
     host: Path
     user: Path
@@ -104,14 +104,15 @@ class Keys:
 
     @property
     def host_public(self) -> str:
-        """The server's key, as a known_hosts line ends."""
+        """The server's key, as in a known_hosts line."""
         return " ".join(self.host.with_suffix(".pub").read_text().split()[:2])
 
 
 def _sshd_account(folder: Path) -> list[str]:
-    """Return the words before an sshd of root's that was only unpacked: the account that it gives up its rights to.
+    """Return a command prefix that gives root's sshd an account for privilege separation, if the machine has none.
 
-    The program that they start is the same process, in a mount namespace of its own.
+    The machine has none if sshd was only unpacked. The prefix starts sshd as the same process, in its own mount
+    namespace.
     """
     if os.getuid() != 0 or any(entry.pw_name == "sshd" for entry in pwd.getpwall()):
         return []
@@ -133,8 +134,8 @@ class Sshd:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
-        """Start it; `options` are lines of sshd_config that win over the ones here."""
-        assert self._process is None, "it runs: use restart"
+        """Start sshd; `options` are lines of sshd_config that override the ones here."""
+        assert self._process is None, "sshd runs already: use restart"
         lines = (
             *options,
             f"Port {self.port}",
@@ -162,28 +163,28 @@ class Sshd:
         assert process.poll() is None, self.log()
 
     def stop(self) -> None:
-        """End it with all its connections."""
+        """End sshd and all its connections."""
         if self._process is not None:
             end(self._process)
             self._process = None
 
     def restart(self, *options: str) -> None:
-        """Stop it and start it with other options on the same port."""
+        """Restart sshd with other options on the same port."""
         self.stop()
         self.start(*options)
 
     def pids(self) -> list[int]:
-        """Return its process and those of its connections."""
+        """Return the pids of sshd and of its connections."""
         return [self._process.pid, *children(self._process.pid)] if self._process is not None else []
 
     def log(self) -> str:
-        """Return what it logged so far."""
+        """Return the log so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
 @dataclass
 class SshConfig:
-    """The client's side: a configuration file with the host `box`, and ssh run with it alone."""
+    """The client's side: a configuration file with the host `box`, and an ssh that uses only this file."""
 
     path: Path
     folder: Path
@@ -191,7 +192,7 @@ class SshConfig:
     env: dict[str, str] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
-        """Write lines before what stands there: in ssh_config the first value wins."""
+        """Write lines at the start of the file, because the first value in ssh_config wins."""
         self.path.write_text(text.rstrip() + "\n" + self.path.read_text())
 
     def words(self, *words: str) -> list[str]:
@@ -199,7 +200,7 @@ class SshConfig:
         return ["ssh", "-F", str(self.path), *words]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run ssh with these words to its end; nobody is asked."""
+        """Run ssh with these words to its end, without prompts."""
         return subprocess.run(
             self.words(*words), env=self.env, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -215,7 +216,7 @@ class Master:
     errors: Path
 
     def stderr(self) -> str:
-        """Return what it said so far."""
+        """Return its stderr so far."""
         return self.errors.read_text()
 
 
@@ -223,19 +224,19 @@ StartMaster = Callable[..., Master]
 
 
 def need_tools() -> None:
-    """Skip where OpenSSH is not installed; on a CI machine that is a failure."""
+    """Skip if OpenSSH is not installed; fail on a CI machine."""
     missing = [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing: {missing}")
     if missing:
         pytest.skip(f"missing: {missing}")
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd run by root refuses to start without it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd does not start without it
 
 
 @pytest.fixture(scope="session")
 def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Make a host key and a user key, of which the second may log in."""
+    """Make a host key, and a user key that may log in."""
     need_tools()
     folder = tmp_path_factory.mktemp("keys")
     keys = Keys(folder / "host", folder / "user", folder / "authorized_keys")
@@ -249,7 +250,7 @@ def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
-    """Make a folder whose name leaves room for a control path (90 bytes on Linux)."""
+    """Make a directory with a name short enough for a control path (90 bytes on Linux)."""
     folder = Path(tempfile.mkdtemp(prefix="ta-"))
     yield folder
     shutil.rmtree(folder)
@@ -268,7 +269,7 @@ def sshd(ssh_keys: Keys, short_folder: Path) -> Iterator[Sshd]:
 
 @pytest.fixture
 def ssh_config(sshd: Sshd, short_folder: Path) -> SshConfig:
-    """Write a client configuration in which `box` is the sshd."""
+    """Write a client configuration in which the host `box` is the sshd."""
     known = short_folder / "known_hosts"
     known.write_text(f"[127.0.0.1]:{sshd.port} {sshd.keys.host_public}\n")
     control_path = short_folder / "m"
@@ -285,7 +286,7 @@ def ssh_config(sshd: Sshd, short_folder: Path) -> SshConfig:
 
 @pytest.fixture
 def start_master(ssh_config: SshConfig) -> Iterator[StartMaster]:
-    """Give a function that starts masters, by ssh's options and the keywords `host` and `path`."""
+    """Yield a function that starts masters with ssh's options and the keywords `host` and `path`."""
     started: list[Master] = []
 
     def start(*options: str, host: str = "box", path: Path | None = None) -> Master:

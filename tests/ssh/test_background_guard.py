@@ -1,4 +1,4 @@
-"""What a program finds that wants to open a window during a login in the background."""
+"""The environment of programs that try to open a window during a background login."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PAGE = "https://login.example.net/"
         f"{sys.executable} -m webbrowser {PAGE}",
     ],
 )
-def test_a_browser_is_noticed_and_not_opened(tmp_path: Path, command: str) -> None:
-    """However it is called; the caller believes that it opened, and tries no other."""
+def test_a_browser_call_is_recorded_and_opens_nothing(tmp_path: Path, command: str) -> None:
+    """A call of any browser command is recorded and reports success, so that the caller tries no other."""
     called = tmp_path / "called"
     environment = Openers(tmp_path / "openers").caught(DESK, called)
     assert not {"DISPLAY", "WAYLAND_DISPLAY", "XDG_CURRENT_DESKTOP"} & environment.keys()
@@ -42,8 +42,8 @@ def test_a_browser_is_noticed_and_not_opened(tmp_path: Path, command: str) -> No
     assert called.exists()
 
 
-def test_other_work_of_gio_is_done(tmp_path: Path) -> None:
-    """It opens pages, and does much else."""
+def test_other_subcommands_of_gio_work(tmp_path: Path) -> None:
+    """The other subcommands of gio still work."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "gio").write_text('#!/bin/sh\necho "real $*"\n')
@@ -57,8 +57,8 @@ def test_other_work_of_gio_is_done(tmp_path: Path) -> None:
     assert not called.exists()
 
 
-def test_what_a_proxy_command_says_is_kept_and_its_shell_is_the_users(tmp_path: Path) -> None:
-    """Ssh runs it with $SHELL, its input a pipe; a `Match exec` has none, and is left alone."""
+def test_a_proxy_command_keeps_its_stderr_and_the_users_shell(tmp_path: Path) -> None:
+    """The stderr of a ProxyCommand is kept, and it runs in the user's shell; a `Match exec` is left alone."""
     log = tmp_path / "log"
     environment = Openers(tmp_path / "openers").heard({**DESK, "SHELL": "/bin/bash"}, log)
     words = [environment["SHELL"], "-c", "echo no token >&2; echo $SHELL $BASH"]
@@ -71,8 +71,10 @@ def test_what_a_proxy_command_says_is_kept_and_its_shell_is_the_users(tmp_path: 
     assert log.read_text() == "no token\n"
 
 
-def test_where_no_program_may_run_the_shell_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime folder on a file system without execution must stop no login."""
+def test_the_shell_is_unchanged_on_a_noexec_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the runtime directory is mounted noexec, SHELL is unchanged, so that logins still work."""
     monkeypatch.setattr("trayagent.ssh.login.background_guard.os.access", lambda _path, _mode: False)
     environment = {**DESK, "SHELL": "/bin/bash"}
     assert Openers(tmp_path / "openers").heard(environment, tmp_path / "log") == environment

@@ -1,4 +1,4 @@
-"""What the text of ssh_config tells before any name is asked for."""
+"""The facts that the text of ssh_config shows without `ssh -G`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trayagent.ssh.config_text import aliases, config_files, control_paths, plac
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a home with an empty ~/.ssh/config."""
+    """Make a home directory with an empty ~/.ssh/config."""
     monkeypatch.setattr(config_text, "home", lambda: tmp_path)
     path = tmp_path / ".ssh" / "config"
     path.parent.mkdir()
@@ -24,7 +24,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_aliases_are_the_literal_names(root: Path) -> None:
-    """Wildcards and negations are patterns, not names; comments and case do not matter."""
+    """`aliases` returns the literal names, without wildcards and negations; comments and case do not matter."""
     root.write_text(
         '# Host no\nHost web01 db *.lan !bad w?b # comment\nHOST = "my box"\nhost web01\nMatch host m\n'
     )
@@ -50,14 +50,14 @@ def test_aliases_are_the_literal_names(root: Path) -> None:
         ("CanonicalizeHostname no", False),
     ],
 )
-def test_what_may_vary_with_the_place_is_seen(root: Path, text: str, varies: bool) -> None:
-    """Match exec and localnetwork, this machine's name, and canonical names depend on the network."""
+def test_settings_that_depend_on_the_network_are_detected(root: Path, text: str, varies: bool) -> None:
+    """Match exec, Match localnetwork, this machine's name and canonical names count as dependent on the network."""
     root.write_text(text)
     assert place_dependent((root,)) is varies
 
 
-def test_what_an_included_file_says_counts(root: Path) -> None:
-    """Aliases, control paths and variation come from Includes too, and from any of several roots."""
+def test_included_files_count(root: Path) -> None:
+    """Aliases, control paths and dependence on the network are also read from Includes and from several roots."""
     root.write_text("Include more\nControlPath ~/.ssh/cm-%C\n")
     (root.parent / "more").write_text(
         "Host inside\n ControlPath none\n ControlPath ~/.ssh/cm-%C\n Match exec x\n"
@@ -68,7 +68,7 @@ def test_what_an_included_file_says_counts(root: Path) -> None:
 
 
 def test_includes_are_found_as_ssh_finds_them(root: Path) -> None:
-    """Relative to ~/.ssh even from an -F file elsewhere, with ~, absolute, and by glob in order."""
+    """Includes are found as by ssh: relative to ~/.ssh even in a file of -F, with ~, absolute, and by sorted glob."""
     home = root.parent.parent
     folder = root.parent / "config.d"
     folder.mkdir()
@@ -80,8 +80,10 @@ def test_includes_are_found_as_ssh_finds_them(root: Path) -> None:
     assert config_files(other) == expected
 
 
-def test_the_systems_file_includes_from_its_own_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What /etc/ssh/ssh_config includes stands in /etc/ssh, not in the user's folder."""
+def test_the_systems_file_includes_from_its_own_directory(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative Include in /etc/ssh/ssh_config refers to /etc/ssh, not to the user's directory."""
     system = root.parent.parent / "etc"
     monkeypatch.setattr(config_text, "SYSTEM", system)
     system.mkdir()
@@ -89,15 +91,15 @@ def test_the_systems_file_includes_from_its_own_folder(root: Path, monkeypatch: 
     assert config_files(system / "ssh_config") == (system / "ssh_config", system / "more")
 
 
-def test_an_absent_file_is_named_so_that_it_can_be_watched(root: Path) -> None:
-    """A file that does not exist yet may appear."""
+def test_a_missing_file_is_listed_so_that_it_can_be_watched(root: Path) -> None:
+    """A missing file is in the list, so that it can be watched until it appears."""
     root.write_text("Include absent\n")
     assert config_files(root) == (root, root.parent / "absent")
     assert config_files(root.parent / "none") == (root.parent / "none",)
 
 
 def test_loops_end(root: Path) -> None:
-    """A file that includes itself, or its includer, is read once."""
+    """A file that includes itself, or the file that includes it, is read once."""
     root.write_text("Include config second\n")
     (root.parent / "second").write_text("Include config second\nHost a\n")
     assert config_files(root) == (root, root.parent / "second")
@@ -105,7 +107,7 @@ def test_loops_end(root: Path) -> None:
 
 
 def test_a_flood_is_bounded(root: Path) -> None:
-    """Neither many files, nor deep ones, nor a huge one take more than their bound."""
+    """Many files, deep Includes and a huge file are read only up to their bounds."""
     for number in range(config_text.MAX_FILES + 50):
         (root.parent / f"f{number:04}").touch()
     root.write_text("Include f*\n")
@@ -117,8 +119,8 @@ def test_a_flood_is_bounded(root: Path) -> None:
     assert aliases(root) == ("first",)
 
 
-def test_what_cannot_be_read_is_passed_over(root: Path) -> None:
-    """A folder, a FIFO and a loop of links stop nothing and block nothing."""
+def test_unreadable_files_are_skipped(root: Path) -> None:
+    """A directory, a FIFO and a loop of links are skipped without an error and without blocking."""
     (root.parent / "folder").mkdir()
     os.mkfifo(root.parent / "fifo")
     (root.parent / "link").symlink_to(root.parent / "link")
@@ -128,7 +130,7 @@ def test_what_cannot_be_read_is_passed_over(root: Path) -> None:
 
 
 def test_an_open_quote_is_no_error_here(root: Path) -> None:
-    """Ssh refuses such a file and says so itself."""
+    """A line with an open quote raises no error here; ssh itself rejects the file."""
     root.write_text('Host "open\nHost fine\n')
     assert "fine" in aliases(root)
 
@@ -137,7 +139,7 @@ def test_an_open_quote_is_no_error_here(root: Path) -> None:
 def test_any_bytes_are_read_without_an_exception(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
-    """Whatever the file holds, reading it raises nothing (Includes in it are of random names)."""
+    """A file with any bytes is read without an exception, even if it includes random names."""
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(data)
     assert config_files(path)[0] == path

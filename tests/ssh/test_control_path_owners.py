@@ -1,4 +1,4 @@
-"""Which aliases are worth asking `ssh -G` for when a master on some control path has no name."""
+"""The aliases that may own the control path of an unnamed master, so that `ssh -G` must run for them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ HASH = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home folder of its own."""
+    """Make a separate home directory."""
     monkeypatch.setattr(config_text, "home", lambda: tmp_path)
     (tmp_path / ".ssh").mkdir()
     return tmp_path
 
 
 def own(home: Path, text: str, path: str, alias: str = "web") -> bool:
-    """Report whether the alias may own a path, with this ssh_config."""
+    """Report whether the alias may own a path with this ssh_config."""
     file = home / ".ssh" / "config"
     file.write_text(text)
     return may_own((file,), alias, path.replace("~", str(home)))
@@ -53,13 +53,13 @@ def own(home: Path, text: str, path: str, alias: str = "web") -> bool:
         ("Host db\n User me\nHost *\n ControlPath ~/.ssh/cm", "~/.ssh/cm", True),
     ],
 )
-def test_only_what_the_text_rules_out_is_not_asked(home: Path, text: str, path: str, may: bool) -> None:
-    """Host lines, literal parts and the tokens that have a shape rule out; everything else may be."""
+def test_only_the_text_can_exclude_an_alias(home: Path, text: str, path: str, may: bool) -> None:
+    """Only Host lines, literal parts and tokens with a known format exclude an alias; otherwise it is possible."""
     assert own(home, text, path) is may
 
 
 def test_an_included_file_counts(home: Path) -> None:
-    """Whatever block includes it: what stands there may hold for any alias."""
+    """An included file may apply to any alias, whichever block includes it."""
     (home / ".ssh" / "more").write_text("ControlPath ~/.ssh/cm\nHost db\n ControlPath ~/.ssh/other\n")
     assert own(home, "Host db\n Include more\n", "~/.ssh/cm")
     assert not own(home, "Host db\n Include more\n", "~/.ssh/other")

@@ -1,4 +1,4 @@
-"""Control sockets of real masters, and whose they are."""
+"""The control sockets of real masters, and the processes that own them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEADLINE_S = 20.0
 
 
 def mine(folder: Path) -> list[ControlSocket]:
-    """Return the control sockets of this user in one folder: others may run masters too."""
+    """Return this user's control sockets in one directory, because other tests may run masters, too."""
     return [s for s in listening(os.getuid()) if s.bind_path.startswith(f"{folder}/")]
 
 
 def test_a_master_is_found_with_both_names(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """The bind name ends in sixteen random characters; the path does not."""
+    """A master is found with its bind name, which ends in 16 random characters, and with its path."""
     master = start_master()
     (found,) = mine(ssh_config.folder)
     assert found.path == found.bind_stem == str(master.path)
@@ -39,7 +39,7 @@ def test_a_master_is_found_with_both_names(ssh_config: SshConfig, start_master: 
 def test_a_renamed_control_socket_is_found_where_it_is(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """After a take-over the kernel still tells the old name; the file's inode tells the place."""
+    """A renamed control socket is found by its inode, although the kernel reports the old name."""
     master = start_master(path=ssh_config.folder / "m.1")
     renamed = master.path.rename(ssh_config.control_path)
     (found,) = mine(ssh_config.folder)
@@ -49,8 +49,10 @@ def test_a_renamed_control_socket_is_found_where_it_is(
     assert owner_of(str(master.path)) is None
 
 
-def test_a_control_socket_without_its_file_says_so(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """Somebody unlinked it: the master lives and cannot be reached."""
+def test_a_control_socket_without_its_file_is_not_present(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A control socket whose file was removed is reported as not present."""
     master = start_master()
     master.path.unlink()
     (found,) = mine(ssh_config.folder)
@@ -58,7 +60,7 @@ def test_a_control_socket_without_its_file_says_so(ssh_config: SshConfig, start_
 
 
 def test_a_master_in_the_background_is_found(ssh_config: SshConfig) -> None:
-    """It listened before it forked: the peer credentials name a parent that is gone, this does not."""
+    """A master in the background is found with its own pid, not with that of the parent that called listen()."""
     done = ssh_config.run("-M", "-S", str(ssh_config.control_path), "-o", "ControlPersist=60", "box", "true")
     assert done.returncode == 0, done.stderr
     (found,) = mine(ssh_config.folder)
@@ -74,7 +76,7 @@ def test_a_master_in_the_background_is_found(ssh_config: SshConfig) -> None:
 def test_a_forwarded_unix_socket_is_no_control_socket(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """A master may listen on other Unix sockets, too."""
+    """A forwarded Unix socket on which a master listens is not reported as a control socket."""
     start_master()
     listen = ssh_config.folder / "fwd"
     assert ssh_config.run("-O", "forward", "-L", f"{listen}:127.0.0.1:9", "box").returncode == 0
@@ -83,7 +85,7 @@ def test_a_forwarded_unix_socket_is_no_control_socket(
 
 
 def test_the_owner_need_not_be_an_ssh(short_folder: Path) -> None:
-    """A control path that somebody else's program took names that program; a file or nothing, nobody."""
+    """If another program listens on a control path, its pid is returned; a plain file or a missing one gives None."""
     path = short_folder / "m"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -95,8 +97,8 @@ def test_the_owner_need_not_be_an_ssh(short_folder: Path) -> None:
     assert owner_of(str(short_folder / "none")) is None
 
 
-def test_a_link_and_a_file_of_another_user_name_nobody(short_folder: Path) -> None:
-    """In a folder like /tmp anybody may let a link lead to a socket of ours, or put a file of theirs there."""
+def test_a_link_and_a_file_of_another_user_give_no_owner(short_folder: Path) -> None:
+    """A symbolic link and another user's file give no owner: anyone can create them in a directory like /tmp."""
     path, link = short_folder / "m", short_folder / "link"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -110,14 +112,14 @@ def test_a_link_and_a_file_of_another_user_name_nobody(short_folder: Path) -> No
 
 
 def test_another_users_masters_are_not_shown(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """Only the processes of the asked user are looked at."""
+    """Masters of another user are not returned."""
     start_master()
     assert mine(ssh_config.folder)
     assert listening(os.getuid() + 12345) == []
 
 
 def test_all_masters_are_found_within_milliseconds(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """The best of some looks is far below what a person could notice."""
+    """Finding all masters takes a few milliseconds in the best of several runs."""
     for number in range(3):
         start_master(path=ssh_config.folder / f"m{number}")
     best_s = 10.0
@@ -136,8 +138,8 @@ def await_owner(folder: Path, pid: int) -> None:
         time.sleep(0.002)
 
 
-def test_of_two_that_hold_it_the_younger_is_the_master(short_folder: Path) -> None:
-    """While a master forks into the background its parent still holds the socket for a moment."""
+def test_the_younger_of_two_holders_is_the_master(short_folder: Path) -> None:
+    """If two processes hold a socket, the younger counts as the master, because the other is its forking parent."""
     program = short_folder / "ssh"
     shutil.copy("/bin/sleep", program)
     with socket.socket(socket.AF_UNIX) as listener:

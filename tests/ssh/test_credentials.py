@@ -25,7 +25,7 @@ def auth_sock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("a") / "s"
     child = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
     assert child.stdout is not None
-    child.stdout.readline()  # it says where it listens once it does
+    child.stdout.readline()  # it prints its socket once it listens
     yield str(path)
     child.send_signal(signal.SIGTERM)
     child.wait()
@@ -36,15 +36,15 @@ def auth_sock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     "options", [("-t", "ed25519"), ("-t", "rsa", "-b", "2048", "-m", "PEM"), ("-t", "ecdsa", "-m", "PKCS8")]
 )
 @pytest.mark.parametrize("passphrase", ["", "secret"])
-def test_an_encrypted_key_file_is_told_from_a_plain_one(
+def test_an_encrypted_key_file_is_distinguished_from_a_plain_one(
     tmp_path: Path, passphrase: str, options: tuple[str, ...]
 ) -> None:
-    """In each format that ssh-keygen writes."""
+    """Encrypted and plain key files are distinguished in each format that ssh-keygen writes."""
     assert wants_passphrase(key(tmp_path / "k", passphrase, *options)) is bool(passphrase)
 
 
-def test_what_is_no_key_asks_for_no_passphrase(tmp_path: Path) -> None:
-    """Rubbish, an empty file and a missing one are not encrypted keys."""
+def test_a_file_that_is_no_key_needs_no_passphrase(tmp_path: Path) -> None:
+    """Random bytes, an empty file and a missing file do not count as encrypted keys."""
     rubbish = tmp_path / "rubbish"
     rubbish.write_bytes(os.urandom(300))
     empty = tmp_path / "empty"
@@ -52,8 +52,8 @@ def test_what_is_no_key_asks_for_no_passphrase(tmp_path: Path) -> None:
     assert not any(map(wants_passphrase, (rubbish, empty, tmp_path / "missing")))
 
 
-def test_an_agent_says_how_many_keys_it_offers(auth_sock: str, tmp_path: Path) -> None:
-    """None, then one; none again once it is locked; and nothing where there is no agent."""
+def test_the_keys_of_an_ssh_agent_are_counted(auth_sock: str, tmp_path: Path) -> None:
+    """`agent_keys` returns 0, then 1, then 0 for a locked ssh-agent, and None without an ssh-agent."""
     assert agent_keys(auth_sock) == 0
     env = {**os.environ, "SSH_AUTH_SOCK": auth_sock}
     subprocess.run(["ssh-add", "-q", str(key(tmp_path / "k", ""))], env=env, check=True)
@@ -62,8 +62,8 @@ def test_an_agent_says_how_many_keys_it_offers(auth_sock: str, tmp_path: Path) -
     assert agent_keys(None) is None
 
 
-def test_a_passphrase_is_needed_only_where_no_other_key_was_there(auth_sock: str, tmp_path: Path) -> None:
-    """An empty agent and an encrypted key need the user; a plain key or a loaded agent was simply refused."""
+def test_a_passphrase_is_needed_only_without_another_key(auth_sock: str, tmp_path: Path) -> None:
+    """An encrypted key needs a passphrase with an empty ssh-agent, but not beside a plain key or a loaded one."""
     encrypted, plain = key(tmp_path / "e", "secret"), key(tmp_path / "p", "")
     assert passphrase_needed(auth_sock, [str(encrypted)]) == encrypted
     assert passphrase_needed(None, [str(encrypted), str(tmp_path / "missing")]) == encrypted
@@ -77,7 +77,7 @@ def test_a_passphrase_is_needed_only_where_no_other_key_was_there(auth_sock: str
     ("named", "asked"),
     [(None, "/s"), ("SSH_AUTH_SOCK", "/s"), ("none", None), ("$OTHER", "/o"), ("/own", "/own")],
 )
-def test_the_agent_is_the_one_that_ssh_asks(named: str | None, asked: str | None) -> None:
-    """IdentityAgent decides; "none" asks nobody, whatever the environment says."""
+def test_the_ssh_agent_is_the_one_that_ssh_uses(named: str | None, asked: str | None) -> None:
+    """IdentityAgent selects the ssh-agent; with "none" there is none, whatever the environment contains."""
     resolved = Resolved("web", "web", identity_agent=named)
     assert agent_socket(resolved, {"SSH_AUTH_SOCK": "/s", "OTHER": "/o"}) == asked

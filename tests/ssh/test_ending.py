@@ -1,4 +1,4 @@
-"""The end of a master never reaches a process that is not that master's."""
+"""Ending a master never ends a process that does not belong to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEADLINE_S = 20.0
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of the user that has a child of its own."""
+    """Run a program of the user that has a child."""
     child = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
     until = time.monotonic() + DEADLINE_S
     while not any(p.comm == "sleep" for p in descendants(child.pid)):
@@ -34,7 +34,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("case", ["another program", "a recycled pid"])
 def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen[bytes], case: str) -> None:
-    """A pid that means another program, or another process by now, costs neither it nor its children their lives."""
+    """If the pid now belongs to another program or process, that process and its children survive."""
     found = read(bystander.pid)
     assert found is not None
     family = descendants(bystander.pid)

@@ -10,7 +10,7 @@ from trayagent.ssh.os.exchange import exchange, rename_new
 
 
 def test_two_files_are_swapped(tmp_path: Path) -> None:
-    """Each is where the other was."""
+    """`exchange` swaps two files."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("one")
     other.write_text("other")
@@ -21,8 +21,8 @@ def test_two_files_are_swapped(tmp_path: Path) -> None:
         exchange(str(one), str(tmp_path / "none"))
 
 
-def test_a_name_that_is_not_free_is_not_taken(tmp_path: Path) -> None:
-    """A rename to a new name replaces nothing."""
+def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
+    """`rename_new` replaces no existing file."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("one")
     if not rename_new(str(one), str(other)):
@@ -33,8 +33,8 @@ def test_a_name_that_is_not_free_is_not_taken(tmp_path: Path) -> None:
     assert other.read_text() == "one"
 
 
-def test_what_cannot_be_done_in_one_step_is_said(tmp_path: Path) -> None:
-    """Between two file systems nothing is swapped, and that is no error: the caller has another way."""
+def test_a_swap_between_file_systems_returns_false(tmp_path: Path) -> None:
+    """Between two file systems `exchange` returns False and changes nothing."""
     elsewhere = Path("/dev/shm")  # noqa: S108 - another file system
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is only one file system")

@@ -1,4 +1,4 @@
-"""What ssh says when it fails, said by the installed ssh wherever one machine can make it fail."""
+"""The classification of ssh's failures, with messages of the installed ssh where one machine can cause them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Told = tuple[str, str, bool]
 
 
 def told(failure: Failure) -> Told:
-    """Return what a decision looks at."""
+    """Return the parts of a failure that decisions use."""
     return failure.kind, failure.problem.code, failure.positive
 
 
 def fail(config: SshConfig, *options: str, host: str = "box") -> Failure:
-    """Let the real ssh fail."""
+    """Run the real ssh, which must fail, and return the failure."""
     done = config.run(*options, host, "true")
     assert done.returncode == 255, done.stderr
     return classify(done.stderr, host="web01", exit_status=done.returncode)
@@ -43,8 +43,8 @@ def fail(config: SshConfig, *options: str, host: str = "box") -> Failure:
 class Case:
     """One way to fail: lines of sshd_config, lines of ssh_config, known_hosts, options of ssh.
 
-    {port}, {user}, {keys} (files: `a` and `b` unknown to the server, `open` the right one with mode 0644,
-    `junk` none) and {key} (another host's) are filled in.
+    The test fills in {port}, {user}, {key} (the key of another host) and {keys}. The latter is a directory of files:
+    `a` and `b` are unknown to the server, `open` is the right key with mode 0644, `junk` is not a key.
     """
 
     told: Told
@@ -83,14 +83,14 @@ REAL = {
     ),
     "another host key": Case(CHANGED, known="[127.0.0.1]:{port} {key}\n"),
     "an unknown host key": Case(UNKNOWN_KEY, known=""),
-    "an unknown host key, nobody to ask": Case(UNKNOWN_KEY, "-o StrictHostKeyChecking=ask", known=""),
+    "an unknown host key, no user to ask": Case(UNKNOWN_KEY, "-o StrictHostKeyChecking=ask", known=""),
     "no common key exchange": Case(
         NEGOTIATION, "-o KexAlgorithms=ecdh-sha2-nistp256", server="KexAlgorithms curve25519-sha256"
     ),
     "no common cipher": Case(NEGOTIATION, "-o Ciphers=aes256-ctr", server="Ciphers aes128-ctr"),
     "no common host key type": Case(NEGOTIATION, "-o HostKeyAlgorithms=rsa-sha2-512"),
     "no such name": Case(DNS, "-o HostName=a..invalid"),
-    "nobody listens": Case(REFUSED, "-p 1"),
+    "no process listens": Case(REFUSED, "-p 1"),
     "a forward that must not fail": Case(
         ("forward", "forward-failed", True),
         "-o ExitOnForwardFailure=yes -R 0:localhost:1",
@@ -111,7 +111,7 @@ REAL = {
 
 @pytest.fixture(scope="session")
 def keys(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the files that cases name."""
+    """Make the key files that the cases name."""
     folder = tmp_path_factory.mktemp("cases")
     for name in ("a", "b"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -127,15 +127,17 @@ def keys(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", REAL.values(), ids=REAL)
-def test_the_real_ssh_is_understood(sshd: Sshd, ssh_config: SshConfig, keys: Path, case: Case) -> None:
-    """Each way to fail that loopback allows is taken for what it is, at the level of detail that we use too."""
+def test_failures_of_the_real_ssh_are_classified(
+    sshd: Sshd, ssh_config: SshConfig, keys: Path, case: Case
+) -> None:
+    """Each failure that is possible on loopback is classified correctly, also with the agent's own log level."""
 
     def fill(text: str) -> str:
         return text.format(port=sshd.port, user=sshd.user, keys=keys, key=OTHER_KEY)
 
     if case.server:
         sshd.restart(fill(case.server))
-    if "/open" in case.config:  # the right key must be offered by that file alone
+    if "/open" in case.config:  # only that file may offer the right key
         ssh_config.path.write_text(
             ssh_config.path.read_text().replace(f" IdentityFile {sshd.keys.user}\n", "")
         )
@@ -148,7 +150,7 @@ def test_the_real_ssh_is_understood(sshd: Sshd, ssh_config: SshConfig, keys: Pat
     assert told(fail(ssh_config, "-o", "LogLevel=VERBOSE", *options)) == case.told
 
 
-# The jump host's own configuration lines, those of the target, and what it must be taken for.
+# The ssh_config lines of the jump host, those of the target, and the expected failure.
 JUMPS: dict[str, tuple[str, str, Told]] = {
     "the jump host refuses the login": ("User nobody-there", "", ("auth", "auth-denied", False)),
     "the jump host has another key": (
@@ -169,24 +171,24 @@ JUMPS: dict[str, tuple[str, str, Told]] = {
 
 
 @pytest.mark.parametrize(("jump", "target", "expected"), JUMPS.values(), ids=JUMPS)
-def test_a_jump_host_is_told_from_its_target(
+def test_a_jump_host_is_distinguished_from_its_target(
     sshd: Sshd, ssh_config: SshConfig, tmp_path: Path, jump: str, target: str, expected: Told
 ) -> None:
-    """Who failed is in the title, and only the target's own answer is positive."""
+    """The title names the host that failed, jump host or target, and only the target's own answer is positive."""
     (tmp_path / "wrong").write_text(f"[127.0.0.1]:{sshd.port} {OTHER_KEY}\n")
     common = ssh_config.path.read_text().removeprefix("Host box\n")
     lines = f"Host jump\n{jump}\nHost far\n ProxyJump jump\n{target}\nHost far jump\n{common}"
     ssh_config.path.write_text(lines.format(folder=tmp_path))
     failure = fail(ssh_config, host="far")
     assert told(failure) == expected
-    by_name = ("dns",)  # there the name itself is in the title
+    by_name = ("dns",)  # here the title contains the name itself
     assert ("ump host" in failure.problem.title) is (
         bool(jump) or "Port" in target
     ) or failure.kind in by_name
 
 
-def test_a_jump_host_that_forbids_forwarding_is_told(sshd: Sshd, ssh_config: SshConfig) -> None:
-    """The login on the jump host works, the way through it does not."""
+def test_a_jump_host_that_forbids_forwarding_is_reported(sshd: Sshd, ssh_config: SshConfig) -> None:
+    """A jump host that accepts the login but forbids forwarding is reported as such."""
     sshd.restart("AllowTcpForwarding no")
     common = ssh_config.path.read_text().removeprefix("Host box\n")
     ssh_config.path.write_text(f"Host far\n ProxyJump jump\nHost far jump\n{common}")
@@ -194,7 +196,7 @@ def test_a_jump_host_that_forbids_forwarding_is_told(sshd: Sshd, ssh_config: Ssh
 
 
 def test_a_server_that_never_greets_timed_out(ssh_config: SshConfig) -> None:
-    """A port that accepts and says nothing is a time-out after ConnectTimeout."""
+    """A server that accepts and sends nothing is a time-out after ConnectTimeout."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -202,8 +204,8 @@ def test_a_server_that_never_greets_timed_out(ssh_config: SshConfig) -> None:
     assert told(failure) == TIMED_OUT
 
 
-def test_a_full_server_dropped_us(sshd: Sshd, ssh_config: SshConfig) -> None:
-    """MaxStartups closes without a word: it is busy, not gone."""
+def test_a_full_server_counts_as_busy(sshd: Sshd, ssh_config: SshConfig) -> None:
+    """A server that closes the connection because of MaxStartups counts as busy, not as down."""
     sshd.restart("MaxStartups 1:100:1")
     with socket.create_connection(("127.0.0.1", sshd.port), timeout=SLOW_S) as first:
         assert first.recv(4) == b"SSH-"
@@ -211,19 +213,19 @@ def test_a_full_server_dropped_us(sshd: Sshd, ssh_config: SshConfig) -> None:
 
 
 def test_a_master_cut_by_its_server_died(sshd: Sshd, start_master: StartMaster) -> None:
-    """The end of a connection that worked is told from one that never did."""
+    """A connection that worked and was cut is distinguished from one that never worked."""
     master = start_master()
     sshd.stop()
     status = master.process.wait(SLOW_S)
     assert told(classify(master.stderr(), host="web01", exit_status=status)) == DIED
 
 
-def test_a_master_whose_server_went_silent_died_of_it(sshd: Sshd, start_master: StartMaster) -> None:
-    """ServerAlive ended it: that is a time-out."""
+def test_a_master_ends_when_its_server_is_silent(sshd: Sshd, start_master: StartMaster) -> None:
+    """A master that ServerAlive ended is a time-out."""
     master = start_master("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
     stopped = sshd.pids()
     for pid in stopped:
-        with contextlib.suppress(ProcessLookupError):  # one that served the login may just have ended
+        with contextlib.suppress(ProcessLookupError):  # a process of the login may have ended just now
             os.kill(pid, signal.SIGSTOP)
     try:
         status = master.process.wait(SLOW_S)
@@ -234,9 +236,9 @@ def test_a_master_whose_server_went_silent_died_of_it(sshd: Sshd, start_master: 
     assert told(classify(master.stderr(), host="web01", exit_status=status)) == ("died", "timed-out", False)
 
 
-# What loopback and one version cannot produce, as OpenSSH and PAM word it.
+# Messages of OpenSSH and PAM that loopback and one version cannot produce.
 def _proxied(said: str) -> str:
-    """Return what ssh writes when its ProxyCommand says this and ends."""
+    """Return the output of ssh if its ProxyCommand prints this and ends."""
     return (
         f"{said}\nkex_exchange_identification: Connection closed by remote host\r\n"
         "Connection closed by UNKNOWN port 65535\r\n"
@@ -359,14 +361,14 @@ RECORDED: dict[str, tuple[str, Told]] = {
         ),
         ("refused", "jump-host-failed", False),
     ),
-    "what nobody knows": ("something new\nWarning: Permanently added 'x'", ("unknown", "unknown", False)),
+    "an unknown message": ("something new\nWarning: Permanently added 'x'", ("unknown", "unknown", False)),
     "nothing": ("", ("unknown", "unknown", False)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("stderr", "expected"), RECORDED.values(), ids=RECORDED)
-def test_a_recorded_text_is_understood(stderr: str, expected: Told) -> None:
-    """What one machine cannot produce is taken for what it is all the same."""
+def test_a_recorded_message_is_classified(stderr: str, expected: Told) -> None:
+    """Recorded messages that one machine cannot produce are classified correctly."""
     assert told(classify(stderr, host="web01", exit_status=255)) == expected
 
 
@@ -380,19 +382,19 @@ def test_a_recorded_text_is_understood(stderr: str, expected: Told) -> None:
     ],
 )
 def test_a_title_says_what_happened(name: str, title: str) -> None:
-    """Failures that are treated alike may still need different hands."""
+    """The title says what happened, even for failures that the agent treats alike."""
     assert classify(RECORDED[name][0], host="web01", exit_status=255).problem.title == title
 
 
-def test_our_own_deadline_is_a_time_out_unless_ssh_said_more() -> None:
-    """No exit status means that we ended it."""
+def test_our_deadline_is_a_time_out_unless_ssh_logged_a_reason() -> None:
+    """Without an exit status (the agent ended ssh) the failure is a time-out, unless ssh logged another reason."""
     assert classify("", host="web01").kind == "timed-out"
     assert classify("Warning: Permanently added 'x'\n", host="web01").kind == "timed-out"
     assert classify("me@x: Permission denied (publickey).", host="web01").kind == "auth"
 
 
 def test_every_title_names_the_host_or_ssh_s_own_words() -> None:
-    """A person reads whom it concerns, and what to type next."""
+    """Every title names the host or quotes ssh, so that the user knows which host is meant."""
     failure = classify("me@203.0.113.1: Permission denied (publickey).", host="web01", exit_status=255)
     assert (failure.problem.title, failure.problem.hint) == (
         "web01 refused the login",
@@ -411,7 +413,7 @@ def test_every_title_names_the_host_or_ssh_s_own_words() -> None:
     st.sampled_from([None, 255]),
 )
 def test_any_text_is_a_failure_with_a_printable_title(stderr: str, exit_status: int | None) -> None:
-    """A server may write what it likes: no exception, no escape sequence, one short line."""
+    """Any text gives a failure without an exception; its title is one short line without escape sequences."""
     problem = classify(stderr + "\x1b[2J{x}\r", host="web01", exit_status=exit_status).problem
     assert problem.title
     assert problem.title.isprintable()

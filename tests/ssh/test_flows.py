@@ -1,4 +1,4 @@
-"""From a master to the TCP connection that carries it, over every kind of way."""
+"""The TCP connection that carries a master, for every kind of transport."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def jump(ssh_config: SshConfig) -> str:
 
 
 def test_a_plain_master_holds_its_connection(sshd: Sshd, start_master: StartMaster) -> None:
-    """Both ends, the socket, and that it is the master's own."""
+    """The flow of a plain master has both ends, the socket, and the master as the holder."""
     master = start_master()
     flow = flow_of(master.process.pid)
     assert flow is not None
@@ -56,8 +56,10 @@ def test_a_plain_master_holds_its_connection(sshd: Sshd, start_master: StartMast
     assert transport_of(master.process.pid) == []
 
 
-def test_forwarded_connections_are_not_taken_for_it(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """A master that carries TCP connections of others still shows its own."""
+def test_a_forwarded_connection_is_not_the_masters_own(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """The flow of a master is its own connection, even if it also has forwarded TCP connections."""
     master = start_master()
     before = flow_of(master.process.pid)
     with socket.create_server(("127.0.0.1", 0)) as target:
@@ -70,7 +72,7 @@ def test_forwarded_connections_are_not_taken_for_it(ssh_config: SshConfig, start
 
 
 def test_the_sessions_of_a_master_are_no_transport(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """Programs whose pipes go through the master are somebody's work, and none is named."""
+    """Programs with pipes to sessions of the master are not reported as its transport."""
     master = start_master()
     words = ssh_config.words("-o", "ControlMaster=no", "box", "cat")
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ssh_config.env) as client:
@@ -87,10 +89,10 @@ def test_the_sessions_of_a_master_are_no_transport(ssh_config: SshConfig, start_
 
 
 @pytest.mark.parametrize("host", ["inner", "twice"])
-def test_behind_a_jump_host_the_child_holds_it(
+def test_behind_a_jump_host_the_child_holds_the_connection(
     sshd: Sshd, start_master: StartMaster, jump: str, host: str
 ) -> None:
-    """`ssh -W` has the TCP connection, however many jumps there are; it is the transport."""
+    """Behind any number of jump hosts, the `ssh -W` holds the TCP connection and is the transport."""
     assert jump == str(sshd.port)
     master = start_master(host=host)
     flow = flow_of(master.process.pid)
@@ -102,10 +104,10 @@ def test_behind_a_jump_host_the_child_holds_it(
     assert tcp_facts(flow) is not None
 
 
-def test_behind_a_proxy_command_its_process_holds_it(
+def test_behind_a_proxy_command_its_process_holds_the_connection(
     sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """Whatever program it is, also below a shell that stays."""
+    """Behind a ProxyCommand its process holds the connection, even below a shell."""
     program = ssh_config.folder / "nc.py"
     program.write_text(NC)
     command = f"sh -c '{sys.executable} {program} %h %p; true'"
@@ -123,7 +125,7 @@ Background = Callable[..., int]
 
 @pytest.fixture
 def background(ssh_config: SshConfig, jump: str) -> Iterator[Background]:
-    """Give a function that starts a master which goes into the background by itself."""
+    """Yield a function that starts a master which moves itself to the background."""
     assert jump
     path = str(ssh_config.control_path)
     started: list[Process | None] = []
@@ -143,7 +145,7 @@ def background(ssh_config: SshConfig, jump: str) -> Iterator[Background]:
 
 
 def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: Background) -> None:
-    """It is no longer the parent of its `ssh -W`; the pipes between them still tell."""
+    """The transport of a master in the background is found by its pipes, although it is no longer a child."""
     pid = background("inner")
     (child,) = transport_of(pid)
     assert child.ppid != pid
@@ -155,7 +157,7 @@ def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: 
 def test_the_carrier_of_a_master_in_the_background_is_no_transport(
     ssh_config: SshConfig, start_master: StartMaster, background: Background
 ) -> None:
-    """It was handed both ends of the pipes, too; killing it would end all that it carries."""
+    """A master that carries another one is not its transport, although it holds both ends of the pipes."""
     carrier = start_master(host="hop", path=ssh_config.folder / "c")
     command = f"ssh -F {ssh_config.path} -S {carrier.path} -W [%h]:%p hop"
     pid = background("-o", f"ProxyCommand={command}", "box")
@@ -171,7 +173,7 @@ def test_the_carrier_of_a_master_in_the_background_is_no_transport(
 def test_a_carried_master_names_its_carrier(
     sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster, jump: str, how: str
 ) -> None:
-    """Its child speaks to another master, whose connection it is; the carrier is no transport."""
+    """The flow of a carried master names its carrier, which is not reported as a transport."""
     carrier_path = ssh_config.folder / "c"
     assert jump
     if how == "jump":
@@ -193,14 +195,16 @@ def test_a_carried_master_names_its_carrier(
     transport = transport_of(master.process.pid)
     assert len(transport) == 1
     assert carrier.process.pid not in {t.pid for t in transport}
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:  # pid 1 may have got a master by now
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:  # pid 1 may have adopted a master now
         flows = flows_of([master.process.pid, carrier.process.pid, other.pid])
         other.communicate()
     assert flows.keys() == {master.process.pid, carrier.process.pid}
 
 
-def test_the_facts_of_a_connection_move_with_it(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """Bytes that the server acknowledged are counted; a quiet connection has nothing in flight."""
+def test_the_facts_of_a_connection_follow_its_traffic(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """Acknowledged bytes are counted, and an idle connection has nothing in flight."""
     master = start_master()
     flow = flow_of(master.process.pid)
     assert flow is not None
@@ -217,7 +221,7 @@ def test_the_facts_of_a_connection_move_with_it(ssh_config: SshConfig, start_mas
 
 
 def test_a_connection_that_ended_has_no_facts(start_master: StartMaster) -> None:
-    """Neither a flow nor facts outlive the master."""
+    """After the master ended, there is neither a flow nor facts."""
     master = start_master()
     flow = flow_of(master.process.pid)
     assert flow is not None
@@ -227,15 +231,15 @@ def test_a_connection_that_ended_has_no_facts(start_master: StartMaster) -> None
     assert flow_of(master.process.pid) is None
 
 
-def test_the_next_connection_of_the_same_numbers_is_another(start_master: StartMaster) -> None:
-    """A port may be used again; the socket's inode tells."""
+def test_a_new_connection_with_the_same_ports_is_another_one(start_master: StartMaster) -> None:
+    """A new connection with the same ports has another socket inode, so the old flow has no facts."""
     flow = flow_of(start_master().process.pid)
     assert flow is not None
     assert tcp_facts(replace(flow, inode=flow.inode + 1)) is None
 
 
 def test_a_process_without_a_connection_has_none(short_folder: Path) -> None:
-    """The test itself, and a pid that is nobody."""
+    """A process without a connection and an unused pid have no flow."""
     assert short_folder.exists()
     assert flow_of(os.getpid()) is None
     assert flow_of(2**22 + 1) is None

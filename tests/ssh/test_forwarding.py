@@ -1,4 +1,4 @@
-"""Forwards through a real master: what was not confirmed is not open."""
+"""Forwards through a real master: a forward is open only when the server confirmed it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,10 @@ SOON_S = 0.5
 DEADLINE_S = 20.0
 
 
-def test_what_was_asked_before_and_never_confirmed_is_asked_anew(
-    sshd: Sshd, start_master: StartMaster
-) -> None:
-    """The master knows the forward and says yes; the server, which is stopped, has said nothing."""
+def test_an_unconfirmed_forward_is_requested_again(sshd: Sshd, start_master: StartMaster) -> None:
+    """A forward that was requested and never confirmed is requested again, although the master says that it is open."""
     path = str(start_master().path)
-    asyncio.run(ensure(path, 0, [ANOTHER], []))  # the server's last process for this login has started
+    asyncio.run(ensure(path, 0, [ANOTHER], []))  # the server's last login process has started now
     stopped = sshd.pids()
 
     async def run() -> tuple[ForwardState, ...]:
@@ -56,8 +54,8 @@ def test_what_was_asked_before_and_never_confirmed_is_asked_anew(
     assert result.listen != "localhost:0"
 
 
-def test_what_was_confirmed_is_not_taken_back(start_master: StartMaster) -> None:
-    """A second call leaves the server's port as it is, for it belongs to whoever uses it."""
+def test_a_confirmed_forward_is_not_canceled(start_master: StartMaster) -> None:
+    """A second call does not close a confirmed forward, because its port may be in use."""
     path = str(start_master().path)
     (first,) = asyncio.run(ensure(path, 0, [REMOTE], []))
     (second,) = asyncio.run(ensure(path, 0, [REMOTE], [REMOTE]))

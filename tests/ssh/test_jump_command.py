@@ -1,4 +1,4 @@
-"""The ProxyCommand that takes the place of a ProxyJump, beside the one that ssh itself makes of it."""
+"""The ProxyCommand that replaces a ProxyJump, compared with the one that ssh itself makes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.ssh.master.command import connect_timeout_s, master_command, may_
 
 CONNECTION = "/run/user/1000/trayagent/connection-1"
 DOOR = Resolved("door", "192.0.2.1", plain_connect=True)
-# What is added to ssh's own: the connection, and that nobody is asked.
+# The additions to ssh's own command: the connection, and BatchMode.
 _OURS = re.compile(r" -o BatchMode=yes -o ProxyUseFdpass=yes -o 'ProxyCommand=[^']*'")
 _SSHS = re.compile(r"debug1: Setting implicit ProxyCommand from ProxyJump: (.*?)\r?\n")
 
@@ -29,8 +29,8 @@ def option(words: list[str], name: str) -> str:
 
 
 @pytest.mark.parametrize("jump", ["door", "me@door", "door:2222", "me@door:2222", "192.0.2.7"])
-def test_it_is_what_ssh_makes_of_the_jump_host(tmp_path: Path, jump: str) -> None:
-    """But for what is added, word for word the command that ssh logs."""
+def test_the_command_is_the_one_that_ssh_makes(tmp_path: Path, jump: str) -> None:
+    """Apart from the additions, the command equals the one that ssh logs, word for word."""
     config = tmp_path / "config"
     config.write_text(f"Host target\n ProxyJump {jump}\n HostName 10.0.0.1\nHost *\n ConnectTimeout 1\n")
     said = subprocess.run(
@@ -39,7 +39,7 @@ def test_it_is_what_ssh_makes_of_the_jump_host(tmp_path: Path, jump: str) -> Non
         text=True,
         timeout=60,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "SHELL": "/bin/false"},  # no jump host is gone to
+        env={"PATH": "/usr/bin:/bin", "SHELL": "/bin/false"},  # so no jump host is contacted
     ).stderr
     its = _SSHS.search(said)
     assert its is not None, said
@@ -61,20 +61,20 @@ def test_it_is_what_ssh_makes_of_the_jump_host(tmp_path: Path, jump: str) -> Non
     "resolved",
     [
         host("first,door", None, hops=2),
-        host("door", None),  # it has a jump host or ProxyCommand of its own
+        host("door", None),  # this jump host has its own jump host or ProxyCommand
         host("[2001:db8::1]:22"),
         host("ssh://door"),
         host("-oProxyCommand=x"),
     ],
     ids=["two jump hosts", "a jump host in its own way", "an address in brackets", "a URL", "an option"],
 )
-def test_where_unsure_ssh_goes_to_the_jump_host_itself(resolved: Resolved) -> None:
-    """Only a plain name, address, user and port are taken over."""
+def test_for_an_unusual_jump_host_ssh_connects_on_its_own(resolved: Resolved) -> None:
+    """Unless the jump host is a plain name or address with user and port, ssh connects to it on its own."""
     assert not may_be_handed_over(resolved, CONNECTION)
 
 
 def test_names_that_a_shell_would_change_are_left_to_ssh() -> None:
-    """Also those of ssh and of its configuration."""
+    """If a shell would change a path of ssh or of its configuration, ssh connects on its own."""
     assert may_be_handed_over(host("door"), CONNECTION)
     assert not may_be_handed_over(host("door"), "/run/my folder/x")
     assert not may_be_handed_over(host("door"), CONNECTION, config="/home/me/my config")
@@ -82,7 +82,7 @@ def test_names_that_a_shell_would_change_are_left_to_ssh() -> None:
 
 
 def test_each_hop_gets_the_time_of_a_login() -> None:
-    """The banner of a host comes after the logins before it. What ssh_config says stays."""
+    """ConnectTimeout grows with each hop, because the banner comes after the logins; ssh_config's value is kept."""
     words = master_command("target", host("door"), "/run/cm", background=False, log="/run/log")
     assert option(words, "ConnectTimeout") == "40"
     assert connect_timeout_s(Resolved("web", "web")) == 10

@@ -1,4 +1,4 @@
-"""What ssh logs of its key exchange, and what cannot be forged into that."""
+"""The lines that ssh logs of its key exchange, and the attempts to forge them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"
 
 
 def shown(pid: int = PID, text: str = f"Server host key: {KEY}", where: str = "") -> str:
-    """Return ssh's line about the key that the server showed; `where` is what newer versions add."""
+    """Return ssh's line about the server's key; `where` is an addition of newer versions."""
     return f"debug1: sshconnect.c:verify_host_key():1477 ({where}pid={pid}): {text}\r\n"
 
 
@@ -32,7 +32,7 @@ DENIED = "me@203.0.113.10: Permission denied (publickey).\r\n"
 
 @pytest.mark.parametrize("where", ["", "bin=ssh, ", "bin=/opt/my ssh, pid=1/ssh, "])
 def test_the_key_and_then_newkeys_prove_a_host_key(where: str) -> None:
-    """Both lines, whole and by the ssh that connected, in this order; what follows is the server's word."""
+    """Both lines in this order, complete and from the ssh that connected, prove the host key."""
     found = read_key_exchange(
         f"Warning: x\r\n{shown(where=where)}Warning: y\r\n{newkeys(where=where)}{DENIED}", PID
     )
@@ -44,7 +44,7 @@ CERTIFICATE = "Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:
 
 
 def test_a_certificate_proves_its_key_only_with_a_login() -> None:
-    """The key of a certificate is named as the plain one. What is in it is text of the peer."""
+    """A certificate proves its key, under the plain type, only after a login, because its content is text of the peer."""
     text = f'{CERTIFICATE} "web" CA ssh-ed25519 x'
     name = "debug2: sshconnect.c:verify_host_key():1470 (pid=4242): Server host certificate hostname: web\n"
     log = shown(text=text) + name + newkeys() + DENIED
@@ -70,23 +70,23 @@ def test_a_certificate_proves_its_key_only_with_a_login() -> None:
         f"{shown()}{newkeys()}{DENIED}Host key verification failed.\r\n",
     ],
 )
-def test_nothing_else_proves_one(log: str) -> None:
-    """Half of it, another order, another process, the peer's text, or a signature that was wrong in the end."""
+def test_nothing_else_proves_a_host_key(log: str) -> None:
+    """Half a line, another order, another process, the server's text and a wrong signature prove no host key."""
     found = read_key_exchange(log, PID)
     assert (found.host_key, found.after) == (None, "")
 
 
 @pytest.mark.parametrize("pid", [1, PID])
 def test_the_key_id_of_a_certificate_forges_nothing(pid: int) -> None:
-    """A newline in it begins a line of its own, as if ssh itself had logged it, even with the right pid."""
+    """Lines that are forged through a certificate's key ID prove nothing, even with the right pid."""
     log = shown(text=f'{CERTIFICATE} "x\n{newkeys(pid)}{DENIED}" CA ssh-ed25519 x')
     log += "Connection to 203.0.113.10 port 22: incomplete message\r\n"
     assert read_key_exchange(log, PID) == KeyExchange(certified=True)
     assert read_key_exchange(log, None).host_key is None
 
 
-def test_a_recorded_key_is_asked_for_first() -> None:
-    """The algorithms of its type come first, all others stay; a type that ssh does not know changes nothing."""
+def test_a_recorded_key_is_requested_first() -> None:
+    """The algorithms of the recorded key come first and all others stay; for an unknown type there is no preference."""
     algorithms = [
         "ssh-ed25519-cert-v01@openssh.com",
         "ssh-ed25519",
@@ -101,8 +101,8 @@ def test_a_recorded_key_is_asked_for_first() -> None:
     assert preferring("ssh-other SHA256:abc", algorithms) is None
 
 
-def test_the_words_of_others_are_kept_apart(tmp_path: Path) -> None:
-    """The log of ssh and what came to its stderr are two private files, renamed and removed together."""
+def test_the_output_of_other_programs_is_in_a_separate_file(tmp_path: Path) -> None:
+    """The log of ssh and its stderr are two private files that are renamed and removed together."""
     log, later = tmp_path / "attempt-1.log", tmp_path / "master-1.log"
     descriptor = create(log)
     os.write(descriptor, b"a banner\n")
@@ -120,7 +120,7 @@ def test_the_words_of_others_are_kept_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", ["QUIET", "VERBOSE"])
 @pytest.mark.parametrize("ssh", [None, *other_ssh_programs()])
 def test_ssh_logs_the_key_at_any_level(ssh: str | None, level: str, tmp_path: Path) -> None:
-    """Whatever the user's LogLevel and LogVerbose are, this ssh and others given to the tests log both lines."""
+    """Every tested ssh logs both lines, whatever the user's LogLevel and LogVerbose are."""
     program = ssh or tool("ssh")
     with Lab() as lab:
         lab.join("home")

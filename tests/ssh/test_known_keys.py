@@ -1,4 +1,4 @@
-"""Which host keys known_hosts files know, and for whom."""
+"""The host keys in known_hosts files, and the servers for which they count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.ssh.login.known_keys import is_trusted
 
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, tuple[str, str]]:
-    """Return two keys: the words of their public files, and what ssh logs of them."""
+    """Return two keys: the words of their public files, and their form in ssh's log."""
     found = {}
     for name in ("web", "other"):
         keygen(tmp_path / name)
@@ -33,7 +33,7 @@ def keys(tmp_path: Path) -> dict[str, tuple[str, str]]:
 def test_the_key_of_the_name_is_trusted_and_no_other(
     keys: dict[str, tuple[str, str]], tmp_path: Path, host: str, name: str, *, hashed: bool
 ) -> None:
-    """Plain or hashed as ssh-keygen -H does it; the key of another host is not this one's."""
+    """The key of the name is trusted, in plain and hashed files; the key of another host is not."""
     file = tmp_path / "known_hosts"
     file.write_text(f"# a comment\n{host} {keys['web'][0]}\nelsewhere {keys['other'][0]}\n\n")
     if hashed:
@@ -42,10 +42,10 @@ def test_the_key_of_the_name_is_trusted_and_no_other(
     assert not is_trusted(keys["other"][1], [name, "unlisted"], [file])
 
 
-def test_where_no_name_is_known_any_known_key_is_trusted(
+def test_if_no_name_is_known_any_known_key_is_trusted(
     keys: dict[str, tuple[str, str]], tmp_path: Path
 ) -> None:
-    """The user's name of the server may be hidden; a key that nobody knows is not trusted."""
+    """If no name is known, any key in the files is trusted, and other keys are not."""
     file = tmp_path / "known_hosts"
     file.write_text(f"web {keys['web'][0]}\n")
     assert is_trusted(keys["web"][1], ["10.0.0.1"], [file])
@@ -53,7 +53,7 @@ def test_where_no_name_is_known_any_known_key_is_trusted(
 
 
 def test_patterns_and_markers(keys: dict[str, tuple[str, str]], tmp_path: Path) -> None:
-    """Wildcards and exceptions hold; a revoked key is not trusted, and an authority's is no host's."""
+    """Wildcards and negations apply; a revoked key and the key of a certificate authority are not trusted."""
     file = tmp_path / "known_hosts"
     file.write_text(f"*.example.org,!bad.example.org {keys['web'][0]}\nbad.example.org {keys['other'][0]}\n")
     assert is_trusted(keys["web"][1], ["good.example.org"], [file])

@@ -1,4 +1,4 @@
-"""How long a new master may take to listen; a shell script plays ssh."""
+"""The time that a new master has until it listens; a shell script replaces ssh."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listens(
     longer_s: float = 0.0,
     hopeless: Callable[[int], bool] = lambda _pid: False,
 ) -> None:
-    """Start something that listens after that time, and end it once it does; raises LaunchFailedError."""
+    """Start a program that listens after that time, and end it then. Raise LaunchFailedError."""
 
     async def run() -> None:
         script = f"echo begun >&2; sleep {after_s}; : >{folder / 'socket'}; exec sleep 60"
@@ -37,7 +37,7 @@ def listens(
 
 
 def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
-    """At the deadline the line says how much longer a login takes there."""
+    """On a slow line the deadline is extended once."""
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 1.5, deadline_s=0.3)
     assert failed.value.status is None
@@ -47,15 +47,15 @@ def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
     listens(tmp_path, 1.0, deadline_s=0.3, longer_s=20.0)
 
 
-def test_what_is_hopeless_ends_before_its_time(tmp_path: Path) -> None:
-    """Nobody waits for a browser that will not open."""
+def test_a_hopeless_attempt_ends_before_its_deadline(tmp_path: Path) -> None:
+    """A hopeless attempt, such as one that needs a browser, ends before its deadline."""
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 60, deadline_s=60, hopeless=lambda _pid: (tmp_path / "log").exists())
     assert failed.value.status is None
 
 
 def test_a_program_with_a_long_path_is_called_by_its_name(tmp_path: Path) -> None:
-    """Newer ssh logs the path that it was called by, in a line too short for a long one and the pid behind it."""
+    """A program with a long path is called by its name, because newer ssh would log the path and cut off the pid."""
     program = tmp_path / ("long" * 20) / "ssh"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\necho "$(command -v ssh)" >&2\n')

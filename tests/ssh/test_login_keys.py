@@ -1,4 +1,4 @@
-"""What a login offers, and whether a person would be asked for it."""
+"""The keys that a login offers, and whether the login needs the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trayagent.ssh.login.login_keys import asks_whom, offers
 
 
 def key(path: Path, passphrase: str = "", *, public: bool = True) -> Path:
-    """Make a key pair, or a private key alone."""
+    """Make a key pair, or only a private key."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True)
     if not public:
         path.with_name(path.name + ".pub").unlink()
@@ -34,7 +34,7 @@ def blob(path: Path) -> bytes:
 
 @pytest.mark.parametrize("passphrase", ["", "secret"])
 def test_the_public_key_is_found_with_and_without_its_file(tmp_path: Path, passphrase: str) -> None:
-    """An OpenSSH private key has it unencrypted in front."""
+    """The public key is found in its file, or unencrypted in an OpenSSH private key."""
     path = key(tmp_path / "id", passphrase)
     expected = blob(path)
     assert public_key(path) == expected
@@ -44,7 +44,7 @@ def test_the_public_key_is_found_with_and_without_its_file(tmp_path: Path, passp
 
 
 def test_files_that_are_no_keys_have_no_public_key(tmp_path: Path) -> None:
-    """Empty, binary, cut short: nothing to know, and nothing raised."""
+    """Empty, binary and truncated files have no public key, and raise no error."""
     for number, content in enumerate(
         (b"", b"\0" * 300, b"ssh-ed25519", b"ssh-ed25519 AAAA", b"openssh-key-v1\0")
     ):
@@ -56,8 +56,8 @@ def test_files_that_are_no_keys_have_no_public_key(tmp_path: Path) -> None:
     public_key(cut)
 
 
-def test_the_agents_keys_count_where_ssh_would_offer_them(tmp_path: Path) -> None:
-    """All of them, or with IdentitiesOnly those that an IdentityFile names."""
+def test_the_agents_keys_count_if_ssh_would_offer_them(tmp_path: Path) -> None:
+    """All keys of the ssh-agent count, or with IdentitiesOnly those that an IdentityFile names."""
     mine, other = key(tmp_path / "mine"), key(tmp_path / "other")
     held = (blob(mine), blob(other))
     assert offers(host(mine), held).agent == (blob(mine),)
@@ -65,15 +65,15 @@ def test_the_agents_keys_count_where_ssh_would_offer_them(tmp_path: Path) -> Non
     assert offers(host(mine), None).agent == ()
 
 
-def test_a_plain_key_asks_nobody(tmp_path: Path) -> None:
-    """Whatever else is there."""
+def test_a_plain_key_does_not_need_the_user(tmp_path: Path) -> None:
+    """A login with a plain key does not need the user, whatever other keys there are."""
     plain, locked = key(tmp_path / "plain"), key(tmp_path / "locked", "secret")
     resolved = host(plain, locked, tmp_path / "absent")
     assert asks_whom(resolved, offers(resolved, None)) == ""
 
 
-def test_a_locked_key_asks_unless_the_agent_holds_it(tmp_path: Path) -> None:
-    """An agent that is empty, locked or absent does not."""
+def test_a_locked_key_needs_the_user_unless_the_agent_holds_it(tmp_path: Path) -> None:
+    """A locked key needs the user unless the ssh-agent holds it; an empty, locked or missing ssh-agent does not."""
     locked = key(tmp_path / "locked", "secret")
     resolved = host(locked)
     assert "locked" in asks_whom(resolved, offers(resolved, None))
@@ -82,7 +82,7 @@ def test_a_locked_key_asks_unless_the_agent_holds_it(tmp_path: Path) -> None:
 
 
 def test_a_public_key_alone_needs_the_agent(tmp_path: Path) -> None:
-    """IdentityFile may name a .pub file; empty or locked, the agent has nothing to show."""
+    """If only the public key is there, the login needs an ssh-agent that holds the key."""
     public = key(tmp_path / "id").with_name("id.pub")
     resolved = host(public)
     assert "empty" in asks_whom(resolved, offers(resolved, ()))
@@ -90,8 +90,8 @@ def test_a_public_key_alone_needs_the_agent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["file", "agent"])
-def test_a_security_key_asks_for_a_touch(tmp_path: Path, where: str) -> None:
-    """Wherever it is, and although a plain key stands beside it: ssh might try it first."""
+def test_a_security_key_needs_a_touch(tmp_path: Path, where: str) -> None:
+    """A security key needs a touch wherever it is, even beside a plain key, because ssh may try it first."""
     plain, touched = key(tmp_path / "plain"), tmp_path / "id_sk"
     kind = b"sk-ssh-ed25519@openssh.com"
     security = struct.pack(">I", len(kind)) + kind + b"\0\0\0\x01x"
@@ -101,8 +101,8 @@ def test_a_security_key_asks_for_a_touch(tmp_path: Path, where: str) -> None:
     assert "security_key" in asks_whom(resolved, offers(resolved, held))
 
 
-def test_a_pkcs11_provider_asks(tmp_path: Path) -> None:
-    """Its key is in hardware, and a PIN may be wanted."""
+def test_a_pkcs11_provider_needs_the_user(tmp_path: Path) -> None:
+    """A login with a PKCS#11 provider needs the user, because the hardware may need a PIN."""
     resolved = Resolved(
         "web", "web.example", identity_files=(str(key(tmp_path / "id")),), pkcs11_provider="x.so"
     )

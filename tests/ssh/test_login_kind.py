@@ -16,7 +16,7 @@ SK = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAAA=
 
 
 def resolved(*files: Path) -> Resolved:
-    """Return a host with these keys, and no ssh-agent."""
+    """Return a host with these keys and without an ssh-agent."""
     return Resolved("web", "web", identity_files=tuple(map(str, files)), identity_agent="none")
 
 
@@ -33,17 +33,15 @@ def resolved(*files: Path) -> Resolved:
         ("", "quiet"),
     ],
 )
-def test_the_methods_that_ssh_logged_tell_whether_somebody_typed(
-    log: str, kind: LoginKind, tmp_path: Path
-) -> None:
-    """One method or several, in any order, directly or through a proxy."""
+def test_the_logged_methods_show_whether_the_user_typed(log: str, kind: LoginKind, tmp_path: Path) -> None:
+    """The logged methods show whether the user typed something, in any order, directly or through a proxy."""
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     assert login_kind(log, resolved(key), {}, at_terminal=True) == kind
 
 
-def test_a_key_that_is_locked_was_unlocked_by_somebody_if_there_was_a_terminal(tmp_path: Path) -> None:
-    """Without a terminal nobody can have typed its passphrase, whatever the files look like."""
+def test_a_locked_key_was_unlocked_by_the_user_at_a_terminal(tmp_path: Path) -> None:
+    """A locked key was unlocked by the user only if there was a terminal for the passphrase."""
     key, log = tmp_path / "key", f'{TO} "publickey".\r\n'
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True)
     assert login_kind(log, resolved(key), {}, at_terminal=True) == "unlocked"
@@ -51,7 +49,7 @@ def test_a_key_that_is_locked_was_unlocked_by_somebody_if_there_was_a_terminal(t
 
 
 def test_a_security_key_was_touched(tmp_path: Path) -> None:
-    """At a terminal or without one."""
+    """A login with a security key needed a touch, at a terminal or without one."""
     key, log = tmp_path / "key", f'{TO} "publickey".\r\n'
     key.write_text("the handle of a token")
     key.with_name("key.pub").write_text(SK)
@@ -59,8 +57,8 @@ def test_a_security_key_was_touched(tmp_path: Path) -> None:
     assert login_kind(log, resolved(key), {}, at_terminal=False) == "touched"
 
 
-def test_a_login_at_a_terminal_asks_logs_and_goes_to_the_background() -> None:
-    """The same master otherwise; what ssh shows the person is nothing that it logs."""
+def test_a_login_at_a_terminal_prompts_and_goes_to_the_background() -> None:
+    """The command line of a login at a terminal prompts, logs and goes to the background, and is otherwise the same."""
     words = master_command("web", resolved(), "/cm/web", background=False, log="/run/log", at_terminal=True)
     assert words[words.index("-E") + 1] == "/run/log"
     assert {"BatchMode=no", "ForkAfterAuthentication=yes", "ControlPersist=no"} <= set(words)

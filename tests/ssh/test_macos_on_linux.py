@@ -1,6 +1,6 @@
-"""What macOS asks ps, lsof and the masters themselves, run beside what Linux asks the kernel.
+"""The macOS modules, which use ps, lsof and the masters themselves, compared with the Linux modules.
 
-The two must tell the same of the same living masters; only kqueue has no counterpart here.
+Both must give the same results for the same living masters. Only kqueue has no counterpart here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    """Skip on a laptop that lacks them, fail in CI."""
+    """Skip if ps or lsof is missing; fail in CI."""
     missing = [tool for tool in ("ps", "lsof") if shutil.which(tool) is None]
     if missing:
         assert not os.environ.get("CI"), f"CI has no {missing}"
@@ -42,12 +42,12 @@ def _tools() -> None:
 
 
 def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, bool]]:
-    """Return what is told of the control sockets in one folder, but for the kernel's own numbers."""
+    """Return the facts of the control sockets in one directory, without the kernel's numbers."""
     return [(s.bind_path, s.path, s.pid, s.present) for s in found if s.path.startswith(f"{folder}/")]
 
 
-def test_ps_tells_a_process_as_proc_does(start_master: StartMaster) -> None:
-    """Parent, owner, name and words; its start to the second."""
+def test_ps_gives_the_same_process_as_proc(start_master: StartMaster) -> None:
+    """The output of ps and /proc give the same parent, owner, name and words, and the same start time to the second."""
     master = start_master()
     told, known = macos_process.read(master.process.pid), linux_process.read(master.process.pid)
     assert told is not None
@@ -60,8 +60,8 @@ def test_ps_tells_a_process_as_proc_does(start_master: StartMaster) -> None:
     assert told.pid in {p.pid for p in macos_process.descendants(os.getpid())}
 
 
-def test_a_process_is_ended_only_as_the_one_it_was(start_master: StartMaster) -> None:
-    """Another start time or another name is another process; one that waits to be reaped is gone."""
+def test_a_process_is_killed_only_with_its_start_time_and_name(start_master: StartMaster) -> None:
+    """A process is killed only with the right start time and name; a zombie counts as gone."""
     master = start_master()
     found = macos_process.read(master.process.pid)
     assert found is not None
@@ -79,10 +79,10 @@ def test_a_process_is_ended_only_as_the_one_it_was(start_master: StartMaster) ->
     assert macos_process.kill_checked(pid, started, {"ssh"}, signal.SIGKILL) == "gone"
 
 
-def test_a_journey_does_not_change_when_a_process_began(
+def test_a_new_time_zone_does_not_change_a_start_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its start is told by the wall clock, in the language of the place: ps is asked in UTC and C."""
+    """A change of time zone or language does not change a start time, because ps runs in UTC and the C locale."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     found, known = macos_process.read(os.getpid()), linux_process.read(os.getpid())
@@ -98,8 +98,8 @@ def test_a_journey_does_not_change_when_a_process_began(
     assert told.argv == ("UTC", "C")
 
 
-def test_masters_are_found_where_they_are(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """At their own name, renamed by a take-over, and with their file gone; in the background, too."""
+def test_masters_are_found_by_their_present_path(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Masters are found under their own name, renamed by a take-over, without their file, and in the background."""
     start_master()
     moved = start_master(path=ssh_config.folder / "m.1")
     moved.path.rename(ssh_config.folder / "there")
@@ -122,8 +122,8 @@ def test_masters_are_found_where_they_are(ssh_config: SshConfig, start_master: S
         assert ssh_config.run("-S", behind, "-O", "exit", "box").returncode == 0
 
 
-def test_nothing_is_said_to_what_is_no_master(short_folder: Path) -> None:
-    """Whoever else listens there is not greeted in ssh's language; nobody does: nobody is told."""
+def test_a_listener_that_is_no_master_gets_no_bytes(short_folder: Path) -> None:
+    """A listener that is no master receives nothing; without a listener there is no owner."""
     path = short_folder / "other"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -137,10 +137,10 @@ def test_nothing_is_said_to_what_is_no_master(short_folder: Path) -> None:
     assert macos_control_sockets.owner_of(str(short_folder)) is None
 
 
-def test_lsof_tells_the_connection_that_carries_a_master(
+def test_lsof_gives_the_connection_that_carries_a_master(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """Its own, not one that it forwards."""
+    """The output of lsof gives the master's own connection, not a forwarded one."""
     master = start_master()
     with socket.create_server(("127.0.0.1", 0)) as target:
         listen = ssh_config.folder / "fwd"
@@ -157,10 +157,10 @@ def test_lsof_tells_the_connection_that_carries_a_master(
     )  # fmt: skip
 
 
-def test_lsof_tells_who_listens(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """A master's local forwards, on both families, and the port of somebody else."""
+def test_lsof_gives_the_listeners(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """The output of lsof gives a master's local forwards in both address families, and the port of another process."""
     master = start_master()
-    with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104  # how a wildcard is told
+    with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104  # to see how a wildcard is reported
         free = socket.create_server(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()

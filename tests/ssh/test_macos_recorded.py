@@ -1,7 +1,7 @@
-"""What ps and lsof say on a Mac, read.
+"""The parsing of ps and lsof output from macOS.
 
-No Mac was at hand: the texts are written after ps(1) and lsof(8) of macOS and the sources of their Darwin
-parts, with the kernel's addresses made up.
+The texts were not recorded on a Mac. They were written from ps(1) and lsof(8) of macOS and the sources of their
+Darwin parts, with invented kernel addresses.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PS = """\
  5000  rubbish
 """
 
-# A master in the background behind a jump host (4242, 4243), one behind a ProxyCommand (4300, 4301), one over
-# another master (4400, 4401). 4399 was handed the ends of a proxy's pipes, and is none.
-# 4242 also forwards a connection and carries a session.
+# A master in the background behind a jump host (4242, 4243), one behind a ProxyCommand (4300, 4301), one that another
+# master carries (4400, 4401). 4399 holds the ends of a proxy's pipes, but is not a proxy. 4242 also has a forwarded
+# connection and a session.
 LSOF = """\
 p4242
 f0
@@ -166,12 +166,12 @@ TST=LISTEN
 
 
 def seen() -> Seen:
-    """Return the recorded moment."""
+    """Return the processes and descriptors of the texts."""
     return Seen({p.pid: p for p in parsed(PS)}, files(LSOF))
 
 
 def test_ps_lines_are_read() -> None:
-    """Names are cut at the first space, zombies and what cannot be read are nobody."""
+    """Program names are cut at the first space; zombies and unreadable lines are skipped."""
     found = {process.pid: process for process in parsed(PS)}
     assert sorted(found) == [1, 612, 4242, 4243, 4300, 4301, 4399, 4400, 4401]
     master = found[4242]
@@ -185,7 +185,7 @@ def test_ps_lines_are_read() -> None:
 
 
 def test_a_jump_is_found_by_its_pipes() -> None:
-    """A master in the background is no longer the parent of its `ssh -W`; link-local scopes are taken out."""
+    """The `ssh -W` of a master in the background is found by its pipes; link-local scopes are removed."""
     expected = Flow("fe80::10", 53122, "fe80::1", 22, 0xDD02, 4243, "child")
     assert seen().flow(4242) == expected
     assert [p.pid for p in seen().transport(4242)] == [4243]
@@ -193,20 +193,20 @@ def test_a_jump_is_found_by_its_pipes() -> None:
 
 
 def test_a_proxy_command_has_the_socket() -> None:
-    """Whatever program it is, its connection is the master's."""
+    """The connection of a ProxyCommand is the master's flow, whatever program it is."""
     assert [p.pid for p in seen().transport(4300)] == [4301]
     assert seen().flow(4300) == Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child")
 
 
 def test_a_master_over_a_master_is_carried() -> None:
-    """Its proxy has a Unix socket only, whose other end is the carrier's."""
+    """A master whose proxy has only a Unix socket to another master is carried by that master."""
     flow = seen().flow(4400)
     assert flow is not None
     assert (flow.via, flow.carrier_pid, flow.pid_of_holder) == ("carried", 4242, 4243)
 
 
 def test_pipes_of_sessions_are_no_proxy() -> None:
-    """A direct master's socket comes before the pipes of what goes through it."""
+    """Pipes of sessions do not count as a proxy, because they come after the master's own socket."""
     flow = seen().flow(4500)
     assert flow is not None
     assert (flow.local_port, flow.via) == (53999, "direct")
@@ -214,7 +214,7 @@ def test_pipes_of_sessions_are_no_proxy() -> None:
 
 
 def test_only_an_established_connection_carries() -> None:
-    """One that is being made, or listens, does not."""
+    """Only an established connection counts, not one in progress or a listener."""
     assert seen().flow(4501) is None
     assert seen().flow(1) is None
     assert [f.listens for f in files(LSOF) if f.listens] == [("::", 8080), ("127.0.0.1", 8081)]

@@ -1,4 +1,4 @@
-"""The connection that is made beside ssh's start, on real sockets, and handed over by the real helper."""
+"""The connection that the agent makes while ssh starts, on real sockets and with the real helper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEADLINE_S = 20.0
 
 @contextmanager
 def listening(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.socket]:
-    """Listen on loopback, where connections stand without anybody accepting them."""
+    """Listen on loopback, where the kernel establishes connections without accept()."""
     with socket.socket(family) as one:
         one.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
         one.listen(1)
@@ -32,7 +32,7 @@ def listening(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.
 
 
 def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> socket.socket | str:
-    """Run the real helper as ssh does, with one end of a pair as its output; return what it passed, or said."""
+    """Run the real helper as ssh does, with a socket as its output; return the passed connection or its message."""
 
     async def ask() -> socket.socket | str:
         at = folder / "connection"
@@ -55,7 +55,7 @@ def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> 
 
 
 def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
-    """The helper passes a standing connection with TCP_NODELAY and keep-alive set, in blocking mode."""
+    """The helper passes an established connection in blocking mode, with TCP_NODELAY and keep-alive."""
     with listening() as server:
         got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=server.getsockname()[1]))
         assert isinstance(got, socket.socket)
@@ -66,8 +66,8 @@ def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
             assert got.getblocking()
 
 
-def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path) -> None:
-    """It is made meanwhile, and handed over at once then: nothing is lost by waiting for something else."""
+def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> None:
+    """A held connection is made meanwhile, and passed at once after its release, not before."""
 
     async def ask(server: socket.socket) -> None:
         at, loop = tmp_path / "connection", asyncio.get_running_loop()
@@ -80,7 +80,7 @@ def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path)
                 helper.connect(str(at))
                 accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
                 with accepted:
-                    for _ in range(200):  # whatever is ready to run has run; it takes no more than ten
+                    for _ in range(200):  # all ready callbacks have run by then; ten would be enough
                         await asyncio.sleep(0)
                     assert connection.asked
                     helper.setblocking(False)
@@ -99,7 +99,7 @@ def test_a_held_connection_is_given_to_nobody_before_its_release(tmp_path: Path)
 
 
 def test_no_keep_alive_where_the_user_wants_none(tmp_path: Path) -> None:
-    """TCPKeepAlive no is obeyed."""
+    """With TCPKeepAlive no, the connection has no keep-alive."""
     with listening() as server:
         port = server.getsockname()[1]
         got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=port, tcp_keep_alive=False))
@@ -118,17 +118,19 @@ def test_no_keep_alive_where_the_user_wants_none(tmp_path: Path) -> None:
     ],
     ids=["refused", "no such name", "the other family", "no route"],
 )
-def test_why_there_is_none_is_told_as_ssh_tells_it(
+def test_the_reason_of_a_failure_is_in_ssh_s_words(
     tmp_path: Path, resolved: Resolved, kind: FailureKind
 ) -> None:
-    """What the helper prints is read like ssh's own words."""
+    """The helper prints the reason of a failure in ssh's own words, so that it is classified like ssh's."""
     said = fetched(tmp_path, resolved)
     assert isinstance(said, str)
     assert classify(said, host="web01", exit_status=255).kind == kind
 
 
-def test_an_address_that_is_silent_is_overtaken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next address of a name is tried after a quarter of a second, not after the first one's time-out."""
+def test_the_next_address_is_tried_beside_a_silent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If an address is silent, the next one is tried after 0.25 s, not after the time-out."""
     with listening() as silent, listening() as server:
         full = [
             socket.create_connection(silent.getsockname()) for _ in range(2)
@@ -149,8 +151,8 @@ def test_an_address_that_is_silent_is_overtaken(tmp_path: Path, monkeypatch: pyt
             one.close()
 
 
-def test_silence_ends_at_the_time_out(tmp_path: Path) -> None:
-    """ConnectTimeout counts, and its end is told as ssh tells it."""
+def test_a_silent_connection_ends_at_the_time_out(tmp_path: Path) -> None:
+    """A silent connection ends after ConnectTimeout, with ssh's own message."""
     with listening() as silent:
         full = [socket.create_connection(silent.getsockname()) for _ in range(2)]
         port = silent.getsockname()[1]
@@ -160,8 +162,8 @@ def test_silence_ends_at_the_time_out(tmp_path: Path) -> None:
             one.close()
 
 
-def test_a_helper_without_an_agent_says_so(tmp_path: Path) -> None:
-    """When the agent is gone the helper ends at once, with a line that names it."""
+def test_a_helper_without_an_agent_reports_it(tmp_path: Path) -> None:
+    """Without an agent the helper ends at once, with a line that names trayagent."""
     done = subprocess.run(
         words_of(str(tmp_path / "gone")), capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
@@ -170,8 +172,8 @@ def test_a_helper_without_an_agent_says_so(tmp_path: Path) -> None:
     assert "No such file" in done.stderr
 
 
-def test_nothing_is_left_open_when_nobody_came(tmp_path: Path) -> None:
-    """A connection that ssh never fetched is closed: the server sees its end."""
+def test_a_connection_that_ssh_never_requested_is_closed(tmp_path: Path) -> None:
+    """A connection that ssh never requested is closed."""
 
     async def offer(server: socket.socket) -> None:
         resolved = Resolved("web01", "127.0.0.1", port=server.getsockname()[1])
@@ -188,10 +190,10 @@ def test_nothing_is_left_open_when_nobody_came(tmp_path: Path) -> None:
         asyncio.run(offer(server))
 
 
-def test_a_second_connection_gets_through_where_the_first_hangs(
+def test_a_second_connection_succeeds_if_the_first_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name is looked up again in the network of now, and ssh gets the first connection that stands."""
+    """A second connection resolves the name again, and ssh gets the first connection that is established."""
     found = own_connection._look_up
     asked: list[str] = []
 
@@ -213,12 +215,12 @@ def test_a_second_connection_gets_through_where_the_first_hangs(
             async with connection.offered(at):
                 helper = await asyncio.create_subprocess_exec(*words_of(str(at)), stdout=its.fileno())
                 its.close()
-                while not connection.asked:  # noqa: ASYNC110  # no event tells
+                while not connection.asked:  # noqa: ASYNC110  # no event reports this
                     await asyncio.sleep(0.01)
                 assert not stands
                 connection.again()
                 assert await asyncio.wait_for(helper.wait(), DEADLINE_S) == 0
-                connection.again()  # nothing is left to be done
+                connection.again()  # has no effect now
             connection.close()
             _, rights, _, _ = socket.recv_fds(mine, 1, 1)
         assert stands == ["127.0.0.1"]
@@ -230,8 +232,8 @@ def test_a_second_connection_gets_through_where_the_first_hangs(
         asyncio.run(ask(server.getsockname()[1]))
 
 
-def test_no_second_connection_goes_the_way_of_the_first(tmp_path: Path) -> None:
-    """A packet is on its way there from the same address already; a server would only see one of two cut."""
+def test_no_second_connection_has_the_addresses_of_the_first(tmp_path: Path) -> None:
+    """No second connection begins to the same address from the same source, because the server would see one cut."""
     with listening() as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):

@@ -1,4 +1,4 @@
-"""Real processes: who they are, that they end, and that the wrong one is never hit."""
+"""Real processes: their facts, their end, and that a signal never reaches the wrong one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Give a function that starts a process and ends it after the test."""
+    """Yield a function that starts a process and ends it after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*words: str) -> subprocess.Popen[bytes]:
@@ -39,7 +39,7 @@ def start() -> Iterator[Start]:
 
 
 def settled(pid: int, comm: str) -> Process:
-    """Return the process once it runs the wanted program with its words: Popen may return before."""
+    """Return the process once it runs the wanted program, because Popen may return earlier."""
     end = time.monotonic() + DEADLINE_S
     while True:
         found = p.read(pid)
@@ -48,8 +48,8 @@ def settled(pid: int, comm: str) -> Process:
         assert time.monotonic() < end, found
 
 
-def test_a_process_tells_who_it_is(start: Start) -> None:
-    """Name, owner, parent, words and age of a child of this test."""
+def test_the_facts_of_a_process_are_read(start: Start) -> None:
+    """`read` returns the name, owner, parent and words of a child, and `age_s` its age."""
     child = start("sleep", "600")
     found = settled(child.pid, "sleep")
     assert (found.uid, found.ppid, found.argv) == (os.getuid(), os.getpid(), ("sleep", "600"))
@@ -61,7 +61,7 @@ def test_a_process_tells_who_it_is(start: Start) -> None:
 
 
 def test_a_name_with_brackets_and_spaces_is_read(start: Start, tmp_path: Path) -> None:
-    """The kernel puts the name in brackets without escaping it."""
+    """A name with brackets and spaces is read correctly, although the kernel does not escape it."""
     program = tmp_path / "a) R 1 (b"
     program.symlink_to(sys.executable)
     child = start(str(program), "-c", "import time; print(flush=True); time.sleep(600)")
@@ -73,8 +73,8 @@ def test_a_name_with_brackets_and_spaces_is_read(start: Start, tmp_path: Path) -
     assert found.comm == "a) R 1 (b"
 
 
-def test_one_that_waits_to_be_reaped_is_gone(start: Start) -> None:
-    """A zombie holds no socket and answers nobody."""
+def test_a_zombie_counts_as_gone(start: Start) -> None:
+    """A zombie counts as gone."""
     child = start("sleep", "600")
     found = settled(child.pid, "sleep")
     child.kill()
@@ -85,7 +85,7 @@ def test_one_that_waits_to_be_reaped_is_gone(start: Start) -> None:
 
 
 def test_descendants_are_found_nearest_first(start: Start) -> None:
-    """A shell, its child and its grandchild."""
+    """`descendants` returns a shell's child and grandchild, the nearest first."""
     child = start("sh", "-c", "sh -c 'sleep 600 & echo; wait' & wait")
     assert child.stdout
     child.stdout.readline()
@@ -97,8 +97,8 @@ def test_descendants_are_found_nearest_first(start: Start) -> None:
             p.kill_checked(one.pid, one.start_ticks, {one.comm}, signal.SIGKILL)
 
 
-def test_a_kill_hits_the_one_that_was_meant(start: Start) -> None:
-    """With the right start time and name; afterwards it is gone."""
+def test_a_signal_reaches_the_given_process(start: Start) -> None:
+    """A signal reaches a process with the right start time and name; afterwards the result is "gone"."""
     child = start("sleep", "600")
     found = settled(child.pid, "sleep")
     assert p.kill_checked(child.pid, found.start_ticks, {"ssh", "sleep"}, signal.SIGKILL) == "sent"
@@ -106,8 +106,8 @@ def test_a_kill_hits_the_one_that_was_meant(start: Start) -> None:
     assert p.kill_checked(child.pid, found.start_ticks, {"sleep"}, signal.SIGKILL) == "gone"
 
 
-def test_a_kill_spares_every_other(start: Start) -> None:
-    """Another start time, name or owner: not touched, and no error."""
+def test_a_signal_reaches_no_other_process(start: Start) -> None:
+    """A process with another start time, name or owner gets no signal, and no error is raised."""
     child = start("sleep", "600")
     found = settled(child.pid, "sleep")
     assert p.kill_checked(child.pid, found.start_ticks + 1, {"sleep"}, signal.SIGKILL) == "other"
@@ -116,8 +116,8 @@ def test_a_kill_spares_every_other(start: Start) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root could reach another user's process at all")
-def test_a_kill_spares_another_users_process() -> None:
-    """Root is a user like any other here: somebody else's process stays."""
+def test_a_signal_reaches_no_process_of_another_user() -> None:
+    """Another user's process gets no signal, even from root."""
     child = subprocess.Popen(["sleep", "600"], user=65534)
     try:
         found = settled(child.pid, "sleep")
@@ -129,8 +129,8 @@ def test_a_kill_spares_another_users_process() -> None:
         child.wait(DEADLINE_S)
 
 
-def test_an_exit_is_told_at_once_and_once(start: Start) -> None:
-    """The callback comes when the process ends, though it is no awaited child."""
+def test_an_exit_is_reported_at_once_and_once(start: Start) -> None:
+    """The callback runs once, at the moment when the process ends."""
 
     async def body() -> None:
         child = start("sleep", "600")
@@ -153,8 +153,8 @@ def test_an_exit_is_told_at_once_and_once(start: Start) -> None:
     asyncio.run(body())
 
 
-def test_an_exit_before_the_watch_is_told_too(start: Start) -> None:
-    """Nothing is lost between finding a process and watching it."""
+def test_an_exit_before_the_watch_is_reported(start: Start) -> None:
+    """If the process ended before the watch began, the callback runs, too."""
 
     async def body() -> None:
         child = start("true")
@@ -171,7 +171,7 @@ def test_an_exit_before_the_watch_is_told_too(start: Start) -> None:
 
 
 def test_a_closed_watch_is_silent(start: Start) -> None:
-    """Closing twice is fine, and the end is nobody's business then."""
+    """A closed watch calls nothing, and closing twice raises no error."""
 
     async def body() -> None:
         child = start("sleep", "600")

@@ -1,4 +1,4 @@
-"""`ssh -G` by the installed OpenSSH, and what trayagent reads in it."""
+"""The output of `ssh -G` from the installed OpenSSH, and how trayagent parses it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DEADLINE_S = 20.0
 
 
 def resolved(folder: Path, text: str, name: str = "web01") -> Resolved:
-    """Write a configuration and let the real ssh say what it means."""
+    """Write a configuration and resolve a name with the real ssh."""
     config = folder / "config"
     config.write_text(text)
     return asyncio.run(resolve(name, config=str(config), timeout_s=DEADLINE_S))
 
 
 def on_the_wire(folder: Path, *options: str) -> list[MuxForward]:
-    """Return what OPEN_FWD carries for these lines of ssh_config."""
+    """Return the fields of OPEN_FWD for these lines of ssh_config."""
     return [to_mux(forward) for forward in resolved(folder, "\n".join(options)).forwards]
 
 
@@ -59,15 +59,15 @@ TABLE: list[tuple[str, tuple[object, ...]]] = [
 def test_a_forward_of_ssh_config_reaches_the_wire(
     tmp_path: Path, option: str, fields: tuple[object, ...]
 ) -> None:
-    """What ssh -G prints for an option becomes exactly these fields, and nothing beside them."""
+    """A forward in ssh_config results in exactly these fields, and in no other forward."""
     forwards = on_the_wire(tmp_path, option)
     assert [(f.kind, f.listen_host, f.listen_port, f.connect_host, f.connect_port) for f in forwards] == [
         fields
     ]
 
 
-def test_a_real_socks_forward_stays_beside_the_echo_of_another(tmp_path: Path) -> None:
-    """A forward to a Unix socket is printed again as a dynamic one; only that echo is dropped."""
+def test_only_the_echo_of_a_forward_is_dropped(tmp_path: Path) -> None:
+    """Only the echo of a forward to a Unix socket, which ssh -G prints as dynamic, is dropped; a real one is kept."""
     forwards = on_the_wire(tmp_path, "LocalForward 8006 /run/r.sock", "DynamicForward 1090")
     assert [(f.kind, f.listen_port) for f in forwards] == [("local", 8006), ("dynamic", 1090)]
 
@@ -86,40 +86,40 @@ REFUSED: dict[ForwardKind, str] = {
 
 
 def each(specs: dict[ForwardKind, str]) -> list[tuple[ForwardKind, str]]:
-    """Return each argument with its kind."""
+    """Return each argument with the kind of its forward."""
     return [(kind, spec) for kind, line in specs.items() for spec in line.split()]
 
 
 def ssh_g(kind: ForwardKind, spec: str) -> subprocess.CompletedProcess[str]:
-    """Let the real ssh read an argument of -L, -R or -D."""
+    """Run the real `ssh -G` with an argument of -L, -R or -D."""
     option = {"local": "-L", "remote": "-R", "dynamic": "-D"}[kind]
     words = ["ssh", "-F", "none", "-G", option, spec, "--", "host"]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
 
 
 @pytest.mark.parametrize(("kind", "spec"), each(SPECS))
-def test_our_reading_of_an_argument_is_ssh_s(kind: ForwardKind, spec: str) -> None:
-    """The forward of `parse` equals the one that the real ssh makes of the same argument."""
+def test_an_argument_is_read_as_by_ssh(kind: ForwardKind, spec: str) -> None:
+    """`parse` reads an argument of -L, -R or -D as the real ssh does."""
     assert parse(ssh_g(kind, spec).stdout).forwards == (forward_spec.parse(kind, spec),)
 
 
 @pytest.mark.parametrize(("kind", "spec"), each(REFUSED))
-def test_what_we_refuse_ssh_refuses(kind: ForwardKind, spec: str) -> None:
-    """Except for empty target hosts, names of services and variables, our errors are ssh's."""
+def test_ssh_rejects_the_arguments_that_we_reject(kind: ForwardKind, spec: str) -> None:
+    """An argument that trayagent rejects is rejected by ssh, except empty targets, service names and variables."""
     assert ssh_g(kind, spec).returncode == 255
     with pytest.raises(ValueError, match="for example"):
         forward_spec.parse(kind, spec)
 
 
 def test_forwards_keep_their_specs_in_the_users_words(tmp_path: Path) -> None:
-    """A forward of ssh_config is shown as the argument of -L, -R or -D that means the same."""
+    """The spec of a forward in ssh_config is the equivalent argument of -L, -R or -D."""
     text = "LocalForward [::1]:8003 [2001:db8::1]:443\nLocalForward 8001 localhost:80\nDynamicForward :1090"
     specs = [forward.spec for forward in resolved(tmp_path, text).forwards]
     assert specs == ["[::1]:8003:[2001:db8::1]:443", "8001:localhost:80", "*:1090"]
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
-    """Each option that a decision needs arrives with its value."""
+    """Each option that a decision needs is read with its value."""
     said = resolved(
         tmp_path,
         """
@@ -197,8 +197,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_not_set_or_none_is_none(tmp_path: Path) -> None:
-    """An empty configuration and one full of `none` say the same, but for the agent that is not to be asked."""
+def test_unset_options_and_none_are_equal(tmp_path: Path) -> None:
+    """An empty configuration equals one full of `none`, except for the ssh-agent that must not be used."""
     plain = resolved(tmp_path, "")
     none = resolved(tmp_path, "ControlPath none\nProxyCommand none\nPKCS11Provider none\n")
     assert none == plain
@@ -209,31 +209,31 @@ def test_what_is_not_set_or_none_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("word", "means"), [("yes", "yes"), ("no", "no"), ("off", "no"), ("ask", "ask")])
-def test_host_key_checking_has_its_everyday_words(tmp_path: Path, word: str, means: str) -> None:
-    """9.2 prints yes as true; `off` is no."""
+def test_host_key_checking_is_read_with_its_usual_words(tmp_path: Path, word: str, means: str) -> None:
+    """StrictHostKeyChecking is read with its usual words: OpenSSH 9.2 prints yes as true, and `off` means no."""
     assert resolved(tmp_path, f"StrictHostKeyChecking {word}").strict_host_key_checking == means
 
 
-def test_a_jump_host_is_told(tmp_path: Path) -> None:
-    """ProxyJump arrives as it was written."""
+def test_a_jump_host_is_read(tmp_path: Path) -> None:
+    """ProxyJump is read as it is written."""
     assert resolved(tmp_path, "ProxyJump me@j1:22,j2").proxy_jump == "me@j1:22,j2"
 
 
 def test_a_user_in_the_name_counts(tmp_path: Path) -> None:
-    """The name may be anything that ssh takes."""
+    """A user in the name is read, as ssh reads it."""
     said = resolved(tmp_path, "User other", "me@web01")
     assert (said.host, said.user) == ("web01", "me")
 
 
 @pytest.mark.parametrize("name", ["-oProxyCommand=true", "-", ""])
-def test_a_name_that_would_be_an_option_is_refused_before_anything(name: str) -> None:
-    """No ssh is started: the program does not even exist."""
+def test_a_name_that_would_be_an_option_is_rejected(name: str) -> None:
+    """A name that would be an option is rejected before any program starts."""
     with pytest.raises(TrayagentError, match="not a host name"):
         asyncio.run(resolve(name, ssh="/nonexistent/ssh"))
 
 
 def test_an_error_is_ssh_s_own_line(tmp_path: Path) -> None:
-    """A configuration that ssh refuses names its file and line, as ssh does."""
+    """For a configuration that ssh rejects, the error is ssh's own line with file and line number."""
     with pytest.raises(TrayagentError) as error:
         resolved(tmp_path, "Host *\n Foo bar\n")
     assert error.value.code == "config-error"
@@ -241,15 +241,15 @@ def test_an_error_is_ssh_s_own_line(tmp_path: Path) -> None:
     assert error.value.hint
 
 
-def test_a_missing_program_is_said(tmp_path: Path) -> None:
-    """A configured ssh that is not there has a code of its own."""
+def test_a_missing_program_is_reported(tmp_path: Path) -> None:
+    """A missing ssh program raises an error with the code `ssh-missing`."""
     with pytest.raises(TrayagentError) as error:
         asyncio.run(resolve("web01", ssh=str(tmp_path / "no-ssh")))
     assert error.value.code == "ssh-missing"
 
 
 def test_a_slow_match_exec_is_cut_with_all_its_children(tmp_path: Path) -> None:
-    """At the deadline ssh and what it started are killed."""
+    """At the deadline ssh and all its children, such as a slow `Match exec`, are killed."""
     pid_file = tmp_path / "pid"
     began = time.monotonic()
     config = tmp_path / "config"
@@ -264,8 +264,8 @@ def test_a_slow_match_exec_is_cut_with_all_its_children(tmp_path: Path) -> None:
         time.sleep(0.005)
 
 
-def test_ssh_is_asked_as_a_master_is_started(tmp_path: Path) -> None:
-    """-N counts in `Match sessiontype` of 10.0; the name stands behind -- ; a fake ssh keeps its words."""
+def test_ssh_g_gets_the_options_of_a_master(tmp_path: Path) -> None:
+    """`ssh -G` gets -N, which matters for `Match sessiontype` of OpenSSH 10.0, and the name after `--`."""
     fake = tmp_path / "ssh"
     fake.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\necho hostname h\n')
     fake.chmod(0o755)
@@ -273,8 +273,8 @@ def test_ssh_is_asked_as_a_master_is_started(tmp_path: Path) -> None:
     assert (tmp_path / "words").read_text() == "-F /c -N -G -- web01\n"
 
 
-def test_a_flood_is_not_kept() -> None:
-    """What a command of the configuration pours out is read to its end, and bounded in memory."""
+def test_a_flood_of_output_is_bounded() -> None:
+    """A flood of output is read to its end, but only a bounded part is kept."""
 
     async def run() -> bytes:
         stream = asyncio.StreamReader()
@@ -287,21 +287,21 @@ def test_a_flood_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "hostname h\nport x\n", "hostname h\nlocalforward x\n"])
-def test_text_that_is_no_output_of_ssh_is_refused(text: str) -> None:
-    """Reading never raises anything but a TrayagentError."""
+def test_text_that_is_no_output_of_ssh_is_rejected(text: str) -> None:
+    """Text that is no output of ssh -G raises TrayagentError, and no other exception."""
     with pytest.raises(TrayagentError):
         parse(text)
 
 
 def test_equal_configurations_are_equal() -> None:
-    """Two readings of one output compare equal, so that a change can be seen."""
+    """Two results from the same output are equal, so that a change can be detected."""
     text = "host a\nhostname h\nlocalforward 8080 [h]:80\n"
     assert parse(text) == parse(text)
     assert parse(text).forwards == (Forward("local", End("", 8080), End("h", 80), ""),)
 
 
-def test_a_plain_host_can_be_handed_a_connection(tmp_path: Path) -> None:
-    """Without options about the way to the host, ssh would look it up and connect, no more."""
+def test_a_plain_host_can_use_our_connection(tmp_path: Path) -> None:
+    """Without options for the connection, ssh can use the agent's connection."""
     assert resolved(tmp_path, "Port 2222\nUser me").plain_connect
 
 
@@ -317,6 +317,6 @@ def test_a_plain_host_can_be_handed_a_connection(tmp_path: Path) -> None:
         "ConnectionAttempts 3",
     ],
 )
-def test_an_option_about_the_way_leaves_the_connection_to_ssh(tmp_path: Path, option: str) -> None:
-    """What a ProxyCommand would replace or switch off is ssh's own business."""
+def test_with_an_option_for_the_connection_ssh_connects_on_its_own(tmp_path: Path, option: str) -> None:
+    """With an option that a ProxyCommand would replace or disable, ssh connects on its own."""
     assert not resolved(tmp_path, option).plain_connect

@@ -1,4 +1,4 @@
-"""The sentinel of a real master: which echo is an answer."""
+"""The sentinel of a real master: which echo counts as an answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trayagent.ssh.master.sentinel import Sentinel
 async def until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds; fail after 10 s."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # no event tells
+        while not condition():  # noqa: ASYNC110  # no event reports this
             await asyncio.sleep(0.01)
 
 
-def test_an_echo_of_a_small_line_before_a_large_one_is_no_answer(start_master: StartMaster) -> None:
-    """Small, large, small while the far side stands still: two answers, from the large one on."""
+def test_the_echo_of_a_small_line_before_a_large_one_is_no_answer(start_master: StartMaster) -> None:
+    """If small, large and small lines were sent to a stopped server, only the echoes from the large one on count."""
 
     async def asked() -> int:
         sentinel = await Sentinel.start(str(start_master().path))
@@ -34,7 +34,7 @@ def test_an_echo_of_a_small_line_before_a_large_one_is_no_answer(start_master: S
             os.kill(far, signal.SIGSTOP)
             try:
                 assert sentinel.ask()
-                await asyncio.sleep(0.1)  # a packet of its own
+                await asyncio.sleep(0.1)  # so that the next line is in a separate packet
                 assert sentinel.ask(large=True)
             finally:
                 os.kill(far, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""The scripts of the link, run by the shells that a far side may have, with sockets like sshd's."""
+"""The scripts for the link to the ssh-agent socket, run by several shells, with sockets like those of sshd."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from trayagent.ssh.remote.agent_socket import release_script, take_script
 SHELLS = [shell for shell in ("dash", "bash", "zsh", "ksh") if shutil.which(shell)]
 
 
-class FarSide:
-    """A home with sockets as OpenSSH 10 makes them, and a shell."""
+class ServerHome:
+    """A home directory on a server with sockets as OpenSSH 10 makes them, and a shell."""
 
     def __init__(self, home: Path, shell: str) -> None:
         self.home, self._shell = home, shell
@@ -25,7 +25,7 @@ class FarSide:
         (home / ".ssh" / "agent").mkdir(parents=True)
 
     def socket(self, name: str) -> str:
-        """Make a socket on which nobody answers, as a connection's that is cut off."""
+        """Make a socket that does not answer, like that of a dead connection."""
         sock = socket.socket(socket.AF_UNIX)
         path = self.home / ".ssh" / "agent" / f"s.{name}.sshd.x"
         sock.bind(str(path))
@@ -34,12 +34,12 @@ class FarSide:
         return str(path)
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         for sock in self._sockets:
             sock.close()
 
     def release(self, link: str, ours: str) -> str:
-        """Run the script that releases; without ssh-add it finds nobody to hand the link to."""
+        """Run the release script; without ssh-add it finds no other connection for the link."""
         few = self.home / "bin"
         few.mkdir(exist_ok=True)
         for tool in ("readlink", "rm", "ls"):
@@ -48,7 +48,7 @@ class FarSide:
         return self.run(release_script(link, ours), path=str(few))
 
     def run(self, script: str, agent: str = "", path: str = os.environ["PATH"]) -> str:
-        """Run a script as the session that belongs to an agent socket, and return what it said."""
+        """Run a script in a session whose SSH_AUTH_SOCK is `agent`, and return its output."""
         words = [
             shutil.which(self._shell) or self._shell,
             *(["--emulate", "sh"] if self._shell == "zsh" else []),
@@ -61,16 +61,16 @@ class FarSide:
 
 
 @pytest.fixture(params=SHELLS)
-def far(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[FarSide]:
-    """Make a far side; a short path, as it is one of a socket."""
-    made = FarSide(tmp_path_factory.mktemp("h"), request.param)
+def far(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ServerHome]:
+    """Make a server's home in a short path, because sockets need short paths."""
+    made = ServerHome(tmp_path_factory.mktemp("h"), request.param)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("name", ["agent.sock", 'it\'s "an" $agent; `sock`', "new folder/-x.sock"])
-def test_the_link_has_exactly_the_name_that_was_asked_for(far: FarSide, name: str) -> None:
-    """Whatever signs it has; the folder is made, for its owner only."""
+def test_the_link_has_exactly_the_configured_name(far: ServerHome, name: str) -> None:
+    """The link gets exactly the configured name, even with special characters; a missing directory is made private."""
     mine = far.socket("1")
     assert far.run(take_script(f"~/{name}", None, claim=False), mine) == f"linked {mine}"
     link = far.home / name
@@ -81,8 +81,8 @@ def test_the_link_has_exactly_the_name_that_was_asked_for(far: FarSide, name: st
     assert not link.is_symlink()
 
 
-def test_our_own_earlier_link_and_one_that_dangles_are_taken(far: FarSide) -> None:
-    """Neither needs a question: one was ours, the other is nobody's any more."""
+def test_our_earlier_link_and_a_dangling_link_are_replaced(far: ServerHome) -> None:
+    """The script replaces our own earlier link and a dangling link, without a check of their sockets."""
     link = far.home / "a.sock"
     old, new = far.socket("old"), far.socket("new")
     link.symlink_to(old)
@@ -92,16 +92,16 @@ def test_our_own_earlier_link_and_one_that_dangles_are_taken(far: FarSide) -> No
     assert far.run(take_script(str(link), None, claim=False), new) == f"linked {new}"
 
 
-def test_a_link_to_a_connection_that_says_nothing_is_taken(far: FarSide) -> None:
-    """The other end of it is cut off; nothing is lost."""
+def test_a_link_to_a_silent_connection_is_replaced(far: ServerHome) -> None:
+    """The script replaces a link to a connection that does not answer."""
     link = far.home / "a.sock"
     silent, mine = far.socket("silent"), far.socket("mine")
     link.symlink_to(silent)
     assert far.run(take_script(str(link), None, claim=False), mine) == f"linked {mine}"
 
 
-def test_what_others_made_stays(far: FarSide) -> None:
-    """A file, a folder, a link to something else; and a link that is not ours is not released."""
+def test_files_of_others_are_kept(far: ServerHome) -> None:
+    """The script keeps a file, a directory and a link to something else; release keeps a link that is not ours."""
     mine = far.socket("1")
     file, folder, link = (far.home / name for name in ("file", "folder", "link"))
     file.write_text("x")
@@ -116,16 +116,16 @@ def test_what_others_made_stays(far: FarSide) -> None:
     assert not list(folder.iterdir())
 
 
-def test_no_socket_and_a_hidden_one_are_said(far: FarSide) -> None:
-    """Without forwarding nothing is made; nor where the shell's own start-up files name another agent."""
+def test_a_missing_and_a_hidden_socket_are_reported(far: ServerHome) -> None:
+    """The script makes no link without agent forwarding, or if the start-up files name another ssh-agent."""
     assert far.run(take_script("~/a.sock", None, claim=True)) == "none"
     own = far.home / "keyring"
     assert far.run(take_script("~/a.sock", None, claim=True), str(own)) == f"hidden {own}"
     assert not (far.home / "a.sock").is_symlink()
 
 
-def test_a_link_that_cannot_be_made_is_said_with_the_reason(far: FarSide) -> None:
-    """And nothing half made is left."""
+def test_a_link_that_cannot_be_made_is_reported_with_the_reason(far: ServerHome) -> None:
+    """If the link cannot be made, the script reports the reason."""
     (far.home / "file").write_text("")
     said = far.run(take_script("~/file/a.sock", None, claim=True), far.socket("1"))
     assert said.startswith("failed ")

@@ -1,4 +1,4 @@
-"""A short script on the far side, through a real master and a real sshd."""
+"""A short script on the server, through a real master and a real sshd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(path: Path, script: str, timeout_s: float = 10.0) -> list[str] | None:
 
 
 async def alive(path: Path) -> int:
-    """Ask the master for its pid."""
+    """Return the pid that the master reports."""
     client = await MuxClient.connect(str(path))
     try:
         return await client.alive()
@@ -27,16 +27,16 @@ async def alive(path: Path) -> int:
         client.close()
 
 
-def test_its_lines_come_back(start_master: StartMaster) -> None:
-    """Every line, empty ones and a last one without its end too; no output is no line."""
+def test_a_script_returns_its_lines(start_master: StartMaster) -> None:
+    """`run` returns every line, also empty ones and a last line without newline; no output gives no lines."""
     path = start_master().path
     assert run(path, "echo one; echo; printf 'it'\\''s two'") == ["one", "", "it's two"]
     assert run(path, "echo lost >&2; exit 3") == []
     assert run(path, "echo a; echo") == ["a", ""]
 
 
-def test_it_has_no_input(start_master: StartMaster) -> None:
-    """A script that reads gets the end of a file, not somebody's bytes."""
+def test_a_script_has_no_input(start_master: StartMaster) -> None:
+    """A script that reads its input gets the end of file."""
     assert run(start_master().path, "read line || echo nothing") == ["nothing"]
 
 
@@ -44,17 +44,15 @@ def test_it_has_no_input(start_master: StartMaster) -> None:
     "forced", ["/bin/echo for forwards only", "/bin/false", "yes for forwards only", "internal-sftp"]
 )
 def test_a_forced_command_is_no_shell(sshd: Sshd, start_master: StartMaster, forced: str) -> None:
-    """None, whether it ends or prints without end; the master is as it was."""
+    """For a forced command `run` returns None, even if it prints endlessly, and the master survives."""
     sshd.restart(f"ForceCommand {forced}")
     master = start_master()
     assert run(master.path, "echo x") is None
     assert asyncio.run(alive(master.path)) == master.process.pid
 
 
-def test_a_far_side_that_says_nothing_costs_its_deadline_and_not_the_master(
-    sshd: Sshd, start_master: StartMaster
-) -> None:
-    """Timeout after the deadline; the master answers, and runs the next session."""
+def test_a_silent_server_costs_the_deadline_and_not_the_master(sshd: Sshd, start_master: StartMaster) -> None:
+    """If the server prints nothing, `run` raises Timeout after the deadline, and the master still answers."""
     sshd.restart("ForceCommand sleep 3")
     master = start_master()
     with pytest.raises(Timeout):
@@ -62,22 +60,22 @@ def test_a_far_side_that_says_nothing_costs_its_deadline_and_not_the_master(
     assert asyncio.run(alive(master.path)) == master.process.pid
 
 
-def test_no_room_for_a_session_is_said(sshd: Sshd, start_master: StartMaster) -> None:
-    """MaxSessions 0 refuses every session: an answer, not a silence."""
+def test_a_refused_session_is_reported(sshd: Sshd, start_master: StartMaster) -> None:
+    """With MaxSessions 0 the server refuses the session, and `run` raises Refused."""
     sshd.restart("MaxSessions 0")
     with pytest.raises(Refused):
         run(start_master().path, "echo x")
 
 
-def test_a_connection_that_ends_meanwhile_is_no_whole_answer(start_master: StartMaster) -> None:
-    """Half of the output is not returned as if it were all."""
+def test_a_connection_that_ends_gives_no_partial_output(start_master: StartMaster) -> None:
+    """If the connection ends during the script, `run` raises Gone and returns no partial output."""
     master = start_master()
 
     async def cut() -> None:
         there = master.path.with_name("there")
         slow = f"echo half; touch {there}; while [ -e {there} ]; do sleep 0.1; done"
         script = asyncio.create_task(oneshot.run(str(master.path), slow))
-        while not there.exists():  # noqa: ASYNC110  # a file of another process has no event here
+        while not there.exists():  # noqa: ASYNC110  # no event reports a file of another process
             await asyncio.sleep(0.01)
         master.process.kill()
         with pytest.raises(Gone):

@@ -1,4 +1,4 @@
-"""A pipe of the far side, read within the event loop."""
+"""A pipe of a session on the server, read within the event loop."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import os
 from trayagent.ssh.remote.pipes import chunks
 
 
-def test_a_reader_that_is_cancelled_as_something_comes_says_nothing() -> None:
-    """What was readable a moment before is told to nobody, and the loop has nothing to complain of."""
+def test_a_reader_that_is_cancelled_as_data_arrives_causes_no_error() -> None:
+    """If a reader is cancelled at the moment when data arrives, the loop reports no error."""
     said: list[object] = []
 
     async def read_and_cancel() -> None:
@@ -21,7 +21,7 @@ def test_a_reader_that_is_cancelled_as_something_comes_says_nothing() -> None:
             task = asyncio.ensure_future(anext(chunks(near)))
             await asyncio.sleep(0)
             os.write(far, b"x")
-            loop.call_soon(task.cancel)  # runs before what the pipe has to say, which the loop looks for next
+            loop.call_soon(task.cancel)  # runs before the loop checks the pipe
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         finally:

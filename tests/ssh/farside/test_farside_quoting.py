@@ -20,7 +20,7 @@ SHELLS = ("sh", "dash", "bash", "zsh", "tcsh", "fish")
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_script_with_everything_that_shells_mangle_runs_as_written(shell: str) -> None:
-    """Quotes, backslashes, `!`, newlines and what looks like an expansion come through a login shell as they are."""
+    """Quotes, backslashes, `!`, newlines and text like an expansion pass every login shell unchanged."""
     if shutil.which(shell) is None:
         if os.environ.get("CI"):
             pytest.fail(f"{shell} is missing")
@@ -32,8 +32,8 @@ def test_a_script_with_everything_that_shells_mangle_runs_as_written(shell: str)
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
-def test_any_word_is_quoted_and_none_ends_the_quotes_of_the_command_line(word: str) -> None:
-    """What travels has single quotes only around it, and neither newline nor `!` nor anything beyond ASCII."""
+def test_any_word_can_be_quoted_within_the_command_line(word: str) -> None:
+    """A command line has single quotes only at its ends, no newline, no `!` and only ASCII."""
     line = command_line(f"echo {quoted(word)}")
     inner = line.removeprefix("exec sh -c '").removesuffix("'")
     assert not set(inner) & set("'\n!")
@@ -41,6 +41,6 @@ def test_any_word_is_quoted_and_none_ends_the_quotes_of_the_command_line(word: s
 
 
 def test_a_word_with_a_nul_is_refused() -> None:
-    """No program could be given such a word."""
+    """A word with a NUL raises ValueError, because no program can receive it."""
     with pytest.raises(ValueError, match="NUL"):
         quoted("a\0b")

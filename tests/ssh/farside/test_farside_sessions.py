@@ -1,4 +1,4 @@
-"""Our own sessions on a real sshd: told apart, ended when they are meant, left alone when not."""
+"""Our own sessions on a real sshd: they are identified, ended when they should be, and otherwise left alone."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from trayagent.ssh.remote.sessions import Found, told
 
 
 def own(master: Master) -> RemoteSession:
-    """Return the far end of a master."""
+    """Return the server's session of a master."""
     found = asyncio.run(sessions.own(str(master.path)))
     assert found is not None
     return found
 
 
 def reap(through: Master, *ends: RemoteSession, sockets: tuple[Path, ...] = ()) -> Found:
-    """End sessions and free sockets through a master."""
+    """End sessions and remove sockets through a master."""
     found = asyncio.run(sessions.reap(str(through.path), ends, [*map(str, sockets)], timeout_s=10))
     assert found is not None
     return found
 
 
 def living(session: RemoteSession) -> bool:
-    """Report whether the very process still runs."""
+    """Report whether the session's process still runs."""
     return alive(session.pid, int(session.mark.rpartition("/")[2]))
 
 
 @pytest.fixture
 def two(start_master: StartMaster, short_folder: Path) -> tuple[Master, Master]:
-    """Start two masters to one server: one that is to end, and one to end it through."""
+    """Start two masters to one server: one to end, and one through which it is ended."""
     return start_master(path=short_folder / "old"), start_master(path=short_folder / "new")
 
 
 def test_a_session_is_sshds_process_of_that_connection(start_master: StartMaster, sshd: Sshd) -> None:
-    """The pid is a process of sshd that belongs to the user; the mark holds boot, pid namespace and start."""
+    """A session is the user's sshd process for the connection; its mark holds boot, pid namespace and start time."""
     session = own(start_master())
     process = read(session.pid)
     assert process is not None
@@ -61,8 +61,8 @@ def test_a_session_is_sshds_process_of_that_connection(start_master: StartMaster
     assert session.mark == f"{boot}/{namespace}/{process.start_ticks}"
 
 
-def test_the_session_that_is_meant_ends_and_its_connection_with_it(two: tuple[Master, Master]) -> None:
-    """The old master's process exits, since its server closed the connection; a second try finds it gone."""
+def test_an_ended_session_ends_its_connection(two: tuple[Master, Master]) -> None:
+    """When the session is ended, the old master exits, because the server closed its connection."""
     old, new = two
     session = own(old)
     found = reap(new, session)
@@ -74,7 +74,7 @@ def test_the_session_that_is_meant_ends_and_its_connection_with_it(two: tuple[Ma
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["boot", "namespace", "start"])
 def test_a_process_with_another_mark_is_left_alone(two: tuple[Master, Master], part: int) -> None:
-    """A recycled pid, the same pid after a reboot, and the same pid in another container are somebody else's."""
+    """A process is left alone if its pid was reused, or belongs to another boot or another container."""
     old, new = two
     session = own(old)
     words = session.mark.split("/")
@@ -85,8 +85,8 @@ def test_a_process_with_another_mark_is_left_alone(two: tuple[Master, Master], p
     assert old.process.poll() is None
 
 
-def test_what_is_no_session_of_sshd_is_left_alone(two: tuple[Master, Master]) -> None:
-    """A process of the same user that took the pid over is as good as none."""
+def test_a_process_that_is_not_sshd_is_left_alone(two: tuple[Master, Master]) -> None:
+    """A process of the same user that is not sshd is left alone, and the session counts as gone."""
     with spawned([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
         words = own(two[0]).mark.split("/")
         process = read(child.pid)
@@ -96,18 +96,18 @@ def test_what_is_no_session_of_sshd_is_left_alone(two: tuple[Master, Master]) ->
         assert child.poll() is None
 
 
-def test_the_connection_that_it_is_done_through_is_never_ended(start_master: StartMaster) -> None:
-    """Even a record that names it by mistake does no harm."""
+def test_the_session_that_runs_the_script_is_never_ended(start_master: StartMaster) -> None:
+    """The session that runs the script is never ended, even if a record names it by mistake."""
     master = start_master()
     session = own(master)
     assert reap(master, session).sessions == {session: "own"}
     assert own(master) == session
 
 
-def test_the_agent_socket_of_an_ended_session_goes_too(
+def test_the_agent_socket_of_an_ended_session_is_removed(
     start_master: StartMaster, ssh_config: SshConfig, short_folder: Path
 ) -> None:
-    """Before OpenSSH 10.1 it lies in /tmp under the session's pid, and nobody would ever remove it."""
+    """The ssh-agent socket of an ended session is removed; before OpenSSH 10.1 it would stay in /tmp forever."""
     with ssh_agent(short_folder / "agent") as path:
         ssh_config.env["SSH_AUTH_SOCK"] = str(path)
         old = start_master("-o", "ForwardAgent=yes", path=short_folder / "old")
@@ -144,22 +144,22 @@ def ssh_agent(path: Path) -> Iterator[Path]:
 
 
 def left_over(path: Path) -> Path:
-    """Make a Unix socket that nobody listens on any more."""
+    """Make a Unix socket file without a listener."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
     return path
 
 
 def test_a_left_over_socket_is_removed(start_master: StartMaster, short_folder: Path) -> None:
-    """Also one whose name needs quoting; one that is gone is no trouble."""
+    """A left-over socket is removed, even if its name needs quoting; a missing one is reported as absent."""
     odd, gone = short_folder / "it's a $(name) *", short_folder / "gone"
     found = reap(start_master(), sockets=(left_over(odd), gone))
     assert found.sockets == {str(odd): "removed", str(gone): "absent"}
     assert not odd.exists()
 
 
-def test_a_socket_with_a_living_listener_stays(start_master: StartMaster, short_folder: Path) -> None:
-    """Under its own name, and under another one that leads there."""
+def test_a_socket_with_a_listener_is_kept(start_master: StartMaster, short_folder: Path) -> None:
+    """A socket with a listener is kept, under its own name and under a name through a link."""
     (short_folder / "real").mkdir()
     (short_folder / "alias").symlink_to("real")
     with socket.socket(socket.AF_UNIX) as sock:
@@ -170,8 +170,8 @@ def test_a_socket_with_a_living_listener_stays(start_master: StartMaster, short_
         assert paths[0].exists()
 
 
-def test_what_is_no_socket_stays(start_master: StartMaster, short_folder: Path) -> None:
-    """A file, a folder, a link: none of them is ours."""
+def test_a_file_that_is_no_socket_is_kept(start_master: StartMaster, short_folder: Path) -> None:
+    """A file, a directory and a link are kept."""
     file, folder, link = short_folder / "file", short_folder / "folder", short_folder / "link"
     file.write_text("precious")
     folder.mkdir()
@@ -181,8 +181,8 @@ def test_what_is_no_socket_stays(start_master: StartMaster, short_folder: Path) 
     assert link.is_symlink()
 
 
-def test_somebody_elses_socket_stays(start_master: StartMaster, short_folder: Path) -> None:
-    """Root could remove it and does not: it is not ours."""
+def test_another_users_socket_is_kept(start_master: StartMaster, short_folder: Path) -> None:
+    """Another user's socket is kept, even by root."""
     if os.getuid() != 0:
         pytest.skip("only root can make another user's socket")
     path = left_over(short_folder / "theirs")
@@ -191,8 +191,8 @@ def test_somebody_elses_socket_stays(start_master: StartMaster, short_folder: Pa
     assert path.exists()
 
 
-def test_a_forced_command_has_no_sessions_to_tell_of(sshd: Sshd, start_master: StartMaster) -> None:
-    """None for both questions."""
+def test_a_forced_command_reports_no_sessions(sshd: Sshd, start_master: StartMaster) -> None:
+    """With a forced command, `own` and `reap` return None."""
     sshd.restart("ForceCommand /bin/true")
     path = str(start_master().path)
     assert asyncio.run(sessions.own(path)) is None
@@ -204,7 +204,7 @@ def test_a_forced_command_has_no_sessions_to_tell_of(sshd: Sshd, start_master: S
     ["", "12", "x a/b/c", "12 -", "12 a/b", "12 a/b/c/d", "0 a/b/c", "1 a/b/c", "-1 a/b/c", "12 a/b/$c"],
 )
 def test_a_line_without_a_mark_is_no_session(words: str) -> None:
-    """Where the far side cannot tell its processes apart, nothing is on record."""
+    """A line without a valid mark gives no session."""
     assert told(words) is None
     assert told("12 a/b/c") == RemoteSession(12, "a/b/c")
     assert told("123 mac.local//Sat_Nov_21_09:40:56_2026") == RemoteSession(

@@ -1,4 +1,4 @@
-"""Each operation against a real master of the installed OpenSSH."""
+"""Each operation of the client, against a real master of the installed OpenSSH."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def asking(path: Path, talk: Callable[[MuxClient], Awaitable[T]]) -> T:
 
 
 def banner(port: int) -> bytes:
-    """Return what answers first on a port of 127.0.0.1, b"" when the connection ends without a word."""
+    """Return the first bytes from a port of 127.0.0.1, or b"" if the connection ends without any."""
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as sock:
         sock.settimeout(DEADLINE_S)
         return sock.recv(4)
 
 
 def refuses(port: int) -> bool:
-    """Report whether nobody listens on a port of 127.0.0.1."""
+    """Report whether no process listens on a port of 127.0.0.1."""
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) != 0
 
 
 def unused_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses at the moment."""
+    """Return a port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -63,14 +63,14 @@ def read_all(fd: int) -> bytes:
         return pipe.read()
 
 
-def test_alive_tells_the_pid_of_a_master_in_the_foreground(start_master: StartMaster) -> None:
-    """ALIVE_CHECK is answered with the pid of the process that we started."""
+def test_alive_returns_the_pid_of_a_master_in_the_foreground(start_master: StartMaster) -> None:
+    """A master in the foreground answers ALIVE_CHECK with the pid of the started process."""
     master = start_master()
     assert asking(master.path, lambda c: c.alive()) == master.process.pid
 
 
-def test_one_connection_takes_many_questions(start_master: StartMaster) -> None:
-    """The answer of one question leaves the connection ready for the next."""
+def test_one_connection_carries_many_requests(start_master: StartMaster) -> None:
+    """One connection can carry many requests, one after the other."""
 
     async def talk(client: MuxClient) -> set[int]:
         return {await client.alive() for _ in range(50)}
@@ -80,7 +80,7 @@ def test_one_connection_takes_many_questions(start_master: StartMaster) -> None:
 
 
 def test_terminate_ends_the_master_and_is_a_success(start_master: StartMaster) -> None:
-    """However the master answers (mostly it just closes), terminate returns and the process goes."""
+    """`terminate` returns however the master answers (usually it just closes), and the process ends."""
     master = start_master()
     asking(master.path, lambda c: c.terminate())
     master.process.wait(DEADLINE_S)
@@ -88,14 +88,14 @@ def test_terminate_ends_the_master_and_is_a_success(start_master: StartMaster) -
 
 
 def test_stop_listening_ends_a_master_that_carries_nothing(start_master: StartMaster) -> None:
-    """A master without sessions exits when it is to take no more clients."""
+    """A master without sessions exits after `stop_listening`."""
     master = start_master()
     asking(master.path, lambda c: c.stop_listening())
     assert master.process.wait(DEADLINE_S) == 255
 
 
 def test_a_local_forward_carries_until_it_is_closed(sshd: Sshd, start_master: StartMaster) -> None:
-    """Open, the server's own banner comes through; closed, nobody listens."""
+    """An open forward carries the server's banner; after it is closed, the port refuses connections."""
     port = unused_port()
     forward = MuxForward("local", "127.0.0.1", port, "127.0.0.1", sshd.port)
     master = start_master()
@@ -105,8 +105,8 @@ def test_a_local_forward_carries_until_it_is_closed(sshd: Sshd, start_master: St
     assert refuses(port)
 
 
-def test_a_forward_that_is_open_already_opens_again(start_master: StartMaster) -> None:
-    """Opening the same forward twice is a success, so wanting it is idempotent."""
+def test_opening_an_open_forward_succeeds(start_master: StartMaster) -> None:
+    """Opening the same forward twice succeeds."""
     forward = MuxForward("local", "127.0.0.1", unused_port(), "127.0.0.1", 1)
 
     async def talk(client: MuxClient) -> None:
@@ -117,22 +117,22 @@ def test_a_forward_that_is_open_already_opens_again(start_master: StartMaster) -
 
 
 def test_a_local_forward_on_a_taken_port_is_refused(sshd: Sshd, start_master: StartMaster) -> None:
-    """The master's text is the error's text."""
+    """A forward on a taken port raises Refused with the master's text."""
     forward = MuxForward("local", "127.0.0.1", sshd.port, "127.0.0.1", 1)
     with pytest.raises(Refused) as refusal:
         asking(start_master().path, lambda c: c.open_forward(forward))
     assert refusal.value.text == "Port forwarding failed"
 
 
-def test_closing_what_was_not_opened_is_refused(start_master: StartMaster) -> None:
-    """CLOSE_FWD needs the same fields that opened it."""
+def test_closing_a_forward_that_is_not_open_is_refused(start_master: StartMaster) -> None:
+    """Closing a forward that was not opened raises Refused."""
     forward = MuxForward("local", "127.0.0.1", unused_port(), "127.0.0.1", 1)
     with pytest.raises(Refused, match="port not forwarded"):
         asking(start_master().path, lambda c: c.close_forward(forward))
 
 
 def test_a_unix_forward_carries(sshd: Sshd, start_master: StartMaster, short_folder: Path) -> None:
-    """A path in the listening field with the port UNIX_PATH is a Unix socket."""
+    """A forward whose listen host is a path, with the port UNIX_PATH, listens on a Unix socket."""
     path = short_folder / "listen"
     forward = MuxForward("local", str(path), UNIX_PATH, "127.0.0.1", sshd.port)
     asking(start_master().path, lambda c: c.open_forward(forward))
@@ -143,7 +143,7 @@ def test_a_unix_forward_carries(sshd: Sshd, start_master: StartMaster, short_fol
 
 
 def test_a_dynamic_forward_speaks_socks(sshd: Sshd, start_master: StartMaster) -> None:
-    """SOCKS5 with no authentication connects to the server's own port."""
+    """A dynamic forward accepts SOCKS5 without authentication."""
     port = unused_port()
     asking(start_master().path, lambda c: c.open_forward(MuxForward("dynamic", "", port)))
     with (
@@ -159,8 +159,10 @@ def test_a_dynamic_forward_speaks_socks(sshd: Sshd, start_master: StartMaster) -
         assert stream.read(4) == b"SSH-"
 
 
-def test_a_remote_forward_tells_the_port_that_the_server_chose(sshd: Sshd, start_master: StartMaster) -> None:
-    """Port 0 comes back as a number, and that port carries."""
+def test_a_remote_forward_returns_the_port_that_the_server_chose(
+    sshd: Sshd, start_master: StartMaster
+) -> None:
+    """For port 0 `open_forward` returns the port that the server chose, and that port carries data."""
     forward = MuxForward("remote", "", 0, "127.0.0.1", sshd.port)
     port = asking(start_master().path, lambda c: c.open_forward(forward))
     assert port
@@ -168,12 +170,12 @@ def test_a_remote_forward_tells_the_port_that_the_server_chose(sshd: Sshd, start
 
 
 def test_a_remote_socks_forward_opens(start_master: StartMaster) -> None:
-    """A remote forward without a target is SOCKS on the server's side."""
+    """A remote forward without a target opens a SOCKS port on the server."""
     assert asking(start_master().path, lambda c: c.open_forward(MuxForward("remote", "", 0)))
 
 
 def test_a_remote_forward_that_the_server_forbids_is_refused(sshd: Sshd, start_master: StartMaster) -> None:
-    """The server's no arrives as a refusal that names the port."""
+    """A remote forward that the server forbids raises Refused, which names the port."""
     sshd.restart("AllowTcpForwarding no")
     port = unused_port()
     forward = MuxForward("remote", "", port, "127.0.0.1", 1)
@@ -182,7 +184,7 @@ def test_a_remote_forward_that_the_server_forbids_is_refused(sshd: Sshd, start_m
 
 
 def test_a_refused_stdio_forward_is_an_answer_from_the_server(sshd: Sshd, start_master: StartMaster) -> None:
-    """A closed port refuses, and the server logged that it tried: a proof of life."""
+    """A stdio forward to a closed port raises Refused; the server logged the attempt, so this proves life."""
     near, far = socket.socketpair()
     with near, far, pytest.raises(Refused, match="Session open refused by peer"):
         asking(start_master().path, lambda c: c.stdio_forward("127.0.0.1", 1, far.fileno(), far.fileno()))
@@ -190,7 +192,7 @@ def test_a_refused_stdio_forward_is_an_answer_from_the_server(sshd: Sshd, start_
 
 
 def test_an_open_stdio_forward_carries(sshd: Sshd, start_master: StartMaster) -> None:
-    """What the target sends comes out of the descriptor that was passed."""
+    """The target's data comes out of the descriptor that was passed."""
 
     async def talk(client: MuxClient) -> bytes:
         near, far = socket.socketpair()
@@ -202,8 +204,8 @@ def test_an_open_stdio_forward_carries(sshd: Sshd, start_master: StartMaster) ->
     assert asking(start_master().path, talk) == b"SSH-"
 
 
-def test_a_session_runs_its_command_and_tells_the_status(start_master: StartMaster) -> None:
-    """stdin, stdout and stderr are the descriptors that were passed, in that order."""
+def test_a_session_runs_its_command_and_returns_the_status(start_master: StartMaster) -> None:
+    """A session uses the passed descriptors as stdin, stdout and stderr, and returns the exit status."""
     in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
@@ -221,8 +223,8 @@ def test_a_session_runs_its_command_and_tells_the_status(start_master: StartMast
     assert read_all(err_r) == b"err\n"
 
 
-def test_a_session_gets_the_variables_that_the_master_lets_through(start_master: StartMaster) -> None:
-    """What is passed in env is filtered by the master's SendEnv."""
+def test_a_session_gets_the_variables_that_the_master_permits(start_master: StartMaster) -> None:
+    """The master's SendEnv filters the variables of a session."""
     null = os.open(os.devnull, os.O_RDWR)
     out_r, out_w = os.pipe()
 
@@ -241,7 +243,7 @@ def test_a_session_gets_the_variables_that_the_master_lets_through(start_master:
 def run_session(
     path: Path, command: str, *, tty: bool = False, subsystem: bool = False, agent: bool = False
 ) -> bytes:
-    """Run a command through the master and return what it printed (on a terminal of ours with `tty`)."""
+    """Run a command through the master and return its output (with `tty`, from a new terminal)."""
     null = os.open(os.devnull, os.O_RDWR)
     out_r, out_w = os.openpty() if tty else os.pipe()
 
@@ -254,7 +256,7 @@ def run_session(
 
     assert asking(path, talk) == 0
     os.close(null)
-    # The status may come before the last of the output does.
+    # The status may come before the last output.
     if not tty:
         os.close(out_w)
         return read_all(out_r).strip()
@@ -265,7 +267,7 @@ def run_session(
 
 
 def test_a_session_may_have_a_terminal(start_master: StartMaster) -> None:
-    """With tty the command runs on a terminal of the given kind, without it on none."""
+    """With `tty` the command runs on a terminal of the given type; otherwise it has no terminal."""
     far, near = os.openpty()
     owned = os.fstat(near).st_gid == grp.getgrnam("tty").gr_gid
     os.close(far)
@@ -279,13 +281,13 @@ def test_a_session_may_have_a_terminal(start_master: StartMaster) -> None:
 
 
 def test_a_session_may_be_a_subsystem(sshd: Sshd, start_master: StartMaster) -> None:
-    """The command is then the name of a subsystem of the server."""
+    """With `subsystem` the command is the name of a subsystem of the server."""
     sshd.restart("Subsystem greet echo hello")
     assert run_session(start_master().path, "greet", subsystem=True) == b"hello"
 
 
-def test_a_session_may_ask_for_the_agent(start_master: StartMaster, short_folder: Path) -> None:
-    """A master with ForwardAgent gives it to a connection that asked; then to all its later sessions."""
+def test_a_session_may_request_the_agent(start_master: StartMaster, short_folder: Path) -> None:
+    """A master with ForwardAgent gives the ssh-agent to a session that requests it, and to all later ones."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(short_folder / "agent"))
         agent.listen()
@@ -295,7 +297,7 @@ def test_a_session_may_ask_for_the_agent(start_master: StartMaster, short_folder
 
 
 def test_a_session_cut_by_the_masters_death_has_no_status(start_master: StartMaster) -> None:
-    """A killed master closes the control connection without an exit message: the status is None."""
+    """If the master is killed, the status of its session is None."""
     master = start_master()
     null = os.open(os.devnull, os.O_RDWR)
     hold_r, hold_w = os.pipe()
@@ -311,14 +313,14 @@ def test_a_session_cut_by_the_masters_death_has_no_status(start_master: StartMas
         os.close(fd)
 
 
-def test_many_forwards_open_at_once_on_connections_of_their_own(start_master: StartMaster) -> None:
+def test_many_forwards_open_at_once_on_separate_connections(start_master: StartMaster) -> None:
     """Twenty remote forwards on twenty control connections all open."""
     master = start_master()
 
     async def one(target: int) -> int | None:
         client = await MuxClient.connect(str(master.path), timeout_s=DEADLINE_S)
         try:
-            # To a master two port-0 forwards with one target are the same forward: each has its own.
+            # A master treats two port-0 forwards with the same target as one forward, so each has its own target.
             return await client.open_forward(MuxForward("remote", "", 0, "127.0.0.1", target))
         finally:
             client.close()
@@ -331,10 +333,10 @@ def test_many_forwards_open_at_once_on_connections_of_their_own(start_master: St
     assert len(set(ports)) == 20
 
 
-def test_descriptors_that_find_no_room_are_sent_again(
+def test_descriptors_are_sent_again_if_the_queue_is_full(
     start_master: StartMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Mac says EMSGSIZE while the master has not taken the one before; each is tried until it goes through."""
+    """A descriptor is sent again after EMSGSIZE, which macOS returns until the master has read the previous one."""
     refused: list[int] = []
 
     class Full(socket.socket):

@@ -1,4 +1,4 @@
-"""Masters that are absent, deaf, stopped, or no masters at all; the fakes do just enough to misbehave."""
+"""Masters that are absent, deaf or stopped, and peers that are no masters; the fakes do just enough to misbehave."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def listening(path: Path, backlog: int = 1) -> Iterator[socket.socket]:
 
 
 async def says(path: Path, *said: bytes, then_close: bool = False) -> MuxClient:
-    """Connect to a fake that says these bytes at once, and hears nothing."""
+    """Connect to a fake master that sends these bytes at once and reads nothing."""
     with listening(path) as listener:
         connecting = asyncio.create_task(MuxClient.connect(str(path), timeout_s=DEADLINE_S))
         listener.setblocking(False)
@@ -49,8 +49,8 @@ async def says(path: Path, *said: bytes, then_close: bool = False) -> MuxClient:
         return await connecting
 
 
-def test_an_absent_socket_is_told_from_a_deaf_one(short_folder: Path) -> None:
-    """No file and a file where nobody listens are two reasons: only the second may be cleaned up."""
+def test_a_missing_socket_and_one_without_a_listener_differ(short_folder: Path) -> None:
+    """A missing file and a file without a listener give different reasons, because only the second may be removed."""
     deaf = short_folder / "deaf"
     with listening(deaf):
         pass
@@ -65,7 +65,7 @@ def test_an_absent_socket_is_told_from_a_deaf_one(short_folder: Path) -> None:
 
 
 def test_a_stopped_master_times_out(start_master: StartMaster) -> None:
-    """The kernel accepts for a stopped master; the greeting that never comes runs into the deadline."""
+    """Connecting to a stopped master raises Timeout: the kernel accepts, but the master never greets."""
     master = start_master()
     os.kill(master.process.pid, signal.SIGSTOP)
     try:
@@ -76,7 +76,7 @@ def test_a_stopped_master_times_out(start_master: StartMaster) -> None:
 
 
 def test_a_full_accept_queue_times_out(short_folder: Path) -> None:
-    """When the queue of a stopped master is full, connect() says EAGAIN: that is not "connected"."""
+    """A full accept queue, for which connect() returns EAGAIN, does not count as connected and raises Timeout."""
     path = short_folder / "full"
     with listening(path, backlog=0), socket.socket(socket.AF_UNIX) as first:
         first.connect(str(path))
@@ -85,21 +85,21 @@ def test_a_full_accept_queue_times_out(short_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\0", encode(answers.Ok(1))])
-def test_a_peer_that_is_no_master_is_told_apart(short_folder: Path, said: bytes) -> None:
-    """Bytes that are not the protocol raise the error that blames the peer."""
+def test_a_peer_that_is_no_master_is_detected(short_folder: Path, said: bytes) -> None:
+    """Bytes that are not the protocol raise RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError):
         asyncio.run(says(short_folder / "s", said))
 
 
 def test_an_end_instead_of_a_greeting_is_gone(short_folder: Path) -> None:
-    """A master that closes at once ended the connection."""
+    """If the master closes before it greets, the client raises Gone with the reason "ended"."""
     with pytest.raises(Gone) as gone:
         asyncio.run(says(short_folder / "s", then_close=True))
     assert gone.value.reason == "ended"
 
 
-def test_terminate_takes_the_end_for_success_and_alive_does_not(short_folder: Path) -> None:
-    """The same end of the connection answers TERMINATE and leaves ALIVE_CHECK without an answer."""
+def test_the_end_is_a_success_for_terminate_but_not_for_alive(short_folder: Path) -> None:
+    """The end of the connection means success for TERMINATE, but raises Gone for ALIVE_CHECK."""
 
     async def run(name: str) -> None:
         client = await says(short_folder / name, encode(Hello()), then_close=True)
@@ -113,8 +113,8 @@ def test_terminate_takes_the_end_for_success_and_alive_does_not(short_folder: Pa
         asyncio.run(run("a"))
 
 
-def test_an_open_question_forbids_the_next(start_master: StartMaster) -> None:
-    """After a Timeout the question stays open: asking again is our mistake, not the master's."""
+def test_an_open_request_forbids_the_next(start_master: StartMaster) -> None:
+    """After a Timeout the request is still open, and a second request raises LocalProtocolError."""
     master = start_master()
 
     async def run() -> None:
@@ -132,8 +132,8 @@ def test_an_open_question_forbids_the_next(start_master: StartMaster) -> None:
     asyncio.run(run())
 
 
-def test_a_closed_descriptor_is_our_mistake_and_frees_the_master(start_master: StartMaster) -> None:
-    """Without its descriptors a request would wedge the master: the connection is closed at once."""
+def test_a_closed_descriptor_closes_the_connection(start_master: StartMaster) -> None:
+    """A request with a closed descriptor closes the connection at once, because it would block the master."""
     master = start_master()
 
     async def run() -> int:
@@ -153,7 +153,7 @@ def test_a_closed_descriptor_is_our_mistake_and_frees_the_master(start_master: S
 
 
 def test_a_giant_request_waits_for_a_slow_reader(short_folder: Path) -> None:
-    """A packet larger than the socket's buffer is written whole once the master reads on."""
+    """A packet larger than the socket's buffer is written completely once the master reads again."""
     path = short_folder / "slow"
     command = "x" * 250_000
 
@@ -182,8 +182,8 @@ def test_a_giant_request_waits_for_a_slow_reader(short_folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may act for another user")
-def test_a_socket_of_another_user_is_never_spoken_to(short_folder: Path) -> None:
-    """Whoever may add a socket to the folder gets no request and no descriptor; the error says whose it is."""
+def test_a_socket_of_another_user_gets_no_bytes(short_folder: Path) -> None:
+    """The client sends nothing to another user's socket, and the error names that user."""
     short_folder.chmod(0o1777)
     path = short_folder / "s"
     program = (

@@ -1,4 +1,4 @@
-"""The order of things on a control connection: what may come, what may be said, and how much is kept."""
+"""The order of messages on a control connection: what may be received and sent, and how much is buffered."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ FITS: dict[type[Message], set[type[Message]]] = {
 
 
 def events(connection: Connection) -> list[Event]:
-    """Fetch all events that the bytes so far hold."""
+    """Return all events in the bytes so far."""
     return list(iter(connection.next_event, None))
 
 
 def hears(connection: Connection, *messages: Message) -> list[Event]:
-    """Let the master say these messages."""
+    """Receive these messages from the master; return the events."""
     connection.receive_data(b"".join(map(encode, messages)))
     return events(connection)
 
 
 def ready() -> Connection:
-    """Return a connection on which both have greeted."""
+    """Return a connection on which both sides have greeted."""
     connection = Connection()
     connection.send(Hello())
     hears(connection, Hello())
@@ -82,7 +82,7 @@ def in_session() -> Connection:
 
 
 def test_the_masters_greeting_waits_for_ours() -> None:
-    """A master greets at accept; it is taken once we greeted, and then a question may be asked."""
+    """The master's greeting is handled only after ours; then a request may be sent."""
     connection = Connection()
     assert hears(connection, Hello()) == []
     assert connection.send(Hello()) == encode(Hello())
@@ -92,8 +92,8 @@ def test_the_masters_greeting_waits_for_ours() -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=lambda q: type(q).__name__)
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=lambda a: type(a).__name__)
-def test_only_its_own_answers_fit_a_question(question: Numbered, answer: Message) -> None:
-    """Each question takes its answers and any refusal; everything else is the peer's mistake."""
+def test_a_request_accepts_only_its_own_answers(question: Numbered, answer: Message) -> None:
+    """A request accepts its own answers and any refusal; every other message raises RemoteProtocolError."""
     connection = ready()
     assert connection.send(question) == encode(question)
     if type(answer) in FITS[type(question)] | REFUSALS:
@@ -107,8 +107,8 @@ def test_only_its_own_answers_fit_a_question(question: Numbered, answer: Message
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=lambda q: type(q).__name__)
-def test_a_question_may_be_asked_when_ready_and_only_then(question: Numbered) -> None:
-    """Before the greeting, while another is open, and in a session it is our mistake."""
+def test_a_request_may_be_sent_only_when_ready(question: Numbered) -> None:
+    """A request before the greeting, while another is open, or in a session raises LocalProtocolError."""
     silent, asked = Connection(), ready()
     asked.send(requests.AliveCheck(9))
     for connection in (silent, asked, in_session()):
@@ -117,22 +117,22 @@ def test_a_question_may_be_asked_when_ready_and_only_then(question: Numbered) ->
     ready().send(question)
 
 
-def test_a_second_greeting_is_a_mistake_on_either_side() -> None:
-    """Who greets twice is wrong."""
+def test_a_second_greeting_is_an_error_of_its_sender() -> None:
+    """A second greeting is an error of the side that sends it."""
     with pytest.raises(LocalProtocolError):
         ready().send(Hello())
     with pytest.raises(RemoteProtocolError):
         hears(ready(), Hello())
 
 
-def test_an_answer_is_not_ours_to_send() -> None:
-    """A client asks; it does not answer."""
+def test_a_client_cannot_send_an_answer() -> None:
+    """A client that sends an answer raises LocalProtocolError."""
     with pytest.raises(LocalProtocolError):
         ready().send(answers.Ok(1))
 
 
-def test_an_answer_without_a_question_is_the_peers_mistake() -> None:
-    """Nothing may come while nothing was asked."""
+def test_an_answer_without_a_request_is_the_peers_error() -> None:
+    """An answer without a request raises RemoteProtocolError."""
     with pytest.raises(RemoteProtocolError):
         hears(ready(), answers.Ok(1))
 
@@ -147,8 +147,8 @@ def test_an_answer_without_a_question_is_the_peers_mistake() -> None:
     ],
     ids=["version", "request", "exit", "terminal"],
 )
-def test_another_number_than_ours_is_the_peers_mistake(connection: Connection, message: Message) -> None:
-    """Version, request and session must be the ones that we mean."""
+def test_a_wrong_number_is_the_peers_error(connection: Connection, message: Message) -> None:
+    """An answer with another version, request number or session number raises RemoteProtocolError."""
     if connection.state is State.SILENT:
         connection.send(Hello())
     elif connection.state is State.READY:
@@ -157,8 +157,8 @@ def test_another_number_than_ours_is_the_peers_mistake(connection: Connection, m
         hears(connection, message)
 
 
-def test_a_session_tells_how_it_ended() -> None:
-    """No terminal, an exit status, and the end come in their order."""
+def test_a_session_reports_how_it_ended() -> None:
+    """A session reports the missing terminal, the exit status and the end in this order."""
     connection = in_session()
     said = (answers.TtyAllocFail(5), answers.ExitMessage(5, 3))
     assert hears(connection, *said) == [*said]
@@ -167,7 +167,7 @@ def test_a_session_tells_how_it_ended() -> None:
 
 
 def test_the_end_is_an_event_and_says_whether_it_cut_a_packet() -> None:
-    """Half a packet before the end is told from a clean one."""
+    """The end of the connection is an event that says whether a packet was incomplete."""
     for data, midway in ((b"", False), (b"\0\0", True), (encode(answers.Ok(1))[:-1], True)):
         connection = ready()
         connection.send(requests.Terminate(1))
@@ -179,8 +179,8 @@ def test_the_end_is_an_event_and_says_whether_it_cut_a_packet() -> None:
         assert connection.state is State.ENDED
 
 
-def test_what_came_before_the_end_is_still_told() -> None:
-    """The answer and the end may arrive together."""
+def test_an_answer_before_the_end_is_still_reported() -> None:
+    """An answer that arrives together with the end is still reported."""
     connection = ready()
     connection.send(requests.Terminate(1))
     connection.receive_data(encode(answers.Ok(1)))
@@ -188,8 +188,8 @@ def test_what_came_before_the_end_is_still_told() -> None:
     assert events(connection) == [answers.Ok(1), Ended(midway=False)]
 
 
-def test_a_message_that_we_do_not_know_changes_nothing() -> None:
-    """It is passed on, and the open question stays open."""
+def test_an_unknown_message_changes_nothing() -> None:
+    """A message of an unknown type is returned, and the request stays open."""
     connection = ready()
     connection.send(requests.AliveCheck(1))
     connection.receive_data(wire.packet(0x90000001, b"news"))
@@ -197,8 +197,8 @@ def test_a_message_that_we_do_not_know_changes_nothing() -> None:
     assert hears(connection, answers.Alive(1, 42)) == [answers.Alive(1, 42)]
 
 
-def test_byte_at_a_time_is_the_same_as_all_at_once() -> None:
-    """How the bytes are cut changes nothing."""
+def test_single_bytes_give_the_same_events_as_all_at_once() -> None:
+    """Bytes that arrive one by one give the same events as all at once."""
     said: tuple[Message, ...] = (
         answers.SessionOpened(1, 5),
         answers.TtyAllocFail(5),
@@ -214,8 +214,8 @@ def test_byte_at_a_time_is_the_same_as_all_at_once() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, wire.MAX_PACKET + 1, 0xFFFFFFFF])
-def test_an_impossible_length_is_refused_before_its_bytes_come(length: int) -> None:
-    """A packet has a type at least, and 256 KiB at most."""
+def test_an_impossible_length_is_rejected_before_its_bytes_arrive(length: int) -> None:
+    """A packet shorter than its type or longer than 256 KiB is rejected from its length alone."""
     connection = ready()
     connection.receive_data(wire.u32(length))
     with pytest.raises(RemoteProtocolError, match="a packet of"):
@@ -223,15 +223,15 @@ def test_an_impossible_length_is_refused_before_its_bytes_come(length: int) -> N
 
 
 def test_the_largest_packet_fits() -> None:
-    """Exactly 256 KiB is legal."""
+    """A packet of exactly 256 KiB is accepted."""
     connection = ready()
     connection.receive_data(wire.packet(0x90000001, bytes(wire.MAX_PACKET - 4)))
     assert connection.buffered == BUFFER_BOUND
     assert connection.next_event() == Unknown(0x90000001, bytes(wire.MAX_PACKET - 4))
 
 
-def test_more_than_a_packet_that_nobody_fetched_is_refused() -> None:
-    """The buffer is bounded, and is empty and stays empty after that."""
+def test_more_bytes_than_one_packet_are_rejected() -> None:
+    """More bytes than one packet raise RemoteProtocolError, and the buffer is empty afterwards."""
     connection = ready()
     connection.receive_data(bytes(BUFFER_BOUND))
     with pytest.raises(RemoteProtocolError, match="unrequested bytes"):
@@ -251,10 +251,10 @@ CHUNKS = st.lists(
 
 
 @given(CHUNKS, st.sampled_from([None, *QUESTIONS.values()]))
-def test_random_bytes_raise_nothing_but_the_peers_mistake(
+def test_random_bytes_raise_only_remote_protocol_errors(
     chunks: list[bytes], question: Numbered | None
 ) -> None:
-    """Whatever a peer says: events, or one RemoteProtocolError and then silence, within the bound."""
+    """Random bytes give events, or one RemoteProtocolError and nothing after it, within the buffer's bound."""
     connection = ready()
     if question is not None:
         connection.send(question)

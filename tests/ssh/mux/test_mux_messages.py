@@ -1,4 +1,4 @@
-"""Golden bytes of every message, and what holds for all of them."""
+"""The exact bytes of every message, and the properties of all messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.ssh.mux.errors import LocalProtocolError, RemoteProtocolError
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.mux.messages import Hello, Unknown, decode, encode
 
-# Length and type, then the body; written by hand from the table of the protocol, not by `encode`.
+# Length and type, then the body; written by hand from the table of the protocol, not made by `encode`.
 GOLDEN: dict[str, tuple[Message, str]] = {
     "hello": (Hello(), "00000008 00000001 00000004"),
     "hello with information (10.3)": (
@@ -81,20 +81,20 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 
 
 @EACH
-def test_a_message_is_these_bytes(message: Message, golden: str) -> None:
-    """Encoding gives the bytes of the protocol's table."""
+def test_a_message_encodes_to_its_golden_bytes(message: Message, golden: str) -> None:
+    """`encode` returns the bytes in the protocol's table."""
     assert encode(message).hex() == bytes.fromhex(golden).hex()
 
 
 @EACH
-def test_these_bytes_are_the_message(message: Message, golden: str) -> None:
-    """Decoding the golden bytes gives the message back."""
+def test_golden_bytes_decode_to_their_message(message: Message, golden: str) -> None:
+    """`decode` returns the message for its golden bytes."""
     assert decode(bytes.fromhex(golden)[4:]) == message
 
 
 @EACH
-def test_a_message_cut_short_is_the_peers_mistake(message: Message, golden: str) -> None:
-    """No prefix of a message is silently taken for a message (an extension-less greeting is one)."""
+def test_a_truncated_message_is_the_peers_error(message: Message, golden: str) -> None:
+    """A truncated message raises RemoteProtocolError, except a greeting that is whole without its extensions."""
     payload = bytes.fromhex(golden)[4:]
     for length in range(len(payload)):
         try:
@@ -106,27 +106,27 @@ def test_a_message_cut_short_is_the_peers_mistake(message: Message, golden: str)
 
 
 @given(MESSAGES)
-def test_what_is_encoded_decodes_to_itself(message: Message) -> None:
-    """Every message comes back equal, paths that are not UTF-8 included."""
+def test_an_encoded_message_decodes_to_itself(message: Message) -> None:
+    """Every encoded message decodes to an equal one, even with paths that are not UTF-8."""
     assert decode(encode(message)[4:]) == message
 
 
 @given(st.binary(max_size=80), st.sampled_from([m.TYPE for m, _ in GOLDEN.values()]))
-def test_any_bytes_decode_or_blame_the_peer(body: bytes, message_type: int) -> None:
-    """No body of any known type raises anything else, and what decodes is the same on the wire."""
+def test_any_bytes_decode_or_raise_a_remote_protocol_error(body: bytes, message_type: int) -> None:
+    """Any body of a known type decodes or raises RemoteProtocolError, and what decodes encodes to the same bytes."""
     payload = wire.u32(message_type) + body
     try:
         message = decode(payload)
     except RemoteProtocolError:
         return
     assert not isinstance(message, Unknown)
-    # Flags are numbers on the wire and truth values here, the reserved string is dropped.
+    # Flags are numbers in the protocol and booleans here. The reserved string is dropped.
     if not isinstance(message, requests.NewSession | requests.NewStdioForward):
         assert encode(message)[4:] == payload
 
 
-def test_a_message_of_an_unknown_type_is_kept_as_it_came() -> None:
-    """A later OpenSSH may say more than we know."""
+def test_a_message_of_an_unknown_type_keeps_its_bytes() -> None:
+    """A message of an unknown type, as a later OpenSSH may send, keeps its bytes."""
     assert decode(bytes.fromhex("90000001 0001 02")) == Unknown(0x90000001, bytes.fromhex("000102"))
 
 
@@ -140,14 +140,14 @@ def test_a_message_of_an_unknown_type_is_kept_as_it_came() -> None:
         requests.NewSession(1, "x" * wire.MAX_PACKET),
     ],
 )
-def test_what_no_wire_can_carry_is_our_mistake(message: Message) -> None:
-    """Encoding refuses it before a byte is out."""
+def test_a_message_that_cannot_be_encoded_is_our_error(message: Message) -> None:
+    """`encode` raises LocalProtocolError for a message that the protocol cannot carry."""
     with pytest.raises(LocalProtocolError):
         encode(message)
 
 
-def test_an_unknown_kind_of_forward_is_the_peers_mistake() -> None:
-    """Kinds are 1, 2 and 3."""
+def test_an_unknown_kind_of_forward_is_the_peers_error() -> None:
+    """A forward of a kind other than 1, 2 and 3 raises RemoteProtocolError."""
     body = wire.u32(requests.OpenForward.TYPE) + wire.u32(1) + wire.u32(4) + bytes(16)
     with pytest.raises(RemoteProtocolError, match="unknown kind of forward 4"):
         decode(body)
