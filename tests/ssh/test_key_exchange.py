@@ -44,7 +44,7 @@ CERTIFICATE = "Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:
 
 
 def test_a_certificate_proves_its_key_only_with_a_login() -> None:
-    """A certificate proves its key, under the plain type, only after a login, because its content is text of the peer."""
+    """A certificate proves its key, under the plain type, only after a login, because the peer wrote its content."""
     text = f'{CERTIFICATE} "web" CA ssh-ed25519 x'
     name = "debug2: sshconnect.c:verify_host_key():1470 (pid=4242): Server host certificate hostname: web\n"
     log = shown(text=text) + name + newkeys() + DENIED
