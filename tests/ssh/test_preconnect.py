@@ -16,6 +16,7 @@ import pytest
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.failures import classify
+from trayagent.ssh.master import preconnect
 from trayagent.ssh.master import preconnect as own_connection
 from trayagent.ssh.master.preconnect import STAGGER_S, PreconnectedSocket, words_of
 
@@ -64,6 +65,21 @@ def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
             assert got.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             assert got.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
             assert got.getblocking()
+
+
+def test_the_back_off_of_a_connection_is_bounded(tmp_path: Path) -> None:
+    """At most 2 s between retransmissions, and 15 minutes before the kernel gives up; or neither of them."""
+    with listening() as server:
+        got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=server.getsockname()[1]))
+        assert isinstance(got, socket.socket)
+        with got:
+            give_up_ms = got.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            try:
+                most_ms = got.getsockopt(socket.IPPROTO_TCP, preconnect._TCP_RTO_MAX_MS)
+            except OSError:  # an older kernel
+                assert give_up_ms == 0
+            else:
+                assert (most_ms, give_up_ms) == (2_000, 900_000)
 
 
 def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> None:
