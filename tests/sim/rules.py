@@ -272,6 +272,7 @@ class Rules:
         self.logins.tried.clear()
         self.failed_without_vpn.clear()
         self.logins.cut.clear()
+        self.waits.restarted()
 
     def says(self, name: str, what: str) -> str:
         """Return the words of a broken rule, and what happened before."""

@@ -34,6 +34,10 @@ class Waits:
         self._last = event.at
         assert self._at_once < AT_ONCE, self.world.rules.says("", "a loop in which no time passes")
 
+    def restarted(self) -> None:
+        """Begin anew: another agent asks and waits for itself."""
+        self._since.clear()
+
     def look(self) -> None:
         """Check every host."""
         for name in self.world.roles:

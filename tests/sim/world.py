@@ -208,6 +208,7 @@ class World:
                 self.rules.disconnected |= set(names)
             case e.UserReconnect():
                 self.rules.disconnected -= set(names)
+                self.rules.wished_down -= set(names)
                 for name in names:
                     self._paused.pop(name, None)
             case e.UserPause():
