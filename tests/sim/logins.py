@@ -17,6 +17,7 @@ REFUSED_IN_TEN_MINUTES = 2
 FAILED_PER_MINUTE = 6  # or as many as the server has hosts, where that is more
 UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host
 AT_ONCE = 6
+CHECK_AFTER_S = 15.0  # one server, whatever the number of its hosts
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Tried:
     outcome: Outcome = field(default_factory=Outcome)
     place: str | None = None
     bare: bool = False  # its host key is compared with known_hosts
+    check: bool = False  # only the server's banner is looked for
     over: bool = False
     failed_at: float | None = None
 
@@ -95,10 +97,19 @@ class Logins:
         ours = [t for t in self.tried.values() if t.server == server and not t.by_user]
         running = sum(not t.over for t in ours)
         assert running <= AT_ONCE, self.world.rules.says(name, f"{running} attempts at once on {server}")
+        if tried.check:
+            last = max((t.began for t in ours if t.check and t is not tried), default=-CHECK_AFTER_S)
+            assert now - last > CHECK_AFTER_S - 0.001, self.world.rules.says(
+                name, f"checked again after {now - last} s"
+            )
+            return
         failed = [
             t.failed_at
             for t in ours
-            if t.network == tried.network and t.failed_at is not None and now - t.failed_at < 60
+            if t.network == tried.network
+            and not t.check
+            and t.failed_at is not None
+            and now - t.failed_at < 60
         ]
         what = f"{len(failed)} failures on {server} in a minute: {failed}"
         assert len(failed) <= max(FAILED_PER_MINUTE, self._hosts(server)), self.world.rules.says(name, what)

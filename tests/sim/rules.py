@@ -130,6 +130,8 @@ class Rules:
         flow = world.net.way(first_hop(role).peer)
         tried = Tried(name, first_hop(role).hostname, world.clock.now, by_user, flow)
         tried.bare = isinstance(action, a.DialBare)
+        attempt = world.state.hosts[name].attempt
+        tried.check = tried.bare and attempt is not None and attempt.purpose == "check"
         tried.place = self._here(flow) if flow is not None and flow.tunnel is None else None
         self.logins.tried[action.attempt] = tried
         if by_user:
