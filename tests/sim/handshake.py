@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.sim.clock import Clock
@@ -44,6 +44,7 @@ class Outcome:
     banner: bool = False
     met: bool = False  # a real server saw it
     last: bool = False  # it came as far as the server itself
+    let_in: list[tuple[Leg, float]] = field(default_factory=list)  # the accounts that let it in, and when
 
 
 class Handshake:
@@ -180,6 +181,7 @@ class Handshake:
 
     def _pass(self, machine: Machine) -> None:
         self._passed = (*self._passed, machine)
+        self.outcome.let_in.append((self._leg, self.clock.now))
         self._at += 1
         if self._at < len(self._legs):
             self._began = self.clock.now

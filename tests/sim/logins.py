@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 REFUSED_IN_TEN_MINUTES = 2
+LET_IN_LATELY_S = 60.0
 FAILED_PER_MINUTE = 6  # or as many as the server has hosts, where that is more
 UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host
 AT_ONCE = 6
@@ -55,17 +56,22 @@ class Logins:
     tried: dict[int, Tried] = field(
         default_factory=dict
     )  # by this agent; an earlier one's numbers begin again
-    refused: dict[tuple[str, str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    refused: dict[tuple[str, str, str], list[tuple[float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # by an account from a network: when, and when that login began
+    let_in: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     cut: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def over(self, name: str, number: int, outcome: Outcome) -> Tried:
+    def over(self, number: int, outcome: Outcome) -> Tried:
         """An attempt is over: return it."""
         tried = self.tried[number]
         tried.outcome, tried.over = outcome, True
+        for leg, at in outcome.let_in:
+            self.let_in[leg.server, leg.user].append((at, tried.network))
         if outcome.kind is not None and outcome.met:
             tried.failed_at = self.world.clock.now
         if outcome.kind == "auth" and outcome.at is not None and outcome.met and not tried.by_user:
-            self._refused(name, outcome.at, tried.network)
+            self._refused(outcome.at, tried)
         return tried
 
     def aborted(self, number: int) -> None:
@@ -73,12 +79,26 @@ class Logins:
         if number in self.tried:
             self.tried[number].over = True
 
-    def _refused(self, name: str, leg: Leg, network: str) -> None:
-        now = self.world.clock.now
-        account = (leg.server, leg.user, network)
-        recent = self.refused[account] = [t for t in self.refused[account] if now - t < 600] + [now]
-        what = f"{leg.user} refused at {leg.server} from {network} at {recent}"
-        assert len(recent) <= REFUSED_IN_TEN_MINUTES, self.world.rules.says(name, what)
+    def _refused(self, leg: Leg, tried: Tried) -> None:
+        """Check the refusals since the account last let somebody in.
+
+        Many logins may be under way together once one has just succeeded from the same network. The first of them
+        that is refused counts; those that began before that could not know.
+        """
+        now, let_in = self.world.clock.now, self.let_in[leg.server, leg.user]
+        since = max((at for at, _ in let_in), default=-1e9)
+        account = (leg.server, leg.user, tried.network)
+        recent = [(at, began) for at, began in self.refused[account] if at > since and now - at < 600]
+        recent = self.refused[account] = [*recent, (now, tried.began)]
+        lately = [at for at, network in let_in if network == tried.network]
+        first = recent[0][0]
+        counted = recent[:1] + [
+            (at, began)
+            for at, began in recent[1:]
+            if began >= first or not any(0 <= began - ok <= LET_IN_LATELY_S for ok in lately)
+        ]
+        what = f"{leg.user} refused at {leg.server} from {tried.network}: {counted}, last let in at {since}"
+        assert len(counted) <= REFUSED_IN_TEN_MINUTES, self.world.rules.says(tried.host, what)
 
     def unfinished(self, number: int, leg: Leg) -> None:
         """A server is left in the middle of a handshake."""

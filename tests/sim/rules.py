@@ -112,7 +112,7 @@ class Rules:
 
     def outcome(self, name: str, number: int, outcome: Outcome) -> None:
         """An attempt is over."""
-        tried = self.logins.over(name, number, outcome)
+        tried = self.logins.over(number, outcome)
         if outcome.key or outcome.banner:
             self.proofs[name].append(tried)
         missed = outcome.kind is not None and not tried.by_user and name in self.needs_tunnel

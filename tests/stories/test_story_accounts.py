@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.stories.scenes import CAFE, HOME
+from tests.stories.scenes import CAFE, CAFE_2, HOME
 from tests.stories.teller import ALWAYS, Story
+from trayagent.core.display_state import delay, shown_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.time_constants import LET_IN_LATELY_S, UNAUTHENTICATED_PER_SERVER
 
 TWELVE = tuple(f"h{n}" for n in range(12))
 BASTION = Hop("203.0.113.11", 22, "me", ("~/.ssh/id",))
@@ -133,3 +137,128 @@ def test_a_living_master_whose_login_is_held_back_is_judged_without_one(story: S
     attempt = story.host("web").attempt
     assert attempt is not None
     assert attempt.bare
+
+
+def refused_twice(story: Story) -> None:
+    """Begin with twelve hosts of one account that were connected, and of which two were refused now."""
+    for name in TWELVE:
+        story.connected(name, scene=HOME)
+    story.after(3600)
+    for name in TWELVE:
+        story.ended(name, kind="died")
+    begun = under_way(story)
+    for name in begun:
+        story.fails(name, "auth", positive=True)
+    assert len(begun) == 2
+    assert not under_way(story)
+
+
+def test_a_success_clears_the_refusals_before_it_on_every_network(story: Story) -> None:
+    """After two refusals, one login that succeeds brings back the other hosts of the account, here and elsewhere."""
+    refused_twice(story)
+    story.post(e.UserReconnect(story.t, ("h0",)), "reconnect")
+    story.reconnected("h0")
+    for _ in range(12):
+        for name in under_way(story):
+            story.reconnected(name)
+    assert [story.shown(name) for name in TWELVE] == ["connected"] * 12
+    story.after(60).network(CAFE)
+    assert under_way(story), "a login is made at once on the next network"
+
+
+def test_after_a_success_two_more_refusals_are_the_limit_again(story: Story) -> None:
+    """A success gives the account two more refusals, not any number."""
+    refused_twice(story)
+    story.post(e.UserReconnect(story.t, ("h0",)), "reconnect")
+    story.reconnected("h0")
+    story.after(LET_IN_LATELY_S)
+    for name in under_way(story):
+        story.fails(name, "auth", positive=True)
+    for name in TWELVE[1:]:
+        if story.host(name).attempt is None and story.host(name).master is None:
+            story.post(e.CredentialsChanged(story.t), "a key changed")
+    assert refuse_all(story, by_jump=False, for_s=590) <= 2
+
+
+def test_a_machine_that_lets_anybody_in_clears_nothing(story: Story) -> None:
+    """Without a verified host key, a login that succeeds says nothing about the account."""
+    story.network(HOME)
+    story.configured(web=ALWAYS, api=ALWAYS, loose=ALWAYS)
+    for name in ("web", "api"):
+        story.resolved(name)
+    story.resolved("loose", strict="no")
+    story.started()
+    for name in ("web", "loose"):
+        if story.host(name).attempt is not None:
+            story.fails(name, "auth", positive=True)
+    story.post(e.UserReconnect(story.t, ("loose",)), "reconnect")
+    before = story.host("web").refused
+    story.ready("loose")
+    assert before
+    assert story.host("web").refused == before
+
+
+def test_a_login_through_a_living_jump_host_clears_nothing_there(story: Story) -> None:
+    """A login that the jump host's own master carries is no login to the jump host."""
+    behind_a_bastion(story)
+    assert refuse_all(story, by_jump=True, for_s=5) >= 1
+    refused = {name: story.host(name).refused for name in TWELVE}
+    story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "bastion": ALWAYS})
+    story.resolved("bastion", server=BASTION.hostname, user="me")
+    story.found("bastion", peer=BASTION.hostname)
+    story.post(e.UserReconnect(story.t, ("h3",)), "reconnect")
+    story.reconnected("h3")
+    assert {name: story.host(name).refused for name in TWELVE if refused[name]} == {
+        name: times for name, times in refused.items() if times
+    }
+
+
+def test_a_host_that_waits_for_refusals_to_pass_says_so(story: Story) -> None:
+    """No other login follows automatically: the reason is two refusals, and the time is known."""
+    refused_twice(story)
+    first = min(at for name in TWELVE for at in story.host(name).refused)
+    story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "other": ALWAYS})
+    plain = story.host("h0").resolved
+    assert plain is not None
+    other_key = replace(plain, host="other", control_path="/cm/other", identity_files=("~/.ssh/other",))
+    story.post(e.HostResolved(story.t, "other", other_key, story.host("h0").hop))
+    waits = delay(story.host("other"), story.state, story.t)
+    problem = shown_problem(story.host("other"), story.state, story.t)
+    assert waits is not None
+    assert waits.at == pytest.approx(first + 600)
+    assert problem is not None
+    assert (problem.code, "refused 2 logins" in problem.title) == ("rate-limited", True)
+
+
+def test_hosts_follow_one_that_was_let_in_as_fast_as_their_server_allows(story: Story) -> None:
+    """Before the first success two logins at a time go to an account; after it, six."""
+    behind_a_bastion(story)
+    assert len(under_way(story)) == 1
+    story.reconnected(under_way(story)[0])
+    assert len(under_way(story)) == UNAUTHENTICATED_PER_SERVER
+    story.fails(under_way(story)[0], "auth", by_jump=True)
+    assert len(under_way(story)) == UNAUTHENTICATED_PER_SERVER - 1, "after a refusal, none is added"
+
+
+@pytest.mark.parametrize("change", ["time", "network", "keys"])
+def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, change: str) -> None:
+    """Later, on another network or after keys changed, two logins at a time go to an account again."""
+    for name in TWELVE:
+        story.connected(name, scene=HOME)
+    story.after(3600).ended("h0", kind="died")
+    story.reconnected("h0")
+    if change == "time":
+        story.after(LET_IN_LATELY_S)
+    if change == "network":
+        story.network(CAFE_2)
+    if change == "keys":
+        story.post(e.CredentialsChanged(story.t), "a key changed")
+    for name in TWELVE:
+        if story.host(name).master is not None:
+            story.ended(name, kind="died")
+    assert len(under_way(story)) == 2
+    assert {story.shown(name) for name in TWELVE} == {"connecting", "waiting"}
+    waiting = next(name for name in TWELVE if story.shown(name) == "waiting")
+    problem = shown_problem(story.host(waiting), story.state, story.t)
+    assert problem is not None
+    assert "waits for its turn" in problem.title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
-from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW
+from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.waits import Wait
 
@@ -41,7 +41,13 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             title = f"Nothing can tell from here whether the connection of {host.name} still works"
             return Problem("not-here", title, "The agent checks again on the next network")
         case "account":
-            return Problem("rate-limited", f"{host.name} waits for another login to its account", follows)
+            title = f"{host.name} waits for its turn: another login to its account is under way"
+            return Problem("rate-limited", title, follows)
+        case "refused":
+            minutes = f"{REFUSED_WINDOW_S / 60:.0f} minutes"
+            title = f"{host.name} waits: its account refused {REFUSED_MAX} logins in {minutes}"
+            hint = f"The agent tries again later, so that no account gets locked. Now: trayagent reconnect {host.name}"
+            return Problem("rate-limited", title, hint)
         case "logins":
             title = f"{host.name} was logged in to {LOGINS_PER_WINDOW} times in a few minutes"
             return Problem("rate-limited", title, f"See what ends it: trayagent why {host.name}")

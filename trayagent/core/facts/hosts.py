@@ -185,7 +185,8 @@ class Attempt:
     `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
     the old connection turned out to live, so this one ends as soon as it may. `at_terminal`: the user makes it, with
     an ssh that is not our child process. `ways`: the routes that were available when it last began a connection. It
-    has begun `redials` more connections since the first.
+    has begun `redials` more connections since the first. `carried`: the jump host's own master lives, so that no login
+    is made there.
     """
 
     id: int
@@ -203,6 +204,7 @@ class Attempt:
     unwanted: bool = False
     taking_over: bool = False
     at_terminal: bool = False
+    carried: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
     waited: bool = False  # the grace already covers a retransmission of the old connection

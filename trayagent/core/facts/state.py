@@ -11,6 +11,7 @@ from trayagent.core.facts.hosts import NEVER, Host
 from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import WOKEN_S
+from trayagent.core.policy.account_limits import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 
 
@@ -45,6 +46,7 @@ class State:
     sign_ins: frozenset[str] = frozenset()
     """The VPNs that only the user can bring up again."""
     servers: Servers = field(default_factory=dict)
+    let_in: Mapping[Login, LetIn] = field(default_factory=dict)
     adopt: bool = True
     keep_while_offline_s: float = 600.0
     learn_vpn: bool = True

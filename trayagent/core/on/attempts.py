@@ -20,21 +20,21 @@ from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, 
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
 from trayagent.core.on.masters import install, worth_keeping
-from trayagent.core.policy.account_limits import at_jump, at_risk, at_target, refused_login
+from trayagent.core.policy.account_limits import at_risk, refused_login
+from trayagent.core.policy.account_success import let_in
+from trayagent.core.policy.admission import strict
 from trayagent.core.policy.attempts import count_failure, hold, tell_connect_failed, tell_failure
 from trayagent.core.policy.banner_checks import answered
 from trayagent.core.policy.identity import judged_failure, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.rate_limits import End, ended, established
+from trayagent.core.policy.rate_limits import End, Network, ended, established, visit_of
 from trayagent.core.policy.retry import (
-    AWAY_KINDS,
     CREDENTIAL_KINDS,
     LOCAL_KINDS,
     REFUSED_KINDS,
     VANISHED_KINDS,
-    refusable_at,
     with_failure,
 )
 from trayagent.core.texts import not_here, person_needed, proxy_failed
@@ -55,6 +55,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     host, attempt = _find(context, event.name, event.attempt)
     checked = attempt is not None and attempt.purpose == "check"  # such a check proves no login
     end: End = "unseen" if checked else "through"
+    visit = visit_of(context.state.servers, event.attempt)
     context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
     if host is None or attempt is None:
         if event.master is not None:
@@ -80,8 +81,10 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         return
     logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
     login, key = _login_of(host, attempt, event.login), event.host_key
+    trusted = key is not None and (strict(host) or key == host.host_key)
+    network = visit[1].network if visit is not None else Network()
     host = context.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
-    _release(context, host)
+    let_in(context, host, attempt, network, trusted=trusted)
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
@@ -95,31 +98,6 @@ def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptRe
     retry = host.bare_retry if attempt.bare else host.retry
     evidence = f"attempt={attempt.id} host_key={event.host_key or 'unproven'} kind={failure.kind}"
     context.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, context.now)}")
-
-
-def _release(context: Context, host: Host) -> None:
-    """Retry at once the hosts that wait for what this login proved: the server is up and accepts the login."""
-    # A typed password or code proves nothing about the keys.
-    quiet = host.login == "quiet" and (host.attempt is None or not host.attempt.at_terminal)
-    proven = {login for login in (at_target(host), at_jump(host)) if login is not None and quiet}
-    for name in context.names:
-        other = context.get(name)
-        if other is None or other.name == host.name:
-            continue
-        if refused_login(other) in proven:
-            at = refusable_at(other, context.now)
-            context.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
-            context.do(Remember(other.name))
-            context.because(other.name, 0, "re-arm", f"answered={host.name}")
-            continue
-        if (
-            other.server == host.server
-            and other.retry.kind in AWAY_KINDS
-            and other.retry.at is not None
-            and other.retry.at > context.now
-        ):
-            context.put(other, retry=replace(other.retry, at=context.now))
-            context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 
 
 def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:

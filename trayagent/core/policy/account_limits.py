@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from trayagent.core.facts.hosts import NEVER, Host
-from trayagent.core.facts.time_constants import REFUSED_MAX, REFUSED_WINDOW_S
+from trayagent.core.facts.hosts import NEVER, Attempt, Host
+from trayagent.core.facts.time_constants import LET_IN_LATELY_S, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
+from trayagent.core.policy.rate_limits import Network
 from trayagent.core.policy.retry import REFUSED_KINDS
 
 Hosts = Mapping[str, Host]
+Account = tuple[str, str]
+"""A server and a user: what a server would lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,26 @@ class Login:
     keys: tuple[str, ...] = ()
 
     @property
-    def account(self) -> tuple[str, str]:
+    def account(self) -> Account:
         """The account that a server would lock."""
         return (self.server, self.user)
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """When a login last succeeded without the user, and from which network."""
+
+    at: float
+    network: Network
+
+
+def let_in_lately(let_in: Mapping[Login, LetIn], network: Network, now: float) -> frozenset[Login]:
+    """Return the logins that succeeded from this network within the last minute."""
+    return frozenset(
+        login
+        for login, last in let_in.items()
+        if now - last.at < LET_IN_LATELY_S and last.network.same(network)
+    )
 
 
 def at_target(host: Host) -> Login | None:
@@ -50,11 +70,21 @@ def at_jump(host: Host) -> Login | None:
     return None
 
 
+def is_carried(host: Host, hosts: Hosts) -> bool:
+    """Report whether a living master of the jump host carries the host's next connection."""
+    carrier = last_jump(hosts, host)
+    return carrier is not None and carrier.master is not None and not carrier.suspect
+
+
 def at_risk(host: Host, hosts: Hosts) -> tuple[Login, ...]:
     """Return the logins that the host's next connection makes. None is needed at a jump host with a living master."""
-    carrier = last_jump(hosts, host)
-    carried = carrier is not None and carrier.master is not None and not carrier.suspect
-    found = (at_target(host), None if carried else at_jump(host))
+    found = (at_target(host), None if is_carried(host, hosts) else at_jump(host))
+    return tuple(login for login in found if login is not None)
+
+
+def made_by(host: Host, attempt: Attempt) -> tuple[Login, ...]:
+    """Return the logins that an attempt makes, the one at the host itself first."""
+    found = (at_target(host), None if attempt.carried else at_jump(host))
     return tuple(login for login in found if login is not None)
 
 
@@ -80,39 +110,49 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
     return next((other for other in refused if refused_login(other) in logins), None)
 
 
-def account_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
+def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Login] = ()) -> float | None:
     """Return when one more refused login would not lock an account (at most `now`: at once).
 
-    None: only after a login to the same account has ended. Logins under way count, because they may yet be refused.
-    Until one has succeeded they run one at a time. A refusal then leaves one login for the key that the user fixes.
+    None: after a login to the same account has ended. Logins under way count, because they may yet be refused: two at
+    a time, or one at a time until one has succeeded. A refusal then leaves one login for the key that the user fixes.
+    `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
+    to them.
     """
-    at: float | None = now
+    at, turn = now, True
     for login in at_risk(host, hosts):
-        refused = sorted(_refusals(login, hosts, now))
+        refused = sorted(_refusals(login.account, hosts, now))
         under_way = sum(login.account in accounts for accounts in _under_way(host, hosts))
         if len(refused) >= REFUSED_MAX:
-            at = None if at is None else max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
-        elif len(refused) + under_way >= (REFUSED_MAX if _proven(login, hosts) else 1 + len(refused)):
-            at = None
-    return at
+            at = max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
+        elif login not in lately or refused:
+            limit = REFUSED_MAX if _proven(login, hosts) else 1 + len(refused)
+            turn = turn and len(refused) + under_way < limit
+    return at if turn or at > now else None
 
 
-def may_log_in_beside(host: Host, hosts: Hosts) -> bool:
+def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) -> bool:
     """Report whether few enough logins to the host's accounts are under way, whatever was refused before."""
     under_way = list(_under_way(host, hosts))
     logins = at_risk(host, hosts) if len(under_way) >= REFUSED_MAX else ()
-    return all(sum(login.account in accounts for accounts in under_way) < REFUSED_MAX for login in logins)
+    return all(
+        sum(login.account in accounts for accounts in under_way) < REFUSED_MAX
+        for login in logins
+        if login not in lately or any(_refusals(login.account, hosts, NEVER))
+    )
 
 
-def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
+def refused_accounts(host: Host) -> Iterator[tuple[float, Account | None]]:
+    """Yield the times of the host's refused logins, each with the account that refused it."""
+    target, jump = at_target(host), at_jump(host)
+    for at in host.refused:
+        asked = jump if at in host.refused_by_jump else target
+        yield at, asked.account if asked is not None else None
+
+
+def _refusals(account: Account, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
-        recent = [at for at in host.refused if now < at + REFUSED_WINDOW_S]
-        if not recent:
-            continue
-        target, jump = at_target(host), at_jump(host)
-        for at in recent:
-            login_then = jump if at in host.refused_by_jump else target
-            if login_then is not None and login_then.account == login.account:
+        for at, refusing in refused_accounts(host) if host.refused else ():
+            if refusing == account and now < at + REFUSED_WINDOW_S:
                 yield at
 
 
@@ -126,7 +166,7 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
     return at_target(host), at_jump(host)
 
 
-def _under_way(host: Host, hosts: Hosts) -> Iterator[set[tuple[str, str]]]:
+def _under_way(host: Host, hosts: Hosts) -> Iterator[set[Account]]:
     """Yield, for each other login under way, the accounts that may refuse it."""
     for other in hosts.values():
         attempt = other.attempt

@@ -9,7 +9,7 @@ from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remembe
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host, Purpose
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.account_limits import refused_alike
+from trayagent.core.policy.account_limits import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.racing import ways_out
@@ -80,7 +80,9 @@ def hold(context: Context, host: Host, alike: Host) -> None:
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
     """Begin the attempt over the admitted route, and count it."""
     place, source = (admitted.way.place, admitted.way.source) if admitted.way is not None else (None, None)
-    attempt = replace(attempt, place=place, source=source, ways=ways_out(host, context.state.network))
+    carried = is_carried(host, context.state.hosts)
+    ways = ways_out(host, context.state.network)
+    attempt = replace(attempt, place=place, source=source, ways=ways, carried=carried)
     network = network_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, network, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)

@@ -9,7 +9,7 @@ from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
-from trayagent.core.policy.account_limits import account_free_at, may_log_in_beside
+from trayagent.core.policy.account_limits import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Network, free_at
@@ -21,10 +21,11 @@ from trayagent.core.routes import way_for
 class Wait:
     """Why a login must wait, and until when; `at` None: until an event.
 
-    `jump` is the jump host that must be up first. "control": none can be made from here.
+    `jump` is the jump host that must be up first. "account": another login there must end first. "refused": it
+    refused two. "control": none can be made from here.
     """
 
-    why: Literal["jump", "account", "server", "logins", "control"]
+    why: Literal["jump", "account", "refused", "server", "logins", "control"]
     evidence: str
     at: float | None = None
     jump: str = ""
@@ -39,13 +40,16 @@ def before_login(
         due = jump.retry.at
         at = due if due is not None and due > now and jump.attempt is None else None
         return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
+    lately = let_in_lately(state.let_in, network_of(host, state, admitted), now) if state.let_in else ()
     if by_user:  # for many hosts at once: a login refused to the first ones is then held back for the rest
-        beside = may_log_in_beside(host, state.hosts)
+        beside = may_log_in_beside(host, state.hosts, lately)
         return None if beside else Wait("account", f"server={host.server} account=busy")
     bare = host.master is not None and needs_bare_control(host)
-    account_at = now if bare else account_free_at(host, state.hosts, now)
-    if account_at is None or account_at > now:
-        return Wait("account", f"server={host.server} account=busy", account_at)
+    account_at = now if bare else account_free_at(host, state.hosts, now, lately)
+    if account_at is None:
+        return Wait("account", f"server={host.server} account=busy")
+    if account_at > now:
+        return Wait("refused", f"server={host.server} account=refused", account_at)
     at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
         return Wait("server", f"server={host.server} busy=yes", at)

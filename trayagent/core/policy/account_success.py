@@ -1,0 +1,74 @@
+"""What a successful login means for its accounts: it clears their refusals and releases the hosts that wait; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.time_constants import LET_IN_LATELY_S
+from trayagent.core.policy.account_limits import (
+    Account,
+    LetIn,
+    at_target,
+    made_by,
+    refused_accounts,
+    refused_login,
+)
+from trayagent.core.policy.rate_limits import Network
+from trayagent.core.policy.retry import AWAY_KINDS, refusable_at
+
+
+def let_in(context: Context, host: Host, attempt: Attempt, network: Network, *, trusted: bool) -> None:
+    """Note that a login succeeded. The server is up, and it accepts this login, so others may follow at once.
+
+    `trusted`: its host key was verified. A machine that lets anybody in says nothing about an account.
+    """
+    logins = made_by(host, attempt)
+    if trusted:
+        # A jump host let us in at some time since the attempt began.
+        clear_refusals(context, {login.account for login in logins}, attempt.started_at)
+        at_end = at_target(host)
+        clear_refusals(context, {at_end.account} if at_end is not None else set(), context.now)
+    # A typed password or code proves nothing about the keys.
+    quiet = host.login == "quiet" and not attempt.at_terminal
+    if quiet and trusted:
+        recent = {
+            login: last
+            for login, last in context.state.let_in.items()
+            if context.now - last.at < LET_IN_LATELY_S
+        }
+        context.change(let_in={**recent, **{login: LetIn(context.now, network) for login in logins}})
+    for name in context.names:
+        other = context.get(name)
+        if other is None or other.name == host.name:
+            continue
+        if quiet and refused_login(other) in logins:
+            at = refusable_at(other, context.now)
+            context.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
+            context.do(Remember(other.name))
+            context.because(other.name, 0, "re-arm", f"answered={host.name}")
+            continue
+        if (
+            other.server == host.server
+            and other.retry.kind in AWAY_KINDS
+            and other.retry.at is not None
+            and other.retry.at > context.now
+        ):
+            context.put(other, retry=replace(other.retry, at=context.now))
+            context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
+
+
+def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
+    """Forget the refusals of these accounts up to this time, since they have let somebody in."""
+    for name in context.names:
+        host = context.get(name)
+        if host is None or not host.refused:
+            continue
+        known = tuple(refused_accounts(host))
+        kept = tuple(at for at, account in known if at > before or account not in accounts)
+        if len(kept) < len(known):
+            by_jump = tuple(at for at in host.refused_by_jump if at in kept)
+            context.put(host, refused=kept, refused_by_jump=by_jump)
+            context.do(Remember(name))
