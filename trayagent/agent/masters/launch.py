@@ -50,18 +50,18 @@ _OLD_SSH = "onfiguration option"  # an ssh that does not know ProxyUseFdpass
 
 
 class WantsBrowserError(LaunchFailedError):
-    """The program that ssh connects through opened a browser: the user has to log in to it."""
+    """The program that ssh connects through tried to open a browser: the user has to log in to it."""
 
 
 class Shelter(Protocol):
-    """Gives each new master a process group (scope) of its own, so that the end of the agent does not end it."""
+    """Gives each new master a control group of its own, so that the end of the agent does not end it."""
 
     @property
     def ready(self) -> bool:
-        """Whether a new master should wait for its shelter."""
+        """Whether a new master should wait for its control group."""
 
     async def take(self, host: str, pid: int) -> bool:
-        """Move the process to its shelter and report whether that worked. Never raises; returns within 50 ms."""
+        """Move the process to its control group and report whether that worked. Never raises. Takes at most 50 ms."""
 
 
 class MasterLauncher:
@@ -176,10 +176,10 @@ class MasterLauncher:
     def _prepare(
         self, host: str, held: PreconnectedSocket | None
     ) -> Callable[[int], Awaitable[object]] | None:
-        """Return what moves a new ssh to its shelter before it starts a process that stays.
+        """Return what moves a new ssh to its control group before it starts a process that stays.
 
         Without a connection ssh starts no such process. So an ssh that gets our connection starts immediately, and
-        the connection is withheld until the shelter is ready.
+        the connection is withheld until the ssh has been moved.
         """
         shelter = self._shelter
         if shelter is None or not shelter.ready:
