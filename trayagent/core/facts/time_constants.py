@@ -91,12 +91,11 @@ LOGINS_WINDOW_S = 300.0
 LOGINS_PER_WINDOW = 20
 
 # A whole connection to one machine. ConnectTimeout covers only TCP and banner, not key exchange and login. Each jump
-# How many further connections one attempt may begin, each over a route that was not there before. In a flapping
-# network there must not be more than may be cut short (UNFINISHED_PER_WINDOW).
+# host is one more machine. On a slow line a login takes nine round trips, and one more for each refused key.
 ATTEMPT_DEADLINE_S = 30.0
 LOGIN_ROUND_TRIPS = 15
 # How many further connections one attempt may begin, each over a route that was not there before. In a flapping network
-# there must not be more than may be cut short.
+# there must not be more than may be cut short (UNFINISHED_PER_WINDOW).
 REDIALS_MAX = 4
 BARE_CONTROL_DEADLINE_S = 5.0
 
