@@ -2,6 +2,9 @@
 
 The first row that matches decides, so the order matters: certain and final messages come before those that may
 accompany them.
+
+A server or a jump host writes the text. So a pattern stays within one line, which `failures` bounds, and no two of its
+open repetitions match the same text. `then` is the condition on later lines.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ class Row:
     """A pattern and the failure that it means.
 
     `title` may use {who} (the host, or its jump host) and the pattern's groups. `hint` may use {host} and the
-    groups. `positive`: ssh prints this only after it has accepted the server's host key.
+    groups. `then` is a text that must follow the match, on any line. `positive`: ssh prints this only after it has
+    accepted the server's host key.
     """
 
     pattern: re.Pattern[str]
@@ -26,17 +30,31 @@ class Row:
     code: Code
     title: str
     hint: str = ""
+    then: str = ""
     positive: bool = False
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """Return the match in a bounded text, None without one."""
+        found = self.pattern.search(text)
+        return found if found is not None and text.find(self.then, found.end()) >= 0 else None
 
 
 def _row(
-    pattern: str, kind: FailureKind, code: Code, title: str, hint: str = "", *, positive: bool = False
+    pattern: str,
+    kind: FailureKind,
+    code: Code,
+    title: str,
+    hint: str = "",
+    *,
+    then: str = "",
+    positive: bool = False,
 ) -> Row:
-    return Row(re.compile(pattern, re.MULTILINE), kind, code, title, hint, positive)
+    return Row(re.compile(pattern, re.MULTILINE), kind, code, title, hint, then, positive)
 
 
-_THEN_DENIED = r"(?=[\s\S]*Permission denied \()"
-_BY_JUMP_HOST = r"open failed: connect failed: (?=[\s\S]*stdio forwarding failed)"
+_DENIED = "Permission denied ("
+_BY_JUMP_HOST = r"^channel \d+: open failed: connect failed: "
+_JUMP_FAILED = "stdio forwarding failed"
 _CONNECT = r"^ssh: connect to host \S+ port (?P<port>\d+): "
 _AGAIN = "then: trayagent reconnect {host}"
 
@@ -75,27 +93,28 @@ TABLE: tuple[Row, ...] = (
         "Set IdentityFile and IdentitiesOnly yes for {host} in ssh_config", positive=True,
     ),
     _row(
-        r"signing failed .*agent refused operation" + _THEN_DENIED,
+        r"^sign_and_send_pubkey: signing failed .*agent refused operation",
         "auth", "auth-denied", "The ssh agent would not sign in to {who}",
-        "Confirm or unlock the key, " + _AGAIN, positive=True,
+        "Confirm or unlock the key, " + _AGAIN, then=_DENIED, positive=True,
     ),
     _row(
-        r"signing failed .*device not found" + _THEN_DENIED,
-        "auth", "auth-denied", "The hardware key for {who} was not found", "Plug it in, " + _AGAIN, positive=True,
+        r"^sign_and_send_pubkey: signing failed .*device not found",
+        "auth", "auth-denied", "The hardware key for {who} was not found",
+        "Plug it in, " + _AGAIN, then=_DENIED, positive=True,
     ),
     _row(
-        r"(?:^no such identity: (?P<absent>.+): .*|^Load key \"(?P<file>.+)\": (?P<why>bad permissions"
-        r"|error in libcrypto|invalid format).*)" + _THEN_DENIED,
+        r"^no such identity: (?P<absent>.+): |^Load key \"(?P<file>.+)\": (?:bad permissions"
+        r"|error in libcrypto|invalid format)",
         "key-file", "auth-denied", "{who} refused the login, and the key {absent}{file} cannot be used",
-        "Check that it is a private key that only you can read", positive=True,
+        "Check that it is a private key that only you can read", then=_DENIED, positive=True,
     ),
     _row(
-        r"Permission denied \([^)]*(?:password|keyboard-interactive)[^)]*\)",
+        r"Permission denied \((?:[^,()\n]+,)*(?:password|keyboard-interactive)\b[^()\n]*\)",
         "auth", "auth-denied", "{who} refused the login; it accepts a password or a code",
         "Log in: trayagent login {host}", positive=True,
     ),
     _row(
-        r"Permission denied \([^)]*\)",
+        r"Permission denied \([^()\n]*\)",
         "auth", "auth-denied", "{who} refused the login", "Check the key or agent: ssh {host}", positive=True,
     ),
     # The key exchange.
@@ -110,29 +129,33 @@ TABLE: tuple[Row, ...] = (
         "Compare it and accept it once: trayagent login {host}",
     ),
     _row(
-        r"^Unable to negotiate with .*no matching (?P<what>.+?) found",
+        r"^Unable to negotiate with (?>.*?no matching )(?P<what>.+?) found",
         "negotiation", "no-common-algorithm", "{who} and ssh have no {what} in common",
         "Update the older side, or allow its algorithm in ssh_config; ssh {host} names it",
     ),
     # Behind a jump host that works. A master's own forwards fail with the first half of these messages.
     _row(
         _BY_JUMP_HOST + r".*(?:not known|name resolution|resolve|No address)",
-        "dns", "name-not-found", "The jump host does not know the name of {who}",
+        "dns", "name-not-found", "The jump host does not know the name of {who}", then=_JUMP_FAILED,
     ),
     _row(
         _BY_JUMP_HOST + r"Connection refused",
-        "refused", "refused", "{who} refused the connection of its jump host", "Does sshd run on that port?",
+        "refused", "refused", "{who} refused the connection of its jump host",
+        "Does sshd run on that port?", then=_JUMP_FAILED,
     ),
-    _row(_BY_JUMP_HOST + r".*timed out", "timed-out", "timed-out", "{who} did not answer its jump host"),
-    _row(_BY_JUMP_HOST, "unreachable", "unreachable", "The jump host cannot reach {who}"),
     _row(
-        r"open failed: administratively prohibited(?=[\s\S]*stdio forwarding failed)",
+        _BY_JUMP_HOST + r".*timed out",
+        "timed-out", "timed-out", "{who} did not answer its jump host", then=_JUMP_FAILED,
+    ),
+    _row(_BY_JUMP_HOST, "unreachable", "unreachable", "The jump host cannot reach {who}", then=_JUMP_FAILED),
+    _row(
+        r"^channel \d+: open failed: administratively prohibited",
         "jump", "jump-host-failed", "The jump host forbids connections to {who}",
-        "Its sshd needs AllowTcpForwarding, and a PermitOpen that names the target",
+        "Its sshd needs AllowTcpForwarding, and a PermitOpen that names the target", then=_JUMP_FAILED,
     ),
     # The route to the server.
     _row(
-        r"Could not resolve hostname (?P<name>.+?): ",
+        r"Could not resolve hostname (?P<name>\S+): ",
         "dns", "name-not-found", "The name {name} was not found", "It may be known only on its own network or VPN",
     ),
     _row(

@@ -12,6 +12,11 @@ from trayagent.ssh.login.proxy_failures import proxy_said
 MAX_LINE = 200
 """The most characters of an ssh message that are shown, because a server may have written it."""
 
+# A server or a jump host may write without end. A line of ssh, and its messages, are far below these.
+_LONGEST_LINE = 1000
+_FIRST_LINES = 100
+_LAST_LINES = 400
+
 # The last message of ssh when its transport (a jump host's ssh, a ProxyCommand) ended.
 # "Broken pipe" means the same, if ssh was still writing its banner.
 _CARRIER_ENDED = re.compile(
@@ -52,15 +57,16 @@ def classify(
 
     `own` is ssh's log. `others` is the output of a jump host's ssh or a ProxyCommand, None if that is in `own`,
     too. `proven` is the part of `own` after the key exchange: "" without a key exchange, None for all of `own`.
+    Of each text, only the first and the last lines count, and of each line only the beginning.
     Never raises. A failure that no row of the table matches is `unknown`, with ssh's last line.
     """
-    text, carrier = _printable(own), _printable(others or "").strip() + "\n"
+    text, carrier = _readable(own), _readable(others or "").strip() + "\n"
     ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
     said = _without_noise(text[: ends[0]] if ends and others is None else carrier)
     if ends and said:
         links = len(ends) + sum(1 for _ in _CARRIER_ENDED.finditer(carrier))
         return _carried(_without_noise(_CARRIER_ENDED.split(said)[0]) or said, host, links)
-    after = text if proven is None else _printable(proven)
+    after = text if proven is None else _readable(proven)
     if not after and (told := _PEERS_WORDS.search(text)):
         return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
     return _direct(carrier + text, after, host) or _unexplained(carrier + text, host, exit_status)
@@ -114,7 +120,7 @@ def _by_proxy(said: str, host: str) -> Failure:
 def _row_of(text: str, after: str) -> tuple[Row, re.Match[str]] | None:
     """Return the first row that matches; a positive row must match the part after the key exchange."""
     for row in TABLE:
-        match = row.pattern.search(after if row.positive else text)
+        match = row.match(after if row.positive else text)
         if match is not None:
             return row, match
     return None
@@ -142,6 +148,9 @@ def _without_noise(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line))
 
 
-def _printable(text: str) -> str:
-    """Remove control characters, because the output of ssh contains the server's banner."""
-    return "".join(sign for sign in text if sign == "\n" or sign.isprintable())
+def _readable(text: str) -> str:
+    """Return a bounded text without control characters, because the output of ssh contains the server's banner."""
+    lines = text.split("\n")
+    if len(lines) > _FIRST_LINES + _LAST_LINES:
+        lines = lines[:_FIRST_LINES] + lines[-_LAST_LINES:]
+    return "\n".join("".join(filter(str.isprintable, line[:_LONGEST_LINE])) for line in lines)
