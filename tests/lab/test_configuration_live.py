@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.topology import OTHER
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 ONE = '[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n'
@@ -171,3 +172,22 @@ def test_a_host_that_looks_like_an_option_is_refused_everywhere(agent: Agent) ->
     done = agent.cli("reconnect", "--", f"-oProxyCommand=touch {marker}")
     assert done.returncode == 1
     assert not marker.exists()
+
+
+def test_a_host_that_moved_to_another_machine_is_connected_there(lab: Lab, agent: Agent) -> None:
+    """After an edit of HostName beside a connection, the next move brings the host to the new machine.
+
+    An agent that was restarted in between knows from its record where the connection leads.
+    """
+    pid = connected(lab, agent)
+    lab.sshd(OTHER)
+    lab.ssh_config({"web01": {**SERVER, "HostName": OTHER}})
+    agent.stop()
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    events = agent.events()
+    lab.switch("home", "cafe")
+    assert events.wait("connected", "web01")["pid"] != pid
+    assert agent.wait_state("web01", "connected")["peer"].startswith(f"{OTHER}:")
+    assert "ssh_config has a new address" in agent.cli("why", "web01").stdout
+    assert lab.laptop.run(["ssh", "web01", "echo hi"]).stdout == "hi\n"

@@ -96,6 +96,67 @@ def test_the_key_of_the_last_login_counts_for_a_master_of_unknown_origin(story: 
     assert story.did(a.TakeOver)
 
 
+@pytest.mark.parametrize("strict", ["no", "yes", "ask", "accept-new"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_login_at_a_new_address_in_ssh_config(
+    story: Story, strict: HostKeyChecking, *, refused: bool
+) -> None:
+    """If the user changes HostName beside a connection, a login there with a checked key replaces the silent one.
+
+    A refusal there proves nothing about the old connection. Without a checked key, status says what to do.
+    """
+    master = story.connected(scene=HOME, strict=strict, host_key=HOST_KEY)
+    story.resolved("web", server="203.0.113.12", strict=strict)
+    assert story.shown("web") == "connected"
+    story.after(60).network(CAFE)
+    if refused:
+        story.fails("web", "auth", positive=True, host_key=OTHER)
+        story.after(60)
+        assert story.problem("web") == "auth-denied"
+        assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+        return
+    story.ready("web", host_key=OTHER)
+    story.after(1)
+    if strict in {"yes", "ask"}:
+        assert [x.old.pid for x in story.did(a.TakeOver) if isinstance(x, a.TakeOver) and x.old] == [
+            master.pid
+        ]
+        assert "ssh_config=changed" in story.why("web")
+        story.took_over("web")
+        assert story.shown("web") == "connected"
+        return
+    assert story.did(a.Discard)
+    problem = story.host("web").problem
+    assert problem is not None
+    assert "address of web in ssh_config changed" in problem.title
+    assert problem.hint == "Connect to it: trayagent reconnect web"
+    story.post(UserReconnect(story.t, ("web",)))
+    story.ready("web", host_key=OTHER)
+    assert story.did(a.TakeOver)
+
+
+def test_the_same_machine_at_a_new_address_is_judged_as_ever(story: Story) -> None:
+    """If the recorded key answers at the new address, it is the old connection's server, also when it refuses."""
+    story.connected(scene=HOME, strict="no", host_key=HOST_KEY)
+    story.resolved("web", server="203.0.113.12", strict="no")
+    story.after(60).network(CAFE)
+    story.fails("web", "auth", positive=True, host_key=HOST_KEY)
+    story.after(1)
+    assert story.did(a.Kill)
+
+
+def test_an_old_connection_that_answers_outlives_a_new_address(story: Story) -> None:
+    """A change of HostName ends no connection that works."""
+    master = story.connected(scene=HOME, strict="yes", host_key=HOST_KEY)
+    story.resolved("web", server="203.0.113.12", strict="yes")
+    story.after(60).network(CAFE)
+    story.network(HOME)
+    story.answered("web")
+    story.after(60)
+    assert story.living("web").pid == master.pid
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+
+
 def test_a_disconnect_before_the_key_exchange_stops_nothing(story: Story) -> None:
     """A disconnect before the key exchange is retried by the path's back-off, and at once on another path."""
     in_doubt(story, strict="yes")

@@ -64,6 +64,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # The results.
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you asked"),
+    ("replace", 9, ("ssh_config=",), "ssh_config has a new address: the login there replaces the silent connection"),
     ("replace", 9, ("address=gone",), "the new login succeeded, the old address is gone: the stale one was replaced"),
     ("replace", 9, (), "the new login succeeded, the old one stays silent: the stale one was replaced"),
     ("replace", None, (), "the new login succeeded and replaces the old connection"),

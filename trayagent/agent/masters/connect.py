@@ -28,6 +28,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind, Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.policy.identity import replaced_by_edit
 from trayagent.core.texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
@@ -170,7 +171,7 @@ class MasterConnector:
                     environment,
                     established=established,
                     again=again,
-                    host_key=host.master.host_key if host.master is not None else None,
+                    host_key=_requested_key(host),
                 )
             )
         except WantsBrowserError as wants:
@@ -202,7 +203,8 @@ class MasterConnector:
         self._launched[pid] = launched
         proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
         master_log.rename(launched.log, self.log_of(pid))
-        master = describe(pid, fresh, ours=True, host_key=proven.host_key)
+        target = host.resolved.target if host.resolved is not None else None
+        master = describe(pid, fresh, ours=True, proven=(proven.host_key, target))
         if master is None:
             raise FailedError(
                 Failure(Problem("unknown", f"{host.name}: the new master ended immediately"), "died")
@@ -213,6 +215,11 @@ class MasterConnector:
     def _failed(self, action: a.Dial, failure: Failure, host_key: str | None = None) -> None:
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
         self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter, host_key))
+
+
+def _requested_key(host: Host) -> str | None:
+    """Return the host key to request first: the old connection's, unless ssh_config now leads elsewhere."""
+    return host.master.host_key if host.master is not None and not replaced_by_edit(host) else None
 
 
 def _swallowed(host: Host) -> Failure:

@@ -50,8 +50,14 @@ def _holder(process: Process) -> Holder:
     return Holder(process.pid, adoptable=process.comm == "ssh", words=words)
 
 
-def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) -> Master | None:
-    """Return the facts of a living master, None if the process is gone. `host_key` comes from the record."""
+def describe(
+    pid: int, path: str, *, ours: bool, proven: tuple[str | None, str | None] = (None, None)
+) -> Master | None:
+    """Return the facts of a living master, None if the process is gone.
+
+    `proven` is the server's host key, and where the host's name led (`Resolved.target`): None if unknown.
+    """
+    host_key, target = proven
     process = read(pid)
     if process is None:
         return None
@@ -59,7 +65,9 @@ def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) ->
     facts = tcp_facts(flow) if flow is not None else None
     rtt = facts.min_rtt_s if facts is not None else None
     if flow is None:
-        return Master(pid, process.start_ticks, path, ours=ours, direct=False, host_key=host_key)
+        return Master(
+            pid, process.start_ticks, path, ours=ours, direct=False, host_key=host_key, target=target
+        )
     return Master(
         pid,
         process.start_ticks,
@@ -73,6 +81,7 @@ def describe(pid: int, path: str, *, ours: bool, host_key: str | None = None) ->
         carrier=flow.carrier_pid,
         min_rtt_s=rtt,
         host_key=host_key,
+        target=target,
     )
 
 
@@ -122,11 +131,12 @@ class Discovery:
         if pid is None or pid == master.pid or in_other_namespace(pid):
             return None
         process = read(pid)
-        recorded = self._records.host_key_of(pid, process.start_ticks) if process is not None else None
+        recorded = self._records.proven(pid, process.start_ticks) if process is not None else (None, None)
         # Either the same connection in another process after a fork, or the new master of a take-over, which is
         # recorded.
-        host_key = recorded if self._records.path_of(pid) is not None else master.host_key
-        return describe(pid, master.control_path, ours=master.ours, host_key=host_key)
+        kept = self._records.path_of(pid) is not None
+        proven = recorded if kept else (master.host_key, master.target)
+        return describe(pid, master.control_path, ours=master.ours, proven=proven)
 
     async def scan(self, state: Callable[[], State]) -> None:
         """Check all control sockets, and post a MasterFound for each master that is not known yet."""
@@ -162,8 +172,8 @@ class Discovery:
         if process is None:
             return
         ours = self._records.is_ours(socket.pid, process.start_ticks)
-        host_key = self._records.host_key_of(socket.pid, process.start_ticks)
-        master = describe(socket.pid, socket.path, ours=ours, host_key=host_key)
+        proven = self._records.proven(socket.pid, process.start_ticks)
+        master = describe(socket.pid, socket.path, ours=ours, proven=proven)
         if master is None:
             return
         name, answer = await self._name(master, state)

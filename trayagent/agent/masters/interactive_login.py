@@ -204,7 +204,8 @@ class InteractiveLogins:
     async def _ready(self, number: int, login: _Login) -> None:
         host_key = read_key_exchange(said(login.log), None, logged_in=True).host_key
         pid = owner_of(login.fresh)  # the process that holds the listening socket, whatever its messages are
-        master = describe(pid, login.fresh, ours=True, host_key=host_key) if pid is not None else None
+        proven = (host_key, login.resolved.target)
+        master = describe(pid, login.fresh, ours=True, proven=proven) if pid is not None else None
         if master is None:
             remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)

@@ -87,7 +87,7 @@ class Leftovers:
         """Record the master and its log, as for any master that is in place."""
         log = Path(begun.log)
         host_key = read_key_exchange(said(log), None, logged_in=True).host_key
-        placed = describe(pid, begun.target, ours=True, host_key=host_key)
+        placed = describe(pid, begun.target, ours=True, proven=(host_key, None))
         if placed is not None:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):

@@ -30,6 +30,7 @@ class KeptMaster(Struct):
     host: str
     forwards: list[str] = field(default_factory=list)
     host_key: str | None = None
+    target: str | None = None
 
 
 class KeptAttempt(Struct):

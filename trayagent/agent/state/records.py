@@ -58,7 +58,13 @@ class Records:
     def add_master(self, master: Master, host: str, forwards: list[str]) -> None:
         """Record that trayagent started this master."""
         self._kept.masters[master.pid] = KeptMaster(
-            master.control_path, master.start_ticks, self._boot, host, forwards, master.host_key
+            master.control_path,
+            master.start_ticks,
+            self._boot,
+            host,
+            forwards,
+            master.host_key,
+            master.target,
         )
         self._write()
 
@@ -88,10 +94,10 @@ class Records:
         known = self._known(pid, start_ticks)
         return known.host if known is not None else None
 
-    def host_key_of(self, pid: int, start_ticks: int) -> str | None:
-        """Return the verified host key of the server of a master that trayagent started, None if unknown."""
+    def proven(self, pid: int, start_ticks: int) -> tuple[str | None, str | None]:
+        """Return the verified host key of the server of a master that trayagent started, and the master's target."""
         known = self._known(pid, start_ticks)
-        return known.host_key if known is not None else None
+        return (known.host_key, known.target) if known is not None else (None, None)
 
     def path_of(self, pid: int) -> str | None:
         """Return the recorded control path of a master that trayagent started."""

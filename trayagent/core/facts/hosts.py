@@ -56,7 +56,8 @@ class Master:
     `ours`: trayagent started it, according to its record. `local` and `peer` are the ends of the TCP connection that
     carries it, or None if none was found. `direct` is false behind a jump host or ProxyCommand. `carrier` is the pid
     of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
-    It is None if nobody recorded it, as for masters that trayagent did not start.
+    It is None if nobody recorded it, as for masters that trayagent did not start. `target` is where the host's name
+    led in ssh_config when the master was made (`Resolved.target`).
     """
 
     pid: int
@@ -72,6 +73,7 @@ class Master:
     egress: str | None = None
     min_rtt_s: float | None = None
     host_key: str | None = None
+    target: str | None = None
 
     @property
     def rtt_s(self) -> float:

@@ -68,6 +68,13 @@ class Resolved:
     jump: Resolved | None = None
 
     @property
+    def target(self) -> str | None:
+        """Where the name leads: host name, port and HostKeyAlias. None with CanonicalizeHostname: DNS decides it."""
+        if self.canonicalize_hostname != "no":
+            return None
+        return f"{self.hostname} {self.port} {self.host_key_alias or ''}".rstrip()
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The credentials that a login would offer, as far as they distinguish two logins."""
         named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")

@@ -25,7 +25,7 @@ from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
 from trayagent.core.policy.attempts import count_failure, hold, tell_connect_failed, tell_failure
 from trayagent.core.policy.banner_checks import answered
-from trayagent.core.policy.identity import judged_failure, no_control, proves, proves_bare
+from trayagent.core.policy.identity import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.probe_again import probe_carriers
@@ -68,7 +68,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         return
     now = context.now
     judges = host.master is not None and attempt.purpose != "user"
-    if judges and not (proves_bare(host, event) if attempt.bare else proves(host, event.host_key)):
+    if judges and not (proves_bare(host, event) if attempt.bare else may_replace(host, event.host_key)):
         _no_control(context, host, attempt, event)
         return
     since = attempt.established_at if attempt.established_at is not None else now

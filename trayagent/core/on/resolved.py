@@ -61,8 +61,22 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
         problem = None
     answer = _answer(context, asked_at=event.asked_at, varies=event.varies, looked_up=event.looked_up)
+    master, host_key = host.master, host.host_key
+    if master is not None and master.target is None:
+        master = replace(master, target=(old or event.resolved).target)
+    if (
+        old is not None
+        and None not in {old.target, event.resolved.target}
+        and old.target != event.resolved.target
+    ):
+        host_key = None  # another address may be another machine
     host = context.put(
-        host, resolved=event.resolved, hop=event.hop, answer=answer, retry=retry, problem=problem
+        replace(host, master=master, host_key=host_key),
+        resolved=event.resolved,
+        hop=event.hop,
+        answer=answer,
+        retry=retry,
+        problem=problem,
     )
     if old is not None and old.forwards != event.resolved.forwards:
         context.put(host, forwards_at=context.now)

@@ -9,6 +9,22 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.admission import strict
 
 
+def readdressed(host: Host) -> bool:
+    """Report whether ssh_config leads elsewhere than when the host's master was made."""
+    before = host.master.target if host.master is not None else None
+    after = host.resolved.target if host.resolved is not None else None
+    return before is not None and after is not None and before != after
+
+
+def replaced_by_edit(host: Host) -> bool:
+    """Report whether a login that succeeds replaces a master in doubt, since it goes to ssh_config's new address.
+
+    ssh must have checked the key there. With `accept-new` it would accept any key at an address that is new to it.
+    """
+    checked = host.resolved is not None and host.resolved.strict_host_key_checking in {"yes", "ask"}
+    return checked and readdressed(host)
+
+
 def proves(host: Host, host_key: str | None) -> bool:
     """Report whether a login that proved this host key is a control for the host's master.
 
@@ -17,9 +33,14 @@ def proves(host: Host, host_key: str | None) -> bool:
     """
     if host.master is None or host_key is None:
         return False
-    if host.master.host_key is not None:
+    if host.master.host_key is not None or readdressed(host):
         return host_key == host.master.host_key
     return strict(host) or host_key == host.host_key
+
+
+def may_replace(host: Host, host_key: str | None) -> bool:
+    """Report whether a login that succeeded with this host key may take the place of the host's master in doubt."""
+    return proves(host, host_key) or (host_key is not None and replaced_by_edit(host))
 
 
 def proves_bare(host: Host, event: AttemptReady) -> bool:
@@ -37,6 +58,8 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
 
 def is_another(host: Host, host_key: str | None) -> bool:
     """Report whether a key was proven that is not the host's own, as far as the host's key is known."""
+    if readdressed(host):
+        return False  # the user chose another address, which may be another machine
     known = host.master.host_key if host.master is not None else None
     if known is None and not strict(host):  # otherwise ssh itself has checked it
         known = host.host_key
@@ -47,6 +70,10 @@ def no_control(host: Host, host_key: str | None) -> Failure:
     """Return the failure of a login that worked, but proves nothing about the master that it should judge."""
     if is_another(host, host_key):
         return another_key(host)
+    if readdressed(host):
+        title = f"The address of {host.name} in ssh_config changed, and nothing proves who answers there"
+        hint = f"Connect to it: trayagent reconnect {host.name}"
+        return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
     hint = f"Connect without proof: trayagent reconnect {host.name}. StrictHostKeyChecking yes would prove it"
     title = f"Nothing proves that {host.name} itself answers here"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")

@@ -32,6 +32,7 @@ from trayagent.core.facts.time_constants import (
 )
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import control_possible
+from trayagent.core.policy.identity import proves
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 
@@ -153,7 +154,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
         return Verdict(4, "wait", evidence, look_at=settled_at)
     if not _observed_since(host, max(control.positive_at or now, settled_at)):
         return Verdict(4, "observe", evidence)
-    return _row_9(control, evidence)
+    return _row_9(host, control, evidence)
 
 
 def _sooner(verdict: Verdict, at: float | None) -> Verdict:
@@ -200,7 +201,7 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
         return flowing
     if not control.waited and retransmission_near(host, now):
         return Verdict(8, "grace", evidence)  # the retransmission was too far away at first, and is near now
-    return _row_9(control, evidence)
+    return _row_9(host, control, evidence)
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
@@ -256,8 +257,10 @@ def retransmission_near(host: Host, now: float) -> bool:
     return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned else near_s)
 
 
-def _row_9(control: Attempt, evidence: str) -> Verdict:
+def _row_9(host: Host, control: Attempt, evidence: str) -> Verdict:
     if control.ready is not None:
+        if not proves(host, control.ready.host_key):
+            evidence += " ssh_config=changed"
         return Verdict(9, "replace", f"{evidence} control=ready")
     if control.refused or control.bare:
         return Verdict(9, "kill", f"{evidence} control={'refused' if control.refused else 'answered'}")
