@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tests.lab.matrix import OPTIONS, until
 from tests.lab.test_logins import other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.pam import KEY, Pam
 from trayagent.sandbox.topology import JUMP, OTHER
 
 FOUR = ("web", "api", "db", "ci")
@@ -109,3 +110,59 @@ def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, 
     t0 = lab.switch("cafe", "home")
     agent.wait_state("web", "connected", deadline_s=10.0)
     print(f"home: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # for who asks: -s
+
+
+def test_an_account_that_pam_refuses_sees_two_logins(lab: Lab, agent: Agent) -> None:
+    """A connection that sshd closes without a word may be a refusal. One login that works brings all hosts back."""
+    pam = Pam(lab.files)
+    pam.refuse_account(False)
+    lab.join("home")
+    server = lab.sshd(config=["LogLevel VERBOSE", *KEY])
+    on_one_server(lab, *FOUR)
+    agent.start(listed(*FOUR))
+    for name in FOUR:
+        agent.wait_state(name, "connected")
+    pids = {host["name"]: int(host["pid"]) for host in agent.status()["hosts"]}
+    pam.refuse_account()
+    lab.switch("home", "cafe")
+    text = "closed the connection during the login: perhaps the account is refused or expired"
+
+    def denied() -> int:
+        return server.said().count("Access denied for user")
+
+    def told() -> list[str]:
+        problems = [host["problem"] or {} for host in agent.status()["hosts"]]
+        return [problem.get("title", "") for problem in problems]
+
+    until("the account is refused twice", lambda: denied() == 2, 30.0)
+    until("two say so", lambda: sum(text in title for title in told()) == 2, 10.0)
+    until("two wait for the account", lambda: sum("refused 2 logins" in title for title in told()) == 2, 10.0)
+    stays("two logins", lambda: denied() == 2)
+    assert {host["state"] for host in agent.status()["hosts"]} == {"waiting"}
+    pam.refuse_account(False)
+    assert agent.cli("reconnect", FOUR[0]).returncode == 0
+    until("all follow one that was let in", lambda: connected(agent, FOUR, pids), 30.0)
+    assert denied() == 2
+
+
+def test_twelve_hosts_behind_a_bastion_follow_the_first_together(lab: Lab, agent: Agent) -> None:
+    """After one login was let in, as many as the server allows are under way, and not two at a time."""
+    lab.join("home")
+    bastion = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
+    lab.sshd(OTHER, config=["MaxStartups 100"])
+    hosts: dict[str, Mapping[str, str | int | list[str]]] = {"bastion": {"HostName": JUMP}}
+    for name in TWELVE:
+        hosts[name] = {"HostName": OTHER, "ProxyJump": "bastion", "ControlPath": f"~/.ssh/cm-{name}"}
+    lab.ssh_config(hosts)
+    agent.start(listed(*TWELVE))
+    most = 0
+
+    def all_connected() -> bool:
+        nonlocal most
+        states = [host["state"] for host in agent.status()["hosts"]]
+        most = max(most, states.count("connecting"))
+        return states.count("connected") == len(TWELVE)
+
+    until("all are connected", all_connected, deadline_s=60.0)
+    assert most >= 4
+    assert "drop connection" not in bastion.said()

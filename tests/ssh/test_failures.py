@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.core.facts.failure import Failure
-from trayagent.ssh.login.failures import MAX_LINE, classify
+from trayagent.ssh.login.failures import MAX_LINE, classify, perhaps_refused
+from trayagent.ssh.login.key_exchange import KeyExchange
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Keys, SshConfig, Sshd, StartMaster
@@ -419,3 +420,56 @@ def test_any_text_is_a_failure_with_a_printable_title(stderr: str, exit_status: 
     assert problem.title.isprintable()
     assert problem.hint.isprintable() or not problem.hint
     assert len(problem.title) < MAX_LINE + 100
+
+
+CLOSED = "Connection closed by 203.0.113.1 port 22"
+EXPIRED = "web01 closed the connection during the login: perhaps the account is refused or expired"
+
+
+@pytest.mark.parametrize(
+    ("after", "exit_status", "kind", "title"),
+    [
+        (CLOSED, 255, "closed", EXPIRED),
+        ("Connection closed by UNKNOWN port 65535", 255, "closed", EXPIRED),
+        ("", None, "timed-out", "web01 did not finish the login in time: perhaps it was refused"),
+        (
+            "Received disconnect from 203.0.113.1 port 22:2: no",
+            255,
+            "unknown",
+            "Received disconnect from 203.0.113.1 port 22:2: no",
+        ),
+    ],
+)
+def test_an_end_without_a_word_after_the_key_exchange_may_be_a_refusal(
+    after: str, exit_status: int | None, kind: str, title: str
+) -> None:
+    """It is no answer of the server, so it is not positive."""
+    exchange = KeyExchange("ssh-ed25519 SHA256:x", after)
+    found = classify(after, host="web01", exit_status=exit_status, others="", proven=after)
+    found = perhaps_refused(found, exchange, "web01")
+    assert (found.kind, found.perhaps_refused, found.positive) == (kind, True, False)
+    assert found.problem.title == title
+
+
+@pytest.mark.parametrize(
+    ("exchange", "text"),
+    [
+        (KeyExchange(), CLOSED),
+        (
+            KeyExchange("ssh-ed25519 SHA256:x", f'Authenticated to web01 (x) using "publickey".\n{CLOSED}'),
+            CLOSED,
+        ),
+        (
+            KeyExchange("ssh-ed25519 SHA256:x", "x: Permission denied (publickey)."),
+            "x: Permission denied (publickey).",
+        ),
+        (
+            KeyExchange("ssh-ed25519 SHA256:x"),
+            "Received disconnect from 203.0.113.1 port 22:2: Too many authentication failures",
+        ),
+    ],
+)
+def test_other_ends_are_what_they_were(exchange: KeyExchange, text: str) -> None:
+    """Before the key exchange the server may be busy; after the login it was none; and words say what it was."""
+    found = classify(text, host="web01", exit_status=255)
+    assert perhaps_refused(found, exchange, "web01") == found

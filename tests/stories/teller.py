@@ -32,6 +32,7 @@ _CODES: dict[FailureKind, Code] = {
     "timed-out": "timed-out",
     "refused": "refused",
     "dropped": "refused",
+    "closed": "refused",
     "host-key-changed": "host-key-changed",
     "config": "config-error",
     "control-path": "control-path-taken",
@@ -43,9 +44,12 @@ _CODES: dict[FailureKind, Code] = {
 _UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
 
 
-def failure(kind: FailureKind, *, positive: bool = False, by_jump: bool = False) -> Failure:
+def failure(
+    kind: FailureKind, *, positive: bool = False, by_jump: bool = False, perhaps_refused: bool = False
+) -> Failure:
     """Return a failure of this kind, with a matching problem."""
-    return Failure(Problem(_CODES.get(kind, "unknown"), f"it is {kind}"), kind, positive, by_jump=by_jump)
+    problem = Problem(_CODES.get(kind, "unknown"), f"it is {kind}")
+    return Failure(problem, kind, positive, by_jump=by_jump, perhaps_refused=perhaps_refused)
 
 
 class Story:
@@ -194,12 +198,13 @@ class Story:
         *,
         positive: bool = False,
         by_jump: bool = False,
+        perhaps_refused: bool = False,
         host_key: str | None = HOST_KEY,
     ) -> None:
         """Let the host's attempt fail; a positive failure comes after the proof of the host key."""
         words = f"attempt of {name} failed: {kind}{' positive' * positive}"
-        said = failure(kind, positive=positive, by_jump=by_jump)
-        key = host_key if positive else None
+        said = failure(kind, positive=positive, by_jump=by_jump, perhaps_refused=perhaps_refused)
+        key = host_key if positive or perhaps_refused else None
         self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
     def took_over(self, name: str) -> None:

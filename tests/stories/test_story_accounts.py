@@ -11,6 +11,7 @@ from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay, shown_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, UNAUTHENTICATED_PER_SERVER
 
@@ -262,3 +263,40 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
     problem = shown_problem(story.host(waiting), story.state, story.t)
     assert problem is not None
     assert "waits for its turn" in problem.title
+
+
+@pytest.mark.parametrize("kind", ["closed", "timed-out"])
+def test_logins_that_end_without_a_word_may_be_refusals(story: Story, kind: FailureKind) -> None:
+    """Two are made in ten minutes for all hosts of the account. The old connections stay; no sign-in is requested."""
+    for name in TWELVE:
+        story.connected(name, scene=HOME)
+    story.after(3600).network(CAFE)
+    times: list[float] = []
+    while story.t < 3600 + 1750:
+        for name in under_way(story):
+            story.established(name)
+            story.fails(name, kind, perhaps_refused=True)
+            times.append(story.t)
+        story.after(5)
+    assert len(times) >= 4
+    assert all(late - early >= 600 for early, late in zip(times, times[2:], strict=False))
+    assert all(story.host(name).master is not None for name in TWELVE)
+    assert {story.shown(name) for name in TWELVE} == {"waiting"}
+    assert not story.told("sign-in-needed")
+
+
+def test_a_success_clears_what_may_have_been_a_refusal(story: Story) -> None:
+    """A server that rebooted during two logins holds up nobody for ten minutes."""
+    for name in TWELVE:
+        story.connected(name, scene=HOME)
+    story.after(3600)
+    for name in TWELVE:
+        story.ended(name, kind="died")
+    for name in under_way(story):
+        story.fails(name, "closed", perhaps_refused=True)
+    story.post(e.UserReconnect(story.t, ("h5",)), "reconnect")
+    story.reconnected("h5")
+    for _ in range(12):
+        for name in under_way(story):
+            story.reconnected(name)
+    assert [story.shown(name) for name in TWELVE] == ["connected"] * 12

@@ -78,6 +78,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("failed", None, ("kind=host-key", "retry=never"), "the server's host key is unknown or changed: you must decide"),
     ("failed", None, ("kind=proxy-login", "retry=never"), "the ProxyCommand wants a login: only you can log in"),
     ("failed", None, ("kind=dropped",), "the server closed the connection before the login: the agent retries later"),
+    ("failed", None, ("kind=closed",), "the server closed the connection during the login: perhaps a refusal"),
     ("failed", None, ("kind=stalled",), "this network swallows large packets: the agent retries later"),
     ("failed", None, ("login=at_terminal",), "the login at the terminal failed: nothing changed"),
     ("failed", 10, ("retry=never",), "the new login failed and is not repeated: the old connection is kept"),

@@ -21,6 +21,7 @@ INTERACTIVE = (
     "PubkeyAuthentication no",
     "KbdInteractiveAuthentication yes",
 )
+KEY = ("UsePAM yes", "PermitRootLogin yes")
 KEY_AND_CODE = (
     "UsePAM yes",
     "PermitRootLogin yes",
@@ -35,6 +36,10 @@ session  required pam_permit.so
 _CODES = """auth     required pam_exec.so quiet expose_authtok {check}
 auth     required pam_permit.so
 account  required pam_permit.so
+session  required pam_permit.so
+"""
+_ACCOUNT = """auth     required pam_permit.so
+account  required {account}
 session  required pam_permit.so
 """
 # Each code is valid for one login. pam_exec ends the typed text with a NUL.
@@ -72,6 +77,10 @@ class Pam:
         check.write_text(_CHECK.format(codes=self._codes))
         check.chmod(0o700)
         self._service.write_text(_CODES.format(check=check))
+
+    def refuse_account(self, refused: bool = True) -> None:
+        """Refuse every account after its key was accepted, as for one that has expired, or accept it again."""
+        self._service.write_text(_ACCOUNT.format(account="pam_deny.so" if refused else "pam_permit.so"))
 
     def codes_left(self) -> list[str]:
         """Return the unused codes."""

@@ -33,7 +33,7 @@ from trayagent.core.texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.background_guard import without_windows
-from trayagent.ssh.login.failures import classify, wants_browser
+from trayagent.ssh.login.failures import classify, perhaps_refused, wants_browser
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import log as master_log
@@ -187,6 +187,8 @@ class MasterConnector:
                 others=failed.said.others,
                 proven=proven.after,
             )
+            if not failed.unheard:
+                failure = perhaps_refused(failure, proven, host.name)
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"

@@ -23,7 +23,7 @@ from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
-from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.failures import classify, perhaps_refused
 from trayagent.ssh.login.login_keys import Offers, asks_whom, offers
 from trayagent.ssh.login.trial import Tried, log_in, mark_of, trial_command
 
@@ -136,6 +136,7 @@ def judged(
     failure = classify(
         said.own, host=name, exit_status=tried.status, others=said.others, proven=tried.proven.after
     )
+    failure = perhaps_refused(failure, tried.proven, name)
     evidence = f"kind={failure.kind} positive={failure.positive}"
     proven = failure.positive and failure.kind in REFUSED_KINDS
     return "refused" if proven else "unknown", evidence, failure

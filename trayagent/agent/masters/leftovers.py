@@ -16,7 +16,7 @@ from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.failures import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.trial import mark_of
 from trayagent.ssh.login.trial import processes_of as trials_of
@@ -100,9 +100,11 @@ class Leftovers:
         """
         log = Path(begun.log)
         words = master_log.read(log)
-        proven = read_key_exchange(words.own, None).after
-        failure = classify(words.own, host=begun.host, others=words.others, proven=proven)
-        if failure.kind in REFUSED_KINDS:
+        exchange = read_key_exchange(words.own, None)
+        failure = classify(words.own, host=begun.host, others=words.others, proven=exchange.after)
+        failure = perhaps_refused(failure, exchange, begun.host)
+        # Without any end in its log, ssh was ended with the agent.
+        if failure.kind in REFUSED_KINDS or failure.kind == "closed":
             with contextlib.suppress(OSError):
                 self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
 

@@ -21,6 +21,7 @@ FailureKind = Literal[
     "stalled",
     "negotiation",
     "dropped",
+    "closed",
     "disconnected",
     "booting",
     "jump",
@@ -40,6 +41,7 @@ class Failure:
     """One failed attempt, or the end of a master.
 
     `positive`: the failure came after a finished key exchange, so it is the answer of whoever holds that host key.
+    `perhaps_refused`: the server proved its host key and then ended the login without a word.
     `by_jump`: the answer came from a jump host, or from a command that replaces one.
     """
 
@@ -47,3 +49,4 @@ class Failure:
     kind: FailureKind
     positive: bool = False
     by_jump: bool = False
+    perhaps_refused: bool = False

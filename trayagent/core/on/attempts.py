@@ -35,6 +35,7 @@ from trayagent.core.policy.retry import (
     LOCAL_KINDS,
     REFUSED_KINDS,
     VANISHED_KINDS,
+    may_be_refusal,
     with_failure,
 )
 from trayagent.core.texts import not_here, person_needed, proxy_failed
@@ -146,6 +147,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     )
     if failure.kind in REFUSED_KINDS:
         _hold_requested(context, host)
+    if may_be_refusal(failure):
         context.do(Remember(host.name))  # even after a restart of the agent, the login must not be repeated
     row = 10 if host.master is not None and not control else 0
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"

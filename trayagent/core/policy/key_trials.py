@@ -21,7 +21,7 @@ from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.identity import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
 from trayagent.core.policy.rate_limits import End, ended, started
-from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure
+from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
 from trayagent.core.policy.waits import network_of, server_free_at
 from trayagent.core.texts import refused_next_time
 
@@ -93,6 +93,9 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
     context.because(host.name, 0, _WORDS[verdict], event.evidence)
     if verdict == "passed":
         _passed(context, host)
+    elif failure is not None and failure.perhaps_refused and not is_another(host, event.host_key):
+        context.put(with_refusal(host, failure, context.now))
+        context.do(Remember(host.name))
     elif verdict == "refused" and failure is not None:
         _refused(context, host, event, failure)
 

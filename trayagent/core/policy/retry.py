@@ -41,7 +41,7 @@ _REFUSALS_KEPT = 8
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
 # Time may fix these, and so may a server that answers another host.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
-    {"dropped", "disconnected", "dns", "jump", "proxy-command", "unknown"}
+    {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
 # No server saw these, unless a connection was established before.
 _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
@@ -57,12 +57,23 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
     if attempt.bare:
         due = _away(host.bare_retry, now, jitter)
         return replace(host, bare_retry=_after(host.bare_retry, attempt, failure, now, due))
-    if failure.kind in REFUSED_KINDS or failure.kind == "proxy-login":  # a proxy may lock accounts, too
-        refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
-        jump = tuple(at for at in host.refused_by_jump if at in refused)
-        host = replace(host, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump)
+    host = with_refusal(host, failure, now)
     at = _next_login(host, failure, now, jitter)
     return replace(host, retry=_after(host.retry, attempt, failure, now, at))
+
+
+def may_be_refusal(failure: Failure) -> bool:
+    """Report whether the failure counts as a refused login: those lock accounts, a proxy's too."""
+    return failure.kind in REFUSED_KINDS or failure.kind == "proxy-login" or failure.perhaps_refused
+
+
+def with_refusal(host: Host, failure: Failure, now: float) -> Host:
+    """Return the host with this failure among its refused logins, if it may be one."""
+    if not may_be_refusal(failure):
+        return host
+    refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
+    jump = tuple(at for at in host.refused_by_jump if at in refused)
+    return replace(host, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump)
 
 
 def after_success(retry: Retry, now: float) -> Retry:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Problem
 from trayagent.ssh.login.failure_table import TABLE, Row
+from trayagent.ssh.login.key_exchange import KeyExchange
 from trayagent.ssh.login.proxy_failures import proxy_said
 
 MAX_LINE = 200
@@ -23,6 +25,9 @@ _CARRIER_ENDED = re.compile(
     r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
     re.MULTILINE,
 )
+# How ssh ends without a word from its server.
+_UNSPOKEN: frozenset[FailureKind] = frozenset({"dropped", "timed-out", "unknown", "proxy-command"})
+_AUTHENTICATED = re.compile(r"^Authenticated to ", re.MULTILINE)
 _PEERS_WORDS = re.compile(r"^Received disconnect from ", re.MULTILINE)
 # Every ssh prints these, whether it succeeds or fails.
 _NOISE = re.compile(
@@ -70,6 +75,26 @@ def classify(
     if not after and (told := _PEERS_WORDS.search(text)):
         return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
     return _direct(carrier + text, after, host) or _unexplained(carrier + text, host, exit_status)
+
+
+def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failure:
+    """Return a failure that may be a refused login, marked as one.
+
+    The server proved its host key, and then the login ended without a word. sshd closes the connection if PAM refuses
+    the account (expired, pam_access), and a relay on the route may swallow a refusal. Servers that are busy or reboot
+    close before the key exchange.
+    """
+    unspoken = failure.kind in _UNSPOKEN and not failure.positive
+    if exchange.host_key is None or not unspoken or _AUTHENTICATED.search(exchange.after):
+        return failure
+    kind, problem = failure.kind, failure.problem
+    if kind in {"dropped", "proxy-command"}:
+        title = f"{host} closed the connection during the login: perhaps the account is refused or expired"
+        kind, problem = "closed", Problem("refused", title, f"The server's log says why. Try it: ssh {host}")
+    elif kind == "timed-out":
+        title = f"{host} did not finish the login in time: perhaps it was refused"
+        problem = Problem("timed-out", title, f"Try it: ssh {host}")
+    return replace(failure, problem=problem, kind=kind, by_jump=False, perhaps_refused=True)
 
 
 def wants_browser(host: str) -> Failure:

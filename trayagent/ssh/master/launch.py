@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.ssh.login.stalled import Stall, stall_of
+from trayagent.ssh.login.stalled import Stall, stall_of, unheard
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.master.log import Said
@@ -36,20 +36,26 @@ class Launched:
 class LaunchFailedError(Exception):
     """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None if the agent ended it.
 
-    `stall` is the reason if large packets were lost when its time ran out.
+    `stall` is the reason if large packets were lost when its time ran out. `unheard`: its last words were not
+    acknowledged then.
     """
 
-    def __init__(self, said: Said, pid: int, status: int | None, stall: Stall | None = None) -> None:
+    def __init__(
+        self, said: Said, pid: int, status: int | None, stall: Stall | None = None, *, unheard: bool = False
+    ) -> None:
         super().__init__(said.own)
         self.said = said
         self.pid = pid
         self.status = status
         self.stall = stall
+        self.unheard = unheard
 
     def with_reason(self, reason: str) -> LaunchFailedError:
         """Return the same failure with a reason that the agent gave to ssh, which ssh may not have printed."""
         said = replace(self.said, others=f"{reason}\n{self.said.others}")
-        return type(self)(said, self.pid, self.status, self.stall) if reason else self
+        if not reason:
+            return self
+        return type(self)(said, self.pid, self.status, self.stall, unheard=self.unheard)
 
 
 async def launch(  # noqa: PLR0913  # each is a choice of the caller
@@ -88,7 +94,8 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
             if now > deadline and not extended:
                 deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline:
-                raise LaunchFailedError(master_log.read(log), process.pid, None, stall_of(process.pid))
+                stall, lost = stall_of(process.pid), unheard(process.pid)
+                raise LaunchFailedError(master_log.read(log), process.pid, None, stall, unheard=lost)
             if hopeless(process.pid):
                 raise LaunchFailedError(master_log.read(log), process.pid, None)
             if established is not None and now >= look_at:
