@@ -106,4 +106,10 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "hole", "cafe"), (0.3, "and back", "cafe 8.0"), (90.0, "look", "")),
     ),
+    # A banner check was begun although five connections hung at the server; the next move cut it.
+    "banner checks while a network flaps": (
+        ("bastion",),
+        0.3,
+        ((0.0, "hole", "home"), (700.0, "connect", "touch"), (0.0, "flapping", "cafe")),
+    ),
 }

@@ -83,6 +83,7 @@ class Connection:
         self._unacked_since = 0.0
         self._asked = False  # a byte is on its way whose answer is waited for
         self._busy_until = -1.0
+        self._stalled_s = 0.0  # what waited in the queue when the way was lost
         self._flows_since: float | None = None
         self._acked = 0.0
         self._again = 0
@@ -119,8 +120,8 @@ class Connection:
     def mark(self) -> Mark:
         """Return where it is now."""
         acked, flows = self._acked_now(), self._flows_since is not None
-        sent = min(IN_FLIGHT_S, self.queue_s) * BYTES_PER_S if flows else float(self.due is not None)
-        queued = self.queue_s * BYTES_PER_S if flows else sent
+        sent = min(IN_FLIGHT_S, self._queue_s) * BYTES_PER_S if flows else float(self.due is not None)
+        queued = self._queue_s * BYTES_PER_S if flows else sent
         return Mark(acked, acked + sent, acked + queued, self._again)
 
     def seen(self, mark: Mark | None) -> Seen:
@@ -130,7 +131,7 @@ class Connection:
         acked = self._acked_now()
         rtt_s, due = self.net.rtt_s, self.due
         if self._flows_since is not None:  # something is on its way at any moment
-            rtt_s += min(IN_FLIGHT_S, self.queue_s)
+            rtt_s += min(IN_FLIGHT_S, self._queue_s)
             due = self.clock.now + max(RTO_MIN_S, 1.5 * rtt_s)
         due_in_s = None if due is None else max(due - self.clock.now, 0.0)
         if mark is None:
@@ -138,6 +139,11 @@ class Connection:
         later = acked > mark.sent or self._again > mark.again
         since = int(acked - mark.acked) if later else 0
         return Seen(True, since, int(max(mark.queued - acked, 0)), due_in_s, rtt_s)
+
+    @property
+    def _queue_s(self) -> float:
+        """How long a byte waits now. Once the session sends no more, the queue drains until the flow is over."""
+        return max(min(self.queue_s, self._busy_until - self.clock.now), 0.0)
 
     def _acked_now(self) -> float:
         flowing = self.clock.now - self._flows_since if self._flows_since is not None else 0.0
@@ -165,6 +171,7 @@ class Connection:
         if self._over:
             return
         if self._flows_since is not None and not self.acknowledges:
+            self._stalled_s = self._queue_s
             self._stop()
             self._arm()
         if self.acknowledges and any(map(self._reborn, range(1, len(self.machines)))):
@@ -177,7 +184,7 @@ class Connection:
         """Send a byte that is to be answered; behind what waits for its retransmission, if something does."""
         self._asked = True
         if self._flows_since is not None:
-            self._answer_after(self.queue_s + self.net.rtt_s)
+            self._answer_after(self._queue_s + self.net.rtt_s)
         elif self.due is None:
             self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
             self._unacked_since = self.clock.now
@@ -224,12 +231,14 @@ class Connection:
             return
         self.due = None
         self._acked += 1
+        self._busy_until = max(self._busy_until, self.clock.now + self._stalled_s)
+        self._stalled_s = 0.0
         if self._busy_until > self.clock.now:
             self._flows_since = self.clock.now
             serial = self._serial
             self.clock.at(self._busy_until, lambda: self._drained(serial))
             if self._asked:
-                self._answer_after(self.queue_s + self.net.rtt_s)
+                self._answer_after(self._queue_s + self.net.rtt_s)
         elif self._asked:
             self._answered()
 

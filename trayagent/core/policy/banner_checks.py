@@ -12,6 +12,7 @@ from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, begin
+from trayagent.core.policy.waits import server_free_at
 
 # A banner proves that these are over.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
@@ -31,6 +32,12 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     check_at = last + BANNER_CHECK_EVERY_S
     if due - check_at < BANNER_CHECK_EVERY_S:
         return False, due
+    # Apart from its pause, the server's budget counts: the login that an answer allows would have to wait for it, too.
+    answered_now = replace(host, retry=replace(host.retry, allowed=True))
+    free_at = server_free_at(answered_now, context.state, admitted, now)
+    if free_at is None:
+        return False, due
+    check_at = max(check_at, free_at)
     if check_at > now:
         return False, min(due, check_at)
     host = context.put(host, checked_at=now)
