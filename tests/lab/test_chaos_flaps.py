@@ -53,9 +53,8 @@ def ssh_processes(lab: Lab) -> list[str]:
         if comm == "ssh":
             words = re.sub(r"cm-(\w+)\.\w+", r"cm-\1.N", words)
             words = re.sub(r"attempt-\d+-\d+", "attempt-N", words)
-            words = re.sub(
-                r"-o HostKeyAlgorithms=\S+ ", "", words
-            )  # a control requests the recorded key first
+            # A control requests the recorded key first.
+            words = re.sub(r"-o HostKeyAlgorithms=\S+ ", "", words)
             found.append(re.sub(r"connection-\d+-\d+", "connection-N", words))
     return sorted(found)
 
