@@ -25,7 +25,14 @@ from trayagent.netlink.inet_diag import (
 )
 from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
 from trayagent.netlink.unix_diag import unix_sockets
-from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, socket_inodes, ssh_pids
+from trayagent.ssh.os.linux_process import (
+    descendants,
+    descriptors,
+    inode_of,
+    read,
+    socket_inodes,
+    ssh_pids,
+)
 from trayagent.ssh.os.linux_transport import own_descriptors, proxies
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
@@ -118,10 +125,10 @@ class _Search:
                 if one.comm == "ssh"
                 else self._lowest_tcp(one.pid, descriptors(one.pid))
             )
-            if inner is not None:
+            carrier = self._carrier(one.pid) if inner is None else self._forked(one.pid, inner)
+            if inner is not None and carrier is None:
                 via: Via = "carried" if inner.via == "carried" else "child"
                 return replace(inner, via=via)
-            carrier = self._carrier(one.pid)
             if carrier is not None:
                 carried = self.flow(carrier, depth + 1)
                 return None if carried is None else replace(carried, via="carried", carrier_pid=carrier)
@@ -131,11 +138,27 @@ class _Search:
         inodes = map(inode_of, fds.values())
         return next((_flow(self.tcp[i], pid, "direct") for i in inodes if i in self.tcp), None)
 
+    def _forked(self, pid: int, flow: Flow) -> int | None:
+        """Return the master that a transport left in the background (ControlPersist), None if it left none.
+
+        From then on the transport is that master's client. It still holds the socket, but does not read it.
+        """
+        if flow.pid_of_holder != pid:
+            return None
+        others = (other for other in ssh_pids(os.getuid()) if other != pid)
+        return next((o for o in others if flow.inode in socket_inodes(o) and _in_background(o)), None)
+
     def _carrier(self, pid: int) -> int | None:
         """Return the ssh process at the other end of one of the Unix sockets of `pid`."""
         peers = (self.unix_peers.get(inode) for inode in sorted(socket_inodes(pid)))
         found = (self.holders.get(peer) for peer in peers if peer)
         return next((holder for holder in found if holder not in {None, pid}), None)
+
+
+def _in_background(pid: int) -> bool:
+    """Report whether a process is a master that went into the background by itself: then its title says so."""
+    process = read(pid)
+    return process is not None and bool(process.argv) and process.argv[-1].endswith(" [mux]")
 
 
 def _flow(found: TcpSocket, holder: int, via: Via) -> Flow:
