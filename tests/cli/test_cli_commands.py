@@ -85,6 +85,31 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
     assert (done.returncode, done.stdout) == (0, "Nothing to reconnect.\n")
 
 
+def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -> None:
+    """The output has the number of sessions that ended. With --if-down a connected host is a success."""
+    done = {"state": "connected", "problem": None, "took_ms": 400.0, "replaced": True, "kept": False}
+    left = {"state": "connected", "problem": None, "replaced": False, "kept": True}
+    agent.outcomes = [
+        {"name": "web", **done, "sessions_ended": 2},
+        {"name": "db", **done, "sessions_ended": 1},
+        {"name": "nas", **done, "sessions_ended": 0},
+        {"name": "mac", **done, "sessions_ended": None},
+        {"name": "pi", **left},
+    ]
+    said = run("reconnect", "--if-down")
+    assert said.returncode == 0
+    assert said.stdout.splitlines() == [
+        "web: connected in 400 ms; 2 sessions through the old connection ended",
+        "db: connected in 400 ms; 1 session through the old connection ended",
+        "nas: connected in 400 ms",
+        "mac: connected in 400 ms",
+        "pi: connected, left as it is",
+    ]
+    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": True})
+    run("reconnect")
+    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": False})
+
+
 def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
     """The output says how to end the pause that the reconnect left in force."""
     agent.outcomes = [

@@ -6,11 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trayagent.ssh.os.control_sockets import ControlSocket, listening, owner_of
+from trayagent.ssh.os.control_sockets import ControlSocket, clients_of, listening, owner_of
 from trayagent.ssh.os.linux_process import read, socket_inodes
 
 if TYPE_CHECKING:
@@ -157,3 +158,21 @@ def test_the_younger_of_two_holders_is_the_master(short_folder: Path) -> None:
             for one in started:
                 one.kill()
                 one.wait(DEADLINE_S)
+
+
+def test_connections_of_other_processes_are_counted(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """Each client of a master counts, also after a rename of the socket, but not this process's own connections."""
+    master = start_master()
+    assert clients_of(str(master.path)) == 0
+    other = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(); input()"
+    with socket.socket(socket.AF_UNIX) as own:
+        own.connect(str(master.path))
+        words = [sys.executable, "-c", other, str(master.path)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            assert child.stdin is not None
+            child.stdout.readline()
+            renamed = master.path.rename(ssh_config.folder / "elsewhere")
+            assert clients_of(str(renamed)) == 1
+            child.stdin.close()
+    assert clients_of(str(master.path)) is None

@@ -19,6 +19,7 @@ from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, U
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.retry import CREDENTIAL_KINDS
 from trayagent.errors import TrayagentError
+from trayagent.ssh.os.control_sockets import clients_of
 
 
 class AgentHandler:
@@ -65,7 +66,7 @@ class AgentHandler:
                 self._attached(args["host"])
                 return {}
             case "reconnect":
-                return await self._reconnect(args["hosts"])
+                return await self._reconnect(args["hosts"], if_down=args["if_down"])
             case "login" | "logged-in":
                 return await self._log_in(op, args)
             case "stop":
@@ -111,17 +112,30 @@ class AgentHandler:
         self._looked()
         self._shell.post(UserLooked(time.monotonic(), tuple(names)))
 
-    async def _reconnect(self, names: list[str]) -> dict[str, Any]:
+    async def _reconnect(self, names: list[str], *, if_down: bool) -> dict[str, Any]:
+        """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be."""
         self._known(names)
         chosen = tuple(names) or self._default_names()
-        before = {
-            n: h.master.pid for n in chosen if (h := self._host(n)) is not None and h.master is not None
-        }
-        self._shell.post(UserReconnect(time.monotonic(), chosen))
+        if if_down:
+            self._look(chosen)
+            await asyncio.sleep(0)
+            await self._until(lambda: not any(self._undecided(n) for n in chosen))
+        kept = frozenset(n for n in chosen if if_down and self._proven(n))
+        masters = {n: h.master for n in chosen if (h := self._host(n)) is not None and h.master is not None}
+        sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in kept}
+        began = time.monotonic()
+        self._shell.post(UserReconnect(began, tuple(n for n in chosen if n not in kept)))
         await asyncio.sleep(0)
-        await self._until(lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen))
-        outcomes = [self._outcome(n, before.get(n)) for n in chosen]
+        await self._until(
+            lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen if n not in kept)
+        )
+        before = {n: master.pid for n, master in masters.items()}
+        outcomes = [self._outcome(n, before.get(n)) | {"kept": n in kept} for n in chosen]
         for outcome in outcomes:
+            host = self._host(outcome["name"])
+            if outcome["replaced"] and host is not None and host.worked_at >= began:
+                outcome["took_ms"] = round((host.worked_at - began) * 1e3, 1)
+                outcome["sessions_ended"] = sessions.get(host.name)
             if outcome["name"] in names and outcome.get("replaced"):
                 self._attached(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes}
@@ -150,6 +164,22 @@ class AgentHandler:
             and h.login not in {"typed", "unlocked"}
             and not h.at_prompt
         )
+
+    def _undecided(self, name: str) -> bool:
+        """Report whether the agent will soon know whether the host's master still works."""
+        host, now = self._host(name), time.monotonic()
+        if host is None or host.master is None or host.wish.connect == "never":
+            return False
+        if self._shell.state.paused(host, now):
+            return False
+        if not host.suspect:
+            return host.probe is not None
+        return shown_state(host, self._shell.state, now) in {"checking", "connecting"}
+
+    def _proven(self, name: str) -> bool:
+        """Report whether the host has a master that is not in doubt."""
+        host = self._host(name)
+        return host is not None and host.master is not None and not host.suspect
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)

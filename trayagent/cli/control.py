@@ -24,7 +24,11 @@ def add(commands: Any) -> None:
         "reconnect",
         help="connect again now",
         description="Connects again now, and returns when the host is connected or the attempt failed. "
-        "A living master is replaced only when the new one is ready, and kept if that fails.",
+        "A living master is replaced only when the new one is ready, and kept if that fails. "
+        "The replacement ends all sessions through the old master. --if-down leaves a connected host as it is.",
+    )
+    again.add_argument(
+        "--if-down", action="store_true", help="leave a host that is connected as it is, with its sessions"
     )
     again.add_argument(
         "hosts", nargs="*", metavar="HOST", help="default: the listed hosts that should be connected"
@@ -62,16 +66,24 @@ def add(commands: Any) -> None:
 
 def reconnect(args: argparse.Namespace) -> int:
     """Print the result for each host; return 1 if one failed."""
-    outcomes = ask("reconnect", None, hosts=args.hosts)["hosts"]
+    only = {"if_down": True} if args.if_down else {}  # an agent of an earlier version does not know it
+    outcomes = ask("reconnect", None, hosts=args.hosts, **only)["hosts"]
     if not outcomes:
         say("Nothing to reconnect.")
     status = 0
     for outcome in outcomes:
         problem, name, resume = outcome["problem"], clean(outcome["name"]), outcome.get("resume")
-        if outcome["state"] == "connected" and outcome.get("replaced", True):
+        if outcome.get("kept"):
+            say(f"{name}: connected, left as it is")
+        elif outcome["state"] == "connected" and outcome.get("replaced", True):
             took = outcome.get("took_ms")
             paused = f"; the pause goes on until: {clean(resume)}" if resume else ""
-            say(f"{name}: connected" + (f" in {took:.0f} ms" if took is not None else "") + paused)
+            say(
+                f"{name}: connected"
+                + (f" in {took:.0f} ms" if took is not None else "")
+                + _ended(outcome)
+                + paused
+            )
         else:
             title = problem["title"] if problem else WITHOUT_PROBLEM.get(outcome["state"], outcome["state"])
             if outcome["state"] == "connected":
@@ -80,6 +92,12 @@ def reconnect(args: argparse.Namespace) -> int:
             complain(TrayagentError(f"{name}: {title}", hint=hint))
             status = 1
     return status
+
+
+def _ended(outcome: dict[str, Any]) -> str:
+    """Return words for the sessions that ended with the old connection."""
+    count = outcome.get("sessions_ended")
+    return f"; {count} session{'s' * (count > 1)} through the old connection ended" if count else ""
 
 
 def disconnect(args: argparse.Namespace) -> int:

@@ -56,19 +56,24 @@ def _a_time(value: Any) -> bool:
     return value is None or (number and 0 < value <= LONGEST_PAUSE_S)
 
 
+def _a_choice(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 HOSTS = Argument(_names, "a list of host names", list)
 SOME_HOSTS = Argument(_some_names, "a list of at least one host name")
 HOST = Argument(_a_name, "a host name")
 A_PID = Argument(_a_count, "a process id")
 AN_ATTEMPT = Argument(_a_count, "the number of an attempt")
 A_STATUS = Argument(_a_status, "an exit status")
+IF_DOWN = Argument(_a_choice, "true or false", bool)
 FOR_S = Argument(_a_time, "a number of seconds above 0, or null", lambda: None)
 
 OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "status": {"hosts": HOSTS},
     "watch": {"hosts": HOSTS},
     "events": {},
-    "reconnect": {"hosts": HOSTS},
+    "reconnect": {"hosts": HOSTS, "if_down": IF_DOWN},
     "disconnect": {"hosts": SOME_HOSTS},
     "pause": {"hosts": HOSTS, "for_s": FOR_S},
     "resume": {"hosts": HOSTS},

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
-from trayagent.netlink.unix_diag import LISTEN, UnixSocket, unix_sockets
+from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.unix_diag import ESTABLISHED, LISTEN, UnixSocket, unix_sockets
 from trayagent.ssh.control_path import home_of
 from trayagent.ssh.os.linux_process import pids_of, read, socket_inodes, ssh_pids
 from trayagent.ssh.os.types import ControlSocket
@@ -61,6 +62,21 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
     if by_ssh:
         return next(iter(by_ssh.values()))
     return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
+
+
+def clients_of(path: str) -> int | None:
+    """Return how many connections of other processes the master at `path` has; None if that cannot be read.
+
+    A socket that a master accepted has the name and the file of the listening one.
+    """
+    try:
+        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - as below
+        with Channel(NETLINK_SOCK_DIAG) as channel:
+            found = unix_sockets(channel, ESTABLISHED)
+    except (OSError, NetlinkError):
+        return None
+    peers = {s.peer for s in found if s.file_inode == inode and _BIND_NAME.fullmatch(s.name)}
+    return len(peers - socket_inodes(os.getpid()))
 
 
 def _listeners() -> list[UnixSocket]:

@@ -46,6 +46,12 @@ def listening(uid: int) -> list[ControlSocket]:
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
 
 
+def clients_of(path: str) -> int | None:
+    """Return None: lsof does not show which connections a master accepted at `path`."""
+    del path
+    return None
+
+
 def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None) -> int | None:
     """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
 

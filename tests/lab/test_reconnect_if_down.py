@@ -1,0 +1,62 @@
+"""`reconnect --if-down` leaves what works alone, and plain `reconnect` says what it ended."""
+
+from __future__ import annotations
+
+import subprocess
+
+from trayagent.sandbox import Agent, Lab
+
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+
+
+def session(lab: Lab) -> subprocess.Popen[str]:
+    """Start a session through the master; return it once its command runs."""
+    child = lab.laptop.popen(["ssh", "web01", "echo up; exec sleep 600"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "up\n"
+    return child
+
+
+def test_a_connected_host_is_left_alone_and_a_plain_reconnect_counts_its_sessions(
+    lab: Lab, agent: Agent
+) -> None:
+    """--if-down keeps the master and its sessions. Without it, the output has the number of sessions that ended."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    pid = agent.wait_state("web01", "connected")["pid"]
+    sessions = [session(lab), session(lab)]
+    done = agent.cli("reconnect", "--if-down", "web01")
+    assert (done.returncode, done.stdout) == (0, "web01: connected, left as it is\n")
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    assert [one.poll() for one in sessions] == [None, None]
+
+    done = agent.cli("reconnect", "web01")
+    assert done.returncode == 0
+    assert done.stdout.endswith("; 2 sessions through the old connection ended\n")
+    assert [one.wait(5) for one in sessions] == [255, 255]
+    assert agent.wait_state("web01", "connected")["pid"] != pid
+
+
+def test_a_host_that_is_down_or_in_doubt_is_connected_at_the_end(lab: Lab, agent: Agent) -> None:
+    """--if-down connects a host that you disconnected. Right after a move it waits for the verdict."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    agent.cli("disconnect", "web01")
+    done = agent.cli("reconnect", "--if-down", "web01")
+    assert done.returncode == 0
+    assert done.stdout.startswith("web01: connected in ")
+    pid = agent.wait_state("web01", "connected")["pid"]
+
+    lab.switch("home", "cafe")
+    done = agent.cli("reconnect", "--if-down", "web01")
+    assert (done.returncode, done.stderr) == (0, "")
+    host = agent.host("web01")
+    assert host is not None
+    assert (host["state"], host["local"].split(":")[0]) == ("connected", "10.20.0.2")
+    assert host["pid"] != pid
+    assert lab.laptop.run(["ssh", "web01", "echo hi"]).stdout == "hi\n"
