@@ -154,3 +154,23 @@ def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert caught.value.hint == f"Remove that right: chmod go-w '{path}'"
+
+
+@pytest.mark.parametrize("name", ["agent.log", "history.sqlite", "agent-x.json", "agent.lock"])
+def test_a_fifo_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """To open it would wait forever; the message names it and what to do."""
+    env = {
+        "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "my run"),
+        "TRAYAGENT_STATE_DIR": str(tmp_path / "my state"),
+    }
+    found = places.find(env=env)
+    places.prepare(found)
+    fifo = (found.runtime_dir if name == "agent.lock" else found.state_dir) / name
+    os.mkfifo(fifo)
+    with pytest.raises(UnsafeFolder) as caught:
+        places.prepare(found)
+    assert str(fifo) in caught.value.title
+    assert caught.value.hint == f"Move it away: mv '{fifo}' '{fifo}'.old"
+    fifo.unlink()
+    fifo.touch()
+    places.prepare(found)

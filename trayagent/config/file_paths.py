@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from trayagent.config import runtime_directory as folders
+from trayagent.config.errors import UnsafeFolder
 
 SYSTEM_SSH_CONFIG = Path("/etc/ssh/ssh_config")
 
@@ -64,9 +66,13 @@ def unusual(config_file: Path) -> Path | None:
 
 
 def prepare(places: FilePaths) -> None:
-    """Create the runtime and the state directory with mode 0700; raises UnsafeFolder."""
+    """Create the runtime and the state directory with mode 0700, and check the files there; raises UnsafeFolder."""
     folders.make_private(str(places.runtime_dir))
     folders.make_private(str(places.state_dir), repair=True)
+    for file in (places.lock_file, places.log_file, places.history_db, *places.state_dir.glob("agent*.json")):
+        if file.exists() and not (file.is_file() or file.is_dir()):  # opening a FIFO would wait forever
+            name = shlex.quote(str(file))
+            raise UnsafeFolder(f"{file} is not a regular file.", hint=f"Move it away: mv {name} {name}.old")
 
 
 def _absolute(text: str) -> Path:
