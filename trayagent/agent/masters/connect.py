@@ -205,6 +205,7 @@ class MasterConnector:
         self._launched[pid] = launched
         proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
         master_log.rename(launched.log, self.log_of(pid))
+        master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
         master = describe(pid, fresh, ours=True, proven=(proven.host_key, target))
         if master is None:

@@ -214,6 +214,7 @@ class InteractiveLogins:
             return
         kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
         master_log.rename(login.log, self._log_of(master.pid))
+        master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])
         self._post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 

@@ -143,6 +143,7 @@ async def _until_authenticated(child: asyncio.subprocess.Process, log: Path) -> 
     while child.returncode is None:
         if _AUTHENTICATED.search(_after_login(master_log.read(log).own, child.pid)):
             return False
+        master_log.shorten(log)
         await asyncio.sleep(_POLL_S)
     return True
 

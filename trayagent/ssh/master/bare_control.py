@@ -160,6 +160,7 @@ async def _until_exchanged(
         proven = read_key_exchange(master_log.read(log).own, child.pid)
         if proven.certified or proven.host_key is not None:
             return
+        master_log.shorten(log)
         await asyncio.sleep(_POLL_S)
 
 

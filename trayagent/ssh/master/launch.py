@@ -96,6 +96,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
             if now > deadline:
                 stall, lost = stall_of(process.pid), unheard(process.pid)
                 raise LaunchFailedError(master_log.read(log), process.pid, None, stall, unheard=lost)
+            master_log.shorten(log)
             if hopeless(process.pid):
                 raise LaunchFailedError(master_log.read(log), process.pid, None)
             if established is not None and now >= look_at:

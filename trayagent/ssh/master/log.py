@@ -2,15 +2,26 @@
 
 A jump host's ssh, a ProxyCommand and a server's banner share the stderr of ssh. Their output must not pass for ssh's
 own messages.
+
+A server can make ssh write without end, before the login (banners) and after it (requests for channels). `shorten`
+empties files that grew too long. `limit` makes the kernel bound what a master writes while no agent runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 _MAX_BYTES = 64 * 1024
+MAX_SIZE = 1024 * 1024
+"""The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
+# ssh writes known_hosts, too, and the limit holds for every file, so it leaves room for a long one.
+_MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,36 @@ def remove(log: Path) -> None:
     """Remove both files."""
     log.unlink(missing_ok=True)
     stderr_of(log).unlink(missing_ok=True)
+
+
+def shorten(log: Path) -> None:
+    """Empty each of the two files that is longer than MAX_SIZE; the writers append, so they go on at the start."""
+    for path in (log, stderr_of(log)):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > MAX_SIZE:
+                os.truncate(path, 0)
+
+
+def limit(pid: int) -> None:
+    """Bound the files that this master writes, on Linux, whether an agent runs or not.
+
+    Call it after the login: children that ssh already has keep their own limit. If the signal would end ssh, the
+    limit is left alone.
+    """
+    if sys.platform != "linux" or not _ignores(pid, signal.SIGXFSZ):
+        return
+    with contextlib.suppress(OSError, ValueError):  # it ended, or its limit is lower
+        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
+
+
+def _ignores(pid: int, number: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    ignored = next((line.split()[1] for line in lines if line.startswith("SigIgn:")), "0")
+    return bool(int(ignored, 16) >> (number - 1) & 1)
 
 
 def _end_of(path: Path) -> str:

@@ -35,6 +35,9 @@ def spawn(
             stderr=fd,
             env=dict(environment),
             start_new_session=True,
+            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore the first, see `master_log.limit`. It ignores the
+            # second itself, and restores it for its children.
+            restore_signals=False,
             cwd="/",
             bufsize=0,
         )

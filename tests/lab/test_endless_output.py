@@ -1,0 +1,94 @@
+"""What ssh and its ProxyCommand write without end fills no disk: before the login, after it, and without an agent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from tests.lab.matrix import HOST, OPTIONS, alive, need, until
+from trayagent.agent.masters.watch import LOG_CHECK_EVERY_S
+from trayagent.sandbox import Agent, Lab
+from trayagent.ssh.master.log import MAX_SIZE
+
+CONFIG = f"[hosts.{HOST}]\n"
+# A fast one, as the banners of a server that never answers the login.
+FLOOD = 'sh -c "yes banner >&2"'
+POUR = MAX_SIZE * 3
+MARGIN = 64 * MAX_SIZE
+"""What may be written between two looks on a busy machine. Without a bound it would be hundreds of MB."""
+
+
+def logs_of(agent: Agent, kind: str) -> list[Path]:
+    """Return the log files of attempts or masters."""
+    return [path for path in agent.runtime_dir.glob(f"{kind}-*") if path.suffix in {".log", ".err"}]
+
+
+def test_an_attempt_that_writes_without_end_stays_small(lab: Lab, agent: Agent) -> None:
+    """The file is emptied again and again, and the attempt ends at its deadline."""
+    lab.join("home")
+    lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": FLOOD}})
+    agent.start(CONFIG)
+    emptied, last, most = 0, 0, 0
+    end = time.monotonic() + 6.0
+    while time.monotonic() < end:
+        size = sum(path.stat().st_size for path in logs_of(agent, "attempt") if path.exists())
+        emptied += size < last
+        last, most = size, max(most, size)
+        time.sleep(0.01)
+    assert emptied >= 2
+    assert most < MARGIN
+    view = agent.host(HOST)
+    assert view is not None
+    assert view["state"] == "connecting"
+
+
+def test_the_logs_of_a_connected_master_are_emptied_and_its_death_is_still_understood(
+    lab: Lab, agent: Agent
+) -> None:
+    """Since ssh appends to both files, its next message is at the start of the emptied file."""
+    need(shutil.which("socat"), "socat")
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": "socat - TCP:%h:%p"}})
+    agent.start(CONFIG)
+    pid = agent.wait_state(HOST, "connected")["pid"]
+    logs = logs_of(agent, "master")
+    assert {path.suffix for path in logs} == {".log", ".err"}
+    for path in logs:
+        with path.open("ab") as file:
+            file.write(b"x" * POUR)
+    until(
+        "both are short", lambda: all(path.stat().st_size < MAX_SIZE for path in logs), LOG_CHECK_EVERY_S + 10
+    )
+    assert alive(pid)
+    ssh = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"]]
+    own = next(path for path in logs if path.suffix == ".log")
+    assert lab.laptop.run([*ssh, HOST, "true"]).returncode == 0
+    assert lab.laptop.run([*ssh, "-O", "exit", HOST]).returncode == 0
+    until("the master ended", lambda: not alive(pid), 10.0)
+    assert agent.wait_state(HOST, "idle")["held"]  # by request: the agent read ssh's last line
+    assert not own.exists()
+
+
+def test_the_kernel_bounds_the_log_of_a_master_without_an_agent(lab: Lab, agent: Agent) -> None:
+    """The master lives on, and only its log takes no more."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(CONFIG)
+    pid = agent.wait_state(HOST, "connected")["pid"]
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    row = next(line for line in limits.splitlines() if line.startswith("Max file size"))
+    assert int(row.split()[3]) == 16 * MAX_SIZE
+    agent.kill9()
+    ssh = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"]]
+    log = next(path for path in logs_of(agent, "master") if path.suffix == ".log")
+    os.truncate(log, 16 * MAX_SIZE)
+    assert lab.laptop.run([*ssh, "-O", "check", HOST]).returncode == 0
+    assert lab.laptop.run([*ssh, HOST, "true"]).returncode == 0
+    # ssh logs its end, which must not end it earlier either.
+    assert lab.laptop.run([*ssh, "-O", "exit", HOST]).returncode == 0
+    until("the master ended", lambda: not alive(pid), 10.0)
+    assert log.stat().st_size == 16 * MAX_SIZE
