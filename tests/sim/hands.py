@@ -13,7 +13,6 @@ from trayagent.agent.state.refusals import STOPS
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.problems import Code, Problem
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Hands:
             case a.LookAt():
                 self._look_at(action)
             case a.SendProbe():
-                self._probe(action.master)
+                self._probe(action)
             case a.Observe():
                 self._observe(action)
             case a.Dial() | a.DialBare():
@@ -87,13 +86,19 @@ class Hands:
         if agent == self._world.agent and self._timers.get(name) == number:
             self._world.post(e.TimeCame(self._world.clock.now, name))
 
-    def _probe(self, master: Master) -> None:
-        living = self._world.living.get(master.pid)
-        if living is not None:
+    def _probe(self, action: a.SendProbe) -> None:
+        living = self._world.living.get(action.master.pid)
+        if living is None:
+            return
+        if not action.second:
             living.mark = living.connection.mark()
-            living.asked = True
             living.asked_over = self._world.net.signature(living.connection.flow)
-            living.connection.send()
+        if living.stopped:
+            living.asked = living.unsent = True
+            return
+        answers = action.second or not living.deaf
+        living.asked = living.asked or answers
+        living.connection.send(answered=answers)
 
     def _observe(self, action: a.Observe) -> None:
         living = self._world.living.get(action.master.pid)
@@ -107,7 +112,7 @@ class Hands:
         self._world.post(
             e.Observed(
                 0, action.name, action.master.pid, seen.acked, seen.due_in_s, seen.ahead, seen.rtt_s,
-                now=now, adrift=not seen.known,
+                now=now, adrift=not seen.known, stopped=living.stopped,
             )
         )  # fmt: skip
 

@@ -74,6 +74,21 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What happens to processes: a master, or the sentinel on the server, does not run for a while.
+PROCESSES: dict[str, tuple[str, ...]] = {"suspend": HOSTS, "continue": HOSTS, "deaf": HOSTS}
+AROUND_THEM = (
+    "look",
+    "flicker",
+    "plug",
+    "unplug",
+    "blink",
+    "swallowed",
+    "upload",
+    "hole",
+    "hole over",
+    "sleep",
+)
+
 # What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
 
@@ -93,6 +108,15 @@ def history(seed: int) -> History:
     return names, random.choice(RTTS_S), steps
 
 
+def history_of_processes(seed: int) -> History:
+    """Return the history of a seed in which processes are suspended."""
+    random = Random(seed)  # noqa: S311  # as above
+    names = _names(random, many=False)
+    words = [*PROCESSES, *AROUND_THEM, "vpn up", "vpn down", "agent restarts"]
+    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 25)))
+    return names, random.choice(RTTS_S), steps
+
+
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
     """Return some hosts, with their jump hosts; now and then several of one server, or more behind one bastion."""
     singles = sorted(set(CAST) - set(FLEET))
@@ -107,7 +131,7 @@ def _names(random: Random, *, many: bool) -> tuple[str, ...]:
 
 def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
     word = random.choice(words)
-    which = random.choice(WORDS[word])
+    which = random.choice((WORDS | PROCESSES)[word])
     return random.choice(PAUSES_S), word, random.choice(names) if which == "*" else which
 
 

@@ -16,7 +16,8 @@ class Living:
 
     `key`: the host key that the agent saw when it made this one. `mark`: where its connection was when
     the agent last asked it something, `asked`: that was not answered yet. `proven_over` and `asked_over`: the
-    true path when it was last known to live, and when the agent last asked it.
+    true path when it was last known to live, and when the agent last asked it. `suspended`: the process does
+    not run, so what it is to send (`unsent`) and what came for it (`unread`) waits. `deaf`: the sentinel hangs.
     """
 
     master: Master
@@ -29,10 +30,19 @@ class Living:
     asked: bool = False
     proven_over: object = None
     asked_over: object = None
+    suspended: bool = False
+    unsent: bool = False
+    unread: bool = False
+    deaf: bool = False
 
     def returned(self, now_over: object) -> bool:
         """Report whether its path is again the one on which it lived, and it was asked on another one."""
         return now_over == self.proven_over and self.asked and self.asked_over not in {None, now_over}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it, or a master that carries it, is suspended."""
+        return self.suspended or (self.carrier is not None and self.carrier.stopped)
 
 
 def in_words(what: object) -> str:

@@ -222,6 +222,12 @@ def _session(world: World, word: str, which: str) -> bool:
             world.upload(which)
         case "stuck":
             world.hang(which)
+        case "deaf":
+            world.deafen(which)
+        case "suspend":
+            world.suspend(which)
+        case "continue":
+            world.go_on(which)
         case "exit" | "-O exit" if which in world.roles:
             world.leave(which, by_request=word == "-O exit")
         case "connect" if which in world.roles:
@@ -266,6 +272,8 @@ def heal(world: World) -> None:
     """Make the world well: at home, the VPN up, servers up, logins valid; then let some time pass, quietly."""
     world.net.holes.clear()
     world.net.liars.clear()
+    for name in world.roles:
+        world.go_on(name)
     for machine in world.machines.servers():
         machine.dropping, machine.late_s = False, 0.0
         machine.max_startups = MAX_STARTUPS

@@ -180,11 +180,12 @@ class Connection:
         if way is not None:
             self.clock.after(JOINS_RTTS * self.net.rtt_s, lambda: self._join(way))
 
-    def send(self) -> None:
-        """Send a byte that is to be answered; behind what waits for its retransmission, if something does."""
-        self._asked = True
+    def send(self, *, answered: bool = True) -> None:
+        """Send a byte, mostly one that is to be answered; behind what waits for its retransmission."""
+        self._asked = self._asked or answered
         if self._flows_since is not None:
-            self._answer_after(self._queue_s + self.net.rtt_s)
+            if self._asked:
+                self._answer_after(self._queue_s + self.net.rtt_s)
         elif self.due is None:
             self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
             self._unacked_since = self.clock.now

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
-from tests.sim.histories import History, history, shortest
+from tests.sim.histories import History, history, history_of_processes, shortest
 from tests.sim.known import KNOWN
 from tests.sim.playing import play
 
 _AT_A_TIME = 50
 _BRIEF = "500"
+_OF_PROCESSES = 100
 
 
 def _asked() -> list[range]:
@@ -26,8 +28,18 @@ def _asked() -> list[range]:
 @pytest.mark.parametrize("seeds", _asked(), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_the_invariants_hold(seeds: range) -> None:
     """Whatever happens in whatever order: no invariant of tests/sim/rules.py is broken."""
+    _play(seeds, history)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_PROCESSES, _AT_A_TIME))
+def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
+    """Masters are suspended and continue, and sentinels hang, while networks change."""
+    _play(range(first, first + _AT_A_TIME), history_of_processes)
+
+
+def _play(seeds: range, draw: Callable[[int], History]) -> None:
     for seed in seeds:
-        drawn = history(seed)
+        drawn = draw(seed)
         if _broken(drawn) is not None:
             short = shortest(drawn, lambda shorter: _broken(shorter) is not None)
             pytest.fail(f"seed {seed}, shortened:\n{short!r}\n{_broken(short)}", pytrace=False)

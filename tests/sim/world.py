@@ -180,6 +180,34 @@ class World:
         if living is not None:
             living.connection.stuck = True
 
+    def deafen(self, name: str) -> None:
+        """Let the sentinel of the host's master hang, while the server answers everything else."""
+        living = self.listening(name)
+        if living is not None:
+            living.deaf = True
+
+    def suspend(self, name: str) -> None:
+        """Let the user suspend the host's master."""
+        living = self.listening(name)
+        if living is not None:
+            living.suspended = True
+
+    def go_on(self, name: str) -> None:
+        """Let the host's suspended master continue: it sends and reads what has waited for it."""
+        living = self.listening(name)
+        if living is None:
+            return
+        living.suspended = False
+        for other in [x for x in self.living.values() if not x.stopped]:
+            if other.connection.closed:
+                self.die(other, "died")
+            if other.unread:
+                other.unread = False
+                self._answered(other)
+            if other.unsent:
+                other.unsent = False
+                other.connection.send()
+
     def listening(self, name: str) -> Living | None:
         """Return the master on a host's control path."""
         return next((x for x in self.living.values() if x.master.control_path == f"/cm/{name}"), None)
@@ -267,7 +295,7 @@ class World:
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
         connection.on_answer = lambda: self._answered(living)
-        connection.on_reset = lambda: self.die(living, "died")
+        connection.on_reset = lambda: None if living.stopped else self.die(living, "died")
         connection.look()
         living.proven_over = self.net.signature(flow)
         self.living[pid] = living
@@ -286,6 +314,9 @@ class World:
             self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))
 
     def _answered(self, living: Living) -> None:
+        if living.stopped:
+            living.unread = True
+            return
         living.unanswered = 0
         living.proven_over = self.net.signature(living.connection.flow)
         if living.master.pid in self.living and living.asked:
@@ -295,6 +326,9 @@ class World:
 
     def _keep_alive(self, living: Living) -> None:
         if living.master.pid not in self.living:
+            return
+        if living.stopped:
+            self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
             return
         if living.unanswered >= 2:
             self.die(living, "died")

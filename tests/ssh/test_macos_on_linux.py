@@ -46,6 +46,20 @@ def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, 
     return [(s.bind_path, s.path, s.pid, s.present) for s in found if s.path.startswith(f"{folder}/")]
 
 
+def test_a_suspended_process_shows_on_both(start_master: StartMaster) -> None:
+    """Among others that run; one that is gone is not suspended."""
+    pid = start_master().process.pid
+    for look in (linux_process.any_stopped, macos_process.any_stopped):
+        assert not look([os.getpid(), pid, 2**22])
+        os.kill(pid, signal.SIGSTOP)
+        limit = time.monotonic() + 5
+        while not look([os.getpid(), pid]):
+            assert time.monotonic() < limit
+        os.kill(pid, signal.SIGCONT)
+        while look([pid]):
+            assert time.monotonic() < limit
+
+
 def test_ps_gives_the_same_process_as_proc(start_master: StartMaster) -> None:
     """The output of ps and /proc give the same parent, owner, name and words, and the same start time to the second."""
     master = start_master()

@@ -57,7 +57,7 @@ class Story:
 
     `t` is seconds since the story began. Timers that a decision sets fire automatically while time passes. A banner
     check ends at once: `banner` says whether it succeeds. The kernel is queried at once: `acked`, `ahead`, `due`,
-    `moved` and `adrift` hold its reports on each host's master.
+    `moved`, `adrift` and `stopped` hold its reports on each host's master.
     """
 
     def __init__(self) -> None:
@@ -71,6 +71,7 @@ class Story:
         self.ahead: dict[str, int] = {}
         self.moved: dict[str, Master] = {}
         self.adrift: set[str] = set()
+        self.stopped: set[str] = set()
         self.actions: list[a.Action] = []
         self.tells: list[a.Tell] = []
         self.whys: list[Why] = []
@@ -342,9 +343,13 @@ class Story:
         acked = self.acked.get(action.name, 0)
         ahead = self.ahead.get(action.name, 0)
         now, adrift = self.moved.get(action.name), action.name in self.adrift
+        stopped = action.name in self.stopped
         self._decide(
-            e.Observed(self.t, action.name, action.master.pid, acked, left, ahead, now=now, adrift=adrift)
-        )
+            e.Observed(
+                self.t, action.name, action.master.pid, acked, left, ahead,
+                now=now, adrift=adrift, stopped=stopped,
+            )
+        )  # fmt: skip
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)
@@ -402,7 +407,7 @@ def _words(action: a.Action) -> str:
         case a.Kill():
             return f"kill {action.name} pid={action.master.pid}{' gently' * action.gently}"
         case a.SendProbe():
-            return f"probe {action.name} pid={action.master.pid}"
+            return f"{'ask again' if action.second else 'probe'} {action.name} pid={action.master.pid}"
         case a.Discard():
             return f"discard {action.name} pid={action.master.pid}"
         case a.EnsureForwards():

@@ -67,7 +67,7 @@ class AgentEffects:
             case a.LookAt():
                 self._look_at(action)
             case a.SendProbe():
-                self._probing.send(action.name, action.master, large=action.large)
+                self._probing.send(action.name, action.master, large=action.large, second=action.second)
             case a.Observe():
                 self._probing.observe(action.name, action.master)
             case a.Dial() | a.DialBare() if host is not None:

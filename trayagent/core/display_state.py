@@ -108,7 +108,9 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
         return None
     if host.master is not None:
         verdict = judge(host, state, admitted, now)
-        return Delay(verdict.look_at, verdict.wait) if verdict.do == "wait" and verdict.queued else None
+        if not verdict.queued:
+            return None
+        return Delay(verdict.look_at if verdict.wait is None else verdict.wait.at, verdict.wait)
     if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
         return None
     wait = before_login(host, state, admitted, now, by_user=host.by_user)

@@ -19,6 +19,7 @@ from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.os.flows import Flow, TcpFacts, flow_of, tcp_facts
+from trayagent.ssh.os.stopped import carried_by_stopped
 
 log = logging.getLogger(__name__)
 
@@ -87,16 +88,24 @@ class MasterProber:
         self._sentinels: dict[int, Sentinel] = {}
         self._watched: dict[int, _Watched] = {}
 
-    def send(self, name: str, master: Master, *, large: bool = False) -> None:
+    def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
         """Probe a master: with a line through the sentinel, or with a forward to a closed port.
 
-        `large`: the line fills an MTU in both directions; a forward cannot do that.
+        `large`: the line fills an MTU in both directions; a forward cannot do that. `second`: the first question was
+        silent. If it went to the sentinel, this one is a forward.
         """
+        if second:
+            if master.pid in self._sentinels:
+                self._probe_by_forward(name, master)
+            return
         watched, facts = self._facts(master)
         watched.mark = _Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.ask(large=large):
             return
+        self._probe_by_forward(name, master)
+
+    def _probe_by_forward(self, name: str, master: Master) -> None:
         # Usually one probe is in flight, because a late answer to it counts. A second is sent if the first arrived
         # before the doubt and only its answer is late. Each occupies three descriptors of the master until it is
         # answered.
@@ -129,6 +138,7 @@ class MasterProber:
                 rtt_s=facts.rtt_s if facts is not None else None,
                 now=now,
                 adrift=flow is None and master.local is not None,
+                stopped=carried_by_stopped(master.pid, flow),
             )
         )
 
@@ -170,9 +180,10 @@ class MasterProber:
 
     async def _forward_probe(self, name: str, master: Master) -> None:
         try:
-            client = await MuxClient.connect(master.control_path)
+            # A stopped master greets when it continues, and then it can be asked.
+            client = await MuxClient.connect(master.control_path, timeout_s=_LATE_ANSWER_S)
         except TrayagentError:
-            return  # a stopped master, or none: silence is the answer
+            return
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)

@@ -19,11 +19,13 @@ class Action:
 class SendProbe(Action):
     """Send a probe through the master's connection. ProbeAnswered follows, unless the master is silent.
 
-    `large`: use packets that fill an MTU, in both directions, if the server can echo them.
+    `large`: use packets that fill an MTU, in both directions, if the server can echo them. `second`: the sentinel did
+    not answer, so request a forward to a closed port. Any answer to it proves life, too.
     """
 
     master: Master
     large: bool = False
+    second: bool = False
 
 
 @dataclass(frozen=True, slots=True)

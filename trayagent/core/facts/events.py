@@ -176,7 +176,8 @@ class Observed(Event):
     `acked` counts the bytes that were sent after the probe and are acknowledged by now. `ahead` counts the bytes
     that were queued before the probe and are not acknowledged. `rtt_s` is the current round trip, queues included.
     `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
-    the kernel shows no connection for it, so it may be between two addresses.
+    the kernel shows no connection for it, so it may be between two addresses. `stopped`: the master, or a process
+    that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Observed(Event):
     rtt_s: float | None = None
     now: Master | None = None
     adrift: bool = False
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

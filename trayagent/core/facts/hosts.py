@@ -151,7 +151,7 @@ class PathHere:
 class Probe:
     """A probe on its way through the old connection. There is one at a time.
 
-    `sent_over` is the path on which it was sent.
+    `sent_over` is the path on which it was sent. `again`: it was silent, and a second, different question followed.
     `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
     `drained_at` is when everything that was queued before the probe was acknowledged.
     """
@@ -161,19 +161,21 @@ class Probe:
     acked: int = 0
     moved_at: float | None = None
     drained_at: float | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
 
-    `adrift`: the kernel shows no connection at all.
+    `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended.
     """
 
     at: float
     retransmit_at: float | None = None
     rtt_s: float | None = None
     adrift: bool = False
+    stopped: bool = False
 
 
 WayOut = tuple[str, str | None]

@@ -32,6 +32,7 @@ Code = Literal[
     "vpn-down",
     "vpn-needs-sign-in",
     "rate-limited",
+    "suspended",
     "unknown",
 ]
 CODES: tuple[Code, ...] = get_args(Code)

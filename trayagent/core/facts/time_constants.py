@@ -30,6 +30,10 @@ RTT_OF_NOW_MAX_S = 5.0
 ADRIFT_S = 3.0
 ADRIFT_LOOK_S = 0.1
 
+# A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
+# its connection is dead, the agent must look.
+STOPPED_LOOK_S = 5.0
+
 # An address may flicker (DHCP renewal, a supplicant's restart). It counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
 

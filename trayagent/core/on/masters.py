@@ -214,13 +214,18 @@ def observed(context: Context, event: Observed) -> None:
     if host is None:
         return
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
-    host = context.put(host, observed=Observation(context.now, due, event.rtt_s, event.adrift))
+    continued = host.observed is not None and host.observed.stopped and not event.stopped
+    seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)
+    host = context.put(host, observed=seen)
     if host.gone_at is not None:
         if event.now is not None:
             _moved(context, host, event.now)
         return
     probe = host.probe
     if probe is None or not host.suspect:
+        return
+    if continued:
+        context.put(host, probe=None)  # its silence says nothing, and the probe may be lost
         return
     if event.acked and probe.sent_at < host.doubt_at:
         # It may have been acknowledged before the doubt began. So nothing is under way that could still prove life.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import Abort, Kill, Remember
+from trayagent.core.facts.actions import Abort, Kill, Observe, Remember
 from trayagent.core.facts.events import (
     CredentialsChanged,
     LoginBegun,
@@ -136,8 +136,11 @@ def looked(context: Context, event: UserLooked) -> None:
     """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
     for name in event.names or context.names:
         host = context.get(name)
-        if host is not None:
-            probe_again(context, host)
+        if host is None:
+            continue
+        if host.suspect and host.master is not None and host.observed is not None and host.observed.stopped:
+            context.do(Observe(name, host.master))  # it may have continued meanwhile
+        probe_again(context, host)
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:

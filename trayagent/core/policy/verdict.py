@@ -27,6 +27,7 @@ from trayagent.core.facts.time_constants import (
     SILENT_FLOOR_SOURCE_DIFFERS_S,
     SILENT_RTTS,
     SILENT_RTTS_SOURCE_DIFFERS,
+    STOPPED_LOOK_S,
     TENTATIVE_S,
     WOKEN_S,
 )
@@ -36,7 +37,9 @@ from trayagent.core.policy.identity import proves
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 
-Do = Literal["keep", "offline", "end", "control", "probe", "observe", "wait", "grace", "replace", "kill"]
+Do = Literal[
+    "keep", "offline", "end", "control", "probe", "ask again", "observe", "wait", "grace", "replace", "kill"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,28 +183,64 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     asked_at = max(sent_at, host.doubt_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
     evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
+    if now >= silent_at:
+        if not _observed_since(host, silent_at):
+            return Verdict(7, "observe", evidence)
+        first = _stopped(host, evidence, now) or _second_question(host, evidence)
+        if first is not None:
+            return first
     control = host.attempt
     if control is None or not is_positive(control, host):
         if now < silent_at:
             return Verdict(5, "wait", evidence, look_at=silent_at)
-        if not _observed_since(host, silent_at):
-            return Verdict(7, "observe", evidence)
         return _flowing(host, master, now) or _start_or_await(host, state, admitted, 7, evidence, now)
-    positive_at = control.positive_at or now
+    verdict = _after_control(host, master, control, evidence, now)
+    return _sooner(verdict, silent_at) if verdict.do == "wait" and now < silent_at else verdict
+
+
+def _after_control(host: Host, master: Master, control: Attempt, evidence: str, now: float) -> Verdict:
+    """Rows 8 and 9: the control is positive, and the probe is still without an answer."""
     if control.grace_until is None:
-        if not _observed_since(host, positive_at):
+        if not _observed_since(host, control.positive_at or now):
             return Verdict(8, "observe", evidence)
-        return _flowing(host, master, now) or Verdict(8, "grace", evidence)
+        return _excused(host, master, evidence, now) or Verdict(8, "grace", evidence)
     if now < control.grace_until:
         return Verdict(8, "wait", evidence, look_at=control.grace_until)
     if not _observed_since(host, control.grace_until):
         return Verdict(8, "observe", evidence)
-    flowing = _flowing(host, master, now)
-    if flowing is not None:
-        return flowing
+    excused = _excused(host, master, evidence, now)
+    if excused is not None:
+        return excused
     if not control.waited and retransmission_near(host, now):
         return Verdict(8, "grace", evidence)  # the retransmission was too far away at first, and is near now
     return _row_9(host, control, evidence)
+
+
+def _second_question(host: Host, evidence: str) -> Verdict | None:
+    """Ask once more in another way, since a program on the server may be stuck while the connection works.
+
+    The sentinel's line went first, and its echo precedes this answer. So where large packets vanish, this answer does
+    not arrive either.
+    """
+    if host.probe is None or host.probe.again:
+        return None
+    return Verdict(7, "ask again", evidence)
+
+
+def _excused(host: Host, master: Master, evidence: str, now: float) -> Verdict | None:
+    """Return the verdict while silence proves nothing, else None."""
+    return _stopped(host, evidence, now) or _flowing(host, master, now)
+
+
+def _stopped(host: Host, evidence: str, now: float) -> Verdict | None:
+    """Return the verdict while a process of the connection is suspended, else None. It cannot read an answer."""
+    observed = host.observed
+    if observed is None or not observed.stopped:
+        return None
+    look_at = observed.at + STOPPED_LOOK_S
+    stopped = Wait("stopped", "stopped=yes")
+    evidence = f"{evidence} {stopped.evidence}"
+    return Verdict(6, "wait" if now < look_at else "observe", evidence, look_at, queued=True, wait=stopped)
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:

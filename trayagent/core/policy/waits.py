@@ -22,10 +22,10 @@ class Wait:
     """Why a login must wait, and until when; `at` None: until an event.
 
     `jump` is the jump host that must be up first. "account": another login there must end first. "refused": it
-    refused two. "control": none can be made from here.
+    refused two. "control": none can be made from here. "stopped": a process of the old connection is suspended.
     """
 
-    why: Literal["jump", "account", "refused", "server", "logins", "control"]
+    why: Literal["jump", "account", "refused", "server", "logins", "control", "stopped"]
     evidence: str
     at: float | None = None
     jump: str = ""

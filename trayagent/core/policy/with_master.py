@@ -118,6 +118,13 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     return True, None
 
 
+def _ask_again(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+    if host.probe is not None:
+        context.do(SendProbe(host.name, master, second=True))
+        context.put(host, probe=replace(host.probe, again=True))
+    return True, None
+
+
 def _observe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
     context.do(Observe(host.name, master))
     return False, None
@@ -164,6 +171,7 @@ _CARRY_OUT: dict[Do, Callable[[Context, Host, Master, Admission, Verdict], Step]
     "offline": _offline,
     "end": _end,
     "probe": _probe,
+    "ask again": _ask_again,
     "observe": _observe,
     "control": _control,
     "grace": _grace,

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from trayagent.ssh.os.types import KillResult, Process
 
@@ -37,6 +37,11 @@ def alive(pid: int, start_ticks: int) -> bool:
     """Report whether the process with this pid and start time still runs; False for a zombie."""
     found = _stat(pid)
     return found is not None and found[2] == start_ticks
+
+
+def any_stopped(pids: Iterable[int]) -> bool:
+    """Report whether one of the processes is suspended, by job control (T) or by a debugger (t)."""
+    return any(_state(pid) in {"T", "t"} for pid in pids)
 
 
 def pids_of(uid: int) -> Iterator[int]:
@@ -171,6 +176,14 @@ def _stat(pid: int) -> tuple[str, int, int, int] | None:
     if len(fields) < 20 or fields[0] in {"Z", "X"}:
         return None
     return head.partition("(")[2], int(fields[1]), int(fields[19]), uid
+
+
+def _state(pid: int) -> str:
+    try:
+        with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `descriptors`
+            return file.read().rpartition(b")")[2][1:2].decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _comm(pid: int) -> str:

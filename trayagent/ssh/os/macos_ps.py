@@ -32,6 +32,11 @@ def table() -> dict[int, Process]:
     return {process.pid: process for process in parsed(_ask("-ax"))}
 
 
+def states(pids: Iterable[int]) -> list[str]:
+    """Return the states of those of the processes that live, as ps prints them: "T" is suspended."""
+    return _run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]).split()
+
+
 def parsed(text: str) -> list[Process]:
     """Return the running processes in the output of ps; skip lines that cannot be parsed."""
     found = map(_process, text.splitlines())
@@ -67,9 +72,13 @@ def _process(line: str) -> Process | None:
 
 def _ask(*which: str) -> str:
     """Return the output of ps, or "" if no process matches; its status adds nothing to that."""
+    return _run([*_WORDS, *which])
+
+
+def _run(words: list[str]) -> str:
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     try:
-        asked = subprocess.run([*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_ASK_S)
+        asked = subprocess.run(words, env=env, capture_output=True, check=False, timeout=_ASK_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return os.fsdecode(asked.stdout)

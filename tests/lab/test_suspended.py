@@ -1,0 +1,122 @@
+"""Processes that do not run are not dead: a suspended ssh, a suspended transport, a stuck program on the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.at_terminal import AtTerminal
+from tests.lab.matrix import HOST, OPTIONS, alive, bring_up, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.topology import INTERNAL, SERVER
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Suspend a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    until("it is suspended", lambda: state(pid) == "T")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def state(pid: int) -> str:
+    """Return the state of a process, as proc(5) names it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def flicker(lab: Lab) -> None:
+    """Lose the carrier for half a second; the address stays the same."""
+    lab.link_down()
+    time.sleep(0.5)
+    lab.link_up()
+
+
+def until_suspended(agent: Agent, host: str) -> None:
+    """Wait until the agent reports the suspension as the reason of its wait."""
+    problem = agent.wait_state(host, "waiting")["problem"]
+    assert problem["code"] == "suspended"
+
+
+def test_a_session_suspended_at_its_terminal_survives_a_flicker(lab: Lab, agent: Agent) -> None:
+    """No configuration; `ssh web01` in bash is the master, and ~^Z suspends it. After fg everything is there."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
+    agent.start("")
+    with AtTerminal(lab.laptop, ["bash", "--norc", "-i"], {**agent.env, "HISTFILE": ""}) as terminal:
+        terminal.enter(f"ssh {HOST}\r")
+        pid = int(agent.wait_state(HOST, "connected")["pid"])
+        events = agent.events()
+        terminal.enter("UNSAVED=work; echo is $UNSAVED\r")
+        terminal.expect("is work")
+        terminal.enter("\r~\x1a")
+        until("it is suspended", lambda: state(pid) == "T")
+        flicker(lab)
+        until_suspended(agent, HOST)
+        assert alive(pid)
+        terminal.enter("fg\r")
+        assert events.wait("master-kept", HOST)["pid"] == pid
+        terminal.enter("echo still $UNSAVED\r")
+        terminal.expect("still work")
+        assert agent.wait_state(HOST, "connected")["pid"] == pid
+        terminal.enter("exit\r")
+        terminal.expect("closed")
+        terminal.enter("exit\r")
+        terminal.ended()
+
+
+@pytest.mark.parametrize("which", ["ssh -W", "carrier"])
+def test_a_suspended_transport_is_no_dead_connection(lab: Lab, agent: Agent, which: str) -> None:
+    """The master runs, but the `ssh -W` that carries its bytes, or the master that carries that one, does not."""
+    lab.join("home")
+    lab.sshd()
+    lab.sshd(INTERNAL)
+    through = {} if which == "ssh -W" else {"ControlMaster": "auto", "ControlPersist": "yes"}
+    lab.ssh_config(
+        {
+            "srv": {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C", **through},
+            "int": {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C", "ProxyJump": "srv"},
+        }
+    )
+    config = "[hosts.int]\n" if which == "ssh -W" else "[agent]\nadopt = false\n[hosts.int]\n"
+    up = bring_up(lab, agent, config, "int")
+    pid = transport(up.pid) if which == "ssh -W" else carrier(lab)
+    with stopped(pid):
+        flicker(lab)
+        until_suspended(agent, "int")
+    up.assert_kept(proven=True)
+
+
+def transport(master: int) -> int:
+    """Return the pid of a master's own `ssh -W`."""
+    return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
+
+
+def carrier(lab: Lab) -> int:
+    """Return the pid of the master of `srv`, which ssh itself started."""
+    words = lab.laptop.run(["ssh", "-O", "check", "srv"]).stderr
+    return int(words.partition("pid=")[2].partition(")")[0])
+
+
+def test_a_stuck_sentinel_is_no_dead_connection(lab: Lab, agent: Agent) -> None:
+    """The sentinel's `cat` is suspended on the server, while new sessions work: the second question shows it."""
+    up = bring_up(lab, agent)
+    cats = [pid for server in lab.servers for pid in server.sessions() if is_cat(pid)]
+    assert len(cats) == 1
+    with stopped(cats[0]):
+        flicker(lab)
+        up.assert_kept(proven=True)
+
+
+def is_cat(pid: int) -> bool:
+    """Report whether a process is the sentinel's `cat`."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"cat\0")

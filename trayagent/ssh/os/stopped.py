@@ -1,0 +1,21 @@
+"""Finds out whether a master can read an answer at all: a suspended process cannot."""
+
+from __future__ import annotations
+
+from trayagent.ssh.os.flows import Flow, flow_of
+from trayagent.ssh.os.process import any_stopped
+from trayagent.ssh.os.transport import transport_of
+
+_DEEPEST = 8  # masters over masters, as in `linux_flows`
+
+
+def carried_by_stopped(pid: int, flow: Flow | None) -> bool:
+    """Report whether a master, its transport, or a master that carries it is suspended; `flow` is its own."""
+    for _ in range(_DEEPEST):
+        if any_stopped([pid, *(process.pid for process in transport_of(pid))]):
+            return True
+        if flow is None or flow.carrier_pid is None:
+            return False
+        pid = flow.carrier_pid
+        flow = flow_of(pid)
+    return False
