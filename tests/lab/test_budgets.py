@@ -166,3 +166,42 @@ def test_twelve_hosts_behind_a_bastion_follow_the_first_together(lab: Lab, agent
     until("all are connected", all_connected, deadline_s=60.0)
     assert most >= 4
     assert "drop connection" not in bastion.said()
+
+
+def test_a_relay_that_swallows_the_refusal_costs_two_logins(lab: Lab, agent: Agent) -> None:
+    """A login that ends in silence after the key exchange may be refused: two are made, and the text says so."""
+    lab.join("cafe")
+    server = lab.sshd(config=["LogLevel VERBOSE"])
+    on_one_server(lab, *FOUR)
+    accepted = lab.files.authorized_keys.read_text()
+    lab.files.authorized_keys.write_text("")
+    liar = lab.liar("cafe")
+    liar.relays()
+    done = lab.laptop.run(["ssh", "-S", "none", "-o", "BatchMode=yes", FOUR[0], "true"])
+    assert "Permission denied" in done.stderr
+    until("the relay knows the length of a refusal", lambda: len(liar.relayed) == 1, 5.0)
+    liar.relays(liar.relayed[0] - 1)
+    lab.switch("cafe", "home")
+    lab.files.authorized_keys.write_text(accepted)
+    agent.start(listed(*FOUR))
+    for name in FOUR:
+        agent.wait_state(name, "connected")
+    pids = {host["name"]: int(host["pid"]) for host in agent.status()["hosts"]}
+    lab.files.authorized_keys.write_text("")
+    before = server.said().count("Failed publickey")
+    lab.switch("home", "cafe")
+
+    def refused() -> int:
+        return server.said().count("Failed publickey") - before
+
+    def told() -> list[str]:
+        problems = [host["problem"] or {} for host in agent.status()["hosts"]]
+        return [problem.get("title", "") for problem in problems]
+
+    until("two say so", lambda: sum("perhaps it was refused" in title for title in told()) == 2, 60.0)
+    until("two wait for the account", lambda: sum("refused 2 logins" in title for title in told()) == 2, 10.0)
+    stays("two logins", lambda: refused() == 2)
+    lab.files.authorized_keys.write_text(accepted)
+    lab.switch("cafe", "home")
+    assert agent.cli("reconnect", FOUR[0]).returncode == 0
+    until("the account is tried again for the user", lambda: connected(agent, FOUR[:1], pids), 30.0)

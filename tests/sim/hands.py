@@ -220,6 +220,8 @@ def failure_of(outcome: Outcome) -> Failure:
     """Return what ssh's words mean; those of a peer count only where a host key was proven before."""
     kind = outcome.kind or "unknown"
     positive = outcome.key != ""
+    if kind == "closed":
+        return Failure(Problem("refused", kind), kind, perhaps_refused=positive)
     return Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive, by_jump=not outcome.last)
 
 

@@ -175,6 +175,10 @@ class Handshake:
         elif self.clock.now < machine.nologin_until or not machine.accepts_login:
             self._leave(penalty_s=AUTH_FAILED_S)
             self._fail("auth")
+        elif machine.wordless:
+            self._leave(penalty_s=AUTH_FAILED_S)
+            # Of a jump host's key exchange nothing is logged.
+            self._fail("closed" if self._at == len(self._legs) - 1 else "dropped")
         else:
             self._leave()
             self._pass(machine)

@@ -56,6 +56,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "reboot": SERVERS,
     "nologin": SERVERS,
     "credentials expired": SERVERS,
+    "accounts expired": SERVERS,
     "credentials renewed": ("",),
     "files touched": ("",),
     "keys changed": ("",),

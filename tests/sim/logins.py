@@ -70,7 +70,12 @@ class Logins:
             self.let_in[leg.server, leg.user].append((at, tried.network))
         if outcome.kind is not None and outcome.met:
             tried.failed_at = self.world.clock.now
-        if outcome.kind == "auth" and outcome.at is not None and outcome.met and not tried.by_user:
+        if (
+            outcome.kind in {"auth", "closed"}
+            and outcome.at is not None
+            and outcome.met
+            and not tried.by_user
+        ):
             self._refused(outcome.at, tried)
         return tried
 

@@ -198,6 +198,7 @@ def _server(world: World, word: str, which: str) -> bool:
 
 _OF_SERVERS: dict[str, tuple[str, object]] = {
     "credentials expired": ("accepts_login", False),
+    "accounts expired": ("wordless", True),
     "dropping": ("dropping", True),
     "stingy": ("max_startups", 3),
 }
@@ -258,7 +259,7 @@ def _user(world: World, word: str, which: str) -> bool:
 def renew(world: World) -> None:
     """Let every login work again, and the files say so."""
     for machine in world.machines.servers():
-        machine.accepts_login = True
+        machine.accepts_login, machine.wordless = True, False
     change_keys(world)
 
 

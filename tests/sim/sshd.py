@@ -23,6 +23,7 @@ class Machine:
     nologin_until: float = -1.0
     dropping: bool = False
     accepts_login: bool = True
+    wordless: bool = False  # refuses each account by closing the connection, as PAM does
     late_s: float = 0.0  # acknowledges at once, answers and logs in so much later
     max_startups: int = MAX_STARTUPS
     _unauthenticated: dict[int, float] = field(default_factory=dict)  # until when each may stay

@@ -102,6 +102,15 @@ class Liar:
             algorithm, blob = Path(f"{key}-cert.pub").read_text().split()[:2]
         self._play("certificate", blob=blob, algorithm=algorithm)
 
+    def relays(self, limit: int | None = None) -> None:
+        """Relay connections to the real server, and swallow what it sends after its first `limit` bytes."""
+        self._play("relay", address=self._address, port=self._port, limit=limit)
+
+    @property
+    def relayed(self) -> list[int]:
+        """How many bytes the server sent in each relayed connection that it ended."""
+        return [int(sent) for sent in self._program.ask({})["relayed"]]
+
     def is_honest(self) -> None:
         """Pass everything through to the real server again."""
         self._answer_at(None)

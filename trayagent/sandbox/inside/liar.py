@@ -3,7 +3,7 @@
 Usage: liar.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
 
 An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} changes nothing. The answer is
-{"visits"}: how many connections came so far.
+{"visits", "relayed"}: how many connections came so far, and what the server sent in each that was relayed.
 """
 
 from __future__ import annotations
@@ -86,7 +86,38 @@ def certificate(visitor: socket.socket, blob: str, algorithm: str) -> None:
     drain(visitor)
 
 
-_ALL = (disconnect, close, keep_silent, stall, tarpit, long_banner, certificate)
+def relay(visitor: socket.socket, address: str, port: int, limit: int | None) -> None:
+    """Pass everything on to the real server, and back to the client only the server's first `limit` bytes.
+
+    The rest is swallowed, and the client never learns that the server closed the connection.
+    """
+    with socket.create_connection((address, port)) as server:
+        there = threading.Thread(target=_pass_on, args=(visitor, server), daemon=True)
+        there.start()
+        sent = 0
+        while content := server.recv(65536):
+            sent += len(content)
+            if limit is None or sent <= limit:
+                visitor.sendall(content)
+        relayed.append(sent)
+        if limit is None:
+            visitor.shutdown(socket.SHUT_WR)
+        there.join()
+
+
+relayed: list[int] = []
+"""How many bytes the server sent in each relayed connection that it ended."""
+
+
+def _pass_on(visitor: socket.socket, server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := visitor.recv(65536):
+            with contextlib.suppress(OSError):  # the server left, and the client does not know
+                server.sendall(content)
+        server.shutdown(socket.SHUT_WR)
+
+
+_ALL = (disconnect, close, keep_silent, stall, tarpit, long_banner, certificate, relay)
 TRICKS: dict[str, Callable[..., None]] = {function.__name__: function for function in _ALL}
 
 
@@ -180,7 +211,7 @@ def main() -> None:
         order = json.loads(line)
         if order:
             service.trick = partial(TRICKS[order.pop("trick")], **order)
-        print(json.dumps({"visits": service.visits}), flush=True)  # noqa: T201 - the answer
+        print(json.dumps({"visits": service.visits, "relayed": relayed}), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":
