@@ -300,3 +300,16 @@ def test_a_success_clears_what_may_have_been_a_refusal(story: Story) -> None:
         for name in under_way(story):
             story.reconnected(name)
     assert [story.shown(name) for name in TWELVE] == ["connected"] * 12
+
+
+def test_after_a_possible_refusal_no_login_is_added_to_those_in_progress(story: Story) -> None:
+    """The success before it is believed no longer, until the next one."""
+    on_one_server(story)
+    story.reconnected(under_way(story)[0])
+    begun = under_way(story)
+    assert len(begun) == UNAUTHENTICATED_PER_SERVER
+    story.fails(begun[0], "closed", perhaps_refused=True)
+    story.after(5)
+    assert under_way(story) == begun[1:]
+    story.reconnected(begun[1])
+    assert len(under_way(story)) == UNAUTHENTICATED_PER_SERVER
