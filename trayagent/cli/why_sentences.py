@@ -71,7 +71,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("replace", 9, (), "the new login succeeded, the old one stays silent: the stale one was replaced"),
     ("replace", None, (), "the new login succeeded and replaces the old connection"),
     ("put in place", None, (), "the login succeeded"),
-    ("kill", None, ("control=refused",), "the server refused the new login, and the old connection is stale: ended"),
+    ("kill", None, ("control=refused",), "the server refused the login, which proves the silent old one stale: ended"),
     ("kill", None, (), "the server answers and the old connection does not: it is stale and was ended"),
     ("failed", None, ("kind=auth", "retry=never"), _REFUSED),
     ("failed", None, ("kind=too-many-keys", "retry=never"), _REFUSED),
