@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,16 @@ def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agen
     agent.wait_state("web01", "idle")
     assert agent.cli("reconnect", "web01").returncode == 0
     agent.wait_state("web01", "connected")
+
+
+def test_a_replaced_master_that_expires_leaves_no_socket(lab: Lab, agent: Agent) -> None:
+    """The agent removes the socket file of its master with ControlPersist, which ssh knows under another name."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": "2"}})
+    agent.start('[hosts.web01]\nconnect = "on-use"\n')
+    assert agent.cli("reconnect", "web01").returncode == 0
+    path = Path(agent.wait_state("web01", "connected")["control_path"])
+    assert path.is_socket()
+    agent.wait_state("web01", "idle")
+    assert not path.exists()

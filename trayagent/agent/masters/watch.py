@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import stat
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +19,7 @@ from trayagent.core.facts.state import State
 from trayagent.ssh.login.failures import classify
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.log import Said
+from trayagent.ssh.os.control_sockets import accepts
 from trayagent.ssh.os.process import PidWatch
 
 _EXIT_STATUS_OF_EXIT = (
@@ -89,6 +93,8 @@ class MasterWatch:
             self._forget(pid)
             self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
+        if master.ours:
+            _remove_dead(master.control_path)
         status = self._reap(pid)
         log = self._log_of(pid)
         words = master_log.read(log)
@@ -96,6 +102,14 @@ class MasterWatch:
         failure = _death(words, name, status)
         polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
         self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+
+
+def _remove_dead(path: str) -> None:
+    """Remove a dead socket. The master removes only the path on which it began to listen, before the take-over."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid() and not accepts(path):
+            Path(path).unlink()
 
 
 def ended_politely(words: Said, host: str, status: int | None = None) -> bool:
