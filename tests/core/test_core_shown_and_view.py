@@ -179,6 +179,44 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
     ]
 
 
+def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Story) -> None:
+    """Offline and while it is checked, a host's forwards are closed, and a failed one stays failed."""
+    story.connected(scene=HOME)
+    forwards = (
+        ForwardState(parse("local", "8080:localhost:80"), "open"),
+        ForwardState(parse("remote", "9:localhost:9"), "failed", None, "held"),
+    )
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, forwards))
+
+    def states() -> tuple[str, list[str]]:
+        return story.shown("web"), [f["state"] for f in shown(story)["hosts"][0]["forwards"]]
+
+    seen = [states()]
+    story.after(60).network(NOTHING)
+    seen.append(states())
+    story.after(5).network(HOME)
+    seen.append(states())
+    story.after(0.05).answered("web")
+    seen.append(states())
+    assert seen == [
+        ("connected", ["open", "failed"]),
+        ("offline", ["closed", "failed"]),
+        ("checking", ["closed", "failed"]),
+        ("connected", ["open", "failed"]),
+    ]
+
+
+def test_a_waiting_host_always_has_a_hint(story: Story) -> None:
+    """If ssh's failure has no hint of its own, the hint says that the agent tries again."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "timed-out")
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["problem"]["hint"]) == ("waiting", "The agent tries again")
+
+
 def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:
     """Without a master, a network or an end of the pause, the keys are present with null."""
     story.configured(web=ALWAYS)
@@ -201,7 +239,7 @@ def test_a_waiting_host_shows_its_next_retry(story: Story) -> None:
     story.fails("web", "refused")
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"], host["attempt"]) == ("waiting", "wall 1", 1)
-    assert host["problem"] == {"code": "refused", "title": "it is refused", "hint": ""}
+    assert host["problem"] == {"code": "refused", "title": "it is refused", "hint": "The agent tries again"}
 
 
 def test_a_waiting_host_shows_its_retry_while_other_hosts_use_all_the_logins(story: Story) -> None:

@@ -51,6 +51,8 @@ STATE_OF: dict[Code, Shown] = {
 NEEDS_USER: frozenset[Shown | None] = frozenset({"needs-sign-in", "failed"})
 """States that only the user ends, directly or by a change that they make."""
 
+_GOES_ON: frozenset[Shown] = frozenset({"waiting", "connecting", "checking", "offline"})
+
 
 def shown_state(host: Host, state: State, now: float) -> Shown:
     """Return the state that status, menu and notifications show."""
@@ -72,7 +74,17 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
 
 
 def shown_problem(host: Host, state: State, now: float) -> Problem | None:
-    """Return what is wrong with a host here and now, None if nothing is, or if the user does not want it up."""
+    """Return what is wrong with a host here and now, None if nothing is, or if the user does not want it up.
+
+    If there is nothing for the user to do, the hint says so.
+    """
+    problem = _problem(host, state, now)
+    if problem is not None and not problem.hint and shown_state(host, state, now) in _GOES_ON:
+        return replace(problem, hint="The agent tries again")
+    return problem
+
+
+def _problem(host: Host, state: State, now: float) -> Problem | None:
     shown = shown_state(host, state, now)
     if shown == "paused" or (shown == "idle" and host.held):
         return None

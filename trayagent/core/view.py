@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trayagent.core.display_state import Shown, delay, shown_problem, shown_state
@@ -154,6 +154,8 @@ def _next_retry(host: Host, state: State, shown: Shown, now: float) -> float | N
 
 
 def _forwards(host: Host) -> tuple[ForwardState, ...]:
+    if host.suspect:  # an open forward is of no use while nobody knows whether its connection works
+        return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards)
     if host.forwards or not host.wish.listed:
         return host.forwards
     return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))
