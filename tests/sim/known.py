@@ -112,4 +112,15 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "hole", "home"), (700.0, "connect", "touch"), (0.0, "flapping", "cafe")),
     ),
+    # A refusal that began before the last doubt is no control, and stayed as one for good.
+    "a late end of the user's own attempt": (
+        ("web2",),
+        0.3,
+        (
+            (0.0, "reconnect", "web2"),
+            (1.5, "resume", "web2"),
+            (0.6, "vpn new address", "everything"),
+            (700.0, "keys changed", ""),
+        ),
+    ),
 }

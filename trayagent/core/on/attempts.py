@@ -38,6 +38,7 @@ from trayagent.core.policy.retry import (
     may_be_refusal,
     with_failure,
 )
+from trayagent.core.policy.verdict import is_timely
 from trayagent.core.texts import not_here, person_needed, proxy_failed
 
 
@@ -130,7 +131,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         host = _as_before(context, host)
         tell_connect_failed(context, host, failure.problem)
         return
-    control = failure.positive and host.suspect and not attempt.unwanted and proves(host, event.host_key)
+    control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
     bypassed = _bypassed_vpn(context, host, attempt)
     if bypassed and attempt.place is not None:
         host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
