@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import stat
@@ -26,8 +25,11 @@ _EXIT_STATUS_OF_EXIT = (
     255  # the status after `ssh -O exit`, and also after a death: the log distinguishes them
 )
 _POLITE_END = "Transferred: sent"  # ssh logs this with VERBOSE at every orderly end, never when it is killed
-LOG_CHECK_EVERY_S = 30.0
-"""No event reports a growing file. The kernel's limit bounds what a server can make ssh write meanwhile."""
+LOG_CHECK_EVERY_S = 5.0
+"""The logs are checked at most this often, and only while something else happens: no timer wakes an idle agent.
+
+The kernel's limit bounds what a server can make ssh write meanwhile.
+"""
 
 
 class MasterWatch:
@@ -47,7 +49,7 @@ class MasterWatch:
         self._log_of = log_of
         self._reap = reap
         self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
-        self._log_check: asyncio.TimerHandle | None = None
+        self._logs_checked_at = -LOG_CHECK_EVERY_S
 
     def follow(self, state: State) -> None:
         """Watch exactly the masters of this state."""
@@ -59,24 +61,21 @@ class MasterWatch:
         for pid, (name, master) in living.items():
             if pid not in self._watches:
                 self._watches[pid] = (name, master, PidWatch(pid, partial(self._ended, pid)))
-        if self._log_check is None and any(master.ours for _, master in living.values()):
-            later = asyncio.get_running_loop().call_later
-            self._log_check = later(LOG_CHECK_EVERY_S, self._shorten_logs)
+        now = time.monotonic()
+        if now - self._logs_checked_at >= LOG_CHECK_EVERY_S:
+            self._logs_checked_at = now
+            self._shorten_logs()
 
     def close(self) -> None:
         """Stop watching; the masters stay."""
-        if self._log_check is not None:
-            self._log_check.cancel()
         for _, _, watch in self._watches.values():
             watch.close()
         self._watches.clear()
 
     def _shorten_logs(self) -> None:
-        ours = [pid for pid, (_, master, _) in self._watches.items() if master.ours]
-        for pid in ours:
-            master_log.shorten(self._log_of(pid))
-        later = asyncio.get_running_loop().call_later
-        self._log_check = later(LOG_CHECK_EVERY_S, self._shorten_logs) if ours else None
+        for pid, (_, master, _) in self._watches.items():
+            if master.ours:
+                master_log.shorten(self._log_of(pid))
 
     def _forget(self, pid: int) -> None:
         self._reap(pid)

@@ -17,6 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from trayagent.ssh.os.transport import transport_of
+
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
 """The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
@@ -72,13 +74,18 @@ def shorten(log: Path) -> None:
 
 
 def limit(pid: int) -> None:
-    """Bound the files that this master writes, on Linux, whether an agent runs or not.
+    """Bound the files that this master and the ssh of its jump host write, on Linux, whether an agent runs or not.
 
-    Call it after the login: children that ssh already has keep their own limit. If the signal would end ssh, the
-    limit is left alone.
+    Call it after the login. A ProxyCommand keeps its own limit. If the signal would end ssh, the limit is left alone.
     """
-    if sys.platform != "linux" or not _ignores(pid, signal.SIGXFSZ):
+    if sys.platform != "linux":
         return
+    for one in (pid, *(process.pid for process in transport_of(pid) if process.comm == "ssh")):
+        if _ignores(one, signal.SIGXFSZ):
+            _limit(one)
+
+
+def _limit(pid: int) -> None:
     with contextlib.suppress(OSError, ValueError):  # it ended, or its limit is lower
         hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
