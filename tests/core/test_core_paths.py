@@ -8,7 +8,7 @@ from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING,
 from trayagent.core.facts.hosts import Hop, Host, Master, Place
 from trayagent.core.facts.network import Lookup, Touched
 from trayagent.core.network_changes import compare
-from trayagent.core.routes import is_private, lookups, path_of, underlay, usable_interface, way_for
+from trayagent.core.usable_routes import is_private, lookups, path_of, underlay, usable_interface, way_for
 
 PUBLIC = "203.0.113.10"
 MASTER = Master(1, 1, "/cm/web", local="192.168.10.2", local_port=50000, peer=PUBLIC, peer_port=22)

@@ -4,7 +4,7 @@ import pytest
 
 from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot
-from trayagent.core.routes import way_for
+from trayagent.core.usable_routes import way_for
 
 LINK_LOCAL, OWN = "fe80::2", "2001:db8:1::2"
 

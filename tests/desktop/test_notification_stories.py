@@ -7,8 +7,8 @@ import pytest
 from tests.desktop.views import Desk, host, vpn
 from trayagent.core.display_state import STATE_OF
 from trayagent.core.facts.problems import CODES
-from trayagent.desktop.notifications.registry import closed
 from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+from trayagent.desktop.notifications.which_to_show import closed
 
 HOUR_S = 3600.0
 

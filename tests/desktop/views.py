@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from trayagent.desktop.notifications import registry
-from trayagent.desktop.notifications.registry import Memory, Notify
+from trayagent.desktop.notifications import which_to_show as registry
+from trayagent.desktop.notifications.which_to_show import Memory, Notify
 
 
 def host(name: str, state: str = "connected", code: str = "", *, recoveries: int = 0, **more: Any) -> Any:

@@ -24,7 +24,7 @@ from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
-from trayagent.core.routes import lookups
+from trayagent.core.usable_routes import lookups
 
 _KEEP_ALIVE_S = 60.0
 TICK_S = 10.0

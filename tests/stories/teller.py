@@ -19,7 +19,7 @@ from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
 from trayagent.core.facts.state import State
-from trayagent.core.routes import lookups
+from trayagent.core.usable_routes import lookups
 
 SERVER = "203.0.113.10"
 LOCAL = "192.168.10.2"

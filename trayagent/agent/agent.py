@@ -21,8 +21,8 @@ from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
 from trayagent.agent.files.watcher import Files
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
-from trayagent.agent.forwards.forwarding import Forwarding
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
+from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.handler import AgentHandler
 from trayagent.agent.load_configuration import Configuring
 from trayagent.agent.masters.bare_control import BareControls

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from trayagent.agent.events.event_log import EventLog
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
-from trayagent.agent.forwards.forwarding import Forwarding
+from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.key_trial import KeyTrials

@@ -15,7 +15,7 @@ from trayagent.core.facts.actions import Action
 from trayagent.core.facts.events import Event, NetworkRead
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
-from trayagent.core.routes import lookups
+from trayagent.core.usable_routes import lookups
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import sys
 from importlib import import_module
 
 from trayagent import __version__
+from trayagent.cli.fast_argparse import Parser
 from trayagent.cli.output import complain
-from trayagent.cli.parser import Parser
 from trayagent.errors import TrayagentError
 
 TYPE_CHECKING = False  # importing typing costs 4 ms

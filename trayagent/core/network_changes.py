@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trayagent.core.facts.hosts import Host, MasterPath, Place
 from trayagent.core.facts.network import Snapshot, Touched
-from trayagent.core.routes import default_routes, path_of, place_of, tunnels_up, underlay
+from trayagent.core.usable_routes import default_routes, path_of, place_of, tunnels_up, underlay
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State, VpnLife
-from trayagent.core.routes import default_routes
 from trayagent.core.texts import vpn_problem
+from trayagent.core.usable_routes import default_routes
 from trayagent.core.vpn_state import manager_says, shown_vpn, vpn_interface_up
 
 SCHEMA = 1

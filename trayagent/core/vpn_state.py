@@ -16,7 +16,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network_manager import VpnConnection
 from trayagent.core.facts.state import State, VpnLife
 from trayagent.core.facts.time_constants import ASKED_S
-from trayagent.core.routes import underlay
+from trayagent.core.usable_routes import underlay
 
 VpnShown = Literal["up", "down", "connecting", "needs-sign-in"]
 

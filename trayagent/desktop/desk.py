@@ -26,7 +26,7 @@ from trayagent.desktop.menu.commands import (
 )
 from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.registry import Notify
+from trayagent.desktop.notifications.which_to_show import Notify
 from trayagent.desktop.run_command import Choices
 from trayagent.desktop.session import Asked, session
 from trayagent.desktop.tray.from_view import look_and_menu

@@ -12,7 +12,7 @@ from typing import Any
 from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 
 LAN, DEVICE, TUNNEL, POINT = (
     f"{words.ROOT}/{name}" for name in ("ActiveConnection/1", "Devices/2", "Devices/3", "AccessPoint/7")

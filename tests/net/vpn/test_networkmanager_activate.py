@@ -9,7 +9,7 @@ from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CORP, FakeNetworkManager
 from trayagent.errors import TrayagentError
 from trayagent.net.vpn import networkmanager_activate
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 
 HOME, VPN, WG = (f"{words.SETTINGS}/{n}" for n in (1, 2, 3))
 

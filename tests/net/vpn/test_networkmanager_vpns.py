@@ -7,7 +7,7 @@ import pytest
 from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, TUNNEL, FakeNetworkManager, FakePlugin
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 
 
 def test_a_vpn_is_reported_from_its_beginning_to_its_end(bus: Bus) -> None:

@@ -15,7 +15,7 @@ from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 
 
 def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:

@@ -28,7 +28,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind, Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.policy.identity import replaced_by_edit
+from trayagent.core.policy.host_key_match import replaced_by_edit
 from trayagent.core.texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh

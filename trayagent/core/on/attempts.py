@@ -20,12 +20,12 @@ from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, 
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
 from trayagent.core.on.masters import install, worth_keeping
-from trayagent.core.policy.account_limits import at_risk, refused_login
+from trayagent.core.policy.account_refusals import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
 from trayagent.core.policy.attempts import count_failure, hold, tell_connect_failed, tell_failure
-from trayagent.core.policy.banner_checks import answered
-from trayagent.core.policy.identity import judged_failure, may_replace, no_control, proves, proves_bare
+from trayagent.core.policy.banner_check_in_backoff import answered
+from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.probe_again import probe_carriers

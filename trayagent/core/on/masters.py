@@ -20,7 +20,7 @@ from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.attempts import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
-from trayagent.core.routes import master_lookup, path_of
+from trayagent.core.usable_routes import master_lookup, path_of
 
 
 def master_found(context: Context, event: MasterFound) -> None:

@@ -23,7 +23,7 @@ from trayagent.core.policy.retry import (
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.routes import Way, carriers, way_for
+from trayagent.core.usable_routes import Way, carriers, way_for
 
 
 def network_read(context: Context, event: NetworkRead) -> None:

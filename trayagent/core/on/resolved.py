@@ -21,7 +21,7 @@ from trayagent.core.policy.retry import (
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.routes import place_here, underlay
+from trayagent.core.usable_routes import place_here, underlay
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # why `ssh -G` fails
 

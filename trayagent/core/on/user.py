@@ -22,7 +22,7 @@ from trayagent.core.policy.attempts import ask_ssh, begin, give_up_attempt, tell
 from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.rate_limits import ended, forgiven
 from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
-from trayagent.core.routes import next_lookups, underlay
+from trayagent.core.usable_routes import next_lookups, underlay
 
 
 def reconnect(context: Context, event: UserReconnect) -> None:

@@ -8,7 +8,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S
-from trayagent.core.policy.account_limits import (
+from trayagent.core.policy.account_refusals import (
     Account,
     LetIn,
     at_target,

@@ -10,7 +10,7 @@ from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.routes import Way, is_address, is_private, place_here, underlay, way_for
+from trayagent.core.usable_routes import Way, is_address, is_private, place_here, underlay, way_for
 from trayagent.core.vpn_state import usable_vpn
 
 

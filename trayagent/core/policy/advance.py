@@ -9,8 +9,8 @@ from __future__ import annotations
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import LookAt
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy import with_master as living
-from trayagent.core.policy import without_master as absent
+from trayagent.core.policy import act_on_verdict as living
+from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import Step, give_up_attempt
 from trayagent.core.policy.wanted import wanted

@@ -9,17 +9,17 @@ from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remembe
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host, Purpose
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.account_limits import is_carried, refused_alike
+from trayagent.core.policy.account_refusals import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
+from trayagent.core.policy.better_route import ways_out
 from trayagent.core.policy.needs_user import waits_for_person
-from trayagent.core.policy.racing import ways_out
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
 from trayagent.core.policy.waits import before_login, network_of
 from trayagent.core.policy.wanted import needs_bare_control, wanted
-from trayagent.core.routes import is_private
 from trayagent.core.texts import held_back
+from trayagent.core.usable_routes import is_private
 
 Step = tuple[bool, float | None]
 """The result of a step: whether facts changed so that another step may follow, and when to continue."""

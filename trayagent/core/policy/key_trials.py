@@ -15,10 +15,10 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.jump_hosts import last_jump
-from trayagent.core.policy.account_limits import account_free_at
+from trayagent.core.policy.account_refusals import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
-from trayagent.core.policy.identity import is_another
+from trayagent.core.policy.host_key_match import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
 from trayagent.core.policy.rate_limits import End, ended, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, Place
-from trayagent.core.routes import is_private, place_here
+from trayagent.core.usable_routes import is_private, place_here
 
 
 def note_reached(context: Context, host: Host) -> Host:

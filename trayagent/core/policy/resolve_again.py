@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
-from trayagent.core.routes import place_here
+from trayagent.core.usable_routes import place_here
 
 
 def outdated(host: Host, state: State) -> bool:

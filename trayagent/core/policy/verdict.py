@@ -33,7 +33,7 @@ from trayagent.core.facts.time_constants import (
 )
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import control_possible
-from trayagent.core.policy.identity import proves
+from trayagent.core.policy.host_key_match import proves
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 

@@ -9,12 +9,12 @@ from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
-from trayagent.core.policy.account_limits import account_free_at, let_in_lately, may_log_in_beside
+from trayagent.core.policy.account_refusals import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Network, free_at
 from trayagent.core.policy.wanted import needs_bare_control, wanted
-from trayagent.core.routes import way_for
+from trayagent.core.usable_routes import way_for
 
 
 @dataclass(frozen=True, slots=True)

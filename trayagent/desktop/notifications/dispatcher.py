@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from trayagent.desktop.notifications import registry
+from trayagent.desktop.notifications import which_to_show as registry
 from trayagent.desktop.notifications.findings import Finding, View
 from trayagent.desktop.notifications.message import Message, Notifications
 from trayagent.desktop.notifications.wording import key_of

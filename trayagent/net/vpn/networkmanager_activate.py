@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trayagent.errors import TrayagentError
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 
 _ERROR = f"{words.NAME}."

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_state import Picture
 
 if TYPE_CHECKING:

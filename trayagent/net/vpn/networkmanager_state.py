@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName, VpnConnection
-from trayagent.net.vpn import networkmanager_words as words
-from trayagent.net.vpn.networkmanager_read import Complain, Properties, Reader
+from trayagent.net.vpn import networkmanager_constants as words
+from trayagent.net.vpn.networkmanager_parse import Complain, Properties, Reader
 
 NO_PATH = ("", "/")
 

@@ -17,9 +17,9 @@ from trayagent.core.policy.attempts import (
     start,
     tell_failure,
 )
-from trayagent.core.policy.banner_checks import check_banner
+from trayagent.core.policy.banner_check_in_backoff import check_banner
+from trayagent.core.policy.better_route import race
 from trayagent.core.policy.needs_user import waits_for_person
-from trayagent.core.policy.racing import race
 from trayagent.core.policy.wanted import wanted
 from trayagent.core.texts import person_needed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from trayagent.net.vpn import networkmanager_words as words
+from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_signals import Plugins
 from trayagent.net.vpn.networkmanager_state import NO_PATH, Picture, Question

@@ -10,9 +10,9 @@ from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProb
 from trayagent.core.facts.hosts import Host, Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
+from trayagent.core.policy.better_route import race
 from trayagent.core.policy.key_trials import try_keys
 from trayagent.core.policy.needs_user import waits_for_person
-from trayagent.core.policy.racing import race
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import (
     Do,

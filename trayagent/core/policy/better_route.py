@@ -12,7 +12,7 @@ from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.rate_limits import started
 from trayagent.core.policy.waits import network_of
-from trayagent.core.routes import ways_for
+from trayagent.core.usable_routes import ways_for
 
 
 def race(context: Context, host: Host, admitted: Admission) -> Host:
