@@ -81,14 +81,11 @@ def limit(pid: int) -> None:
     if sys.platform != "linux":
         return
     for one in (pid, *(process.pid for process in transport_of(pid) if process.comm == "ssh")):
-        if _ignores(one, signal.SIGXFSZ):
-            _limit(one)
-
-
-def _limit(pid: int) -> None:
-    with contextlib.suppress(OSError, ValueError):  # it ended, or its limit is lower
-        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
+        if not _ignores(one, signal.SIGXFSZ):
+            continue
+        with contextlib.suppress(OSError, ValueError):  # it ended, or its limit is lower
+            hard = resource.prlimit(one, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(one, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
 
 
 def _ignores(pid: int, number: int) -> bool:
