@@ -66,7 +66,7 @@ class AgentHandler:
                 self._attached(args["host"])
                 return {}
             case "reconnect":
-                return await self._reconnect(args["hosts"], if_down=args["if_down"])
+                return await self._reconnect(args["hosts"], if_down=args.get("if_down", False))
             case "login" | "logged-in":
                 return await self._log_in(op, args)
             case "stop":
