@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import Story
-from trayagent.core.facts.actions import Kill, SendProbe, TakeOver
+from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.events import UserLooked
 from trayagent.core.facts.network import Touched
 
@@ -62,6 +62,17 @@ def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story)
     story.ready("web")
     story.after(2)
     assert story.did(TakeOver)
+
+
+def test_row_7_a_bounded_back_off_holds_no_control_back(story: Story) -> None:
+    """If acknowledgements stop, a next retransmission that is always near does not delay the control forever."""
+    story.connected(scene=HOME)
+    story.acked["web"] = 4_240
+    story.after(60).network(HOME + OFFICE)
+    for _ in range(16):
+        story.due["web"] = story.t + 1.5
+        story.after(0.25)
+    assert any(isinstance(dial, Dial) and dial.purpose == "control" for dial in story.did(Dial))
 
 
 def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story) -> None:
