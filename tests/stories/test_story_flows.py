@@ -69,7 +69,7 @@ def test_row_7_a_bounded_back_off_holds_no_control_back(story: Story) -> None:
     story.connected(scene=HOME)
     story.acked["web"] = 4_240
     story.after(60).network(HOME + OFFICE)
-    for _ in range(16):
+    for _ in range(28):
         story.due["web"] = story.t + 1.5
         story.after(0.25)
     assert any(isinstance(dial, Dial) and dial.purpose == "control" for dial in story.did(Dial))

@@ -258,10 +258,10 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
     elif retransmission_near(host, now):
-        # Not once more after each retransmission: with a bounded back-off the next one is always near.
-        latest = probe.moved_at + max(
-            RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master)
-        )
+        # Not once more after each retransmission: with a bounded back-off the next one is always near. With one that
+        # doubles, the next one is no longer near after this time.
+        near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
+        latest = probe.moved_at + 2 * near_s
         until = max(until, min(due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master), latest))
     evidence = f"probe=silent acked={probe.acked} silent_ms={(now - probe.sent_at) * 1e3:.0f}"
     if probe.drained_at is not None:
