@@ -123,4 +123,17 @@ KNOWN: dict[str, History] = {
             (700.0, "keys changed", ""),
         ),
     ),
+    # The refusal of the user's own attempt was a control, and with it a paused agent ended the old connection.
+    "a refused reconnect in a pause": (
+        ("db",),
+        0.04,
+        (
+            (0.0, "vpn up", "everything"),
+            (90.0, "agent restarts", ""),
+            (0.0, "pause", ""),
+            (0.0, "vpn new address", "split"),
+            (0.0, "credentials expired", "internal"),
+            (0.0, "reconnect", "db"),
+        ),
+    ),
 }

@@ -211,6 +211,23 @@ def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
     assert not story.did(Dial, "db")
 
 
+@pytest.mark.parametrize("wish", [ALWAYS, Wish(listed=True, connect="never")])
+def test_a_refused_reconnect_kills_nothing_that_is_left_alone(story: Story, wish: Wish) -> None:
+    """If a reconnect is refused during a pause of all, or for a "never" host, the old connection is left alone."""
+    story.connected(scene=HOME, wish=wish)
+    story.after(60)
+    if wish is ALWAYS:
+        story.post(e.UserPause(story.t, ()), "pause all")
+    story.network(CAFE)
+    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.8).fails("web", "auth", positive=True)
+    story.after(600)
+    assert not story.did(Kill)
+    assert story.host("web").master is not None
+    assert story.host("web").attempt is None
+    assert [tell.details["code"] for tell in story.told("connect-failed")] == ["auth-denied"]
+
+
 def test_a_changed_configuration_affects_only_the_changed_host(story: Story) -> None:
     """A new forward of one host in the configuration affects no other host."""
     story.connected(scene=HOME)

@@ -371,8 +371,9 @@ class Host:
 
     @property
     def by_user(self) -> bool:
-        """Whether a request of the user is being carried out."""
-        return self.asked or (self.attempt is not None and self.attempt.purpose == "user")
+        """Whether a request of the user is being carried out. A refused login has ended it."""
+        attempt = self.attempt
+        return self.asked or (attempt is not None and attempt.purpose == "user" and attempt.refused is None)
 
     @property
     def at_prompt(self) -> bool:
