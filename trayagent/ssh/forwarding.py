@@ -104,22 +104,16 @@ async def _open_remote(
 
 async def _open(control_path: str, forward: Forward) -> int | TrayagentError | None:
     try:
-        client = await MuxClient.connect(control_path)
-        try:
+        async with MuxClient.connected(control_path) as client:
             return await client.open_forward(to_mux(forward))
-        finally:
-            client.close()
     except TrayagentError as error:
         return error
 
 
 async def _close(control_path: str, forward: Forward) -> None:
     try:
-        client = await MuxClient.connect(control_path)
-        try:
+        async with MuxClient.connected(control_path) as client:
             await client.close_forward(to_mux(forward))
-        finally:
-            client.close()
     except TrayagentError:
         pass  # it was not open, or the master is gone; the forward is closed either way
 

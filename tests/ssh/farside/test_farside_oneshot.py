@@ -20,11 +20,8 @@ def run(path: Path, script: str, timeout_s: float = 10.0) -> list[str] | None:
 
 async def alive(path: Path) -> int:
     """Return the pid that the master reports."""
-    client = await MuxClient.connect(str(path))
-    try:
+    async with MuxClient.connected(str(path)) as client:
         return await client.alive()
-    finally:
-        client.close()
 
 
 def test_a_script_returns_its_lines(start_master: StartMaster) -> None:

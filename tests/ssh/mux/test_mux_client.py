@@ -28,11 +28,8 @@ def asking(path: Path, talk: Callable[[MuxClient], Awaitable[T]]) -> T:
     """Run one conversation with the master at `path`."""
 
     async def run() -> T:
-        client = await MuxClient.connect(str(path), timeout_s=DEADLINE_S)
-        try:
+        async with MuxClient.connected(str(path), timeout_s=DEADLINE_S) as client:
             return await talk(client)
-        finally:
-            client.close()
 
     return asyncio.run(run())
 
@@ -318,12 +315,9 @@ def test_many_forwards_open_at_once_on_separate_connections(start_master: StartM
     master = start_master()
 
     async def one(target: int) -> int | None:
-        client = await MuxClient.connect(str(master.path), timeout_s=DEADLINE_S)
-        try:
+        async with MuxClient.connected(str(master.path), timeout_s=DEADLINE_S) as client:
             # A master treats two port-0 forwards with the same target as one forward, so each has its own target.
             return await client.open_forward(MuxForward("remote", "", 0, "127.0.0.1", target))
-        finally:
-            client.close()
 
     async def run() -> list[int | None]:
         return await asyncio.gather(*(one(target) for target in range(1, 21)))

@@ -143,11 +143,8 @@ def test_a_closed_descriptor_closes_the_connection(start_master: StartMaster) ->
         os.close(other)
         with pytest.raises(LocalProtocolError):
             await client.new_session("true", fds=(closed, closed, closed))
-        again = await MuxClient.connect(str(master.path), timeout_s=DEADLINE_S)
-        try:
+        async with MuxClient.connected(str(master.path), timeout_s=DEADLINE_S) as again:
             return await again.alive(timeout_s=DEADLINE_S)
-        finally:
-            again.close()
 
     assert asyncio.run(run()) == master.process.pid
 

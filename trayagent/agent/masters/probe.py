@@ -179,21 +179,17 @@ class MasterProber:
         return watched, tcp_facts(flow) if flow is not None else None
 
     async def _forward_probe(self, name: str, master: Master) -> None:
-        try:
-            # A stopped master greets when it continues, and then it can be asked.
-            client = await MuxClient.connect(master.control_path, timeout_s=_LATE_ANSWER_S)
-        except TrayagentError:
-            return
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
+            # A stopped master greets when it continues, and then it can be asked.
+            async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
+                await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
         except Refused:
             pass
         except TrayagentError:
             return
         finally:
             os.close(null)
-            client.close()
         self._post(ProbeAnswered(time.monotonic(), name, master.pid))
 
     async def _start_sentinel(self, name: str, master: Master) -> None:

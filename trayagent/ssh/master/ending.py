@@ -55,13 +55,10 @@ async def abandon(process: Process) -> None:
 
 async def _terminate(master: Master) -> bool:
     try:
-        client = await MuxClient.connect(master.control_path, timeout_s=TERMINATE_S)
-        try:
+        async with MuxClient.connected(master.control_path, timeout_s=TERMINATE_S) as client:
             if await client.alive(timeout_s=TERMINATE_S) != master.pid:
                 return False  # the path belongs to another master now
             await client.terminate(timeout_s=TERMINATE_S)
-        finally:
-            client.close()
     except TrayagentError:
         return False
     return True

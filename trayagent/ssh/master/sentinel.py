@@ -55,32 +55,29 @@ class Sentinel:
 
         Raise a TrayagentError if no answer came in time, which shows nothing about the server.
         """
-        client = await MuxClient.connect(control_path)
-        near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
+        with contextlib.ExitStack() as undo:
+            client = await MuxClient.connect(control_path)
+            undo.callback(client.close)
+            near_in, far_in, near_out, far_out = *reversed(os.pipe()), *os.pipe()
+            undo.callback(os.close, near_in)
+            undo.callback(os.close, near_out)
+            null = os.open(os.devnull, os.O_WRONLY)
             try:
                 await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
             finally:  # the master has copies; with ours open, the output would never reach its end
                 for fd in (far_in, far_out, null):
                     os.close(fd)
-            async with asyncio.timeout(timeout_s):
-                words = await _marker(near_out)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    words = await _marker(near_out)
+            except TimeoutError as error:
+                raise Timeout("the server's shell did not answer in time") from error
             if words is None and await client.wait_exit(timeout_s=_EXIT_S) is None:
                 raise Gone("the connection ended before the server's shell answered")
-        except BaseException as error:
-            client.close()
-            os.close(near_in)
-            os.close(near_out)
-            if isinstance(error, TimeoutError):
-                raise Timeout("the server's shell did not answer in time") from error
-            raise
-        if words is None:
-            client.close()
-            os.close(near_in)
-            os.close(near_out)
-            return None
-        os.set_blocking(near_in, False)
+            if words is None:
+                return None
+            os.set_blocking(near_in, False)
+            undo.pop_all()
         return cls(client, near_in, near_out, told(words))
 
     def ask(self, *, large: bool = False) -> bool:

@@ -36,7 +36,9 @@ _ENDED = (ConnectionResetError, BrokenPipeError)
 
 
 class MuxClient:
-    """One control connection to one master; `connect` opens it, `close` ends it.
+    """One control connection to one master: `async with MuxClient.connected(path)`.
+
+    A caller that keeps it for longer opens it with `connect` and ends it with `close`.
 
     It sends one request at a time. Every call may raise Gone if the master ends the connection, Timeout if its
     deadline passes, RemoteProtocolError if the peer is no master. After a Timeout the request is still open at the
@@ -71,6 +73,16 @@ class MuxClient:
             client.close()
             raise
         return client
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connected(cls, path: str, *, timeout_s: float = LOCAL_S) -> AsyncIterator[MuxClient]:
+        """Connect as `connect` does, and close the connection at the end of the block."""
+        client = await cls.connect(path, timeout_s=timeout_s)
+        try:
+            yield client
+        finally:
+            client.close()
 
     async def alive(self, *, timeout_s: float = LOCAL_S) -> int:
         """Return the pid that the master claims; its answer shows nothing about the network."""

@@ -28,23 +28,22 @@ async def run(
     Raise Timeout (which shows nothing about the server), Gone, or Refused (MaxSessions is reached). None of them harms
     the master. A script that hangs continues without its output.
     """
-    client = await MuxClient.connect(control_path)
-    near, far = os.pipe()
     whole = f"echo {BEGIN}\n(\n{script}\n)\necho; echo {END}"  # in parentheses `exit` ends only the script
-    try:
-        async with asyncio.timeout(timeout_s):
-            await _begin(client, far, whole, want_agent=want_agent, timeout_s=timeout_s)
-            output = await _output(near)
-            if output is None or BEGIN in output:
-                return _between(output)
-            if await client.wait_exit(timeout_s=_EXIT_S) is None:
-                raise Gone("the connection ended before the server's shell answered")
-            return None
-    except TimeoutError as error:
-        raise Timeout("the server's shell did not answer in time") from error
-    finally:
-        client.close()
-        os.close(near)
+    async with MuxClient.connected(control_path) as client:
+        near, far = os.pipe()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _begin(client, far, whole, want_agent=want_agent, timeout_s=timeout_s)
+                output = await _output(near)
+                if output is None or BEGIN in output:
+                    return _between(output)
+                if await client.wait_exit(timeout_s=_EXIT_S) is None:
+                    raise Gone("the connection ended before the server's shell answered")
+                return None
+        except TimeoutError as error:
+            raise Timeout("the server's shell did not answer in time") from error
+        finally:
+            os.close(near)
 
 
 async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, timeout_s: float) -> None:
