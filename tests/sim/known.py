@@ -136,4 +136,10 @@ KNOWN: dict[str, History] = {
             (0.0, "reconnect", "db"),
         ),
     ),
+    # The cable's network stayed the same, and only the Wi-Fi, through which answers come, was elsewhere.
+    "a radio that returns behind the cable": (
+        ("rack0", "rack1", "rack2"),
+        0.04,
+        ((0.0, "plug", "cable"), (0.3, "flapping", "twin"), (1.5, "docker", "")),
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stories.scenes import CAFE, HOME, HOME_6, VPN, lan, tunnel
+from tests.stories.scenes import CABLE, CAFE, HOME, HOME_6, VPN, lan, tunnel
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
@@ -189,6 +189,23 @@ def test_a_master_whose_path_returned_is_given_its_retransmission(story: Story) 
     story.after(0.15).answered("web")
     assert story.shown("web") == "connected"
     assert not story.did(TakeOver)
+
+
+def test_a_path_returned_if_the_network_of_its_address_did(story: Story) -> None:
+    """Packets leave through the cable, but answers arrive through the Wi-Fi, which was elsewhere for a moment."""
+    elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
+    moved = Touched(links=frozenset({"wlan0"}))
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + CABLE)
+    story.after(0.05).answered("web")
+    story.after(60).network(elsewhere + CABLE, moved)
+    story.after(0.1).network(HOME + CABLE, moved)
+    story.due["web"] = story.t + 8
+    story.after(0.8).ready("web")
+    story.after(5)
+    assert not story.did(TakeOver)
+    story.after(2.3).answered("web")
+    assert story.shown("web") == "connected"
 
 
 def test_a_master_whose_path_returned_is_replaced_if_it_stays_silent(story: Story) -> None:

@@ -88,7 +88,8 @@ class MasterPath:
 
     While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
     path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
-    address. Answers arrive through it, even if packets leave through another interface.
+    address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_place`
+    is its network, if known.
     """
 
     present: bool
@@ -99,6 +100,7 @@ class MasterPath:
     source_differs: bool = False
     tentative: bool = False
     bearer: str | None = None
+    bearer_place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,14 @@ class PathHere:
             other.path, tentative=False, source_differs=False
         ):
             return False
-        return self.place is None or other.place is None or not self.place.differs(other.place)
+        return not _differ(self.place, other.place) and not _differ(
+            self.path.bearer_place, other.path.bearer_place
+        )
+
+
+def _differ(one: Place | None, other: Place | None) -> bool:
+    """Report whether both are known and certainly two networks."""
+    return one is not None and other is not None and one.differs(other)
 
 
 @dataclass(frozen=True, slots=True)
