@@ -6,7 +6,6 @@ signed (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmat
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS, LOG_VERBOSE, KeyExchange, read_key_exchange
-from trayagent.ssh.master import log as master_log
+from trayagent.ssh.login.key_exchange import LOG_VERBOSE, KeyExchange, read_key_exchange
 from trayagent.ssh.master.command import connect_timeout_s, escaped
-from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.master.log import Said
-from trayagent.ssh.os.process import Process, read, ssh_processes
+from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
+from trayagent.ssh.os.process import Process, ssh_processes
 
 _AUTHENTICATED = re.compile(r"^Authenticated to ", re.MULTILINE)
 _ACCEPTED = re.compile(
@@ -27,7 +25,6 @@ _ACCEPTED = re.compile(
     r"Server accepts key: (?P<file>.+?) \S+ SHA256:",
     re.MULTILINE,
 )
-_POLL_S = 0.01  # a growing file causes no event; a fraction of a round trip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +60,16 @@ def trial_command(
     find an abandoned trial.
     """
     options = {
-        "ControlPath": "none",
-        "ControlMaster": "no",
-        "ControlPersist": "no",
-        "ForkAfterAuthentication": "no",
-        "ClearAllForwardings": "yes",
         "ForwardAgent": "no",
         "ForwardX11": "no",
-        "BatchMode": "yes",
-        "IdentityAgent": "none",
-        "PermitLocalCommand": "no",
         "LocalCommand": mark,
-        "Tunnel": "no",
-        "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
         "LogLevel": "VERBOSE",
-        **LOG_OPTIONS,
         "LogVerbose": f"{LOG_VERBOSE},sshconnect2.c:input_userauth_pk_ok():*",
     }
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
-    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-E", str(log)]
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
-    for path in (*files, *public_keys) if public_keys else ():
-        words += ["-o", f"IdentityFile={escaped(path)}"]
-    return [*words, "--", name]
+    offered = [escaped(path) for path in (*files, *public_keys)] if public_keys else []
+    return temporary_command(name, options, log=log, ssh=ssh, config=config, files=offered)
 
 
 def mark_of(runtime_dir: Path) -> str:
@@ -104,56 +86,17 @@ async def log_in(
     words: Sequence[str], environment: Mapping[str, str], log: Path, *, deadline_s: float
 ) -> Tried:
     """Run the trial and return its result; its process and log are gone then. Raise OSError if ssh cannot run."""
-    null = asyncio.subprocess.DEVNULL
-    stderr = master_log.create(log)
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=null,
-            stdout=null,
-            stderr=stderr,
-            env=dict(environment),
-            start_new_session=True,
-            cwd="/",
-        )
-    except BaseException:
-        master_log.remove(log)
-        raise
-    finally:
-        os.close(stderr)
-    ended = False
-    try:
-        async with asyncio.timeout(deadline_s):
-            ended = await _until_authenticated(child, log)
-    except TimeoutError:
-        pass  # the log until then is all that is known
-    finally:
-        await asyncio.shield(_end(child))
-        said = master_log.read(log)
-        master_log.remove(log)
-    proven = read_key_exchange(said.own, child.pid)
+    result = await run_until(words, log, environment, deadline_s=deadline_s, enough=_authenticated)
+    said = result.said
+    proven = read_key_exchange(said.own, result.pid)
     accepted = frozenset(found["file"] for found in _ACCEPTED.finditer(proven.after))
-    # A certificate can forge this line; what follows from it is only that the user is not warned.
-    authenticated = _AUTHENTICATED.search(_after_login(said.own, child.pid)) is not None
-    return Tried(authenticated, accepted, said, proven, child.returncode if ended else None)
+    return Tried(_authenticated(result.pid, said.own), accepted, said, proven, result.status)
 
 
-async def _until_authenticated(child: asyncio.subprocess.Process, log: Path) -> bool:
-    """Wait until ssh logs a successful login, or ends; return whether it ended."""
-    while child.returncode is None:
-        if _AUTHENTICATED.search(_after_login(master_log.read(log).own, child.pid)):
-            return False
-        master_log.shorten(log)
-        await asyncio.sleep(_POLL_S)
-    return True
+def _authenticated(pid: int, log: str) -> bool:
+    """Report whether the log shows a successful login.
 
-
-def _after_login(log: str, pid: int) -> str:
-    return read_key_exchange(log, pid, logged_in=True).after
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    running = read(child.pid) if child.returncode is None else None
-    if running is not None:
-        await abandon(running)
-    await child.wait()
+    A certificate can forge this line; what follows from it is only that the user is not warned.
+    """
+    after_login = read_key_exchange(log, pid, logged_in=True).after
+    return _AUTHENTICATED.search(after_login) is not None

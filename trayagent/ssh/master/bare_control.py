@@ -6,21 +6,16 @@ and has not prompted the user.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS, read_key_exchange
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
 from trayagent.ssh.os.flows import flow_of
-from trayagent.ssh.os.process import read
 
-_POLL_S = 0.004  # a growing file causes no event; a fraction of a round trip
 # ssh has read an SSH banner before it prints any of these: packet.c, sshpkt_vfatal; kex.c.
 _AFTER_BANNER = re.compile(
     r"^(?:Unable to negotiate with |Received disconnect from |ssh_dispatch_run_fatal: )", re.MULTILINE
@@ -77,33 +72,19 @@ def bare_command(
         "HostKeyAlias": server.known_as[0],
         "ProxyCommand": "none",
         "ProxyJump": "none",
-        "ControlPath": "none",
-        "ControlMaster": "no",
-        "ControlPersist": "no",
-        "ForkAfterAuthentication": "no",
         "CanonicalizeHostname": "no",
-        "ClearAllForwardings": "yes",
-        "BatchMode": "yes",
         "PreferredAuthentications": "none",
-        "IdentityAgent": "none",
-        "PermitLocalCommand": "no",
-        "Tunnel": "no",
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": os.devnull,
         "GlobalKnownHostsFile": files or os.devnull,
         "KnownHostsCommand": "none",
-        "UpdateHostKeys": "no",
         "ConnectTimeout": str(connect_timeout_s),
         "ConnectionAttempts": "1",
         "LogLevel": "INFO",
-        **LOG_OPTIONS,
     }
     if not certificates:
         options["HostKeyAlgorithms"] = "-*-cert-v01@openssh.com"
-    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-T", "-E", str(log)]
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
-    return [*words, "--", server.name or server.peer]
+    return temporary_command(server.name or server.peer, options, log=log, ssh=ssh, config=config)
 
 
 async def exchange_keys(
@@ -118,54 +99,18 @@ async def exchange_keys(
 
     `established` is called as soon as the TCP connection is established.
     """
-    null = asyncio.subprocess.DEVNULL
-    stderr = master_log.create(log)
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=null,
-            stdout=null,
-            stderr=stderr,
-            env=dict(environment),
-            start_new_session=True,
-            cwd="/",
-        )
-    except BaseException:
-        master_log.remove(log)
-        raise
-    finally:
-        os.close(stderr)
-    said = master_log.Said("")
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(deadline_s):
-                await _until_exchanged(child, log, established)
-    finally:
-        await asyncio.shield(_end(child))
-        said = master_log.read(log)
-        master_log.remove(log)
-    proven = read_key_exchange(said.own, child.pid)
-    answered = proven.certified or proven.host_key is not None or _AFTER_BANNER.search(said.own) is not None
-    return Answer(proven.host_key, answered, said.own, proven.certified)
-
-
-async def _until_exchanged(
-    child: asyncio.subprocess.Process, log: Path, established: Callable[[], None]
-) -> None:
     connected = False
-    while child.returncode is None:
-        if not connected and flow_of(child.pid) is not None:
+
+    def enough(pid: int, text: str) -> bool:
+        nonlocal connected
+        if not connected and flow_of(pid) is not None:
             connected = True
             established()
-        proven = read_key_exchange(master_log.read(log).own, child.pid)
-        if proven.certified or proven.host_key is not None:
-            return
-        master_log.shorten(log)
-        await asyncio.sleep(_POLL_S)
+        proven = read_key_exchange(text, pid)
+        return proven.certified or proven.host_key is not None
 
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    running = read(child.pid) if child.returncode is None else None
-    if running is not None:
-        await abandon(running)
-    await child.wait()
+    result = await run_until(words, log, environment, deadline_s=deadline_s, enough=enough)
+    said = result.said.own
+    proven = read_key_exchange(said, result.pid)
+    answered = proven.certified or proven.host_key is not None or _AFTER_BANNER.search(said) is not None
+    return Answer(proven.host_key, answered, said, proven.certified)

@@ -1,0 +1,123 @@
+"""Run an ssh beside a master until its log shows enough, then end it: for bare controls and key trials."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.ssh.login.key_exchange import LOG_OPTIONS
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.os.process import read
+
+_POLL_S = 0.004  # a growing file causes no event; a fraction of a round trip
+
+_ALONE = {
+    "ControlPath": "none",
+    "ControlMaster": "no",
+    "ControlPersist": "no",
+    "ForkAfterAuthentication": "no",
+    "ClearAllForwardings": "yes",
+    "BatchMode": "yes",
+    "IdentityAgent": "none",
+    "PermitLocalCommand": "no",
+    "Tunnel": "no",
+    "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
+    **LOG_OPTIONS,
+}
+"""The ssh shares nothing with a master, stays in the foreground and never prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The pid and the log of an ssh that has ended. `status` is None if the agent ended it."""
+
+    pid: int
+    said: master_log.Said
+    status: int | None
+
+
+def temporary_command(
+    name: str,
+    options: Mapping[str, str],
+    *,
+    log: Path,
+    ssh: str,
+    config: str | None,
+    files: Sequence[str] = (),
+) -> list[str]:
+    """Return the command line of an ssh that opens no session and logs to the file `log`.
+
+    `options` are added to those that keep it apart from any master. `files` are values of IdentityFile.
+    """
+    words = [ssh, *(["-F", config] if config is not None else []), "-N", "-T", "-E", str(log)]
+    for key, value in {**_ALONE, **options}.items():
+        words += ["-o", f"{key}={value}"]
+    for file in files:
+        words += ["-o", f"IdentityFile={file}"]
+    return [*words, "--", name]
+
+
+async def run_until(
+    words: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    deadline_s: float,
+    enough: Callable[[int, str], bool],
+) -> Result:
+    """Run an ssh until `enough(pid, log)` is true, it ends, or the deadline passes; its process and log are gone then.
+
+    Raise OSError if ssh cannot run.
+    """
+    null = asyncio.subprocess.DEVNULL
+    stderr = master_log.create(log)
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=null,
+            stdout=null,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+            cwd="/",
+        )
+    except BaseException:
+        master_log.remove(log)
+        raise
+    finally:
+        os.close(stderr)
+    ended = False
+    said = master_log.Said("")
+    try:
+        with contextlib.suppress(TimeoutError):  # the log until then is all that is known
+            async with asyncio.timeout(deadline_s):
+                ended = await _until_enough(child, log, enough)
+    finally:
+        await asyncio.shield(_end(child))
+        said = master_log.read(log)
+        master_log.remove(log)
+    return Result(child.pid, said, child.returncode if ended else None)
+
+
+async def _until_enough(
+    child: asyncio.subprocess.Process, log: Path, enough: Callable[[int, str], bool]
+) -> bool:
+    """Wait until the log shows enough, or ssh ends; return whether it ended."""
+    while child.returncode is None:
+        if enough(child.pid, master_log.read(log).own):
+            return False
+        master_log.shorten(log)
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    running = read(child.pid) if child.returncode is None else None
+    if running is not None:
+        await abandon(running)
+    await child.wait()
