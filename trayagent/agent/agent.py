@@ -16,7 +16,7 @@ from trayagent.agent import clock as wall
 from trayagent.agent import memory as lean
 from trayagent.agent.desktop_client import DeskDoor, make_desk
 from trayagent.agent.effects import AgentEffects
-from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
 from trayagent.agent.files.watcher import Files
@@ -91,7 +91,7 @@ class Agent:
         self._history = History(places.history_db)
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
-        self._story = EventLog(self._history, lambda: configuring.config)
+        self._story = EventBus(self._history, lambda: configuring.config)
         self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
         self._views = Views(self._shell, self._who, self._story.tell)
         configuring.judged = self._views.note_change

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
@@ -37,7 +37,7 @@ class AgentEffects:
         forwarding: Forwarding,
         masters: MasterWatch,
         records: Records,
-        story: EventLog,
+        story: EventBus,
         trying: KeyTrials,
         linking: AgentSocketLinks,
         resolve: Callable[[str, bool], None],

@@ -9,7 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.shell import Shell
 from trayagent.agent.views import Views
@@ -28,7 +28,7 @@ class AgentHandler:
     def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
         shell: Shell,
-        story: EventLog,
+        story: EventBus,
         views: Views,
         *,
         logins: InteractiveLogins,

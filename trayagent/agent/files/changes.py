@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from trayagent.agent.events.event_log import EventLog
+from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.watcher import Files
 from trayagent.agent.load_configuration import Configuring
 from trayagent.agent.masters.obstacles import nearest
@@ -41,7 +41,7 @@ class FileChanges:
         configuring: Configuring,
         resolver: Resolver,
         shell: Shell,
-        story: EventLog,
+        story: EventBus,
         files: Files,
         *,
         resolve_all: Callable[[], None],

@@ -22,7 +22,7 @@ DECISIONS_KEPT = 50  # of each host, for `trayagent why`
 _HOOKS_AT_ONCE = 16  # hooks that never end must not exhaust the machine
 
 
-class EventLog:
+class EventBus:
     """Passes events on, and remembers the last decisions about each host."""
 
     def __init__(self, history: History, config: Callable[[], Config]) -> None:
