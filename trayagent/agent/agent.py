@@ -16,7 +16,9 @@ from trayagent.agent import clock as wall
 from trayagent.agent import memory as lean
 from trayagent.agent.desktop_client import DeskDoor, make_desk
 from trayagent.agent.effects import AgentEffects
+from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
+from trayagent.agent.events.hooks import Hooks
 from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
 from trayagent.agent.files.watcher import Files
@@ -91,15 +93,17 @@ class Agent:
         self._history = History(places.history_db)
         self._resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
         self._shell = Shell(self._read_network)
-        self._story = EventBus(self._history, lambda: configuring.config)
+        self._hooks = Hooks(configuring)
+        self._events = EventBus(self._history, self._hooks)
+        decisions = DecisionLog()
         self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
-        self._views = Views(self._shell, self._who, self._story.tell)
+        self._views = Views(self._shell, self._who, self._events.publish)
         configuring.judged = self._views.note_change
         post = self._shell.post
         self._asking = HostResolver(post, self._tasks, self._resolver, self._state)
         self._discovery = Discovery(places, self._resolver, self._records, post)
         self._scanning = DiscoverySchedule(self._tasks, self._discovery, self._state)
-        self._story.subscribe(self._scanning.happened)
+        self._events.subscribe(self._scanning.happened)
         self._obstacles = Obstacles(post)
         paths = ControlPaths(places, self._discovery, self._obstacles, self._state)
         self._keeper = keeper()
@@ -146,7 +150,8 @@ class Agent:
             ),
             masters=self._masters,
             records=self._records,
-            story=self._story,
+            events=self._events,
+            decision_log=decisions,
             trying=KeyTrials(places, post, self._tasks, self._environment.current),
             linking=self._linking,
             resolve=self._asking.ask,
@@ -167,7 +172,8 @@ class Agent:
         )
         handler = AgentHandler(
             self._shell,
-            self._story,
+            self._events,
+            decisions,
             self._views,
             logins=self._logins,
             stop=self.stop,
@@ -182,7 +188,7 @@ class Agent:
         if tray:
             door = DeskDoor(handler, configuring, lambda: self._watch, self._shell)
             self._desk = make_desk(door, handler, configuring, places, self._environment, self.stop)
-            self._story.subscribe(self._desk_heard)
+            self._events.subscribe(self._desk_heard)
         self._noticing: FileChanges | None = None
 
     def stop(self) -> None:
@@ -195,7 +201,7 @@ class Agent:
         await self._server.start()
         files = Files(self._file_changed)
         self._noticing = noticing = FileChanges(
-            self._places, self._configuring, self._resolver, self._shell, self._story, files,
+            self._places, self._configuring, self._resolver, self._shell, self._events, files,
             resolve_all=self._asking.ask_all, found_socket=self._scanning.socket_appeared,
             machine_changed=self._machine_changed, key_changed=self._keys.changed,
             bus_appeared=self._desk.nudge if self._desk is not None else None,
@@ -226,7 +232,7 @@ class Agent:
         self._obstacles.close()
         self._keys.close()
         self._probing.close()
-        self._story.close()
+        self._hooks.close()
         await self._tasks.close()
         if self._keeper is not None:
             await self._keeper.close()
@@ -320,7 +326,7 @@ class Agent:
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """Call the listener for each event."""
-        self._story.subscribe(listener)
+        self._events.subscribe(listener)
 
     def _decided(self) -> None:
         """Update everything that is derived from the state."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import Forwarding
@@ -37,7 +38,8 @@ class AgentEffects:
         forwarding: Forwarding,
         masters: MasterWatch,
         records: Records,
-        story: EventBus,
+        events: EventBus,
+        decision_log: DecisionLog,
         trying: KeyTrials,
         linking: AgentSocketLinks,
         resolve: Callable[[str, bool], None],
@@ -52,7 +54,8 @@ class AgentEffects:
         self._forwarding = forwarding
         self._masters = masters
         self._records = records
-        self._story = story
+        self._events = events
+        self._decision_log = decision_log
         self._trying = trying
         self._linking = linking
         self._resolve = resolve
@@ -79,7 +82,7 @@ class AgentEffects:
             case a.EnsureForwards():
                 self._forwarding.ensure(action)
             case a.Tell():
-                self._story.tell(action)
+                self._events.publish(action)
             case a.Remember() if host is not None:
                 self._records.remember(host, time.monotonic())
             case _:
@@ -108,7 +111,7 @@ class AgentEffects:
 
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Keep the reasons of the decisions."""
-        self._story.because(whys)
+        self._decision_log.add(whys)
 
     def settled(self) -> None:
         """Bring the masters' watches, sentinels and agent sockets in line with the state."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.shell import Shell
@@ -28,7 +29,8 @@ class AgentHandler:
     def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
         shell: Shell,
-        story: EventBus,
+        events: EventBus,
+        decisions: DecisionLog,
         views: Views,
         *,
         logins: InteractiveLogins,
@@ -40,7 +42,8 @@ class AgentHandler:
         aliases: Callable[[], Iterable[str]],
     ) -> None:
         self._shell = shell
-        self._story = story
+        self._events = events
+        self._decision_log = decisions
         self._views = views
         self._logins = logins
         self._stop = stop
@@ -60,7 +63,7 @@ class AgentHandler:
                 return self._status(args["hosts"])
             case "why":
                 self._known([args["host"]])
-                return {"host": args["host"], "decisions": self._story.decisions(args["host"])}
+                return {"host": args["host"], "decisions": self._decision_log.decisions(args["host"])}
             case "attached":
                 self._known([args["host"]])
                 self._attached(args["host"])
@@ -98,7 +101,7 @@ class AgentHandler:
     ) -> Callable[[], None]:
         """Push each item of a stream; return a function that stops this."""
         if op == "events":
-            return self._story.subscribe(push)
+            return self._events.subscribe(push)
         self._known(args["hosts"])
         self._look(args["hosts"])
         return self._views.subscribe(args["hosts"], push)

@@ -1,1 +1,1 @@
-"""Events for clients, the history and hooks."""
+"""The decision log, the event bus and hooks."""

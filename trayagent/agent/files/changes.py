@@ -41,7 +41,7 @@ class FileChanges:
         configuring: Configuring,
         resolver: Resolver,
         shell: Shell,
-        story: EventBus,
+        events: EventBus,
         files: Files,
         *,
         resolve_all: Callable[[], None],
@@ -54,7 +54,7 @@ class FileChanges:
         self._configuring = configuring
         self._resolver = resolver
         self._shell = shell
-        self._story = story
+        self._events = events
         self._files = files
         self._resolve_all = resolve_all
         self._found_socket = found_socket
@@ -142,7 +142,7 @@ class FileChanges:
             changed = self._configuring.reload()
         except ConfigError as error:
             log.warning("configuration rejected: %s", error)
-            self._story.tell(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
+            self._events.publish(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
             return
         if changed:
             self._shell.post(self._configuring.event())

@@ -1,0 +1,40 @@
+"""The decision log: the last decisions about each host with their evidence, for `trayagent why`."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any
+
+from trayagent.agent import clock as wall
+from trayagent.core.context import Why
+
+log = logging.getLogger(__name__)
+
+DECISIONS_KEPT = 50  # of each host
+
+
+class DecisionLog:
+    """Keeps the last decisions about each host, and writes them to the log."""
+
+    def __init__(self) -> None:
+        self._decisions: dict[str, deque[dict[str, Any]]] = {}
+
+    def add(self, whys: tuple[Why, ...]) -> None:
+        """Keep the reasons of decisions. A repeated wait or offline verdict of the same row is kept once."""
+        for why in whys:
+            kept = self._decisions.setdefault(why.name, deque(maxlen=DECISIONS_KEPT))
+            last = kept[-1] if kept else {}
+            if (last.get("row"), last.get("verdict")) == (why.row, why.verdict) and why.verdict in {
+                "wait",
+                "offline",
+            }:
+                continue
+            log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
+            kept.append(
+                {"at": wall.now_text(), "row": why.row, "verdict": why.verdict, "evidence": why.evidence}
+            )
+
+    def decisions(self, name: str) -> list[dict[str, Any]]:
+        """Return the last decisions about a host, oldest first."""
+        return list(self._decisions.get(name, ()))
