@@ -71,7 +71,9 @@ class Hands:
 
     def _change(self, action: a.Abort | a.Redial) -> None:
         if isinstance(action, a.Redial):
-            self._attempts[action.attempt].redial()
+            handshake = self._attempts[action.attempt]
+            if handshake.redial() and handshake.flow is not None:
+                self._world.rules.redialled(action.attempt, handshake.flow)
         else:
             self._attempts.pop(action.attempt).cut()
 

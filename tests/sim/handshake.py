@@ -83,13 +83,17 @@ class Handshake:
         else:
             self._after(net.rtt_s, self._connect)
 
-    def redial(self) -> None:
-        """Begin a connection over the way of now, unless one stands; the older one is not answered before it."""
+    def redial(self) -> bool:
+        """Begin a connection over the current route and return True, unless one is established already.
+
+        The older connection is not answered before the new one.
+        """
         flow = self.net.way(self._peer)
         if self._over or self._stands or self._through is not None or flow is None:
-            return
+            return False
         self.flow, self._pause, self._token = flow, 0.5, self._token + 1
         self._after(self.net.rtt_s, self._connect)
+        return True
 
     def expire(self) -> None:
         """Let the agent's own deadline end it."""

@@ -142,4 +142,10 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "plug", "cable"), (0.3, "flapping", "twin"), (1.5, "docker", "")),
     ),
+    # The cut login had been redialled on the other network, and was counted where it began.
+    "a redialled login while a network flaps": (
+        ("roams",),
+        0.04,
+        ((0.0, "and back", "cafe 0.9"), (0.0, "flapping", "twin")),
+    ),
 }

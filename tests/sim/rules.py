@@ -123,6 +123,11 @@ class Rules:
         """A server is left in the middle of a handshake."""
         self.logins.unfinished(number, leg)
 
+    def redialled(self, number: int, flow: Flow) -> None:
+        """Note that an attempt now goes over another route: only there does a server see it."""
+        tried = self.logins.tried[number]
+        tried.flow, tried.place = flow, self._outside(flow)
+
     def _dial(self, action: a.Dial | a.DialBare | a.TryKeys) -> None:
         name, world = action.name, self.world
         by_user = isinstance(action, a.Dial) and action.purpose == "user"
@@ -132,7 +137,7 @@ class Rules:
         tried.bare = isinstance(action, a.DialBare)
         attempt = world.state.hosts[name].attempt
         tried.check = tried.bare and attempt is not None and attempt.purpose == "check"
-        tried.place = self._here(flow) if flow is not None and flow.tunnel is None else None
+        tried.place = self._outside(flow)
         self.logins.tried[action.attempt] = tried
         if by_user:
             self.wished_down.discard(name)
@@ -177,6 +182,10 @@ class Rules:
 
     def _here(self, flow: Flow) -> str:
         return self.world.net.place(flow)
+
+    def _outside(self, flow: Flow | None) -> str | None:
+        """Return where a flow leaves, None if it goes into a tunnel or nowhere."""
+        return self._here(flow) if flow is not None and flow.tunnel is None else None
 
     def _may_be_tried(self, name: str, what: str) -> None:
         world, role = self.world, self.world.roles[name]
