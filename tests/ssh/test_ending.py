@@ -1,30 +1,39 @@
-"""Ending a master never ends a process that does not belong to it."""
+"""Ending a master or an attempt ends its whole family, and no process that does not belong to it."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from trayagent.core.facts.hosts import Master
-from trayagent.ssh.master.ending import end
-from trayagent.ssh.os.process import alive, descendants, read
+from trayagent.ssh.master import ending
+from trayagent.ssh.master.ending import abandon, end
+from trayagent.ssh.os.process import Process, alive, descendants, read
 
 DEADLINE_S = 20.0
+
+
+def until(what: str, condition: Callable[[], object]) -> None:
+    """Poll until the condition holds."""
+    limit = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < limit, what
+        time.sleep(0.005)
 
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """Run a program of the user that has a child."""
     child = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
-    until = time.monotonic() + DEADLINE_S
-    while not any(p.comm == "sleep" for p in descendants(child.pid)):
-        assert time.monotonic() < until, "it has no child"
-        time.sleep(0.005)
+    until("it has no child", lambda: any(p.comm == "sleep" for p in descendants(child.pid)))
     yield child
     for process in (*descendants(child.pid), read(child.pid)):
         if process is not None:
@@ -45,3 +54,58 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
     for process in (found, *family):
         assert alive(process.pid, process.start_ticks), f"{process.comm} was ended"
     assert bystander.poll() is None
+
+
+@pytest.fixture
+def attempt() -> Iterator[Callable[[str], Process]]:
+    """Start shell commands as the agent starts an attempt, each in a session of its own."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: str) -> Process:
+        child = subprocess.Popen(["sh", "-c", command], start_new_session=True)
+        started.append(child)
+        found = read(child.pid)
+        assert found is not None
+        return found
+
+    yield start
+    for child in started:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait(DEADLINE_S)
+
+
+def members(process: Process) -> list[int]:
+    """Return the running processes of a process group."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,pgid=,stat="], check=True, capture_output=True, text=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, group, state in rows if int(group) == process.pid and state[0] != "Z"]
+
+
+def test_an_attempt_ends_with_a_child_that_changes_its_program(attempt: Callable[[str], Process]) -> None:
+    """A shell that is about to become `ssh -W` or `nc` has another name when the signal comes, and ends as well."""
+    process = attempt("trap '' TERM; (sleep 0.05; exec sleep 600) & wait")
+    until("it has no child", lambda: descendants(process.pid))
+    child = descendants(process.pid)[0]
+    asyncio.run(abandon(process))
+    assert not alive(child.pid, child.start_ticks), read(child.pid)
+
+
+def test_an_attempt_ends_with_a_child_that_it_is_starting(
+    attempt: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that was started after the family was read ends, too; nothing could find it later."""
+    process = attempt("trap 'sleep 600 &' USR1; sleep 600 & while :; do wait; done")
+    until("it has no child", lambda: descendants(process.pid))
+
+    def just_before(pid: int) -> list[Process]:
+        found = descendants(pid)
+        os.kill(pid, signal.SIGUSR1)
+        until("it has no second child", lambda: len(descendants(pid)) > len(found))
+        return found
+
+    monkeypatch.setattr(ending, "descendants", just_before)
+    asyncio.run(abandon(process))
+    until("all have ended", lambda: not members(process))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -42,10 +43,16 @@ async def abandon(process: Process) -> None:
     SIGTERM lets each close its connection, so that no server keeps a dead one. Without the signal, an `ssh -W` that
     still connects would stay for minutes if the network swallows every packet.
     """
+    leads = _leads_session(process.pid)
     family = [process, *descendants(process.pid)]
     for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
         for one in family:
-            kill_checked(one.pid, one.start_ticks, {one.comm, process.comm, "ssh"}, sig)
+            # By any name: a shell that runs a ProxyCommand may become another program at any moment.
+            sent = kill_checked(one.pid, one.start_ticks, None, sig)
+            if one is process and leads and sent == "sent":
+                # Also a child that was started after the family was read: nothing would find it later.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, sig)
         until = time.monotonic() + within_s
         while (  # noqa: ASYNC110  # no event reports the end of a process that is not our child
             any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
@@ -73,6 +80,14 @@ async def _gone(master: Master, within_s: float) -> bool:
     return True
 
 
+def _leads_session(pid: int) -> bool:
+    """Report whether a process leads a Unix session, as our attempts do; its process group is then its own."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 def _still(master: Master) -> bool:
     """Report whether the pid still belongs to this master's ssh process and to this user."""
     found = read(master.pid)
@@ -95,4 +110,4 @@ def _kill_all(family: list[Process], *, but: int) -> None:
     """Kill these processes except `but`; an `ssh -W` of a killed master could wait for its dead connection forever."""
     for process in family:
         if process.pid != but:
-            kill_checked(process.pid, process.start_ticks, {process.comm}, signal.SIGKILL)
+            kill_checked(process.pid, process.start_ticks, None, signal.SIGKILL)

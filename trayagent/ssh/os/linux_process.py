@@ -104,9 +104,13 @@ def socket_inodes(pid: int) -> frozenset[int]:
     return frozenset(map(inode_of, descriptors(pid).values())) - {0}
 
 
-def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: signal.Signals) -> KillResult:
+def kill_checked(
+    pid: int, start_ticks: int, comm_names: Collection[str] | None, sig: signal.Signals
+) -> KillResult:
     """Send a signal if the pid still belongs to the given process, and that process is ours.
 
+    `comm_names` are the names that its program may have, None for any: a process keeps its pid and its start time
+    when it becomes another program.
     Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
     another user. Raise OSError only if pidfds do not work (Linux before 5.3).
     """
@@ -120,7 +124,9 @@ def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: s
         if found is None:
             return "gone"
         comm, _, started, uid = found
-        if (started, uid) != (start_ticks, os.getuid()) or comm not in comm_names:
+        if (started, uid) != (start_ticks, os.getuid()):
+            return "other"
+        if comm_names is not None and comm not in comm_names:
             return "other"
         signal.pidfd_send_signal(pidfd, sig)  # type: ignore[attr-defined, unused-ignore]  # Linux only
     except ProcessLookupError:

@@ -55,16 +55,22 @@ def descendants(pid: int) -> list[Process]:
     return macos_ps.below(pid, macos_ps.table().values())
 
 
-def kill_checked(pid: int, start_ticks: int, comm_names: Collection[str], sig: signal.Signals) -> KillResult:
+def kill_checked(
+    pid: int, start_ticks: int, comm_names: Collection[str] | None, sig: signal.Signals
+) -> KillResult:
     """Send a signal if the pid still belongs to the given process, and that process is ours.
 
+    `comm_names` are the names that its program may have, None for any: a process keeps its pid and its start time
+    when it becomes another program.
     Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
     another user.
     """
     found = read(pid)
     if found is None:
         return "gone"
-    if (found.start_ticks, found.uid) != (start_ticks, os.getuid()) or found.comm not in comm_names:
+    if (found.start_ticks, found.uid) != (start_ticks, os.getuid()):
+        return "other"
+    if comm_names is not None and found.comm not in comm_names:
         return "other"
     try:
         os.kill(pid, sig)
