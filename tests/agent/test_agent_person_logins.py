@@ -16,7 +16,9 @@ from trayagent.agent.masters import interactive_login as person_logins
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.state.records import Records
 from trayagent.agent.state.resolve import Answer
+from trayagent.core.facts.events import Event
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 
 
@@ -34,6 +36,23 @@ class _Around:
 
     async def check(self, *_: object) -> None:
         """Accept every path as free."""
+
+
+class _StoryShell:
+    """A shell whose decisions are those of a story."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    @property
+    def state(self) -> State:
+        return self._story.state
+
+    def post(self, event: Event) -> None:
+        self._story.post(event)
+
+    async def decided(self, event: Event) -> None:
+        self._story.post(event)
 
 
 def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
@@ -56,9 +75,10 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
 
     monkeypatch.setattr(person_logins, "PidWatch", full)
     places: Any = None
+    shell: Any = _StoryShell(story)
     logins = InteractiveLogins(
         places=places,
-        post=story.post,
+        shell=shell,
         tasks=around,
         records=records,
         discovery=around,
@@ -66,7 +86,6 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
         paths=around,
         log_of=lambda pid: tmp_path / str(pid),
         environment=dict,
-        state=lambda: story.state,
     )
     with pytest.raises(
         TrayagentError, match="web: the login cannot be watched: Too many open files"

@@ -61,8 +61,7 @@ def drained(*posts: object, touches: int = 1) -> tuple[Recorder, Network]:
         for _ in range(touches):
             shell.touch(Touched())
         shell.start(recorder)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await shell.decided()
 
     asyncio.run(body())
     return recorder, network
@@ -94,3 +93,42 @@ def test_the_routes_of_a_new_master_are_read_immediately() -> None:
     assert Lookup("203.0.113.10", "192.168.1.2") in network.asked[-1]
     assert any(isinstance(a, SendProbe) for a in recorder.actions)
     assert recorder.settled_count == 1
+
+
+def test_a_wait_for_decisions_covers_what_they_queue() -> None:
+    """`decided` returns once its events and those that their effects post are decided. Another wait may be cancelled."""
+
+    class Answering(Recorder):
+        def settled(self) -> None:
+            super().settled()
+            if self.settled_count == 1:
+                shell.post(Configured(NOW, {"web02": Wish(listed=True)}))
+
+    shell = Shell(Network())
+
+    async def body() -> None:
+        shell.start(Answering())
+        cancelled = asyncio.create_task(shell.decided(LISTED))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await shell.decided(RESOLVED)
+
+    asyncio.run(body())
+    assert set(shell.state.hosts) == {"web02"}  # the second configuration, which lists only this host
+
+
+def test_a_wait_for_decisions_ends_when_one_raises() -> None:
+    """A decision that fails ends the wait, so that no client waits forever."""
+
+    class Failing(Recorder):
+        def carry_out(self, action: Action) -> None:
+            raise RuntimeError(action.name)
+
+    async def body() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        shell = Shell(Network())
+        shell.start(Failing())
+        async with asyncio.timeout(60):
+            await shell.decided(LISTED)
+
+    asyncio.run(body())

@@ -160,7 +160,7 @@ class Agent:
         )
         self._logins = InteractiveLogins(
             places=places,
-            post=post,
+            shell=self._shell,
             tasks=self._tasks,
             records=self._records,
             discovery=self._discovery,
@@ -168,7 +168,6 @@ class Agent:
             paths=paths,
             log_of=self._dialling.log_of,
             environment=self._environment.current,
-            state=self._state,
         )
         handler = AgentHandler(
             self._shell,
@@ -257,20 +256,16 @@ class Agent:
         for name, kept in past.items():
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects)
-        await self._tasks_done(f"resolve {name}" for name in names | lost)
+        await self._shell.decided()
+        await self._tasks.finished(f"resolve {name}" for name in names | lost)
         if self._noticing is not None:  # before the scan: later changes are then detected
             self._noticing.follow_folders(self._shell.state)
             self._noticing.changed_meanwhile(past, self._environment.agent_mark())
         await self._discovery.scan(self._state)
         self._leftovers.remove_logs()
-        self._shell.post(Started(time.monotonic()))
-        await asyncio.sleep(0)
+        await self._shell.decided(Started(time.monotonic()))
         self._ready.set()
         lean.give_back()
-
-    async def _tasks_done(self, names: Iterable[str]) -> None:
-        await asyncio.sleep(0)  # the queue is drained in a later call of the loop
-        await self._tasks.finished(names)
 
     def _desk_heard(self, event: dict[str, Any]) -> None:
         if event["event"] == "configuration-changed" and self._desk is not None:

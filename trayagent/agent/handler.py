@@ -84,16 +84,14 @@ class AgentHandler:
         now = time.monotonic()
         match op:
             case "disconnect":
-                self._shell.post(UserDisconnect(now, names))
+                await self._shell.decided(UserDisconnect(now, names))
                 await self._until(lambda: not any(self._up(n) for n in names))
             case "pause":
-                self._shell.post(UserPause(now, names, args["for_s"]))
+                await self._shell.decided(UserPause(now, names, args["for_s"]))
             case "resume":
-                self._shell.post(UserResume(now, names))
+                await self._shell.decided(UserResume(now, names))
             case _:
                 raise TrayagentError(f"The agent has no operation {op!r}.")
-        await asyncio.sleep(0)  # let the core decide, so that a status right after this is true
-        await asyncio.sleep(0)
         return {}
 
     def subscribe(
@@ -121,14 +119,13 @@ class AgentHandler:
         chosen = tuple(names) or self._default_names()
         if if_down:
             self._look(chosen)
-            await asyncio.sleep(0)
+            await self._shell.decided()
             await self._until(lambda: not any(self._undecided(n) for n in chosen))
         kept = frozenset(n for n in chosen if if_down and self._proven(n))
         masters = {n: h.master for n in chosen if (h := self._host(n)) is not None and h.master is not None}
         sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in kept}
         began = time.monotonic()
-        self._shell.post(UserReconnect(began, tuple(n for n in chosen if n not in kept)))
-        await asyncio.sleep(0)
+        await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in kept)))
         await self._until(
             lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen if n not in kept)
         )
@@ -148,7 +145,7 @@ class AgentHandler:
         if op == "login":
             return await self._logins.begin(name, args["pid"])
         await self._logins.end(args["attempt"], args["status"])
-        await asyncio.sleep(0)
+        await self._shell.decided()
         await self._until(lambda: not self._busy(name))
         return self._outcome(name, None)
 

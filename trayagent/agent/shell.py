@@ -43,6 +43,7 @@ class Shell:
         self._queue: deque[Event] = deque()
         self._touched: Touched | None = None
         self._scheduled = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     def start(self, effects: Effects) -> None:
         """Start to carry out decisions."""
@@ -54,6 +55,15 @@ class Shell:
         """Queue an event. It is decided in this iteration of the loop, after the events before it."""
         self._queue.append(event)
         self._schedule()
+
+    async def decided(self, *events: Event) -> None:
+        """Queue these events; return once they, and all that the decisions queued in turn, are decided."""
+        for event in events:
+            self.post(event)
+        while self._scheduled:
+            drained = asyncio.get_running_loop().create_future()
+            self._waiting.append(drained)
+            await drained
 
     def touch(self, touched: Touched) -> None:
         """Note a hint that the network changed. The network is read once, after all hints that are there."""
@@ -75,6 +85,10 @@ class Shell:
                 self._read_what_is_missing()
         finally:
             self._scheduled = False
+            waiting, self._waiting = self._waiting, []
+            for drained in waiting:
+                if not drained.done():  # its task may have been cancelled
+                    drained.set_result(None)
         effects.settled()
 
     def _next(self) -> Event:

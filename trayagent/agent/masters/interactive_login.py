@@ -8,7 +8,6 @@ user types passes between the user and ssh only.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -21,16 +20,16 @@ from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fre
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
 from trayagent.agent.masters.leftovers import processes_of
+from trayagent.agent.shell import Shell
 from trayagent.agent.state.records import Begun, Records
 from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.tasks import Tasks
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.facts.events import AttemptFailed, AttemptReady, Event, LoginBegun, LoginGivenUp
+from trayagent.core.facts.events import AttemptFailed, AttemptReady, LoginBegun, LoginGivenUp
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
 from trayagent.core.texts import gate_problem
 from trayagent.errors import TrayagentError
@@ -71,7 +70,7 @@ class InteractiveLogins:
         self,
         *,
         places: FilePaths,
-        post: Callable[[Event], None],
+        shell: Shell,
         tasks: Tasks,
         records: Records,
         discovery: Discovery,
@@ -79,10 +78,9 @@ class InteractiveLogins:
         paths: ControlPaths,
         log_of: Callable[[int], Path],
         environment: Callable[[], Mapping[str, str]],
-        state: Callable[[], State],
     ) -> None:
         self._places = places
-        self._post = post
+        self._shell = shell
         self._tasks = tasks
         self._records = records
         self._discovery = discovery
@@ -90,7 +88,6 @@ class InteractiveLogins:
         self._paths = paths
         self._log_of = log_of
         self._environment = environment
-        self._state = state
         self._going_on: dict[int, _Login] = {}
 
     async def begin(self, name: str, client_pid: int) -> dict[str, Any]:
@@ -98,7 +95,7 @@ class InteractiveLogins:
 
         Any name that ssh understands is allowed. Raises TrayagentError if a login is not possible now.
         """
-        known = self._state().hosts.get(name)
+        known = self._shell.state.hosts.get(name)
         if known is not None and known.unnamed:
             hint = "Give it an alias with that ControlPath in ssh_config"
             raise TrayagentError(f"ssh knows no host by the name {name}.", code="unknown-host", hint=hint)
@@ -120,7 +117,7 @@ class InteractiveLogins:
             client = PidWatch(client_pid, partial(self._client_ended, number))
         except OSError as error:  # no descriptor is left, so the end of the login would go unnoticed
             remove_fresh(fresh)
-            self._post(LoginGivenUp(time.monotonic(), name, number))
+            self._shell.post(LoginGivenUp(time.monotonic(), name, number))
             hint = f"Log in without the agent: ssh {name}"
             raise TrayagentError(
                 f"{name}: the login cannot be watched: {error.strerror}.", hint=hint
@@ -164,11 +161,9 @@ class InteractiveLogins:
 
     async def _attempt(self, begun: LoginBegun) -> int:
         """Let the core decide; return the number of the attempt. Raises TrayagentError if it allows none."""
-        least = self._state().next_attempt
-        self._post(begun)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        state = self._state()
+        least = self._shell.state.next_attempt
+        await self._shell.decided(begun)
+        state = self._shell.state
         host = state.hosts.get(begun.name) or Host(begun.name, resolved=begun.resolved, hop=begun.hop)
         attempt = host.attempt
         if attempt is not None and attempt.at_prompt and attempt.id >= least:
@@ -192,14 +187,16 @@ class InteractiveLogins:
         remove_fresh(login.fresh)
         self._records.end_attempt(login.fresh)
         if status < 0:
-            self._post(LoginGivenUp(time.monotonic(), login.host, number))
+            self._shell.post(LoginGivenUp(time.monotonic(), login.host, number))
             return
         words = said(login.log)
         proven = read_key_exchange(words, None)
         # Messages of a jump host's ssh are only at the terminal.
         failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
         failure = explained(failure, login.resolved, self._environment())
-        self._post(AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key))
+        self._shell.post(
+            AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key)
+        )
 
     async def _ready(self, number: int, login: _Login) -> None:
         host_key = read_key_exchange(said(login.log), None, logged_in=True).host_key
@@ -210,13 +207,13 @@ class InteractiveLogins:
             remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)
             problem = Problem("unknown", f"{login.host}: the new master ended immediately")
-            self._post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
+            self._shell.post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
         kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
         master_log.rename(login.log, self._log_of(master.pid))
         master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])
-        self._post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
+        self._shell.post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 
     def _client_ended(self, number: int) -> None:
         """Handle a client that disappeared: keep a master that is ready, end an ssh that still waits."""
