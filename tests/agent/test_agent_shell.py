@@ -96,7 +96,7 @@ def test_the_routes_of_a_new_master_are_read_immediately() -> None:
 
 
 def test_a_wait_for_decisions_covers_what_they_queue() -> None:
-    """`decided` returns once its events and those that their effects post are decided. Another wait may be cancelled."""
+    """`decided` waits for the events that effects post, too, and survives another wait that is cancelled."""
 
     class Answering(Recorder):
         def settled(self) -> None:
