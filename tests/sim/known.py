@@ -148,4 +148,17 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "and back", "cafe 0.9"), (0.0, "flapping", "twin")),
     ),
+    # The user's reconnect waited for two other logins to the account, and the host was shown as `checking`.
+    "a reconnect behind two trials": (
+        ("web2", "web3", "web4"),
+        0.3,
+        (
+            (0.0, "vpn new address", "everything"),
+            (700.0, "credentials renewed", ""),
+            (0.0, "and back", "twin 8.0"),
+            (1.5, "reconnect", "web4"),
+            (0.0, "plug", "twin"),
+            (700.0, "and back", "cafe 8.0"),
+        ),
+    ),
 }

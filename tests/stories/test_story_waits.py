@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import Story
+from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.events import UserReconnect
 from trayagent.core.facts.network import Touched
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
@@ -35,3 +37,14 @@ def test_an_unnamed_master_that_cannot_be_judged_shows_that(story: Story) -> Non
     story.after(10).network(CAFE)
     story.after(10)
     assert (story.shown("nas"), story.problem("nas")) == ("waiting", "not-here")
+
+
+def test_a_reconnect_that_waits_beside_a_suspect_master_shows_that(story: Story) -> None:
+    """A reconnect that waits for other logins to the same account shows as waiting, not as checking."""
+    names = ("one", "two", "three")
+    for name in names:
+        story.connected(name, scene=HOME)
+    story.after(60).network(HOME, FLICKER)
+    story.post(UserReconnect(story.t, names))
+    assert [bool(story.did(Dial, name)) for name in names] == [True, True, False]
+    assert (story.shown("three"), story.problem("three")) == ("waiting", "rate-limited")

@@ -8,7 +8,7 @@ from typing import Literal
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
-from trayagent.core.policy.admission import admission
+from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import judge
@@ -119,16 +119,24 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
     if not admitted.open or state.paused(host, now):
         return None
     if host.master is not None:
-        verdict = judge(host, state, admitted, now)
-        if not verdict.queued:
-            return None
-        return Delay(verdict.look_at if verdict.wait is None else verdict.wait.at, verdict.wait)
+        return _delay_beside(host, state, admitted, now)
     if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
         return None
     wait = before_login(host, state, admitted, now, by_user=host.by_user)
     if wait is not None:
         return Delay(None if wait.at is None else max(wait.at, host.retry.at), wait)
     return Delay(host.retry.at) if host.retry.at > now else None
+
+
+def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> Delay | None:
+    """Return what delays the login that the user requested beside a living master, or its control."""
+    if host.asked and host.attempt is None and host.resolved is not None:
+        wait = before_login(host, state, admitted, now, by_user=True)
+        return Delay(wait.at, wait) if wait is not None else None
+    verdict = judge(host, state, admitted, now)
+    if not verdict.queued:
+        return None
+    return Delay(verdict.look_at if verdict.wait is None else verdict.wait.at, verdict.wait)
 
 
 def way_problem(host: Host, state: State) -> Problem | None:
