@@ -161,4 +161,16 @@ KNOWN: dict[str, History] = {
             (700.0, "and back", "cafe 8.0"),
         ),
     ),
+    # Only a jump host's TCP acknowledged: it waits a minute for the answer, and the host behind it waits for that.
+    "behind a jump host that waits for an answer": (
+        ("inner", "deep"),
+        0.3,
+        (
+            (0.0, "sleep", "office"),
+            (700.0, "flicker", "route"),
+            (0.0, "reboot", "inner"),
+            (0.3, "hole", "office"),
+            (90.0, "look", ""),
+        ),
+    ),
 }

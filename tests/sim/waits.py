@@ -69,8 +69,18 @@ class Waits:
             assert told, world.rules.says(name, "waits, and nothing says for what")
 
     def _alone_s(self, name: str) -> float:
-        """Return how long a host may be busy without an attempt: longer where the next hop acknowledges."""
+        """Return how long a host may be busy without an attempt: longer where the next hop acknowledges.
+
+        A master waits for the verdict on the one that carries it, and so for as long as that one.
+        """
         living = self.world.listening(name)
-        host = self.world.state.hosts[name]
-        acked = host.probe is not None and host.probe.acked > 0
-        return ACKED_S if acked or (living is not None and living.connection.acknowledges) else ALONE_S
+        probe = self.world.state.hosts[name].probe
+        if probe is not None and probe.acked > 0:
+            return ACKED_S
+        if living is None:
+            return ALONE_S
+        if living.connection.acknowledges:
+            return ACKED_S
+        carrier = living.carrier
+        judged = carrier is not None and carrier.host in self.world.state.hosts
+        return self._alone_s(carrier.host) if carrier is not None and judged else ALONE_S
