@@ -18,6 +18,8 @@ from trayagent.core.policy.rate_limits import (
 WEB = "web:22"
 HOME = Network(Place("wlan0", "aa:01"), "192.168.10.2")
 CAFE = Network(Place("wlan0", "cc:01"), "10.20.0.7")
+CABLE = Network(Place("eth0", "aa:01"), "192.168.10.3")  # at home, behind the same gateway
+TUNNEL, OTHER_TUNNEL = (Network(Place(name, "0.0.0.0/1"), "10.8.0.6") for name in ("tun0", "tun1"))
 TWIN = Network(Place("wlan0", "bb:01"), "192.168.10.2")  # the addresses of home behind another gateway
 
 
@@ -83,6 +85,39 @@ def test_failures_in_one_network_say_nothing_of_the_next() -> None:
     """Failures in a café do not count at home, since the café's gateway may have answered."""
     assert free_at(failed(6, 2.0, CAFE), WEB, CAFE, 3.0) == 62.0
     assert free_at(failed(6, 2.0, CAFE), WEB, HOME, 3.0) == 3.0
+
+
+def test_a_cable_and_a_wifi_behind_one_gateway_share_their_limits() -> None:
+    """A server behind the gateway sees both interfaces as one client, so its limits hold for both together."""
+    assert free_at(failed(6, 2.0), WEB, CABLE, 3.0) == 62.0
+    assert free_at(cut(2, CABLE, cut(3, HOME)), WEB, HOME, 1.0) == 30.0
+    assert free_at(started(cut(4, HOME), WEB, 1, CABLE, 1.0), WEB, CABLE, 1.0) == 30.0
+    assert not may_abort(established(started(cut(5, HOME), WEB, 1, CABLE, 1.0), 1), 1, 1.0)
+    away = dropped({}, WEB, HOME, 0.0, 1.0)
+    assert free_at(away, WEB, CABLE, 1.0) == 20.0
+    assert free_at(dropped(away, WEB, CABLE, 20.0, 1.0), WEB, HOME, 21.0) == 60.0, "the pause doubles"
+
+
+def test_a_success_over_the_cable_ends_the_wait_on_the_wifi_behind_it() -> None:
+    """A login that succeeds over the cable shows that the server accepts logins from behind this gateway."""
+    servers = started(dropped(failed(6, 2.0), WEB, HOME, 2.0, 1.0), WEB, 9, CABLE, 3.0)
+    servers = ended(servers, 9, 4.0, "through")
+    assert free_at(servers, WEB, HOME, 4.0) == 4.0
+    assert free_at(servers, WEB, CABLE, 4.0) == 4.0
+
+
+def test_a_cable_whose_gateway_is_not_resolved_has_limits_of_its_own() -> None:
+    """A cable whose gateway is not resolved has its own limits. They add to the Wi-Fi's once it is resolved."""
+    unresolved = Network(Place("eth0"), "192.168.10.3")
+    servers = cut(1, unresolved, cut(4, HOME))
+    assert free_at(servers, WEB, unresolved, 1.0) == 1.0
+    assert free_at(servers, WEB, CABLE, 1.0) == 30.0
+
+
+def test_two_tunnels_share_no_limits() -> None:
+    """Two tunnels with the same prefix are two networks, since each has its own public address."""
+    assert free_at(failed(6, 2.0, TUNNEL), WEB, TUNNEL, 3.0) == 62.0
+    assert free_at(failed(6, 2.0, TUNNEL), WEB, OTHER_TUNNEL, 3.0) == 3.0
 
 
 def test_the_budget_for_failures_grows_with_the_hosts_of_a_server() -> None:

@@ -112,6 +112,12 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "hole", "home"), (700.0, "connect", "touch"), (0.0, "flapping", "cafe")),
     ),
+    # The server's gateway saw one client, and the agent counted its Wi-Fi and its cable apart.
+    "cut logins on a Wi-Fi, then on a cable": (
+        ("web", "web2"),
+        0.04,
+        ((0.0, "sleep", "cable"), (0.6, "unplug", "wlan0"), (0.1, "sleep", "")),
+    ),
     # A refusal that began before the last doubt is no control, and stayed as one for good.
     "a late end of the user's own attempt": (
         ("web2",),

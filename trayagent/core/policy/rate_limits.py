@@ -50,6 +50,19 @@ class Network:
             return True
         return not self.place.differs(other.place) and self.source == other.source
 
+    def seen_as_one(self, other: Network) -> bool:
+        """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
+
+        The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
+        """
+        return self.same(other) or (self.gateway != "" and self.gateway == other.gateway)
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's link-layer address, "" if unknown. A tunnel has none: its place names a prefix instead."""
+        gateway = self.place.gateway if self.place is not None else ""
+        return "" if "/" in gateway else gateway
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -84,6 +97,25 @@ class Server:
         known = (budget for budget in reversed(self.budgets) if budget.network.same(network))
         return next(known, Budget(network))
 
+    def alike(self, network: Network) -> tuple[Budget, ...]:
+        """Return the budgets of all networks that the server cannot tell apart from this one, which comes first."""
+        own = self.budget(network)
+        gateway = network.gateway or own.network.gateway
+        others = (b for b in self.budgets if gateway and b.network.gateway == gateway)
+        return (own, *(b for b in others if b is not own))
+
+    def seen_from(self, network: Network) -> Budget:
+        """Return what the server saw from this network and from those that it cannot tell apart from it."""
+        alike = self.alike(network)
+        return Budget(
+            network,
+            failed=tuple(sorted(at for budget in alike for at in budget.failed)),
+            unfinished=tuple(sorted(at for budget in alike for at in budget.unfinished)),
+            quiet_until=max(budget.quiet_until for budget in alike),
+            dropped_at=max(budget.dropped_at for budget in alike),
+            drops=max(budget.drops for budget in alike),
+        )
+
     def with_budget(self, budget: Budget, network: Network) -> Server:
         """Return the server with this budget. Of the two descriptions of its network, keep the one that says more."""
         known = budget.network.place is not None and budget.network.place.known
@@ -108,9 +140,9 @@ def free_at(
         return None
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
-    budget = server.budget(network)
+    budget = server.seen_from(network)
     # Attempts under way may yet fail or be cut short, so they count until they succeed.
-    running = sum(visit.network.same(network) for visit in server.running.values())
+    running = sum(visit.network.seen_as_one(network) for visit in server.running.values())
     failing = max(FAILED_PER_WINDOW, hosts)
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
@@ -127,7 +159,7 @@ def may_abort(servers: Servers, attempt: int, now: float) -> bool:
     if found is None or not found[1].seen:
         return True
     key, visit = found
-    unfinished = _within(servers[key].budget(visit.network).unfinished, now, UNFINISHED_WINDOW_S)
+    unfinished = _within(servers[key].seen_from(visit.network).unfinished, now, UNFINISHED_WINDOW_S)
     return len(unfinished) < UNFINISHED_PER_WINDOW
 
 
@@ -166,10 +198,11 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
     budget = server.budget(visit.network)
     if end == "through":
         # The server accepts our login from here, so the causes of earlier failures are over.
-        quiet_until = NEVER if visit.began >= budget.dropped_at else budget.quiet_until
-        server = server.with_budget(
-            replace(budget, failed=(), drops=0, quiet_until=quiet_until), visit.network
-        )
+        own, *others = server.alike(visit.network)
+        for known, network in ((own, visit.network), *((other, other.network) for other in others)):
+            quiet_until = NEVER if visit.began >= known.dropped_at else known.quiet_until
+            cleared = replace(known, failed=(), drops=0, quiet_until=quiet_until)
+            server = server.with_budget(cleared, network)
     if end in {"failed", "hung"}:
         failed = (*_within(budget.failed, now, FAILED_WINDOW_S), now)
         budget = replace(budget, failed=failed)
@@ -183,11 +216,12 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
 def dropped(servers: Servers, key: str, network: Network, now: float, jitter: float) -> Servers:
     """Note that the server dropped us. Everyone behind our address there waits, longer each time."""
     server = servers.get(key, Server())
-    budget = server.budget(network)
-    if now < budget.quiet_until:
+    seen = server.seen_from(network)
+    if now < seen.quiet_until:
         return servers  # this attempt was already under way when the pause began
-    pause = doubling(DROPPED_FIRST_S, budget.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
-    budget = replace(budget, drops=budget.drops + 1, dropped_at=now, quiet_until=now + pause)
+    pause = doubling(DROPPED_FIRST_S, seen.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
+    budget = server.budget(network)
+    budget = replace(budget, drops=seen.drops + 1, dropped_at=now, quiet_until=now + pause)
     return {**servers, key: server.with_budget(budget, network)}
 
 
