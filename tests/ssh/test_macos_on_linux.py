@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,16 +18,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trayagent.ssh.os import (
+    linux_carried,
     linux_control_sockets,
     linux_flows,
     linux_listeners,
     linux_process,
+    macos_carried,
     macos_control_sockets,
     macos_flows,
     macos_listeners,
     macos_process,
 )
-from trayagent.ssh.os.types import ControlSocket
+from trayagent.ssh.os.types import Carried, ControlSocket
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster
@@ -184,3 +187,20 @@ def test_lsof_gives_the_listeners(ssh_config: SshConfig, start_master: StartMast
         assert ("127.0.0.1", port) in told.own
         assert told.own.isdisjoint(told.others)
         assert ("0.0.0.0", other.getsockname()[1]) in told.others  # noqa: S104  # as above
+
+
+def test_lsof_gives_what_a_master_carries(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """The output of lsof gives the same number of sessions and of connections through a TCP port."""
+    pid = start_master().process.pid
+    with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        ssh_config.run("-O", "forward", "-L", f"{port}:127.0.0.1:{target.getsockname()[1]}", "box")
+        words = ssh_config.words("box", "echo up; exec cat")
+        child = subprocess.Popen(words, env=ssh_config.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        with socket.create_connection(("127.0.0.1", port)), target.accept()[0]:
+            told = macos_carried.carried_by(pid)
+            assert told == linux_carried.carried_by(pid) == Carried(1, 1)
+        child.communicate()

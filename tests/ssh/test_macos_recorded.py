@@ -6,10 +6,11 @@ Darwin parts, with invented kernel addresses.
 
 from __future__ import annotations
 
+from trayagent.ssh.os.macos_carried import counted
 from trayagent.ssh.os.macos_flows import Seen
 from trayagent.ssh.os.macos_lsof import parsed as files
 from trayagent.ssh.os.macos_ps import below, parsed
-from trayagent.ssh.os.types import Flow
+from trayagent.ssh.os.types import Carried, Flow
 
 PS = """\
     1     0     0 Ss   Wed Nov 18 07:02:11 2026     launchd          /sbin/launchd
@@ -218,3 +219,59 @@ def test_only_an_established_connection_carries() -> None:
     assert seen().flow(4501) is None
     assert seen().flow(1) is None
     assert [f.listens for f in files(LSOF) if f.listens] == [("::", 8080), ("127.0.0.1", 8081)]
+
+
+CARRYING = """\
+p4242
+f3
+tIPv4
+d0xdd01
+n10.0.0.2:50000->203.0.113.10:22
+TST=ESTABLISHED
+f5
+tunix
+d0xcc01
+n/Users/me/.ssh/cm-ab.Q4JtXcVbNm12aZkP
+f6
+tunix
+d0xcc02
+n/Users/me/.ssh/cm-ab.Q4JtXcVbNm12aZkP
+f7
+tIPv4
+d0xdd02
+n127.0.0.1:9000->127.0.0.1:50001
+TST=CLOSE_WAIT
+f8
+tIPv4
+d0xdd03
+n127.0.0.1:9000
+TST=LISTEN
+f9
+tunix
+d0xcc03
+n->0xee01
+f10
+tunix
+d0xcc04
+n->0xee02
+p4250
+f0
+tunix
+d0xee01
+n->0xcc03
+p4260
+f4
+tunix
+d0xee02
+n/private/tmp/agent
+p99
+f7
+tunix
+d0xee03
+n->0xcc02
+"""
+
+
+def test_what_a_master_carries() -> None:
+    """A session, a half-closed connection and one to the ssh-agent count, a session's input and our client do not."""
+    assert counted(4242, files(CARRYING), 99, 0xDD01) == Carried(sessions=1, connections=2)

@@ -17,7 +17,7 @@ from trayagent.netlink.tcp_info import TcpInfo, parse_tcp_info
 from trayagent.netlink.wire import attributes
 
 SOCK_DIAG_BY_FAMILY = 20
-ESTABLISHED, SYN_SENT, LISTEN = 1, 2, 10
+ESTABLISHED, SYN_SENT, CLOSED, LISTEN = 1, 2, 7, 10
 TIMER_NONE, TIMER_RETRANSMIT, TIMER_KEEPALIVE, TIMER_TIME_WAIT, TIMER_ZERO_WINDOW = range(5)
 
 INET_DIAG_INFO = 2

@@ -28,7 +28,7 @@ _INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
 
 def listening(uid: int) -> list[ControlSocket]:
     """Return the control sockets on which ssh processes of a user listen. Raise NetlinkError."""
-    candidates = {s.inode: s for s in _listeners() if _BIND_NAME.fullmatch(s.name)}
+    candidates = {s.inode: s for s in _listeners() if is_bind_name(s.name)}
     if not candidates:
         return []
     owners = _owners(ssh_pids(uid), candidates)
@@ -75,8 +75,13 @@ def clients_of(path: str) -> int | None:
             found = unix_sockets(channel, ESTABLISHED)
     except (OSError, NetlinkError):
         return None
-    peers = {s.peer for s in found if s.file_inode == inode and _BIND_NAME.fullmatch(s.name)}
+    peers = {s.peer for s in found if s.file_inode == inode and is_bind_name(s.name)}
     return len(peers - socket_inodes(os.getpid()))
+
+
+def is_bind_name(name: str) -> bool:
+    """Report whether the name of a Unix socket is one that a master binds."""
+    return _BIND_NAME.fullmatch(name) is not None
 
 
 def _listeners() -> list[UnixSocket]:

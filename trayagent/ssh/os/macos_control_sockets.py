@@ -36,14 +36,20 @@ def listening(uid: int) -> list[ControlSocket]:
     processes = {process.pid: process for process in ssh_processes(uid)}
     bound: dict[str, tuple[int, str]] = {}
     for file in macos_lsof.of_processes(sorted(processes)):
-        name = file.name.partition(" type=")[0]  # lsof adds this on Linux
-        if file.kind != "unix" or _BIND_NAME.fullmatch(name) is None:
+        name = bind_name_of(file)
+        if name is None:
             continue
         other = bound.get(name)
         # If two processes hold it (during a fork), the younger is the master.
         if other is None or _started(processes[other[0]]) <= _started(processes[file.pid]):
             bound[name] = (file.pid, file.device)
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
+
+
+def bind_name_of(file: macos_lsof.File) -> str | None:
+    """Return the name that a master bound a socket to, None for any other descriptor."""
+    name = file.name.partition(" type=")[0]  # lsof adds this on Linux
+    return name if file.kind == "unix" and _BIND_NAME.fullmatch(name) else None
 
 
 def clients_of(path: str) -> int | None:

@@ -145,12 +145,12 @@ def _flow(file: File | None) -> Flow | None:
     if file is None or file.ends is None:
         return None
     local, peer = file.ends
-    return Flow(*local, *peer, _number(file.device), file.pid, "direct")
+    return Flow(*local, *peer, number_of(file), file.pid, "direct")
 
 
-def _number(device: str) -> int:
+def number_of(file: File) -> int:
     """Return the kernel's address of a socket; it is unique while the socket exists. 0 if unreadable."""
     try:
-        return int(device, 16)
+        return int(file.device, 16)
     except ValueError:
         return 0

@@ -91,6 +91,18 @@ class ControlSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What a master still carries for other programs.
+
+    `sessions` are the clients of its control socket. `connections` are those that its forwards carry: TCP and Unix
+    sockets, X11 and agent forwarding included.
+    """
+
+    sessions: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """One TCP listener: its owner, and the pid that holds it, None if this user may not read that."""
 

@@ -1,0 +1,14 @@
+"""Count what a master carries, as the kernel shows it: chooses the Linux or the macOS module."""
+
+from __future__ import annotations
+
+import sys
+
+from trayagent.ssh.os.types import Carried
+
+if sys.platform == "darwin":
+    from trayagent.ssh.os.macos_carried import carried_by
+else:
+    from trayagent.ssh.os.linux_carried import carried_by
+
+__all__ = ["Carried", "carried_by"]

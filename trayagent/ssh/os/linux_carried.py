@@ -1,0 +1,43 @@
+"""Count what a master carries from its descriptors and the kernel's lists of sockets.
+
+A control socket that a master accepted has the name that the listening one was bound to, even after the master
+stopped listening. A session keeps it open until it ends. A connection through a forward is a TCP socket, or a Unix
+socket that has a name or whose peer has one: `-L PATH`, `-R PORT:PATH`, X11, the ssh-agent. The standard input and
+output of sessions are descriptors of their clients. If they are sockets, they are pairs without a name.
+"""
+
+from __future__ import annotations
+
+import os
+
+from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
+from trayagent.netlink.inet_diag import CLOSED, tcp_sockets
+from trayagent.netlink.inet_diag import LISTEN as TCP_LISTEN
+from trayagent.netlink.unix_diag import ESTABLISHED, unix_sockets
+from trayagent.ssh.os.linux_control_sockets import is_bind_name
+from trayagent.ssh.os.linux_flows import flow_of
+from trayagent.ssh.os.linux_process import inode_of, socket_inodes
+from trayagent.ssh.os.linux_transport import own_descriptors
+from trayagent.ssh.os.types import Carried
+
+_CONNECTED_STATES = sorted(set(range(1, 12)) - {TCP_LISTEN, CLOSED})  # half-closed ones still carry bytes
+
+
+def carried_by(pid: int) -> Carried:
+    """Return what a master carries, without the connections of this process. Raise NetlinkError."""
+    held = {inode for target in own_descriptors(pid).values() if (inode := inode_of(target))}
+    ours = socket_inodes(os.getpid())
+    flow = flow_of(pid)
+    server = flow.inode if flow is not None and flow.pid_of_holder == pid else None
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        unix = {s.inode: s for s in unix_sockets(channel, ESTABLISHED)}
+        tcp = tcp_sockets(channel, *_CONNECTED_STATES)
+    connections = sum(s.inode in held and s.inode != server for s in tcp)
+    sessions = 0
+    for one in (unix[inode] for inode in held & unix.keys()):
+        peer = unix.get(one.peer)
+        if is_bind_name(one.name):
+            sessions += one.peer != 0 and one.peer not in ours
+        elif one.name or (peer is not None and peer.name):
+            connections += 1
+    return Carried(sessions, connections)
