@@ -1,0 +1,113 @@
+"""Make a living master accept no more clients, so that its sessions can go on beside a new master.
+
+A master that stops listening unlinks the path on which it began to listen. For a master that the user started, that
+is the control path, where the new master's socket is by then. So a second link to the new socket is put back the
+moment the path is free. A master that trayagent started began on another path, which is gone.
+
+A master that has stopped exits by itself with its last session or forwarded connection (clientloop.c,
+client_stop_mux). The exception is a master with a session of its own, which ends with that session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trayagent.core.facts.hosts import Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import fresh_for, remove_fresh
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.mux.errors import Gone, Refused
+from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.os.carried import Carried, carried_by
+from trayagent.ssh.os.process import read
+
+PUT_BACK_S = 0.050
+"""How long the event loop is blocked at most: a running master unlinks its path within 1 ms."""
+_PROC_TITLE = "[stopped mux]"
+_CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
+
+
+def second_name(path: str) -> str:
+    """Give the socket at `path` one more name and return it. Raise OSError."""
+    other = fresh_for(path)
+    os.link(path, other)
+    return other
+
+
+async def stop(
+    name: str, pid: int, path: str, forwards: Sequence[MuxForward], *, keeps_path: bool, wait_s: float
+) -> bool:
+    """Stop the master that listens at `name`, and close its forwards.
+
+    Return whether the socket that is at the control path `path` is still there. `keeps_path`: the master would unlink
+    it. If one of the forwards is remote, wait up to `wait_s` seconds until the server has closed it. Raise a
+    TrayagentError if the master does not stop; it must then be ended, because it may still unlink the path.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(MuxClient.connected(name))
+        if await client.alive() != pid:
+            raise Gone("another ssh master listens there")
+        remote = any(forward.kind == "remote" for forward in forwards)
+        # It stops listening, so each connection that is needed later must be open before.
+        asking = await stack.enter_async_context(MuxClient.connected(name)) if remote else None
+        there = await _stopped(client, path) if keeps_path else True
+        if not keeps_path:
+            await client.stop_listening()
+        for forward in forwards:
+            with contextlib.suppress(Refused):  # it was not open
+                await client.close_forward(forward)
+        if asking is not None:
+            await _round_trip(asking, wait_s)
+        return there
+
+
+async def _stopped(client: MuxClient, path: str) -> bool:
+    """Stop a master that unlinks `path`, and put the socket that is there back at once."""
+    kept = second_name(path)
+    try:
+        asked = asyncio.ensure_future(client.stop_listening())
+        await asyncio.sleep(0)  # the request is sent now
+        until = time.monotonic() + PUT_BACK_S
+        while not _put_back(kept, path) and time.monotonic() < until:
+            pass  # a client that comes while the path is free makes a connection of its own
+        await asked
+        _put_back(kept, path)
+        return Path(path).samefile(kept)
+    finally:
+        remove_fresh(kept)
+
+
+def _put_back(kept: str, path: str) -> bool:
+    try:
+        os.link(kept, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+async def _round_trip(client: MuxClient, wait_s: float) -> None:
+    """Wait for an answer of the server, which handles the requests of one connection in their order."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(TrayagentError):
+            await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=wait_s)
+    finally:
+        os.close(null)
+
+
+def carried(master: Master) -> Carried:
+    """Return what a master that stopped still carries. A session of its own counts, too."""
+    found = carried_by(master.pid)
+    if master.ours or _ends_by_itself(master.pid):
+        return found
+    return Carried(found.sessions + 1, found.connections)
+
+
+def _ends_by_itself(pid: int) -> bool:
+    process = read(pid)
+    return process is None or (bool(process.argv) and process.argv[-1].endswith(_PROC_TITLE))
