@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,23 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
     assert event.refusal is not None
     assert (event.refusal.kind, event.refusal.problem) == ("auth", DENIED.problem)
     assert event.refusal.retry_in_s == pytest.approx(100, abs=1)
+
+
+def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:
+    """The next agent counts the refusal at the jump host, also one that its agent did not live to see."""
+    now = time.monotonic()
+    retry = Retry(None, "auth", by_jump=True)
+    host = Host(
+        "web01", retry=retry, problem=DENIED.problem, refused=(now - 20, now - 5), refused_by_jump=(now - 5,)
+    )
+    records = Records(tmp_path / "r.json")
+    records.remember(host, now)
+    records.refused_unseen("db", replace(DENIED, by_jump=True), time.time() - 5)
+    for name in ("web01", "db"):
+        event = remembered(name, Records(tmp_path / "r.json").hosts()[name], now)
+        assert event.refused_by_jump_ago_s == event.refused_ago_s[-1:]
+        assert event.refusal is not None
+        assert event.refusal.by_jump
 
 
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:

@@ -209,10 +209,13 @@ class Hands:
         now, retry = self._world.clock.now, host.retry
         stop = None
         if retry.kind is not None and retry.kind in STOPS and host.problem is not None:
-            stop = e.Refusal(retry.kind, host.problem, None if retry.at is None else retry.at - now)
+            due_in_s = None if retry.at is None else retry.at - now
+            stop = e.Refusal(retry.kind, host.problem, due_in_s, retry.by_jump)
         self._world.kept[name] = e.Remembered(
             now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
-            refused_ago_s=tuple(now - at for at in host.refused), refusal=stop, killing=host.killing,
+            refused_ago_s=tuple(now - at for at in host.refused),
+            refused_by_jump_ago_s=tuple(now - at for at in host.refused_by_jump),
+            refusal=stop, killing=host.killing,
             host_key=host.host_key,
             vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip

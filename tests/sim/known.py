@@ -179,4 +179,16 @@ KNOWN: dict[str, History] = {
             (90.0, "look", ""),
         ),
     ),
+    # The next agent did not know that a jump host had refused the logins, and tried a third one there.
+    "refused at a jump host before a restart": (
+        ("rack1", "rack2"),
+        0.3,
+        (
+            (0.0, "blink", "cafe"),
+            (20.0, "flapping", "twin"),
+            (0.0, "credentials expired", "outer"),
+            (90.0, "files touched", ""),
+            (0.0, "agent restarts", ""),
+        ),
+    ),
 }

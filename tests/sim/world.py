@@ -140,7 +140,12 @@ class World:
         )
         left = None if kept.paused_for_s is None else kept.paused_for_s - age
         kept = replace(kept, paused_for_s=left if left is not None and left > 0 else None)
-        return replace(kept, refused_ago_s=tuple(a + age for a in kept.refused_ago_s), refusal=refusal)
+        return replace(
+            kept,
+            refused_ago_s=tuple(a + age for a in kept.refused_ago_s),
+            refused_by_jump_ago_s=tuple(a + age for a in kept.refused_by_jump_ago_s),
+            refusal=refusal,
+        )
 
     # The user.
 

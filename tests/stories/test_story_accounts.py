@@ -13,6 +13,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, UNAUTHENTICATED_PER_SERVER
 
 TWELVE = tuple(f"h{n}" for n in range(12))
@@ -66,6 +67,28 @@ def test_a_key_that_is_refused_costs_two_logins_whatever_the_number_of_hosts(
     assert [story.shown(name) for name in TWELVE] == ["needs-sign-in"] * 12
     assert {story.problem(name) for name in TWELVE} == {"auth-denied"}
     assert len(story.told("sign-in-needed")) <= 2
+
+
+def test_two_refusals_at_a_bastion_are_the_limit_after_a_restart_too(story: Story) -> None:
+    """The next agent makes no third login at the bastion within 10 minutes, whatever changes."""
+    problem = Problem("auth-denied", "it is auth")
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for name, ago_s in (("h0", 60.0), ("h1", 30.0)):
+        refusal = e.Refusal("auth", problem, by_jump=True)
+        story.post(
+            e.Remembered(
+                story.t, name, refused_ago_s=(ago_s,), refused_by_jump_ago_s=(ago_s,), refusal=refusal
+            )
+        )
+    for number, name in enumerate(TWELVE):
+        story.resolved(name, server=f"10.99.0.{number + 10}", jump="bastion", hop=BASTION)
+    story.started()
+    story.post(e.CredentialsChanged(story.t), "a key changed")
+    story.after(530)
+    assert not under_way(story)
+    story.after(20)
+    assert under_way(story)
 
 
 def test_a_refusal_by_one_target_does_not_stop_the_others_behind_the_bastion(story: Story) -> None:

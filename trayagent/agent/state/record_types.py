@@ -43,7 +43,10 @@ class KeptAttempt(Struct):
 
 
 class KeptRefusal(Struct):
-    """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login."""
+    """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login.
+
+    `by_jump`: a jump host refused it.
+    """
 
     kind: FailureKind
     code: str
@@ -52,6 +55,7 @@ class KeptRefusal(Struct):
     at: float | None = None
     due: float | None = None
     agent: str = ""
+    by_jump: bool = False
 
 
 class KeptKilling(Struct):
@@ -76,7 +80,7 @@ class KeptUp(Struct):
 
 
 class KeptHost(Struct):
-    """What was learned about a host."""
+    """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it."""
 
     held: bool = False
     paused_until: float | Literal["ever"] | None = None
@@ -92,6 +96,7 @@ class KeptHost(Struct):
     agent_socket: str | None = None
     killing: KeptKilling | None = None
     refused: list[float] = field(default_factory=list)
+    refused_by_jump: list[float] = field(default_factory=list)
     refusal: KeptRefusal | None = None
     up: KeptUp | None = None
 

@@ -19,27 +19,30 @@ STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
     """Record what the next agent must know. `wall` converts the host's times to the wall clock."""
     kept.refused = [wall + at for at in host.refused]
+    kept.refused_by_jump = [wall + at for at in host.refused_by_jump]
     kept.refusal = None
     retry = host.retry
     if retry.kind in STOPS and host.problem is not None:
         due = None if retry.at is None else wall + retry.at
         at = wall + retry.failed_at if retry.failed_at > NEVER else None
-        kept.refusal = _refusal(retry.kind, host.problem, at, due, agent_mark)
+        kept.refusal = _refusal(retry.kind, host.problem, at, due, agent_mark, by_jump=retry.by_jump)
 
 
 def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str) -> None:
     """Record a refusal that happened while no agent ran."""
     kept.refused.append(at)
+    if failure.by_jump:
+        kept.refused_by_jump.append(at)
     if failure.kind in STOPS:
-        kept.refusal = _refusal(failure.kind, failure.problem, at, None, agent_mark)
+        kept.refusal = _refusal(failure.kind, failure.problem, at, None, agent_mark, by_jump=failure.by_jump)
 
 
-def ago_s(kept: KeptHost, wall_now: float) -> tuple[float, ...]:
+def ago_s(times: Iterable[float], wall_now: float) -> tuple[float, ...]:
     """Return how long ago logins were refused, in seconds, within the window that matters.
 
     If the clock was set back, the age is 0.
     """
-    ages = (max(0.0, wall_now - at) for at in kept.refused)
+    ages = (max(0.0, wall_now - at) for at in times)
     return tuple(age for age in ages if age < REFUSED_WINDOW_S)
 
 
@@ -49,7 +52,7 @@ def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
     if stop is None or stop.code not in CODES:
         return None
     due = None if stop.due is None else max(0.0, stop.due - wall_now)
-    return Refusal(stop.kind, Problem(stop.code, stop.title, stop.hint), due)
+    return Refusal(stop.kind, Problem(stop.code, stop.title, stop.hint), due, stop.by_jump)
 
 
 def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
@@ -61,9 +64,15 @@ def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
 
 
 def _refusal(
-    kind: FailureKind, problem: Problem, at: float | None, due: float | None, agent_mark: str
+    kind: FailureKind,
+    problem: Problem,
+    at: float | None,
+    due: float | None,
+    agent_mark: str,
+    *,
+    by_jump: bool,
 ) -> KeptRefusal:
-    return KeptRefusal(kind, problem.code, problem.title, problem.hint, at, due, agent_mark)
+    return KeptRefusal(kind, problem.code, problem.title, problem.hint, at, due, agent_mark, by_jump)
 
 
 def _changed_at(file: Path) -> float:

@@ -80,17 +80,22 @@ class SignInFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due."""
+    """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due.
+
+    `by_jump`: a jump host refused it.
+    """
 
     kind: FailureKind
     problem: Problem
     retry_in_s: float | None = None
+    by_jump: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered(Event):
     """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
+    `refused_by_jump_ago_s` are the ages of those among them that a jump host refused.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
     that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
     died while no agent ran, and nobody had requested that.
@@ -106,6 +111,7 @@ class Remembered(Event):
     login: LoginKind = "quiet"
     host_key: str | None = None
     refused_ago_s: tuple[float, ...] = ()
+    refused_by_jump_ago_s: tuple[float, ...] = ()
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
     lost: bool = False

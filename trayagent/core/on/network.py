@@ -225,13 +225,21 @@ def remembered(context: Context, event: Remembered) -> None:
     refusal = event.refusal
     if refusal is not None:  # a restart is no reason to log in again: accounts get locked
         due = None if refusal.retry_in_s is None else context.now + refusal.retry_in_s
-        retry = replace(host.retry, at=due, kind=refusal.kind, count=1, failed_at=context.now)
+        retry = replace(
+            host.retry,
+            at=due,
+            kind=refusal.kind,
+            count=1,
+            failed_at=context.now,
+            by_jump=refusal.by_jump,
+        )
         host = replace(host, retry=retry, problem=refusal.problem)
     # Earlier versions learned a VPN for public addresses, too.
     learns = context.state.learn_vpn and not has_public_address(event.addresses)
     context.put(
         host,
         refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
+        refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
         killing=host.killing | event.killing,
         held=event.held,
         paused_until=paused,
