@@ -100,6 +100,16 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "vpn new address", "everything"), (20.0, "nologin", "deep"), (0.0, "flapping", "cafe")),
     ),
+    # Three logins to one account were believed to leave through the Wi-Fi, and went through a VPN for everything.
+    "a VPN takes over the route to a bastion": (
+        ("rack0", "rack1", "rack2"),
+        0.004,
+        (
+            (0.0, "credentials expired", "outer"),
+            (0.0, "vpn new address", "everything"),
+            (1.5, "hole over", ""),
+        ),
+    ),
     # TCP backed off in a network that led nowhere; back home its next retransmission was 4 s away.
     "away and back": (
         ("web",),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.stories.scenes import CAFE, CAFE_2, HOME
+from tests.stories.scenes import CAFE, CAFE_2, HOME, VPN_ALL
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay, shown_problem
 from trayagent.core.facts import events as e
@@ -286,6 +286,23 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
     problem = shown_problem(story.host(waiting), story.state, story.t)
     assert problem is not None
     assert "waits for its turn" in problem.title
+
+
+def test_a_success_outside_a_vpn_is_not_believed_inside_it_behind_a_bastion(story: Story) -> None:
+    """A VPN that takes over the route to a bastion's name is another network, so two logins at a time go there."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for name in TWELVE:
+        story.resolved(name, server=f"{name}.corp", jump="bastion", hop=Hop("bastion.example.net", 22, "me"))
+    story.started()
+    for _ in range(3):
+        for name in under_way(story):
+            story.reconnected(name, direct=False)
+    assert [story.shown(name) for name in TWELVE] == ["connected"] * 12
+    story.after(10).network(HOME + VPN_ALL)
+    for name in TWELVE:
+        story.ended(name, kind="died")
+    assert len(under_way(story)) == 2
 
 
 @pytest.mark.parametrize("kind", ["closed", "timed-out"])

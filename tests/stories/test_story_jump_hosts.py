@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import HOME_6
+from tests.stories.scenes import HOME, HOME_6
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
@@ -161,3 +161,15 @@ def test_a_timed_out_login_probes_no_jump_host_that_has_just_answered(story: Sto
             story.fails(name, "timed-out")
     story.after(0.1).answered("jump")
     assert len(story.did(SendProbe, "jump")) == 1
+
+
+@pytest.mark.parametrize(("port", "known"), [(22, ("203.0.113.11",)), (3128, ())])
+def test_the_jump_hosts_address_is_learned_unless_a_proxy_leads_to_it(
+    story: Story, port: int, known: tuple[str, ...]
+) -> None:
+    """A connection to the jump host's own port shows its address. Another port belongs to a proxy before it."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web", server="web.corp", jump="gate", hop=Hop("gate.example.net", 22))
+    story.found("web", peer="203.0.113.11", peer_port=port, direct=False)
+    assert story.host("web").addresses == known

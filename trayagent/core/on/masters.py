@@ -106,7 +106,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
         forwards_at=now,
         forwards_owed=False,
         agent_socket=None,
-        addresses=_with_peer(host.addresses, master),
+        addresses=_with_peer(host, master),
         forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
     # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
@@ -130,11 +130,20 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
     return note_reached(context, host) if proven else host
 
 
-def _with_peer(addresses: tuple[str, ...], master: Master) -> tuple[str, ...]:
-    """Return the addresses that led to the host, newest first, at most 8. A name rarely has more."""
-    if master.peer is None or not master.direct:
-        return addresses
-    return (master.peer, *(a for a in addresses if a != master.peer))[:8]
+def _with_peer(host: Host, master: Master) -> tuple[str, ...]:
+    """Return the addresses that led to the host's first hop, newest first, at most 8. A name rarely has more.
+
+    A master behind a ProxyCommand shows where that command connects, which may be a proxy.
+    """
+    # If a jump host is behind a ProxyCommand itself, the connection leads to that command's port.
+    jumped = _is_jumped(host) and host.hop is not None and host.hop.port == master.peer_port
+    if master.peer is None or not (master.direct or jumped):
+        return host.addresses
+    return (master.peer, *(a for a in host.addresses if a != master.peer))[:8]
+
+
+def _is_jumped(host: Host) -> bool:
+    return host.resolved is not None and host.resolved.proxy_jump is not None
 
 
 def master_ended(context: Context, event: MasterEnded) -> None:
@@ -256,7 +265,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         changed_at=context.now,
         probe=None,
         observed=None,
-        addresses=_with_peer(host.addresses, master),
+        addresses=_with_peer(host, master),
     )
     context.because(host.name, 4, "moved", evidence)
 

@@ -62,7 +62,7 @@ def before_login(
 def network_of(host: Host, state: State, admitted: Admission) -> Network:
     """Return the network from which the host's server sees the next connection come.
 
-    All hosts of one server must agree on it. If a host knows no address of its server, as behind a jump host,
+    All hosts of one server must agree on it. If a host knows no address of its server, because it was never reached,
     another host of that server may know one, and the route may lead into a VPN.
     """
     route = admitted.way
