@@ -110,6 +110,18 @@ KNOWN: dict[str, History] = {
             (1.5, "hole over", ""),
         ),
     ),
+    # A retransmission that came near later hid, for minutes, that the control waited for refused logins.
+    "checking while an account is refused": (
+        ("rack0", "rack1", "rack2"),
+        0.004,
+        (
+            (0.0, "stuck", "rack2"),
+            (0.0, "agent restarts", ""),
+            (0.0, "credentials expired", "outer"),
+            (0.6, "vpn new address", "everything"),
+            (700.0, "files touched", ""),
+        ),
+    ),
     # TCP backed off in a network that led nowhere; back home its next retransmission was 4 s away.
     "away and back": (
         ("web",),

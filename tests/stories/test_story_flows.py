@@ -75,6 +75,20 @@ def test_row_7_a_bounded_back_off_holds_no_control_back(story: Story) -> None:
     assert any(isinstance(dial, Dial) and dial.purpose == "control" for dial in story.did(Dial))
 
 
+def test_row_7_a_retransmission_that_comes_near_later_hides_no_wait(story: Story) -> None:
+    """Once acknowledgements have stopped, the host shows what its control waits for, as time passes, too."""
+    story.connected("other", scene=HOME)
+    story.connected(scene=HOME)
+    story.after(60).ended("other", kind="died")
+    story.fails("other", "dropped")  # the server is left alone for 20 s
+    story.acked["web"] = 4_240
+    story.due["web"] = story.t + 4.5
+    story.network(HOME, FLICKER)
+    for _ in range(10):
+        story.after(1)
+        assert story.shown("web") == "waiting"
+
+
 def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story) -> None:
     """A connection that the kernel moved to a new address is probed there, without a control."""
     story.connected(scene=HOME)

@@ -257,7 +257,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
-    elif retransmission_near(host, now):
+    elif retransmission_near(host, observed.at):  # as reported: what comes near later needs another report
         # Not once more after each retransmission: with a bounded back-off the next one is always near. With one that
         # doubles, the next one is no longer near after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
