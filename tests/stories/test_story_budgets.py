@@ -297,6 +297,6 @@ def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
     for name in ("web", "a"):
         story.ended(name, kind="died")
     server = story.state.servers[story.host("a").server]
-    networks = [visit.network for visit in server.running.values()]
+    networks = [visit.origin for visit in server.running.values()]
     assert len(networks) == 2
     assert networks[0].same(networks[1]), networks

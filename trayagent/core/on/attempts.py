@@ -29,7 +29,7 @@ from trayagent.core.policy.host_key_match import judged_failure, may_replace, no
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.rate_limits import End, Network, ended, established, visit_of
+from trayagent.core.policy.rate_limits import End, Origin, ended, established, visit_of
 from trayagent.core.policy.retry import (
     CREDENTIAL_KINDS,
     LOCAL_KINDS,
@@ -84,9 +84,9 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
     login, key = _login_of(host, attempt, event.login), event.host_key
     trusted = key is not None and (strict(host) or key == host.host_key)
-    network = visit[1].network if visit is not None else Network()
+    origin = visit[1].origin if visit is not None else Origin()
     host = context.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
-    let_in(context, host, attempt, network, trusted=trusted)
+    let_in(context, host, attempt, origin, trusted=trusted)
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:

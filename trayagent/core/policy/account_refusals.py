@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trayagent.core.facts.hosts import NEVER, Attempt, Host
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
-from trayagent.core.policy.rate_limits import Network
+from trayagent.core.policy.rate_limits import Origin
 from trayagent.core.policy.retry import REFUSED_KINDS
 
 Hosts = Mapping[str, Host]
@@ -35,15 +35,15 @@ class LetIn:
     """When a login last succeeded without the user, and from which network."""
 
     at: float
-    network: Network
+    origin: Origin
 
 
-def let_in_lately(let_in: Mapping[Login, LetIn], network: Network, now: float) -> frozenset[Login]:
+def let_in_lately(let_in: Mapping[Login, LetIn], origin: Origin, now: float) -> frozenset[Login]:
     """Return the logins that succeeded from this network within the last minute."""
     return frozenset(
         login
         for login, last in let_in.items()
-        if now - last.at < LET_IN_LATELY_S and last.network.same(network)
+        if now - last.at < LET_IN_LATELY_S and last.origin.same(origin)
     )
 
 

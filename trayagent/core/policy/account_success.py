@@ -16,11 +16,11 @@ from trayagent.core.policy.account_refusals import (
     refused_accounts,
     refused_login,
 )
-from trayagent.core.policy.rate_limits import Network
+from trayagent.core.policy.rate_limits import Origin
 from trayagent.core.policy.retry import AWAY_KINDS, refusable_at
 
 
-def let_in(context: Context, host: Host, attempt: Attempt, network: Network, *, trusted: bool) -> None:
+def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, trusted: bool) -> None:
     """Note that a login succeeded. The server is up, and it accepts this login, so others may follow at once.
 
     `trusted`: its host key was verified. A machine that lets anybody in says nothing about an account.
@@ -39,7 +39,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, network: Network, *, 
             for login, last in context.state.let_in.items()
             if context.now - last.at < LET_IN_LATELY_S
         }
-        context.change(let_in={**recent, **{login: LetIn(context.now, network) for login in logins}})
+        context.change(let_in={**recent, **{login: LetIn(context.now, origin) for login in logins}})
     for name in context.names:
         other = context.get(name)
         if other is None or other.name == host.name:

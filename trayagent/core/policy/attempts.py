@@ -16,7 +16,7 @@ from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
-from trayagent.core.policy.waits import before_login, network_of
+from trayagent.core.policy.waits import before_login, origin_of
 from trayagent.core.policy.wanted import needs_bare_control, wanted
 from trayagent.core.texts import held_back
 from trayagent.core.usable_routes import is_private
@@ -83,8 +83,8 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
     carried = is_carried(host, context.state.hosts)
     ways = ways_out(host, context.state.network)
     attempt = replace(attempt, place=place, source=source, ways=ways, carried=carried)
-    network = network_of(host, context.state, admitted)
-    servers = started(context.state.servers, host.server, attempt.id, network, context.now)
+    origin = origin_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
     context.put(host, attempt=attempt, asked=False)
     return attempt
@@ -175,7 +175,7 @@ def count_failure(context: Context, host: Host | None, number: int, failure: Fai
     end: End = "hung" if hung else "failed" if seen else "unseen"
     servers = ended(context.state.servers, number, context.now, end)
     if failure.kind == "dropped":
-        servers = dropped(servers, key, visit.network, context.now, jitter)
+        servers = dropped(servers, key, visit.origin, context.now, jitter)
     context.change(servers=servers)
 
 

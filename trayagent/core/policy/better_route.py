@@ -11,7 +11,7 @@ from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.rate_limits import started
-from trayagent.core.policy.waits import network_of
+from trayagent.core.policy.waits import origin_of
 from trayagent.core.usable_routes import ways_for
 
 
@@ -33,8 +33,8 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     source = admitted.way.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
     # No server has seen it yet, so it is counted only for its current network.
-    network = network_of(host, context.state, admitted)
-    servers = started(context.state.servers, host.server, attempt.id, network, attempt.started_at)
+    origin = origin_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)
     context.change(servers=servers)
     attempt = replace(
         attempt, ways=ways, place=admitted.way.place, source=source, redials=attempt.redials + 1

@@ -22,7 +22,7 @@ from trayagent.core.policy.host_key_match import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
 from trayagent.core.policy.rate_limits import End, ended, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
-from trayagent.core.policy.waits import network_of, server_free_at
+from trayagent.core.policy.waits import origin_of, server_free_at
 from trayagent.core.texts import refused_next_time
 
 
@@ -58,8 +58,8 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
     if at is None or at > now:
         return at
     number = context.state.next_attempt
-    network = network_of(host, context.state, admitted)
-    servers = started(context.state.servers, host.server, number, network, now)
+    origin = origin_of(host, context.state, admitted)
+    servers = started(context.state.servers, host.server, number, origin, now)
     context.change(next_attempt=number + 1, servers=servers)
     begun = (*(t for t in trial.begun if now - t < HOUR_S), now)
     context.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))

@@ -36,13 +36,13 @@ End = Literal["through", "failed", "hung", "cut", "unseen"]
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """The network from which an attempt leaves; both fields are None if no route is known."""
+class Origin:
+    """The network and the address from which an attempt leaves; both fields are None if no route is known."""
 
     place: Place | None = None
     source: str | None = None
 
-    def same(self, other: Network) -> bool:
+    def same(self, other: Origin) -> bool:
         """Report whether both are one network. While the gateway is not resolved, the address decides."""
         if self.place is None or other.place is None:
             return self == other
@@ -50,7 +50,7 @@ class Network:
             return True
         return not self.place.differs(other.place) and self.source == other.source
 
-    def seen_as_one(self, other: Network) -> bool:
+    def seen_as_one(self, other: Origin) -> bool:
         """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
 
         The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
@@ -68,7 +68,7 @@ class Network:
 class Visit:
     """One attempt under way; `seen`: its connection was established, so the server knows of it."""
 
-    network: Network
+    origin: Origin
     began: float
     seen: bool = False
 
@@ -77,7 +77,7 @@ class Visit:
 class Budget:
     """What a server saw from one network, and until when to leave it alone there."""
 
-    network: Network
+    origin: Origin
     failed: tuple[float, ...] = ()
     unfinished: tuple[float, ...] = ()
     quiet_until: float = NEVER
@@ -92,23 +92,23 @@ class Server:
     running: Mapping[int, Visit] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
 
-    def budget(self, network: Network) -> Budget:
+    def budget(self, origin: Origin) -> Budget:
         """Return the budget of this network, or a fresh one."""
-        known = (budget for budget in reversed(self.budgets) if budget.network.same(network))
-        return next(known, Budget(network))
+        known = (budget for budget in reversed(self.budgets) if budget.origin.same(origin))
+        return next(known, Budget(origin))
 
-    def alike(self, network: Network) -> tuple[Budget, ...]:
+    def alike(self, origin: Origin) -> tuple[Budget, ...]:
         """Return the budgets of all networks that the server cannot tell apart from this one, which comes first."""
-        own = self.budget(network)
-        gateway = network.gateway or own.network.gateway
-        others = (b for b in self.budgets if gateway and b.network.gateway == gateway)
+        own = self.budget(origin)
+        gateway = origin.gateway or own.origin.gateway
+        others = (b for b in self.budgets if gateway and b.origin.gateway == gateway)
         return (own, *(b for b in others if b is not own))
 
-    def seen_from(self, network: Network) -> Budget:
+    def seen_from(self, origin: Origin) -> Budget:
         """Return what the server saw from this network and from those that it cannot tell apart from it."""
-        alike = self.alike(network)
+        alike = self.alike(origin)
         return Budget(
-            network,
+            origin,
             failed=tuple(sorted(at for budget in alike for at in budget.failed)),
             unfinished=tuple(sorted(at for budget in alike for at in budget.unfinished)),
             quiet_until=max(budget.quiet_until for budget in alike),
@@ -116,11 +116,11 @@ class Server:
             drops=max(budget.drops for budget in alike),
         )
 
-    def with_budget(self, budget: Budget, network: Network) -> Server:
+    def with_budget(self, budget: Budget, origin: Origin) -> Server:
         """Return the server with this budget. Of the two descriptions of its network, keep the one that says more."""
-        known = budget.network.place is not None and budget.network.place.known
-        named = budget if known else replace(budget, network=network)
-        others = tuple(b for b in self.budgets if not b.network.same(network))
+        known = budget.origin.place is not None and budget.origin.place.known
+        named = budget if known else replace(budget, origin=origin)
+        others = tuple(b for b in self.budgets if not b.origin.same(origin))
         return replace(self, budgets=(*others[1 - _NETWORKS_KEPT :], named))
 
 
@@ -128,7 +128,7 @@ Servers = Mapping[str, Server]
 
 
 def free_at(
-    servers: Servers, key: str, network: Network, now: float, hosts: int = 1, *, answers: bool = False
+    servers: Servers, key: str, origin: Origin, now: float, hosts: int = 1, *, answers: bool = False
 ) -> float | None:
     """Return when the server may be contacted (at most `now`: at once); None if another attempt must end first.
 
@@ -140,9 +140,9 @@ def free_at(
         return None
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
-    budget = server.seen_from(network)
+    budget = server.seen_from(origin)
     # Attempts under way may yet fail or be cut short, so they count until they succeed.
-    running = sum(visit.network.seen_as_one(network) for visit in server.running.values())
+    running = sum(visit.origin.seen_as_one(origin) for visit in server.running.values())
     failing = max(FAILED_PER_WINDOW, hosts)
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
@@ -159,14 +159,14 @@ def may_abort(servers: Servers, attempt: int, now: float) -> bool:
     if found is None or not found[1].seen:
         return True
     key, visit = found
-    unfinished = _within(servers[key].seen_from(visit.network).unfinished, now, UNFINISHED_WINDOW_S)
+    unfinished = _within(servers[key].seen_from(visit.origin).unfinished, now, UNFINISHED_WINDOW_S)
     return len(unfinished) < UNFINISHED_PER_WINDOW
 
 
-def started(servers: Servers, key: str, attempt: int, network: Network, now: float) -> Servers:
+def started(servers: Servers, key: str, attempt: int, origin: Origin, now: float) -> Servers:
     """Note that an attempt began."""
     server = servers.get(key, Server())
-    return {**servers, key: replace(server, running={**server.running, attempt: Visit(network, now)})}
+    return {**servers, key: replace(server, running={**server.running, attempt: Visit(origin, now)})}
 
 
 def established(servers: Servers, attempt: int) -> Servers:
@@ -195,34 +195,34 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
     key, visit = found
     running = {number: other for number, other in servers[key].running.items() if number != attempt}
     server = replace(servers[key], running=running)
-    budget = server.budget(visit.network)
+    budget = server.budget(visit.origin)
     if end == "through":
         # The server accepts our login from here, so the causes of earlier failures are over.
-        own, *others = server.alike(visit.network)
-        for known, network in ((own, visit.network), *((other, other.network) for other in others)):
+        own, *others = server.alike(visit.origin)
+        for known, origin in ((own, visit.origin), *((other, other.origin) for other in others)):
             quiet_until = NEVER if visit.began >= known.dropped_at else known.quiet_until
             cleared = replace(known, failed=(), drops=0, quiet_until=quiet_until)
-            server = server.with_budget(cleared, network)
+            server = server.with_budget(cleared, origin)
     if end in {"failed", "hung"}:
         failed = (*_within(budget.failed, now, FAILED_WINDOW_S), now)
         budget = replace(budget, failed=failed)
-        server = server.with_budget(budget, visit.network)
+        server = server.with_budget(budget, visit.origin)
     if end in {"cut", "hung"} and visit.seen:
         unfinished = (*_within(budget.unfinished, now, LOGIN_GRACE_S), now)
-        server = server.with_budget(replace(budget, unfinished=unfinished), visit.network)
+        server = server.with_budget(replace(budget, unfinished=unfinished), visit.origin)
     return {**servers, key: server}
 
 
-def dropped(servers: Servers, key: str, network: Network, now: float, jitter: float) -> Servers:
+def dropped(servers: Servers, key: str, origin: Origin, now: float, jitter: float) -> Servers:
     """Note that the server dropped us. Everyone behind our address there waits, longer each time."""
     server = servers.get(key, Server())
-    seen = server.seen_from(network)
+    seen = server.seen_from(origin)
     if now < seen.quiet_until:
         return servers  # this attempt was already under way when the pause began
     pause = doubling(DROPPED_FIRST_S, seen.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
-    budget = server.budget(network)
+    budget = server.budget(origin)
     budget = replace(budget, drops=seen.drops + 1, dropped_at=now, quiet_until=now + pause)
-    return {**servers, key: server.with_budget(budget, network)}
+    return {**servers, key: server.with_budget(budget, origin)}
 
 
 def forgiven(servers: Servers, key: str) -> Servers:

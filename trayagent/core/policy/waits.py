@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_refusals import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
-from trayagent.core.policy.rate_limits import Network, free_at
+from trayagent.core.policy.rate_limits import Origin, free_at
 from trayagent.core.policy.wanted import needs_bare_control, wanted
 from trayagent.core.usable_routes import way_for
 
@@ -40,7 +40,7 @@ def before_login(
         due = jump.retry.at
         at = due if due is not None and due > now and jump.attempt is None else None
         return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
-    lately = let_in_lately(state.let_in, network_of(host, state, admitted), now) if state.let_in else ()
+    lately = let_in_lately(state.let_in, origin_of(host, state, admitted), now) if state.let_in else ()
     if by_user:  # for many hosts at once: a login refused to the first ones is then held back for the rest
         beside = may_log_in_beside(host, state.hosts, lately)
         return None if beside else Wait("account", f"server={host.server} account=busy")
@@ -59,7 +59,7 @@ def before_login(
     return None
 
 
-def network_of(host: Host, state: State, admitted: Admission) -> Network:
+def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
     """Return the network from which the host's server sees the next connection come.
 
     All hosts of one server must agree on it. If a host knows no address of its server, because it was never reached,
@@ -70,12 +70,7 @@ def network_of(host: Host, state: State, admitted: Admission) -> Network:
         sharing = (other for other in state.hosts.values() if other.server == host.server)
         known = next((other for other in sharing if other.addresses), None)
         route = (way_for(known, state.network) if known is not None else None) or route
-    return Network(route.place, route.source) if route is not None else Network()
-
-
-def network_of_attempt(attempt: Attempt) -> Network:
-    """Return the network from which an attempt left."""
-    return Network(attempt.place, attempt.source)
+    return Origin(route.place, route.source) if route is not None else Origin()
 
 
 def server_free_at(host: Host, state: State, admitted: Admission, now: float) -> float | None:
@@ -86,7 +81,7 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     return free_at(
         state.servers,
         host.server,
-        network_of(host, state, admitted),
+        origin_of(host, state, admitted),
         now,
         sharing,
         answers=host.retry.allowed,
