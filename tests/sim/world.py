@@ -67,7 +67,7 @@ class World:
         self._deciding = True
         while self._queue:
             self._decide(self._queue.pop(0))
-            if not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
+            if not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
                 self._queue.insert(0, self._read(Touched()))
         self._deciding = False
 

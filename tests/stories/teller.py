@@ -355,7 +355,7 @@ class Story:
         return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)
 
     def _read_what_is_missing(self) -> None:
-        while not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
+        while not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
             self._decide(self._read(Touched()))
 
     def _end_checks(self, actions: Sequence[a.Action]) -> None:

@@ -107,5 +107,5 @@ class Shell:
 
     def _read_what_is_missing(self) -> None:
         """Read the network again if a new master or address needs a route that the last snapshot does not have."""
-        if not lookups(self.state.hosts.values()) <= self.state.network.matched.keys():
+        if not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
             self._touched = self._touched or Touched()

@@ -69,10 +69,10 @@ def vpn_names(state: State) -> tuple[str, ...]:
 
 
 def _network(state: State) -> dict[str, Any]:
-    routes = default_routes(state.network)
+    routes = default_routes(state.snapshot)
     default = None
     if routes:
-        interface = state.network.interface(routes[0].interface)
+        interface = state.snapshot.interface(routes[0].interface)
         address = routes[0].source or next(
             (
                 a.ip
@@ -84,11 +84,11 @@ def _network(state: State) -> dict[str, Any]:
         default = {"interface": routes[0].interface, "address": address, "gateway": routes[0].gateway}
     return {
         "online": bool(routes),
-        "name": state.network.name,
+        "name": state.snapshot.name,
         "default": default,
         "interfaces": [
             {"name": i.name, "up": i.up, "kind": i.kind, "addresses": [str(a) for a in i.addresses]}
-            for i in state.network.interfaces
+            for i in state.snapshot.interfaces
         ],
     }
 

@@ -42,7 +42,7 @@ def vpn_interface_up(state: State, name: str) -> str | None:
     """Return the name of a VPN's interface (configured or learned) if it is up, else None."""
     report = manager_says(state, name)
     named = report.interface if report is not None and report.state == "up" else None
-    interface = state.vpn_interface(name) or state.network.interface(named or name)
+    interface = state.vpn_interface(name) or state.snapshot.interface(named or name)
     return interface.name if interface is not None and interface.up and interface.addresses else None
 
 
@@ -66,7 +66,7 @@ def manager_says(state: State, name: str) -> VpnConnection | None:
 def lives(state: State, now: float) -> dict[str, VpnLife]:
     """Return the record of each VPN, updated with what is known now."""
     found: dict[str, VpnLife] = {}
-    network_works = underlay(state.network) is not None and state.manager.connectivity != "portal"
+    network_works = underlay(state.snapshot) is not None and state.manager.connectivity != "portal"
     for vpn in state.vpns:
         life = state.vpn_lives.get(vpn.name, VpnLife())
         report = manager_says(state, vpn.name)
@@ -122,7 +122,7 @@ def _connecting(state: State, name: str) -> bool:
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is None or vpn.interface is None:
         return False
-    found = [i for i in state.network.interfaces if i.up and fnmatchcase(i.name, vpn.interface)]
+    found = [i for i in state.snapshot.interfaces if i.up and fnmatchcase(i.name, vpn.interface)]
     return bool(found) and not any(a for i in found for a in i.addresses if not a.link_local)
 
 

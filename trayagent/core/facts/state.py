@@ -37,7 +37,7 @@ class State:
 
     hosts: Mapping[str, Host] = field(default_factory=dict)
     started: bool = False
-    network: Snapshot = field(default_factory=Snapshot)
+    snapshot: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
     """When the network last changed."""
     vpns: tuple[Vpn, ...] = ()
@@ -67,7 +67,7 @@ class State:
         return next(
             (
                 i
-                for i in self.network.interfaces
+                for i in self.snapshot.interfaces
                 if i.up and i.addresses and fnmatchcase(i.name, vpn.interface)
             ),
             None,

@@ -179,7 +179,7 @@ def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     """Report whether a login was tried without the learned VPN."""
     if attempt.place is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
         return False
-    egress = context.state.network.interface(attempt.place.egress)
+    egress = context.state.snapshot.interface(attempt.place.egress)
     return egress is None or egress.kind != "vpn"
 
 

@@ -111,14 +111,14 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
     )
     # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
     # once.
-    known = master_lookup(master) in context.state.network.matched
-    path = current_path(host, context.state.network) if known else None
+    known = master_lookup(master) in context.state.snapshot.matched
+    path = current_path(host, context.state.snapshot) if known else None
     host = replace(host, path=path)
     if path is not None:
-        absent = not path.present and bool(context.state.network.interfaces)
+        absent = not path.present and bool(context.state.snapshot.interfaces)
         host = replace(
             host,
-            place=master_place(host, path, context.state.network),
+            place=master_place(host, path, context.state.snapshot),
             gone_at=None if path.present else now,
             changed_at=now if absent else host.changed_at,
             # Even if it was started just now, another network came between its start and this moment.
@@ -250,8 +250,8 @@ def observed(context: Context, event: Observed) -> None:
 def _moved(context: Context, host: Host, master: Master) -> None:
     """Follow a connection that the kernel moved to another address after its own was gone: it gets a new path."""
     path = None
-    if master_lookup(master) in context.state.network.matched:
-        path = path_of(master, context.state.network)
+    if master_lookup(master) in context.state.snapshot.matched:
+        path = path_of(master, context.state.snapshot)
         if not path.present:
             return
     evidence = f"local={master.local} was={host.master.local if host.master else None}"

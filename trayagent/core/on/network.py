@@ -28,11 +28,11 @@ from trayagent.core.usable_routes import Way, carriers, way_for
 
 def network_read(context: Context, event: NetworkRead) -> None:
     """Compare the new snapshot with the last one, and mark every master whose path changed as suspect."""
-    old = context.state.network
+    old = context.state.snapshot
     new = replace(event.snapshot, carriers=carriers(old, event.snapshot))
     delta = compare(old, new, event.touched)
     touched = bool(delta) or bool(event.touched)
-    context.change(network=new, network_at=context.now if touched else context.state.network_at)
+    context.change(snapshot=new, network_at=context.now if touched else context.state.network_at)
     if delta:
         context.tell("network-changed", reason=delta.reason)
     for name in context.names:
@@ -47,7 +47,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
 
 
 def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Touched) -> None:
-    now, new = context.now, context.state.network
+    now, new = context.now, context.state.snapshot
     path = current_path(host, new)
     if path is None:
         return
@@ -99,7 +99,7 @@ def _words(host: Host) -> str:
 
 def _rearm_where_moved(context: Context, host: Host) -> None:
     """Bring a retry forward when the host's route changed, because a back-off belongs to the path on which it arose."""
-    way = way_for(host, context.state.network)
+    way = way_for(host, context.state.snapshot)
     if way is None:
         return
     # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
@@ -139,7 +139,7 @@ def woke(context: Context, event: Woke) -> None:
             continue
         if host.master is not None:
             host = context.put(host, wary_at=now)
-        way = way_for(host, context.state.network)
+        way = way_for(host, context.state.snapshot)
         place = way.place if way is not None else None
         if rearmable(host.retry, now):
             host = context.put(host, retry=rearmed(host.retry, now, place))

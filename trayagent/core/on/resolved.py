@@ -32,11 +32,11 @@ def follow_answer(context: Context, host: Host) -> Host:
     Every other host is resolved again before its next login, so that a flapping network causes no runs.
     """
     answer = host.answer
-    place = place_here(context.state.network)
+    place = place_here(context.state.snapshot)
     if (
         answer.place is not None
         and not answer.place.known
-        and answer.underlay == underlay(context.state.network)
+        and answer.underlay == underlay(context.state.snapshot)
     ):
         host = context.put(host, answer=replace(answer, place=place or answer.place))
     stopped = host.master is None and host.retry.at is None and wanted(host)
@@ -115,7 +115,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
 def _answer(
     context: Context, *, asked_at: float | None = None, varies: bool = False, looked_up: bool = True
 ) -> Answer:
-    network = context.state.network
+    network = context.state.snapshot
     at = context.now if asked_at is None else asked_at
     here = (
         None if at < context.state.network_at else place_here(network)

@@ -54,7 +54,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
         return
     host = replace(host, resolved=event.resolved, hop=event.hop)
     admitted = admission(host, context.state, by_user=True)
-    network = context.state.network
+    network = context.state.snapshot
     unasked = underlay(network) is not None and not network.matched.keys() >= set(next_lookups(host))
     if not admitted.open and not (admitted.code == "unreachable" and unasked):
         return

@@ -37,7 +37,7 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
     """
     way = _way(host, state)
     vpn = host.wish.vpn
-    if way is None and underlay(state.network) is None:
+    if way is None and underlay(state.snapshot) is None:
         return Admission(None, "unreachable", "network=none")
     if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
@@ -52,9 +52,9 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
 
 def _way(host: Host, state: State) -> Way | None:
     """Return the route of the next connection. An outdated result of `ssh -G` excludes no route."""
-    way = way_for(host, state.network)
+    way = way_for(host, state.snapshot)
     if way is None and outdated(host, state):
-        return way_for(replace(host, resolved=None, hop=None, master=None), state.network)
+        return way_for(replace(host, resolved=None, hop=None, master=None), state.snapshot)
     return way
 
 
@@ -103,28 +103,28 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
 
 def _is_up(tunnel: str, state: State) -> bool:
     """Report whether a tunnel's device is up. If it is but has no underlay, the missing part is not the VPN."""
-    interface = state.network.interface(tunnel)
+    interface = state.snapshot.interface(tunnel)
     return interface is not None and interface.up
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:
-    return host.was_reached_at(place_here(state.network))
+    return host.was_reached_at(place_here(state.snapshot))
 
 
 def through_tunnel(way: Way, state: State) -> bool:
     """Report whether a route leads into a tunnel."""
-    interface = state.network.interface(way.interface)
+    interface = state.snapshot.interface(way.interface)
     return interface is not None and interface.kind == "vpn"
 
 
 def _names_at(way: Way, state: State) -> tuple[str, ...]:
     """Return the names of the network of a route (for a tunnel: of its underlay), () if unknown."""
-    under = underlay(state.network) if through_tunnel(way, state) else None
+    under = underlay(state.snapshot) if through_tunnel(way, state) else None
     egress = under[0] if under is not None else way.interface
     named = state.manager.network
     if named is not None and named.interface in {None, egress}:
         return tuple(name for name in (named.connection, named.ssid) if name)
-    name = state.network.name_at(egress)
+    name = state.snapshot.name_at(egress)
     return (name,) if name else ()
 
 

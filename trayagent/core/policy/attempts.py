@@ -81,7 +81,7 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
     """Begin the attempt over the admitted route, and count it."""
     place, source = (admitted.way.place, admitted.way.source) if admitted.way is not None else (None, None)
     carried = is_carried(host, context.state.hosts)
-    ways = ways_out(host, context.state.network)
+    ways = ways_out(host, context.state.snapshot)
     attempt = replace(attempt, place=place, source=source, ways=ways, carried=carried)
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
@@ -134,7 +134,7 @@ def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -
         return False
     if attempt.source is None or admitted.way is None or attempt.source == admitted.way.source:
         return True
-    return context.state.network.has_address(attempt.source)
+    return context.state.snapshot.has_address(attempt.source)
 
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
@@ -153,7 +153,7 @@ def give_up_attempt(context: Context, host: Host) -> Host:
         context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
         # If its own address is gone, the server sees no difference.
-        cut = attempt.source is not None and not context.state.network.has_address(attempt.source)
+        cut = attempt.source is not None and not context.state.snapshot.has_address(attempt.source)
         if not cut and not may_abort(context.state.servers, attempt.id, context.now):
             return context.put(host, attempt=replace(attempt, unwanted=True))
         context.do(Abort(host.name, attempt.id))

@@ -25,7 +25,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         return host
     if host.learned_vpn is not None:
         return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
-    ways = ways_out(host, context.state.network)
+    ways = ways_out(host, context.state.snapshot)
     moved = attempt.place is not None and admitted.way.place.differs(attempt.place)
     if ways <= attempt.ways and not moved:
         return host

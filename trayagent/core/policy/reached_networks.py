@@ -46,7 +46,7 @@ def _learned_vpn(context: Context, host: Host) -> str | None:
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.learned_vpn
     # If it was reached here without the VPN, the VPN is needed only on networks where it was not.
-    if direct or host.was_reached_at(place_here(context.state.network)):
+    if direct or host.was_reached_at(place_here(context.state.snapshot)):
         return host.learned_vpn
     return path.egress
 
@@ -59,5 +59,5 @@ def has_public_address(addresses: Iterable[str]) -> bool:
 def in_tunnel(host: Host, context: Context) -> bool:
     """Report whether the master's connection goes through a tunnel."""
     egress = host.path.egress if host.path is not None else None
-    interface = context.state.network.interface(egress) if egress is not None else None
+    interface = context.state.snapshot.interface(egress) if egress is not None else None
     return interface is not None and interface.kind == "vpn"

@@ -20,12 +20,12 @@ def outdated(host: Host, state: State) -> bool:
         return True
     if not answer.varies or answer.asked_at >= state.network_at:
         return False
-    place = place_here(state.network)
+    place = place_here(state.snapshot)
     return place is None or answer.place is None or not answer.place.matches(place)
 
 
 def certainly_elsewhere(host: Host, state: State) -> bool:
     """Report whether the result varies with the network and was given on another network."""
-    place, given_at = place_here(state.network), host.answer.place
+    place, given_at = place_here(state.snapshot), host.answer.place
     moved = place is not None and place.known and given_at is not None and given_at.differs(place)
     return host.answer.varies and moved

@@ -69,7 +69,7 @@ def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
     if not host.addresses:
         sharing = (other for other in state.hosts.values() if other.server == host.server)
         known = next((other for other in sharing if other.addresses), None)
-        route = (way_for(known, state.network) if known is not None else None) or route
+        route = (way_for(known, state.snapshot) if known is not None else None) or route
     return Origin(route.place, route.source) if route is not None else Origin()
 
 
