@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from trayagent.agent.state.records import Records, places_of, remembered
-from trayagent.core.facts.hosts import Host, Master, Place, Wish
+from trayagent.agent.state.records import Records, networks_of, remembered
+from trayagent.core.facts.hosts import Host, Master, Network, Wish
 
 MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
 
@@ -26,12 +26,12 @@ def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
     """The disconnected state, networks, addresses and the learned VPN of a host survive a restart."""
     wish = Wish(listed=True, vpn="corp", networks=("Home*",))
     host = Host("web01", wish, held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
-    host = replace(host, reached=frozenset({Place("wlan0", "aa:bb", "Home"), Place("eth0", "cc:dd")}))
+    host = replace(host, reached=frozenset({Network("wlan0", "aa:bb", "Home"), Network("eth0", "cc:dd")}))
     Records(tmp_path / "r.json").remember(host, time.monotonic())
     kept = Records(tmp_path / "r.json").hosts()["web01"]
     assert kept.held is True
     assert kept.learned_vpn == "tun0"
-    assert places_of(kept) == host.reached
+    assert networks_of(kept) == host.reached
     told = remembered("web01", kept, time.monotonic())
     assert (told.vpn, told.networks) == ("corp", ("Home*",))
 

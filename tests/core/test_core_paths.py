@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING, VPN, Scene, tunnel
-from trayagent.core.facts.hosts import Hop, Host, Master, Place
+from trayagent.core.facts.hosts import Hop, Host, Master, Network
 from trayagent.core.facts.network import Lookup, Touched
 from trayagent.core.network_changes import compare
 from trayagent.core.usable_routes import is_private, lookups, path_of, underlay, usable_interface, way_for
@@ -115,12 +115,12 @@ def test_flags_and_other_interfaces_are_no_part_of_a_path() -> None:
 
 def test_networks_that_cannot_be_compared_neither_match_nor_differ() -> None:
     """Two networks, of which one is known by its gateway and the other by its name, neither match nor differ."""
-    by_gateway, by_name = Place("wlan0", "aa:01"), Place("wlan0", "", "Home")
+    by_gateway, by_name = Network("wlan0", "aa:01"), Network("wlan0", "", "Home")
     assert not by_gateway.matches(by_name)
     assert not by_gateway.differs(by_name)
-    assert by_gateway.matches(Place("wlan0", "aa:01", "Home"))
-    assert by_gateway.differs(Place("eth0", "aa:01"))
-    assert by_name.differs(Place("wlan0", "", "Café"))
+    assert by_gateway.matches(Network("wlan0", "aa:01", "Home"))
+    assert by_gateway.differs(Network("eth0", "aa:01"))
+    assert by_name.differs(Network("wlan0", "", "Café"))
 
 
 def test_a_delta_has_its_reasons() -> None:

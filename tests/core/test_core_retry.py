@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Attempt, Host, Place, Retry
+from trayagent.core.facts.hosts import Attempt, Host, Network, Retry
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
 
-HOME, CAFE = Place("wlan0", "aa:01"), Place("wlan0", "cc:01")
+HOME, CAFE = Network("wlan0", "aa:01"), Network("wlan0", "cc:01")
 
 
 def test_a_re_arm_that_comes_too_soon_is_delayed_and_not_lost() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.facts.hosts import Place
+from trayagent.core.facts.hosts import Network
 from trayagent.core.policy.rate_limits import (
     Origin,
     Servers,
@@ -16,11 +16,11 @@ from trayagent.core.policy.rate_limits import (
 )
 
 WEB = "web:22"
-HOME = Origin(Place("wlan0", "aa:01"), "192.168.10.2")
-CAFE = Origin(Place("wlan0", "cc:01"), "10.20.0.7")
-CABLE = Origin(Place("eth0", "aa:01"), "192.168.10.3")  # at home, behind the same gateway
-TUNNEL, OTHER_TUNNEL = (Origin(Place(name, "0.0.0.0/1"), "10.8.0.6") for name in ("tun0", "tun1"))
-TWIN = Origin(Place("wlan0", "bb:01"), "192.168.10.2")  # the addresses of home behind another gateway
+HOME = Origin(Network("wlan0", "aa:01"), "192.168.10.2")
+CAFE = Origin(Network("wlan0", "cc:01"), "10.20.0.7")
+CABLE = Origin(Network("eth0", "aa:01"), "192.168.10.3")  # at home, behind the same gateway
+TUNNEL, OTHER_TUNNEL = (Origin(Network(name, "0.0.0.0/1"), "10.8.0.6") for name in ("tun0", "tun1"))
+TWIN = Origin(Network("wlan0", "bb:01"), "192.168.10.2")  # the addresses of home behind another gateway
 
 
 def running(*attempts: int, key: str = WEB, seen: bool = True, at: float = 0.0) -> Servers:
@@ -108,7 +108,7 @@ def test_a_success_over_the_cable_ends_the_wait_on_the_wifi_behind_it() -> None:
 
 def test_a_cable_whose_gateway_is_not_resolved_has_limits_of_its_own() -> None:
     """A cable whose gateway is not resolved has its own limits. They add to the Wi-Fi's once it is resolved."""
-    unresolved = Origin(Place("eth0"), "192.168.10.3")
+    unresolved = Origin(Network("eth0"), "192.168.10.3")
     servers = cut(1, unresolved, cut(4, HOME))
     assert free_at(servers, WEB, unresolved, 1.0) == 1.0
     assert free_at(servers, WEB, CABLE, 1.0) == 30.0
@@ -212,11 +212,11 @@ def test_a_pause_belongs_to_its_network() -> None:
 
 def test_a_network_is_known_again_though_its_gateway_was_not_resolved_at_first() -> None:
     """While the gateway is not resolved, the machine's own address identifies the network."""
-    unresolved = Origin(Place("wlan0"), CAFE.source)
+    unresolved = Origin(Network("wlan0"), CAFE.source)
     assert free_at(dropped({}, WEB, unresolved, 0.0, 1.0), WEB, CAFE, 1.0) == 20.0
     assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, unresolved, 1.0) == 20.0
     assert free_at(dropped({}, WEB, unresolved, 0.0, 1.0), WEB, HOME, 1.0) == 1.0
-    assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, Origin(Place("wlan0"), HOME.source), 1.0) == 1.0
+    assert free_at(dropped({}, WEB, CAFE, 0.0, 1.0), WEB, Origin(Network("wlan0"), HOME.source), 1.0) == 1.0
     assert free_at(dropped({}, WEB, HOME, 0.0, 1.0), WEB, TWIN, 1.0) == 1.0
 
 
@@ -224,7 +224,7 @@ def test_budgets_of_old_networks_are_forgotten() -> None:
     """Only the latest eight networks keep a budget, so that a traveller's agent does not grow."""
     servers: Servers = {}
     for n in range(100):
-        servers = dropped(servers, WEB, Origin(Place("wlan0", f"mac {n}"), f"10.0.{n}.2"), float(n), 1.0)
+        servers = dropped(servers, WEB, Origin(Network("wlan0", f"mac {n}"), f"10.0.{n}.2"), float(n), 1.0)
     assert len(servers[WEB].budgets) <= 8
 
 

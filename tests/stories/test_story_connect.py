@@ -71,8 +71,8 @@ def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story)
     story.fails("web", "timed-out")
     seen = 0
     for _ in range(30):
-        for place in (CAFE, HOME):
-            story.network(place)
+        for scene in (CAFE, HOME):
+            story.network(scene)
             if story.host("web").attempt is not None:
                 story.established("web")
                 story.fails("web", "timed-out")
@@ -604,7 +604,7 @@ def test_a_network_has_only_the_name_of_its_own_interface(story: Story) -> None:
     """Two cables at two desks are not one network because the same Wi-Fi is near."""
     wifi = replace(CAFE + OFFICE, name="Airport WiFi", name_of="wlan0")
     story.connected(scene=wifi, local="172.20.0.5")
-    assert {place.network for place in story.host("web").reached} == {""}
+    assert {network.name for network in story.host("web").reached} == {""}
 
 
 def refused_before(story: Story, *ago_s: float) -> None:

@@ -77,8 +77,8 @@ def test_after_a_typed_password_a_move_notifies_once_and_dials_never(story: Stor
     No login follows on this network or the next ones.
     """
     logged_in(story)
-    for place in (CAFE, CAFE_2, NOTHING, HOME):
-        story.after(60).network(place)
+    for scene in (CAFE, CAFE_2, NOTHING, HOME):
+        story.after(60).network(scene)
         if story.host("web").attempt is not None:
             story.after(0.1).ready("web", bare=True)
             story.after(0.2).ended("web")
@@ -119,8 +119,8 @@ def test_the_network_may_change_while_the_user_types(story: Story) -> None:
     story.fails("web", "auth")
     begins(story)
     story.forget()
-    for place in (CAFE, NOTHING, CAFE_2):
-        story.after(5).network(place)
+    for scene in (CAFE, NOTHING, CAFE_2):
+        story.after(5).network(scene)
     assert not story.actions or not [x for x in story.actions if isinstance(x, (Dial, Abort))]
     succeeds(story)
     assert story.shown("web") == "connected"

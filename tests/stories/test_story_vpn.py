@@ -8,7 +8,7 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial, Remember, SendProbe
-from trayagent.core.facts.hosts import Place, Wish
+from trayagent.core.facts.hosts import Network, Wish
 from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
 from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import shown_vpn
@@ -304,7 +304,7 @@ def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> Non
     """A later agent knows the VPN of a host that was removed while no agent ran."""
     story.network(CAFE)
     story.configured()
-    reached = frozenset({Place("tun0", "", "10.99.0.0/24")})
+    reached = frozenset({Network("tun0", "", "10.99.0.0/24")})
     story.post(e.Remembered(story.t, "db", reached=reached, vpn="corp"))
     story.resolved("db", server=INSIDE)
     story.found("db", fresh=False, ours=True, peer=INSIDE, local="10.8.0.6")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trayagent.core.facts.hosts import Host, MasterPath, Place
+from trayagent.core.facts.hosts import Host, MasterPath, Network
 from trayagent.core.facts.network import Snapshot, Touched
-from trayagent.core.usable_routes import default_routes, path_of, place_of, tunnels_up, underlay
+from trayagent.core.usable_routes import default_routes, network_of, path_of, tunnels_up, underlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
     )
 
 
-def master_place(host: Host, path: MasterPath, snapshot: Snapshot) -> Place | None:
+def master_network(host: Host, path: MasterPath, snapshot: Snapshot) -> Network | None:
     """Return the network through which a master's packets leave."""
     if not path.present or path.egress is None or host.master is None:
         return None
@@ -68,10 +68,10 @@ def master_place(host: Host, path: MasterPath, snapshot: Snapshot) -> Place | No
         r for lookup, r in snapshot.matched.items() if r is not None and lookup.peer == host.master.peer
     ]
     route = next((r for r in routes if r.interface == path.egress), None)
-    return place_of(snapshot, route) if route is not None else None
+    return network_of(snapshot, route) if route is not None else None
 
 
-def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touched) -> str:
+def path_change(host: Host, path: MasterPath, network: Network | None, touched: Touched) -> str:
     """Return why the master's path counts as changed, "" if it does not.
 
     A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. It
@@ -84,7 +84,7 @@ def path_change(host: Host, path: MasterPath, place: Place | None, touched: Touc
         return "path=changed"
     if not path.present:
         return ""  # while the address is missing, only its return is a change
-    if place is not None and host.place is not None and place.differs(host.place):
+    if network is not None and host.network is not None and network.differs(host.network):
         return "gateway=changed"
     if touched.lost:
         return "messages=lost"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from trayagent.core.facts.hosts import Host, Master, MasterPath, Place
+from trayagent.core.facts.hosts import Host, Master, MasterPath, Network
 from trayagent.core.facts.network import Interface, Lookup, Route, Snapshot
 
 # Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
@@ -37,7 +37,7 @@ class Way:
 
     interface: str
     source: str | None
-    place: Place
+    network: Network
 
 
 @lru_cache(maxsize=1024)
@@ -127,24 +127,24 @@ def _addressed(snapshot: Snapshot) -> list[str]:
     return [i.name for i in snapshot.interfaces if i.kind == "physical" and i.up and _global_addresses(i)]
 
 
-def place_of(snapshot: Snapshot, route: Route) -> Place:
+def network_of(snapshot: Snapshot, route: Route) -> Network:
     """Return the network through which a route leads (for a tunnel: the tunnel and the prefix)."""
     interface = snapshot.interface(route.interface)
     if interface is not None and interface.kind in {"vpn", "loopback"}:
-        return Place(route.interface, route.prefix)
+        return Network(route.interface, route.prefix)
     gateway = route.gateway or next(
         (r.gateway for r in default_routes(snapshot) if r.interface == route.interface and r.gateway), None
     )
     mac = snapshot.gateway_macs.get((route.interface, gateway), "") if gateway else ""
-    return Place(route.interface, mac, snapshot.name_at(route.interface) or "")
+    return Network(route.interface, mac, snapshot.name_at(route.interface) or "")
 
 
-def place_here(snapshot: Snapshot) -> Place | None:
+def network_here(snapshot: Snapshot) -> Network | None:
     """Return the network through which the best route out leads, ignoring tunnels."""
     for route in default_routes(snapshot):
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind != "vpn":
-            return place_of(snapshot, route)
+            return network_of(snapshot, route)
     return None
 
 
@@ -187,7 +187,7 @@ def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
     if host.learned_vpn is None or not usable_interface(snapshot, host.learned_vpn):
         return None
     routes = [r for r in snapshot.routes if r.interface == host.learned_vpn]
-    return next((r for r in routes if host.was_reached_at(place_of(snapshot, r))), None)
+    return next((r for r in routes if host.was_reached_at(network_of(snapshot, r))), None)
 
 
 def _in_scope(peer: str, source: str | None) -> bool:
@@ -208,7 +208,7 @@ def _is_link_local_6(ip: str) -> bool:
 def _way(snapshot: Snapshot, route: Route) -> Way:
     interface = snapshot.interface(route.interface)
     source = route.source or (_first_address(interface, route) if interface is not None else None)
-    return Way(route.interface, source, place_of(snapshot, route))
+    return Way(route.interface, source, network_of(snapshot, route))
 
 
 def next_lookups(host: Host) -> tuple[Lookup, ...]:
@@ -261,12 +261,12 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     )
 
 
-def _bearer_place(snapshot: Snapshot, bearer: str | None, local: str | None) -> Place | None:
+def _bearer_place(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
     """Return the network of the interface that has a local address, or None if it has no default route."""
     six = local is not None and ":" in local
     own = (r for r in default_routes(snapshot) if r.interface == bearer and (":" in r.prefix) == six)
     route = next(own, None)
-    return place_of(snapshot, route) if route is not None else None
+    return network_of(snapshot, route) if route is not None else None
 
 
 def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:

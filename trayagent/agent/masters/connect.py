@@ -226,8 +226,8 @@ def _requested_key(host: Host) -> str | None:
 
 
 def _swallowed(host: Host) -> Failure:
-    place = host.attempt.place if host.attempt is not None else None
-    return Failure(large_packets_lost(host.name, place.egress if place is not None else None), "stalled")
+    network = host.attempt.network if host.attempt is not None else None
+    return Failure(large_packets_lost(host.name, network.egress if network is not None else None), "stalled")
 
 
 async def _daemon_of(launched: Launched) -> int:

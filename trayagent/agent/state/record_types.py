@@ -17,7 +17,7 @@ from trayagent.core.facts.remote_sessions import KeptSession
 VERSION = 1
 
 Pid = Annotated[int, Meta(ge=1, lt=2**31)]
-Place = Annotated[list[str], Meta(min_length=1, max_length=3)]
+KeptNetwork = Annotated[list[str], Meta(min_length=1, max_length=3)]
 """Egress interface, the gateway's hardware address, the network's name."""
 
 
@@ -84,7 +84,7 @@ class KeptHost(Struct):
 
     held: bool = False
     paused_until: float | Literal["ever"] | None = None
-    reached: list[Place] = field(default_factory=list)
+    reached: list[KeptNetwork] = field(default_factory=list)
     learned_vpn: str | None = None
     vpn: str | None = None
     networks: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ from trayagent.agent.state.machine import boot_id
 from trayagent.agent.state.record_types import KeptAttempt, KeptFar, KeptHost, KeptKilling, KeptMaster, KeptUp
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host, Master, Place
+from trayagent.core.facts.hosts import Host, Master, Network
 
 
 def records_path(state_dir: Path, mark: str) -> Path:
@@ -144,7 +144,7 @@ class Records:
         kept = self._host(host.name)
         kept.held = host.held
         kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
-        kept.reached = sorted([p.egress, p.gateway, p.network] for p in host.reached)
+        kept.reached = sorted([p.egress, p.gateway, p.name] for p in host.reached)
         kept.learned_vpn = host.learned_vpn
         kept.vpn = host.wish.vpn
         kept.networks = list(host.wish.networks)
@@ -232,9 +232,9 @@ class Records:
         record_file.write(self._path, self._kept)
 
 
-def places_of(kept: KeptHost) -> frozenset[Place]:
+def networks_of(kept: KeptHost) -> frozenset[Network]:
     """Return the networks from which a host was reached."""
-    return frozenset(Place(*words) for words in kept.reached)
+    return frozenset(Network(*words) for words in kept.reached)
 
 
 def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> Remembered:
@@ -254,7 +254,7 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         name,
         held=kept.held,
         paused_for_s=paused,
-        reached=places_of(kept),
+        reached=networks_of(kept),
         learned_vpn=kept.learned_vpn,
         vpn=kept.vpn,
         networks=tuple(kept.networks),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Master, Place, Wish
+from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Master, Network, Wish
 from trayagent.core.facts.network import Snapshot, Touched
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.problems import Problem
@@ -104,7 +104,7 @@ class Remembered(Event):
     name: str
     held: bool = False
     paused_for_s: float | None = None
-    reached: frozenset[Place] = frozenset()
+    reached: frozenset[Network] = frozenset()
     learned_vpn: str | None = None
     addresses: tuple[str, ...] = ()
     login_worked_ago_s: float | None = None

@@ -88,7 +88,7 @@ class MasterPath:
 
     While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
     path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
-    address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_place`
+    address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_network`
     is its network, if known.
     """
 
@@ -100,37 +100,37 @@ class MasterPath:
     source_differs: bool = False
     tentative: bool = False
     bearer: str | None = None
-    bearer_place: Place | None = field(default=None, compare=False)
+    bearer_network: Network | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Network:
     """The network as seen through one interface; `gateway` is a link-layer address, "" while unknown."""
 
     egress: str
     gateway: str = ""
-    network: str = ""
+    name: str = ""
 
     @property
     def known(self) -> bool:
         """Whether enough is known to tell this network from others."""
-        return bool(self.gateway or self.network)
+        return bool(self.gateway or self.name)
 
-    def matches(self, other: Place) -> bool:
+    def matches(self, other: Network) -> bool:
         """Report whether both are certainly the same network. A gateway counts more than a network's name."""
         if self.egress != other.egress:
             return False
         if self.gateway and other.gateway:
             return self.gateway == other.gateway
-        return bool(self.network) and self.network == other.network
+        return bool(self.name) and self.name == other.name
 
-    def differs(self, other: Place) -> bool:
+    def differs(self, other: Network) -> bool:
         """Report whether these are certainly two networks. A fact that only one of them has is no difference."""
         if self.egress != other.egress:
             return True
         if self.gateway and other.gateway:
             return self.gateway != other.gateway
-        return bool(self.network and other.network) and self.network != other.network
+        return bool(self.name and other.name) and self.name != other.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class PathHere:
     """A master's path, and the network in which it was seen. The same path in another network is another one."""
 
     path: MasterPath
-    place: Place | None = None
+    network: Network | None = None
 
     def same(self, other: PathHere) -> bool:
         """Report whether both are one path in one network, whatever source the kernel would choose now."""
@@ -146,12 +146,12 @@ class PathHere:
             other.path, tentative=False, source_differs=False
         ):
             return False
-        return not _differ(self.place, other.place) and not _differ(
-            self.path.bearer_place, other.path.bearer_place
+        return not _differ(self.network, other.network) and not _differ(
+            self.path.bearer_network, other.path.bearer_network
         )
 
 
-def _differ(one: Place | None, other: Place | None) -> bool:
+def _differ(one: Network | None, other: Network | None) -> bool:
     """Report whether both are known and certainly two networks."""
     return one is not None and other is not None and one.differs(other)
 
@@ -206,7 +206,7 @@ class Attempt:
     purpose: Purpose
     started_at: float
     bare: bool = False
-    place: Place | None = None
+    network: Network | None = None
     source: str | None = None
     ways: frozenset[WayOut] = frozenset()
     redials: int = 0
@@ -241,14 +241,14 @@ class Retry:
     kind: FailureKind | None = None
     count: int = 0
     failed_at: float = NEVER
-    place: Place | None = None
+    network: Network | None = None
     source: str | None = None
     seen: bool = True
     by_jump: bool = False
     proven: bool = True
     checked: bool = False  # a banner check has allowed a login on this path
     allowed: bool = False  # that login has not been made yet
-    rearmed: tuple[tuple[float, Place | None], ...] = ()
+    rearmed: tuple[tuple[float, Network | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Answer:
     """
 
     asked_at: float = NEVER
-    place: Place | None = None
+    network: Network | None = None
     underlay: tuple[str, str | None, str | None] | None = None
     varies: bool = False
     looked_up: bool = True
@@ -307,7 +307,7 @@ class Host:
 
     master: Master | None = None
     path: MasterPath | None = None
-    place: Place | None = None
+    network: Network | None = None
     changed_at: float = NEVER  # when the master's path last changed
     left: PathHere | None = None  # the path on which the master was last alive, once that has changed
     proof_at: float = NEVER  # when the master last gave a proof of life
@@ -326,11 +326,11 @@ class Host:
     retry: Retry = field(default_factory=Retry)
     bare_retry: Retry = field(default_factory=Retry)  # of bare controls; independent of a refused login
     offline_since: float | None = None
-    reached: frozenset[Place] = frozenset()
+    reached: frozenset[Network] = frozenset()
     reached_through: frozenset[str] = frozenset()  # egress interfaces
     checked_at: float = NEVER  # when the banner of its server was last checked
     learned_vpn: str | None = None
-    failed_without_vpn: tuple[Place, ...] = ()  # networks where a login without the learned VPN failed
+    failed_without_vpn: tuple[Network, ...] = ()  # networks where a login without the learned VPN failed
     worked_at: float = NEVER  # when a login last worked
     login: LoginKind = "quiet"  # how that login went
     host_key: str | None = None  # the key that the server proved then
@@ -362,7 +362,7 @@ class Host:
     @property
     def path_here(self) -> PathHere | None:
         """The master's path and network now."""
-        return PathHere(self.path, self.place) if self.path is not None else None
+        return PathHere(self.path, self.network) if self.path is not None else None
 
     @property
     def returned(self) -> bool:
@@ -389,9 +389,9 @@ class Host:
         """Whether the user is logging in to it at a terminal, so that only they may end that login."""
         return self.attempt is not None and self.attempt.at_prompt
 
-    def was_reached_at(self, place: Place | None) -> bool:
+    def was_reached_at(self, network: Network | None) -> bool:
         """Report whether the host was certainly reached on this network before."""
-        return place is not None and any(known.matches(place) for known in self.reached)
+        return network is not None and any(known.matches(network) for known in self.reached)
 
     @property
     def server(self) -> str:

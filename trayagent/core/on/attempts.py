@@ -133,8 +133,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         return
     control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
     bypassed = _bypassed_vpn(context, host, attempt)
-    if bypassed and attempt.place is not None:
-        host = replace(host, failed_without_vpn=(attempt.place, *host.failed_without_vpn)[:NETWORKS_KEPT])
+    if bypassed and attempt.network is not None:
+        host = replace(host, failed_without_vpn=(attempt.network, *host.failed_without_vpn)[:NETWORKS_KEPT])
     host = with_failure(host, attempt, failure, now, event.jitter)
     problem = _problem(host, attempt, failure)
     # The problem to show is that the VPN is down, not that the server is unreachable without it.
@@ -167,7 +167,7 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     An unfamiliar host key on a network where the host was never reached is "not here".
     """
     key_changed = failure.kind == "host-key-changed" and bool(host.reached)
-    if key_changed and not host.was_reached_at(attempt.place):
+    if key_changed and not host.was_reached_at(attempt.network):
         return not_here(host)
     refused = waits_for_person(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
     if failure.kind == "proxy-command" and host.retry.at is None:
@@ -177,9 +177,9 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
 
 def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     """Report whether a login was tried without the learned VPN."""
-    if attempt.place is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
+    if attempt.network is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
         return False
-    egress = context.state.snapshot.interface(attempt.place.egress)
+    egress = context.state.snapshot.interface(attempt.network.egress)
     return egress is None or egress.kind != "vpn"
 
 

@@ -15,7 +15,7 @@ from trayagent.core.facts.events import (
 )
 from trayagent.core.facts.hosts import NEVER, Host, LoginKind, Master, Observation
 from trayagent.core.facts.time_constants import CROSSED_S
-from trayagent.core.network_changes import current_path, master_place
+from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.attempts import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
@@ -98,7 +98,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
         problem=host.problem if stays else None,
         proof_at=now if proven else NEVER,
         changed_at=NEVER if proven else now,
-        place=None,
+        network=None,
         path=None,
         retry=host.retry if stays else after_success(host.retry, now),
         bare_retry=after_success(host.bare_retry, now),
@@ -118,7 +118,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool) -> Ho
         absent = not path.present and bool(context.state.snapshot.interfaces)
         host = replace(
             host,
-            place=master_place(host, path, context.state.snapshot),
+            network=master_network(host, path, context.state.snapshot),
             gone_at=None if path.present else now,
             changed_at=now if absent else host.changed_at,
             # Even if it was started just now, another network came between its start and this moment.
@@ -175,7 +175,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         said = event.failure.kind if event.failure else None
         evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
         context.because(host.name, 1, "ended", evidence)
-        _ended_unexpectedly(context, host, event, network=doubtful or died)
+        _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)
         wished = left is None or not left.lost
         context.tell("disconnected", host.name, evidence, wished=wished)
@@ -190,15 +190,15 @@ def worth_keeping(host: Host) -> bool:
     return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.unnamed)
 
 
-def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, network: bool) -> None:
+def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_network: bool) -> None:
     if host.unnamed:
         return
     if host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.
-        held = host.held or (event.by_request and not network)
+        held = host.held or (event.by_request and not by_network)
         context.put(host, held=held, lost=not held)
         context.do(Remember(host.name))
-    elif network:
+    elif by_network:
         context.put(host, lost=True)
     else:
         forget_failure(context, host)
@@ -259,7 +259,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         host,
         master=master,
         path=path,
-        place=None,
+        network=None,
         gone_at=None,
         left=None,
         changed_at=context.now,

@@ -8,9 +8,9 @@ from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Configured, NetworkRead, Remembered, Woke
-from trayagent.core.facts.hosts import Host, MasterPath, Place, Retry, Wish
+from trayagent.core.facts.hosts import Host, MasterPath, Network, Retry, Wish
 from trayagent.core.facts.network import Touched
-from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_place, path_change
+from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolved import follow_answer
 from trayagent.core.policy.attempts import ask_ssh, give_up_attempt, tell_given_up
 from trayagent.core.policy.reached_networks import has_public_address, in_tunnel, note_reached
@@ -51,8 +51,8 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     path = current_path(host, new)
     if path is None:
         return
-    place = master_place(host, path, new)
-    why = path_change(host, path, place, touched)
+    network = master_network(host, path, new)
+    why = path_change(host, path, network, touched)
     if not why and delta.tunnels_gone and in_tunnel(host, context):
         why = "other_tunnel=gone"  # that tunnel may have carried this one, which no route shows
     wary = delta.underlay_changed and in_tunnel(host, context)
@@ -66,7 +66,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
         left=left,
         # A probe that was sent while the address was tentative is repeated now that the address can be used.
         probe=None if settled else host.probe,
-        place=_better_known(host.place, place),
+        network=_better_known(host.network, network),
         changed_at=now if changed else host.changed_at,
         wary_at=now if wary and path.present else host.wary_at,
         gone_at=None if path.present else (host.gone_at if host.gone_at is not None else now),
@@ -79,7 +79,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
         context.because(host.name, 0, "suspect", f"{why or 'underlay=changed'} path={_words(host)}")
 
 
-def _better_known(old: Place | None, new: Place | None) -> Place | None:
+def _better_known(old: Network | None, new: Network | None) -> Network | None:
     """Return the current network, or the old one if it says more about the same network (gateway not yet resolved)."""
     if new is None or (old is not None and not new.differs(old) and old.gateway and not new.gateway):
         return old
@@ -110,9 +110,9 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
     if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, way):
         bounded = unproven or host.retry.kind == "proxy-login"
         at = refusable_at(host, context.now) if bounded else context.now
-        host = context.put(host, retry=rearmed(host.retry, at, way.place))
+        host = context.put(host, retry=rearmed(host.retry, at, way.network))
     if rearmable(host.bare_retry, context.now) and _moved(host.bare_retry, way):
-        host = context.put(host, bare_retry=rearmed(host.bare_retry, context.now, way.place))
+        host = context.put(host, bare_retry=rearmed(host.bare_retry, context.now, way.network))
     if _moved(host.retry, way):
         forget_failure(context, host)
 
@@ -125,7 +125,7 @@ def forget_failure(context: Context, host: Host) -> None:
 
 
 def _moved(retry: Retry, way: Way) -> bool:
-    return way.place != retry.place or way.source != retry.source
+    return way.network != retry.network or way.source != retry.source
 
 
 def woke(context: Context, event: Woke) -> None:
@@ -140,11 +140,11 @@ def woke(context: Context, event: Woke) -> None:
         if host.master is not None:
             host = context.put(host, wary_at=now)
         way = way_for(host, context.state.snapshot)
-        place = way.place if way is not None else None
+        network = way.network if way is not None else None
         if rearmable(host.retry, now):
-            host = context.put(host, retry=rearmed(host.retry, now, place))
+            host = context.put(host, retry=rearmed(host.retry, now, network))
         if rearmable(host.bare_retry, now):
-            context.put(host, bare_retry=rearmed(host.bare_retry, now, place))
+            context.put(host, bare_retry=rearmed(host.bare_retry, now, network))
 
 
 def configured(context: Context, event: Configured) -> None:

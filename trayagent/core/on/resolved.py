@@ -21,7 +21,7 @@ from trayagent.core.policy.retry import (
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.usable_routes import place_here, underlay
+from trayagent.core.usable_routes import network_here, underlay
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # why `ssh -G` fails
 
@@ -32,13 +32,13 @@ def follow_answer(context: Context, host: Host) -> Host:
     Every other host is resolved again before its next login, so that a flapping network causes no runs.
     """
     answer = host.answer
-    place = place_here(context.state.snapshot)
+    network = network_here(context.state.snapshot)
     if (
-        answer.place is not None
-        and not answer.place.known
+        answer.network is not None
+        and not answer.network.known
         and answer.underlay == underlay(context.state.snapshot)
     ):
-        host = context.put(host, answer=replace(answer, place=place or answer.place))
+        host = context.put(host, answer=replace(answer, network=network or answer.network))
     stopped = host.master is None and host.retry.at is None and wanted(host)
     if stopped and certainly_elsewhere(host, context.state) and admission(host, context.state).open:
         ask_ssh(context, host.name)
@@ -90,7 +90,7 @@ def _after_answer(context: Context, host: Host) -> Retry:
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=context.now)
     # If results depend on the network, a flapping network changes them too.
-    return rearmed(retry, context.now, retry.place) if rearmable(retry, context.now) else retry
+    return rearmed(retry, context.now, retry.network) if rearmable(retry, context.now) else retry
 
 
 def resolve_failed(context: Context, event: ResolveFailed) -> None:
@@ -115,9 +115,9 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
 def _answer(
     context: Context, *, asked_at: float | None = None, varies: bool = False, looked_up: bool = True
 ) -> Answer:
-    network = context.state.snapshot
+    snapshot = context.state.snapshot
     at = context.now if asked_at is None else asked_at
     here = (
-        None if at < context.state.network_at else place_here(network)
+        None if at < context.state.network_at else network_here(snapshot)
     )  # otherwise it belongs to another network
-    return Answer(at, here, underlay(network), varies, looked_up)
+    return Answer(at, here, underlay(snapshot), varies, looked_up)

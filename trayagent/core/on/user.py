@@ -54,8 +54,8 @@ def login_begun(context: Context, event: LoginBegun) -> None:
         return
     host = replace(host, resolved=event.resolved, hop=event.hop)
     admitted = admission(host, context.state, by_user=True)
-    network = context.state.snapshot
-    unasked = underlay(network) is not None and not network.matched.keys() >= set(next_lookups(host))
+    snapshot = context.state.snapshot
+    unasked = underlay(snapshot) is not None and not snapshot.matched.keys() >= set(next_lookups(host))
     if not admitted.open and not (admitted.code == "unreachable" and unasked):
         return
     host = _without_attempt(context, host)

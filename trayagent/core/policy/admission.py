@@ -10,7 +10,7 @@ from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.usable_routes import Way, is_address, is_private, place_here, underlay, way_for
+from trayagent.core.usable_routes import Way, is_address, is_private, network_here, underlay, way_for
 from trayagent.core.vpn_state import usable_vpn
 
 
@@ -64,16 +64,16 @@ def _automatic(host: Host, way: Way, state: State) -> Admission:
     if state.manager.connectivity == "portal":
         return Admission(way, "captive-portal", "connectivity=portal")
     # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
-    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.place):
+    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.network):
         return Admission(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
     if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
         return Admission(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
     names = _names_at(way, state)
     if not _network_allowed(host, names):
         return Admission(way, "network-not-allowed", f"network={' or '.join(names) or None}")
-    if not strict(host) and _needs_known_place(host) and not host.was_reached_at(way.place):
+    if not strict(host) and _needs_known_network(host) and not host.was_reached_at(way.network):
         return Admission(
-            way, "not-here", f"strict=no place={way.place.egress}/{way.place.gateway or '?'} reached=no"
+            way, "not-here", f"strict=no place={way.network.egress}/{way.network.gateway or '?'} reached=no"
         )
     return Admission(way)
 
@@ -97,8 +97,8 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
     """
     if _reached_directly_here(host, state):
         return True
-    tried = any(known.matches(way.place) for known in host.failed_without_vpn)
-    return strict(host) and not waits_for_person(host) and way.place.known and not tried
+    tried = any(known.matches(way.network) for known in host.failed_without_vpn)
+    return strict(host) and not waits_for_person(host) and way.network.known and not tried
 
 
 def _is_up(tunnel: str, state: State) -> bool:
@@ -108,7 +108,7 @@ def _is_up(tunnel: str, state: State) -> bool:
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:
-    return host.was_reached_at(place_here(state.snapshot))
+    return host.was_reached_at(network_here(state.snapshot))
 
 
 def through_tunnel(way: Way, state: State) -> bool:
@@ -148,7 +148,7 @@ def strict(host: Host) -> bool:
     return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached))
 
 
-def _needs_known_place(host: Host) -> bool:
+def _needs_known_network(host: Host) -> bool:
     target = host.hop.hostname if host.hop is not None else None
     if target is not None and is_address(target):
         return is_private(target)

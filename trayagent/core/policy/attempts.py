@@ -79,10 +79,12 @@ def hold(context: Context, host: Host, alike: Host) -> None:
 
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
     """Begin the attempt over the admitted route, and count it."""
-    place, source = (admitted.way.place, admitted.way.source) if admitted.way is not None else (None, None)
+    network, source = (
+        (admitted.way.network, admitted.way.source) if admitted.way is not None else (None, None)
+    )
     carried = is_carried(host, context.state.hosts)
     ways = ways_out(host, context.state.snapshot)
-    attempt = replace(attempt, place=place, source=source, ways=ways, carried=carried)
+    attempt = replace(attempt, network=network, source=source, ways=ways, carried=carried)
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
@@ -114,7 +116,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False
     return not is_private(master.peer) or host.was_reached_at(
-        admitted.way.place if admitted.way is not None else None
+        admitted.way.network if admitted.way is not None else None
     )
 
 
@@ -139,9 +141,9 @@ def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
     """Report whether the host's VPN came up while a login without it was under way."""
-    if host.learned_vpn is None or admitted.way is None or attempt.place is None:
+    if host.learned_vpn is None or admitted.way is None or attempt.network is None:
         return False
-    return through_tunnel(admitted.way, context.state) and attempt.place.egress != admitted.way.interface
+    return through_tunnel(admitted.way, context.state) and attempt.network.egress != admitted.way.interface
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:

@@ -26,7 +26,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     if host.learned_vpn is not None:
         return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
     ways = ways_out(host, context.state.snapshot)
-    moved = attempt.place is not None and admitted.way.place.differs(attempt.place)
+    moved = attempt.network is not None and admitted.way.network.differs(attempt.network)
     if ways <= attempt.ways and not moved:
         return host
     context.do(Redial(host.name, attempt.id))
@@ -37,7 +37,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)
     context.change(servers=servers)
     attempt = replace(
-        attempt, ways=ways, place=admitted.way.place, source=source, redials=attempt.redials + 1
+        attempt, ways=ways, network=admitted.way.network, source=source, redials=attempt.redials + 1
     )
     return context.put(host, attempt=attempt)
 

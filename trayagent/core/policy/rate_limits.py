@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trayagent.core.facts.hosts import NEVER, Place
+from trayagent.core.facts.hosts import NEVER, Network
 from trayagent.core.facts.time_constants import (
     DROPPED_FIRST_S,
     DROPPED_MAX_S,
@@ -39,16 +39,16 @@ End = Literal["through", "failed", "hung", "cut", "unseen"]
 class Origin:
     """The network and the address from which an attempt leaves; both fields are None if no route is known."""
 
-    place: Place | None = None
+    network: Network | None = None
     source: str | None = None
 
     def same(self, other: Origin) -> bool:
         """Report whether both are one network. While the gateway is not resolved, the address decides."""
-        if self.place is None or other.place is None:
+        if self.network is None or other.network is None:
             return self == other
-        if self.place.matches(other.place):
+        if self.network.matches(other.network):
             return True
-        return not self.place.differs(other.place) and self.source == other.source
+        return not self.network.differs(other.network) and self.source == other.source
 
     def seen_as_one(self, other: Origin) -> bool:
         """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
@@ -59,8 +59,8 @@ class Origin:
 
     @property
     def gateway(self) -> str:
-        """The gateway's link-layer address, "" if unknown. A tunnel has none: its place names a prefix instead."""
-        gateway = self.place.gateway if self.place is not None else ""
+        """The gateway's link-layer address, "" if unknown. A tunnel has none: its network names a prefix instead."""
+        gateway = self.network.gateway if self.network is not None else ""
         return "" if "/" in gateway else gateway
 
 
@@ -118,7 +118,7 @@ class Server:
 
     def with_budget(self, budget: Budget, origin: Origin) -> Server:
         """Return the server with this budget. Of the two descriptions of its network, keep the one that says more."""
-        known = budget.origin.place is not None and budget.origin.place.known
+        known = budget.origin.network is not None and budget.origin.network.known
         named = budget if known else replace(budget, origin=origin)
         others = tuple(b for b in self.budgets if not b.origin.same(origin))
         return replace(self, budgets=(*others[1 - _NETWORKS_KEPT :], named))

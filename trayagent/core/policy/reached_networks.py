@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, Place
-from trayagent.core.usable_routes import is_private, place_here
+from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, Network
+from trayagent.core.usable_routes import is_private, network_here
 
 
 def note_reached(context: Context, host: Host) -> Host:
@@ -16,10 +16,10 @@ def note_reached(context: Context, host: Host) -> Host:
     if master is None or host.path is None or not host.path.present:
         return host
     egress = host.path.egress
-    place = host.place
+    network = host.network
     reached = host.reached
-    if place is not None and place.known and not host.was_reached_at(place):
-        reached = frozenset([place, *sorted(reached, key=_words_of)[: NETWORKS_KEPT - 1]])
+    if network is not None and network.known and not host.was_reached_at(network):
+        reached = frozenset([network, *sorted(reached, key=_words_of)[: NETWORKS_KEPT - 1]])
     learned = _learned_vpn(context, host)
     through = host.reached_through | ({egress} if egress else frozenset())
     if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
@@ -31,8 +31,8 @@ def note_reached(context: Context, host: Host) -> Host:
     return host
 
 
-def _words_of(place: Place) -> tuple[str, str, str]:
-    return (place.egress, place.gateway, place.network)
+def _words_of(network: Network) -> tuple[str, str, str]:
+    return (network.egress, network.gateway, network.name)
 
 
 def _learned_vpn(context: Context, host: Host) -> str | None:
@@ -46,7 +46,7 @@ def _learned_vpn(context: Context, host: Host) -> str | None:
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.learned_vpn
     # If it was reached here without the VPN, the VPN is needed only on networks where it was not.
-    if direct or host.was_reached_at(place_here(context.state.snapshot)):
+    if direct or host.was_reached_at(network_here(context.state.snapshot)):
         return host.learned_vpn
     return path.egress
 

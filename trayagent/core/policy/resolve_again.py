@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
-from trayagent.core.usable_routes import place_here
+from trayagent.core.usable_routes import network_here
 
 
 def outdated(host: Host, state: State) -> bool:
@@ -20,12 +20,12 @@ def outdated(host: Host, state: State) -> bool:
         return True
     if not answer.varies or answer.asked_at >= state.network_at:
         return False
-    place = place_here(state.snapshot)
-    return place is None or answer.place is None or not answer.place.matches(place)
+    network = network_here(state.snapshot)
+    return network is None or answer.network is None or not answer.network.matches(network)
 
 
 def certainly_elsewhere(host: Host, state: State) -> bool:
     """Report whether the result varies with the network and was given on another network."""
-    place, given_at = place_here(state.snapshot), host.answer.place
-    moved = place is not None and place.known and given_at is not None and given_at.differs(place)
+    network, given_at = network_here(state.snapshot), host.answer.network
+    moved = network is not None and network.known and given_at is not None and given_at.differs(network)
     return host.answer.varies and moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import NEVER, Attempt, Host, Place, Retry
+from trayagent.core.facts.hosts import NEVER, Attempt, Host, Network, Retry
 from trayagent.core.facts.time_constants import (
     BOOTING_S,
     HOUR_S,
@@ -86,7 +86,7 @@ def rearmable(retry: Retry, now: float) -> bool:
     return retry.at is not None and retry.at > now and retry.kind not in _PATH_INDEPENDENT_KINDS
 
 
-def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
+def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
     """Return the retry made due at once, or a little later if that happened too often on this network.
 
     A flapping network must not make us contact a server again and again. If no server saw the failure, there is no
@@ -95,7 +95,7 @@ def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
     if not retry.seen:
         return replace(retry, at=now, count=0, checked=False)
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
-    recent = [t for t, where in past if where == place]
+    recent = [t for t, where in past if where == network]
     if len(recent) >= REARM_PER_HOUR:
         # Its own back-off brings it back. A failure without a back-off (another machine's key) must not wait for an
         # event.
@@ -104,7 +104,7 @@ def rearmed(retry: Retry, now: float, place: Place | None) -> Retry:
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
     if retry.at is not None and retry.at <= at:
         return retry
-    return replace(retry, at=at, count=0, checked=False, rearmed=(*past, (at, place)))
+    return replace(retry, at=at, count=0, checked=False, rearmed=(*past, (at, network)))
 
 
 def with_new_credentials(host: Host, now: float) -> Retry:
@@ -173,7 +173,7 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         kind=failure.kind,
         count=retry.count + 1,
         failed_at=now,
-        place=attempt.place,
+        network=attempt.network,
         source=attempt.source,
         seen=server_saw(failure, established=attempt.established_at is not None),
         by_jump=failure.by_jump,

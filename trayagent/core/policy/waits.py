@@ -70,7 +70,7 @@ def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
         sharing = (other for other in state.hosts.values() if other.server == host.server)
         known = next((other for other in sharing if other.addresses), None)
         route = (way_for(known, state.snapshot) if known is not None else None) or route
-    return Origin(route.place, route.source) if route is not None else Origin()
+    return Origin(route.network, route.source) if route is not None else Origin()
 
 
 def server_free_at(host: Host, state: State, admitted: Admission, now: float) -> float | None:
