@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +27,8 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C", "ForwardAge
 def sockets_are_removed(lab: Lab) -> Iterator[None]:
     """End sshd's sessions with SIGTERM: a killed one leaves its agent socket's folder in the machine's /tmp."""
     yield
-    for pid in [pid for server in lab.servers for pid in server.sessions()]:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    until("the sessions have ended", lambda: not any(server.sessions() for server in lab.servers))
+    for server in lab.servers:
+        server.end_sessions()
 
 
 @contextmanager

@@ -339,7 +339,7 @@ def test_a_forced_command_is_reported_once_and_the_forward_retried(lab: Lab, age
     assert any(map(alive, stale))
     for pid in stale:  # as the server's ClientAlive would do some time later
         if alive(pid):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGKILL)  # sshd may lose a SIGTERM
     agent.wait_forwards(HOST, {"remote": "open"}, deadline_s=20.0)
     assert reached(lab)
 

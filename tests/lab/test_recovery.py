@@ -153,7 +153,7 @@ def test_a_remote_forward_that_the_server_still_holds_is_reported_and_retried(la
         if "pid=" in word
     }
     for pid in held:  # as the server's ClientAlive would do some time later
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGKILL)  # sshd may lose a SIGTERM
     agent.wait_forwards("web01", {"remote": "open"}, deadline_s=20.0)
 
 

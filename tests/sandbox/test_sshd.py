@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import time
 
@@ -74,6 +75,26 @@ def test_a_restart_ends_the_sessions(home: Lab) -> None:
     home.servers[0].restart()
     assert session.wait(10) == 255
     assert home.laptop.run(["ssh", "web", "true"]).returncode == 0
+
+
+def test_sessions_end_although_sshd_loses_a_signal(home: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """end_sessions() repeats a SIGTERM that a session lost, and leaves the listener running."""
+    session = home.laptop.popen(["ssh", "web", "echo ready; exec sleep 60"], stdout=subprocess.PIPE)
+    assert session.stdout
+    assert session.stdout.readline() == "ready\n"
+    kill, lost = os.kill, set[int]()
+
+    def lose_the_first(pid: int, number: int) -> None:
+        if number == signal.SIGTERM and pid not in lost:
+            lost.add(pid)
+            return
+        kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", lose_the_first)
+    home.servers[0].end_sessions()
+    assert lost
+    assert session.wait(10) == 255
+    assert home.servers[0].pid
 
 
 def test_another_host_key_is_noticed(home: Lab) -> None:

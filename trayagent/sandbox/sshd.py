@@ -17,7 +17,10 @@ from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
 
-START_DEADLINE_S = 10.0
+START_DEADLINE_S = 15.0
+END_DEADLINE_S = 30.0
+# sshd ends its sessions within milliseconds, unless it loses the signal.
+_SIGNAL_AGAIN_S = 0.2
 
 
 class Sshd:
@@ -125,6 +128,25 @@ class Sshd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._child = None
+
+    def end_sessions(self) -> None:
+        """End the server's connections with SIGTERM, so that sshd removes what they left in /tmp. Keep listening.
+
+        The signal is repeated until all have ended, because sshd loses one that comes just before it waits: it
+        checks for the signal only afterwards (OpenSSH 9.2, server_loop2). Raises TrayagentError (sandbox-broken).
+        """
+        limit = time.monotonic() + END_DEADLINE_S
+        while left := self.sessions():
+            if time.monotonic() > limit:
+                raise TrayagentError(
+                    f"sessions did not end: {left}", code="sandbox-broken", hint=self.said()[-2000:]
+                )
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            again = time.monotonic() + _SIGNAL_AGAIN_S
+            while self.sessions() and time.monotonic() < again:
+                time.sleep(0.005)
 
     def restart(self, config: Sequence[str] | None = None) -> None:
         """Stop with all sessions and start again, with another configuration if one is given."""
