@@ -128,6 +128,12 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "hole", "cafe"), (0.3, "and back", "cafe 8.0"), (90.0, "look", "")),
     ),
+    # A gateway answered with another host key before the host was ever reached, which stopped it on all networks.
+    "another key at the first network": (
+        ("db",),
+        0.3,
+        ((0.0, "liar", "office key"), (0.0, "plug", "office"), (1.5, "docker", "")),
+    ),
     # A banner check was begun although five connections hung at the server; the next move cut it.
     "banner checks while a network flaps": (
         ("bastion",),

@@ -519,6 +519,26 @@ def test_another_machines_key_allows_a_retry_on_the_next_network(story: Story) -
     assert dialled(story, "nas") == 4
 
 
+def test_another_key_at_the_first_network_does_not_stop_a_host_on_the_next_one(story: Story) -> None:
+    """A host that was never reached is tried once on each network, since the first one may lie about its key."""
+    story.network(CAFE)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.after(0.3).fails("web", "host-key-changed")
+    assert story.problem("web") == "host-key-changed"
+    story.after(3600)
+    assert dialled(story) == 1, "nothing changed here"
+    story.network(HOME)
+    assert dialled(story) == 2
+    story.reconnected("web")
+    story.after(60).ended("web", kind="died")
+    story.after(0.3).fails("web", "host-key-changed")
+    story.forget()
+    story.after(60).network(CAFE)
+    assert dialled(story) == 0, "the key changed on a network where the host was reached"
+
+
 def test_an_unnamed_masters_private_server_gets_no_banner_check_in_a_cafe(story: Story) -> None:
     """An unnamed master's private server gets no banner check in a café, where the address means another machine."""
     story.connected(scene=HOME)

@@ -104,7 +104,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
         return
     # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
     # ProxyCommand failed for its own reason.
-    once = host.retry.kind in ONCE_KINDS or (host.problem is not None and host.problem.code == "not-here")
+    once = host.retry.kind in ONCE_KINDS or _another_answered(host)
     unproven = said_by_anybody(host.retry)
     elsewhere = host.retry.at is None and (once or unproven)
     if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, way):
@@ -115,6 +115,12 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
         host = context.put(host, bare_retry=rearmed(host.bare_retry, context.now, way.network))
     if _moved(host.retry, way):
         forget_failure(context, host)
+
+
+def _another_answered(host: Host) -> bool:
+    """Report whether another machine may have answered in the server's place: the host was not reached from there."""
+    not_here = host.problem is not None and host.problem.code == "not-here"
+    return not_here or (host.retry.kind == "host-key-changed" and not host.reached)
 
 
 def forget_failure(context: Context, host: Host) -> None:
