@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import HOME, HOME_6
+from tests.stories.scenes import CAFE, HOME, HOME_6
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
@@ -173,3 +173,17 @@ def test_the_jump_hosts_address_is_learned_unless_a_proxy_leads_to_it(
     story.resolved("web", server="web.corp", jump="gate", hop=Hop("gate.example.net", 22))
     story.found("web", peer="203.0.113.11", peer_port=port, direct=False)
     assert story.host("web").addresses == known
+
+
+def test_a_forged_error_of_ssh_config_stops_the_host_on_this_path_only(story: Story) -> None:
+    """A café in the jump host's place may print ssh's own words about a bad option. Home gets another login."""
+    story.network(HOME)
+    story.configured(inner=ALWAYS)
+    story.resolved("inner", server=INTERNAL, jump="jump", hop=Hop("203.0.113.11", 22))
+    story.started()
+    story.network(CAFE)
+    story.fails("inner", "config", by_jump=True)
+    story.after(3600)
+    before = dialled(story, "inner")
+    story.network(HOME)
+    assert dialled(story, "inner") == before + 1

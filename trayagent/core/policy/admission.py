@@ -13,6 +13,9 @@ from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.usable_routes import Way, is_address, is_private, network_here, underlay, way_for
 from trayagent.core.vpn_state import usable_vpn
 
+_FORGETS = frozenset({"/dev/null", "none"})
+"""Values of UserKnownHostsFile with which ssh remembers no key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -144,8 +147,10 @@ def strict(host: Host) -> bool:
     if host.resolved is None:
         return True
     checking = host.resolved.strict_host_key_checking
-    # accept-new protects only once the key is known, that is, after a first success.
-    return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached))
+    # accept-new protects only once the key is known, that is, after a first success, and never without a file.
+    files = host.resolved.user_known_hosts
+    forgets = bool(files) and _FORGETS.issuperset(files)
+    return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached) and not forgets)
 
 
 def _needs_known_network(host: Host) -> bool:

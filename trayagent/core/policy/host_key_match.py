@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trayagent.core.facts.events import AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host
@@ -46,14 +48,16 @@ def may_replace(host: Host, host_key: str | None) -> bool:
 def proves_bare(host: Host, event: AttemptReady) -> bool:
     """Report whether a bare control's answer is a control for the host's master.
 
-    If the master's local address is gone, the answer of any SSH server is enough, since the old connection can carry
-    nothing from here. Otherwise the key must be the recorded one, or one in the user's known_hosts files.
+    If the local address of an unnamed master, or of one behind a jump host, is gone, the answer of any SSH server is
+    enough, since the old connection can carry nothing from here. Otherwise the key must be the recorded one, or one in
+    the user's known_hosts files: the network may only refuse a login to make the control bare.
     """
     if host.master is None:
         return False
     if host.master.direct and host.master.host_key is not None and event.host_key is not None:
         return event.host_key == host.master.host_key
-    return host.gone_at is not None or (event.host_key is not None and event.trusted)
+    anybody = host.gone_at is not None and (host.unnamed or not host.master.direct)
+    return anybody or (event.host_key is not None and event.trusted)
 
 
 def is_another(host: Host, host_key: str | None) -> bool:
@@ -88,6 +92,14 @@ def another_key(host: Host) -> Failure:
 
 
 def judged_failure(host: Host, attempt: Attempt, failure: Failure, host_key: str | None) -> Failure:
-    """Return the failure as it counts for this host: a refusal by another machine is not the server's."""
+    """Return the failure as it counts for this host: a refusal by another machine is not the server's.
+
+    If nothing tells whose key was proven, the refusal holds on this path only.
+    """
     by_user = attempt.purpose == "user" or attempt.at_terminal
-    return another_key(host) if is_another(host, host_key) and not by_user else failure
+    if by_user:
+        return failure
+    if is_another(host, host_key):
+        return another_key(host)
+    known = host.master is None or readdressed(host) or proves(host, host_key)
+    return failure if known else replace(failure, positive=False)

@@ -35,7 +35,7 @@ STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
 # Any device on the path can cause these before a host key is proven, so they hold on that path only.
-_UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown"}
+_UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown", "config"}
 _REFUSALS_KEPT = 8
 # The server itself, or the route to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
