@@ -54,7 +54,7 @@ class Stopwatch:
 
 async def once(masters: int, ip: subprocess.Popen[str]) -> float:
     """Return the milliseconds from the loss of the address to the last decision about it."""
-    shell, watch = Shell(linux_snapshot.read), Stopwatch()
+    shell, watch = Shell(), Stopwatch()
     source = LinuxNetlink()
 
     def hint(hint: Hint) -> None:
@@ -71,7 +71,7 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
         master = Master(number + 10, 1, f"/nowhere/{name}", ours=True, local=HOME, peer=peer, peer_port=22)
         shell.post(MasterFound(now, name, master, fresh=True))
     shell.post(Started(now))
-    shell.start(watch)
+    shell.start(watch, linux_snapshot)
     await asyncio.sleep(0.1)
     source.start(hint)
     t0 = time.monotonic()

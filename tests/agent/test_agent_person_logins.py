@@ -14,6 +14,7 @@ from tests.stories.scenes import HOME
 from tests.stories.teller import ALWAYS, Story
 from trayagent.agent.masters import interactive_login as person_logins
 from trayagent.agent.masters.interactive_login import InteractiveLogins
+from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Records
 from trayagent.agent.state.resolve import Answer
 from trayagent.core.facts.events import Event
@@ -75,18 +76,10 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
 
     monkeypatch.setattr(person_logins, "PidWatch", full)
     places: Any = None
+    nothing: Any = None
     shell: Any = _StoryShell(story)
-    logins = InteractiveLogins(
-        places=places,
-        shell=shell,
-        tasks=around,
-        records=records,
-        discovery=around,
-        resolver=around,
-        paths=around,
-        log_of=lambda pid: tmp_path / str(pid),
-        environment=dict,
-    )
+    parts = Parts(places, nothing, shell, around, records, nothing)
+    logins = InteractiveLogins(parts, around, around, around)
     with pytest.raises(
         TrayagentError, match="web: the login cannot be watched: Too many open files"
     ) as error:

@@ -12,6 +12,7 @@ from trayagent.agent.masters.leftovers import Leftovers
 from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.agent.state.records import Begun, Records, remembered
+from trayagent.config.file_paths import find
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, Retry
 from trayagent.core.facts.problems import Problem
@@ -64,7 +65,8 @@ def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> 
         "me@203.0.113.10: Permission denied (publickey).\n"
     )
     records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log)))
-    asyncio.run(Leftovers(tmp_path, records, lambda _: log).clear())
+    places = find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)})
+    asyncio.run(Leftovers(places, records).clear())
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], time.monotonic())
     assert len(event.refused_ago_s) == 1
     assert event.refusal is not None

@@ -42,7 +42,7 @@ class Network:
     def __init__(self) -> None:
         self.asked: list[frozenset[Lookup]] = []
 
-    def __call__(self, lookups: Iterable[Lookup]) -> Snapshot:
+    def read(self, lookups: Iterable[Lookup]) -> Snapshot:
         """Answer every lookup with the default route."""
         wanted = frozenset(lookups)
         self.asked.append(wanted)
@@ -55,12 +55,12 @@ def drained(*posts: object, touches: int = 1) -> tuple[Recorder, Network]:
     network, recorder = Network(), Recorder()
 
     async def body() -> None:
-        shell = Shell(network)
+        shell = Shell()
         for post in posts:
             shell.post(post)  # type: ignore[arg-type]  # events all
         for _ in range(touches):
             shell.touch(Touched())
-        shell.start(recorder)
+        shell.start(recorder, network)
         await shell.decided()
 
     asyncio.run(body())
@@ -104,10 +104,10 @@ def test_a_wait_for_decisions_covers_what_they_queue() -> None:
             if self.settled_count == 1:
                 shell.post(Configured(NOW, {"web02": Wish(listed=True)}))
 
-    shell = Shell(Network())
+    shell = Shell()
 
     async def body() -> None:
-        shell.start(Answering())
+        shell.start(Answering(), Network())
         cancelled = asyncio.create_task(shell.decided(LISTED))
         await asyncio.sleep(0)
         cancelled.cancel()
@@ -126,8 +126,8 @@ def test_a_wait_for_decisions_ends_when_one_raises() -> None:
 
     async def body() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        shell = Shell(Network())
-        shell.start(Failing())
+        shell = Shell()
+        shell.start(Failing(), Network())
         async with asyncio.timeout(60):
             await shell.decided(LISTED)
 

@@ -7,8 +7,12 @@ from typing import Any
 
 from trayagent.agent.shell import Shell
 from trayagent.agent.views import PACE_S, Views
-from trayagent.core.facts.network import Snapshot
 from trayagent.core.view import AgentFacts
+
+
+class _Agent:
+    def facts(self) -> AgentFacts:
+        return AgentFacts("0", 1, "2026-01-01T08:00:00Z")
 
 
 def test_the_first_change_is_pushed_immediately_and_a_burst_is_combined() -> None:
@@ -16,9 +20,8 @@ def test_the_first_change_is_pushed_immediately_and_a_burst_is_combined() -> Non
     pushes: list[Any] = []
 
     async def body() -> None:
-        views = Views(
-            Shell(lambda _: Snapshot()), lambda: AgentFacts("0", 1, "2026-01-01T08:00:00Z"), lambda _: None
-        )
+        no_events: Any = None
+        views = Views(Shell(), _Agent(), no_events)
         end = views.subscribe((), pushes.append)
         assert len(pushes) == 1
         views.note_change()

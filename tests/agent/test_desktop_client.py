@@ -20,15 +20,14 @@ def test_start_at_login_from_the_menu_keeps_the_configuration(
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("TRAYAGENT_CONFIG", str(tmp_path / "of-this-session.toml"))
     path = tmp_path / "trayagent" / "config.toml" if usual else tmp_path / "other.toml"
-    nothing: Any = SimpleNamespace(
-        path=path,
-        log_file=tmp_path / "log",
-        notify=lambda: "none",
-        buses=list,
-        activate=None,
-        sign_in_words=None,
+    nothing: Any = SimpleNamespace(stop=lambda: None)
+    parts: Any = SimpleNamespace(
+        configuring=SimpleNamespace(path=path, config=SimpleNamespace(agent=SimpleNamespace(notify="none"))),
+        places=SimpleNamespace(log_file=tmp_path / "log"),
+        environment=SimpleNamespace(buses=list),
+        shell=None,
     )
-    desk = make_desk(nothing, nothing, nothing, nothing, nothing, lambda: None)
+    desk = make_desk(nothing, nothing, parts, nothing)
     desk._choices._start_at_login(True)
     entry = (tmp_path / "autostart" / "trayagent.desktop").read_text()
     assert (f"--config {path}" in entry) == (not usual)

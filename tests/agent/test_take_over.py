@@ -16,12 +16,16 @@ import pytest
 from trayagent.agent.masters import take_over as taking_over
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.take_over import MasterReplacer
+from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Master
 
 LISTENER = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
     "print(flush=True); sys.stdin.read()"
 )
+
+
+NO_PARTS = Parts(*[cast("Any", None)] * 6)
 
 
 class Room:
@@ -66,7 +70,7 @@ class Interrupted(Discovery):
 
     def __init__(self, act: Callable[[], object]) -> None:
         nothing: Any = None
-        super().__init__(nothing, nothing, nothing, nothing)
+        super().__init__(NO_PARTS, nothing)
         self._act = [act]
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
@@ -80,7 +84,7 @@ class Interrupted(Discovery):
 def placed(room: Room, act: Callable[[], object], old: Master | None = None) -> Holder | None:
     """Put the fresh socket in place."""
     nothing: Any = None
-    taking = MasterReplacer(nothing, nothing, nothing, Interrupted(act), nothing, nothing, nothing)
+    taking = MasterReplacer(NO_PARTS, Interrupted(act), nothing, nothing, nothing)
     return asyncio.run(taking._placed(str(room.fresh), str(room.path), old))
 
 

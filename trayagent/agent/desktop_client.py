@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trayagent.agent.handler import AgentHandler
-from trayagent.agent.load_configuration import Configuring
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.environment import Environment, session
-from trayagent.config.file_paths import FilePaths
+from trayagent.agent.handler import AgentHandler, ServedAgent
+from trayagent.agent.network_watch import NetworkWatch
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.environment import session
 from trayagent.core.facts.events import SignInFailed
 from trayagent.core.vpn_state import shown_vpn
 from trayagent.errors import TrayagentError
-from trayagent.net.choose import Watch
 
 if TYPE_CHECKING:
     from trayagent.desktop.desk import Desk
@@ -25,13 +23,11 @@ Notify = Any  # the registry's own Literal; importing it would cost memory that 
 class DeskDoor:
     """The operations that the desktop requests from the agent."""
 
-    def __init__(
-        self, handler: AgentHandler, configuring: Configuring, watch: Callable[[], Watch | None], shell: Shell
-    ) -> None:
+    def __init__(self, handler: AgentHandler, parts: Parts, network: NetworkWatch) -> None:
         self._handler = handler
-        self._configuring = configuring
-        self._watch = watch
-        self._shell = shell
+        self._configuring = parts.configuring
+        self._shell = parts.shell
+        self._network = network
 
     def watch(self, push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Push the view now and at each change; return a function that stops this."""
@@ -59,8 +55,7 @@ class DeskDoor:
         from trayagent.net.vpn.networkmanager import NetworkManager
 
         described = self._configuring.config.vpns.get(vpn)
-        watch = self._watch()
-        manager = next((s for s in watch.sources if isinstance(s, NetworkManager)), None) if watch else None
+        manager = next((s for s in self._network.sources if isinstance(s, NetworkManager)), None)
         if described is None or described.networkmanager is None or manager is None:
             hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
             raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
@@ -72,14 +67,7 @@ class DeskDoor:
         self._shell.post(SignInFailed(time.monotonic(), vpn, said))
 
 
-def make_desk(
-    door: DeskDoor,
-    handler: AgentHandler,
-    configuring: Configuring,
-    places: FilePaths,
-    environment: Environment,
-    stop: Callable[[], None],
-) -> Desk:
+def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: NetworkWatch) -> Desk:
     """Return the desk with its parts connected.
 
     The desktop's libraries are imported here because `--no-tray` does not need them.
@@ -89,23 +77,25 @@ def make_desk(
     from trayagent.desktop.desk import Desk
     from trayagent.desktop.run_command import Choices
 
+    door = DeskDoor(handler, parts, network)
+
     async def request(op: str, args: dict[str, Any]) -> dict[str, Any]:
         return await handler.request(op, args, {})
 
     def start_at_login(on: bool) -> None:
         if on:
-            enable(own_command(unusual(configuring.path)))
+            enable(own_command(unusual(parts.configuring.path)))
         else:
             disable()
 
     choices = Choices(
         request,
-        quit_=stop,
-        configuration=configuring.path,
-        log=places.log_file,
+        quit_=agent.stop,
+        configuration=parts.configuring.path,
+        log=parts.places.log_file,
         sign_in_words=door.sign_in_words,
         activate=door.activate,
         start_at_login=start_at_login,
         environment=session,
     )
-    return Desk(door, choices, start_at_login=enabled, buses=environment.buses)
+    return Desk(door, choices, start_at_login=enabled, buses=parts.environment.buses)

@@ -4,121 +4,112 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
+from trayagent.agent.files.changes import FileChanges
+from trayagent.agent.files.keys import Keys
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.key_trial import KeyTrials
+from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.records import Records
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.resolve_hosts import HostResolver
+from trayagent.agent.views import Views
 from trayagent.core.context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TimeCame
 from trayagent.core.facts.hosts import Host
 
 
+@dataclass(kw_only=True, slots=True)
 class AgentEffects:
     """The composition of all effects; it passes each action to one of them."""
 
-    def __init__(  # noqa: PLR0913  # a composition takes its parts
-        self,
-        shell: Shell,
-        *,
-        dialling: MasterConnector,
-        bare_controls: BareControls,
-        taking_over: MasterReplacer,
-        probing: MasterProber,
-        forwarding: Forwarding,
-        masters: MasterWatch,
-        records: Records,
-        events: EventBus,
-        decision_log: DecisionLog,
-        trying: KeyTrials,
-        linking: AgentSocketLinks,
-        resolve: Callable[[str, bool], None],
-        wants_sentinel: Callable[[Host], bool],
-        changed: Callable[[], None],
-    ) -> None:
-        self._shell = shell
-        self._dialling = dialling
-        self._bare_controls = bare_controls
-        self._taking_over = taking_over
-        self._probing = probing
-        self._forwarding = forwarding
-        self._masters = masters
-        self._records = records
-        self._events = events
-        self._decision_log = decision_log
-        self._trying = trying
-        self._linking = linking
-        self._resolve = resolve
-        self._wants_sentinel = wants_sentinel
-        self._changed = changed
-        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+    parts: Parts
+    connector: MasterConnector
+    bare_controls: BareControls
+    replacer: MasterReplacer
+    prober: MasterProber
+    forwarding: Forwarding
+    master_watch: MasterWatch
+    key_trials: KeyTrials
+    agent_sockets: AgentSocketLinks
+    hosts: HostResolver
+    lost: LostMasters
+    keys: Keys
+    file_changes: FileChanges
+    events: EventBus
+    decision_log: DecisionLog
+    views: Views
+    _timers: dict[str, tuple[float, asyncio.TimerHandle]] = field(default_factory=dict, init=False)
 
     def carry_out(self, action: a.Action) -> None:
         """Carry out an action, or start it."""
-        host = self._shell.state.hosts.get(action.name)
+        host = self.parts.shell.state.hosts.get(action.name)
         match action:
             case a.LookAt():
                 self._look_at(action)
             case a.SendProbe():
-                self._probing.send(action.name, action.master, large=action.large, second=action.second)
+                self.prober.send(action.name, action.master, large=action.large, second=action.second)
             case a.Observe():
-                self._probing.observe(action.name, action.master)
+                self.prober.observe(action.name, action.master)
             case a.Dial() | a.DialBare() if host is not None:
                 self._begin(action, host)
             case a.TryKeys() if host is not None:
-                self._trying.begin(action, host)
+                self.key_trials.begin(action, host)
             case a.TakeOver() if host is not None:
-                self._taking_over.take_over(action, host, self._linking.hand_over)
+                self.replacer.take_over(action, host)
             case a.EnsureForwards():
-                self._forwarding.ensure(action)
+                self.forwarding.ensure(action)
             case a.Tell():
-                self._events.publish(action)
+                self.events.publish(action)
             case a.Remember() if host is not None:
-                self._records.remember(host, time.monotonic())
+                self.parts.records.remember(host, time.monotonic())
             case _:
                 self._without_facts(action)
 
     def _begin(self, action: a.Dial | a.DialBare, host: Host) -> None:
         if isinstance(action, a.DialBare):
-            self._bare_controls.begin(action, host)
+            self.bare_controls.begin(action, host)
         else:
-            self._dialling.dial(action, host)
+            self.connector.dial(action, host)
 
     def _without_facts(self, action: a.Action) -> None:
         match action:
             case a.Resolve():
-                self._resolve(action.name, action.lookups)
+                self.hosts.ask(action.name, action.lookups)
             case a.Redial():
-                self._dialling.redial(action)
+                self.connector.redial(action)
             case a.Abort():
-                self._dialling.abort(action)
+                self.connector.abort(action)
             case a.Discard():
-                self._taking_over.discard(action)
+                self.replacer.discard(action)
             case a.Kill():
-                self._taking_over.kill(action, self._linking.release)
+                self.replacer.kill(action)
             case _:
                 pass  # the host is gone by now
 
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Keep the reasons of the decisions."""
-        self._decision_log.add(whys)
+        self.decision_log.add(whys)
 
     def settled(self) -> None:
-        """Bring the masters' watches, sentinels and agent sockets in line with the state."""
-        self._masters.follow(self._shell.state)
-        self._probing.keep_sentinels(self._shell.state, self._wants_sentinel)
-        self._linking.keep(self._shell.state)
-        self._changed()
+        """Update everything that follows the state."""
+        state = self.parts.shell.state
+        self.master_watch.follow(state)
+        self.prober.keep_sentinels(state)
+        self.agent_sockets.keep(state)
+        self.lost.follow(state)
+        self.keys.follow(state)
+        self.file_changes.follow(state)
+        self.views.note_change()
 
     def _look_at(self, action: a.LookAt) -> None:
         current = self._timers.get(action.name)
@@ -134,4 +125,4 @@ class AgentEffects:
 
     def _time_came(self, name: str) -> None:
         self._timers.pop(name, None)
-        self._shell.post(TimeCame(time.monotonic(), name))
+        self.parts.shell.post(TimeCame(time.monotonic(), name))

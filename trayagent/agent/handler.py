@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol
 
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
+from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.shell import Shell
+from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import shown_problem, shown_state, way_problem
@@ -23,41 +25,50 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
 
+class ServedAgent(Protocol):
+    """What clients may do with the agent as a whole."""
+
+    def stop(self) -> None:
+        """End the agent soon."""
+
+    async def take_environment(self, env: dict[str, str]) -> None:
+        """Note a client's environment: it may name an ssh-agent or a session bus that is new."""
+
+    async def ready(self) -> None:
+        """Wait until the first scan is over."""
+
+
 class AgentHandler:
     """Answers the command line, the tray and attach. All calls run on the event loop."""
 
     def __init__(  # noqa: PLR0913  # one part for each kind of operation
         self,
+        agent: ServedAgent,
         shell: Shell,
-        events: EventBus,
-        decisions: DecisionLog,
-        views: Views,
         *,
+        events: EventBus,
+        decision_log: DecisionLog,
+        views: Views,
         logins: InteractiveLogins,
-        stop: Callable[[], None],
-        environment: Callable[[dict[str, str]], Awaitable[None]],
-        looked: Callable[[], None],
-        attached: Callable[[str], None],
-        ready: asyncio.Event,
-        aliases: Callable[[], Iterable[str]],
+        schedule: DiscoverySchedule,
+        agent_sockets: AgentSocketLinks,
+        resolver: Resolver,
     ) -> None:
+        self._agent = agent
         self._shell = shell
         self._events = events
-        self._decision_log = decisions
+        self._decision_log = decision_log
         self._views = views
         self._logins = logins
-        self._stop = stop
-        self._environment = environment
-        self._looked = looked
-        self._attached = attached
-        self._ready = ready
-        self._aliases = aliases
+        self._schedule = schedule
+        self._agent_sockets = agent_sockets
+        self._resolver = resolver
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation. Raises TrayagentError."""
         if op != "stop":
-            await self._environment(env)
-            await self._ready.wait()  # before the first scan no answer would be true
+            await self._agent.take_environment(env)
+            await self._agent.ready()  # before the first scan no answer would be true
         match op:
             case "status":
                 return self._status(args["hosts"])
@@ -66,14 +77,14 @@ class AgentHandler:
                 return {"host": args["host"], "decisions": self._decision_log.decisions(args["host"])}
             case "attached":
                 self._known([args["host"]])
-                self._attached(args["host"])
+                self._agent_sockets.claim(args["host"])
                 return {}
             case "reconnect":
                 return await self._reconnect(args["hosts"], if_down=args.get("if_down", False))
             case "login" | "logged-in":
                 return await self._log_in(op, args)
             case "stop":
-                self._stop()
+                self._agent.stop()
                 return {}
             case _:
                 return await self._change(op, args)
@@ -110,7 +121,7 @@ class AgentHandler:
         return self._views.current(names)
 
     def _look(self, names: Iterable[str]) -> None:
-        self._looked()
+        self._schedule.scan()
         self._shell.post(UserLooked(time.monotonic(), tuple(names)))
 
     async def _reconnect(self, names: list[str], *, if_down: bool) -> dict[str, Any]:
@@ -137,7 +148,7 @@ class AgentHandler:
                 outcome["took_ms"] = round((host.worked_at - began) * 1e3, 1)
                 outcome["sessions_ended"] = sessions.get(host.name)
             if outcome["name"] in names and outcome.get("replaced"):
-                self._attached(outcome["name"])  # a reconnect request means that the user is here
+                self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes}
 
     async def _log_in(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -230,7 +241,7 @@ class AgentHandler:
                 raise self._unknown(name)
 
     def _unknown(self, name: str) -> TrayagentError:
-        if name in self._aliases():
+        if name in self._resolver.aliases():
             title = f"{name} is in ssh_config, but not listed, and no master of it is up."
             table = f"[{dotted('hosts', name)}]"
             hint = f"Connect it once: trayagent login {name}. Or list it in the configuration: {table}"

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.config.errors import ConfigError
 from trayagent.config.load import load
 from trayagent.config.model import Config
 from trayagent.core.facts.events import Configured, Vpn
-from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.hosts import Host, Wish
 
 
 class Configuring:
     """Holds the configuration in force. `load` raises ConfigError and then changes nothing.
 
-    `error` says why the present file was rejected. `judged` is called when that may have changed.
+    `error` says why the present file was rejected.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config: Config = load(path)
         self.error: str | None = None
-        self.judged: Callable[[], None] = lambda: None
 
     def reload(self) -> bool:
         """Read the file again; report whether the configuration changed. Raises ConfigError."""
@@ -31,11 +29,9 @@ class Configuring:
             config = load(self.path)
         except ConfigError as error:
             self.error = f"{error.title}. {error.hint}" if error.hint else error.title
-            self.judged()
             raise
         changed = config != self.config
         self.config, self.error = config, None
-        self.judged()
         return changed
 
     def event(self) -> Configured:
@@ -66,10 +62,11 @@ class Configuring:
         host = self.config.hosts.get(name)
         return host.agent_socket if host is not None else None
 
-    def wants_session_probe(self, name: str) -> bool:
-        """Report whether the configuration of a host allows the sentinel."""
-        host = self.config.hosts.get(name)
-        return host is not None and host.connect == "always" and host.probe == "session"
+    def wants_sentinel(self, host: Host) -> bool:
+        """Report whether a master should have a sentinel: the agent started it, and the configuration allows it."""
+        listed = self.config.hosts.get(host.name)
+        allowed = listed is not None and listed.connect == "always" and listed.probe == "session"
+        return allowed and host.master is not None and host.master.ours
 
     def has_shell(self, name: str) -> bool:
         """Report whether the configuration of a host allows a shell on the server."""

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from trayagent.core.context import Why
 from trayagent.core.decide import decide
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.events import Event, NetworkRead
+from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
 from trayagent.core.usable_routes import lookups
@@ -33,21 +34,29 @@ class Effects(Protocol):
         """Called when every queued event has been decided."""
 
 
-class Shell:
-    """Owns the state. `read` returns the present state of the network."""
+class Network(Protocol):
+    """Reads the network."""
 
-    def __init__(self, read: Callable[[Iterable[Lookup]], Snapshot]) -> None:
+    def read(self, lookups: Iterable[Lookup]) -> Snapshot:
+        """Return the present state of the network, with the answers to `lookups`."""
+
+
+class Shell:
+    """Owns the state. Nothing is decided before `start`."""
+
+    def __init__(self) -> None:
         self.state = State()
-        self._read = read
         self._effects: Effects | None = None
+        self._network: Network | None = None
         self._queue: deque[Event] = deque()
         self._touched: Touched | None = None
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
 
-    def start(self, effects: Effects) -> None:
-        """Start to carry out decisions."""
+    def start(self, effects: Effects, network: Network) -> None:
+        """Start to decide. `effects` carry out the decisions, `network` is read for them."""
         self._effects = effects
+        self._network = network
         if self._queue or self._touched is not None:
             self._schedule()
 
@@ -70,18 +79,23 @@ class Shell:
         self._touched = touched if self._touched is None else self._touched | touched
         self._schedule()
 
+    def is_healthy(self, name: str, master: Master) -> bool:
+        """Report whether a master is its host's and beyond doubt, so that a silence comes from the server."""
+        host = self.state.hosts.get(name)
+        return host is not None and host.master == master and not host.suspect
+
     def _schedule(self) -> None:
         if not self._scheduled and self._effects is not None:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._drain)
 
     def _drain(self) -> None:
-        effects = self._effects
-        if effects is None:
+        effects, network = self._effects, self._network
+        if effects is None or network is None:
             return
         try:
             while self._queue or self._touched is not None:
-                self._decide(self._next(), effects)
+                self._decide(self._next(network), effects)
                 self._read_what_is_missing()
         finally:
             self._scheduled = False
@@ -91,10 +105,10 @@ class Shell:
                     drained.set_result(None)
         effects.settled()
 
-    def _next(self) -> Event:
+    def _next(self, network: Network) -> Event:
         if self._touched is not None:
             touched, self._touched = self._touched, None
-            return NetworkRead(time.monotonic(), self._read(lookups(self.state.hosts.values())), touched)
+            return NetworkRead(time.monotonic(), network.read(lookups(self.state.hosts.values())), touched)
         return self._queue.popleft()
 
     def _decide(self, event: Event, effects: Effects) -> None:

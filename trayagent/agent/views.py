@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from trayagent.agent import clock as wall
+from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.shell import Shell
 from trayagent.core.display_state import shown_state
 from trayagent.core.facts.actions import Tell
@@ -17,13 +18,20 @@ from trayagent.core.vpn_state import shown_vpn
 PACE_S = 0.1  # the first change is pushed immediately; changes too fast to read are combined
 
 
+class DescribesAgent(Protocol):
+    """Knows the facts of the agent itself."""
+
+    def facts(self) -> AgentFacts:
+        """Return the agent's facts."""
+
+
 class Views:
     """Records since when each display state lasts, and pushes the view to watchers when something changed."""
 
-    def __init__(self, shell: Shell, agent: Callable[[], AgentFacts], tell: Callable[[Tell], None]) -> None:
+    def __init__(self, shell: Shell, agent: DescribesAgent, events: EventBus) -> None:
         self._shell = shell
         self._agent = agent
-        self._tell = tell
+        self._events = events
         self._shown: dict[str, tuple[str, float]] = {}
         self._watchers: dict[int, tuple[frozenset[str], Callable[[dict[str, Any]], None]]] = {}
         self._count = 0
@@ -59,7 +67,7 @@ class Views:
 
     def _whole(self) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
-        return view(self._shell.state, self._agent(), since, wall.wall_of, time.monotonic())
+        return view(self._shell.state, self._agent.facts(), since, wall.wall_of, time.monotonic())
 
     def _push(self) -> None:
         self._due = None
@@ -79,7 +87,7 @@ class Views:
                 continue
             self._shown[key] = (word, now)
             if known is not None and key in vpns:
-                self._tell(
+                self._events.publish(
                     Tell(
                         "",
                         "vpn-changed",

@@ -37,6 +37,19 @@ class FilePaths:
     ssh_config_files: tuple[Path, ...]
     ansible_cp: Path
 
+    def master_log(self, pid: int) -> Path:
+        """Return the file to which a master that the agent started writes its log."""
+        return self.runtime_dir / f"master-{pid}.log"
+
+    def attempt_log(self, number: int) -> Path:
+        """Return the log of an attempt of this process."""
+        return self.runtime_dir / f"attempt-{os.getpid()}-{number}.log"
+
+    @property
+    def ssh_option_f(self) -> str | None:
+        """The value of ssh's option -F, None if ssh reads its own files."""
+        return str(self.ssh_config) if self.ssh_config is not None else None
+
 
 def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> FilePaths:
     """Return this user's paths; `config` is the value of --config, which overrides TRAYAGENT_CONFIG."""

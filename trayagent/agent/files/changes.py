@@ -8,22 +8,29 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trayagent.agent.events.event_bus import EventBus
+from trayagent.agent.files.keys import Keys
 from trayagent.agent.files.watcher import Files
-from trayagent.agent.load_configuration import Configuring
-from trayagent.agent.masters.obstacles import nearest
-from trayagent.agent.shell import Shell
+from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
+from trayagent.agent.masters.obstacles import Obstacles, nearest
+from trayagent.agent.parts import Parts
 from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost
 from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.state.resolve_hosts import HostResolver
+from trayagent.agent.views import Views
 from trayagent.config.errors import ConfigError
-from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.actions import Tell
 from trayagent.core.facts.events import CredentialsChanged
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.desktop.bus import session_bus_socket
+
+if TYPE_CHECKING:
+    from trayagent.desktop.desk import Desk
 
 log = logging.getLogger(__name__)
 
@@ -37,35 +44,50 @@ class FileChanges:
 
     def __init__(  # noqa: PLR0913  # it connects all files with everything that they affect
         self,
-        places: FilePaths,
-        configuring: Configuring,
+        parts: Parts,
         resolver: Resolver,
-        shell: Shell,
-        events: EventBus,
-        files: Files,
         *,
-        resolve_all: Callable[[], None],
-        found_socket: Callable[[Path], None],
-        machine_changed: Callable[[Path], None],
-        key_changed: Callable[[Path], None],
-        bus_appeared: Callable[[], None] | None,
+        events: EventBus,
+        views: Views,
+        hosts: HostResolver,
+        schedule: DiscoverySchedule,
+        obstacles: Obstacles,
+        keys: Keys,
+        desk: Desk | None,
     ) -> None:
-        self._places = places
-        self._configuring = configuring
+        self._places = parts.places
+        self._configuring = parts.configuring
+        self._shell = parts.shell
         self._resolver = resolver
-        self._shell = shell
         self._events = events
-        self._files = files
-        self._resolve_all = resolve_all
-        self._found_socket = found_socket
-        self._machine_changed = machine_changed
-        self._key_changed = key_changed
-        self._bus_appeared = bus_appeared
-        self._bus = session_bus_socket() if bus_appeared is not None else None
+        self._views = views
+        self._hosts = hosts
+        self._schedule = schedule
+        self._obstacles = obstacles
+        self._keys = keys
+        self._desk = desk
+        self._files = Files(self)
+        self._bus = session_bus_socket() if desk is not None else None
+        self._answers: tuple[Resolved | None, ...] = ()
         self._ssh_files: frozenset[Path] = frozenset()
         self._missing: frozenset[Path] = frozenset()
         self._followed: frozenset[Path] = frozenset()
         self._due: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self) -> None:
+        """Start to watch."""
+        self._files.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._files.close()
+
+    def follow(self, state: State) -> None:
+        """Watch other folders if `ssh -G` gave another answer for a host."""
+        answers = tuple(host.resolved for host in state.hosts.values())
+        if answers != self._answers:
+            self._answers = answers
+            self.follow_folders(state)
 
     def follow_folders(self, state: State) -> None:
         """Watch the folders in which something that matters may appear."""
@@ -109,22 +131,22 @@ class FileChanges:
             self._soon("ssh configuration", self._ssh_changed)
         elif path in self._credential_files(self._shell.state.hosts.values()):
             self._soon("credentials", self._credentials_changed)
-            self._key_changed(path)
+            self._keys.changed(path)
         elif path == self._bus:
             self._look_for_bus()
         elif path in self._followed:  # it was removed, and may be created again
             self._folder_made(path)
         elif path.is_socket():
-            self._found_socket(path)
+            self._schedule.socket_appeared(path)
         elif not path.exists():
-            self._machine_changed(path)
+            self._obstacles.changed(path)
         elif any(folder.is_relative_to(path) for folder in self._missing):
             self._folder_made(path)
 
     def _folder_made(self, path: Path) -> None:
         """React to a watched folder that was created or replaced, or to a new ancestor of it."""
         self.follow_folders(self._shell.state)
-        self._machine_changed(path)
+        self._obstacles.changed(path)
         self._look_for_bus()
         if self._configuring.path.is_relative_to(path):
             self._soon("configuration", self._reload)
@@ -134,8 +156,8 @@ class FileChanges:
             self._soon("credentials", self._credentials_changed)
 
     def _look_for_bus(self) -> None:
-        if self._bus_appeared is not None and self._bus is not None and self._bus.is_socket():
-            self._soon("session bus", self._bus_appeared)
+        if self._desk is not None and self._bus is not None and self._bus.is_socket():
+            self._soon("session bus", self._desk.nudge)
 
     def _reload(self) -> None:
         try:
@@ -144,12 +166,15 @@ class FileChanges:
             log.warning("configuration rejected: %s", error)
             self._events.publish(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
             return
+        finally:
+            self._views.note_change()  # the view shows why a file was rejected
         if changed:
             self._shell.post(self._configuring.event())
 
     def _ssh_changed(self) -> None:
         self._resolver.forget()
-        self._resolve_all()
+        self.follow_folders(self._shell.state)  # an Include may name other files
+        self._hosts.ask_all()
 
     def _credentials_changed(self) -> None:
         self._shell.post(CredentialsChanged(time.monotonic()))

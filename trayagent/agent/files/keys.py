@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from trayagent.core.facts.events import Event, KeysChanged
+from trayagent.agent.shell import Shell
+from trayagent.agent.state.resolve import Resolver
+from trayagent.core.facts.events import KeysChanged
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 
@@ -21,19 +23,18 @@ _FILE_MAX = 64 * 1024  # no key or certificate is larger
 class Keys:
     """Keeps a digest of each host's key files, in memory only, and reports changes."""
 
-    def __init__(self, post: Callable[[Event], None], place_dependent: Callable[[], bool]) -> None:
-        self._post = post
-        self._place_dependent = place_dependent
+    def __init__(self, shell: Shell, resolver: Resolver) -> None:
+        self._shell = shell
+        self._resolver = resolver
         self._known: dict[str, tuple[Resolved, bytes]] = {}
         self._doubtful: set[str] = set()
         self._due: asyncio.TimerHandle | None = None
 
-    def follow(self, state: State) -> bool:
-        """Update the known hosts from the state; report whether any host has other key files than before."""
+    def follow(self, state: State) -> None:
+        """Update the known hosts from the state."""
         answers = {h.name: h.resolved for h in state.hosts.values() if h.resolved is not None}
         for name in self._known.keys() - answers.keys():
             del self._known[name]
-        news = False
         for name, resolved in answers.items():
             known = self._known.get(name)
             if known is not None and known[0] is resolved:
@@ -41,12 +42,10 @@ class Keys:
             if known is not None and key_files(known[0]) == key_files(resolved):
                 self._known[name] = (resolved, known[1])
                 continue
-            news = True
             self._known[name] = (resolved, _digest(resolved))
             # Another IdentityFile is a rotation, too. But some users have a different one for each network.
-            if known is not None and not self._place_dependent():
-                self._post(KeysChanged(time.monotonic(), (name,)))
-        return news
+            if known is not None and not self._resolver.place_dependent:
+                self._shell.post(KeysChanged(time.monotonic(), (name,)))
 
     def changed(self, path: Path) -> None:
         """Note that a file changed that may be a key. The keys are compared a little later."""
@@ -76,7 +75,7 @@ class Keys:
                 others.append(name)
         self._doubtful.clear()
         if others:
-            self._post(KeysChanged(time.monotonic(), tuple(others)))
+            self._shell.post(KeysChanged(time.monotonic(), tuple(others)))
 
 
 def key_files(resolved: Resolved) -> tuple[Path, ...]:

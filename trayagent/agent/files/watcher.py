@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -36,14 +37,24 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
-class Files(FileSystemEventHandler):
-    """Watches folders. Calls `changed(path)` in the event loop for each changed file and each new folder."""
+class Listener(Protocol):
+    """Gets the changes."""
 
-    def __init__(self, changed: Callable[[Path], None]) -> None:
-        self._changed = changed
+    def file_changed(self, path: Path) -> None:
+        """React to a changed file or a new folder; called in the event loop."""
+
+
+class Files(FileSystemEventHandler):
+    """Watches folders."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver = Observer()
         self._watches: dict[Path, ObservedWatch] = {}
+
+    def start(self) -> None:
+        """Start the thread that watches."""
         self._observer.start()
 
     def follow(self, folders: Iterable[Path]) -> None:
@@ -75,4 +86,4 @@ class Files(FileSystemEventHandler):
         """Drop the watch of a folder that is gone. Otherwise a new folder of that name would not be watched."""
         if gone and path in self._watches:
             self._observer.unschedule(self._watches.pop(path))
-        self._changed(path)
+        self._listener.file_changed(path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
-from trayagent.agent.state.records import Records
-from trayagent.agent.tasks import Tasks
-from trayagent.core.facts.events import AgentSocketTold, Event
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.events import AgentSocketTold
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
@@ -27,21 +25,13 @@ _Round = tuple[int, str, bool]
 
 
 class AgentSocketLinks:
-    """Creates and removes links through the masters. `wanted` returns a host's `agent_socket`."""
+    """Creates and removes links through the masters."""
 
-    def __init__(
-        self,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
-        state: Callable[[], State],
-        wanted: Callable[[str], str | None],
-    ) -> None:
-        self._post = post
-        self._tasks = tasks
-        self._records = records
-        self._state = state
-        self._wanted = wanted
+    def __init__(self, parts: Parts) -> None:
+        self._configuring = parts.configuring
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
         self._done: dict[str, _Round] = {}
         self._claimed: set[str] = set()
 
@@ -50,18 +40,18 @@ class AgentSocketLinks:
         for name in self._done.keys() - state.hosts.keys():
             del self._done[name]
         for host in state.hosts.values():
-            if self._wanted(host.name) is None:
+            if self._configuring.agent_socket(host.name) is None:
                 self._unwanted(host)
             elif self._due(host) is not None and not self._tasks.running(_task(host.name)):
                 self._tasks.start(_task(host.name), self._make(host.name))
 
     def claim(self, name: str) -> None:
         """Point the link to this machine's connection, whichever machine has it: the user is here."""
-        if self._wanted(name) is None:
+        if self._configuring.agent_socket(name) is None:
             return
         self._claimed.add(name)
         self._done.pop(name, None)
-        self.keep(self._state())
+        self.keep(self._shell.state)
 
     async def made(self, name: str) -> None:
         """Wait until the running task for this host's link has ended; return immediately if there is none."""
@@ -69,7 +59,7 @@ class AgentSocketLinks:
 
     async def hand_over(self, name: str, new: Master) -> None:
         """Point the link to a new master's socket before the old master goes. Never raises, never waits long."""
-        link = self._wanted(name)
+        link = self._configuring.agent_socket(name)
         if link is None:
             return
         ours = self._records.agent_socket(name)
@@ -80,7 +70,7 @@ class AgentSocketLinks:
 
     async def release(self, name: str, master: Master) -> None:
         """Remove the link because the master is about to end in good order. Never raises, never waits long."""
-        link, ours = self._wanted(name), self._records.agent_socket(name)
+        link, ours = self._configuring.agent_socket(name), self._records.agent_socket(name)
         if link is None or ours is None:
             return
         self._tasks.cancel(_task(name))
@@ -94,7 +84,7 @@ class AgentSocketLinks:
         ours = self._records.agent_socket(host.name)
         self._records.set_agent_socket(host.name, None)
         if host.master is not None and host.master.pid == done[0]:
-            self._post(AgentSocketTold(time.monotonic(), host.name, done[0], "agent_socket=not_wanted"))
+            self._shell.post(AgentSocketTold(time.monotonic(), host.name, done[0], "agent_socket=not_wanted"))
             if ours is not None and not host.suspect:
                 self._tasks.start(f"release {host.name}", self._release(host.master, done[1], ours))
 
@@ -104,18 +94,18 @@ class AgentSocketLinks:
 
     def _due(self, host: Host) -> _Round | None:
         """Return what the link of a host should be made for now, None if it is done or not possible."""
-        master, link = host.master, self._wanted(host.name)
+        master, link = host.master, self._configuring.agent_socket(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None
         if host.wish.connect == "never" or (host.attempt is not None and host.attempt.taking_over):
             return None
-        hands_off = self._state().paused(host, time.monotonic()) and host.name not in self._claimed
+        hands_off = self._shell.state.paused(host, time.monotonic()) and host.name not in self._claimed
         wanted = (master.pid, link, host.resolved.forward_agent)
         return None if hands_off or self._done.get(host.name) == wanted else wanted
 
     async def _make(self, name: str) -> None:
         while True:
-            host = self._state().hosts.get(name)
+            host = self._shell.state.hosts.get(name)
             due = self._due(host) if host is not None else None
             if host is None or host.master is None or due is None:
                 return
@@ -132,12 +122,12 @@ class AgentSocketLinks:
         try:
             found = await agent_socket.take(master.control_path, link, ours, claim=claim)
         except Timeout:
-            if not self._healthy(host.name, master):
+            if not self._shell.is_healthy(host.name, master):
                 self._again(host.name, claim=claim)
                 return
             found = Linked("failed", "the server's shell did not answer in time")
         except TrayagentError as error:
-            if not self._healthy(host.name, master):
+            if not self._shell.is_healthy(host.name, master):
                 self._again(host.name, claim=claim)
                 return
             found = Linked("failed", error.title)
@@ -154,17 +144,13 @@ class AgentSocketLinks:
 
     def _report(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
         log.info("%s: pid %d %s", host.name, master.pid, evidence)
-        self._post(AgentSocketTold(time.monotonic(), host.name, master.pid, evidence, problem))
+        self._shell.post(AgentSocketTold(time.monotonic(), host.name, master.pid, evidence, problem))
 
     def _again(self, name: str, *, claim: bool) -> None:
         """Repeat what the network interrupted, through the master that turns out to live."""
         self._done.pop(name, None)
         if claim:
             self._claimed.add(name)
-
-    def _healthy(self, name: str, master: Master) -> bool:
-        host = self._state().hosts.get(name)
-        return host is not None and host.master == master and not host.suspect
 
 
 def _task(name: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.remote_records import RemoteRecords
-from trayagent.agent.state.records import Records
-from trayagent.agent.tasks import Tasks
-from trayagent.core.facts.events import Event, FarSideReaped
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.events import FarSideReaped
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why, may_end
@@ -43,22 +43,13 @@ class _Work:
 class RemoteCleanup:
     """Keeps the record of remote sessions, and ends our dead ones through a new master."""
 
-    def __init__(
-        self,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
-        has_shell: Callable[[str], bool],
-        sentinel_tells: Callable[[Host], bool],
-        linked: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._post = post
-        self._tasks = tasks
-        self._records = records
-        self._far = RemoteRecords(records)
-        self._has_shell = has_shell
-        self._sentinel_tells = sentinel_tells
-        self._linked = linked
+    def __init__(self, parts: Parts, agent_sockets: AgentSocketLinks) -> None:
+        self._configuring = parts.configuring
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._far = RemoteRecords(parts.records)
+        self._agent_sockets = agent_sockets
         self._known: dict[int, RemoteSession] = {}  # by the master's pid, like the others below
         self._noted: set[int] = set()
         self._unmarked: set[str] = set()  # hosts
@@ -86,7 +77,7 @@ class RemoteCleanup:
         known = self._known.get(master.pid)
         if known is not None:
             self._far.keep(host.name, master, known)
-        elif self._shell(host.name) and not self._sentinel_tells(host):
+        elif self._has_shell(host.name) and not self._configuring.wants_sentinel(host):
             task = f"far session {master.pid}"
             if not self._tasks.running(task):
                 self._tasks.start(task, self._ask(host.name, master))
@@ -121,7 +112,7 @@ class RemoteCleanup:
         Before the server was asked for the forwards (`refused` is False), only what certainly blocks them is removed.
         """
         work = self._work.setdefault(master.pid, _Work())
-        if not self._shell(host.name) or not host.wish.reap:
+        if not self._has_shell(host.name) or not host.wish.reap:
             why: Why = "no-shell" if host.wish.reap else "off"
             return self._report(host.name, work, Reaped(unavailable=why)) if refused else None
         ends, frees = self._due(host, wanted, refused=refused)
@@ -130,7 +121,7 @@ class RemoteCleanup:
             return self._report(host.name, work, Reaped(unavailable="no-mark")) if blind else None
         work.runs += 1
         # Programs that use the dead connection's agent socket then continue with the new one.
-        await self._linked(host.name)
+        await self._agent_sockets.made(host.name)
         try:
             found = await far.reap(
                 master.control_path, [kept.session for kept in ends], frees, timeout_s=REAP_S
@@ -189,11 +180,11 @@ class RemoteCleanup:
         evidence = outcome.evidence()
         if evidence != work.said:  # once, not at every try
             work.said = evidence
-            self._post(FarSideReaped(time.monotonic(), name, outcome))
+            self._shell.post(FarSideReaped(time.monotonic(), name, outcome))
         return outcome
 
-    def _shell(self, name: str) -> bool:
-        return self._has_shell(name) and self._records.has_sentinel(name)
+    def _has_shell(self, name: str) -> bool:
+        return self._configuring.has_shell(name) and self._records.has_sentinel(name)
 
 
 def _established() -> frozenset[Connection] | None:

@@ -7,19 +7,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import cast, get_args
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
-from trayagent.agent.state.records import Records
-from trayagent.agent.tasks import Tasks
+from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import EnsureForwards
-from trayagent.core.facts.events import Event, ForwardsChanged
+from trayagent.core.facts.events import ForwardsChanged
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.hosts import ForwardState, Host, Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
-from trayagent.core.facts.state import State
 from trayagent.core.view import wanted_forwards
 from trayagent.ssh.forwarding import ensure
 
@@ -31,21 +28,12 @@ CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer does not delay the req
 class Forwarding:
     """Opens and closes forwards through the masters' sockets."""
 
-    def __init__(
-        self,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
-        state: Callable[[], State],
-        log_of: Callable[[int], Path],
-        reaping: RemoteCleanup,
-    ) -> None:
-        self._post = post
-        self._tasks = tasks
-        self._records = records
-        self._state = state
-        self._log_of = log_of
-        self._reaping = reaping
+    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._remote_cleanup = remote_cleanup
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
         self._again: set[int] = set()
@@ -68,7 +56,7 @@ class Forwarding:
     async def _ensure(self, name: str, pid: int) -> None:
         while True:
             self._again.discard(pid)
-            host = self._state().hosts.get(name)
+            host = self._shell.state.hosts.get(name)
             if host is None or host.master is None or host.master.pid != pid:
                 return
             await self._round(host, host.master)
@@ -81,14 +69,14 @@ class Forwarding:
         results = await (
             self._with_remote(host, master, wanted) if remote else self._ensured(host.name, master, wanted)
         )
-        living = {h.master.pid for h in self._state().hosts.values() if h.master is not None}
+        living = {h.master.pid for h in self._shell.state.hosts.values() if h.master is not None}
         if master.pid not in living:
             return  # its record is gone with it
-        self._reaping.forget(living)
+        self._remote_cleanup.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._keep(master, tuple(r.forward for r in results if r.state == "open"))
-        self._reaping.made(host.name, self._opened[master.pid])
-        self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
+        self._remote_cleanup.made(host.name, self._opened[master.pid])
+        self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
     async def _ensured(
         self,
@@ -97,7 +85,7 @@ class Forwarding:
         wanted: tuple[Forward, ...],
         cleared: Callable[[], Awaitable[None]] | None = None,
     ) -> tuple[ForwardState, ...]:
-        log = self._log_of(master.pid)
+        log = self._places.master_log(master.pid)
         return await ensure(
             master.control_path,
             master.pid,
@@ -111,7 +99,7 @@ class Forwarding:
 
     def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
         """Post and record the results so far. The server's answer about a remote forward may take its time."""
-        host = self._state().hosts.get(name)
+        host = self._shell.state.hosts.get(name)
         if host is None or host.master is None or host.master.pid != master.pid:
             return
         already = set(self._already(master))
@@ -120,7 +108,7 @@ class Forwarding:
             shown.get(r.forward, r) if r.state == "opening" else r for r in _still_opening(results)
         )
         self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
-        self._post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
+        self._shell.post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
 
     def _keep(self, master: Master, opened: tuple[Forward, ...]) -> None:
         self._opened[master.pid] = opened
@@ -134,20 +122,20 @@ class Forwarding:
 
         async def clear(refused: bool) -> None:
             nonlocal helped
-            outcome = await self._reaping.clear(host, master, wanted, refused=refused)
+            outcome = await self._remote_cleanup.clear(host, master, wanted, refused=refused)
             helped |= outcome is not None and outcome.helped
 
         async def cleared() -> None:
             await asyncio.wait({clearing}, timeout=CLEAR_PATIENCE_S)
 
-        self._reaping.note(host, master)
+        self._remote_cleanup.note(host, master)
         clearing = self._tasks.start(f"reap {master.pid}", clear(False))
         try:
             results = await self._ensured(host.name, master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
             asking = _still_opening(results)
-            self._post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
+            self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
             await asyncio.wait({clearing})
         except asyncio.CancelledError:
             clearing.cancel()
@@ -158,7 +146,7 @@ class Forwarding:
             results = await self._ensured(host.name, master, wanted)
             if not any(r.refused for r in results):
                 return results
-        return tuple(_explained(r, self._reaping.outcome(master)) if r.refused else r for r in results)
+        return tuple(_explained(r, self._remote_cleanup.outcome(master)) if r.refused else r for r in results)
 
     def _already(self, master: Master) -> tuple[Forward, ...]:
         """Return the open forwards: as this agent knows them, or else as an earlier one recorded them."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from trayagent.agent.masters.connect import JITTER
-from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import FilePaths
+from trayagent.agent.masters.connect import jitter
+from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import DialBare
-from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady, Event
+from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
@@ -34,17 +31,11 @@ _DEFAULT_FILES = (
 class BareControls:
     """Runs key exchanges with servers."""
 
-    def __init__(
-        self,
-        places: FilePaths,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        environment: Callable[[], Mapping[str, str]],
-    ) -> None:
-        self._places = places
-        self._post = post
-        self._tasks = tasks
-        self._environment = environment
+    def __init__(self, parts: Parts) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._environment = parts.environment
 
     def begin(self, action: DialBare, host: Host) -> None:
         """Start a control. It is an attempt like any other and can be aborted like one."""
@@ -52,7 +43,7 @@ class BareControls:
 
     async def _exchange(self, action: DialBare, server: Server) -> None:
         def established() -> None:
-            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
+            self._shell.post(AttemptEstablished(time.monotonic(), action.name, action.attempt))
 
         try:
             answer = await self._answer(action, server, established, certificates=True)
@@ -67,31 +58,29 @@ class BareControls:
             return
         key = answer.host_key
         trusted = key is not None and is_trusted(key, server.known_as, server.known_hosts)
-        self._post(
+        self._shell.post(
             AttemptReady(time.monotonic(), action.name, action.attempt, None, host_key=key, trusted=trusted)
         )
 
     async def _answer(
         self, action: DialBare, server: Server, established: Callable[[], None], *, certificates: bool
     ) -> Answer:
-        config = self._places.ssh_config
-        log = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        log = self._places.attempt_log(action.attempt)
         words = bare_command(
             server,
             log,
             connect_timeout_s=round(BARE_CONTROL_DEADLINE_S),
             ssh=self._places.ssh,
-            config=str(config) if config is not None else None,
+            config=self._places.ssh_option_f,
             certificates=certificates,
         )
-        environment = without_windows(self._environment())
+        environment = without_windows(self._environment.current())
         return await exchange_keys(
             words, log, environment, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
         )
 
     def _failed(self, action: DialBare, failure: Failure) -> None:
-        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
-        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter))
+        self._shell.post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter()))
 
 
 def _server(action: DialBare, host: Host) -> Server:

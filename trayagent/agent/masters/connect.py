@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
-from trayagent.agent.masters.launch import Again, MasterLauncher, Shelter, Start, WantsBrowserError
-from trayagent.agent.state.records import Begun, Records
-from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import FilePaths
+from trayagent.agent.masters.launch import Connecting, MasterLauncher, Shelter, Start, WantsBrowserError
+from trayagent.agent.parts import Parts
+from trayagent.agent.shell import Shell
+from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import (
     AttemptEstablished,
     AttemptFailed,
     AttemptReady,
-    Event,
 )
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind, Master
@@ -42,34 +40,39 @@ from trayagent.ssh.os.control_sockets import owner_of
 
 log = logging.getLogger(__name__)
 
-JITTER = 0.2
+_JITTER = 0.2
 _FORK_S = 2.0  # the parent exits 3 ms after the socket appears
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """An attempt in progress."""
+
+    shell: Shell
+    action: a.Dial
+    connecting: Connecting | None = None
+
+    def established(self, local: str) -> None:
+        """Report the TCP connection."""
+        self.shell.post(AttemptEstablished(time.monotonic(), self.action.name, self.action.attempt, local))
 
 
 class MasterConnector:
     """Starts masters. The results are posted as events."""
 
     def __init__(
-        self,
-        places: FilePaths,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
-        discovery: Discovery,
-        environment: Callable[[], Mapping[str, str]],
-        paths: ControlPaths,
-        shelter: Shelter | None = None,
+        self, parts: Parts, discovery: Discovery, paths: ControlPaths, shelter: Shelter | None = None
     ) -> None:
-        self._places = places
-        self._post = post
-        self._tasks = tasks
-        self._records = records
+        self._places = parts.places
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._environment = parts.environment
         self._discovery = discovery
-        self._environment = environment
         self._paths = paths
-        self._launching = MasterLauncher(places, shelter)
+        self._launcher = MasterLauncher(parts.places, shelter)
         self._launched: dict[int, Launched] = {}
-        self._again: dict[int, Again] = {}
+        self._attempts: dict[int, _Attempt] = {}
 
     def dial(self, action: a.Dial, host: Host) -> None:
         """Start an attempt."""
@@ -77,17 +80,13 @@ class MasterConnector:
 
     def redial(self, action: a.Redial) -> None:
         """Start one more connection for an attempt that is still connecting."""
-        again = self._again.get(action.attempt)
-        if again is not None:
-            again.do()
+        attempt = self._attempts.get(action.attempt)
+        if attempt is not None and attempt.connecting is not None:
+            attempt.connecting.again()
 
     def abort(self, action: a.Abort) -> None:
         """End an attempt."""
         self._tasks.cancel(f"attempt {action.attempt}")
-
-    def log_of(self, pid: int) -> Path:
-        """Return the path of the file to which a master of trayagent writes its stderr."""
-        return self._places.runtime_dir / f"master-{pid}.log"
 
     def let_go(self, pid: int) -> None:
         """Close the agent's part of a master's connection, because the master is about to end."""
@@ -104,7 +103,7 @@ class MasterConnector:
     def forget(self, pid: int) -> None:
         """Remove everything that belongs to a master that ended before it was in place."""
         self.reap(pid)
-        master_log.remove(self.log_of(pid))
+        master_log.remove(self._places.master_log(pid))
 
     # Attempts.
 
@@ -124,13 +123,13 @@ class MasterConnector:
         else:
             kind = self._login_kind(master, host)
             key = master.host_key
-            self._post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind, key))
+            self._shell.post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind, key))
 
     def _login_kind(self, master: Master, host: Host) -> LoginKind:
         if host.resolved is None:
             return "quiet"
-        words = said(self.log_of(master.pid))
-        return login_kind(words, host.resolved, self._environment(), at_terminal=False)
+        words = said(self._places.master_log(master.pid))
+        return login_kind(words, host.resolved, self._environment.current(), at_terminal=False)
 
     async def _started(self, action: a.Dial, host: Host) -> Master:
         resolved = host.resolved
@@ -141,7 +140,7 @@ class MasterConnector:
         path = self._discovery.control_path(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)
-        starting = self._places.runtime_dir / f"attempt-{os.getpid()}-{action.attempt}.log"
+        starting = self._places.attempt_log(action.attempt)
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
@@ -154,14 +153,10 @@ class MasterConnector:
     async def _launched_master(
         self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path
     ) -> Master:
-        environment = without_windows(self._environment())
-
-        def established(local: str) -> None:
-            self._post(AttemptEstablished(time.monotonic(), action.name, action.attempt, local))
-
-        again = self._again[action.attempt] = Again()
+        environment = without_windows(self._environment.current())
+        attempt = self._attempts[action.attempt] = _Attempt(self._shell, action)
         try:
-            launched = await self._launching.launch(
+            launched = await self._launcher.launch(
                 Start(
                     host.name,
                     resolved,
@@ -169,8 +164,7 @@ class MasterConnector:
                     starting,
                     action.background,
                     environment,
-                    established=established,
-                    again=again,
+                    attempt,
                     host_key=_requested_key(host),
                 )
             )
@@ -195,7 +189,7 @@ class MasterConnector:
             title = f"The program {self._places.ssh} was not found"
             raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
         finally:
-            del self._again[action.attempt]
+            del self._attempts[action.attempt]
         return await self._described(action, host, launched, fresh)
 
     async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
@@ -204,7 +198,7 @@ class MasterConnector:
             pid = await _daemon_of(launched)
         self._launched[pid] = launched
         proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
-        master_log.rename(launched.log, self.log_of(pid))
+        master_log.rename(launched.log, self._places.master_log(pid))
         master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
         master = describe(pid, fresh, ours=True, proven=(proven.host_key, target))
@@ -216,8 +210,14 @@ class MasterConnector:
         return master
 
     def _failed(self, action: a.Dial, failure: Failure, host_key: str | None = None) -> None:
-        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
-        self._post(AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter, host_key))
+        self._shell.post(
+            AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter(), host_key)
+        )
+
+
+def jitter() -> float:
+    """Return a random factor for a delay, so that machines that failed together do not retry together."""
+    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # spreads load, guards nothing
 
 
 def _requested_key(host: Host) -> str | None:

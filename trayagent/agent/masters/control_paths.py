@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.config.file_paths import FilePaths
+from trayagent.agent.parts import Parts
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.state import State
 from trayagent.ssh import control_path as names
 
 _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
@@ -30,13 +28,10 @@ class FailedError(Exception):
 class ControlPaths:
     """Detects what prevents a new master from listening on a control path."""
 
-    def __init__(
-        self, places: FilePaths, discovery: Discovery, obstacles: Obstacles, state: Callable[[], State]
-    ) -> None:
-        self._places = places
+    def __init__(self, parts: Parts, discovery: Discovery, obstacles: Obstacles) -> None:
+        self._places = parts.places
         self._discovery = discovery
         self._obstacles = obstacles
-        self._state = state
 
     async def check(self, path: str, host: Host) -> None:
         """Check that a new master could listen on this path. Raises FailedError."""
@@ -59,7 +54,7 @@ class ControlPaths:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
-            await self._discovery.scan(self._state)  # finds the living master, and this attempt ends
+            await self._discovery.scan()  # finds the living master, and this attempt ends
 
 
 def taken(path: str, by: Holder) -> Failure:

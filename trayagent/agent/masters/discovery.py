@@ -6,13 +6,13 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trayagent.agent.state.records import Records, remembered
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.records import remembered
 from trayagent.agent.state.resolve import Answer, Resolver
-from trayagent.config.file_paths import FilePaths
-from trayagent.core.facts.events import Event, MasterFound
+from trayagent.core.facts.events import MasterFound
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
@@ -88,13 +88,11 @@ def describe(
 class Discovery:
     """Finds masters and names their hosts. A new master becomes an event."""
 
-    def __init__(
-        self, places: FilePaths, resolver: Resolver, records: Records, post: Callable[[Event], None]
-    ) -> None:
-        self._places = places
+    def __init__(self, parts: Parts, resolver: Resolver) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._records = parts.records
         self._resolver = resolver
-        self._records = records
-        self._post = post
 
     def control_path(self, host: Host) -> str:
         """Return the control path of a host: from ssh_config, or else a short one in the runtime folder."""
@@ -138,19 +136,19 @@ class Discovery:
         proven = recorded if kept else (master.host_key, master.target)
         return describe(pid, master.control_path, ours=master.ours, proven=proven)
 
-    async def scan(self, state: Callable[[], State]) -> None:
+    async def scan(self) -> None:
         """Check all control sockets, and post a MasterFound for each master that is not known yet."""
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
         for socket in sockets:
-            if socket.pid in _known_pids(state()) or in_other_namespace(socket.pid):
+            if socket.pid in _known_pids(self._shell.state) or in_other_namespace(socket.pid):
                 continue
             path = self._records.path_of(socket.pid) or socket.path  # trayagent renamed its master
             if not socket.present and path in present:
                 await self._pushed_aside(socket, present[path])
             else:
-                await self._found(socket, state())
+                await self._found(socket, self._shell.state)
 
     async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
         """Handle a master whose path another master has, so that no client can reach it.
@@ -182,10 +180,10 @@ class Discovery:
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
         if kept is not None:  # an adopted host may have a record: a pause, its networks
-            self._post(remembered(name, kept, time.monotonic()))
-        self._post(MasterFound(time.monotonic(), name, master, unnamed=not known, fresh=fresh))
+            self._shell.post(remembered(name, kept, time.monotonic()))
+        self._shell.post(MasterFound(time.monotonic(), name, master, unnamed=not known, fresh=fresh))
         if answer is not None:
-            self._post(answer.event(name))
+            self._shell.post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
         """Return the host's name, and ssh's answer for it if ssh was queried just now."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery
-from trayagent.agent.tasks import Tasks
-from trayagent.core.facts.state import State
+from trayagent.agent.parts import Parts
 
 _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 
@@ -16,10 +14,10 @@ _LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 class DiscoverySchedule:
     """Scans for masters, one scan at a time."""
 
-    def __init__(self, tasks: Tasks, discovery: Discovery, state: Callable[[], State]) -> None:
-        self._tasks = tasks
+    def __init__(self, parts: Parts, discovery: Discovery) -> None:
+        self._shell = parts.shell
+        self._tasks = parts.tasks
         self._discovery = discovery
-        self._state = state
         self._again = False
 
     def scan(self) -> None:
@@ -43,11 +41,11 @@ class DiscoverySchedule:
             asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
 
     def _scan_if_unknown(self, path: Path) -> None:
-        masters = [h.master for h in self._state().hosts.values() if h.master is not None]
+        masters = [h.master for h in self._shell.state.hosts.values() if h.master is not None]
         if path.is_socket() and str(path) not in {m.control_path for m in masters}:
             self.scan()
 
     async def _keep_scanning(self) -> None:
         while self._again:
             self._again = False
-            await self._discovery.scan(self._state)
+            await self._discovery.scan()

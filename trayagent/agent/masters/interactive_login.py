@@ -8,9 +8,7 @@ user types passes between the user and ssh only.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +18,9 @@ from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fre
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
 from trayagent.agent.masters.leftovers import processes_of
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.records import Begun, Records
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.records import Begun
 from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import AttemptFailed, AttemptReady, LoginBegun, LoginGivenUp
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
@@ -66,28 +62,15 @@ class _Login:
 class InteractiveLogins:
     """Begins and ends logins at terminals. The results are posted as events."""
 
-    def __init__(  # noqa: PLR0913  # it connects all parts of an attempt
-        self,
-        *,
-        places: FilePaths,
-        shell: Shell,
-        tasks: Tasks,
-        records: Records,
-        discovery: Discovery,
-        resolver: Resolver,
-        paths: ControlPaths,
-        log_of: Callable[[int], Path],
-        environment: Callable[[], Mapping[str, str]],
-    ) -> None:
-        self._places = places
-        self._shell = shell
-        self._tasks = tasks
-        self._records = records
+    def __init__(self, parts: Parts, discovery: Discovery, resolver: Resolver, paths: ControlPaths) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._environment = parts.environment
         self._discovery = discovery
         self._resolver = resolver
         self._paths = paths
-        self._log_of = log_of
-        self._environment = environment
         self._going_on: dict[int, _Login] = {}
 
     async def begin(self, name: str, client_pid: int) -> dict[str, Any]:
@@ -122,7 +105,7 @@ class InteractiveLogins:
             raise TrayagentError(
                 f"{name}: the login cannot be watched: {error.strerror}.", hint=hint
             ) from error
-        logfile = self._places.runtime_dir / f"attempt-{os.getpid()}-{number}.log"
+        logfile = self._places.attempt_log(number)
         self._records.begin_attempt(fresh, Begun(name, path, str(logfile)))
         self._going_on[number] = _Login(name, answer.resolved, fresh, logfile, client)
         words = master_command(
@@ -131,11 +114,11 @@ class InteractiveLogins:
             fresh,
             background=host.wish.connect != "always",
             ssh=self._places.ssh,
-            config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+            config=self._places.ssh_option_f,
             log=str(logfile),
             at_terminal=True,
         )
-        auth_sock = self._environment().get("SSH_AUTH_SOCK")
+        auth_sock = self._environment.current().get("SSH_AUTH_SOCK")
         env = {"SSH_AUTH_SOCK": auth_sock} if auth_sock else {}
         return {"attempt": number, "words": words, "log": str(logfile), "env": env}
 
@@ -193,7 +176,7 @@ class InteractiveLogins:
         proven = read_key_exchange(words, None)
         # Messages of a jump host's ssh are only at the terminal.
         failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
-        failure = explained(failure, login.resolved, self._environment())
+        failure = explained(failure, login.resolved, self._environment.current())
         self._shell.post(
             AttemptFailed(time.monotonic(), login.host, number, failure, host_key=proven.host_key)
         )
@@ -209,8 +192,8 @@ class InteractiveLogins:
             problem = Problem("unknown", f"{login.host}: the new master ended immediately")
             self._shell.post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
-        kind = login_kind(said(login.log), login.resolved, self._environment(), at_terminal=True)
-        master_log.rename(login.log, self._log_of(master.pid))
+        kind = login_kind(said(login.log), login.resolved, self._environment.current(), at_terminal=True)
+        master_log.rename(login.log, self._places.master_log(master.pid))
         master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])
         self._shell.post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))

@@ -6,17 +6,15 @@ import asyncio
 import base64
 import logging
 import os
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from trayagent.agent.masters.connect import JITTER
+from trayagent.agent.masters.connect import jitter
 from trayagent.agent.masters.explain_failure import locked
-from trayagent.agent.tasks import Tasks
-from trayagent.config.file_paths import FilePaths
+from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import TryKeys
-from trayagent.core.facts.events import Event, TrialEnded, TrialVerdict
+from trayagent.core.facts.events import TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
@@ -36,17 +34,11 @@ Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
 class KeyTrials:
     """Checks whether a server would still accept the login."""
 
-    def __init__(
-        self,
-        places: FilePaths,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        environment: Callable[[], Mapping[str, str]],
-    ) -> None:
-        self._places = places
-        self._post = post
-        self._tasks = tasks
-        self._environment = environment
+    def __init__(self, parts: Parts) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._environment = parts.environment
 
     def begin(self, action: TryKeys, host: Host) -> None:
         """Start a trial."""
@@ -59,8 +51,7 @@ class KeyTrials:
         try:
             verdict, evidence, failure, host_key = await self._outcome(action, host)
         finally:
-            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
-            self._post(
+            self._shell.post(
                 TrialEnded(
                     time.monotonic(),
                     action.name,
@@ -68,7 +59,7 @@ class KeyTrials:
                     verdict,
                     evidence,
                     failure,
-                    jitter,
+                    jitter(),
                     host_key,
                 )
             )
@@ -77,7 +68,7 @@ class KeyTrials:
         resolved = host.resolved
         if resolved is None:
             return "skipped", "resolved=no", None, None
-        environment = self._environment()
+        environment = self._environment.current()
         # An ssh-agent that hangs must not block the event loop.
         held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
         offered = offers(resolved, held)
@@ -94,7 +85,7 @@ class KeyTrials:
                 log=log_file,
                 files=[str(path) for path in offered.files],
                 ssh=self._places.ssh,
-                config=str(self._places.ssh_config) if self._places.ssh_config is not None else None,
+                config=self._places.ssh_option_f,
             )
             # Neither the ssh-agent nor a window: a jump host's ssh must not prompt the user either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}

@@ -20,18 +20,26 @@ from trayagent.ssh.master.preconnect import PreconnectedSocket
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 
 
-class Again:
-    """Lets a running attempt start one more connection. `do` has an effect only while it connects."""
+class Connecting(Protocol):
+    """An attempt while it connects."""
 
-    def __init__(self) -> None:
-        self.do: Callable[[], None] = lambda: None
+    def again(self) -> None:
+        """Start one more connection."""
+
+
+class Progress(Protocol):
+    """Follows an attempt. `connecting` is set while it connects."""
+
+    connecting: Connecting | None
+
+    def established(self, local: str) -> None:
+        """Note that the attempt has its TCP connection, from this local address. Called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
 
-    `established` is called with the local address of its connection. `again` is filled in while it connects.
     `host_key` is the key whose type ssh requests from the server first.
     """
 
@@ -41,8 +49,7 @@ class Start:
     log: Path
     background: bool
     environment: Mapping[str, str]
-    established: Callable[[str], None]
-    again: Again
+    progress: Progress
     host_key: str | None = None
 
 
@@ -80,7 +87,7 @@ class MasterLauncher:
         at = self._places.runtime_dir / f"connection-{os.getpid()}-{self._number}"
         jump = start.resolved.jump
         if not self._hands_over or not may_be_handed_over(
-            start.resolved, str(at), ssh=self._places.ssh, config=self._config
+            start.resolved, str(at), ssh=self._places.ssh, config=self._places.ssh_option_f
         ):
             return await self._start(start, None)
         to = jump or start.resolved
@@ -89,9 +96,9 @@ class MasterLauncher:
             to,
             to.connect_timeout or CONNECT_TIMEOUT_S,
             at_once=jump is None,
-            established=start.established,
+            established=start.progress.established,
         )
-        start.again.do = connection.again
+        start.progress.connecting = connection
         try:
             async with connection.offered(at):
                 launched = await self._start(start, str(at), connection if jump is None else None)
@@ -120,9 +127,9 @@ class MasterLauncher:
             environment = self._openers.caught(environment, called)
             if start.background:
                 environment = self._openers.heard(environment, stderr_of(start.log))
-        restart = _Restart(start.established)
+        restart = _Restart(start.progress)
         if connection is None:
-            start.again.do = restart.request
+            start.progress.connecting = restart
         try:
             while True:
                 try:
@@ -156,7 +163,7 @@ class MasterLauncher:
             background=start.background,
             log=str(start.log),
             ssh=self._places.ssh,
-            config=self._config,
+            config=self._places.ssh_option_f,
             connection=connection,
             host_key=start.host_key,
         )
@@ -166,7 +173,7 @@ class MasterLauncher:
             start.log,
             deadline_s=ATTEMPT_DEADLINE_S * machines,
             environment=environment,
-            established=partial(_is_connected, start.established) if by_itself else None,
+            established=partial(_is_connected, start.progress) if by_itself else None,
             hopeless=hopeless,
             longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
             prepare=prepare,
@@ -196,11 +203,6 @@ class MasterLauncher:
 
         return prepare
 
-    @property
-    def _config(self) -> str | None:
-        config = self._places.ssh_config
-        return str(config) if config is not None else None
-
 
 class _Restart:
     """Decides whether an ssh that connects itself is started once more.
@@ -208,12 +210,12 @@ class _Restart:
     It is, if a restart was requested and no server has answered it.
     """
 
-    def __init__(self, established: Callable[[str], None]) -> None:
-        self._established = established
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._requested = False
         self._due = False
 
-    def request(self) -> None:
+    def again(self) -> None:
         """Request a restart because a better route has appeared."""
         self._requested = True
 
@@ -221,7 +223,7 @@ class _Restart:
         """Report whether this ssh should end to make room for the next one."""
         if self._requested:
             self._requested = False
-            self._due = not _is_connected(self._established, pid)
+            self._due = not _is_connected(self._progress, pid)
         return self._due
 
     def take(self) -> bool:
@@ -230,12 +232,12 @@ class _Restart:
         return due
 
 
-def _is_connected(established: Callable[[str], None], pid: int) -> bool:
+def _is_connected(progress: Progress, pid: int) -> bool:
     """Report whether an ssh has its connection, and pass on its local address."""
     flow = flow_of(pid)
     if flow is None:
         return False
-    established(flow.local_ip)
+    progress.established(flow.local_ip)
     return True
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.failures import classify, perhaps_refused
@@ -32,14 +32,13 @@ from trayagent.ssh.os.process import Process, read, ssh_processes
 class Leftovers:
     """Ends abandoned attempts, and moves a master that was ready to its control path."""
 
-    def __init__(self, runtime_dir: Path, records: Records, log_of: Callable[[int], Path]) -> None:
-        self._runtime_dir = runtime_dir
+    def __init__(self, places: FilePaths, records: Records) -> None:
+        self._places = places
         self._records = records
-        self._log_of = log_of
 
     async def clear(self) -> None:
         """Remove the processes and sockets of an earlier agent's attempts. The caller holds the agent's lock."""
-        for process in trials_of(mark_of(self._runtime_dir)):
+        for process in trials_of(mark_of(self._places.runtime_dir)):
             await abandon(process)
         begun = self._records.begun()
         if begun:
@@ -91,7 +90,7 @@ class Leftovers:
         if placed is not None:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):
-            master_log.rename(log, self._log_of(pid))
+            master_log.rename(log, self._places.master_log(pid))
 
     def _record_refusal(self, begun: Begun) -> None:
         """Record a refused login that its agent did not live to see.
@@ -111,9 +110,9 @@ class Leftovers:
     def remove_logs(self) -> None:
         """Remove the logs of attempts and masters that are gone. Call this before any new attempt."""
         for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
-            for file in self._runtime_dir.glob(kind):
+            for file in self._places.runtime_dir.glob(kind):
                 master_log.remove(file)
-        for log in self._runtime_dir.glob("master-*.log"):
+        for log in self._places.runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # a zombie is gone, too
                 master_log.remove(log)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 from trayagent.agent.masters.watch import ended_politely
 from trayagent.agent.state.record_types import KeptUp
 from trayagent.agent.state.records import Records
+from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.ssh.master import log as master_log
@@ -18,9 +18,9 @@ from trayagent.ssh.os.process import alive
 class LostMasters:
     """Records which masters are up, so that the next agent can tell which of them the user did not end."""
 
-    def __init__(self, records: Records, log_of: Callable[[int], Path]) -> None:
+    def __init__(self, places: FilePaths, records: Records) -> None:
+        self._places = places
         self._records = records
-        self._log_of = log_of
 
     def follow(self, state: State) -> None:
         """Record which hosts are up, or wait to be recovered."""
@@ -47,7 +47,7 @@ class LostMasters:
             return False
         if up.pid is None:
             return True
-        if alive(up.pid, up.start) or ended_politely(master_log.read(self._log_of(up.pid)), name):
+        if alive(up.pid, up.start) or ended_politely(master_log.read(self._places.master_log(up.pid)), name):
             return False
         # A user's own ssh leaves no log. If it ended in good order, it removed its socket.
         return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)

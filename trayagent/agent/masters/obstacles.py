@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from trayagent.core.facts.events import Event, ObstacleGone
-from trayagent.core.facts.hosts import Host
+from trayagent.agent.masters.discovery import Discovery
+from trayagent.agent.shell import Shell
+from trayagent.core.facts.events import ObstacleGone
 from trayagent.core.policy.retry import LOCAL_KINDS
 from trayagent.ssh.os.process import PidWatch
 
@@ -16,8 +16,9 @@ from trayagent.ssh.os.process import PidWatch
 class Obstacles:
     """Waits for the end of programs that occupy a control path. Changes of files come from the folder watcher."""
 
-    def __init__(self, post: Callable[[Event], None]) -> None:
-        self._post = post
+    def __init__(self, shell: Shell, discovery: Discovery) -> None:
+        self._shell = shell
+        self._discovery = discovery
         self._holders: dict[str, PidWatch] = {}
 
     def held(self, name: str, pid: int | None) -> None:
@@ -30,12 +31,12 @@ class Obstacles:
             return
         self._holders[name] = PidWatch(pid, partial(self._gone, name))
 
-    def changed(self, path: Path, hosts: Iterable[Host], control_path: Callable[[Host], str]) -> None:
+    def changed(self, path: Path) -> None:
         """Post an event for each host whose obstacle is gone because a file or folder was created or removed."""
-        for host in hosts:
+        for host in self._shell.state.hosts.values():
             if host.retry.kind not in LOCAL_KINDS:
                 continue
-            wanted = Path(control_path(host))
+            wanted = Path(self._discovery.control_path(host))
             removed = path == wanted and not path.exists()
             made = wanted.is_relative_to(path) and path != wanted and wanted.parent.is_dir()
             if removed or made:
@@ -48,7 +49,7 @@ class Obstacles:
 
     def _gone(self, name: str) -> None:
         self._forget(name)
-        self._post(ObstacleGone(time.monotonic(), name))
+        self._shell.post(ObstacleGone(time.monotonic(), name))
 
     def _forget(self, name: str) -> None:
         watch = self._holders.pop(name, None)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from trayagent.agent.state.records import Records
-from trayagent.agent.tasks import Tasks
-from trayagent.core.facts.events import Event, Observed, ProbeAnswered
+from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host, Master
-from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.sentinel import Sentinel
@@ -71,19 +69,12 @@ class _Watched:
 class MasterProber:
     """Sends probes to masters. The answers are posted as events."""
 
-    def __init__(
-        self,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
-        state: Callable[[], State],
-        far_end: Callable[[str, Master, RemoteSession | None], None],
-    ) -> None:
-        self._post = post
-        self._tasks = tasks
-        self._records = records
-        self._state = state
-        self._far_end = far_end
+    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
+        self._configuring = parts.configuring
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._remote_cleanup = remote_cleanup
         self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
         self._watched: dict[int, _Watched] = {}
@@ -127,7 +118,7 @@ class MasterProber:
                 peer=flow.peer_ip,
                 peer_port=flow.peer_port,
             )
-        self._post(
+        self._shell.post(
             Observed(
                 time.monotonic(),
                 name,
@@ -142,8 +133,8 @@ class MasterProber:
             )
         )
 
-    def keep_sentinels(self, state: State, wants: Callable[[Host], bool]) -> None:
-        """Start and end sentinels so that the healthy masters have those that `wants` requires."""
+    def keep_sentinels(self, state: State) -> None:
+        """Start and end sentinels so that the healthy masters have those that the configuration wants."""
         living = {h.master.pid for h in state.hosts.values() if h.master is not None}
         for pid in [*self._sentinels]:
             if pid not in living:
@@ -157,11 +148,14 @@ class MasterProber:
                 self._tasks.cancel(f"sentinel {pid}")
         for host in state.hosts.values():
             master = host.master
-            if master is None or host.suspect or not wants(host) or not self._records.has_sentinel(host.name):
+            if master is None or host.suspect or not self._wants_sentinel(host):
                 continue
             task = f"sentinel {master.pid}"
             if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
                 self._tasks.start(task, self._start_sentinel(host.name, master))
+
+    def _wants_sentinel(self, host: Host) -> bool:
+        return self._configuring.wants_sentinel(host) and self._records.has_sentinel(host.name)
 
     def close(self) -> None:
         """End the sentinels; the masters stay."""
@@ -190,13 +184,13 @@ class MasterProber:
             return
         finally:
             os.close(null)
-        self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+        self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
 
     async def _start_sentinel(self, name: str, master: Master) -> None:
         try:
             sentinel = await Sentinel.start(master.control_path)
         except Timeout:
-            if self._healthy(name, master):
+            if self._shell.is_healthy(name, master):
                 self._unavailable(name)
             return
         except TrayagentError as error:
@@ -206,19 +200,14 @@ class MasterProber:
         if sentinel is None:
             self._unavailable(name)
             return
-        sentinel.answered = lambda: self._post(ProbeAnswered(time.monotonic(), name, master.pid))
+        sentinel.answered = lambda: self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
-        self._far_end(name, master, sentinel.session)
+        self._remote_cleanup.told(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
         log.info("%s: the server runs no sentinel (a forced command?); probing by forwards", name)
         self._records.no_sentinel(name)
-
-    def _healthy(self, name: str, master: Master) -> bool:
-        """Report whether the master was beyond doubt the whole time, so that the silence came from the server."""
-        host = self._state().hosts.get(name)
-        return host is not None and host.master == master and not host.suspect
 
     def _sentinel_ended(self, pid: int) -> None:
         self._sentinels.pop(pid, None)

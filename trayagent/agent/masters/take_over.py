@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from trayagent.agent.masters.connect import bug
+from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.masters.connect import MasterConnector, bug
 from trayagent.agent.masters.control_paths import taken
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
 from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.agent.state.records import Records
-from trayagent.agent.tasks import Tasks
+from trayagent.agent.parts import Parts
 from trayagent.core.facts import actions as a
-from trayagent.core.facts.events import Event, TakeOverFailed, TookOver
+from trayagent.core.facts.events import TakeOverFailed, TookOver
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.problems import Problem
@@ -26,54 +25,49 @@ from trayagent.ssh.os.exchange import exchange, rename_new
 
 _TRIES = 3
 
-BeforeEnd = Callable[[str, Master], Awaitable[None]]
-"""Does what a host needs through a living master before one of its masters ends."""
-
 
 class MasterReplacer:
     """Renames, kills and discards masters. The results are posted as events."""
 
     def __init__(
         self,
-        post: Callable[[Event], None],
-        tasks: Tasks,
-        records: Records,
+        parts: Parts,
         discovery: Discovery,
         obstacles: Obstacles,
-        let_go: Callable[[int], None],
-        forget: Callable[[int], None],
+        connector: MasterConnector,
+        agent_sockets: AgentSocketLinks,
     ) -> None:
-        self._post = post
-        self._tasks = tasks
-        self._records = records
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
         self._discovery = discovery
         self._obstacles = obstacles
-        self._let_go = let_go
-        self._forget = forget
+        self._connector = connector
+        self._agent_sockets = agent_sockets
 
-    def take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
-        """Put a new master in the old one's place. If the old one still lives, `before` gets the new one first."""
-        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host, before))
+    def take_over(self, action: a.TakeOver, host: Host) -> None:
+        """Put a new master in the old one's place."""
+        self._tasks.start(f"take over {action.attempt}", self._take_over(action, host))
 
     def discard(self, action: a.Discard) -> None:
         """End a master that is not needed."""
         self._tasks.start(f"discard {action.master.pid}", self._unwanted(action.master))
 
-    def kill(self, action: a.Kill, before: BeforeEnd) -> None:
-        """End a stale or unwanted master. If it still lives, `before` gets it first."""
-        self._tasks.start(f"kill {action.master.pid}", self._kill(action, before))
+    def kill(self, action: a.Kill) -> None:
+        """End a stale or unwanted master."""
+        self._tasks.start(f"kill {action.master.pid}", self._kill(action))
 
-    async def _take_over(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+    async def _take_over(self, action: a.TakeOver, host: Host) -> None:
         try:
-            await self._put_in_place(action, host, before)
+            await self._put_in_place(action, host)
         except Exception:
-            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, bug(host)))
+            self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, bug(host)))
             await self._unwanted(action.master)
             raise
         finally:
             self._records.end_attempt(action.master.control_path)
 
-    async def _put_in_place(self, action: a.TakeOver, host: Host, before: BeforeEnd) -> None:
+    async def _put_in_place(self, action: a.TakeOver, host: Host) -> None:
         path, new, old = self._discovery.control_path(host), action.master, action.old
         if old is not None:
             path = old.control_path
@@ -82,7 +76,7 @@ class MasterReplacer:
         except OSError as error:
             await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Check it: ls -l {path}")
-            self._post(
+            self._shell.post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
             return
@@ -92,16 +86,16 @@ class MasterReplacer:
         if holder is not None:
             await self._unwanted(new)
             self._obstacles.held(host.name, holder.pid)
-            self._post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
+            self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
             return
         new = replace(new, control_path=path)
         if old is not None:
             if host.attempt is not None and host.attempt.purpose == "user":
-                await before(host.name, new)
+                await self._agent_sockets.hand_over(host.name, new)
             await self._gone(old, ask=False)
             self._records.drop_master(old.pid)
         self._records.add_master(new, host.name, [])
-        self._post(TookOver(time.monotonic(), host.name, action.attempt, new))
+        self._shell.post(TookOver(time.monotonic(), host.name, action.attempt, new))
 
     async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
         """Put the socket at `fresh` in place; return what occupies the path instead and keeps it, None on success.
@@ -144,25 +138,25 @@ class MasterReplacer:
         theirs = describe(pid, path, ours=False)
         if theirs is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
-            self._post(
+            self._shell.post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
             )
             return
-        self._post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
+        self._shell.post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
 
-    async def _kill(self, action: a.Kill, before: BeforeEnd) -> None:
+    async def _kill(self, action: a.Kill) -> None:
         if action.gently:
-            await before(action.name, action.master)
+            await self._agent_sockets.release(action.name, action.master)
         await self._end(action.master)
 
     async def _gone(self, master: Master, *, ask: bool = True) -> None:
-        self._let_go(master.pid)
+        self._connector.let_go(master.pid)
         await end(master, ask=ask)
 
     async def _unwanted(self, master: Master) -> None:
         """End a master that never was in place. It is not watched, so it is also cleaned up here."""
         await self._end(master)
-        self._forget(master.pid)
+        self._connector.forget(master.pid)
 
     async def _end(self, master: Master) -> None:
         await self._gone(master)

@@ -6,12 +6,13 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from trayagent.agent.state.records import Records
-from trayagent.core.facts.events import Event, MasterEnded, MasterFound
+from trayagent.agent.masters.connect import MasterConnector
+from trayagent.agent.masters.discovery import Discovery
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.events import MasterEnded, MasterFound
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.state import State
@@ -35,19 +36,12 @@ The kernel's limit bounds what a server can make ssh write meanwhile.
 class MasterWatch:
     """Keeps a pidfd for each master in the state."""
 
-    def __init__(
-        self,
-        post: Callable[[Event], None],
-        records: Records,
-        heir: Callable[[Master], Master | None],
-        log_of: Callable[[int], Path],
-        reap: Callable[[int], int | None],
-    ) -> None:
-        self._post = post
-        self._records = records
-        self._heir = heir
-        self._log_of = log_of
-        self._reap = reap
+    def __init__(self, parts: Parts, discovery: Discovery, connector: MasterConnector) -> None:
+        self._places = parts.places
+        self._shell = parts.shell
+        self._records = parts.records
+        self._discovery = discovery
+        self._connector = connector
         self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
         self._logs_checked_at = -LOG_CHECK_EVERY_S
 
@@ -75,32 +69,32 @@ class MasterWatch:
     def _shorten_logs(self) -> None:
         for pid, (_, master, _) in self._watches.items():
             if master.ours:
-                master_log.shorten(self._log_of(pid))
+                master_log.shorten(self._places.master_log(pid))
 
     def _forget(self, pid: int) -> None:
-        self._reap(pid)
-        master_log.remove(self._log_of(pid))
+        self._connector.reap(pid)
+        master_log.remove(self._places.master_log(pid))
 
     def _ended(self, pid: int) -> None:
         name, master, watch = self._watches.pop(pid)
         watch.close()
         self._records.drop_master(pid)
-        heir = self._heir(master)
+        heir = self._discovery.heir(master)
         if heir is not None:
             # A master with ControlPersist goes to the background by forking: the same master with another pid. Or a
             # take-over has just put a new master there and is about to report it.
             self._forget(pid)
-            self._post(MasterFound(time.monotonic(), name, heir, fresh=True))
+            self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
         if master.ours:
             _remove_dead(master.control_path)
-        status = self._reap(pid)
-        log = self._log_of(pid)
+        status = self._connector.reap(pid)
+        log = self._places.master_log(pid)
         words = master_log.read(log)
         self._forget(pid)
         failure = _death(words, name, status)
         polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
-        self._post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+        self._shell.post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
 
 
 def _remove_dead(path: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from trayagent.agent.state import record_file, refusals
 from trayagent.agent.state.machine import boot_id
@@ -43,13 +44,20 @@ class Begun:
     log: str
 
 
+class SshAgent(Protocol):
+    """Identifies the ssh-agent."""
+
+    def agent_mark(self) -> str:
+        """Return an identifier of the current ssh-agent."""
+
+
 class Records:
     """The file and its contents."""
 
-    def __init__(self, path: Path, agent_mark: Callable[[], str] = str) -> None:
-        """Read the file. `agent_mark` returns an identifier of the current ssh-agent."""
+    def __init__(self, path: Path, ssh_agent: SshAgent | None = None) -> None:
+        """Read the file."""
         self._path = path
-        self._agent_mark = agent_mark
+        self._ssh_agent = ssh_agent
         self._boot = boot_id()
         self._kept = record_file.read(path)
 
@@ -224,6 +232,9 @@ class Records:
         if known is None or known.start != start_ticks or known.boot != self._boot:
             return None
         return known
+
+    def _agent_mark(self) -> str:
+        return self._ssh_agent.agent_mark() if self._ssh_agent is not None else ""
 
     def _host(self, name: str) -> KeptHost:
         return self._kept.hosts.setdefault(name, KeptHost())

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
+from trayagent.agent.parts import Parts
 from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.tasks import Tasks
-from trayagent.core.facts.events import Event, ResolveFailed
+from trayagent.core.facts.events import ResolveFailed
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 
 
 class HostResolver:
-    """Runs `ssh -G`, one at a time for each host. `answered` is called after each answer."""
+    """Runs `ssh -G`, one at a time for each host."""
 
-    def __init__(
-        self, post: Callable[[Event], None], tasks: Tasks, resolver: Resolver, state: Callable[[], State]
-    ) -> None:
-        self._post = post
-        self._tasks = tasks
+    def __init__(self, parts: Parts, resolver: Resolver) -> None:
+        self._shell = parts.shell
+        self._tasks = parts.tasks
         self._resolver = resolver
-        self._state = state
-        self.answered: Callable[[], None] = lambda: None
 
     def ask(self, name: str, lookups: bool) -> None:
         """Start to resolve one host and return immediately. `lookups`: ssh may resolve names."""
@@ -37,7 +31,7 @@ class HostResolver:
 
         ssh may resolve names only for hosts that may be connected on this network.
         """
-        state = self._state()
+        state = self._shell.state
         for host in state.hosts.values():
             if not host.unnamed:
                 self.ask(host.name, admission(host, state).open)
@@ -46,10 +40,9 @@ class HostResolver:
         try:
             answer = await self._resolver.ask(name, lookups=lookups)
         except TrayagentError as error:
-            self._post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
+            self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
         else:
-            self._post(answer.event(name))
-        self.answered()
+            self._shell.post(answer.event(name))
 
 
 def _unresolved(error: TrayagentError) -> Failure:

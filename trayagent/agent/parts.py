@@ -1,0 +1,24 @@
+"""The parts that nearly every other part of the agent uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.shell import Shell
+from trayagent.agent.state.environment import Environment
+from trayagent.agent.state.records import Records
+from trayagent.agent.tasks import Tasks
+from trayagent.config.file_paths import FilePaths
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the effects share: files, configuration, the event loop, tasks, records and ssh's environment."""
+
+    places: FilePaths
+    configuring: Configuring
+    shell: Shell
+    tasks: Tasks
+    records: Records
+    environment: Environment
