@@ -14,8 +14,9 @@ UP = rt.IFF_UP | rt.IFF_RUNNING | rt.IFF_LOWER_UP
 
 def link(kind: int, *, losses: int = 0, flags: int = UP, name: bytes = b"wlan0", family: int = 0) -> Message:
     """Return a notification about the interface 3."""
-    body = struct.pack("=BxHiII", family, 1, 3, flags, 0) + attribute(3, name + b"\0")
-    return Message(kind, 0, 0, body + attribute(48, struct.pack("=I", losses)))
+    body = rt.IFINFOMSG.pack(family, 1, 3, flags, 0) + attribute(rt.IFLA_IFNAME, name + b"\0")
+    body += attribute(rt.IFLA_CARRIER_DOWN_COUNT, struct.pack("=I", losses))
+    return Message(kind, 0, 0, body)
 
 
 def known() -> Known:

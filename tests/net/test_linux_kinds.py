@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from trayagent.core.facts.network import Kind
-from trayagent.net.linux_kinds import kinds, lower
+from trayagent.net.linux_kinds import ARPHRD_LOOPBACK, ARPHRD_NONE, kinds, lower
 from trayagent.netlink.rtnetlink import Link, NextHop, RouteEntry
 
 CARD = Link(2, "eth0", 0, 1, bus_device="0000:00:1f.6")
@@ -24,16 +24,16 @@ def default(index: int, gateway: str | None = None, prefix_len: int = 0) -> Rout
 @pytest.mark.parametrize(
     ("link", "beside", "expected"),
     [
-        (Link(1, "lo", 0, 772), (), "loopback"),
+        (Link(1, "lo", 0, ARPHRD_LOOPBACK), (), "loopback"),
         (CARD, (), "physical"),
         (Link(5, "wlan0", 0, 1), (), "physical"),
-        (Link(5, "wwan0", 0, 0xFFFE, bus_device="1-4:1.2"), (), "physical"),
+        (Link(5, "wwan0", 0, ARPHRD_NONE, bus_device="1-4:1.2"), (), "physical"),
         (Link(5, "wwan0", 0, 519, kind="wwan"), (), "physical"),
-        (Link(5, "tun0", 0, 0xFFFE, kind="tun"), (CARD,), "vpn"),
+        (Link(5, "tun0", 0, ARPHRD_NONE, kind="tun"), (CARD,), "vpn"),
         (Link(5, "tap0", 0, 1, kind="tun", tap=True), (CARD,), "vpn"),
         (Link(5, "vnet0", 0, 1, kind="tun", tap=True, master=3), (CARD, DOCKER), "virtual"),
-        (Link(5, "wg0", 0, 0xFFFE, kind="wireguard"), (CARD,), "vpn"),
-        (Link(5, "cscotun0", 0, 0xFFFE), (CARD,), "vpn"),
+        (Link(5, "wg0", 0, ARPHRD_NONE, kind="wireguard"), (CARD,), "vpn"),
+        (Link(5, "cscotun0", 0, ARPHRD_NONE), (CARD,), "vpn"),
         (Link(5, "gre1", 0, 778), (CARD,), "vpn"),
         (Link(5, "he-ipv6", 0, 776, kind="sit"), (CARD,), "vpn"),
         (Link(5, "dummy0", 0, 1, kind="dummy"), (CARD,), "virtual"),
@@ -58,7 +58,10 @@ def test_a_veth_is_the_wire_where_there_is_no_hardware() -> None:
     """In a container or a namespace the veth is the uplink, but a bridge's port is not."""
     wire = Link(5, "eth0", 0, 1, kind="veth", parent=7, parent_elsewhere=True)
     port = Link(6, "veth1", 0, 1, kind="veth", master=3)
-    found = kinds((Link(1, "lo", 0, 772), wire, port, DOCKER, Link(8, "tun0", 0, 0xFFFE, kind="tun")), ())
+    found = kinds(
+        (Link(1, "lo", 0, ARPHRD_LOOPBACK), wire, port, DOCKER, Link(8, "tun0", 0, ARPHRD_NONE, kind="tun")),
+        (),
+    )
     assert found == {1: "loopback", 5: "physical", 6: "virtual", 3: "virtual", 8: "vpn"}
 
 

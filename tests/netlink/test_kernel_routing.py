@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
 
+from trayagent.net.linux_kinds import ARPHRD_LOOPBACK
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel, works
 from trayagent.netlink.errors import NetlinkError, means_no_way
-from trayagent.netlink.rtnetlink import RTM_GETROUTE, RTN_LOCAL
+from trayagent.netlink.rtnetlink import RTA_DST, RTM_GETROUTE, RTMSG, RTN_LOCAL
 from trayagent.netlink.wire import NLM_F_REQUEST, attribute
 
 
@@ -26,7 +26,7 @@ def channel() -> Iterator[Channel]:
 def test_loopback_is_there_with_its_address(channel: Channel) -> None:
     """Every namespace has `lo`, and while it is up it has 127.0.0.1."""
     loopback = next(link for link in rtquery.links(channel) if link.name == "lo")
-    assert loopback.arp_type == 772
+    assert loopback.arp_type == ARPHRD_LOOPBACK
     assert ("127.0.0.1", 8) in {(a.ip, a.prefix_len) for a in rtquery.addresses(channel)}
 
 
@@ -58,8 +58,8 @@ def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:
 
 def test_an_unread_answer_is_skipped(channel: Channel) -> None:
     """Sequence numbers distinguish the answers."""
-    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
-    channel._send(RTM_GETROUTE, NLM_F_REQUEST, body + attribute(1, bytes([127, 0, 0, 2])))
+    body = RTMSG.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+    channel._send(RTM_GETROUTE, NLM_F_REQUEST, body + attribute(RTA_DST, bytes([127, 0, 0, 2])))
     assert rtquery.route_to(channel, "127.0.0.1").network == "127.0.0.1"
 
 

@@ -87,7 +87,7 @@ def test_a_route_is_read_with_its_hops(
 def test_a_neighbour_tells_its_mac(golden: Golden) -> None:
     """The link-layer address is in the usual notation."""
     found = rt.parse_neighbour(golden["neighbour 192.0.2.1"])
-    assert found == rt.Neighbour(3, "192.0.2.1", "02:00:5e:00:53:01", 0x80)
+    assert found == rt.Neighbour(3, "192.0.2.1", "02:00:5e:00:53:01", rt.NUD_PERMANENT)
 
 
 def test_another_family_is_skipped(golden: Golden) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from trayagent.core.facts.network import Kind
 from trayagent.netlink.rtnetlink import Link, RouteEntry
 
-_ARPHRD_PPP, _ARPHRD_LOOPBACK, _ARPHRD_NONE = 512, 772, 0xFFFE
-# Interfaces of these types without a driver name are tunnels of old drivers: tunnel, tunnel6, sit, gre,
-# ip6gre.
-_ARPHRD_TUNNELS = frozenset({768, 769, 776, 778, 823})
+ARPHRD_PPP, ARPHRD_LOOPBACK, ARPHRD_NONE = 512, 772, 0xFFFE
+ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE = 768, 769, 776, 778, 823
+# Interfaces of these types without a driver name are tunnels of old drivers.
+_TUNNEL_TYPES = frozenset({ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE})
 
 _VPN = frozenset({"tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "ipsec", "vti", "vti6"})
 _IP_IN_IP = frozenset(
@@ -59,9 +59,9 @@ class _Judge:
 
     def kind(self, link: Link, above: frozenset[int] = frozenset()) -> Kind:
         """Determine the kind of one link; `above` are the links on top of it, so that a ring ends."""
-        if link.arp_type == _ARPHRD_LOOPBACK:
+        if link.arp_type == ARPHRD_LOOPBACK:
             return "loopback"
-        if link.arp_type == _ARPHRD_PPP or link.kind == "ppp":
+        if link.arp_type == ARPHRD_PPP or link.kind == "ppp":
             return "physical" if self._is_modem(link) else "vpn"
         if link.kind in _TUNNELS:
             return "virtual" if link.tap and self._is_bridge_port(link) else "vpn"
@@ -72,7 +72,7 @@ class _Judge:
         if link.kind or self._has_device(link):
             return "physical"
         # A modem without Ethernet framing has no ARP type either, but it has a device. A tunnel has none.
-        return "vpn" if link.arp_type in _ARPHRD_TUNNELS or link.arp_type == _ARPHRD_NONE else "physical"
+        return "vpn" if link.arp_type in _TUNNEL_TYPES or link.arp_type == ARPHRD_NONE else "physical"
 
     def _of_lower(self, link: Link, above: frozenset[int]) -> Kind:
         if link.parent_elsewhere:
@@ -115,5 +115,5 @@ class _Judge:
         return bool(link.bus_device) or link.name in self._with_device
 
     def _is_hardware(self, link: Link) -> bool:
-        tunnel = link.arp_type in _ARPHRD_TUNNELS or link.arp_type in {_ARPHRD_NONE, _ARPHRD_LOOPBACK}
+        tunnel = link.arp_type in _TUNNEL_TYPES or link.arp_type in {ARPHRD_NONE, ARPHRD_LOOPBACK}
         return self._has_device(link) or (not link.kind and not tunnel)

@@ -14,12 +14,27 @@ from trayagent.net.linux_kernel_state import Known
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, READ_BYTES, Channel
 from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.rtnetlink import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_IPV6_RULE,
+    RTMGRP_LINK,
+)
 from trayagent.netlink.wire import messages
 
-_LINK, _ADDR4, _ROUTE4, _RULE4 = 0x1, 0x10, 0x40, 0x80
-_ADDR6, _ROUTE6, _RULE6 = 0x100, 0x400, 0x40000
 # Rules too: wg-quick first adds its routes to its own table, then the rule that activates them.
-GROUPS = _LINK | _ADDR4 | _ROUTE4 | _RULE4 | _ADDR6 | _ROUTE6 | _RULE6
+GROUPS = (
+    RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV4_RULE
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV6_RULE
+)
 
 # A VPN with thousands of routes must not overflow the queue while Python is busy for some milliseconds.
 RECEIVE_BUFFER_BYTES = 1 << 20

@@ -17,6 +17,9 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE = 32, 33
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE = 0x1, 0x10, 0x40, 0x80
+RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x100, 0x400
+RTMGRP_IPV6_RULE = 1 << (19 - 1)  # the header names only its group, RTNLGRP_IPV6_RULE = 19
 
 IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
 IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
@@ -24,7 +27,8 @@ RTN_UNICAST, RTN_LOCAL, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW 
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
 RTM_F_CLONED, RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x200, 0x1000, 0x2000
 RTNH_F_DEAD = 0x1
-NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE, NUD_PERMANENT = 0x02, 0x04, 0x08, 0x10, 0x80
+NUD_VALID = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT
 TUN_TYPE_TAP = 2
 
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 3, 5, 10, 18
@@ -39,11 +43,12 @@ NDA_DST, NDA_LLADDR = 1, 2
 # The network of a default route: here the address means "all", and nothing is bound to it.
 _EVERYTHING: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - see the line above
 
-_LINK = struct.Struct("=BxHiII")
-_ADDRESS = struct.Struct("=BBBBI")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_NEXTHOP = struct.Struct("=HBBi")
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+# The heads of the messages, named as the kernel's structs.
+IFINFOMSG = struct.Struct("=BxHiII")
+IFADDRMSG = struct.Struct("=BBBBI")
+RTMSG = struct.Struct("=BBBBBBBBI")
+RTNEXTHOP = struct.Struct("=HBBi")
+NDMSG = struct.Struct("=BxxxiHBB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,8 @@ class Neighbour:
 
 def parse_link(body: bytes) -> Link:
     """Read the body of RTM_NEWLINK or RTM_DELLINK."""
-    family, arp_type, index, flags, _ = _head(_LINK, body)
-    found = attributes(body, _LINK.size)
+    family, arp_type, index, flags, _ = _head(IFINFOMSG, body)
+    found = attributes(body, IFINFOMSG.size)
     info = attributes(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else {}
     kind = text(info.get(IFLA_INFO_KIND))
     data = attributes(info[IFLA_INFO_DATA]) if kind == "tun" and IFLA_INFO_DATA in info else {}
@@ -138,8 +143,8 @@ def parse_link(body: bytes) -> Link:
 
 def parse_address(body: bytes) -> Addr | None:
     """Read the body of RTM_NEWADDR or RTM_DELADDR; None for a family that is not IP."""
-    family, prefix_len, flags, _, index = _head(_ADDRESS, body)
-    found = attributes(body, _ADDRESS.size)
+    family, prefix_len, flags, _, index = _head(IFADDRMSG, body)
+    found = attributes(body, IFADDRMSG.size)
     raw = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
     if family not in {socket.AF_INET, socket.AF_INET6} or raw is None:
         return None
@@ -148,10 +153,10 @@ def parse_address(body: bytes) -> Addr | None:
 
 def parse_route(body: bytes) -> RouteEntry | None:
     """Read the body of RTM_NEWROUTE or RTM_DELROUTE; None for a family that is not IP."""
-    family, length, _, tos, table, _, _, kind, flags = _head(_ROUTE, body)
+    family, length, _, tos, table, _, _, kind, flags = _head(RTMSG, body)
     if family not in {socket.AF_INET, socket.AF_INET6}:
         return None
-    found = attributes(body, _ROUTE.size)
+    found = attributes(body, RTMSG.size)
     network = socket.inet_ntop(family, found[RTA_DST]) if RTA_DST in found else _EVERYTHING[family]
     return RouteEntry(
         family=family,
@@ -169,8 +174,8 @@ def parse_route(body: bytes) -> RouteEntry | None:
 
 def parse_neighbour(body: bytes) -> Neighbour | None:
     """Read the body of RTM_NEWNEIGH; None for a family that is not IP."""
-    family, index, state, _, _ = _head(_NEIGHBOUR, body)
-    found = attributes(body, _NEIGHBOUR.size)
+    family, index, state, _, _ = _head(NDMSG, body)
+    found = attributes(body, NDMSG.size)
     if family not in {socket.AF_INET, socket.AF_INET6} or NDA_DST not in found:
         return None
     mac = found.get(NDA_LLADDR, b"").hex(":")
@@ -188,11 +193,11 @@ def _hops(family: int, found: Attributes, flags: int) -> tuple[NextHop, ...]:
 def _multipath(family: int, data: bytes) -> list[NextHop]:
     hops: list[NextHop] = []
     at = 0
-    while at + _NEXTHOP.size <= len(data):
-        length, flags, _, index = _NEXTHOP.unpack_from(data, at)
-        if length < _NEXTHOP.size or at + length > len(data):
+    while at + RTNEXTHOP.size <= len(data):
+        length, flags, _, index = RTNEXTHOP.unpack_from(data, at)
+        if length < RTNEXTHOP.size or at + length > len(data):
             raise NetlinkError(f"a next hop claims {length} bytes but has {len(data) - at}")
-        inner = attributes(data[at + _NEXTHOP.size : at + length])
+        inner = attributes(data[at + RTNEXTHOP.size : at + length])
         hops.append(NextHop(index, _gateway(family, inner), bool(flags & RTNH_F_DEAD)))
         at += (length + 3) & ~3
     return hops

@@ -8,6 +8,9 @@ import struct
 from trayagent.netlink.channel import Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.rtnetlink import (
+    IFADDRMSG,
+    IFINFOMSG,
+    NDMSG,
     RTA_DST,
     RTA_OIF,
     RTA_SRC,
@@ -21,6 +24,7 @@ from trayagent.netlink.rtnetlink import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
+    RTMSG,
     Addr,
     Link,
     Neighbour,
@@ -35,15 +39,15 @@ from trayagent.netlink.wire import attribute
 
 def links(channel: Channel) -> list[Link]:
     """Return every interface of this network namespace."""
-    body = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
-    return [parse_link(m.body) for m in channel.dump(RTM_GETLINK, body) if m.type == RTM_NEWLINK]
+    found = channel.dump(RTM_GETLINK, bytes(IFINFOMSG.size))
+    return [parse_link(m.body) for m in found if m.type == RTM_NEWLINK]
 
 
 def addresses(channel: Channel) -> list[Addr]:
     """Return every IPv4 and IPv6 address."""
     found = (
         parse_address(m.body)
-        for m in channel.dump(RTM_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
+        for m in channel.dump(RTM_GETADDR, bytes(IFADDRMSG.size))
         if m.type == RTM_NEWADDR
     )
     return [a for a in found if a is not None]
@@ -52,9 +56,7 @@ def addresses(channel: Channel) -> list[Addr]:
 def routes(channel: Channel) -> list[RouteEntry]:
     """Return every IPv4 and IPv6 route of all tables, of every type."""
     found = (
-        parse_route(m.body)
-        for m in channel.dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", 0, 0, 0, 0, 0, 0, 0, 0, 0))
-        if m.type == RTM_NEWROUTE
+        parse_route(m.body) for m in channel.dump(RTM_GETROUTE, bytes(RTMSG.size)) if m.type == RTM_NEWROUTE
     )
     return [r for r in found if r is not None]
 
@@ -63,7 +65,7 @@ def neighbours(channel: Channel) -> list[Neighbour]:
     """Return the entries of the ARP and neighbour discovery tables."""
     found = (
         parse_neighbour(m.body)
-        for m in channel.dump(RTM_GETNEIGH, struct.pack("=BxxxiHBB", 0, 0, 0, 0, 0))
+        for m in channel.dump(RTM_GETNEIGH, bytes(NDMSG.size))
         if m.type == RTM_NEWNEIGH
     )
     return [n for n in found if n is not None]
@@ -82,7 +84,7 @@ def route_to(
     bits = 128 if family == socket.AF_INET6 else 32
     # Without RTM_F_LOOKUP_TABLE an IPv4 answer names the table "main", whichever matched.
     flags = RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE if fib_match else 0
-    body = struct.pack("=BBBBBBBBI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
+    body = RTMSG.pack(family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
     body += attribute(RTA_DST, socket.inet_pton(family, peer))
     if source:
         body += attribute(RTA_SRC, socket.inet_pton(family, source))
