@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 
 from tests.lab.matrix import OPTIONS, until
+from tests.lab.pam import KEY, Pam
 from tests.lab.test_logins import other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.pam import KEY, Pam
 from trayagent.sandbox.topology import JUMP, OTHER
 
 FOUR = ("web", "api", "db", "ci")

@@ -10,8 +10,8 @@ import pytest
 from tests.desktop.actors import FakeServer
 from tests.desktop.desk import Desk, run, until
 from tests.desktop.desk import desk as make_desk
+from tests.lab.pam import PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.pam import PASSWORD, Pam
 from trayagent.sandbox.tools import tool
 
 SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test

@@ -15,8 +15,8 @@ import pytest
 
 from tests.lab.at_terminal import AtTerminal
 from tests.lab.matrix import alive, until
+from tests.lab.pam import INTERACTIVE, KEY_AND_CODE, PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab, Sshd
-from trayagent.sandbox.pam import INTERACTIVE, KEY_AND_CODE, PASSWORD, Pam
 from trayagent.sandbox.tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}

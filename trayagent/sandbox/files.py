@@ -67,7 +67,7 @@ class Files:
         self._lacking.mkdir()
         for name in _lacking():
             (self._lacking / name).touch()
-        (etc / "pam.d").mkdir(exist_ok=True)  # see `pam`; without a file there, PAM accepts no login
+        (etc / "pam.d").mkdir(exist_ok=True)  # without a file there, PAM accepts no login
 
     def laptop_mounts(self) -> list[list[str]]:
         """Return the mount steps of the laptop. The machine's units and crontabs are hidden from it."""
