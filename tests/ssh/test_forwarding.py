@@ -11,8 +11,7 @@ import pytest
 
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
-from trayagent.ssh.forward_wire import to_mux
-from trayagent.ssh.forwarding import ensure
+from trayagent.ssh.forwarding import ensure, to_mux
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
 

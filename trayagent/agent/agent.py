@@ -44,8 +44,7 @@ from trayagent.agent.shell import Shell
 from trayagent.agent.state.environment import Environment
 from trayagent.agent.state.machine import file_mark
 from trayagent.agent.state.records import Records, records_path, remembered
-from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.state.resolve_hosts import HostResolver
+from trayagent.agent.state.resolve import HostResolver, Resolver
 from trayagent.agent.systemd_notify import Readiness
 from trayagent.agent.tasks import Tasks
 from trayagent.agent.views import Views

@@ -20,7 +20,7 @@ from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.parts import Parts
-from trayagent.agent.state.resolve_hosts import HostResolver
+from trayagent.agent.state.resolve import HostResolver
 from trayagent.agent.views import Views
 from trayagent.core.context import Why
 from trayagent.core.facts import actions as a

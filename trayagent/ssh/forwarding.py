@@ -7,20 +7,21 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
-from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.remote_sessions import still_refused
 from trayagent.errors import TrayagentError
-from trayagent.ssh.forward_wire import to_mux
 from trayagent.ssh.master.launch import said
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 
 _TOGETHER_S = 0.05  # remote forwards are requested together, and their answers come close together
 _LINE_SHARE = 0.5  # the shortest round trip so far may have been on a slower line than the present one
 
 _LOOPBACK = ("127.0.0.1", "::1")
+_SOCKS = ("socks", 0)  # the target of a dynamic forward
 
 
 async def ensure(
@@ -169,3 +170,13 @@ def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
 def _shown(host: str, port: int) -> str:
     host = "0.0.0.0" if host == "*" else host  # noqa: S104  # shown, not bound
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def to_mux(forward: Forward) -> MuxForward:
+    """Return the forward in the fields of the mux protocol's OPEN_FWD and CLOSE_FWD."""
+    target = _SOCKS if forward.target is None else _fields(forward.target)
+    return MuxForward(forward.kind, *_fields(forward.listen), *target)
+
+
+def _fields(end: End) -> tuple[str, int]:
+    return (end.host, end.port) if end.path is None else (end.path, UNIX_PATH)

@@ -18,8 +18,7 @@ from trayagent.agent.masters.obstacles import Obstacles, nearest
 from trayagent.agent.parts import Parts
 from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost
-from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.state.resolve_hosts import HostResolver
+from trayagent.agent.state.resolve import HostResolver, Resolver
 from trayagent.agent.views import Views
 from trayagent.config.errors import ConfigError
 from trayagent.core.facts.actions import Tell

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.core.facts.events import HostResolved
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.events import HostResolved, ResolveFailed
+from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.jump_hosts import parse_jumps
+from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
 from trayagent.ssh.control_path_owners import may_own
@@ -154,3 +158,41 @@ class Resolver:
         text = self._read_text()
         whole = replace(resolved, hops=hops, jump=jump)
         return Answer(whole, hop, asked_at, text.varies, lookups or not text.canonicalizes)
+
+
+class HostResolver:
+    """Runs `ssh -G`, one at a time for each host."""
+
+    def __init__(self, parts: Parts, resolver: Resolver) -> None:
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._resolver = resolver
+
+    def ask(self, name: str, lookups: bool) -> None:
+        """Start to resolve one host and return immediately. `lookups`: ssh may resolve names."""
+        if not self._tasks.running(f"resolve {name}"):
+            self._tasks.start(f"resolve {name}", self._ask(name, lookups))
+
+    def ask_all(self) -> None:
+        """Start to resolve all hosts that have a name.
+
+        ssh may resolve names only for hosts that may be connected on this network.
+        """
+        state = self._shell.state
+        for host in state.hosts.values():
+            if not host.unnamed:
+                self.ask(host.name, admission(host, state).open)
+
+    async def _ask(self, name: str, lookups: bool) -> None:
+        try:
+            answer = await self._resolver.ask(name, lookups=lookups)
+        except TrayagentError as error:
+            self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
+        else:
+            self._shell.post(answer.event(name))
+
+
+def _unresolved(error: TrayagentError) -> Failure:
+    if error.code == "ssh-missing":
+        return Failure(Problem("ssh-missing", error.title, error.hint), "ssh-missing")
+    return Failure(Problem("config-error", error.title, error.hint), "config")

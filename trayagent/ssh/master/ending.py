@@ -11,8 +11,8 @@ import time
 from trayagent.core.facts.hosts import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.os.flows import transport_of
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
-from trayagent.ssh.os.transport import transport_of
 
 TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; one that hangs never ends
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms

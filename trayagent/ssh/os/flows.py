@@ -1,4 +1,7 @@
-"""Find the TCP connection that carries an ssh process, and its state: chooses the Linux or the macOS module."""
+"""Find the TCP connection that carries an ssh process, its state, and the processes between the two.
+
+Chooses the Linux or the macOS module.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import sys
 from trayagent.ssh.os.types import Flow, TcpFacts
 
 if sys.platform == "darwin":
-    from trayagent.ssh.os.macos_flows import ASK_EVERY_S, flow_of, tcp_facts
+    from trayagent.ssh.os.macos_flows import ASK_EVERY_S, flow_of, tcp_facts, transport_of
 else:
     from trayagent.ssh.os.linux_flows import ASK_EVERY_S, flow_of, tcp_facts
+    from trayagent.ssh.os.linux_transport import transport_of
 
-__all__ = ["ASK_EVERY_S", "Flow", "TcpFacts", "flow_of", "tcp_facts"]
+__all__ = ["ASK_EVERY_S", "Flow", "TcpFacts", "flow_of", "tcp_facts", "transport_of"]

@@ -2,7 +2,7 @@
 
 When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server
 (sshconnect.c). So its lowest TCP socket is that connection, and higher ones are forwarded connections.
-Behind a ProxyJump or ProxyCommand it has pipes instead (see `transport`), and the proxy has the socket. If
+Behind a ProxyJump or ProxyCommand it has pipes instead (see `linux_transport`), and the proxy has the socket. If
 the proxy has no TCP socket either, it uses another master through a Unix socket. The other end of that
 socket shows which master.
 """
@@ -10,7 +10,6 @@ socket shows which master.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -47,14 +46,6 @@ def flow_of(pid: int) -> Flow | None:
     """Return the connection that carries a process, or None if none is established. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         return _Search(channel).flow(pid)
-
-
-def flows_of(pids: Iterable[int]) -> dict[int, Flow]:
-    """Return the connections of several processes with a single kernel query. Raise NetlinkError."""
-    with Channel(NETLINK_SOCK_DIAG) as channel:
-        search = _Search(channel)
-        found = {pid: search.flow(pid) for pid in pids}
-    return {pid: flow for pid, flow in found.items() if flow is not None}
 
 
 def tcp_facts(flow: Flow) -> TcpFacts | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.ssh.os.flows import Flow, flow_of
+from trayagent.ssh.os.flows import Flow, flow_of, transport_of
 from trayagent.ssh.os.process import any_stopped
-from trayagent.ssh.os.transport import transport_of
 
 _DEEPEST = 8  # masters over masters, as in `linux_flows`
 
