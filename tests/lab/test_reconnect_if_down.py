@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
+from tests.lab.matrix import bring_up
+from tests.lab.test_logins import other_key, refusals
+from tests.lab.test_suspended import flicker, stopped, until_suspended
 from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
@@ -60,3 +63,30 @@ def test_a_host_that_is_down_or_in_doubt_is_connected_at_the_end(lab: Lab, agent
     assert (host["state"], host["local"].split(":")[0]) == ("connected", "10.20.0.2")
     assert host["pid"] != pid
     assert lab.laptop.run(["ssh", "web01", "echo hi"]).stdout == "hi\n"
+
+
+def test_a_suspended_session_is_left_alone(lab: Lab, agent: Agent) -> None:
+    """A session that the user suspended (~^Z) survives a script's --if-down, which fails and says why."""
+    up = bring_up(lab, agent)
+    with stopped(up.pid):
+        flicker(lab)
+        until_suspended(agent, "web01")
+        done = agent.cli("reconnect", "--if-down", "web01")
+        assert done.returncode == 1
+        assert "The ssh of web01 is suspended" in done.stderr
+    up.assert_kept(proven=True)
+
+
+def test_a_script_in_a_loop_repeats_no_refused_login(lab: Lab, agent: Agent) -> None:
+    """--if-down is no request of the user: after a refusal it prints the reason and logs in to nothing."""
+    lab.join("home")
+    server = lab.sshd(config=["LogLevel VERBOSE"])
+    lab.ssh_config({"web01": SERVER})
+    other_key(lab)
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "needs-sign-in")
+    for _ in range(4):
+        done = agent.cli("reconnect", "--if-down", "web01")
+        assert done.returncode == 1
+        assert "refused the login" in done.stderr
+    assert refusals(server) == 1

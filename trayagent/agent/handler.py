@@ -20,7 +20,7 @@ from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import shown_problem, shown_state, way_problem
 from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy.retry import CREDENTIAL_KINDS
+from trayagent.core.policy.waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
@@ -125,7 +125,11 @@ class AgentHandler:
         self._shell.post(UserLooked(time.monotonic(), tuple(names)))
 
     async def _reconnect(self, names: list[str], *, if_down: bool) -> dict[str, Any]:
-        """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be."""
+        """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be.
+
+        `if_down` is for scripts, so it is no request of the user: it repeats no refused login and ends no suspended
+        session.
+        """
         self._known(names)
         chosen = tuple(names) or self._default_names()
         if if_down:
@@ -133,12 +137,13 @@ class AgentHandler:
             await self._shell.decided()
             await self._until(lambda: not any(self._undecided(n) for n in chosen))
         kept = frozenset(n for n in chosen if if_down and self._proven(n))
+        left = kept | frozenset(n for n in chosen if if_down and not self._scripted(n))
         masters = {n: h.master for n in chosen if (h := self._host(n)) is not None and h.master is not None}
-        sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in kept}
+        sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in left}
         began = time.monotonic()
-        await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in kept)))
+        await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in left)))
         await self._until(
-            lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen if n not in kept)
+            lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen if n not in left)
         )
         before = {n: master.pid for n, master in masters.items()}
         outcomes = [self._outcome(n, before.get(n)) | {"kept": n in kept} for n in chosen]
@@ -171,10 +176,14 @@ class AgentHandler:
             and h.wish.connect == "always"
             and not h.held
             and not state.paused(h, now)
-            and not (h.retry.at is None and h.retry.kind in CREDENTIAL_KINDS)
-            and h.login not in {"typed", "unlocked"}
+            and not would_be_refused(h)
             and not h.at_prompt
         )
+
+    def _scripted(self, name: str) -> bool:
+        """Report whether a script may request a login of the host."""
+        host = self._host(name)
+        return host is None or may_be_scripted(host, self._shell.state, time.monotonic())
 
     def _undecided(self, name: str) -> bool:
         """Report whether the agent will soon know whether the host's master still works."""

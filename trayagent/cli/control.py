@@ -25,7 +25,8 @@ def add(commands: Any) -> None:
         help="connect again now",
         description="Connects again now, and returns when the host is connected or the attempt failed. "
         "A living master is replaced only when the new one is ready, and kept if that fails. "
-        "The replacement ends all sessions through the old master. --if-down leaves a connected host as it is.",
+        "The replacement ends all sessions through the old master. --if-down leaves a connected host as it is, "
+        "and a host that is suspended or refused the login.",
     )
     again.add_argument(
         "--if-down", action="store_true", help="leave a host that is connected as it is, with its sessions"

@@ -13,6 +13,7 @@ from trayagent.core.policy.account_refusals import account_free_at, let_in_latel
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Origin, free_at
+from trayagent.core.policy.retry import CREDENTIAL_KINDS
 from trayagent.core.policy.wanted import needs_bare_control, wanted
 from trayagent.core.usable_routes import way_for
 
@@ -57,6 +58,19 @@ def before_login(
     if at > now:
         return Wait("logins", f"logins={LOGINS_PER_WINDOW} in_s={LOGINS_WINDOW_S:.0f}", at)
     return None
+
+
+def would_be_refused(host: Host) -> bool:
+    """Report whether a login without the user would fail as the last one did."""
+    refused = host.retry.at is None and host.retry.kind in CREDENTIAL_KINDS
+    return refused or host.login in {"typed", "unlocked"}
+
+
+def may_be_scripted(host: Host, state: State, now: float) -> bool:
+    """Report whether a script may request a login: it repeats no refused one, and replaces no suspended master."""
+    suspended = host.suspect and host.observed is not None and host.observed.stopped
+    free_at = account_free_at(host, state.hosts, now)
+    return not would_be_refused(host) and not suspended and (free_at is None or free_at <= now)
 
 
 def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
