@@ -65,6 +65,32 @@ def test_a_failed_key_rotation_is_reported_while_the_old_connection_lives(lab: L
     assert len(told) == 1
 
 
+def test_a_restart_does_not_mistake_an_older_login_for_one_with_a_password(lab: Lab, agent: Agent) -> None:
+    """The next agent knows that the user's own master is older than the refusal, and logs in when the key is right."""
+    sshd = server(lab)
+    start = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-M", "-N", "-f", "web01"]
+    lab.laptop.check(start)
+    agent.start(CONFIG)
+    pid = agent.wait_state("web01", "connected")["pid"]
+    right = other_key(lab)
+    wrong = lab.files.root / "wrong"
+    keygen(wrong)
+    use_key(lab, wrong)
+    until("the problem is shown", lambda: problem(agent))
+    agent.stop()
+    agent.start()
+    said = problem(agent)
+    assert said is not None
+    assert said["code"] == "auth-denied"
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+
+    use_key(lab, right)
+    until("the problem is gone", lambda: problem(agent) is None)
+    sshd.stop(sessions=True)
+    sshd.start()
+    until("a new connection", lambda: agent.wait_state("web01", "connected")["pid"] != pid)
+
+
 def test_reconnect_reports_that_the_new_key_is_refused_and_keeps_the_connection(
     lab: Lab, agent: Agent
 ) -> None:

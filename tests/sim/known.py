@@ -71,6 +71,18 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "agent restarts", ""), (0.3, "plug", "twin_nat")),
     ),
+    # An old master of the user's, found by the next agent, was taken for a login with a password after the refusal.
+    "a restart after a refused key": (
+        ("nas",),
+        0.04,
+        (
+            (0.0, "liar", "home key"),
+            (0.0, "keys changed", ""),
+            (4.0, "agent restarts", ""),
+            (4.0, "sleep", "cable"),
+            (700.0, "carrier back", "wlan0"),
+        ),
+    ),
     # Rounding: the time had come, and had not.
     "a tunnel that changes its address thrice": (
         ("db",),

@@ -114,6 +114,7 @@ class World:
         self.rules.restarted()
         self.hands.cut()
         self.hands = Hands(self)
+        known = {host.master.pid for host in self.state.hosts.values() if host.master is not None}
         self.state = State()
         self._paused.pop("", None)
         for living in [x for x in self.living.values() if x.master.control_path.endswith(".new")]:
@@ -127,7 +128,7 @@ class World:
                 self.post(self._aged(name))
         for living in list(self.living.values()):
             living.proven_over = None  # this agent does not know
-            self._found(living, fresh=False)
+            self._found(living, fresh=False, survivor=living.master.pid in known)
         self.post(e.Started(0))
 
     def _aged(self, name: str) -> e.Remembered:
@@ -309,12 +310,12 @@ class World:
             self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
         return living
 
-    def _found(self, living: Living, *, fresh: bool) -> None:
+    def _found(self, living: Living, *, fresh: bool, survivor: bool = False) -> None:
         role, flow = self.roles[living.host], living.connection.flow
         living.master = replace(living.master, local=flow.local, peer=flow.peer)
         if role.wish is None and role.name in self.kept and role.name not in self.state.hosts:
             self.post(self._aged(role.name))
-        self.post(e.MasterFound(0, role.name, living.master, unnamed=not role.alias, fresh=fresh))
+        self.post(e.MasterFound(0, role.name, living.master, not role.alias, fresh, survivor))
         if role.alias and role.wish is None:
             self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))
 

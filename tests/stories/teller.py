@@ -151,11 +151,20 @@ class Story:
         """End the agent's first scan of the machine."""
         self.post(e.Started(self.t), "started")
 
-    def found(self, name: str, *, fresh: bool = True, unnamed: bool = False, **facts: object) -> Master:
+    def found(
+        self,
+        name: str,
+        *,
+        fresh: bool = True,
+        unnamed: bool = False,
+        survivor: bool = False,
+        **facts: object,
+    ) -> Master:
         """Let a living master be found."""
         master = self.master(name, **facts)
         age = "fresh" if fresh else "old"
-        self.post(e.MasterFound(self.t, name, master, unnamed, fresh), f"found {name} pid={master.pid} {age}")
+        found = e.MasterFound(self.t, name, master, unnamed, fresh, survivor)
+        self.post(found, f"found {name} pid={master.pid} {age}")
         return master
 
     def ended(

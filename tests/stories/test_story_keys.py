@@ -212,17 +212,19 @@ def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_on
     assert story.did(TryKeys)
 
 
-def test_the_warning_outlives_the_agent(story: Story) -> None:
-    """The warning survives a restart of the agent. A later login by the user's own ssh ends it."""
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_warning_outlives_the_agent(story: Story, *, ours: bool) -> None:
+    """The warning survives a restart of the agent, whoever started the master. A later login of the user ends it."""
     refusal = e.Refusal("auth", Problem("auth-denied", "web would refuse the next login"))
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.post(e.Remembered(story.t, "web", refused_ago_s=(60.0,), refusal=refusal), "remembered: refused")
     story.resolved("web")
-    story.found("web", fresh=False, ours=True)
+    story.found("web", fresh=False, ours=ours, survivor=True)
     story.started()
     story.after(0.05).answered("web")
     assert story.shown("web") == "connected"
+    assert story.host("web").login == "quiet", "this login was before the refusal"
     assert story.problem("web") == "auth-denied"
     story.ended("web", by_request=True)
     story.found("web")

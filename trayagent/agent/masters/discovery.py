@@ -181,7 +181,9 @@ class Discovery:
         kept = self._records.hosts().get(name) if host is None else None
         if kept is not None:  # an adopted host may have a record: a pause, its networks
             self._shell.post(remembered(name, kept, time.monotonic()))
-        self._shell.post(MasterFound(time.monotonic(), name, master, unnamed=not known, fresh=fresh))
+        up = self._records.up(name)
+        survivor = up is not None and (up.pid, up.start) == (master.pid, master.start_ticks)
+        self._shell.post(MasterFound(time.monotonic(), name, master, not known, fresh, survivor))
         if answer is not None:
             self._shell.post(answer.event(name))
 

@@ -148,13 +148,15 @@ class MasterFound(Event):
     """A living master was found on a control path.
 
     `unnamed`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
-    has only just connected, so there is no doubt that it works.
+    has only just connected, so there is no doubt that it works. `survivor`: an earlier agent saw it alive, so it is
+    older than a refused login that this agent stored.
     """
 
     name: str
     master: Master
     unnamed: bool = False
     fresh: bool = False
+    survivor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,9 @@ def master_found(context: Context, event: MasterFound) -> None:
         host = context.get(event.name) or host
     # What was stored about an earlier master says nothing about the options of this one.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
-    host = replace(host, login=_login_of(host, event.master), unnamed=unnamed)
-    host = install(context, _taken_up(context, host, event.master), event.master, proven=event.fresh)
+    login = host.login if event.survivor else _login_of(host, event.master)
+    host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
+    host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
     context.tell(
         "master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path
     )
@@ -81,12 +82,12 @@ def _own_pids(host: Host) -> frozenset[int]:
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
 
 
-def install(context: Context, host: Host, master: Master, *, proven: bool) -> Host:
-    """Make this the host's master, with its current path."""
+def install(context: Context, host: Host, master: Master, *, proven: bool, survivor: bool = False) -> Host:
+    """Make this the host's master, with its current path. `survivor`: it is older than the last refused login."""
     now = context.now
     refused = host.retry.kind in REFUSED_KINDS
-    # A master of ours that an earlier agent left is older than the refusal. Any other proves that a login worked.
-    stays = refused and master.ours and not proven
+    # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
+    stays = refused and (survivor or (master.ours and not proven))
     host = replace(
         host,
         master=master,
