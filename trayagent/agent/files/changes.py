@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -27,13 +26,12 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.desktop.bus import session_bus_socket
+from trayagent.ssh.login.credentials import NO_FILE, key_files
 
 if TYPE_CHECKING:
     from trayagent.desktop.desk import Desk
 
 log = logging.getLogger(__name__)
-
-_NOWHERE = Path(os.devnull)
 
 _SETTLE_S = 0.05  # editors write, rename and touch in quick succession
 
@@ -187,13 +185,6 @@ class FileChanges:
     @staticmethod
     def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:
         found: set[Path] = set()
-        for host in hosts:
-            resolved = host.resolved
-            if resolved is None:
-                continue
-            for text in (*resolved.identity_files, *resolved.certificate_files, *resolved.user_known_hosts):
-                path = Path(text).expanduser()
-                if path == _NOWHERE:
-                    continue  # each login with UserKnownHostsFile /dev/null writes to it
-                found |= {path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub")}
-        return frozenset(found)
+        for resolved in (host.resolved for host in hosts if host.resolved is not None):
+            found.update(key_files(resolved), (Path(f).expanduser() for f in resolved.user_known_hosts))
+        return frozenset(found - {NO_FILE})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from trayagent.agent.shell import Shell
@@ -14,10 +12,10 @@ from trayagent.agent.state.resolve import Resolver
 from trayagent.core.facts.events import KeysChanged
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
+from trayagent.ssh.login.credentials import key_files, read_key_file
 
 # A rotation writes the key, the public key and the certificate one after another. There is no hurry.
 _SETTLE_S = 2.0
-_FILE_MAX = 64 * 1024  # no key or certificate is larger
 
 
 class Keys:
@@ -78,29 +76,8 @@ class Keys:
             self._shell.post(KeysChanged(time.monotonic(), tuple(others)))
 
 
-def key_files(resolved: Resolved) -> tuple[Path, ...]:
-    """Return the key files of a host's login: keys, public keys and certificates (ssh_config(5))."""
-    found: dict[Path, None] = {}
-    for text in resolved.identity_files:
-        path = Path(text).expanduser()
-        found |= dict.fromkeys(
-            (path, path.with_name(path.name + ".pub"), path.with_name(path.name + "-cert.pub"))
-        )
-    found |= dict.fromkeys(Path(text).expanduser() for text in resolved.certificate_files)
-    return tuple(found)
-
-
 def _digest(resolved: Resolved) -> bytes:
-    return _digest_of(key_files(resolved))
-
-
-def _digest_of(paths: Iterable[Path]) -> bytes:
     whole = hashlib.sha256()
-    for path in paths:
-        content = b""
-        with contextlib.suppress(OSError):
-            if path.is_file():  # opening a named pipe would block forever
-                with path.open("rb") as file:
-                    content = file.read(_FILE_MAX)
-        whole.update(hashlib.sha256(content).digest())
+    for path in key_files(resolved):
+        whole.update(hashlib.sha256(read_key_file(path)).digest())
     return whole.digest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,39 @@ _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-miller-ssh-agent, sect
 _ANSWER_MAX = 256 * 1024  # the most that OpenSSH's agent client accepts
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
 _KEY_MAX = 64 * 1024
+NO_FILE = Path(os.devnull)
+"""In ssh_config it means "no file". Each login with UserKnownHostsFile /dev/null writes to it."""
+
+
+def key_files(resolved: Resolved) -> tuple[Path, ...]:
+    """Return the key files of a host's login, whether or not they exist: keys, public keys, certificates.
+
+    Source: ssh_config(5), IdentityFile and CertificateFile.
+    """
+    found: dict[Path, None] = {}
+    for text in resolved.identity_files:
+        path = Path(text).expanduser()
+        if path != NO_FILE:
+            beside = (path.with_name(f"{path.name}.pub"), path.with_name(f"{path.name}-cert.pub"))
+            found |= dict.fromkeys((path, *beside))
+    found |= dict.fromkeys(Path(text).expanduser() for text in resolved.certificate_files)
+    return tuple(found)
+
+
+def existing(identity_files: Iterable[str]) -> tuple[Path, ...]:
+    """Return the values of IdentityFile that are files."""
+    return tuple(path for text in identity_files if (path := Path(text).expanduser()).is_file())
+
+
+def read_key_file(path: Path) -> bytes:
+    """Return the beginning of a key file, b"" if it cannot be read. No key or certificate is longer."""
+    try:
+        if not path.is_file():  # reading a named pipe would block forever
+            return b""
+        with path.open("rb") as file:
+            return file.read(_KEY_MAX)
+    except OSError:
+        return b""
 
 
 def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | None:
@@ -68,7 +102,7 @@ def agent_keys(auth_sock: str | None) -> int | None:
 
 def wants_passphrase(key_file: Path) -> bool:
     """Report whether a private key file is encrypted; False if it cannot be read."""
-    text = _text_of(key_file)
+    text = read_key_file(key_file)
     if b"ENCRYPTED" in text[:200]:  # PEM: "Proc-Type: 4,ENCRYPTED", "BEGIN ENCRYPTED PRIVATE KEY"
         return True
     raw = _openssh_key(text)
@@ -80,7 +114,7 @@ def wants_passphrase(key_file: Path) -> bool:
 
 def is_private(key_file: Path) -> bool:
     """Report whether a file holds a private key."""
-    return b"PRIVATE KEY-----" in _text_of(key_file)[:200]
+    return b"PRIVATE KEY-----" in read_key_file(key_file)[:200]
 
 
 def public_key(key_file: Path) -> bytes | None:
@@ -89,10 +123,10 @@ def public_key(key_file: Path) -> bytes | None:
     The key is in the file with the suffix `.pub`, in the file itself, or unencrypted in an OpenSSH private key.
     """
     for path in (key_file.with_name(key_file.name + ".pub"), key_file):
-        words = _text_of(path).split(None, 2)
+        words = read_key_file(path).split(None, 2)
         if len(words) >= 2 and (found := _decoded(words[1])) is not None and words[0] in found[:64]:
             return found
-    raw = _openssh_key(_text_of(key_file))
+    raw = _openssh_key(read_key_file(key_file))
     if raw is None:
         return None
     try:
@@ -116,7 +150,7 @@ def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> P
     """Return a key file that only the user's passphrase can unlock, or None if any key was usable without it."""
     if agent_keys(auth_sock):
         return None
-    there = [p for text in identity_files if (p := Path(text).expanduser()).is_file()]
+    there = existing(identity_files)
     if not there or not all(map(wants_passphrase, there)):
         return None
     return there[0]
@@ -142,13 +176,3 @@ def _decoded(text: bytes) -> bytes | None:
         return base64.b64decode(text)
     except binascii.Error:
         return None
-
-
-def _text_of(path: Path) -> bytes:
-    try:
-        if not path.is_file():  # reading a named pipe would block forever
-            return b""
-        with path.open("rb") as file:
-            return file.read(_KEY_MAX)
-    except OSError:
-        return b""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import is_private, kind_of, public_key, wants_passphrase
+from trayagent.ssh.login.credentials import existing, is_private, kind_of, public_key, wants_passphrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
     With IdentitiesOnly, a key of the ssh-agent counts only if an IdentityFile or certificate names it
     (ssh_config(5)).
     """
-    files = tuple(p for text in resolved.identity_files if (p := Path(text).expanduser()).is_file())
+    files = existing(resolved.identity_files)
     held = agent or ()
     if resolved.identities_only:
         certificates = (Path(text).expanduser() for text in resolved.certificate_files)
