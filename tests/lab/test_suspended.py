@@ -16,6 +16,8 @@ from tests.lab.matrix import HOST, OPTIONS, alive, bring_up, until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.topology import INTERNAL, SERVER
 
+CGROUPS_V2 = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
@@ -120,3 +122,39 @@ def test_a_stuck_sentinel_is_no_dead_connection(lab: Lab, agent: Agent) -> None:
 def is_cat(pid: int) -> bool:
     """Report whether a process is the sentinel's `cat`."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"cat\0")
+
+
+def test_a_frozen_control_group_is_no_dead_connection(lab: Lab, agent: Agent) -> None:
+    """`systemctl freeze` leaves the process in an idle state, but it cannot answer either."""
+    groups = next((one for one in CGROUPS_V2 if (one / "cgroup.procs").exists()), None)
+    if groups is None or not os.access(groups, os.W_OK):
+        pytest.skip("needs the right to make a control group (version 2)")
+    # The laptop's own /sys shows its network namespace, and no control groups.
+    shown = lab.laptop.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], admin=True)
+    if shown.returncode != 0:
+        pytest.skip(f"the sandbox cannot show control groups: {shown.stderr.strip()}")
+    up = bring_up(lab, agent)
+    with frozen(up.pid, groups):
+        flicker(lab)
+        until_suspended(agent, HOST)
+        assert alive(up.pid)
+    up.assert_kept(proven=True)
+
+
+@contextmanager
+def frozen(pid: int, groups: Path) -> Iterator[None]:
+    """Freeze a process in a control group of its own for a while."""
+    own = groups / f"trayagent-test-{os.getpid()}"
+    before = Path(f"/proc/{pid}/cgroup").read_text().rpartition("0::")[2].strip()
+    own.mkdir()
+    try:
+        (own / "cgroup.procs").write_text(str(pid))
+        (own / "cgroup.freeze").write_text("1")
+        until("it is frozen", lambda: "frozen 1" in (own / "cgroup.events").read_text())
+        yield
+    finally:
+        (own / "cgroup.freeze").write_text("0")
+        if alive(pid):
+            (groups / before.lstrip("/") / "cgroup.procs").write_text(str(pid))
+        until("the group is empty", lambda: "populated 0" in (own / "cgroup.events").read_text())
+        own.rmdir()

@@ -16,6 +16,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from trayagent.ssh.os.types import KillResult, Process
 
 _PROC = "/proc"
+# By the controllers of a line in /proc/PID/cgroup: mount point, file, and its text while the group is frozen.
+_FREEZERS = {
+    "": tuple((root, "cgroup.events", "frozen 1") for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")),
+    "freezer": (("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"),),
+}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,8 +45,8 @@ def alive(pid: int, start_ticks: int) -> bool:
 
 
 def any_stopped(pids: Iterable[int]) -> bool:
-    """Report whether one of the processes is suspended, by job control (T) or by a debugger (t)."""
-    return any(_state(pid) in {"T", "t"} for pid in pids)
+    """Report whether one of the processes is suspended, by job control (T), a debugger (t) or a frozen cgroup."""
+    return any(_state(pid) in {"T", "t"} or _frozen(pid) for pid in pids)
 
 
 def pids_of(uid: int) -> Iterator[int]:
@@ -188,6 +193,30 @@ def _state(pid: int) -> str:
     try:
         with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `descriptors`
             return file.read().rpartition(b")")[2][1:2].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _frozen(pid: int) -> bool:
+    """Report whether the control group of a process is frozen, itself or by a group above it.
+
+    `systemctl freeze`, container managers and systemd's sleep do that, and the state in /proc then looks like an idle
+    one. Source: the kernel's cgroup-v2.rst (cgroup.events) and cgroup-v1/freezer-subsystem.rst.
+    """
+    with contextlib.suppress(OSError), open(f"{_PROC}/{pid}/cgroup") as file:  # noqa: PTH123 - see `descriptors`
+        for line in file:
+            _, controllers, group = line.rstrip("\n").split(":", 2)
+            if any(
+                word in _text(f"{root}{group}/{name}") for root, name, word in _FREEZERS.get(controllers, ())
+            ):
+                return True
+    return False
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:  # noqa: PTH123 - see `descriptors`
+            return file.read()
     except OSError:
         return ""
 
