@@ -8,7 +8,14 @@ from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING,
 from trayagent.core.facts.hosts import Hop, Host, Master, Network
 from trayagent.core.facts.network import Lookup, Touched
 from trayagent.core.network_changes import compare
-from trayagent.core.usable_routes import is_private, lookups, path_of, underlay, usable_interface, way_for
+from trayagent.core.usable_routes import (
+    is_private,
+    lookups,
+    path_of,
+    underlay,
+    usable_interface,
+    usable_route,
+)
 
 PUBLIC = "203.0.113.10"
 MASTER = Master(1, 1, "/cm/web", local="192.168.10.2", local_port=50000, peer=PUBLIC, peer_port=22)
@@ -21,7 +28,7 @@ def host(name: str = PUBLIC, *addresses: str, through: frozenset[str] = frozense
 
 def way(h: Host, scene: Scene) -> str | None:
     """Return the interface of the host's next connection."""
-    found = way_for(h, scene.snapshot(lookups([h])))
+    found = usable_route(h, scene.snapshot(lookups([h])))
     return found.interface if found is not None else None
 
 

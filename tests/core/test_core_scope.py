@@ -4,7 +4,7 @@ import pytest
 
 from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot
-from trayagent.core.usable_routes import way_for
+from trayagent.core.usable_routes import usable_route
 
 LINK_LOCAL, OWN = "fe80::2", "2001:db8:1::2"
 
@@ -27,4 +27,4 @@ def seen(peer: str, source: str) -> Snapshot:
 def test_a_route_whose_answers_cannot_come_back_is_unusable(peer: str, source: str, usable: bool) -> None:
     """A route from a link-local address is usable only for link-local peers."""
     host = Host("web", hop=Hop(peer, 22))
-    assert (way_for(host, seen(peer, source)) is not None) is usable
+    assert (usable_route(host, seen(peer, source)) is not None) is usable

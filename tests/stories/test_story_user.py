@@ -9,7 +9,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
-from trayagent.core.display_state import way_problem
+from trayagent.core.display_state import unreachable_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
 from trayagent.core.facts.forward_spec import parse
@@ -470,6 +470,6 @@ def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -
     story.resolved("web")
     story.started()
     story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
-    said = way_problem(story.host("web"), story.state)
+    said = unreachable_problem(story.host("web"), story.state)
     assert said is not None
     assert (said.code, said.hint) == ("unreachable", "Then: trayagent reconnect web")

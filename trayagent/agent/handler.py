@@ -17,7 +17,7 @@ from trayagent.agent.shell import Shell
 from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
-from trayagent.core.display_state import shown_problem, shown_state, way_problem
+from trayagent.core.display_state import shown_problem, shown_state, unreachable_problem
 from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.waits import may_be_scripted, would_be_refused
@@ -222,7 +222,7 @@ class AgentHandler:
         if state != "connected" and wrong is None:
             state = shown_state(host, self._shell.state, now)
         if wrong is None and state == "idle":
-            wrong = way_problem(host, self._shell.state)
+            wrong = unreachable_problem(host, self._shell.state)
         problem = wrong.as_json() if wrong is not None else None
         replaced = host.master is not None and host.master.pid != before
         pid = host.master.pid if host.master is not None else None

@@ -14,7 +14,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import judge
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.texts import gate_problem, person_needed, refused_next_time, wait_problem
+from trayagent.core.texts import admission_problem, person_needed, refused_next_time, wait_problem
 
 Shown = Literal[
     "connected",
@@ -98,7 +98,7 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     stuck = host.master is None and (waits or only_user)  # no network brings it back automatically
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
-        return gate_problem(host, admitted)
+        return admission_problem(host, admitted)
     if (waits and not only_user) or host.problem is not None:
         return person_needed(host) if waits and not only_user else host.problem
     delayed = delay(host, state, now)
@@ -139,12 +139,12 @@ def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> 
     return Delay(verdict.look_at if verdict.wait is None else verdict.wait.at, verdict.wait)
 
 
-def way_problem(host: Host, state: State) -> Problem | None:
+def unreachable_problem(host: Host, state: State) -> Problem | None:
     """Return why not even a request of the user could connect an unwanted host now, None if it could."""
     admitted = admission(host, state, by_user=True)
     if admitted.open or wanted(host):
         return None
-    return replace(gate_problem(host, admitted), hint=f"Then: trayagent reconnect {host.name}")
+    return replace(admission_problem(host, admitted), hint=f"Then: trayagent reconnect {host.name}")
 
 
 def _with_master(host: Host, state: State, now: float) -> Shown:

@@ -9,7 +9,7 @@ from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.waits import Wait
 
 
-def gate_problem(host: Host, admitted: Admission) -> Problem:
+def admission_problem(host: Host, admitted: Admission) -> Problem:
     """Return the problem of a shut admission check."""
     match admitted.code:
         case "vpn-down":

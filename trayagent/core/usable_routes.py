@@ -32,7 +32,7 @@ _PRIVATE = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class UsableRoute:
     """The route of a new connection: a usable route, with the address from which the kernel would send."""
 
     interface: str
@@ -148,12 +148,12 @@ def network_here(snapshot: Snapshot) -> Network | None:
     return None
 
 
-def way_for(host: Host, snapshot: Snapshot) -> Way | None:
+def usable_route(host: Host, snapshot: Snapshot) -> UsableRoute | None:
     """Return the route of the next connection: the first that it may take."""
-    return next(ways_for(host, snapshot), None)
+    return next(usable_routes(host, snapshot), None)
 
 
-def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
+def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
     """Yield the routes that the next connection may take: to any known address of the name, in either family.
 
     A name may have other addresses than the known ones. So for a name, the best usable default route of each family
@@ -164,19 +164,19 @@ def ways_for(host: Host, snapshot: Snapshot) -> Iterator[Way]:
         if route is None or not _in_scope(lookup.peer, route.source):
             continue
         if usable_interface(snapshot, route.interface, host.reached_through):
-            yield _way(snapshot, route)
+            yield _usable(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
         return
     if not host.addresses and (learned := _learned_route(host, snapshot)) is not None:
-        yield _way(snapshot, learned)
+        yield _usable(snapshot, learned)
         return
     families = set[bool]()
     for route in default_routes(snapshot):
         family = ":" in route.prefix
         if family not in families and usable_interface(snapshot, route.interface, host.reached_through):
             families.add(family)
-            yield _way(snapshot, route)
+            yield _usable(snapshot, route)
 
 
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
@@ -205,10 +205,10 @@ def _is_link_local_6(ip: str) -> bool:
     return address.version == 6 and address.is_link_local
 
 
-def _way(snapshot: Snapshot, route: Route) -> Way:
+def _usable(snapshot: Snapshot, route: Route) -> UsableRoute:
     interface = snapshot.interface(route.interface)
     source = route.source or (_first_address(interface, route) if interface is not None else None)
-    return Way(route.interface, source, network_of(snapshot, route))
+    return UsableRoute(route.interface, source, network_of(snapshot, route))
 
 
 def next_lookups(host: Host) -> tuple[Lookup, ...]:
@@ -233,8 +233,8 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     """
     lookup = master_lookup(master)
     if lookup is None:
-        way = underlay(snapshot)
-        return MasterPath(True, way is not None, way and way[0], None, way and way[1])
+        out = underlay(snapshot)
+        return MasterPath(True, out is not None, out and out[0], None, out and out[1])
     local = lookup.local
     if local is not None and not snapshot.has_address(local.partition("%")[0]):
         return MasterPath(present=False)

@@ -27,7 +27,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.admission import admission
-from trayagent.core.texts import gate_problem
+from trayagent.core.texts import admission_problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.failures import classify
@@ -156,7 +156,7 @@ class InteractiveLogins:
                 raise TrayagentError(f"{begun.name}: {BUSY['title']}", code=BUSY["code"], hint=BUSY["hint"])
             what = f"{begun.name}: a new connection is being put in place."
             raise TrayagentError(what, code="busy", hint="Try again in a moment")
-        problem = gate_problem(host, admission(host, state, by_user=True))
+        problem = admission_problem(host, admission(host, state, by_user=True))
         raise TrayagentError(f"{begun.name}: {problem.title}", code=problem.code, hint=problem.hint)
 
     async def _ended(self, number: int, login: _Login, status: int) -> None:

@@ -187,7 +187,7 @@ class Observation:
     stopped: bool = False
 
 
-WayOut = tuple[str, str | None]
+RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""
 
 
@@ -197,7 +197,7 @@ class Attempt:
 
     `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
     the old connection turned out to live, so this one ends as soon as it may. `at_terminal`: the user makes it, with
-    an ssh that is not our child process. `ways`: the routes that were available when it last began a connection. It
+    an ssh that is not our child process. `routes`: the routes that were available when it last began a connection. It
     has begun `redials` more connections since the first. `carried`: the jump host's own master lives, so that no login
     is made there.
     """
@@ -208,7 +208,7 @@ class Attempt:
     bare: bool = False
     network: Network | None = None
     source: str | None = None
-    ways: frozenset[WayOut] = frozenset()
+    routes: frozenset[RouteOut] = frozenset()
     redials: int = 0
     established_at: float | None = None
     positive_at: float | None = None

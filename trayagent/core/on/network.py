@@ -23,7 +23,7 @@ from trayagent.core.policy.retry import (
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.usable_routes import Way, carriers, way_for
+from trayagent.core.usable_routes import UsableRoute, carriers, usable_route
 
 
 def network_read(context: Context, event: NetworkRead) -> None:
@@ -99,21 +99,21 @@ def _words(host: Host) -> str:
 
 def _rearm_where_moved(context: Context, host: Host) -> None:
     """Bring a retry forward when the host's route changed, because a back-off belongs to the path on which it arose."""
-    way = way_for(host, context.state.snapshot)
-    if way is None:
+    route = usable_route(host, context.state.snapshot)
+    if route is None:
         return
     # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
     # ProxyCommand failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or _another_answered(host)
     unproven = said_by_anybody(host.retry)
     elsewhere = host.retry.at is None and (once or unproven)
-    if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, way):
+    if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, route):
         bounded = unproven or host.retry.kind == "proxy-login"
         at = refusable_at(host, context.now) if bounded else context.now
-        host = context.put(host, retry=rearmed(host.retry, at, way.network))
-    if rearmable(host.bare_retry, context.now) and _moved(host.bare_retry, way):
-        host = context.put(host, bare_retry=rearmed(host.bare_retry, context.now, way.network))
-    if _moved(host.retry, way):
+        host = context.put(host, retry=rearmed(host.retry, at, route.network))
+    if rearmable(host.bare_retry, context.now) and _moved(host.bare_retry, route):
+        host = context.put(host, bare_retry=rearmed(host.bare_retry, context.now, route.network))
+    if _moved(host.retry, route):
         forget_failure(context, host)
 
 
@@ -130,8 +130,8 @@ def forget_failure(context: Context, host: Host) -> None:
         context.put(host, problem=None)
 
 
-def _moved(retry: Retry, way: Way) -> bool:
-    return way.network != retry.network or way.source != retry.source
+def _moved(retry: Retry, route: UsableRoute) -> bool:
+    return route.network != retry.network or route.source != retry.source
 
 
 def woke(context: Context, event: Woke) -> None:
@@ -145,8 +145,8 @@ def woke(context: Context, event: Woke) -> None:
             continue
         if host.master is not None:
             host = context.put(host, wary_at=now)
-        way = way_for(host, context.state.snapshot)
-        network = way.network if way is not None else None
+        route = usable_route(host, context.state.snapshot)
+        network = route.network if route is not None else None
         if rearmable(host.retry, now):
             host = context.put(host, retry=rearmed(host.retry, now, network))
         if rearmable(host.bare_retry, now):

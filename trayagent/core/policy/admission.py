@@ -10,7 +10,14 @@ from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.usable_routes import Way, is_address, is_private, network_here, underlay, way_for
+from trayagent.core.usable_routes import (
+    UsableRoute,
+    is_address,
+    is_private,
+    network_here,
+    underlay,
+    usable_route,
+)
 from trayagent.core.vpn_state import usable_vpn
 
 _FORGETS = frozenset({"/dev/null", "none"})
@@ -21,7 +28,7 @@ _FORGETS = frozenset({"/dev/null", "none"})
 class Admission:
     """The result of the admission check: open (`code` None) with the route to take, or shut with the reason."""
 
-    way: Way | None
+    route: UsableRoute | None
     code: Code | None = None
     evidence: str = ""
     asks: bool = False
@@ -38,47 +45,49 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
 
     `by_user`: a request of the user may go wherever a route leads.
     """
-    way = _way(host, state)
+    route = _route(host, state)
     vpn = host.wish.vpn
-    if way is None and underlay(state.snapshot) is None:
+    if route is None and underlay(state.snapshot) is None:
         return Admission(None, "unreachable", "network=none")
     if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
-        return Admission(way, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
-    if way is None:
+        return Admission(route, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
+    if route is None:
         learned = host.learned_vpn
         if learned is not None and not _is_up(learned, state) and not _reached_directly_here(host, state):
             return Admission(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Admission(None, "unreachable", "route=none")
-    return Admission(way) if by_user else _automatic(host, way, state)
+    return Admission(route) if by_user else _automatic(host, route, state)
 
 
-def _way(host: Host, state: State) -> Way | None:
+def _route(host: Host, state: State) -> UsableRoute | None:
     """Return the route of the next connection. An outdated result of `ssh -G` excludes no route."""
-    way = way_for(host, state.snapshot)
-    if way is None and outdated(host, state):
-        return way_for(replace(host, resolved=None, hop=None, master=None), state.snapshot)
-    return way
+    route = usable_route(host, state.snapshot)
+    if route is None and outdated(host, state):
+        return usable_route(replace(host, resolved=None, hop=None, master=None), state.snapshot)
+    return route
 
 
-def _automatic(host: Host, way: Way, state: State) -> Admission:
+def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     """Return whether the agent may connect over this route without a request of the user."""
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
-        return Admission(way, "captive-portal", "connectivity=portal")
+        return Admission(route, "captive-portal", "connectivity=portal")
     # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
-    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(way.network):
-        return Admission(way, "vpn-down", f"vpn={vpn} table=none egress={way.interface}")
-    if bypasses_learned_vpn(host, way, state) and not _may_bypass(host, way, state):
-        return Admission(way, "vpn-down", f"learned_vpn={host.learned_vpn} egress={way.interface}")
-    names = _names_at(way, state)
+    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(route.network):
+        return Admission(route, "vpn-down", f"vpn={vpn} table=none egress={route.interface}")
+    if bypasses_learned_vpn(host, route, state) and not _may_bypass(host, route, state):
+        return Admission(route, "vpn-down", f"learned_vpn={host.learned_vpn} egress={route.interface}")
+    names = _names_at(route, state)
     if not _network_allowed(host, names):
-        return Admission(way, "network-not-allowed", f"network={' or '.join(names) or None}")
-    if not strict(host) and _needs_known_network(host) and not host.was_reached_at(way.network):
+        return Admission(route, "network-not-allowed", f"network={' or '.join(names) or None}")
+    if not strict(host) and _needs_known_network(host) and not host.was_reached_at(route.network):
         return Admission(
-            way, "not-here", f"strict=no place={way.network.egress}/{way.network.gateway or '?'} reached=no"
+            route,
+            "not-here",
+            f"strict=no place={route.network.egress}/{route.network.gateway or '?'} reached=no",
         )
-    return Admission(way)
+    return Admission(route)
 
 
 def _described(vpn: str, state: State) -> bool:
@@ -86,12 +95,12 @@ def _described(vpn: str, state: State) -> bool:
     return any(known.name == vpn for known in state.vpns)
 
 
-def bypasses_learned_vpn(host: Host, way: Way, state: State) -> bool:
+def bypasses_learned_vpn(host: Host, route: UsableRoute, state: State) -> bool:
     """Report whether a route bypasses the VPN through which the host was reached before."""
-    return host.learned_vpn is not None and not through_tunnel(way, state)
+    return host.learned_vpn is not None and not through_tunnel(route, state)
 
 
-def _may_bypass(host: Host, way: Way, state: State) -> bool:
+def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
     """Report whether a login without the learned VPN may be tried here.
 
     It may always be tried where the host was reached directly. Elsewhere it may be tried once per network, and only
@@ -100,8 +109,8 @@ def _may_bypass(host: Host, way: Way, state: State) -> bool:
     """
     if _reached_directly_here(host, state):
         return True
-    tried = any(known.matches(way.network) for known in host.failed_without_vpn)
-    return strict(host) and not waits_for_person(host) and way.network.known and not tried
+    tried = any(known.matches(route.network) for known in host.failed_without_vpn)
+    return strict(host) and not waits_for_person(host) and route.network.known and not tried
 
 
 def _is_up(tunnel: str, state: State) -> bool:
@@ -114,16 +123,16 @@ def _reached_directly_here(host: Host, state: State) -> bool:
     return host.was_reached_at(network_here(state.snapshot))
 
 
-def through_tunnel(way: Way, state: State) -> bool:
+def through_tunnel(route: UsableRoute, state: State) -> bool:
     """Report whether a route leads into a tunnel."""
-    interface = state.snapshot.interface(way.interface)
+    interface = state.snapshot.interface(route.interface)
     return interface is not None and interface.kind == "vpn"
 
 
-def _names_at(way: Way, state: State) -> tuple[str, ...]:
+def _names_at(route: UsableRoute, state: State) -> tuple[str, ...]:
     """Return the names of the network of a route (for a tunnel: of its underlay), () if unknown."""
-    under = underlay(state.snapshot) if through_tunnel(way, state) else None
-    egress = under[0] if under is not None else way.interface
+    under = underlay(state.snapshot) if through_tunnel(route, state) else None
+    egress = under[0] if under is not None else route.interface
     named = state.manager.network
     if named is not None and named.interface in {None, egress}:
         return tuple(name for name in (named.connection, named.ssid) if name)

@@ -11,7 +11,7 @@ from trayagent.core.facts.hosts import Attempt, Host, Purpose
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.account_refusals import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
-from trayagent.core.policy.better_route import ways_out
+from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
@@ -80,11 +80,11 @@ def hold(context: Context, host: Host, alike: Host) -> None:
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
     """Begin the attempt over the admitted route, and count it."""
     network, source = (
-        (admitted.way.network, admitted.way.source) if admitted.way is not None else (None, None)
+        (admitted.route.network, admitted.route.source) if admitted.route is not None else (None, None)
     )
     carried = is_carried(host, context.state.hosts)
-    ways = ways_out(host, context.state.snapshot)
-    attempt = replace(attempt, network=network, source=source, ways=ways, carried=carried)
+    routes = routes_out(host, context.state.snapshot)
+    attempt = replace(attempt, network=network, source=source, routes=routes, carried=carried)
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
@@ -116,7 +116,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False
     return not is_private(master.peer) or host.was_reached_at(
-        admitted.way.network if admitted.way is not None else None
+        admitted.route.network if admitted.route is not None else None
     )
 
 
@@ -134,16 +134,18 @@ def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -
     """Report whether the connection that an attempt is making may still succeed from here."""
     if _superseded(context, host, attempt, admitted):
         return False
-    if attempt.source is None or admitted.way is None or attempt.source == admitted.way.source:
+    if attempt.source is None or admitted.route is None or attempt.source == admitted.route.source:
         return True
     return context.state.snapshot.has_address(attempt.source)
 
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
     """Report whether the host's VPN came up while a login without it was under way."""
-    if host.learned_vpn is None or admitted.way is None or attempt.network is None:
+    if host.learned_vpn is None or admitted.route is None or attempt.network is None:
         return False
-    return through_tunnel(admitted.way, context.state) and attempt.network.egress != admitted.way.interface
+    return (
+        through_tunnel(admitted.route, context.state) and attempt.network.egress != admitted.route.interface
+    )
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Redial
-from trayagent.core.facts.hosts import Attempt, Host, WayOut
+from trayagent.core.facts.hosts import Attempt, Host, RouteOut
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.rate_limits import started
 from trayagent.core.policy.waits import origin_of
-from trayagent.core.usable_routes import ways_for
+from trayagent.core.usable_routes import usable_routes
 
 
 def race(context: Context, host: Host, admitted: Admission) -> Host:
@@ -21,32 +21,37 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     If the first connection is answered after all, the agent keeps that one and reports it.
     """
     attempt = host.attempt
-    if attempt is None or admitted.way is None or not _unanswered(attempt) or attempt.redials >= REDIALS_MAX:
+    if (
+        attempt is None
+        or admitted.route is None
+        or not _unanswered(attempt)
+        or attempt.redials >= REDIALS_MAX
+    ):
         return host
     if host.learned_vpn is not None:
         return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
-    ways = ways_out(host, context.state.snapshot)
-    moved = attempt.network is not None and admitted.way.network.differs(attempt.network)
-    if ways <= attempt.ways and not moved:
+    routes = routes_out(host, context.state.snapshot)
+    moved = attempt.network is not None and admitted.route.network.differs(attempt.network)
+    if routes <= attempt.routes and not moved:
         return host
     context.do(Redial(host.name, attempt.id))
-    source = admitted.way.source
+    source = admitted.route.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
     # No server has seen it yet, so it is counted only for its current network.
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)
     context.change(servers=servers)
     attempt = replace(
-        attempt, ways=ways, network=admitted.way.network, source=source, redials=attempt.redials + 1
+        attempt, routes=routes, network=admitted.route.network, source=source, redials=attempt.redials + 1
     )
     return context.put(host, attempt=attempt)
 
 
-def ways_out(host: Host, snapshot: Snapshot) -> frozenset[WayOut]:
+def routes_out(host: Host, snapshot: Snapshot) -> frozenset[RouteOut]:
     """Return the interfaces and addresses from which the host's next connection may go."""
     tentative = {a.ip for i in snapshot.interfaces for a in i.addresses if a.tentative}
-    ways = ((way.interface, way.source) for way in ways_for(host, snapshot))
-    return frozenset((interface, source) for interface, source in ways if source not in tentative)
+    usable = ((route.interface, route.source) for route in usable_routes(host, snapshot))
+    return frozenset((interface, source) for interface, source in usable if source not in tentative)
 
 
 def _unanswered(attempt: Attempt) -> bool:

@@ -15,7 +15,7 @@ from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.rate_limits import Origin, free_at
 from trayagent.core.policy.retry import CREDENTIAL_KINDS
 from trayagent.core.policy.wanted import needs_bare_control, wanted
-from trayagent.core.usable_routes import way_for
+from trayagent.core.usable_routes import usable_route
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
     All hosts of one server must agree on it. If a host knows no address of its server, because it was never reached,
     another host of that server may know one, and the route may lead into a VPN.
     """
-    route = admitted.way
+    route = admitted.route
     if not host.addresses:
         sharing = (other for other in state.hosts.values() if other.server == host.server)
         known = next((other for other in sharing if other.addresses), None)
-        route = (way_for(known, state.snapshot) if known is not None else None) or route
+        route = (usable_route(known, state.snapshot) if known is not None else None) or route
     return Origin(route.network, route.source) if route is not None else Origin()
 
 
