@@ -1,12 +1,12 @@
 """Define NetworkManager's numbers and names on D-Bus, and what they mean here; pure.
 
 Source: NetworkManager's D-Bus API reference, "D-Bus Types" (NMActiveConnectionState,
-NMActiveConnectionStateReason, NMVpnConnectionState, NMConnectivityState, NMVpnPluginFailure).
+NMActiveConnectionStateReason, NMVpnConnectionState, NMVpnPluginFailure).
 """
 
 from __future__ import annotations
 
-from trayagent.core.facts.network_manager import Connectivity, VpnState
+from trayagent.core.facts.network_manager import VpnState
 
 NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
@@ -35,13 +35,6 @@ PLUGIN_LOGIN_FAILED = 0
 # The VPN did not fail: it, its network or its device was removed (device disconnected, connection removed,
 # dependency failed, device removed), or it ended without a reason (1).
 _TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, 3, 11, 12, 14})
-
-_CONNECTIVITY: dict[int, Connectivity] = {1: "none", 2: "portal", 3: "limited", 4: "full"}
-
-
-def connectivity(number: int | None) -> Connectivity:
-    """Return the word for NMConnectivityState."""
-    return _CONNECTIVITY.get(number or 0, "unknown")
 
 
 def how_it_ended(reason: int, *, login_failed: bool) -> VpnState:

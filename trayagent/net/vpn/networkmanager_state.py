@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName, VpnConnection
+from trayagent.net.captive_portal import connectivity
 from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_parse import Complain, Properties, Reader
 
@@ -130,7 +131,7 @@ class Picture:
         shown += [self._ended(uuid, end) for uuid, end in self._endings.items() if uuid not in known]
         return ManagerFacts(
             running=True,
-            connectivity=words.connectivity(self.read.number(self._root, "Connectivity")),
+            connectivity=connectivity(self.read.number(self._root, "Connectivity")),
             network=self._network(),
             vpns=tuple(sorted(shown, key=lambda vpn: (vpn.name, vpn.uuid))),
         )
