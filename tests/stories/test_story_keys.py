@@ -10,8 +10,9 @@ from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
 from trayagent.core.display_state import shown_problem
 from trayagent.core.facts import events as e
-from trayagent.core.facts.actions import Dial, DialBare, Kill, TryKeys
+from trayagent.core.facts.actions import Abort, Dial, DialBare, Kill, TryKeys
 from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Problem
 
 
@@ -139,6 +140,25 @@ def test_a_certificate_that_is_renewed_all_the_time_is_tried_six_times_an_hour(s
             ends(story, "passed")
         story.after(59)
     assert len(story.did(TryKeys)) == 6
+
+
+def test_trials_do_not_delay_the_controls_after_a_move(story: Story) -> None:
+    """A trial whose path changed ends at once, so the account's hosts need not wait. The keys are tried later."""
+    names = ("web", "db", "api")
+    for name in names:
+        story.connected(name, scene=HOME)
+    story.after(60)
+    changed(story, *names)
+    assert [name for name in names if story.host(name).trial.running is not None] == ["web", "db"]
+    story.after(1).network(HOME, Touched(links=frozenset({"wlan0"})))
+    assert len(story.did(Abort, "web")) == len(story.did(Abort, "db")) == 1
+    story.after(1)
+    assert len([name for name in names if story.did(Dial, name)]) == 2, "as many as the account allows"
+    for name in names:
+        story.answered(name)
+    trials = [story.host(name).trial for name in names]
+    assert sum(trial.running is not None for trial in trials) == 2
+    assert all(trial.running is not None or trial.wanted_at is not None for trial in trials)
 
 
 def test_a_change_during_a_trial_is_tried_after_it(story: Story) -> None:

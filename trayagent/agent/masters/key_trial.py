@@ -41,8 +41,8 @@ class KeyTrials:
         self._environment = parts.environment
 
     def begin(self, action: TryKeys, host: Host) -> None:
-        """Start a trial."""
-        self._tasks.start(f"trial {action.attempt}", self._try(action, host))
+        """Start a trial. It is an attempt like any other and can be aborted like one."""
+        self._tasks.start(f"attempt {action.attempt}", self._try(action, host))
 
     async def _try(self, action: TryKeys, host: Host) -> None:
         verdict: TrialVerdict = "unknown"

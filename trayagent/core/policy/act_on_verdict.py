@@ -11,7 +11,7 @@ from trayagent.core.facts.hosts import Host, Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.key_trials import try_keys
+from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import (
@@ -31,6 +31,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     now = context.now
     if host.ending:
         return False, None
+    host = give_up_trial(context, host)
     host = race(context, _without_dead_attempt(context, host, admitted), admitted)
     if host.asked and not admitted.open:
         host = context.put(host, asked=False)

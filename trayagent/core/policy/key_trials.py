@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import Remember, TryKeys
+from trayagent.core.facts.actions import Abort, Remember, TryKeys
 from trayagent.core.facts.events import KeysChanged, TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Attempt, Host
@@ -20,7 +20,7 @@ from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.host_key_match import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
-from trayagent.core.policy.rate_limits import End, ended, started
+from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
 from trayagent.core.policy.waits import origin_of, server_free_at
 from trayagent.core.texts import refused_next_time
@@ -65,6 +65,23 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
     context.put(host, trial=replace(trial, wanted_at=None, running=number, begun=begun))
     context.do(TryKeys(host.name, number))
     return None
+
+
+def give_up_trial(context: Context, host: Host) -> Host:
+    """End a trial that began before the last doubt, and note that the keys still have to be tried.
+
+    Its connection may be lost. Until its deadline, it would count as a login that may yet be refused, and the account's
+    other hosts would wait for it.
+    """
+    trial, now = host.trial, context.now
+    if trial.running is None or trial.begun[-1] >= host.doubt_at:
+        return host
+    servers = established(context.state.servers, trial.running)  # the server may have seen it
+    if not may_abort(servers, trial.running, now):
+        return host
+    context.do(Abort(host.name, trial.running))
+    context.change(servers=ended(servers, trial.running, now, "cut"))
+    return context.put(host, trial=replace(trial, running=None, wanted_at=trial.wanted_at or trial.begun[-1]))
 
 
 def answered_by(host: Host, attempt: Attempt) -> Host:
