@@ -33,7 +33,7 @@ def test_a_trial_can_be_aborted_like_any_attempt(tmp_path: Path) -> None:
         events: list[Event] = []
         tasks = Tasks()
         shell, environment = SimpleNamespace(post=events.append), SimpleNamespace(current=dict)
-        parts = SimpleNamespace(places=paths, shell=shell, tasks=tasks, environment=environment)
+        parts = SimpleNamespace(file_paths=paths, shell=shell, tasks=tasks, environment=environment)
         KeyTrials(cast("Parts", parts)).begin(TryKeys("web01", 7), Host("web01", resolved=resolved))
         async with asyncio.timeout(30):
             while not started.exists():

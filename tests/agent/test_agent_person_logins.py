@@ -75,10 +75,10 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(person_logins, "PidWatch", full)
-    places: Any = None
+    file_paths: Any = None
     nothing: Any = None
     shell: Any = _StoryShell(story)
-    parts = Parts(places, nothing, shell, around, records, nothing)
+    parts = Parts(file_paths, nothing, shell, around, records, nothing)
     logins = InteractiveLogins(parts, around, around, around)
     with pytest.raises(
         TrayagentError, match="web: the login cannot be watched: Too many open files"

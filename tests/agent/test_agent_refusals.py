@@ -65,8 +65,8 @@ def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> 
         "me@203.0.113.10: Permission denied (publickey).\n"
     )
     records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log)))
-    places = find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)})
-    asyncio.run(Leftovers(places, records).clear())
+    file_paths = find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)})
+    asyncio.run(Leftovers(file_paths, records).clear())
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], time.monotonic())
     assert len(event.refused_ago_s) == 1
     assert event.refusal is not None

@@ -23,7 +23,7 @@ def test_start_at_login_from_the_menu_keeps_the_configuration(
     nothing: Any = SimpleNamespace(stop=lambda: None)
     parts: Any = SimpleNamespace(
         configuring=SimpleNamespace(path=path, config=SimpleNamespace(agent=SimpleNamespace(notify="none"))),
-        places=SimpleNamespace(log_file=tmp_path / "log"),
+        file_paths=SimpleNamespace(log_file=tmp_path / "log"),
         environment=SimpleNamespace(buses=list),
         shell=None,
     )

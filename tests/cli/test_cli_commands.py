@@ -282,7 +282,7 @@ def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout == f"trayagent {__version__}\n"
 
 
-def test_run_hands_the_places_and_the_configuration_to_the_agent(
+def test_run_hands_the_paths_and_the_configuration_to_the_agent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """--config may precede or follow the command and overrides the environment; the exit status is the agent's."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.config import file_paths as places
+from trayagent.config import file_paths
 from trayagent.config import runtime_directory as folders
 from trayagent.config.errors import ConfigError, UnsafeFolder
 from trayagent.config.load import load
@@ -27,8 +27,8 @@ def test_every_path_can_be_redirected(tmp_path: Path) -> None:
         "TRAYAGENT_SSH": "/opt/ssh",
         "ANSIBLE_HOME": str(tmp_path / "ansible"),
     }
-    found = places.find(env=env)
-    assert found == places.FilePaths(
+    found = file_paths.find(env=env)
+    assert found == file_paths.FilePaths(
         config_file=tmp_path / "c.toml",
         runtime_dir=tmp_path / "run",
         ipc_socket=tmp_path / "run" / "agent.sock",
@@ -41,19 +41,19 @@ def test_every_path_can_be_redirected(tmp_path: Path) -> None:
         ssh_config_files=(tmp_path / "ssh_config",),
         ansible_cp=tmp_path / "ansible" / "cp",
     )
-    assert places.find("/other.toml", env).config_file == Path("/other.toml")
+    assert file_paths.find("/other.toml", env).config_file == Path("/other.toml")
     assert folders.ipc_socket(env) == str(found.ipc_socket)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_redirects_the_places_are_the_documented_ones(
+def test_without_redirects_the_paths_are_the_documented_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The defaults are the desktop's directories, and ssh's own files from the password database."""
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    found = places.find(env={})
+    found = file_paths.find(env={})
     assert found.config_file == tmp_path / ".config/trayagent/config.toml"
     assert found.history_db == tmp_path / ".local/state/trayagent/history.sqlite"
     assert (found.ssh, found.ssh_config) == ("ssh", None)
@@ -67,7 +67,9 @@ def test_a_relative_path_starts_at_the_working_directory(
 ) -> None:
     """The agent may change its working directory; the paths stay."""
     monkeypatch.chdir(tmp_path)
-    found = places.find("c.toml", {"TRAYAGENT_STATE_DIR": "s", "TRAYAGENT_RUNTIME_DIR": "~/r", "HOME": "/h"})
+    found = file_paths.find(
+        "c.toml", {"TRAYAGENT_STATE_DIR": "s", "TRAYAGENT_RUNTIME_DIR": "~/r", "HOME": "/h"}
+    )
     assert (found.config_file, found.state_dir) == (tmp_path / "c.toml", tmp_path / "s")
     assert found.runtime_dir == Path("~/r").expanduser()
 
@@ -98,9 +100,9 @@ def test_the_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
         "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "a" / "run"),
         "TRAYAGENT_STATE_DIR": str(tmp_path / "b" / "state"),
     }
-    found = places.find(env=env)
-    places.prepare(found)
-    places.prepare(found)
+    found = file_paths.find(env=env)
+    file_paths.prepare(found)
+    file_paths.prepare(found)
     assert mode(found.runtime_dir) == mode(found.state_dir) == 0o700
 
 
@@ -163,14 +165,14 @@ def test_a_fifo_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> 
         "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "my run"),
         "TRAYAGENT_STATE_DIR": str(tmp_path / "my state"),
     }
-    found = places.find(env=env)
-    places.prepare(found)
+    found = file_paths.find(env=env)
+    file_paths.prepare(found)
     fifo = (found.runtime_dir if name == "agent.lock" else found.state_dir) / name
     os.mkfifo(fifo)
     with pytest.raises(UnsafeFolder) as caught:
-        places.prepare(found)
+        file_paths.prepare(found)
     assert str(fifo) in caught.value.title
     assert caught.value.hint == f"Move it away: mv '{fifo}' '{fifo}'.old"
     fifo.unlink()
     fifo.touch()
-    places.prepare(found)
+    file_paths.prepare(found)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trayagent.config import file_paths as places
+from trayagent.config import file_paths
 from trayagent.doctor import hosts
 from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding
@@ -14,7 +14,7 @@ from trayagent.errors import TrayagentError
 
 def said(**facts: Any) -> Finding:
     """Return the only finding about the hosts of a case with these facts."""
-    (finding,) = asyncio.run(hosts.check(Case(places.find(), {}, **facts)))
+    (finding,) = asyncio.run(hosts.check(Case(file_paths.find(), {}, **facts)))
     return finding
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.doctor.patient import DEADLINE_S, SOURCE, Patient, keygen, no_root, script
 from tests.lab.matrix import alive
-from trayagent.config import file_paths as places
+from trayagent.config import file_paths
 from trayagent.doctor import autostart as login
 from trayagent.doctor import ssh_program
 from trayagent.doctor.context import Case
@@ -343,7 +343,7 @@ def test_a_check_that_fails_is_a_finding(error: Exception, code: str) -> None:
     async def broken(_: Case) -> Iterable[Finding]:
         raise error
 
-    result = asyncio.run(carry_out("ports", broken, Case(places.find(), {})))
+    result = asyncio.run(carry_out("ports", broken, Case(file_paths.find(), {})))
     (found,) = result.findings
     assert (found.level, found.code, "ports" in found.title) == ("advice", code, True)
 
@@ -355,7 +355,7 @@ def test_a_check_that_hangs_is_abandoned_and_reported(patient: Patient) -> None:
         await asyncio.Event().wait()
         return [ok("never")]
 
-    case = Case(places.find(env=patient.env), patient.env)
+    case = Case(file_paths.find(env=patient.env), patient.env)
     (found,) = asyncio.run(carry_out("network", hanging, case, deadline_s=0.01)).findings
     assert (found.level, found.code) == ("advice", "check-late")
 
@@ -383,7 +383,9 @@ def test_a_program_that_takes_too_long_is_killed(patient: Patient) -> None:
     ssh = script(patient.folder / "ssh", f'echo $$ > {pid_file}; sleep 60; echo "never"')
     env = patient.env | {"TRAYAGENT_SSH": str(ssh)}
     began = time.monotonic()
-    (found,) = asyncio.run(carry_out("ssh", ssh_program.check, Case(places.find(env=env), env), 1.0)).findings
+    (found,) = asyncio.run(
+        carry_out("ssh", ssh_program.check, Case(file_paths.find(env=env), env), 1.0)
+    ).findings
     assert time.monotonic() - began < DEADLINE_S  # it sleeps twice as long
     assert found.code == "check-late"
     assert not alive(int(pid_file.read_text()))

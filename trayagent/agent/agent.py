@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trayagent import __version__
-from trayagent.agent import clock as wall
-from trayagent.agent import memory as lean
+from trayagent.agent import clock, memory
 from trayagent.agent.desktop_client import make_desk
 from trayagent.agent.effects import AgentEffects
 from trayagent.agent.events.decision_log import DecisionLog
@@ -66,26 +65,26 @@ _PAINTED_S = 2.0
 class Agent:
     """One running agent. `run` returns after `stop`; the masters stay."""
 
-    def __init__(self, places: FilePaths, configuring: Configuring, *, tray: bool) -> None:
+    def __init__(self, file_paths: FilePaths, configuring: Configuring, *, tray: bool) -> None:
         self._configuring = configuring
         self._stopping = asyncio.Event()
         self._scanned = asyncio.Event()
-        self._facts = AgentFacts(__version__, os.getpid(), wall.now_text())
+        self._facts = AgentFacts(__version__, os.getpid(), clock.now_text())
         self._desk: Desk | None = None
 
         # What nearly all parts use.
         self._shell = Shell()
         self._tasks = Tasks()
         self._environment = Environment()
-        self._records = Records(records_path(places.state_dir, file_mark()), self._environment)
-        parts = Parts(places, configuring, self._shell, self._tasks, self._records, self._environment)
+        self._records = Records(records_path(file_paths.state_dir, file_mark()), self._environment)
+        parts = Parts(file_paths, configuring, self._shell, self._tasks, self._records, self._environment)
         self._network = NetworkWatch(self._shell)
 
         # Hosts and events.
-        resolver = Resolver(places.ssh, places.ssh_config, places.ssh_config_files)
+        resolver = Resolver(file_paths.ssh, file_paths.ssh_config, file_paths.ssh_config_files)
         self._host_resolver = HostResolver(parts, resolver)
         self._keys = Keys(self._shell, resolver)
-        self._history = History(places.history_db)
+        self._history = History(file_paths.history_db)
         self._hooks = Hooks(configuring)
         self._events = EventBus(self._history, self._hooks)
         decision_log = DecisionLog()
@@ -106,8 +105,8 @@ class Agent:
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
         self._master_watch = MasterWatch(parts, self._discovery, connector)
-        self._lost = LostMasters(places, self._records)
-        self._leftovers = Leftovers(places, self._records)
+        self._lost = LostMasters(file_paths, self._records)
+        self._leftovers = Leftovers(file_paths, self._records)
 
         # Clients.
         handler = AgentHandler(
@@ -121,7 +120,7 @@ class Agent:
             agent_sockets=agent_sockets,
             resolver=resolver,
         )
-        self._server = Server(places.ipc_socket, handler)
+        self._server = Server(file_paths.ipc_socket, handler)
         if tray:
             self._desk = make_desk(self, handler, parts, self._network)
             self._events.subscribe(self._desk_heard)
@@ -176,7 +175,7 @@ class Agent:
             if self._desk is not None:
                 self._desk.start()
                 # By then the icon has been painted, which takes eight times the memory of its pixels.
-                asyncio.get_running_loop().call_later(_PAINTED_S, lean.give_back)
+                asyncio.get_running_loop().call_later(_PAINTED_S, memory.give_back)
             self._history.prune(self._configuring.config.agent.history_s)
             await self._stopping.wait()
         finally:
@@ -225,7 +224,7 @@ class Agent:
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))
         self._scanned.set()
-        lean.give_back()
+        memory.give_back()
 
     def _desk_heard(self, event: dict[str, Any]) -> None:
         if event["event"] == "configuration-changed" and self._desk is not None:

@@ -92,7 +92,7 @@ def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: 
         request,
         quit_=agent.stop,
         configuration=parts.configuring.path,
-        log=parts.places.log_file,
+        log=parts.file_paths.log_file,
         sign_in_words=door.sign_in_words,
         activate=door.activate,
         start_at_login=start_at_login,

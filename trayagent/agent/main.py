@@ -8,13 +8,13 @@ import signal
 import sys
 from pathlib import Path
 
-from trayagent.agent import memory as lean
+from trayagent.agent import memory
 
-lean.without_tls()
+memory.without_tls()
 
 import asyncio  # noqa: E402  # after TLS was left out
 
-from trayagent.agent import terminal_output as on_terminal  # noqa: E402
+from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.load_configuration import Configuring  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
@@ -24,7 +24,7 @@ LOG_BYTES = 1 << 20
 LOG_FILES = 3
 
 
-def run(places: FilePaths, config_path: Path, tray: bool, verbose: bool = False) -> int:
+def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = False) -> int:
     """Run the agent until SIGTERM, SIGINT or `stop`; return the exit status.
 
     With `verbose`, the whole log also goes to the terminal, if there is one.
@@ -32,24 +32,24 @@ def run(places: FilePaths, config_path: Path, tray: bool, verbose: bool = False)
     Raises ConfigError for an unusable configuration, and TrayagentError when another agent is already running.
     """
     configuring = Configuring(config_path)
-    prepare(places)
-    lock = Lock(places.lock_file)
+    prepare(file_paths)
+    lock = Lock(file_paths.lock_file)
     lock.acquire()
     try:
         quiet = _is_terminal() and not verbose
-        _log_to(places.log_file, logging.WARNING if quiet else logging.INFO)
+        _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)
         if quiet:
-            on_terminal.say(on_terminal.greeting(len(configuring.config.hosts)))
-        asyncio.run(_run(places, configuring, tray, quiet))
+            terminal_output.say(terminal_output.greeting(len(configuring.config.hosts)))
+        asyncio.run(_run(file_paths, configuring, tray, quiet))
     finally:
         lock.release()
     return 0
 
 
-async def _run(places: FilePaths, configuring: Configuring, tray: bool, quiet: bool) -> None:
-    agent = Agent(places, configuring, tray=tray)
+async def _run(file_paths: FilePaths, configuring: Configuring, tray: bool, quiet: bool) -> None:
+    agent = Agent(file_paths, configuring, tray=tray)
     if quiet:
-        agent.listen(on_terminal.Needs())
+        agent.listen(terminal_output.Needs())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -16,7 +16,7 @@ from trayagent.config.file_paths import FilePaths
 class Parts:
     """What the effects share: files, configuration, the event loop, tasks, records and ssh's environment."""
 
-    places: FilePaths
+    file_paths: FilePaths
     configuring: Configuring
     shell: Shell
     tasks: Tasks

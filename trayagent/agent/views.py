@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from trayagent.agent import clock as wall
+from trayagent.agent import clock
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.shell import Shell
 from trayagent.core.display_state import shown_state
@@ -67,7 +67,7 @@ class Views:
 
     def _whole(self) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
-        return view(self._shell.state, self._agent.facts(), since, wall.wall_of, time.monotonic())
+        return view(self._shell.state, self._agent.facts(), since, clock.wall_of, time.monotonic())
 
     def _push(self) -> None:
         self._due = None

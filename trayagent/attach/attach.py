@@ -13,7 +13,7 @@ from trayagent.attach.ssh_run import Passenger, Ride
 from trayagent.attach.start_agent import ensure_agent
 from trayagent.attach.terminal import Terminal
 from trayagent.attach.while_waiting import Left, Waiting
-from trayagent.config import file_paths as places
+from trayagent.config import file_paths
 from trayagent.errors import TrayagentError
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -33,7 +33,7 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
     Raises TrayagentError when no session is possible, and KeyboardInterrupt for Ctrl-C while there is no
     session.
     """
-    found = places.find(config)
+    found = file_paths.find(config)
     session = Session(host, name, found.config_file)
     terminal = Terminal()
     for number in (signal.SIGTERM, signal.SIGHUP):

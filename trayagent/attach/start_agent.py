@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from trayagent.config import file_paths as places
+from trayagent.config import file_paths
 from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
@@ -28,8 +28,8 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
     """
     if _answers(env):
         return None
-    found = places.find(env=env)
-    places.prepare(found)
+    found = file_paths.find(env=env)
+    file_paths.prepare(found)
     fd = os.open(found.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         begin = os.fstat(fd).st_size
@@ -60,7 +60,7 @@ def _answers(env: Mapping[str, str]) -> bool:
     return True
 
 
-def _is_locked(found: places.FilePaths) -> bool:
+def _is_locked(found: file_paths.FilePaths) -> bool:
     """Report whether another agent holds the lock."""
     from trayagent.ipc.errors import AlreadyRunning
     from trayagent.ipc.lock import Lock

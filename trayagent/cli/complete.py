@@ -138,17 +138,16 @@ def _hosts(command: str, given: Iterable[str]) -> Offers:
 
 
 def _configuration() -> Config:
-    from trayagent.config import file_paths as places
-    from trayagent.config import load
+    from trayagent.config import file_paths, load
 
-    return load.load(places.find().config_file)
+    return load.load(file_paths.find().config_file)
 
 
 def _aliases() -> tuple[str, ...]:
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.ssh import config_text
 
-    return tuple(alias for path in places.find().ssh_config_files for alias in config_text.aliases(path))
+    return tuple(alias for path in file_paths.find().ssh_config_files for alias in config_text.aliases(path))
 
 
 def _sessions(host: str) -> Offers:

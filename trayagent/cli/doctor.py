@@ -42,10 +42,10 @@ def doctor(args: argparse.Namespace) -> int:
     """Print the findings; return 1 for a problem."""
     import asyncio
 
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.doctor.run_checks import examine
 
-    results = asyncio.run(examine(places.find(args.config)))
+    results = asyncio.run(examine(file_paths.find(args.config)))
     findings = [told for result in results for told in result.as_json()]
     levels = [finding["level"] for finding in findings]
     counts = {level: levels.count(level) for level in ("ok", "advice", "problem")}

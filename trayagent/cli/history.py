@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 
 def history(args: argparse.Namespace) -> int:
     """Print the outages, for users or as JSON, or write them as a page."""
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.history.outages import outages, sightings
     from trayagent.history.store import History
     from trayagent.presentation import times
@@ -55,7 +55,7 @@ def history(args: argparse.Namespace) -> int:
     since = times.before(args.since_s)
     # An outage may have begun before the requested time, so read all events and drop the outages that ended
     # before.
-    where = places.find(args.config)
+    where = file_paths.find(args.config)
     store = History(where.history_db)
     events = store.events(args.host)
     if args.host is not None and not events:

@@ -41,7 +41,7 @@ def init(args: argparse.Namespace) -> int:
     import asyncio
     import signal
 
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.init import findings as found
     from trayagent.init import render_config as rendered
     from trayagent.init import write_config as written
@@ -49,7 +49,7 @@ def init(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    at = places.find(args.config)
+    at = file_paths.find(args.config)
     asks = not args.yes and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     shows = args.only_show or not (args.yes or asks)
     if not args.only_show:

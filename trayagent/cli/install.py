@@ -34,10 +34,10 @@ def add(commands: Any) -> None:
 
 def install(args: argparse.Namespace) -> int:
     """Start the agent at login; print what was written, and how to undo it."""
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.desktop import autostart as login
 
-    chosen = places.unusual(places.find(args.config).config_file)
+    chosen = file_paths.unusual(file_paths.find(args.config).config_file)
     outcome = login.enable(login.own_command(chosen))
     written = ", ".join(clean(str(path)) for path in outcome.paths)
     already = "" if outcome.changed else " already"

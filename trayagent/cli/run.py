@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the agent; return its exit status when it ends."""
     from trayagent.agent.main import run as run_agent
     from trayagent.cli.output import complain
-    from trayagent.config import file_paths as places
+    from trayagent.config import file_paths
     from trayagent.errors import TrayagentError
 
-    found = places.find(args.config)
+    found = file_paths.find(args.config)
     if args.config and not _may_be_there(found.config_file):
         hint = "It counts as empty. The agent reads it when it appears."
         complain(TrayagentError(f"There is no {found.config_file}", hint=hint))

@@ -78,11 +78,16 @@ def unusual(config_file: Path) -> Path | None:
     return config_file if config_file != find(env=at_login).config_file else None
 
 
-def prepare(places: FilePaths) -> None:
+def prepare(file_paths: FilePaths) -> None:
     """Create the runtime and the state directory with mode 0700, and check the files there; raises UnsafeFolder."""
-    folders.make_private(str(places.runtime_dir))
-    folders.make_private(str(places.state_dir), repair=True)
-    for file in (places.lock_file, places.log_file, places.history_db, *places.state_dir.glob("agent*.json")):
+    folders.make_private(str(file_paths.runtime_dir))
+    folders.make_private(str(file_paths.state_dir), repair=True)
+    for file in (
+        file_paths.lock_file,
+        file_paths.log_file,
+        file_paths.history_db,
+        *file_paths.state_dir.glob("agent*.json"),
+    ):
         if file.exists() and not (file.is_file() or file.is_dir()):  # opening a FIFO would wait forever
             name = shlex.quote(str(file))
             raise UnsafeFolder(f"{file} is not a regular file.", hint=f"Move it away: mv {name} {name}.old")

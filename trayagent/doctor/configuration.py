@@ -10,7 +10,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report whether the file can be used."""
-    file, config = case.places.config_file, case.config
+    file, config = case.file_paths.config_file, case.config
     if case.config_error is not None:
         runs = case.view is not None
         why = "The agent keeps its previous configuration." if runs else "The agent does not start with it."

@@ -39,7 +39,7 @@ class Case:
     None; `agent_error` then says why. Each listed host is in `resolved` or in `unresolved`.
     """
 
-    places: FilePaths
+    file_paths: FilePaths
     env: Mapping[str, str]
     config: Config = field(default_factory=Config)
     config_error: TrayagentError | None = None
@@ -56,7 +56,7 @@ class Case:
 
     def control_path(self, name: str) -> str:
         """Return the control path of a listed host's master."""
-        return self.resolved[name].control_path or default_in(self.places.runtime_dir, name)
+        return self.resolved[name].control_path or default_in(self.file_paths.runtime_dir, name)
 
     def state(self, name: str) -> str | None:
         """Return the state of a host in the agent's view, or None without a view of it."""
@@ -70,7 +70,7 @@ class Case:
     @property
     def ssh_config(self) -> str:
         """The ssh_config file to which a user would add a host's options, with ~ for the home directory."""
-        return shown(self.places.ssh_config_files[0])
+        return shown(self.file_paths.ssh_config_files[0])
 
 
 def spoken(forward: Forward) -> str:
@@ -84,22 +84,22 @@ def shown(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and home != Path("/") else str(path)
 
 
-async def gather(places: FilePaths, env: Mapping[str, str] = os.environ) -> Case:
+async def gather(file_paths: FilePaths, env: Mapping[str, str] = os.environ) -> Case:
     """Collect everything. Nothing is raised: a part that fails or times out leaves its error in the result."""
-    described, (view, agent_error) = await asyncio.gather(_described(places), _view(places))
+    described, (view, agent_error) = await asyncio.gather(_described(file_paths), _view(file_paths))
     config, config_error, resolved, unresolved = described
-    return Case(places, env, config, config_error, view, agent_error, resolved, unresolved)
+    return Case(file_paths, env, config, config_error, view, agent_error, resolved, unresolved)
 
 
 async def _described(
-    places: FilePaths,
+    file_paths: FilePaths,
 ) -> tuple[Config, TrayagentError | None, dict[str, Resolved], dict[str, TrayagentError]]:
-    config, error = await _config(places)
-    return config, error, *await _hosts(places, config)
+    config, error = await _config(file_paths)
+    return config, error, *await _hosts(file_paths, config)
 
 
-async def _config(places: FilePaths) -> tuple[Config, TrayagentError | None]:
-    path = places.config_file
+async def _config(file_paths: FilePaths) -> tuple[Config, TrayagentError | None]:
+    path = file_paths.config_file
     try:
         async with asyncio.timeout(CONFIG_S):
             return await aside(lambda: load(path)), None
@@ -109,11 +109,11 @@ async def _config(places: FilePaths) -> tuple[Config, TrayagentError | None]:
         return Config(), error
 
 
-async def _view(places: FilePaths) -> tuple[dict[str, Any] | None, TrayagentError | None]:
+async def _view(file_paths: FilePaths) -> tuple[dict[str, Any] | None, TrayagentError | None]:
     try:
         async with asyncio.timeout(GATHER_S):
             return await aside(
-                lambda: client.call(places.ipc_socket, "status", {"hosts": []}, GATHER_S)
+                lambda: client.call(file_paths.ipc_socket, "status", {"hosts": []}, GATHER_S)
             ), None
     except TimeoutError:
         hint = "Read its log, or restart it: trayagent stop, then trayagent run"
@@ -122,14 +122,16 @@ async def _view(places: FilePaths) -> tuple[dict[str, Any] | None, TrayagentErro
         return None, error
 
 
-async def _hosts(places: FilePaths, config: Config) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
+async def _hosts(
+    file_paths: FilePaths, config: Config
+) -> tuple[dict[str, Resolved], dict[str, TrayagentError]]:
     resolved: dict[str, Resolved] = {}
     unresolved: dict[str, TrayagentError] = {}
-    ssh_config = str(places.ssh_config) if places.ssh_config is not None else None
+    ssh_config = file_paths.ssh_option_f
 
     async def one(name: str) -> None:
         try:
-            resolved[name] = await resolve(name, ssh=places.ssh, config=ssh_config, timeout_s=RESOLVE_S)
+            resolved[name] = await resolve(name, ssh=file_paths.ssh, config=ssh_config, timeout_s=RESOLVE_S)
         except TrayagentError as error:
             unresolved[name] = error
 

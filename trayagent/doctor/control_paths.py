@@ -174,7 +174,9 @@ def _same_path(case: Case) -> Iterator[Finding]:
         if len({_destination(case.resolved[name]) for name in names}) == 1:
             title = f"{_listed(names)} are one connection: they share the ControlPath {path}"
             why = "They lead to the same account, and only one master can listen there."
-            yield advice("control-path-same", title, why, f"List one of them in {case.places.config_file}.")
+            yield advice(
+                "control-path-same", title, why, f"List one of them in {case.file_paths.config_file}."
+            )
         else:
             yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
 
@@ -184,9 +186,9 @@ async def _same_for_all_hosts(case: Case) -> list[Finding]:
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
     if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
         return []  # `ssh -G` would resolve the name
-    config = str(case.places.ssh_config) if case.places.ssh_config is not None else None
+    config = case.file_paths.ssh_option_f
     try:
-        unknown = await resolve(_NO_SUCH_HOST, ssh=case.places.ssh, config=config)
+        unknown = await resolve(_NO_SUCH_HOST, ssh=case.file_paths.ssh, config=config)
     except TrayagentError:
         return []
     if unknown.control_path not in paths:

@@ -29,44 +29,51 @@ _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report what keeps the agent from writing, and what has grown too large."""
-    return await aside(lambda: _look(case.places))
+    return await aside(lambda: _look(case.file_paths))
 
 
-def _look(places: FilePaths) -> list[Finding]:
-    found = [*_folders(places), *_history(places), *_full(places)]
-    history, log = _size(places.history_db.parent, "history."), _size(places.log_file.parent, "agent.log")
-    masters = _size(places.runtime_dir, "master-")
+def _look(file_paths: FilePaths) -> list[Finding]:
+    found = [*_folders(file_paths), *_history(file_paths), *_full(file_paths)]
+    history, log = (
+        _size(file_paths.history_db.parent, "history."),
+        _size(file_paths.log_file.parent, "agent.log"),
+    )
+    masters = _size(file_paths.runtime_dir, "master-")
     if history > LARGE:
-        title = f"The history has {_words(history)}: {shown(places.history_db)}"
+        title = f"The history has {_words(history)}: {shown(file_paths.history_db)}"
         remedy = "Keep less of it, in [agent] of the configuration:"
         found.append(
             advice("history-large", title, "Every event is kept for 90 days.", remedy, 'history = "30d"')
         )
     if masters > LARGE:
-        title = f"The logs of the masters have {_words(masters)}: {shown(places.runtime_dir)}/master-*.log"
+        title = (
+            f"The logs of the masters have {_words(masters)}: {shown(file_paths.runtime_dir)}/master-*.log"
+        )
         why = "These files are in memory, and each grows as long as its master runs."
         remedy = "Read what they print, and reconnect the host that prints most: trayagent reconnect HOST"
         found.append(
-            advice("log-large", title, why, remedy, f"tail -n 3 {_quoted(places.runtime_dir)}/master-*.log")
+            advice(
+                "log-large", title, why, remedy, f"tail -n 3 {_quoted(file_paths.runtime_dir)}/master-*.log"
+            )
         )
-    return found or [ok(f"history {_words(history)}, log {_words(log)}: {shown(places.state_dir)}")]
+    return found or [ok(f"history {_words(history)}, log {_words(log)}: {shown(file_paths.state_dir)}")]
 
 
-def _folders(places: FilePaths) -> Iterator[Finding]:
-    socket = os.fsencode(places.ipc_socket)
+def _folders(file_paths: FilePaths) -> Iterator[Finding]:
+    socket = os.fsencode(file_paths.ipc_socket)
     if len(socket) > MAX_UNIX_PATH:
         title = f"The path of the agent's socket has {len(socket)} bytes, but at most {MAX_UNIX_PATH} are possible"
-        why = f"It would be {places.ipc_socket}, and the agent cannot listen there."
+        why = f"It would be {file_paths.ipc_socket}, and the agent cannot listen there."
         yield problem(
             "socket-too-long", title, why, "Set TRAYAGENT_RUNTIME_DIR to a shorter folder of your own."
         )
-    for folder in (places.runtime_dir, places.state_dir):
+    for folder in (file_paths.runtime_dir, file_paths.state_dir):
         if not os.path.lexists(folder):
             continue  # the first start creates it
         try:
             make_private(str(folder))
         except UnsafeFolder as error:
-            if folder == places.state_dir and "open to other" in error.title:
+            if folder == file_paths.state_dir and "open to other" in error.title:
                 continue  # the next start fixes it
             yield problem("folder-unsafe", error.title, "The agent does not start.", error.hint)
             continue
@@ -77,17 +84,17 @@ def _folders(places: FilePaths) -> Iterator[Finding]:
             )
 
 
-def _history(places: FilePaths) -> Iterator[Finding]:
+def _history(file_paths: FilePaths) -> Iterator[Finding]:
     try:
-        History(places.history_db).events(since=_FAR_FUTURE)
+        History(file_paths.history_db).events(since=_FAR_FUTURE)
     except HistoryUnreadable as error:
         why = "Events are neither shown nor kept."
-        line = f"mv {_quoted(places.history_db)} {_quoted(places.history_db)}.old"
+        line = f"mv {_quoted(file_paths.history_db)} {_quoted(file_paths.history_db)}.old"
         yield advice("history-unreadable", error.title, why, error.hint, line)
 
 
-def _full(places: FilePaths) -> Iterator[Finding]:
-    for folder in (places.state_dir, places.runtime_dir):
+def _full(file_paths: FilePaths) -> Iterator[Finding]:
+    for folder in (file_paths.state_dir, file_paths.runtime_dir):
         there = next(f for f in (folder, *folder.parents) if f.is_dir())
         try:
             free = shutil.disk_usage(there).free

@@ -49,7 +49,7 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
         "If one fails, that session bypasses the master: its own connection, which ends with the network."
     )
     missing = [forward for forward in resolved.forwards if forward not in host.forwards]
-    file = shown(case.places.config_file)
+    file = shown(case.file_paths.config_file)
     remedy = f"Remove them from {case.ssh_config}"
     remedy += f", and add them for the agent to {file}:" if missing else f"; {file} has them already."
     lines = (f"[hosts.{name}]", *_keys(host, missing)) if missing else ()

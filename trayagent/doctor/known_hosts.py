@@ -76,7 +76,7 @@ def _name(resolved: Resolved) -> str:
 
 async def _known(case: Case, name: str, resolved: Resolved) -> bool:
     """Report whether ssh-keygen finds the key; it handles hashed names, patterns and certificate authorities."""
-    program = _beside(case.places.ssh)
+    program = _beside(case.file_paths.ssh)
     files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     for file in (Path(text).expanduser() for text in files):
         if not file.is_file():

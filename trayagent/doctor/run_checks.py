@@ -53,9 +53,9 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-async def examine(places: FilePaths, env: Mapping[str, str] = os.environ) -> list[Result]:
+async def examine(file_paths: FilePaths, env: Mapping[str, str] = os.environ) -> list[Result]:
     """Return the results of all checks in the order of CHECKS, within 10 s; never raises."""
-    case = await gather(places, env)
+    case = await gather(file_paths, env)
     found = await asyncio.gather(*(carry_out(topic, check, case) for topic, check in CHECKS))
     return _without_duplicates(found)
 

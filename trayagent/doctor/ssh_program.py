@@ -20,7 +20,7 @@ _VERSION = re.compile(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)(\S*?),? ")
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report which ssh is used, and what follows from its version."""
-    program = case.places.ssh
+    program = case.file_paths.ssh
     install = "Install OpenSSH's client (Debian: sudo apt-get install openssh-client), or set TRAYAGENT_SSH."
     try:
         answer = await said([program, "-V"])

@@ -32,9 +32,9 @@ class Answer:
 class Asker:
     """Queries ssh; remembers answers and errors. `told` is called with the name of each query."""
 
-    def __init__(self, places: FilePaths, told: Callable[[str], None] = lambda _: None) -> None:
-        self._ssh = places.ssh
-        self._config = str(places.ssh_config) if places.ssh_config is not None else None
+    def __init__(self, file_paths: FilePaths, told: Callable[[str], None] = lambda _: None) -> None:
+        self._ssh = file_paths.ssh
+        self._config = file_paths.ssh_option_f
         self._told = told
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._answers: dict[tuple[str, ...], asyncio.Task[Answer]] = {}

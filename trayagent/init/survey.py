@@ -43,14 +43,14 @@ class Survey:
     others: int = 0
 
 
-async def survey(places: FilePaths, machine: Machine, told: Told = lambda _: None) -> Survey:
+async def survey(file_paths: FilePaths, machine: Machine, told: Told = lambda _: None) -> Survey:
     """Examine everything and propose hosts; `told` is called with the name of each step. Changes nothing."""
     told("ssh_config")
-    text = ssh_text.read(places.ssh_config_files)
-    passed = ssh_text.passed_over(places.ssh_config_files, machine)
+    text = ssh_text.read(file_paths.ssh_config_files)
+    passed = ssh_text.passed_over(file_paths.ssh_config_files, machine)
     findings, masters = await asyncio.to_thread(_gather, machine, told)
     passed += [one for one in findings if isinstance(one, PassedOver)]
-    asker = Asker(places, lambda name: told(f"ssh -G {name}"))
+    asker = Asker(file_paths, lambda name: told(f"ssh -G {name}"))
     reader = _Reader(asker, Meanings(asker, text))
     for one in findings:
         if isinstance(one, Found):

@@ -142,13 +142,13 @@ def _lacking() -> list[str]:
 
 def _programs_below(folder: str) -> list[str]:
     """Return which of our source, Python and tool folders are below a folder, none of them inside another."""
-    places = [Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)]
-    places += [Path(tool(name)).parent.parent for name in REQUIRED if name not in missing()]
+    paths = [Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)]
+    paths += [Path(tool(name)).parent.parent for name in REQUIRED if name not in missing()]
     found: list[Path] = []
-    for place in sorted({place.resolve() for place in places}):  # a folder comes before its contents
-        if place.is_relative_to(folder) and not any(place.is_relative_to(other) for other in found):
-            found.append(place)
-    return [str(place) for place in found]
+    for path in sorted({path.resolve() for path in paths}):  # a folder comes before its contents
+        if path.is_relative_to(folder) and not any(path.is_relative_to(other) for other in found):
+            found.append(path)
+    return [str(path) for path in found]
 
 
 def keygen(path: Path) -> None:

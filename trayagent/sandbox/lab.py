@@ -66,7 +66,7 @@ class Lab:
         if nat:
             for network in plan.NETWORKS:
                 self.set_gateway(network, nat=True)
-        self._places = LaptopNetworks(self.laptop, self.nodes["air"], ipv6=ipv6)
+        self._networks = LaptopNetworks(self.laptop, self.nodes["air"], ipv6=ipv6)
         self._vpn = Vpn(self.laptop, self.server)
         self.servers: list[Sshd] = []
 
@@ -131,7 +131,7 @@ class Lab:
 
     def set_mptcp(self, on: bool) -> None:
         """Make each new address of the laptop an MPTCP endpoint, as NetworkManager does."""
-        self._places.endpoints = on
+        self._networks.endpoints = on
 
     # -- the laptop moves ---------------------------------------------------------------------------
 
@@ -143,16 +143,16 @@ class Lab:
         `eth0` beside `wlan0` is a second interface, in the same network or another one. Its default route wins
         unless `metric` says otherwise (`wlan0` 600, `eth0` 100).
         """
-        return self._places.join(network, interface, address=address, metric=metric)
+        return self._networks.join(network, interface, address=address, metric=metric)
 
     def plug(self, network: str, *, interface: str = "wlan0") -> None:
         """Plug into a network like `join`, but without address or route, for a laptop that configures them itself."""
-        self._places.plug(network, interface)
+        self._networks.plug(network, interface)
 
     def leave(self, network: str) -> float:
         """Leave a network with every interface that is in it; return when addresses and routes were gone."""
-        for interface in self._places.interfaces_in(network):
-            self._places.leave(interface)
+        for interface in self._networks.interfaces_in(network):
+            self._networks.leave(interface)
         return time.monotonic()
 
     def switch(self, old: str, new: str, *, gap_s: float = 0.0, interface: str = "wlan0") -> float:
@@ -164,15 +164,15 @@ class Lab:
 
     def link_down(self, interface: str = "wlan0") -> float:
         """Take the carrier away. Addresses and routes stay, as the kernel leaves them."""
-        return self._places.carrier(interface, on=False)
+        return self._networks.carrier(interface, on=False)
 
     def link_up(self, interface: str = "wlan0") -> float:
         """Bring the carrier back."""
-        return self._places.carrier(interface, on=True)
+        return self._networks.carrier(interface, on=True)
 
     def flap(self, times: int, *, interface: str = "wlan0", period_s: float = 0.1) -> float:
         """Lose and regain the carrier again and again; return when it was back for good."""
-        return self._places.flap(interface, times, period_s)
+        return self._networks.flap(interface, times, period_s)
 
     def suspend(self, pids: Iterable[int] | None = None) -> None:
         """Stop processes of the laptop, all of them by default, as sleep does."""

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from typing import Any
 
-from trayagent.agent import clock as wall
+from trayagent.agent import clock
 from trayagent.core.context import Why
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class DecisionLog:
                 continue
             log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
             kept.append(
-                {"at": wall.now_text(), "row": why.row, "verdict": why.verdict, "evidence": why.evidence}
+                {"at": clock.now_text(), "row": why.row, "verdict": why.verdict, "evidence": why.evidence}
             )
 
     def decisions(self, name: str) -> list[dict[str, Any]]:

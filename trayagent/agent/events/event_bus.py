@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from trayagent.agent import clock as wall
+from trayagent.agent import clock
 from trayagent.agent.events.hooks import Hooks
 from trayagent.core.facts.actions import Tell
 from trayagent.history.store import History
@@ -25,7 +25,7 @@ class EventBus:
     def publish(self, tell: Tell) -> None:
         """Log an event, record it in the history, notify the listeners, and run its hook."""
         event = {
-            "at": wall.now_text(),
+            "at": clock.now_text(),
             "event": tell.event,
             "host": tell.name or None,
             "reason": tell.reason,

@@ -52,7 +52,7 @@ class FileChanges:
         keys: Keys,
         desk: Desk | None,
     ) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._configuring = parts.configuring
         self._shell = parts.shell
         self._resolver = resolver
@@ -98,7 +98,7 @@ class FileChanges:
         keys = {f.parent for f in self._credential_files(state.hosts.values())}
         config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
         bus = {self._bus.parent} if self._bus is not None else set()
-        self._follow(sockets | config | bus, keys | {self._places.ansible_cp})
+        self._follow(sockets | config | bus, keys | {self._file_paths.ansible_cp})
 
     def _follow(self, awaited: set[Path], others: set[Path]) -> None:
         """Watch these folders. For a missing awaited folder, watch the nearest existing ancestor."""

@@ -29,7 +29,7 @@ class Forwarding:
     """Opens and closes forwards through the masters' sockets."""
 
     def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
@@ -85,7 +85,7 @@ class Forwarding:
         wanted: tuple[Forward, ...],
         cleared: Callable[[], Awaitable[None]] | None = None,
     ) -> tuple[ForwardState, ...]:
-        log = self._places.master_log(master.pid)
+        log = self._file_paths.master_log(master.pid)
         return await ensure(
             master.control_path,
             master.pid,

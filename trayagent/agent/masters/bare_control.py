@@ -32,7 +32,7 @@ class BareControls:
     """Runs key exchanges with servers."""
 
     def __init__(self, parts: Parts) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._environment = parts.environment
@@ -50,7 +50,7 @@ class BareControls:
             if answer.certified:
                 answer = await self._answer(action, server, established, certificates=False)
         except OSError as error:
-            problem = Problem("ssh-missing", f"{self._places.ssh}: {error.strerror or error}")
+            problem = Problem("ssh-missing", f"{self._file_paths.ssh}: {error.strerror or error}")
             self._failed(action, Failure(problem, "ssh-missing"))
             return
         if not answer.answered:
@@ -65,13 +65,13 @@ class BareControls:
     async def _answer(
         self, action: DialBare, server: Server, established: Callable[[], None], *, certificates: bool
     ) -> Answer:
-        log = self._places.attempt_log(action.attempt)
+        log = self._file_paths.attempt_log(action.attempt)
         words = bare_command(
             server,
             log,
             connect_timeout_s=round(BARE_CONTROL_DEADLINE_S),
-            ssh=self._places.ssh,
-            config=self._places.ssh_option_f,
+            ssh=self._file_paths.ssh,
+            config=self._file_paths.ssh_option_f,
             certificates=certificates,
         )
         environment = without_windows(self._environment.current())

@@ -63,14 +63,14 @@ class MasterConnector:
     def __init__(
         self, parts: Parts, discovery: Discovery, paths: ControlPaths, shelter: Shelter | None = None
     ) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
         self._environment = parts.environment
         self._discovery = discovery
         self._paths = paths
-        self._launcher = MasterLauncher(parts.places, shelter)
+        self._launcher = MasterLauncher(parts.file_paths, shelter)
         self._launched: dict[int, Launched] = {}
         self._attempts: dict[int, _Attempt] = {}
 
@@ -103,7 +103,7 @@ class MasterConnector:
     def forget(self, pid: int) -> None:
         """Remove everything that belongs to a master that ended before it was in place."""
         self.reap(pid)
-        master_log.remove(self._places.master_log(pid))
+        master_log.remove(self._file_paths.master_log(pid))
 
     # Attempts.
 
@@ -128,7 +128,7 @@ class MasterConnector:
     def _login_kind(self, master: Master, host: Host) -> LoginKind:
         if host.resolved is None:
             return "quiet"
-        words = said(self._places.master_log(master.pid))
+        words = said(self._file_paths.master_log(master.pid))
         return login_kind(words, host.resolved, self._environment.current(), at_terminal=False)
 
     async def _started(self, action: a.Dial, host: Host) -> Master:
@@ -140,7 +140,7 @@ class MasterConnector:
         path = self._discovery.control_path(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)
-        starting = self._places.attempt_log(action.attempt)
+        starting = self._file_paths.attempt_log(action.attempt)
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
@@ -186,7 +186,7 @@ class MasterConnector:
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:
             hint = "Install OpenSSH's client, or set TRAYAGENT_SSH"
-            title = f"The program {self._places.ssh} was not found"
+            title = f"The program {self._file_paths.ssh} was not found"
             raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
         finally:
             del self._attempts[action.attempt]
@@ -198,7 +198,7 @@ class MasterConnector:
             pid = await _daemon_of(launched)
         self._launched[pid] = launched
         proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
-        master_log.rename(launched.log, self._places.master_log(pid))
+        master_log.rename(launched.log, self._file_paths.master_log(pid))
         master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
         master = describe(pid, fresh, ours=True, proven=(proven.host_key, target))

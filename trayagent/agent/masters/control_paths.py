@@ -29,7 +29,7 @@ class ControlPaths:
     """Detects what prevents a new master from listening on a control path."""
 
     def __init__(self, parts: Parts, discovery: Discovery, obstacles: Obstacles) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._discovery = discovery
         self._obstacles = obstacles
 
@@ -43,7 +43,7 @@ class ControlPaths:
                 )
             )
         folder = Path(path).parent
-        if folder == self._places.runtime_dir / "cm":
+        if folder == self._file_paths.runtime_dir / "cm":
             folder.mkdir(mode=0o700, exist_ok=True)
         if not folder.is_dir():
             hint = f"Create it: mkdir -p -m 700 {shlex.quote(str(folder))}"

@@ -89,7 +89,7 @@ class Discovery:
     """Finds masters and names their hosts. A new master becomes an event."""
 
     def __init__(self, parts: Parts, resolver: Resolver) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._records = parts.records
         self._resolver = resolver
@@ -98,7 +98,7 @@ class Discovery:
         """Return the control path of a host: from ssh_config, or else a short one in the runtime folder."""
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
-        return default_in(self._places.runtime_dir, host.name)
+        return default_in(self._file_paths.runtime_dir, host.name)
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
         """Return what occupies this very path now, whatever path it was bound to. None: the path may be taken."""

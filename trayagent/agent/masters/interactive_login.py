@@ -63,7 +63,7 @@ class InteractiveLogins:
     """Begins and ends logins at terminals. The results are posted as events."""
 
     def __init__(self, parts: Parts, discovery: Discovery, resolver: Resolver, paths: ControlPaths) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
@@ -105,7 +105,7 @@ class InteractiveLogins:
             raise TrayagentError(
                 f"{name}: the login cannot be watched: {error.strerror}.", hint=hint
             ) from error
-        logfile = self._places.attempt_log(number)
+        logfile = self._file_paths.attempt_log(number)
         self._records.begin_attempt(fresh, Begun(name, path, str(logfile)))
         self._going_on[number] = _Login(name, answer.resolved, fresh, logfile, client)
         words = master_command(
@@ -113,8 +113,8 @@ class InteractiveLogins:
             answer.resolved,
             fresh,
             background=host.wish.connect != "always",
-            ssh=self._places.ssh,
-            config=self._places.ssh_option_f,
+            ssh=self._file_paths.ssh,
+            config=self._file_paths.ssh_option_f,
             log=str(logfile),
             at_terminal=True,
         )
@@ -193,7 +193,7 @@ class InteractiveLogins:
             self._shell.post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
         kind = login_kind(said(login.log), login.resolved, self._environment.current(), at_terminal=True)
-        master_log.rename(login.log, self._places.master_log(master.pid))
+        master_log.rename(login.log, self._file_paths.master_log(master.pid))
         master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])
         self._shell.post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))

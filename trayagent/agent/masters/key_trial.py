@@ -35,7 +35,7 @@ class KeyTrials:
     """Checks whether a server would still accept the login."""
 
     def __init__(self, parts: Parts) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._environment = parts.environment
@@ -75,17 +75,17 @@ class KeyTrials:
         asks = asks_whom(resolved, offered)
         if asks:
             return "skipped", asks, None, None
-        log_file = self._places.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
+        log_file = self._file_paths.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
         with self._public_key_files(action.attempt, offered.agent) as key_files:
             words = trial_command(
                 host.name,
                 resolved,
                 key_files,
-                mark=mark_of(self._places.runtime_dir),
+                mark=mark_of(self._file_paths.runtime_dir),
                 log=log_file,
                 files=[str(path) for path in offered.files],
-                ssh=self._places.ssh,
-                config=self._places.ssh_option_f,
+                ssh=self._file_paths.ssh,
+                config=self._file_paths.ssh_option_f,
             )
             # Neither the ssh-agent nor a window: a jump host's ssh must not prompt the user either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
@@ -100,7 +100,8 @@ class KeyTrials:
     def _public_key_files(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
         """Write public keys to files that ssh can offer. The files are removed afterwards."""
         paths = [
-            self._places.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub" for n, _ in enumerate(keys)
+            self._file_paths.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub"
+            for n, _ in enumerate(keys)
         ]
         try:
             for path, key in zip(paths, keys, strict=True):

@@ -74,20 +74,20 @@ class Shelter(Protocol):
 class MasterLauncher:
     """Starts ssh. Remembers if this machine's ssh cannot take a pre-connected socket."""
 
-    def __init__(self, places: FilePaths, shelter: Shelter | None) -> None:
-        self._places = places
+    def __init__(self, file_paths: FilePaths, shelter: Shelter | None) -> None:
+        self._file_paths = file_paths
         self._shelter = shelter
-        self._openers = Openers(places.runtime_dir / "openers")
+        self._openers = Openers(file_paths.runtime_dir / "openers")
         self._number = 0
         self._hands_over = True
 
     async def launch(self, start: Start) -> Launched:
         """Return the master once it listens. Raises LaunchFailedError, WantsBrowserError, OSError."""
         self._number += 1
-        at = self._places.runtime_dir / f"connection-{os.getpid()}-{self._number}"
+        at = self._file_paths.runtime_dir / f"connection-{os.getpid()}-{self._number}"
         jump = start.resolved.jump
         if not self._hands_over or not may_be_handed_over(
-            start.resolved, str(at), ssh=self._places.ssh, config=self._places.ssh_option_f
+            start.resolved, str(at), ssh=self._file_paths.ssh, config=self._file_paths.ssh_option_f
         ):
             return await self._start(start, None)
         to = jump or start.resolved
@@ -162,8 +162,8 @@ class MasterLauncher:
             start.socket_path,
             background=start.background,
             log=str(start.log),
-            ssh=self._places.ssh,
-            config=self._places.ssh_option_f,
+            ssh=self._file_paths.ssh,
+            config=self._file_paths.ssh_option_f,
             connection=connection,
             host_key=start.host_key,
         )

@@ -32,13 +32,13 @@ from trayagent.ssh.os.process import Process, read, ssh_processes
 class Leftovers:
     """Ends abandoned attempts, and moves a master that was ready to its control path."""
 
-    def __init__(self, places: FilePaths, records: Records) -> None:
-        self._places = places
+    def __init__(self, file_paths: FilePaths, records: Records) -> None:
+        self._file_paths = file_paths
         self._records = records
 
     async def clear(self) -> None:
         """Remove the processes and sockets of an earlier agent's attempts. The caller holds the agent's lock."""
-        for process in trials_of(mark_of(self._places.runtime_dir)):
+        for process in trials_of(mark_of(self._file_paths.runtime_dir)):
             await abandon(process)
         begun = self._records.begun()
         if begun:
@@ -90,7 +90,7 @@ class Leftovers:
         if placed is not None:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):
-            master_log.rename(log, self._places.master_log(pid))
+            master_log.rename(log, self._file_paths.master_log(pid))
 
     def _record_refusal(self, begun: Begun) -> None:
         """Record a refused login that its agent did not live to see.
@@ -110,9 +110,9 @@ class Leftovers:
     def remove_logs(self) -> None:
         """Remove the logs of attempts and masters that are gone. Call this before any new attempt."""
         for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
-            for file in self._places.runtime_dir.glob(kind):
+            for file in self._file_paths.runtime_dir.glob(kind):
                 master_log.remove(file)
-        for log in self._places.runtime_dir.glob("master-*.log"):
+        for log in self._file_paths.runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # a zombie is gone, too
                 master_log.remove(log)

@@ -18,8 +18,8 @@ from trayagent.ssh.os.process import alive
 class LostMasters:
     """Records which masters are up, so that the next agent can tell which of them the user did not end."""
 
-    def __init__(self, places: FilePaths, records: Records) -> None:
-        self._places = places
+    def __init__(self, file_paths: FilePaths, records: Records) -> None:
+        self._file_paths = file_paths
         self._records = records
 
     def follow(self, state: State) -> None:
@@ -47,7 +47,9 @@ class LostMasters:
             return False
         if up.pid is None:
             return True
-        if alive(up.pid, up.start) or ended_politely(master_log.read(self._places.master_log(up.pid)), name):
+        if alive(up.pid, up.start) or ended_politely(
+            master_log.read(self._file_paths.master_log(up.pid)), name
+        ):
             return False
         # A user's own ssh leaves no log. If it ended in good order, it removed its socket.
         return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)

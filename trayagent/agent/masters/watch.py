@@ -37,7 +37,7 @@ class MasterWatch:
     """Keeps a pidfd for each master in the state."""
 
     def __init__(self, parts: Parts, discovery: Discovery, connector: MasterConnector) -> None:
-        self._places = parts.places
+        self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._records = parts.records
         self._discovery = discovery
@@ -69,11 +69,11 @@ class MasterWatch:
     def _shorten_logs(self) -> None:
         for pid, (_, master, _) in self._watches.items():
             if master.ours:
-                master_log.shorten(self._places.master_log(pid))
+                master_log.shorten(self._file_paths.master_log(pid))
 
     def _forget(self, pid: int) -> None:
         self._connector.reap(pid)
-        master_log.remove(self._places.master_log(pid))
+        master_log.remove(self._file_paths.master_log(pid))
 
     def _ended(self, pid: int) -> None:
         name, master, watch = self._watches.pop(pid)
@@ -89,7 +89,7 @@ class MasterWatch:
         if master.ours:
             _remove_dead(master.control_path)
         status = self._connector.reap(pid)
-        log = self._places.master_log(pid)
+        log = self._file_paths.master_log(pid)
         words = master_log.read(log)
         self._forget(pid)
         failure = _death(words, name, status)
