@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,16 @@ def imports(path: Path) -> list[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             found += [(alias.name, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            module = node.module
             # `from trayagent import errors` names the module in its list.
-            names = [f"{module}.{a.name}" for a in node.names] if module == "trayagent" else [module]
-            found += [(name, id(node) in top) for name in names]
+            listed = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = {name if _is_module(name) else node.module for name in listed}
+            found += [(name, id(node) in top) for name in sorted(names)]
     return found
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
 
 
 FILES = sorted(ROOT.rglob("*.py"))
@@ -124,3 +130,34 @@ def test_the_deciding_packages_do_no_io(path: Path) -> None:
         return  # the thin asyncio client, and the check of its peer
     bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO
     assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
+
+
+# Each folder of the agent may import those before it. The modules beside the folders use all of them, or are used by
+# all.
+AGENT_FOLDERS = ("state", "forwards", "events", "masters", "files")
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent.parent == ROOT / "agent"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_no_folder_of_the_agent_imports_a_later_one(path: Path) -> None:
+    """An effect on forwards knows nothing of masters; what changed files mean may concern all."""
+    later = AGENT_FOLDERS[AGENT_FOLDERS.index(path.parent.name) + 1 :]
+    bad = [m for m, _ in imports(path) for f in later if m.startswith(f"trayagent.agent.{f}.")]
+    assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """The imports at the top of all modules form no circle."""
+    after = {module_of(path): {m for m, at_top in imports(path) if at_top} for path in FILES}
+    order = TopologicalSorter({m: found & after.keys() for m, found in after.items()})
+    try:
+        order.prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of the package."""
+    name = ".".join(("trayagent", *path.relative_to(ROOT).with_suffix("").parts))
+    return name.removesuffix(".__init__")

@@ -82,7 +82,7 @@ class Agent:
 
         # Hosts and events.
         resolver = Resolver(file_paths.ssh, file_paths.ssh_config, file_paths.ssh_config_files)
-        self._host_resolver = HostResolver(parts, resolver)
+        self._host_resolver = HostResolver(self._shell, self._tasks, resolver)
         self._keys = Keys(self._shell, resolver)
         self._history = History(file_paths.history_db)
         self._hooks = Hooks(configuring)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.agent.parts import Parts
+from trayagent.agent.shell import Shell
+from trayagent.agent.tasks import Tasks
 from trayagent.core.facts.events import HostResolved, ResolveFailed
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Hop
@@ -163,9 +164,9 @@ class Resolver:
 class HostResolver:
     """Runs `ssh -G`, one at a time for each host."""
 
-    def __init__(self, parts: Parts, resolver: Resolver) -> None:
-        self._shell = parts.shell
-        self._tasks = parts.tasks
+    def __init__(self, shell: Shell, tasks: Tasks, resolver: Resolver) -> None:
+        self._shell = shell
+        self._tasks = tasks
         self._resolver = resolver
 
     def ask(self, name: str, lookups: bool) -> None:
