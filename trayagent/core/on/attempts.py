@@ -19,7 +19,8 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, Retry
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
-from trayagent.core.on.masters import install, worth_keeping
+from trayagent.core.on.masters import worth_keeping
+from trayagent.core.on.new_master import install
 from trayagent.core.policy.account_refusals import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict

@@ -13,10 +13,10 @@ from trayagent.core.facts.events import (
     Observed,
     ProbeAnswered,
 )
-from trayagent.core.facts.hosts import NEVER, Host, LoginKind, Master, Observation
+from trayagent.core.facts.hosts import Host, LoginKind, Master, Observation
 from trayagent.core.facts.time_constants import CROSSED_S
-from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.on.network import forget_failure
+from trayagent.core.on.new_master import install, with_peer
 from trayagent.core.policy.attempts import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
@@ -80,71 +80,6 @@ def _own_pids(host: Host) -> frozenset[int]:
     """Return the pids that are already known: the master's, and that of a new one on its way to the control path."""
     ready = host.attempt.ready if host.attempt is not None else None
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
-
-
-def install(context: Context, host: Host, master: Master, *, proven: bool, survivor: bool = False) -> Host:
-    """Make this the host's master, with its current path. `survivor`: it is older than the last refused login."""
-    now = context.now
-    refused = host.retry.kind in REFUSED_KINDS
-    # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
-    stays = refused and (survivor or (master.ours and not proven))
-    host = replace(
-        host,
-        master=master,
-        probe=None,
-        observed=None,
-        wary_at=NEVER,
-        left=None,
-        lost=False,
-        problem=host.problem if stays else None,
-        proof_at=now if proven else NEVER,
-        changed_at=NEVER if proven else now,
-        network=None,
-        path=None,
-        retry=host.retry if stays else after_success(host.retry, now),
-        bare_retry=after_success(host.bare_retry, now),
-        forwards_tried=0,
-        forwards_at=now,
-        forwards_owed=False,
-        agent_socket=None,
-        addresses=_with_peer(host, master),
-        forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
-    )
-    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
-    # once.
-    known = master_lookup(master) in context.state.snapshot.matched
-    path = current_path(host, context.state.snapshot) if known else None
-    host = replace(host, path=path)
-    if path is not None:
-        absent = not path.present and bool(context.state.snapshot.interfaces)
-        host = replace(
-            host,
-            network=master_network(host, path, context.state.snapshot),
-            gone_at=None if path.present else now,
-            changed_at=now if absent else host.changed_at,
-            # Even if it was started just now, another network came between its start and this moment.
-            proof_at=NEVER if absent else host.proof_at,
-        )
-    context.put(host)
-    if refused and not stays:
-        context.do(Remember(host.name))
-    return note_reached(context, host) if proven else host
-
-
-def _with_peer(host: Host, master: Master) -> tuple[str, ...]:
-    """Return the addresses that led to the host's first hop, newest first, at most 8. A name rarely has more.
-
-    A master behind a ProxyCommand shows where that command connects, which may be a proxy.
-    """
-    # If a jump host is behind a ProxyCommand itself, the connection leads to that command's port.
-    jumped = _is_jumped(host) and host.hop is not None and host.hop.port == master.peer_port
-    if master.peer is None or not (master.direct or jumped):
-        return host.addresses
-    return (master.peer, *(a for a in host.addresses if a != master.peer))[:8]
-
-
-def _is_jumped(host: Host) -> bool:
-    return host.resolved is not None and host.resolved.proxy_jump is not None
 
 
 def master_ended(context: Context, event: MasterEnded) -> None:
@@ -266,7 +201,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         changed_at=context.now,
         probe=None,
         observed=None,
-        addresses=_with_peer(host, master),
+        addresses=with_peer(host, master),
     )
     context.because(host.name, 4, "moved", evidence)
 

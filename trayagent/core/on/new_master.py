@@ -1,0 +1,78 @@
+"""Makes a master the host's own, with its current path; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.hosts import NEVER, Host, Master
+from trayagent.core.network_changes import current_path, master_network
+from trayagent.core.policy.reached_networks import note_reached
+from trayagent.core.policy.retry import REFUSED_KINDS, after_success
+from trayagent.core.usable_routes import master_lookup
+
+
+def install(context: Context, host: Host, master: Master, *, proven: bool, survivor: bool = False) -> Host:
+    """Make this the host's master, with its current path. `survivor`: it is older than the last refused login."""
+    now = context.now
+    refused = host.retry.kind in REFUSED_KINDS
+    # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
+    stays = refused and (survivor or (master.ours and not proven))
+    host = replace(
+        host,
+        master=master,
+        probe=None,
+        observed=None,
+        wary_at=NEVER,
+        left=None,
+        lost=False,
+        problem=host.problem if stays else None,
+        proof_at=now if proven else NEVER,
+        changed_at=NEVER if proven else now,
+        network=None,
+        path=None,
+        retry=host.retry if stays else after_success(host.retry, now),
+        bare_retry=after_success(host.bare_retry, now),
+        forwards_tried=0,
+        forwards_at=now,
+        forwards_owed=False,
+        agent_socket=None,
+        addresses=with_peer(host, master),
+        forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
+    )
+    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
+    # once.
+    known = master_lookup(master) in context.state.snapshot.matched
+    path = current_path(host, context.state.snapshot) if known else None
+    host = replace(host, path=path)
+    if path is not None:
+        absent = not path.present and bool(context.state.snapshot.interfaces)
+        host = replace(
+            host,
+            network=master_network(host, path, context.state.snapshot),
+            gone_at=None if path.present else now,
+            changed_at=now if absent else host.changed_at,
+            # Even if it was started just now, another network came between its start and this moment.
+            proof_at=NEVER if absent else host.proof_at,
+        )
+    context.put(host)
+    if refused and not stays:
+        context.do(Remember(host.name))
+    return note_reached(context, host) if proven else host
+
+
+def with_peer(host: Host, master: Master) -> tuple[str, ...]:
+    """Return the addresses that led to the host's first hop, newest first, at most 8. A name rarely has more.
+
+    A master behind a ProxyCommand shows where that command connects, which may be a proxy.
+    """
+    # If a jump host is behind a ProxyCommand itself, the connection leads to that command's port.
+    jumped = _is_jumped(host) and host.hop is not None and host.hop.port == master.peer_port
+    if master.peer is None or not (master.direct or jumped):
+        return host.addresses
+    return (master.peer, *(a for a in host.addresses if a != master.peer))[:8]
+
+
+def _is_jumped(host: Host) -> bool:
+    return host.resolved is not None and host.resolved.proxy_jump is not None
