@@ -21,6 +21,8 @@ WHEN = {
     "master-stale": "a master was proven stale; the evidence says how",
     "master-killed": "a master was ended",
     "master-kept": "a master answered a probe after a change",
+    "draining": "a new master took the place of one that answers; the sessions of that one go on",
+    "drained": "a draining master ended",
     "connecting": "a new connection started",
     "connected": "a host is connected; after a loss, with the time that the recovery took",
     "disconnected": "a connection ended, or is no longer wanted; the reason says why",

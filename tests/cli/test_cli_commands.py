@@ -86,7 +86,7 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
 
 
 def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -> None:
-    """The output has the number of sessions that ended. With --if-down a connected host is a success."""
+    """The output has the sessions that ended or go on. With --if-down a connected host is a success."""
     done = {"state": "connected", "problem": None, "took_ms": 400.0, "replaced": True, "kept": False}
     left = {"state": "connected", "problem": None, "replaced": False, "kept": True}
     agent.outcomes = [
@@ -95,6 +95,8 @@ def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -
         {"name": "nas", **done, "sessions_ended": 0},
         {"name": "mac", **done, "sessions_ended": None},
         {"name": "pi", **left},
+        {"name": "vm", **done, "sessions_kept": 1, "connections_kept": 2},
+        {"name": "ci", **done, "sessions_kept": 0, "connections_kept": 1},
     ]
     said = run("reconnect", "--if-down")
     assert said.returncode == 0
@@ -104,10 +106,12 @@ def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -
         "nas: connected in 400 ms",
         "mac: connected in 400 ms",
         "pi: connected, left as it is",
+        "vm: connected in 400 ms; 1 session and 2 forwarded connections go on through the old connection",
+        "ci: connected in 400 ms; 1 forwarded connection goes on through the old connection",
     ]
-    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": True})
-    run("reconnect")
-    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": False})
+    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": True, "now": False})
+    run("reconnect", "--now")
+    assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": False, "now": True})
 
 
 def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:

@@ -125,7 +125,7 @@ def test_a_problem_of_the_admission_check_ends_with_its_cause(story: Story) -> N
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
     """Every key of the contract is always present, and `schema` is 1.
 
-    Added since: why there is no icon, no message or no new configuration; `held`.
+    Added since: why there is no icon, no message or no new configuration; `held`; `draining`.
     """
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
@@ -175,6 +175,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "held": False,
             "recoveries": 0,
             "last_recovery_ms": None,
+            "draining": [],
         }
     ]
 

@@ -1,4 +1,4 @@
-"""`reconnect --if-down` leaves what works alone, and plain `reconnect` says what it ended."""
+"""`reconnect --if-down` leaves what works alone, and `reconnect --now` says what it ended."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ def session(lab: Lab) -> subprocess.Popen[str]:
     return child
 
 
-def test_a_connected_host_is_left_alone_and_a_plain_reconnect_counts_its_sessions(
-    lab: Lab, agent: Agent
-) -> None:
-    """--if-down keeps the master and its sessions. Without it, the output has the number of sessions that ended."""
+def test_a_connected_host_is_left_alone_and_now_counts_the_sessions_that_end(lab: Lab, agent: Agent) -> None:
+    """--if-down keeps the master and its sessions. With --now, the output has the number of sessions that ended."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -35,7 +33,7 @@ def test_a_connected_host_is_left_alone_and_a_plain_reconnect_counts_its_session
     assert agent.wait_state("web01", "connected")["pid"] == pid
     assert [one.poll() for one in sessions] == [None, None]
 
-    done = agent.cli("reconnect", "web01")
+    done = agent.cli("reconnect", "--now", "web01")
     assert done.returncode == 0
     assert done.stdout.endswith("; 2 sessions through the old connection ended\n")
     assert [one.wait(5) for one in sessions] == [255, 255]

@@ -53,16 +53,14 @@ def by_hand(ssh_config: SshConfig) -> int:
 
 
 def take_over(
-    new: Path, path: Path, pid: int, *, keeps_path: bool, forwards: tuple[MuxForward, ...] = ()
-) -> bool:
+    new: Path, path: Path, pid: int, *, unlinks_path: bool, forwards: tuple[MuxForward, ...] = ()
+) -> None:
     """Put the socket `new` in place of the master `pid`, and stop that master."""
     name = drain.second_name(str(path))
     assert exchange(str(new), str(path))
     remove_fresh(str(new))
     try:
-        return asyncio.run(
-            drain.stop(name, pid, str(path), forwards, keeps_path=keeps_path, wait_s=DEADLINE_S)
-        )
+        asyncio.run(drain.stop(name, pid, str(path), forwards, unlinks_path=unlinks_path, wait_s=DEADLINE_S))
     finally:
         remove_fresh(name)
 
@@ -82,7 +80,7 @@ def test_a_stopped_master_ends_with_its_last_session(
     assert process is not None
     child = session(ssh_config)
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
-    assert take_over(new.path, ssh_config.control_path, pid, keeps_path=started == "by hand")
+    take_over(new.path, ssh_config.control_path, pid, unlinks_path=started == "by hand")
     assert owner_of(str(ssh_config.control_path)) == new.process.pid
     master = Master(pid, process.start_ticks, "", ours=started == "by the agent")
     assert drain.carried(master) == Carried(sessions=1)
@@ -106,7 +104,7 @@ def test_a_master_with_a_session_of_its_own_carries_it(
     assert child.stdout is not None
     assert child.stdout.readline() == b"up\n"
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
-    assert take_over(new.path, ssh_config.control_path, child.pid, keeps_path=True)
+    take_over(new.path, ssh_config.control_path, child.pid, unlinks_path=True)
     assert drain.carried(Master(child.pid, 0, "")) == Carried(sessions=1)
     assert still_echoes(child)
     child.communicate()
@@ -127,9 +125,7 @@ def test_the_remote_port_is_free_at_the_server_afterwards(
     ssh_config.run("-O", "cancel", "-R", "0:127.0.0.1:9", "box")
     assert ssh_config.run("-O", "forward", "-R", f"{port}:127.0.0.1:9", "box").returncode == 0
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
-    assert take_over(
-        new.path, ssh_config.control_path, first.process.pid, keeps_path=False, forwards=(forward,)
-    )
+    take_over(new.path, ssh_config.control_path, first.process.pid, unlinks_path=False, forwards=(forward,))
     again = ssh_config.run("-O", "forward", "-R", f"{port}:127.0.0.1:9", "box")
     assert again.returncode == 0, again.stderr
     assert still_echoes(child)
@@ -164,7 +160,7 @@ def test_no_client_fails_while_masters_change(
     try:
         for number in range(6):
             new = start_master(path=ssh_config.folder / f"m.n{number}")
-            assert take_over(new.path, ssh_config.control_path, pid, keeps_path=by_user)
+            take_over(new.path, ssh_config.control_path, pid, unlinks_path=by_user)
             pid, by_user = new.process.pid, False
             enough = count + 4
             while count < enough and not failed:

@@ -13,6 +13,7 @@ from trayagent.core.decide import decide
 from trayagent.core.display_state import shown_problem, shown_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
+from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import Hop, Host, Master, Wish
 from trayagent.core.facts.network import Touched
@@ -41,7 +42,7 @@ _CODES: dict[FailureKind, Code] = {
     "proxy-login": "auth-denied",
     "dns": "name-not-found",
 }
-_UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe)
+_UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe, a.CountCarried)
 
 
 def failure(
@@ -179,6 +180,12 @@ class Story:
         """Let the master answer its probe."""
         self.post(e.ProbeAnswered(self.t, name, self.living(name).pid), f"probe of {name} answered")
 
+    def old_answers(self, name: str) -> None:
+        """Let the host's master answer a probe that is under way, with nothing of it in the transcript."""
+        host = self.host(name)
+        if host.master is not None and host.probe is not None:
+            self._quiet(e.ProbeAnswered(self.t, name, host.master.pid))
+
     def established(self, name: str, local: str | None = None) -> None:
         """Let the host's attempt establish its TCP connection, from that address."""
         event = e.AttemptEstablished(self.t, name, self._attempt(name), local)
@@ -217,13 +224,23 @@ class Story:
         key = host_key if positive or perhaps_refused else None
         self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
-    def took_over(self, name: str) -> None:
-        """Finish the requested take-over, and let the judged master end by it."""
+    def took_over(self, name: str, *, sessions: int = 0) -> None:
+        """Finish the requested take-over. The judged master ends by it, unless it drains with these sessions."""
         asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
+        new = replace(asked.master, control_path=f"/cm/{name}")
+        done, words = e.TookOver(self.t, name, asked.attempt, new), f"took over {name} pid={new.pid}"
+        if asked.drain and asked.old is not None and sessions:
+            old, carries = replace(asked.old, control_path=""), Draining(name, self.t - 60, sessions)
+            self.post(replace(done, drained=old, draining=carries), f"{words} drained={old.pid}")
+            return
         if asked.old is not None and self.host(name).master == asked.old:
             self._quiet(e.MasterEnded(self.t, name, asked.old.pid))
-        new = replace(asked.master, control_path=f"/cm/{name}")
-        self.post(e.TookOver(self.t, name, asked.attempt, new), f"took over {name} pid={new.pid}")
+        self.post(done, words)
+
+    def carried(self, name: str, sessions: int) -> None:
+        """Let the kernel say how many sessions the draining master carries."""
+        event = e.Carried(self.t, name, self.living(name).pid, sessions, 0)
+        self.post(event, f"{name} carries {sessions}")
 
     # A beginning that many stories share.
 
@@ -250,7 +267,11 @@ class Story:
         return master
 
     def reconnected(self, name: str = "web", **facts: object) -> Master:
-        """Let the host's attempt succeed and take over, with nothing of it in the transcript."""
+        """Let the host's attempt succeed and take over, with nothing of it in the transcript.
+
+        An old master that was probed answers.
+        """
+        self.old_answers(name)
         new = self.master(name, ours=True, **facts)
         self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new, host_key=HOST_KEY))
         self.took_over(name)
@@ -411,7 +432,7 @@ def _words(action: a.Action) -> str:
         case a.Abort():
             return f"abort {action.name} #{action.attempt}"
         case a.TakeOver():
-            old = action.old.pid if action.old is not None else "nothing"
+            old = f"{action.old.pid}{' drains' * action.drain}" if action.old is not None else "nothing"
             return f"take over {action.name} #{action.attempt} pid={action.master.pid} old={old}"
         case a.Kill():
             return f"kill {action.name} pid={action.master.pid}{' gently' * action.gently}"

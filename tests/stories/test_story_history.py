@@ -102,8 +102,10 @@ def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(stor
     """
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.old_answers("web")
     story.fails("web", "timed-out")
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.old_answers("web")
     story.ready("web")
     number = story.host("web").attempt.id  # type: ignore[union-attr]
     story.post(e.TakeOverFailed(story.t, "web", number, failure("control-path")), "the path is taken")

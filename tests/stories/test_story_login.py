@@ -25,6 +25,7 @@ def succeeds(story: Story, login: LoginKind = "typed") -> None:
     """Let the login succeed, and the new master take over."""
     attempt = story.host("web").attempt
     assert attempt is not None
+    story.old_answers("web")
     story.post(
         e.AttemptReady(story.t, "web", attempt.id, story.master("web", ours=True), login),
         f"logged in, {login}",

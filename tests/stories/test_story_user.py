@@ -20,16 +20,19 @@ def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) ->
     """A reconnect replaces the old master when the new one is ready, even if the old one is healthy."""
     story.connected(scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
-    story.after(0.8).ready("web")
+    story.after(0.1).answered("web")
+    story.after(0.7).ready("web")
     story.took_over("web")
     story.expect("""
         60.000 reconnect
                 web: row 0 user
                 web: row 0 dial
             dial web #1 user
+            probe web pid=101
+        60.100 probe of web answered
         60.800 attempt of web ready pid=102
                 web: row 0 replace
-            take over web #1 pid=102 old=101
+            take over web #1 pid=102 old=101 drains
         60.800 took over web pid=102
                 web: row 0 connected
             ensure forwards web
@@ -63,6 +66,7 @@ def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
     story.after(60).network(HOME + OFFICE)
     story.after(0.3).post(e.UserReconnect(story.t, ("web",)), "reconnect")
     story.ready("web", local="172.20.0.5")
+    story.after(0.5)
     assert len(story.did(Dial)) == 1
     assert len(story.did(TakeOver)) == 1
 
@@ -195,6 +199,7 @@ def test_a_pause_ends_the_attempt_under_way(story: Story) -> None:
                 web: row 0 user
                 web: row 0 dial
             dial web #1 user
+            probe web pid=101
         60.100 pause all
             abort web #1
     """)
@@ -458,6 +463,7 @@ def test_an_on_use_host_that_the_user_ended_shows_no_old_failure(story: Story) -
     """An on-use host that the user ended later does not show the error of an earlier failed reconnect."""
     story.connected(wish=ON_USE, scene=HOME)
     story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.old_answers("web")
     story.fails("web", "timed-out")
     story.after(600).ended("web", 101, by_request=True)
     assert (story.shown("web"), story.problem("web")) == ("idle", None)

@@ -29,6 +29,7 @@ from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_paths import ControlPaths
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
+from trayagent.agent.masters.drain import MasterDrainer
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.leftovers import Leftovers
@@ -102,6 +103,8 @@ class Agent:
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
         connector = MasterConnector(parts, self._discovery, paths, self._keeper)
+        forwarding = Forwarding(parts, remote_cleanup)
+        self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
         self._master_watch = MasterWatch(parts, self._discovery, connector)
@@ -141,9 +144,12 @@ class Agent:
             parts=parts,
             connector=connector,
             bare_controls=BareControls(parts),
-            replacer=MasterReplacer(parts, self._discovery, self._obstacles, connector, agent_sockets),
+            replacer=MasterReplacer(
+                parts, self._discovery, self._obstacles, self._drainer, connector, agent_sockets
+            ),
+            drainer=self._drainer,
             prober=self._prober,
-            forwarding=Forwarding(parts, remote_cleanup),
+            forwarding=forwarding,
             master_watch=self._master_watch,
             key_trials=KeyTrials(parts),
             agent_sockets=agent_sockets,
@@ -220,6 +226,7 @@ class Agent:
         # Before the scan: later changes are then detected.
         self._file_changes.follow_folders(self._shell.state)
         self._file_changes.changed_meanwhile(past, self._environment.agent_mark())
+        await self._drainer.find()
         await self._discovery.scan()
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))

@@ -14,6 +14,7 @@ from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
+from trayagent.agent.masters.drain import MasterDrainer
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.probe import MasterProber
@@ -36,6 +37,7 @@ class AgentEffects:
     connector: MasterConnector
     bare_controls: BareControls
     replacer: MasterReplacer
+    drainer: MasterDrainer
     prober: MasterProber
     forwarding: Forwarding
     master_watch: MasterWatch
@@ -70,7 +72,7 @@ class AgentEffects:
                 self.forwarding.ensure(action)
             case a.Tell():
                 self.events.publish(action)
-            case a.Remember() if host is not None:
+            case a.Remember() if host is not None and host.draining is None:
                 self.parts.records.remember(host, time.monotonic())
             case _:
                 self._without_facts(action)
@@ -83,6 +85,8 @@ class AgentEffects:
 
     def _without_facts(self, action: a.Action) -> None:
         match action:
+            case a.CountCarried():
+                self.drainer.count(action)
             case a.Resolve():
                 self.hosts.ask(action.name, action.lookups)
             case a.Redial():

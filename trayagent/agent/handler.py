@@ -71,7 +71,7 @@ class AgentHandler:
             await self._agent.ready()  # before the first scan no answer would be true
         match op:
             case "status":
-                return self._status(args["hosts"])
+                return await self._status(args["hosts"])
             case "why":
                 self._known([args["host"]])
                 return {"host": args["host"], "decisions": self._decision_log.decisions(args["host"])}
@@ -80,7 +80,9 @@ class AgentHandler:
                 self._agent_sockets.claim(args["host"])
                 return {}
             case "reconnect":
-                return await self._reconnect(args["hosts"], if_down=args.get("if_down", False))
+                return await self._reconnect(
+                    args["hosts"], if_down=args.get("if_down", False), at_once=args.get("now", False)
+                )
             case "login" | "logged-in":
                 return await self._log_in(op, args)
             case "stop":
@@ -115,20 +117,21 @@ class AgentHandler:
         self._look(args["hosts"])
         return self._views.subscribe(args["hosts"], push)
 
-    def _status(self, names: list[str]) -> dict[str, Any]:
+    async def _status(self, names: list[str]) -> dict[str, Any]:
         self._known(names)
         self._look(names)
+        await self._shell.decided()  # draining masters are counted at once
         return self._views.current(names)
 
     def _look(self, names: Iterable[str]) -> None:
         self._schedule.scan()
         self._shell.post(UserLooked(time.monotonic(), tuple(names)))
 
-    async def _reconnect(self, names: list[str], *, if_down: bool) -> dict[str, Any]:
+    async def _reconnect(self, names: list[str], *, if_down: bool, at_once: bool) -> dict[str, Any]:
         """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be.
 
         `if_down` is for scripts, so it is no request of the user: it repeats no refused login and ends no suspended
-        session.
+        session. `at_once`: end the old connections even if they answer.
         """
         self._known(names)
         chosen = tuple(names) or self._default_names()
@@ -141,7 +144,7 @@ class AgentHandler:
         masters = {n: h.master for n in chosen if (h := self._host(n)) is not None and h.master is not None}
         sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in left}
         began = time.monotonic()
-        await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in left)))
+        await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in left), at_once))
         await self._until(
             lambda: not any(self._busy(n) and not self._at_prompt(n) for n in chosen if n not in left)
         )
@@ -151,10 +154,18 @@ class AgentHandler:
             host = self._host(outcome["name"])
             if outcome["replaced"] and host is not None and host.worked_at >= began:
                 outcome["took_ms"] = round((host.worked_at - began) * 1e3, 1)
-                outcome["sessions_ended"] = sessions.get(host.name)
+                outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes}
+
+    def _sessions(self, name: str, old: int | None, before: int | None) -> dict[str, Any]:
+        """Return what became of the sessions through a replaced master: they ended, or go on as it drains."""
+        for host in self._shell.state.draining(name):
+            if host.draining is not None and host.master is not None and host.master.pid == old:
+                kept = host.draining
+                return {"sessions_kept": kept.sessions, "connections_kept": kept.connections}
+        return {"sessions_ended": before}
 
     async def _log_in(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         name = args["host"]
@@ -238,7 +249,7 @@ class AgentHandler:
 
     def _up(self, name: str) -> bool:
         host = self._host(name)
-        return host is not None and host.master is not None
+        return (host is not None and host.master is not None) or bool(self._shell.state.draining(name))
 
     def _host(self, name: str) -> Host | None:
         return self._shell.state.hosts.get(name)

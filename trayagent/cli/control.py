@@ -7,6 +7,7 @@ import argparse
 from trayagent.cli.durations import duration
 from trayagent.cli.output import ask, complain, say
 from trayagent.errors import TrayagentError
+from trayagent.presentation.draining import carried_words
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -25,11 +26,16 @@ def add(commands: Any) -> None:
         help="connect again now",
         description="Connects again now, and returns when the host is connected or the attempt failed. "
         "A living master is replaced only when the new one is ready, and kept if that fails. "
-        "The replacement ends all sessions through the old master. --if-down leaves a connected host as it is, "
+        "If the old master answers, its sessions and forwarded connections go on until they end, and new ones use the "
+        "new master. If it does not answer, its sessions end. --if-down leaves a connected host as it is, "
         "and a host that is suspended or refused the login.",
     )
-    again.add_argument(
+    how = again.add_mutually_exclusive_group()
+    how.add_argument(
         "--if-down", action="store_true", help="leave a host that is connected as it is, with its sessions"
+    )
+    how.add_argument(
+        "--now", action="store_true", help="end the old connections at once, with all their sessions"
     )
     again.add_argument(
         "hosts", nargs="*", metavar="HOST", help="default: the listed hosts that should be connected"
@@ -39,7 +45,8 @@ def add(commands: Any) -> None:
     down = commands.add_parser(
         "disconnect",
         help="disconnect hosts until reconnect",
-        description="Disconnects hosts. They stay disconnected until `reconnect`, even after a restart.",
+        description="Disconnects hosts, and ends the sessions of earlier connections that still drain. "
+        "They stay disconnected until `reconnect`, even after a restart.",
     )
     down.add_argument("hosts", nargs="+", metavar="HOST")
     down.set_defaults(carry_out=disconnect)
@@ -67,7 +74,8 @@ def add(commands: Any) -> None:
 
 def reconnect(args: argparse.Namespace) -> int:
     """Print the result for each host; return 1 if one failed."""
-    only = {"if_down": True} if args.if_down else {}  # an agent of an earlier version does not know it
+    # An agent of an earlier version does not know these.
+    only = {"if_down": True} if args.if_down else {"now": True} if args.now else {}
     outcomes = ask("reconnect", None, hosts=args.hosts, **only)["hosts"]
     if not outcomes:
         say("Nothing to reconnect.")
@@ -82,7 +90,7 @@ def reconnect(args: argparse.Namespace) -> int:
             say(
                 f"{name}: connected"
                 + (f" in {took:.0f} ms" if took is not None else "")
-                + _ended(outcome)
+                + _sessions(outcome)
                 + paused
             )
         else:
@@ -95,10 +103,16 @@ def reconnect(args: argparse.Namespace) -> int:
     return status
 
 
-def _ended(outcome: dict[str, Any]) -> str:
-    """Return words for the sessions that ended with the old connection."""
+def _sessions(outcome: dict[str, Any]) -> str:
+    """Return words for the sessions that ended with the old connection, or that go on through it."""
     count = outcome.get("sessions_ended")
-    return f"; {count} session{'s' * (count > 1)} through the old connection ended" if count else ""
+    if count:
+        return f"; {count} session{'s' * (count > 1)} through the old connection ended"
+    sessions, connections = outcome.get("sessions_kept", 0), outcome.get("connections_kept", 0)
+    if not sessions and not connections:
+        return ""
+    verb = "goes" if sessions + connections == 1 else "go"
+    return f"; {carried_words(sessions, connections)} {verb} on through the old connection"
 
 
 def disconnect(args: argparse.Namespace) -> int:

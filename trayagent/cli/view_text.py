@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from trayagent.presentation import states, summary, times
+from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.text import clean
 
 STYLES = {
@@ -131,6 +132,8 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
+    for line in draining_lines(host, now):
+        yield _indented(line, "dim")
     for forward in host["forwards"]:
         if forward["error"]:
             said = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"

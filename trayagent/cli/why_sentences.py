@@ -8,6 +8,16 @@ _UNUSABLE = "the key of the login could not be used: no retry until you ask for 
 # (verdict, row or None for any, required beginnings of words in the evidence, sentence); the first match
 # wins. Rows are those of docs/architecture.md. The last entry of a verdict may require no evidence.
 SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
+    # An earlier master of the host, beside the present one.
+    ("draining", None, (), "the sessions of the old connection go on until they end"),
+    ("drained", None, ("killed=True",), "the old connection and what was left of it were ended"),
+    ("drained", None, ("carries=nothing",), "the old connection carries nothing any more: it was ended"),
+    ("drained", None, (), "the old connection ended"),
+    ("suspect", None, ("draining=",), "the network under the old connection changed: its sessions are kept"),
+    ("offline", None, ("draining=",), "there is no usable route: the sessions of the old connection wait"),
+    ("moved", None, ("draining=",), "the kernel moved the old connection to another address"),
+    ("knock", None, ("draining=",), "the local address of the old connection is gone: does its server answer?"),
+    ("kill", None, ("draining=",), "the server answers and the old connection's address is gone: it was ended"),
     # What happened.
     ("suspect", None, (), "the network under its connection changed: is it still alive?"),
     ("adopt", None, (), "a master was found: the agent adopts it"),
@@ -65,6 +75,9 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("knock", None, (), "a check whether the server answers, without a login; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # The results.
+    ("replace", 0, ("old=answers",), "the new login succeeded; the sessions of the old connection go on"),
+    ("replace", 0, ("old=acknowledges",), "the new login succeeded; the sessions of the old connection go on"),
+    ("replace", 0, ("old=silent",), "the new login succeeded; the old connection did not answer and was ended"),
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you asked"),
     ("replace", 9, ("ssh_config=",), "ssh_config has a new address: the login there replaces the silent connection"),
     ("replace", 9, ("address=gone",), "the new login succeeded, the old address is gone: the stale one was replaced"),

@@ -108,6 +108,8 @@ EVENTS = (
     "master-stale",
     "master-killed",
     "master-kept",
+    "draining",
+    "drained",
     "connecting",
     "connected",
     "disconnected",

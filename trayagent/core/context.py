@@ -58,6 +58,11 @@ class Context:
         """Drop a host that is not configured and of which nothing is known any more."""
         self._hosts.pop(name, None)
 
+    def _owner(self, name: str) -> str:
+        """Return the host that a name means to the user: a draining master belongs to its host."""
+        host = self._hosts.get(name)
+        return host.draining.owner if host is not None and host.draining is not None else name
+
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **changes)
@@ -68,8 +73,11 @@ class Context:
 
     def tell(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
         """Add one of config.model.EVENTS."""
-        self.actions.append(Tell(name, event, reason, details))
+        self.actions.append(Tell(self._owner(name), event, reason, details))
 
     def because(self, name: str, row: int, verdict: str, evidence: str) -> None:
         """Add a reason."""
-        self.whys.append(Why(name, row, verdict, evidence))
+        owner, host = self._owner(name), self._hosts.get(name)
+        if owner != name and host is not None and host.master is not None:
+            evidence = f"draining={host.master.pid} {evidence}"
+        self.whys.append(Why(owner, row, verdict, evidence))

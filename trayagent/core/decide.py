@@ -17,6 +17,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
 from trayagent.core.on import attempts as on_attempts
+from trayagent.core.on import draining as on_draining
 from trayagent.core.on import forwards as on_forwards
 from trayagent.core.on import masters as on_masters
 from trayagent.core.on import network as on_network
@@ -50,6 +51,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.ResolveFailed: on_answers.resolve_failed,
     e.MasterFound: on_masters.master_found,
     e.MasterEnded: on_masters.master_ended,
+    e.DrainingFound: on_draining.found,
+    e.Carried: on_draining.carried,
     e.ProbeAnswered: on_masters.probe_answered,
     e.Observed: on_masters.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
@@ -75,7 +78,14 @@ HANDLERS: dict[type[e.Event], _Handler] = {
 }
 
 # Facts of one host on which no other host's decision depends.
-_OF_ONE_HOST = (e.ForwardsChanged, e.FarSideReaped, e.TimeCame, e.AttemptEstablished, e.AgentSocketTold)
+_OF_ONE_HOST = (
+    e.Carried,
+    e.ForwardsChanged,
+    e.FarSideReaped,
+    e.TimeCame,
+    e.AttemptEstablished,
+    e.AgentSocketTold,
+)
 
 
 def decide(state: State, event: e.Event) -> Decision:

@@ -41,6 +41,7 @@ def view(
     state: State, agent: AgentFacts, since: Mapping[str, float], wall: Wall, now: float
 ) -> dict[str, Any]:
     """Return the view; `since` maps "host NAME" and "vpn NAME" to when their displayed state began."""
+    draining = _draining(state, wall)
     until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
     return {
         "schema": SCHEMA,
@@ -56,7 +57,11 @@ def view(
         },
         "network": _network(state),
         "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],
-        "hosts": [_host(state, host, since, wall, now) for host in state.hosts.values()],
+        "hosts": [
+            _host(state, h, since, wall, now) | {"draining": draining.get(h.name, [])}
+            for h in state.hosts.values()
+            if h.draining is None
+        ],
     }
 
 
@@ -98,7 +103,7 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
     behind = [
         h.name
         for h in state.hosts.values()
-        if h.wish.vpn == name or (h.wish.vpn is None and h.learned_vpn == name)
+        if h.draining is None and (h.wish.vpn == name or (h.wish.vpn is None and h.learned_vpn == name))
     ]
     return {
         "name": name,
@@ -175,6 +180,22 @@ def _forward(state: ForwardState) -> dict[str, Any]:
         "listen": state.listen,
         "error": state.error,
     }
+
+
+def _draining(state: State, wall: Wall) -> dict[str, list[dict[str, Any]]]:
+    """Return the earlier masters that still carry sessions, by host, oldest first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    living = [(h.draining, h.master) for h in state.hosts.values() if h.draining and h.master]
+    for draining, master in sorted(living, key=lambda one: one[0].made_at):
+        found.setdefault(draining.owner, []).append(
+            {
+                "pid": master.pid,
+                "since": _wall(draining.made_at, wall),
+                "sessions": draining.sessions,
+                "connections": draining.connections,
+            }
+        )
+    return found
 
 
 def _end(ip: str | None, port: int) -> str | None:

@@ -136,7 +136,8 @@ def silent_behind(state: State, name: str) -> bool:
 
 
 def _behind(state: State, name: str) -> Iterator[Host]:
-    return (h for h in state.hosts.values() if h.wish.vpn == name and not h.held)
+    hosts = (h for h in state.hosts.values() if h.draining is None)
+    return (h for h in hosts if h.wish.vpn == name and not h.held)
 
 
 def _unanswered(host: Host) -> bool:

@@ -66,6 +66,7 @@ HOST = Argument(_a_name, "a host name")
 A_PID = Argument(_a_count, "a process id")
 AN_ATTEMPT = Argument(_a_count, "the number of an attempt")
 A_STATUS = Argument(_a_status, "an exit status")
+NOW = Argument(_a_choice, "true or false", bool)
 IF_DOWN = Argument(_a_choice, "true or false", bool)
 FOR_S = Argument(_a_time, "a number of seconds above 0, or null", lambda: None)
 
@@ -73,7 +74,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "status": {"hosts": HOSTS},
     "watch": {"hosts": HOSTS},
     "events": {},
-    "reconnect": {"hosts": HOSTS, "if_down": IF_DOWN},
+    "reconnect": {"hosts": HOSTS, "if_down": IF_DOWN, "now": NOW},
     "disconnect": {"hosts": SOME_HOSTS},
     "pause": {"hosts": HOSTS, "for_s": FOR_S},
     "resume": {"hosts": HOSTS},

@@ -148,6 +148,10 @@ class Forwarding:
                 return results
         return tuple(_explained(r, self._remote_cleanup.outcome(master)) if r.refused else r for r in results)
 
+    def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
+        """Return the forwards that a master may have open: those that are wanted, and those that this agent opened."""
+        return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))
+
     def _already(self, master: Master) -> tuple[Forward, ...]:
         """Return the open forwards: as this agent knows them, or else as an earlier one recorded them."""
         if master.pid in self._opened:

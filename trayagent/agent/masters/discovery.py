@@ -141,8 +141,9 @@ class Discovery:
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
+        known = self._records.draining().keys()
         for socket in sockets:
-            if socket.pid in _known_pids(self._shell.state) or in_other_namespace(socket.pid):
+            if socket.pid in _known_pids(self._shell.state) | known or in_other_namespace(socket.pid):
                 continue
             path = self._records.path_of(socket.pid) or socket.path  # trayagent renamed its master
             if not socket.present and path in present:

@@ -135,7 +135,8 @@ class MasterProber:
 
     def keep_sentinels(self, state: State) -> None:
         """Start and end sentinels so that the healthy masters have those that the configuration wants."""
-        living = {h.master.pid for h in state.hosts.values() if h.master is not None}
+        hosts = [h for h in state.hosts.values() if h.draining is None]
+        living = {h.master.pid for h in hosts if h.master is not None}
         for pid in [*self._sentinels]:
             if pid not in living:
                 self._sentinels.pop(pid).close()
@@ -146,7 +147,7 @@ class MasterProber:
                 for task in _tasks_of(pid):
                     self._tasks.cancel(task)
                 self._tasks.cancel(f"sentinel {pid}")
-        for host in state.hosts.values():
+        for host in hosts:
             master = host.master
             if master is None or host.suspect or not self._wants_sentinel(host):
                 continue

@@ -12,6 +12,7 @@ from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.masters.connect import MasterConnector, bug
 from trayagent.agent.masters.control_paths import taken
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
+from trayagent.agent.masters.drain import MasterDrainer, without_socket
 from trayagent.agent.masters.obstacles import Obstacles
 from trayagent.agent.parts import Parts
 from trayagent.core.facts import actions as a
@@ -34,6 +35,7 @@ class MasterReplacer:
         parts: Parts,
         discovery: Discovery,
         obstacles: Obstacles,
+        drainer: MasterDrainer,
         connector: MasterConnector,
         agent_sockets: AgentSocketLinks,
     ) -> None:
@@ -42,6 +44,7 @@ class MasterReplacer:
         self._records = parts.records
         self._discovery = discovery
         self._obstacles = obstacles
+        self._drainer = drainer
         self._connector = connector
         self._agent_sockets = agent_sockets
 
@@ -71,6 +74,33 @@ class MasterReplacer:
         path, new, old = self._discovery.control_path(host), action.master, action.old
         if old is not None:
             path = old.control_path
+        second_name = self._drainer.prepare(host, old) if old is not None and action.drain else None
+        if not await self._has_path(action, host, path):
+            if old is not None and second_name is not None:
+                self._drainer.give_up(old, second_name)
+            return
+        draining = None
+        if old is not None:
+            if host.attempt is not None and host.attempt.purpose == "user":
+                await self._agent_sockets.hand_over(host.name, replace(new, control_path=path))
+            if second_name is not None:
+                draining = await self._drainer.stop(host, old, second_name)
+            if draining is None:
+                await self._gone(old, ask=False)
+            self._records.drop_master(old.pid)
+        took = TookOver(time.monotonic(), host.name, action.attempt, replace(new, control_path=path))
+        if old is not None and draining is not None:
+            took = replace(took, drained=without_socket(old), draining=draining)
+            holder = await self._discovery.holder(path, new.pid)
+            if holder is not None and holder.pid not in {None, new.pid} and holder.adoptable:
+                await self._give_way(replace(action, old=None), host, holder, path, took)
+                return
+        self._records.add_master(took.master, host.name, [])
+        self._shell.post(replace(took, at=time.monotonic()))
+
+    async def _has_path(self, action: a.TakeOver, host: Host, path: str) -> bool:
+        """Move the new master to its control path. If something keeps that path, post the outcome; return False."""
+        new, old = action.master, action.old
         try:
             holder = await self._placed(new.control_path, path, old)
         except OSError as error:
@@ -79,23 +109,14 @@ class MasterReplacer:
             self._shell.post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
-            return
+            return False
         if holder is not None and holder.adoptable and holder.pid is not None:
-            await self._give_way(action, host, holder.pid, path)
-            return
-        if holder is not None:
+            await self._give_way(action, host, holder, path)
+        elif holder is not None:
             await self._unwanted(new)
             self._obstacles.held(host.name, holder.pid)
             self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
-            return
-        new = replace(new, control_path=path)
-        if old is not None:
-            if host.attempt is not None and host.attempt.purpose == "user":
-                await self._agent_sockets.hand_over(host.name, new)
-            await self._gone(old, ask=False)
-            self._records.drop_master(old.pid)
-        self._records.add_master(new, host.name, [])
-        self._shell.post(TookOver(time.monotonic(), host.name, action.attempt, new))
+        return holder is None
 
     async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
         """Put the socket at `fresh` in place; return what occupies the path instead and keeps it, None on success.
@@ -130,19 +151,25 @@ class MasterReplacer:
             return out
         raise FileExistsError(errno.EEXIST, "other programs replace it all the time", path)
 
-    async def _give_way(self, action: a.TakeOver, host: Host, pid: int, path: str) -> None:
-        """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one."""
+    async def _give_way(
+        self, action: a.TakeOver, host: Host, holder: Holder, path: str, took: TookOver | None = None
+    ) -> None:
+        """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one.
+
+        `took` is the event that would have been posted otherwise: it says whether the old one drains.
+        """
         await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, ask=False)
-        theirs = describe(pid, path, ours=False)
+        theirs = describe(holder.pid, path, ours=False) if holder.pid is not None else None
         if theirs is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
             self._shell.post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
             )
             return
-        self._shell.post(TookOver(time.monotonic(), host.name, action.attempt, theirs, adopted=True))
+        took = took or TookOver(0.0, host.name, action.attempt, theirs)
+        self._shell.post(replace(took, at=time.monotonic(), master=theirs, adopted=True))
 
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:
@@ -161,6 +188,8 @@ class MasterReplacer:
     async def _end(self, master: Master) -> None:
         await self._gone(master)
         self._records.drop_master(master.pid)
+        if not master.control_path:
+            return  # it drained
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_fresh(master.control_path)

@@ -53,8 +53,9 @@ class MasterWatch:
                 self._watches.pop(pid)[2].close()
                 self._forget(pid)
         for pid, (name, master) in living.items():
-            if pid not in self._watches:
-                self._watches[pid] = (name, master, PidWatch(pid, partial(self._ended, pid)))
+            known = self._watches.get(pid)
+            watch = known[2] if known is not None else PidWatch(pid, partial(self._ended, pid))
+            self._watches[pid] = (name, master, watch)  # one that drains has another name, and no path
         now = time.monotonic()
         if now - self._logs_checked_at >= LOG_CHECK_EVERY_S:
             self._logs_checked_at = now
@@ -79,6 +80,7 @@ class MasterWatch:
         name, master, watch = self._watches.pop(pid)
         watch.close()
         self._records.drop_master(pid)
+        self._records.drop_draining(pid)
         heir = self._discovery.heir(master)
         if heir is not None:
             # A master with ControlPersist goes to the background by forking: the same master with another pid. Or a

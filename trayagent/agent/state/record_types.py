@@ -42,6 +42,20 @@ class KeptAttempt(Struct):
     boot: str
 
 
+class KeptDraining(Struct):
+    """A master that lets its sessions end. `path` was its control path; `second_name` leads to it until it stops."""
+
+    host: str
+    start: int
+    boot: str
+    made_at: float
+    path: str
+    second_name: str
+    ours: bool = False
+    host_key: str | None = None
+    target: str | None = None
+
+
 class KeptRefusal(Struct):
     """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login.
 
@@ -109,10 +123,11 @@ class KeptFar(Struct):
 
 
 class Kept(Struct):
-    """The whole file: masters by pid, attempts by the fresh path, hosts and their servers by name."""
+    """The whole file: masters and draining ones by pid, attempts by the fresh path, hosts and their servers by name."""
 
     version: int = VERSION
     masters: dict[Pid, KeptMaster] = field(default_factory=dict)
+    draining: dict[Pid, KeptDraining] = field(default_factory=dict)
     attempts: dict[str, KeptAttempt] = field(default_factory=dict)
     hosts: dict[str, KeptHost] = field(default_factory=dict)
     far: dict[str, KeptFar] = field(default_factory=dict)

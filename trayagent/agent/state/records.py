@@ -16,7 +16,15 @@ from typing import Protocol
 
 from trayagent.agent.state import record_file, refusals
 from trayagent.agent.state.machine import boot_id
-from trayagent.agent.state.record_types import KeptAttempt, KeptFar, KeptHost, KeptKilling, KeptMaster, KeptUp
+from trayagent.agent.state.record_types import (
+    KeptAttempt,
+    KeptDraining,
+    KeptFar,
+    KeptHost,
+    KeptKilling,
+    KeptMaster,
+    KeptUp,
+)
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, Master, Network
@@ -118,6 +126,22 @@ class Records:
         if masters != self._kept.masters:
             self._kept.masters = masters
             self._write()
+
+    # Masters that drain.
+
+    def add_draining(self, pid: int, kept: KeptDraining) -> None:
+        """Record that a master is about to drain."""
+        self._kept.draining[pid] = kept
+        self._write()
+
+    def drop_draining(self, pid: int) -> None:
+        """Forget a draining master that is gone, or that does not drain after all."""
+        if self._kept.draining.pop(pid, None) is not None:
+            self._write()
+
+    def draining(self) -> dict[int, KeptDraining]:
+        """Return the draining masters by pid."""
+        return dict(self._kept.draining)
 
     # Attempts.
 

@@ -76,11 +76,22 @@ class Discard(Action):
 
 @dataclass(frozen=True, slots=True)
 class TakeOver(Action):
-    """Move the attempt's master to the control path and kill the old one; TookOver or TakeOverFailed follows."""
+    """Move the attempt's master to the control path and kill the old one; TookOver or TakeOverFailed follows.
+
+    `drain`: the old one answers, so let its sessions end by themselves. Kill it only if it carries none.
+    """
 
     attempt: int
     master: Master
     old: Master | None
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CountCarried(Action):
+    """Count what a draining master still carries. The event Carried follows at once, unless the master is gone."""
+
+    master: Master
 
 
 @dataclass(frozen=True, slots=True)

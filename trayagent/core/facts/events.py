@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Master, Network, Wish
 from trayagent.core.facts.network import Snapshot, Touched
@@ -240,12 +241,35 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Event):
-    """The new master listens on the control path. `adopted`: another program's master does, and ours was ended."""
+    """The new master listens on the control path. `adopted`: another program's master does, and ours was ended.
+
+    `drained` is the old master if its sessions go on, and `draining` what is known of them.
+    """
 
     name: str
     attempt: int
     master: Master
     adopted: bool = False
+    drained: Master | None = None
+    draining: Draining | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainingFound(Event):
+    """A draining master that an earlier agent left still lives."""
+
+    master: Master
+    draining: Draining
+
+
+@dataclass(frozen=True, slots=True)
+class Carried(Event):
+    """What a draining master carries now; `name` is the name under which the state has it."""
+
+    name: str
+    pid: int
+    sessions: int
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +308,10 @@ class TimeCame(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserReconnect(Event):
-    """The user requested a new connection."""
+    """The user requested a new connection. `at_once`: the old one ends even if it answers."""
 
     names: tuple[str, ...]
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

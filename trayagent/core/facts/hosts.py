@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
+from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.problems import Problem
@@ -317,10 +318,12 @@ class Host:
     observed: Observation | None = None
     killing: frozenset[int] = frozenset()  # pids that we are ending
     attempt: Attempt | None = None
+    draining: Draining | None = None  # this is no host, but an earlier master of one
 
     lost: bool = False  # it was up and the network took it down: an on-use host is recovered
     held: bool = False  # the user disconnected it
     asked: bool = False  # the user requested a reconnect, and the attempt has not begun
+    at_once: bool = False  # that reconnect ends the old master, even if it answers
     paused_until: float | None = None  # inf: until resumed
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)

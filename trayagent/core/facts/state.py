@@ -56,6 +56,8 @@ class State:
 
     def paused(self, host: Host, now: float) -> bool:
         """Report whether trayagent must leave this host alone."""
+        if host.draining is not None:
+            host = self.hosts.get(host.draining.owner, host)
         until = max(self.paused_until or NEVER, host.paused_until or NEVER)
         return until > now
 
@@ -76,6 +78,11 @@ class State:
     def host_of_pid(self, pid: int) -> Host | None:
         """Return the host whose master has that pid, or None."""
         return next((h for h in self.hosts.values() if h.master is not None and h.master.pid == pid), None)
+
+    def draining(self, name: str) -> tuple[Host, ...]:
+        """Return the earlier masters of a host that still carry sessions, each as a host of its own."""
+        found = (h for h in self.hosts.values() if h.draining is not None and h.draining.owner == name)
+        return tuple(found)
 
     def doubtful(self, host: Host, now: float) -> bool:
         """Report whether the network is the likely cause if this host's master ends now (policy: *suspect*)."""

@@ -30,6 +30,10 @@ RTT_OF_NOW_MAX_S = 5.0
 ADRIFT_S = 3.0
 ADRIFT_LOOK_S = 0.1
 
+# A master that stopped listening ends with its last session. This is how long it may carry nothing and still
+# run, as after a crash of the agent in the middle of a take-over, before the agent ends it.
+IDLE_DRAINING_S = 10.0
+
 # A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
 # its connection is dead, the agent must look.
 STOPPED_LOOK_S = 5.0

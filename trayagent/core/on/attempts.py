@@ -19,7 +19,8 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, Retry
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
-from trayagent.core.on.masters import worth_keeping
+from trayagent.core.on import draining
+from trayagent.core.on.masters import forget_if_done
 from trayagent.core.on.new_master import install
 from trayagent.core.policy.account_refusals import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
@@ -158,8 +159,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         tell_failure(
             context, host, problem, there=attempt.at_terminal
         )  # otherwise the old master is kept, so nothing failed for the user
-    if attempt.at_terminal and not worth_keeping(host):
-        context.forget(host.name)
+    if attempt.at_terminal:
+        forget_if_done(context, host.name)
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
@@ -206,8 +207,7 @@ def _as_before(context: Context, host: Host) -> Host:
     """Clear a failed login at a terminal. It has no consequences: a retry that was due stays due."""
     host = context.put(host, attempt=None)
     context.because(host.name, 0, "failed", "login=at_terminal")
-    if not worth_keeping(host):
-        context.forget(host.name)
+    forget_if_done(context, host.name)
     return host
 
 
@@ -228,11 +228,16 @@ def took_over(context: Context, event: TookOver) -> None:
         host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
     recovered = began is not None and not user and (old is not None or host.lost)
-    host = replace(host, attempt=None, outage_at=None, asked=False)
+    if event.drained is not None and event.draining is not None:
+        draining.begin(context, host, event.drained, event.draining, proven=not host.suspect)
+        draining.tell_begun(context, host.name, event.drained, event.draining)
+        old = None
+    host = replace(host, attempt=None, outage_at=None, asked=False, at_once=False)
     host = install(context, host, event.master, proven=True)
     if host.held:  # the user disconnected it in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
+        draining.end_all(context, host.name)
     took_s = now - began if began is not None else None
     host = context.put(
         host,

@@ -15,6 +15,7 @@ from trayagent.core.facts.events import (
 )
 from trayagent.core.facts.hosts import Host, LoginKind, Master, Observation
 from trayagent.core.facts.time_constants import CROSSED_S
+from trayagent.core.on import draining
 from trayagent.core.on.network import forget_failure
 from trayagent.core.on.new_master import install, with_peer
 from trayagent.core.policy.attempts import give_up_attempt
@@ -87,6 +88,10 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     host = context.get(event.name)
     if host is None:
         return
+    if host.draining is not None:
+        draining.ended(context, host, event)
+        forget_if_done(context, host.draining.owner)
+        return
     we_ended_it = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
     if we_ended_it and host.held:
@@ -115,15 +120,17 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         left = context.get(event.name)
         wished = left is None or not left.lost
         context.tell("disconnected", host.name, evidence, wished=wished)
-    current = context.get(event.name)
-    if current is not None and not worth_keeping(current):
-        context.forget(current.name)
+    forget_if_done(context, event.name)
 
 
-def worth_keeping(host: Host) -> bool:
-    """Report whether to keep a host without a master: it is configured, lost, or the user requested something."""
+def forget_if_done(context: Context, name: str) -> None:
+    """Forget a host without a master, unless it is configured, lost, draining, or the user requested something."""
+    host = context.get(name)
+    if host is None or host.master is not None or host.wish.listed or host.lost or host.attempt is not None:
+        return
     commanded = host.held or host.asked or host.paused_until is not None
-    return host.wish.listed or host.lost or host.attempt is not None or (commanded and not host.unnamed)
+    if not (commanded and not host.unnamed) and not context.state.draining(name):
+        context.forget(name)
 
 
 def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_network: bool) -> None:
@@ -167,7 +174,7 @@ def observed(context: Context, event: Observed) -> None:
             _moved(context, host, event.now)
         return
     probe = host.probe
-    if probe is None or not host.suspect:
+    if probe is None or not (host.suspect or host.by_user):
         return
     if continued:
         context.put(host, probe=None)  # its silence says nothing, and the probe may be lost

@@ -171,7 +171,9 @@ def configured(context: Context, event: Configured) -> None:
             _new_wish(context, host, wish)
     for name in context.names:
         host = context.get(name)
-        if host is not None and name not in event.wishes and (host.wish.listed or not event.adopt):
+        if host is None or host.draining is not None:
+            continue
+        if name not in event.wishes and (host.wish.listed or not event.adopt):
             _unlisted(context, host)
     for name in () if event.learn_vpn else context.names:
         host = context.get(name)
@@ -211,7 +213,8 @@ def _unlisted(context: Context, host: Host) -> None:
     if host.master is None or not context.state.adopt:
         give_up_attempt(context, host)
         tell_given_up(context, host, "user=configuration")
-        context.forget(host.name)
+        for name in (host.name, *(h.name for h in context.state.draining(host.name))):
+            context.forget(name)  # what drains ends on its own
         return
     left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
     context.put(host, wish=left, forwards_at=context.now)

@@ -17,6 +17,7 @@ from trayagent.core.facts.events import (
     UserResume,
 )
 from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.on import draining
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.attempts import ask_ssh, begin, give_up_attempt, tell_given_up
 from trayagent.core.policy.probe_again import probe_again
@@ -34,6 +35,9 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         remembered = host.held or host.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
         host = context.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
+        host = context.put(host, at_once=event.at_once)
+        if event.at_once:
+            draining.end_all(context, name)
         attempt = host.attempt
         if attempt is not None and (attempt.bare or attempt.refused is not None):
             host = give_up_attempt(context, host)  # it cannot succeed
@@ -60,7 +64,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
         return
     host = _without_attempt(context, host)
     remembered = host.held or host.paused_until is not None
-    host = context.put(host, held=False, paused_until=None)
+    host = context.put(host, held=False, paused_until=None, at_once=False)
     context.change(servers=forgiven(context.state.servers, host.server))
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
@@ -97,6 +101,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
             context.put(host, killing=host.killing | {host.master.pid})
             context.tell("disconnected", name, "user=disconnect", pid=host.master.pid)
             context.do(Kill(name, host.master, gently=True))
+        draining.end_all(context, name)
         context.do(Remember(name))
 
 
@@ -134,6 +139,7 @@ def resume(context: Context, event: UserResume) -> None:
 
 def looked(context: Context, event: UserLooked) -> None:
     """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
+    draining.count(context, event.names)
     for name in event.names or context.names:
         host = context.get(name)
         if host is None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
-from trayagent.core.facts.hosts import Host, Master, Probe
+from trayagent.core.facts.hosts import Attempt, Host, Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
 from trayagent.core.policy.better_route import race
+from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.needs_user import waits_for_person
 from trayagent.core.policy.retry import REFUSED_KINDS
@@ -36,9 +37,12 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     if host.asked and not admitted.open:
         host = context.put(host, asked=False)
     if host.asked and host.attempt is None and host.resolved is not None:
-        return start(context, host, admitted, "user", 0, "user=reconnect")
+        again, at = start(context, host, admitted, "user", 0, "user=reconnect")
+        return again or needs_probe(context.get(host.name) or host), at
+    if needs_probe(host):
+        host = _probe_old(context, host, master)
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
-        return put_in_place(context, host, host.attempt, 0, "user=reconnect")
+        return _beside_old(context, host, host.attempt, master)
     if host.probe is not None and not host.suspect:
         silent_at = host.probe.sent_at + patience_s(master)
         if now < silent_at:
@@ -46,11 +50,35 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         host = context.put(
             host, changed_at=host.probe.sent_at
         )  # row 12: the probe found it silent, without any event
+    idle_at = end_if_idle(context, host, master)
+    if (context.get(host.name) or host).ending:
+        return False, None
     verdict = judge(host, context.state, admitted, now)
     if verdict.do not in {"keep", "observe", "replace"}:
         context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
-    return carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.look_at)
+    again, at = carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.look_at)
+    return again, min((t for t in (at, idle_at) if t is not None), default=None)
+
+
+def _probe_old(context: Context, host: Host, master: Master) -> Host:
+    """Probe the master that the user's new one is to follow: if it answers, its sessions go on."""
+    context.do(SendProbe(host.name, master))
+    return context.put(host, probe=Probe(context.now, host.path_here), observed=None)
+
+
+def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master) -> Step:
+    """Put the user's new master in place as soon as the fate of the old one is known."""
+    fate = fate_of_old(host, master, attempt, context.now)
+    if fate.do in {"drain", "end"}:
+        drain = fate.do == "drain"
+        return put_in_place(context, host, attempt, 0, f"user=reconnect {fate.evidence}", drain=drain)
+    if fate.do == "observe":
+        context.do(Observe(host.name, master))
+    elif fate.do == "probe":
+        _probe_old(context, host, master)
+        return True, None
+    return False, fate.at
 
 
 def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> Host:
@@ -150,8 +178,9 @@ def _replace(context: Context, host: Host, _master: Master, _admitted: Admission
 
 def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
-    context.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
-    context.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
+    if host.draining is None:  # the host itself is connected
+        context.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
+        context.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
     problem = host.attempt.refused if host.attempt is not None else None
     if problem is not None:

@@ -39,7 +39,7 @@ def _step(context: Context, host: Host) -> Step:
     if state.paused(host, now) and not host.by_user:
         owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.paused_until, owed_at)
-        return False, min(t for t in ends if t is not None and t > now)
+        return False, min((t for t in ends if t is not None and t > now), default=None)
     if host.wish.connect == "never" and not host.by_user:
         return False, living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:

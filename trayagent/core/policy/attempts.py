@@ -189,16 +189,18 @@ def _through_others(host: Host) -> bool:
     return resolved is not None and bool(resolved.proxy_jump or resolved.proxy_command)
 
 
-def put_in_place(context: Context, host: Host, control: Attempt, row: int, evidence: str) -> Step:
-    """Move the attempt's new master to the control path. The old master, if any, is killed."""
+def put_in_place(
+    context: Context, host: Host, control: Attempt, row: int, evidence: str, *, drain: bool = False
+) -> Step:
+    """Move the attempt's new master to the control path. The old master, if any, is killed, or drains."""
     old, new = host.master, control.ready
     if new is None:
         return False, None
     context.because(host.name, row, "replace" if old is not None else "put in place", evidence)
     if old is not None and row:
         context.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
-    context.do(TakeOver(host.name, control.id, new, old))
-    killing = host.killing | ({old.pid} if old is not None else frozenset())
+    context.do(TakeOver(host.name, control.id, new, old, drain))
+    killing = host.killing | ({old.pid} if old is not None and not drain else frozenset())
     replaces = old.pid if old is not None else None
     context.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
     return False, None

@@ -67,6 +67,10 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         return Verdict(6, "keep", "proof=current")
     if not admitted.open:
         return _offline(host, state, admitted, now)
+    if host.draining is not None:  # no one can ask it, so only the loss of its address can be judged
+        if host.gone_at is None:
+            return Verdict(6, "keep", "socket=none")
+        return _address_gone(host, state, admitted, host.gone_at, now)
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
         evidence = f"carrier={carrier.name} carrier_suspect=yes"
@@ -102,7 +106,9 @@ def _by_own_connection(host: Host, state: State, admitted: Admission, now: float
 def _carrier(master: Master, state: State, now: float) -> Host | None:
     """Return the host whose master carries this one, unless that host is not judged."""
     carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
-    if carrier is None or carrier.wish.connect == "never" or state.paused(carrier, now):
+    if carrier is None or carrier.draining is not None or carrier.wish.connect == "never":
+        return None
+    if state.paused(carrier, now):
         return None
     return carrier
 
@@ -127,6 +133,8 @@ def patience_s(master: Master) -> float:
 
 
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
+    if host.draining is not None:
+        return Verdict(2, "offline", admitted.evidence)  # its sessions wait for the network
     since = host.offline_since if host.offline_since is not None else now
     end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
     if now >= end_at:

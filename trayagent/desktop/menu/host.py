@@ -8,6 +8,7 @@ from trayagent.desktop.menu.forwards import forward_item
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 from trayagent.presentation import states, summary
+from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.text import clean
 from trayagent.presentation.times import clock
 
@@ -40,6 +41,8 @@ def _news(host: Host, scene: Scene) -> list[Item]:
     if problem is not None:
         told = [*words.lines(problem["title"]), *words.lines(problem["hint"])]
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
+    for number, line in enumerate(draining_lines(host, scene.now)):
+        found.append(label((*key, "draining", str(number)), line[0].upper() + line[1:]))
     if host["next_retry"]:
         due = clock(host["next_retry"], scene.now, exact=True)
         found.append(label((*key, "retry"), f"Next try at {due}"))

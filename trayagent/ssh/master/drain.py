@@ -4,7 +4,7 @@ A master that stops listening unlinks the path on which it began to listen. For 
 is the control path, where the new master's socket is by then. So a second link to the new socket is put back the
 moment the path is free. A master that trayagent started began on another path, which is gone.
 
-A master that has stopped exits by itself with its last session or forwarded connection (clientloop.c,
+A master that has stopped exits with its last session or forwarded connection (clientloop.c,
 client_stop_mux). The exception is a master with a session of its own, which ends with that session.
 """
 
@@ -15,7 +15,6 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from trayagent.core.facts.hosts import Master
 from trayagent.errors import TrayagentError
@@ -40,13 +39,13 @@ def second_name(path: str) -> str:
 
 
 async def stop(
-    name: str, pid: int, path: str, forwards: Sequence[MuxForward], *, keeps_path: bool, wait_s: float
-) -> bool:
+    name: str, pid: int, path: str, forwards: Sequence[MuxForward], *, unlinks_path: bool, wait_s: float
+) -> None:
     """Stop the master that listens at `name`, and close its forwards.
 
-    Return whether the socket that is at the control path `path` is still there. `keeps_path`: the master would unlink
-    it. If one of the forwards is remote, wait up to `wait_s` seconds until the server has closed it. Raise a
-    TrayagentError if the master does not stop; it must then be ended, because it may still unlink the path.
+    `unlinks_path`: the master unlinks the control path `path`, so put the socket that is there back. If one of the
+    forwards is remote, wait up to `wait_s` seconds until the server has closed it. Raise a TrayagentError if the
+    master does not stop; it must then be ended, because it may still unlink the path.
     """
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(MuxClient.connected(name))
@@ -55,18 +54,18 @@ async def stop(
         remote = any(forward.kind == "remote" for forward in forwards)
         # It stops listening, so each connection that is needed later must be open before.
         asking = await stack.enter_async_context(MuxClient.connected(name)) if remote else None
-        there = await _stopped(client, path) if keeps_path else True
-        if not keeps_path:
+        if unlinks_path:
+            await _stop_and_put_back(client, path)
+        else:
             await client.stop_listening()
         for forward in forwards:
             with contextlib.suppress(Refused):  # it was not open
                 await client.close_forward(forward)
         if asking is not None:
             await _round_trip(asking, wait_s)
-        return there
 
 
-async def _stopped(client: MuxClient, path: str) -> bool:
+async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     """Stop a master that unlinks `path`, and put the socket that is there back at once."""
     kept = second_name(path)
     try:
@@ -77,7 +76,6 @@ async def _stopped(client: MuxClient, path: str) -> bool:
             pass  # a client that comes while the path is free makes a connection of its own
         await asked
         _put_back(kept, path)
-        return Path(path).samefile(kept)
     finally:
         remove_fresh(kept)
 

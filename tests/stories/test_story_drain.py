@@ -1,0 +1,259 @@
+"""A reconnect beside a master that answers: the old one drains, and ends with what it carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.history.test_history_outages import event as recorded
+from tests.stories.scenes import CABLE, CAFE, HOME, NOTHING
+from tests.stories.teller import ALWAYS, ON_USE, Story
+from trayagent.core.facts import events as e
+from trayagent.core.facts.actions import CountCarried, Dial, DialBare, Kill, SendProbe, TakeOver
+from trayagent.core.facts.draining import Draining
+from trayagent.core.view import AgentFacts, view
+from trayagent.history.outages import outages
+
+OLD = "web draining 101"
+
+
+def draining(story: Story, sessions: int = 2) -> None:
+    """Begin with a host that the user reconnected, and whose old master carries sessions."""
+    story.connected(scene=HOME)
+    reconnected(story, sessions)
+    story.forget()
+
+
+def reconnected(story: Story, sessions: int) -> None:
+    """Let the user reconnect, while the old master answers."""
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).answered("web")
+    story.after(0.5).ready("web")
+    story.took_over("web", sessions=sessions)
+
+
+def shown(story: Story) -> list[dict[str, Any]]:
+    """Return what the view lists as draining for the only host that it lists."""
+    facts = AgentFacts("0.1.0", 4000, "2026-01-01T08:00:00Z")
+    (host,) = view(story.state, facts, {}, lambda at: f"wall {at:.0f}", story.t)["hosts"]
+    assert host["name"] == "web"
+    found: list[dict[str, Any]] = host["draining"]
+    return found
+
+
+def killed(story: Story) -> list[int]:
+    """Return the pids that were killed."""
+    return [x.master.pid for x in story.actions if isinstance(x, Kill)]
+
+
+def test_the_old_master_drains_and_ends_by_itself(story: Story) -> None:
+    """The host is connected throughout. Nothing is killed, and nothing of the drain is an outage."""
+    story.connected(scene=HOME)
+    reconnected(story, 2)
+    story.expect("""
+        60.000 reconnect
+                web: row 0 user
+                web: row 0 dial
+            dial web #1 user
+            probe web pid=101
+        60.100 probe of web answered
+        60.600 attempt of web ready pid=102
+                web: row 0 replace
+            take over web #1 pid=102 old=101 drains
+        60.600 took over web pid=102 drained=101
+                web: row 0 draining
+                web: row 0 connected
+            ensure forwards web
+    """)
+    assert story.living("web").pid == 102
+    assert shown(story) == [{"pid": 101, "since": "wall 1", "sessions": 2, "connections": 0}]
+    story.after(86400).ended(OLD)
+    assert story.shown("web") == "connected"
+    assert shown(story) == []
+    assert OLD not in story.state.hosts
+    assert killed(story) == []
+    (begun,), (over,) = story.told("draining"), story.told("drained")
+    assert (begun.name, begun.details["pid"], begun.details["sessions"]) == ("web", 101, 2)
+    assert (over.name, over.details["pid"], over.details["killed"]) == ("web", 101, False)
+    assert not story.told("master-killed")
+    told = [recorded(n, tell.event, reason=tell.reason) for n, tell in enumerate(story.tells)]
+    assert outages(told) == []
+
+
+def test_a_silent_old_master_is_replaced(story: Story) -> None:
+    """It ends when the new one is ready, even if the login is faster than an answer may take."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).ready("web")
+    assert not story.did(TakeOver)
+    story.after(0.5)
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert not taken.drain
+
+
+def test_an_old_master_whose_answer_waits_behind_an_upload_drains(story: Story) -> None:
+    """Data that was sent after the request is being acknowledged, so the answer is only late."""
+    story.connected(scene=HOME)
+    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.acked["web"] = 5000
+    story.after(0.6).ready("web")
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert taken.drain
+
+
+def test_now_ends_the_old_master_and_what_drains(story: Story) -> None:
+    """`reconnect --now` sends no probe, and ends earlier masters, too."""
+    draining(story)
+    story.after(60).post(e.UserReconnect(story.t, ("web",), at_once=True), "reconnect --now")
+    assert not story.did(SendProbe)
+    assert killed(story) == [101]
+    story.ended(OLD, 101)
+    story.ready("web")
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert not taken.drain
+    assert story.told("drained")[0].details["killed"] is True
+
+
+def test_a_login_at_a_terminal_keeps_the_sessions_as_well(story: Story) -> None:
+    """`trayagent login` beside a living master takes its place in the same way."""
+    story.connected(scene=HOME)
+    resolved = story.host("web").resolved
+    assert resolved is not None
+    story.after(60).post(e.LoginBegun(story.t, "web", resolved), "login")
+    story.after(0.1).answered("web")
+    story.after(9).ready("web")
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert taken.drain
+
+
+def test_two_masters_may_drain_at_once(story: Story) -> None:
+    """A second reconnect during a drain lets the next one drain, too. The oldest is shown first."""
+    draining(story)
+    reconnected(story, 1)
+    assert [one["pid"] for one in shown(story)] == [101, 102]
+    story.ended("web draining 102", 102)
+    assert [one["pid"] for one in shown(story)] == [101]
+    assert killed(story) == []
+
+
+def test_a_look_counts_what_still_drains(story: Story) -> None:
+    """The user's look has it counted. What is left is shown."""
+    draining(story)
+    story.after(60).post(e.UserLooked(story.t, ("web",)), "looked")
+    assert len(story.did(CountCarried, OLD)) == 1
+    story.carried(OLD, 1)
+    assert shown(story)[0]["sessions"] == 1
+
+
+def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> None:
+    """It is counted again after 10 s. If it carries something by then, it goes on."""
+    draining(story)
+    story.after(60).carried(OLD, 0)
+    story.after(10)
+    assert killed(story) == []
+    story.carried(OLD, 1)
+    story.after(3600)
+    assert killed(story) == []
+    story.carried(OLD, 0)
+    story.after(10).carried(OLD, 0)
+    assert killed(story) == [101]
+
+
+def test_a_pause_ends_nothing_that_drains(story: Story) -> None:
+    """Not even a master that carries nothing: the pause means that the agent leaves the host alone."""
+    draining(story)
+    story.post(e.UserPause(story.t, ("web",)), "pause")
+    story.after(60).carried(OLD, 0)
+    story.after(60).carried(OLD, 0)
+    story.network(CAFE)
+    story.after(60)
+    assert killed(story) == []
+    assert not story.did(DialBare, OLD)
+
+
+def test_a_disconnect_ends_what_drains(story: Story) -> None:
+    """The user wants the host down, so nothing of it stays."""
+    draining(story)
+    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    assert sorted(killed(story)) == [101, 102]
+
+
+def test_the_end_of_the_new_master_ends_nothing_that_drains(story: Story) -> None:
+    """After `ssh -O exit` the host stays down, and the old sessions go on."""
+    draining(story)
+    story.after(60).ended("web", 102, by_request=True)
+    assert story.host("web").held
+    assert [one["pid"] for one in shown(story)] == [101]
+    story.after(3600)
+    assert killed(story) == []
+
+
+def test_a_draining_master_whose_address_is_gone_is_judged_with_a_bare_control(story: Story) -> None:
+    """It ends once the server answered from another address, without a login. Its end is no outage of the host."""
+    draining(story)
+    story.after(60).network(CAFE)
+    assert len(story.did(DialBare, OLD)) == 1
+    assert not story.did(Dial, OLD)
+    story.after(0.1).ready(OLD, bare=True)
+    assert killed(story) == []
+    story.after(0.2)
+    assert killed(story) == [101]
+    assert not [t for t in story.told("master-stale") if t.details["pid"] == 101]
+
+
+def test_a_draining_master_is_not_judged_by_silence(story: Story) -> None:
+    """No one can ask it, so another route or a wake ends nothing as long as its address is there."""
+    draining(story)
+    story.after(60).network(HOME + CABLE)
+    story.post(e.Woke(story.t, 3600.0), "woke")
+    story.after(600)
+    assert not story.did(SendProbe, OLD)
+    assert not story.did(DialBare, OLD)
+    assert 101 not in killed(story)
+
+
+def test_a_draining_master_outlasts_a_long_time_without_a_network(story: Story) -> None:
+    """The timer of `keep_while_offline` does not concern it. Back at home its sessions go on."""
+    draining(story)
+    story.after(60).network(NOTHING)
+    story.after(3600).network(HOME)
+    story.after(60)
+    assert 101 not in killed(story)
+    assert [one["pid"] for one in shown(story)] == [101]
+
+
+@pytest.mark.parametrize("wish", [ALWAYS, ON_USE], ids=["always", "on-use"])
+def test_the_next_agent_goes_on_with_what_drains(story: Story, wish: Any) -> None:
+    """It shows it under its host and kills nothing."""
+    story.network(HOME)
+    story.configured(web=wish)
+    story.resolved("web")
+    old = story.master("web", ours=True, control_path="")
+    story.post(e.DrainingFound(story.t, old, Draining("web", story.t - 3600, 1)), "found draining")
+    story.found("web", fresh=False, ours=True)
+    story.started()
+    story.answered("web")
+    story.after(600)
+    assert [one["sessions"] for one in shown(story)] == [1]
+    assert killed(story) == []
+    story.ended(OLD, 101)
+    assert shown(story) == []
+
+
+def test_an_adopted_host_is_forgotten_only_when_nothing_drains(story: Story) -> None:
+    """Its old sessions are shown after its new connection ended."""
+    story.network(HOME)
+    story.configured()
+    story.started()
+    story.found("web")
+    story.resolved("web")
+    reconnected(story, 1)
+    story.after(60).ended("web", 102, by_request=True)
+    assert [one["pid"] for one in shown(story)] == [101]
+    story.ended(OLD, 101)
+    assert story.state.hosts == {}

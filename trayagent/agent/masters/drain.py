@@ -1,0 +1,132 @@
+"""Effects on masters that drain: stop a living one, count what it still carries, find those of an earlier agent.
+
+A draining master is recorded before its control path goes to the new one. From the moment it stops listening, no
+socket leads to it, so the next agent finds it by its pid and start time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from trayagent.agent.forwards.wanted_forwards import CLEAR_PATIENCE_S, Forwarding
+from trayagent.agent.masters.discovery import describe
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.record_types import KeptDraining
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.draining import Draining
+from trayagent.core.facts.events import Carried, DrainingFound
+from trayagent.core.facts.hosts import Host, Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.forwarding import to_mux
+from trayagent.ssh.master import drain
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.process import age_s, alive, read
+
+log = logging.getLogger(__name__)
+
+
+class MasterDrainer:
+    """Lets masters drain."""
+
+    def __init__(self, parts: Parts, forwarding: Forwarding) -> None:
+        self._shell = parts.shell
+        self._records = parts.records
+        self._forwarding = forwarding
+
+    def prepare(self, host: Host, old: Master) -> str | None:
+        """Give a living master a second name, by which it is reached once the new one has its path; None: it cannot.
+
+        The caller ends with `stop`, or with `give_up` if the new master did not get the path.
+        """
+        process = read(old.pid)
+        if process is None:
+            return None
+        try:
+            name = drain.second_name(old.control_path)
+        except OSError as error:
+            log.info("%s: pid %d cannot drain: %s", host.name, old.pid, error.strerror)
+            return None
+        made_at = time.time() - age_s(process)
+        self._records.add_draining(
+            old.pid,
+            KeptDraining(
+                host.name,
+                old.start_ticks,
+                self._records.boot,
+                made_at,
+                old.control_path,
+                name,
+                old.ours,
+                old.host_key,
+                old.target,
+            ),
+        )
+        return name
+
+    def give_up(self, old: Master, name: str) -> None:
+        """Undo `prepare`."""
+        self._records.drop_draining(old.pid)
+        remove_fresh(name)
+
+    async def stop(self, host: Host, old: Master, name: str) -> Draining | None:
+        """Stop a master whose path the new one has. Return what it carries; None: nothing, or it did not stop.
+
+        Then it must be ended. A master that does not stop could still unlink the path.
+        """
+        forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
+        try:
+            await drain.stop(
+                name, old.pid, old.control_path, forwards, unlinks_path=not old.ours, wait_s=CLEAR_PATIENCE_S
+            )
+            found = drain.carried(old)
+        except (TrayagentError, OSError) as error:
+            log.info("%s: pid %d does not drain: %s", host.name, old.pid, error)
+            found = None
+        if found is None or not (found.sessions or found.connections):
+            self.give_up(old, name)
+            return None
+        remove_fresh(name)
+        made_at = time.monotonic() + self._records.draining()[old.pid].made_at - time.time()
+        return Draining(host.name, made_at, found.sessions, found.connections)
+
+    def count(self, action: a.CountCarried) -> None:
+        """Post what a draining master carries now."""
+        master = action.master
+        if not alive(master.pid, master.start_ticks):
+            return  # the event of its end is on its way
+        found = drain.carried(master)
+        self._shell.post(
+            Carried(time.monotonic(), action.name, master.pid, found.sessions, found.connections)
+        )
+
+    async def find(self) -> None:
+        """Post the draining masters that an earlier agent left and that still live. Forget the others."""
+        for pid, kept in self._records.draining().items():
+            if kept.boot != self._records.boot or not alive(pid, kept.start) or owner_of(kept.path) == pid:
+                self._records.drop_draining(pid)  # it ended, or never lost its path
+                remove_fresh(kept.second_name)
+                continue
+            await self._found(pid, kept)
+
+    async def _found(self, pid: int, kept: KeptDraining) -> None:
+        if owner_of(kept.second_name) == pid:  # that agent ended before it stopped
+            try:
+                await drain.stop(kept.second_name, pid, kept.path, (), unlinks_path=not kept.ours, wait_s=0.0)
+            except (TrayagentError, OSError) as error:
+                log.info("%s: pid %d does not stop: %s", kept.host, pid, error)
+        remove_fresh(kept.second_name)
+        master = describe(pid, "", ours=kept.ours, proven=(kept.host_key, kept.target))
+        if master is None:
+            return
+        found = drain.carried(master)
+        made_at = time.monotonic() + kept.made_at - time.time()
+        draining = Draining(kept.host, made_at, found.sessions, found.connections)
+        self._shell.post(DrainingFound(time.monotonic(), master, draining))
+
+
+def without_socket(master: Master) -> Master:
+    """Return a master that accepts no more clients: no control path leads to it."""
+    return replace(master, control_path="")

@@ -1,0 +1,116 @@
+"""Handles masters that drain: their begin, what they still carry, and their end; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import CountCarried, Kill
+from trayagent.core.facts.draining import Draining
+from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
+from trayagent.core.facts.hosts import Host, Master, Wish
+from trayagent.core.on.new_master import install
+
+
+def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:
+    """Let the earlier master of a host drain. It becomes a host of its own, without a name in ssh_config.
+
+    So it is judged as an unnamed master is, within the limits on where its owner may be connected.
+    """
+    host = Host(
+        f"{owner.name} draining {master.pid}",
+        Wish(vpn=owner.wish.vpn, networks=owner.wish.networks),
+        resolved=owner.resolved,
+        hop=owner.hop,
+        unnamed=True,
+        addresses=owner.addresses,
+        reached=owner.reached,
+        reached_through=owner.reached_through,
+        learned_vpn=owner.learned_vpn,
+        host_key=master.host_key,
+    )
+    idle = draining.sessions == draining.connections == 0
+    draining = replace(
+        draining, owner=owner.name, counted_at=context.now, idle_at=context.now if idle else None
+    )
+    host = replace(host, draining=draining)
+    host = install(context, host, master, proven=proven)
+    context.put(host, forwards_at=None)
+
+
+def found(context: Context, event: DrainingFound) -> None:
+    """Follow a draining master that an earlier agent left."""
+    owner = context.get(event.draining.owner) or Host(event.draining.owner)
+    if any(h.master is not None and h.master.pid == event.master.pid for h in context.state.hosts.values()):
+        return
+    context.put(owner)
+    begin(context, owner, event.master, event.draining, proven=False)
+    context.because(owner.name, 0, "draining", f"pid={event.master.pid} {_carries(event.draining)}")
+
+
+def tell_begun(context: Context, name: str, master: Master, draining: Draining) -> None:
+    """Report that a host's earlier master drains."""
+    carries = _carries(draining)
+    context.because(name, 0, "draining", f"pid={master.pid} {carries}")
+    context.tell(
+        "draining",
+        name,
+        carries,
+        pid=master.pid,
+        sessions=draining.sessions,
+        connections=draining.connections,
+    )
+
+
+def carried(context: Context, event: Carried) -> None:
+    """Note what a draining master carries."""
+    host = context.get(event.name)
+    if host is None or host.draining is None or host.master is None or host.master.pid != event.pid:
+        return
+    idle = event.sessions == event.connections == 0
+    since = host.draining.idle_at if host.draining.idle_at is not None else context.now
+    context.put(
+        host,
+        draining=replace(
+            host.draining,
+            sessions=event.sessions,
+            connections=event.connections,
+            counted_at=context.now,
+            idle_at=since if idle else None,
+        ),
+    )
+
+
+def ended(context: Context, host: Host, event: MasterEnded) -> None:
+    """Note that a draining master ended: with its last session, by the network, or by our kill."""
+    if host.draining is None:
+        return
+    killed = event.pid in host.killing
+    said = event.failure.kind if event.failure is not None else None
+    reason = f"pid={event.pid} killed={killed} said={said}"
+    owner = host.draining.owner
+    context.because(owner, 0, "drained", reason)
+    context.tell("drained", owner, reason, pid=event.pid, killed=killed)
+    context.forget(host.name)
+
+
+def count(context: Context, names: tuple[str, ...]) -> None:
+    """Count what the draining masters of these hosts carry; no names: of all hosts."""
+    for name in context.names:
+        host = context.get(name)
+        if host is None or host.draining is None or host.master is None:
+            continue
+        if not names or host.draining.owner in names:
+            context.do(CountCarried(name, host.master))
+
+
+def end_all(context: Context, owner: str) -> None:
+    """End the draining masters of a host, because the user wants the host down."""
+    for host in context.state.draining(owner):
+        if host.master is not None:
+            context.put(host, killing=host.killing | {host.master.pid})
+            context.do(Kill(host.name, host.master))
+
+
+def _carries(draining: Draining) -> str:
+    return f"sessions={draining.sessions} connections={draining.connections}"

@@ -1,0 +1,77 @@
+"""Decides whether a living master drains or ends when a new one takes its place, and when draining is over; pure.
+
+A draining master accepts no more clients, so no one can ask it anything. It ends with its last session. The
+agent ends it only if its local address is gone and a control succeeded, or if it carries nothing and still runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import CountCarried, Kill
+from trayagent.core.facts.hosts import Attempt, Host, Master
+from trayagent.core.facts.time_constants import IDLE_DRAINING_S
+from trayagent.core.policy.verdict import patience_s
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of the old master, or what must be known first; `at` is when to decide again."""
+
+    do: Literal["drain", "end", "probe", "observe", "wait"]
+    evidence: str
+    at: float | None = None
+
+
+def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fate:
+    """Return what becomes of the host's master when the user's new one takes its place.
+
+    It drains if it answered since the user's request, or if data that was sent since then is being acknowledged: its
+    answer is queued behind that data. A silent one ends, as does one that cannot answer.
+    """
+    if host.at_once:
+        return Fate("end", "old=unwanted")
+    if host.gone_at is not None:
+        return Fate("end", "old=address_gone")
+    if host.proof_at >= attempt.started_at and not host.suspect:
+        return Fate("drain", "old=answers")
+    if host.probe is None:
+        return Fate("probe", "old=unknown")
+    silent_at = host.probe.sent_at + patience_s(master)
+    if now < silent_at:
+        return Fate("wait", "old=unknown", silent_at)
+    if host.observed is None or host.observed.at < silent_at:
+        return Fate("observe", "old=silent")
+    if host.observed.stopped:
+        return Fate("end", "old=suspended")
+    if host.probe.moved_at is not None:
+        return Fate("drain", "old=acknowledges")
+    return Fate("end", "old=silent")
+
+
+def needs_probe(host: Host) -> bool:
+    """Report whether the user's attempt must first learn whether the old master answers."""
+    attempt = host.attempt
+    if attempt is None or attempt.purpose != "user" or host.at_once or host.draining is not None:
+        return False
+    unknown = host.gone_at is None and host.probe is None
+    return unknown and (host.suspect or host.proof_at < attempt.started_at)
+
+
+def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
+    """End a draining master that carries nothing and does not end on its own. Return when to look again."""
+    draining, now = host.draining, context.now
+    if draining is None or draining.idle_at is None:
+        return None
+    due = draining.idle_at + IDLE_DRAINING_S
+    if now < due:
+        return due
+    if draining.counted_at < due:
+        context.do(CountCarried(host.name, master))
+        return None
+    context.because(host.name, 0, "drained", f"carries=nothing idle_s={now - draining.idle_at:.0f}")
+    context.put(host, killing=host.killing | {master.pid})
+    context.do(Kill(host.name, master))
+    return None

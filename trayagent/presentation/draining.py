@@ -1,0 +1,37 @@
+"""Describe earlier connections of a host whose sessions go on; pure.
+
+A connection is an entry of a host's `draining` in `status --json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from trayagent.presentation.times import clock
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def draining_lines(host: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    """Yield a line for each, such as "2 sessions still use the connection of 14:02". An older agent lists none."""
+    for one in host.get("draining", ()):
+        of = f"the connection of {clock(one['since'], now)}"
+        sessions, connections = one["sessions"], one["connections"]
+        if not sessions and not connections:
+            yield f"{of} is about to end"
+            continue
+        verb = "uses" if sessions + connections == 1 else "use"
+        yield f"{carried_words(sessions, connections)} still {verb} {of}"
+
+
+def carried_words(sessions: int, connections: int) -> str:
+    """Return for example "1 session and 2 forwarded connections"; "" for nothing."""
+    words = [
+        f"{count} {what}{'s' * (count != 1)}"
+        for count, what in ((sessions, "session"), (connections, "forwarded connection"))
+        if count
+    ]
+    return " and ".join(words)
