@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import threading
 
+import pytest
+
+from tests.lab.matrix import until
+from tests.lab.test_adoption import BY_HAND
 from tests.lab.test_reconnect_if_down import SERVER
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.topology import JUMP, OTHER
 
 
 class Session:
@@ -73,3 +80,257 @@ def test_open_sessions_go_on_beside_the_new_connection(lab: Lab, agent: Agent) -
     assert third.echoes()
     assert third.end() == 0
     assert "the sessions of the old connection go on" in agent.cli("why", "web01").stdout
+
+
+def until_drained(agent: Agent) -> None:
+    """Wait until no earlier connection of the host drains."""
+    until("nothing drains", lambda: not agent.wait_state("web01", "connected")["draining"])
+
+
+@pytest.mark.parametrize("how", ["in the background", "with a shell of its own"])
+def test_a_master_started_by_hand_drains_as_well(lab: Lab, agent: Agent, how: str) -> None:
+    """Its own session goes on, also the one that made it the master. The new socket stays in place at its end."""
+    lab.join("home")
+    lab.sshd()
+    persist = "5m" if how == "in the background" else "no"
+    lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": persist}})
+    agent.start("")
+    events = agent.events()
+    session = Session(lab)
+    old = events.wait("master-adopted", "web01")
+    done = agent.cli("reconnect", "web01")
+    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    new = agent.wait_state("web01", "connected")
+    assert new["control_path"] == old["control_path"]
+    assert session.echoes()
+    second = Session(lab)
+    assert session.end() == 0
+    assert events.wait("drained", "web01")["killed"] is False
+    until_drained(agent)
+    assert second.echoes()
+    assert Session(lab).end() == second.end() == 0
+    check = lab.laptop.run(["ssh", "-O", "check", "web01"])
+    assert f"pid={new['pid']}" in check.stderr
+
+
+@pytest.mark.parametrize("started", ["by the agent", "by hand"])
+def test_no_client_fails_while_the_user_reconnects_again_and_again(
+    lab: Lab, agent: Agent, started: str
+) -> None:
+    """Clients in a loop all succeed, and so does each of the sessions that outlast several reconnects."""
+    lab.join("home")
+    lab.sshd(config=["MaxStartups 100", "MaxSessions 20"])
+    lab.ssh_config({"web01": SERVER if started == "by the agent" else BY_HAND})
+    agent.start("[hosts.web01]\n" if started == "by the agent" else "")
+    sessions = []
+    if started == "by hand":
+        sessions.append(Session(lab))
+    agent.wait_state("web01", "connected")
+    failed: list[str] = []
+    done = threading.Event()
+
+    def hammer() -> None:
+        while not done.is_set():
+            result = lab.laptop.run(["ssh", "web01", "echo up"])
+            if (result.returncode, result.stdout) != (0, "up\n"):
+                failed.append(f"{result.returncode} {result.stderr}")
+
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            sessions.append(Session(lab))
+            assert agent.cli("reconnect", "web01").returncode == 0
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(60)
+    assert not failed
+    assert all(session.echoes() for session in sessions)
+    assert [session.end() for session in sessions] == [0] * len(sessions)
+    until_drained(agent)
+
+
+def test_connections_through_forwards_go_on_and_new_ones_use_the_new_master(lab: Lab, agent: Agent) -> None:
+    """A download through -L and a connection from the server through -R continue. Both ports are open again."""
+    lab.join("home")
+    server = lab.sshd(config=["LogLevel VERBOSE"])
+    lab.traffic_service(8001)
+    lab.echo(8000, node=lab.laptop)
+    lab.ssh_config({"web01": SERVER})
+    agent.start('[hosts.web01]\nlocal = ["9001:127.0.0.1:8001"]\nremote = ["22221:127.0.0.1:8000"]\n')
+    agent.wait_forwards("web01", {"local": "open", "remote": "open"})
+    events = agent.events()
+    words = [sys.executable, "-I", "-S", "-c", VISITOR]
+    visitor = lab.server.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert visitor.stdin is not None
+    assert visitor.stdout is not None
+    assert visitor.stdout.readline() == "one\n"
+    with lab.traffic("down", port=9001) as traffic:
+        traffic.wait(1)
+        done = agent.cli("reconnect", "web01")
+        assert done.stdout.endswith("; 2 forwarded connections go on through the old connection\n"), (
+            done.stderr
+        )
+        agent.wait_forwards("web01", {"local": "open", "remote": "open"})
+        traffic.wait(1_000_000)
+        print("two", file=visitor.stdin, flush=True)
+        assert visitor.stdout.readline() == "two\n"
+        with lab.probe(22221, node=lab.server) as probe:
+            probe.release()
+            assert probe.result() > 0
+        with lab.traffic("down", port=9001) as later:
+            later.wait(1)
+    visitor.communicate("", timeout=20)
+    events.wait("drained", "web01")
+    assert "Address already in use" not in server.said()
+    assert not [e for e in events.seen if e["event"] == "forward-failed"]
+
+
+VISITOR = """import socket, sys
+s = socket.create_connection(("127.0.0.1", 22221))
+f = s.makefile("rw")
+print("one", file=f, flush=True)
+print(f.readline(), end="", flush=True)
+for line in sys.stdin:
+    print(line, end="", file=f, flush=True)
+    print(f.readline(), end="", flush=True)
+"""
+
+
+def test_an_upload_that_fills_the_line_goes_on(lab: Lab, agent: Agent) -> None:
+    """The answer of the old connection waits behind seconds of data. All bytes arrive, status 0."""
+    connected(lab, agent)
+    lab.set_bandwidth(1, queue_bytes=32_000)
+    words = ["sh", "-c", "head -c 3000000 /dev/zero | ssh web01 'wc -c'"]
+    upload = lab.laptop.popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until("the queue is full", lambda: lab.carried()["home"]["queued_up"] > 16_000, 40)
+    done = agent.cli("reconnect", "web01", deadline_s=60)
+    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    lab.set_bandwidth(None)
+    out, err = upload.communicate(timeout=60)
+    assert (upload.returncode, out.strip()) == (0, "3000000"), err
+
+
+@pytest.mark.parametrize("end", ["kill9", "stop"])
+def test_the_next_agent_goes_on_with_what_drains(lab: Lab, agent: Agent, end: str) -> None:
+    """It shows the sessions, ends nothing, and forgets the old master when that ended."""
+    old = connected(lab, agent)
+    session = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    new = agent.wait_state("web01", "connected")["pid"]
+    if end == "kill9":
+        agent.kill9()
+    else:
+        agent.stop()
+    agent.start()
+    host = agent.wait_state("web01", "connected")
+    assert host["pid"] == new
+    assert [(one["pid"], one["sessions"]) for one in host["draining"]] == [(old, 1)]
+    events = agent.events()
+    assert session.echoes()
+    assert session.end() == 0
+    assert events.wait("drained", "web01")["pid"] == old
+    assert agent.records()["draining"] == {}
+
+
+def test_an_end_while_no_agent_runs_is_noticed(lab: Lab, agent: Agent) -> None:
+    """The next agent forgets the master, and shows nothing that drains."""
+    connected(lab, agent)
+    session = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    agent.kill9()
+    assert session.end() == 0
+    agent.start()
+    assert agent.wait_state("web01", "connected")["draining"] == []
+    assert agent.records()["draining"] == {}
+
+
+def test_two_connections_may_drain_at_once(lab: Lab, agent: Agent) -> None:
+    """Each keeps its own sessions. `disconnect` ends them all."""
+    connected(lab, agent)
+    first = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    second = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    third = Session(lab)
+    draining = agent.wait_state("web01", "connected")["draining"]
+    assert [one["sessions"] for one in draining] == [1, 1]
+    assert all(session.echoes() for session in (first, second, third))
+    assert agent.cli("disconnect", "web01").returncode == 0
+    assert [session.ended() for session in (first, second, third)] == [255] * 3
+    host = agent.wait_state("web01", "idle")
+    assert (host["pid"], host["draining"]) == (None, [])
+
+
+def test_now_ends_earlier_connections_too(lab: Lab, agent: Agent) -> None:
+    """Nothing of the host's earlier connections is left after `reconnect --now`."""
+    connected(lab, agent)
+    sessions = [Session(lab)]
+    assert agent.cli("reconnect", "web01").returncode == 0
+    sessions.append(Session(lab))
+    done = agent.cli("reconnect", "--now", "web01")
+    assert done.stdout.endswith("; 1 session through the old connection ended\n")
+    assert [session.ended() for session in sessions] == [255, 255]
+    until_drained(agent)
+
+
+def test_exit_ends_only_the_new_connection(lab: Lab, agent: Agent) -> None:
+    """After `ssh -O exit` the host stays down, and the old session goes on."""
+    connected(lab, agent)
+    session = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    lab.laptop.run(["ssh", "-O", "exit", "web01"])
+    assert [one["sessions"] for one in agent.wait_state("web01", "idle")["draining"]] == [1]
+    assert session.echoes()
+    assert session.end() == 0
+
+
+def test_a_connection_that_does_not_answer_is_replaced(lab: Lab, agent: Agent) -> None:
+    """Its sessions end, as with `--now`, so that no terminal hangs."""
+    old = connected(lab, agent)
+    session = Session(lab)
+    lab.suspend([old])
+    done = agent.cli("reconnect", "web01")
+    assert done.stdout.endswith("; 1 session through the old connection ended\n"), done.stderr
+    assert session.ended() == 255
+    assert agent.wait_state("web01", "connected")["draining"] == []
+
+
+def test_a_draining_connection_is_ended_when_another_network_proves_it_stale(lab: Lab, agent: Agent) -> None:
+    """A short absence ends nothing. After a move both connections are replaced or ended, with one outage."""
+    old = connected(lab, agent)
+    session = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    events = agent.events()
+    lab.link_down()
+    agent.wait_state("web01", "offline")
+    lab.link_up()
+    agent.wait_state("web01", "connected")
+    assert session.echoes()
+    lab.switch("home", "cafe")
+    drained = events.wait("drained", "web01")
+    assert (drained["pid"], drained["killed"]) == (old, True)
+    assert session.ended() == 255
+    assert agent.wait_state("web01", "connected")["local"].startswith("10.20.")
+    assert [e["pid"] for e in events.seen if e["event"] == "master-stale"] != [old]
+
+
+def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Agent) -> None:
+    """The jump host's old connection drains for as long as it carries their masters."""
+    lab.join("home")
+    lab.sshd(JUMP)
+    lab.sshd(OTHER)
+    control = {"ControlPath": "~/.ssh/cm-%C"}
+    lab.ssh_config(
+        {"web01": {**control, "HostName": OTHER, "ProxyJump": "door"}, "door": {**control, "HostName": JUMP}}
+    )
+    agent.start("[hosts.door]\n[hosts.web01]\n")
+    inner = agent.wait_state("web01", "connected")["pid"]
+    session = Session(lab)
+    done = agent.cli("reconnect", "door")
+    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    assert session.echoes()
+    assert agent.wait_state("web01", "connected")["pid"] == inner
+    assert session.end() == 0
