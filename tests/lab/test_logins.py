@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.tools import tool
+from trayagent.sandbox.topology import JUMP
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = "[hosts.web01]\n"
@@ -369,3 +372,36 @@ def test_a_missing_ssh_is_reported_and_found_by_reconnect(lab: Lab, agent: Agent
     program.symlink_to(tool("ssh"))
     assert agent.cli("reconnect", "web01", deadline_s=10.0).returncode == 0
     agent.wait_state("web01", "connected")
+
+
+@pytest.mark.parametrize("through", ["ssh -q", "LogLevel QUIET"])
+def test_a_refusal_by_a_jump_host_whose_ssh_is_silenced_is_not_repeated(
+    lab: Lab, agent: Agent, through: str
+) -> None:
+    """`ssh -q -W` and LogLevel QUIET hide the refusal from the user, not from the agent."""
+    server(lab)
+    jump = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
+    way = (
+        {"ProxyCommand": "ssh -q -W %h:%p jump 2>/dev/null"} if through == "ssh -q" else {"ProxyJump": "jump"}
+    )
+    quiet = {} if through == "ssh -q" else {"LogLevel": "QUIET"}
+    lab.ssh_config({"jump": {"HostName": JUMP, **quiet}, "web01": {**SERVER, **way}})
+    other_key(lab)
+    agent.start(CONFIG)
+    in_trouble(agent, "needs-sign-in", "auth-denied", "jump host", "refused")
+    stays("one login", lambda: refusals(jump) == 1)
+
+
+def test_a_refusal_that_no_log_could_hold_counts(lab: Lab, agent: Agent) -> None:
+    """With a full runtime directory ssh writes nothing, and two logins without a known end are the most."""
+    sshd = server(lab)
+    other_key(lab)
+    place = str(agent.runtime_dir)
+    made = lab.laptop.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=700", "tmpfs", place], admin=True)
+    assert made.returncode == 0, made.stderr
+    agent.start("")
+    lab.laptop.run(["dd", "if=/dev/zero", f"of={place}/full", "bs=4096"])
+    agent.configure(CONFIG)
+    until("two refusals", lambda: refusals(sshd) == 2, 20.0)
+    in_trouble(agent, "waiting", "unknown", "could not write its log", "perhaps the login was refused")
+    stays("two logins", lambda: refusals(sshd) == 2, 5.0)  # the back-off alone would end after 2.4 s

@@ -14,7 +14,7 @@ from trayagent.ssh.master.command import connect_timeout_s, master_command, may_
 CONNECTION = "/run/user/1000/trayagent/connection-1"
 DOOR = Resolved("door", "192.0.2.1", plain_connect=True)
 # The additions to ssh's own command: the connection, and BatchMode.
-_OURS = re.compile(r" -o BatchMode=yes -o ProxyUseFdpass=yes -o 'ProxyCommand=[^']*'")
+_OURS = re.compile(r" -o BatchMode=yes -o ProxyUseFdpass=yes -o LogLevel=INFO -o 'ProxyCommand=[^']*'")
 _SSHS = re.compile(r"debug1: Setting implicit ProxyCommand from ProxyJump: (.*?)\r?\n")
 
 
@@ -87,3 +87,23 @@ def test_each_hop_gets_the_time_of_a_login() -> None:
     assert option(words, "ConnectTimeout") == "40"
     assert connect_timeout_s(Resolved("web", "web")) == 10
     assert connect_timeout_s(host("a,b", None, hops=2)) == 70
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("ssh -q -W %h:%p door", "ssh -o LogLevel=INFO -W %h:%p door"),
+        (
+            "exec /usr/bin/ssh -aqxW %h:%p door 2>/dev/null",
+            "exec /usr/bin/ssh -o LogLevel=INFO -axW %h:%p door",
+        ),
+        ("ssh -l q -o 'SetEnv A=b  -q' -q door", "ssh -o LogLevel=INFO -l q -o 'SetEnv A=b  -q' door"),
+        ("ssh door nc -q 1 %h %p", "ssh -o LogLevel=INFO door nc -q 1 %h %p"),
+        ("ssh door 'nc %h %p 2>/dev/null'", "ssh -o LogLevel=INFO door 'nc %h %p 2>/dev/null'"),
+    ],
+)
+def test_a_proxy_command_that_is_ssh_says_why_it_fails(given: str, used: str) -> None:
+    """A silenced ssh would hide that the jump host refused the login. What runs on the jump host stays as it is."""
+    resolved = Resolved("target", "target", proxy_command=given, hops=1)
+    words = master_command("target", resolved, "/run/cm", background=False, log="/run/log")
+    assert option(words, "ProxyCommand") == used

@@ -31,7 +31,7 @@ from trayagent.core.texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.background_guard import without_windows
-from trayagent.ssh.login.failures import classify, perhaps_refused, wants_browser
+from trayagent.ssh.login.failures import classify, perhaps_refused, unlogged, wants_browser
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import log as master_log
@@ -41,6 +41,7 @@ from trayagent.ssh.os.control_sockets import owner_of
 log = logging.getLogger(__name__)
 
 _JITTER = 0.2
+_SSH_FAILED = 255  # ssh's exit status after an error of its own, see ssh(1)
 _FORK_S = 2.0  # the parent exits 3 ms after the socket appears
 
 
@@ -51,9 +52,11 @@ class _Attempt:
     shell: Shell
     action: a.Dial
     connecting: Connecting | None = None
+    connected: bool = False
 
     def established(self, local: str) -> None:
         """Report the TCP connection."""
+        self.connected = True
         self.shell.post(AttemptEstablished(time.monotonic(), self.action.name, self.action.attempt, local))
 
 
@@ -181,7 +184,9 @@ class MasterConnector:
                 others=failed.said.others,
                 proven=proven.after,
             )
-            if not failed.unheard:
+            if attempt.connected and failed.status == _SSH_FAILED and not failed.said.own:
+                failure = unlogged(failure, host.name)
+            elif not failed.unheard:
                 failure = perhaps_refused(failure, proven, host.name)
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:

@@ -97,6 +97,16 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
     return replace(failure, problem=problem, kind=kind, by_jump=False, perhaps_refused=True)
 
 
+def unlogged(failure: Failure, host: str) -> Failure:
+    """Return the failure of an ssh that was connected and left an empty log, marked as a refusal that may be one.
+
+    ssh prints a reason before it ends, so its log could not be written: the file system is full.
+    """
+    title = f"ssh to {host} failed and could not write its log: perhaps the login was refused"
+    problem = Problem("unknown", title, "Is the file system of the runtime directory full? trayagent doctor")
+    return replace(failure, problem=problem, kind="closed", perhaps_refused=True)
+
+
 def wants_browser(host: str) -> Failure:
     """Return the failure of a login whose ProxyCommand tried to open a browser."""
     title = f"The ProxyCommand of {host} needs a login in a browser"

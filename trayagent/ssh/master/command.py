@@ -17,6 +17,14 @@ PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
 # The characters in a ProxyCommand that neither a shell nor ssh's tokens change.
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
+# Without its messages, a refused login at a jump host looks like one that is down, and would be repeated.
+_LOG = ("-o", "LogLevel=INFO")
+_SSH = re.compile(r"(?:exec\s+)?(?:\S*/)?ssh\s")
+_THROWN_AWAY = re.compile(r"\s2>\s*/dev/null\s*$")
+# One option of ssh at the start of a text: flags without a value, or an option with its value, quoted or not.
+_OPTION = re.compile(
+    r"\s*-(?P<flags>[46AaCfGgKkMNnqsTtVvXxYy]*)(?P<valued>[BbcDEeFIiJLlmOoPpQRSWw]\s*(?:\"[^\"]*\"|'[^']*'|\S+))?(?=\s|$)"
+)
 _JUMP = re.compile(
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<port>\d+))?"
 )
@@ -70,6 +78,8 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
     elif connection is not None:
         options["ProxyCommand"] = _jump_command(resolved, connection, ssh=ssh, config=config)
+    elif resolved.proxy_command is not None and _SSH.match(resolved.proxy_command):
+        options["ProxyCommand"] = _audible(resolved.proxy_command)
     words = [ssh, *(["-F", config] if config is not None else []), "-M", "-N", "-E", log]
     for key, value in options.items():
         words += ["-o", f"{key}={escaped(value) if key == 'ControlPath' else value}"]
@@ -107,9 +117,24 @@ def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str 
     words += ["-l", jump["user"]] if jump["user"] else []
     words += ["-p", jump["port"]] if jump["port"] else []
     words += ["-F", config] if config is not None else []
-    words += ["-o", "BatchMode=yes", "-o", "ProxyUseFdpass=yes"]
+    words += ["-o", "BatchMode=yes", "-o", "ProxyUseFdpass=yes", *_LOG]
     words += ["-o", f"'ProxyCommand={' '.join(words_of(connection))}'", "-W", "'[%h]:%p'", jump["host"]]
     return " ".join(words)
+
+
+def _audible(command: str) -> str:
+    """Return a ProxyCommand that is ssh, with the messages that tell a refused login from a server that is down.
+
+    ssh's own -q is left out, and so is a stderr that is thrown away at the end.
+    """
+    ssh = _SSH.match(command)
+    if ssh is None:
+        return command
+    start, rest = command[: ssh.end()] + " ".join(_LOG), _THROWN_AWAY.sub("", command[ssh.end() - 1 :])
+    while (option := _OPTION.match(rest)) is not None and (option["flags"] or option["valued"]):
+        loud = option["flags"].replace("q", "") + (option["valued"] or "")
+        start, rest = start + (f" -{loud}" if loud else ""), rest[option.end() :]
+    return start + rest
 
 
 def escaped(path: str) -> str:
