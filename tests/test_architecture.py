@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "presentation": set(),
     "history": {"core", "presentation"},
     "init": {"core", "config", "ssh", "presentation"},
-    "sandbox": set(),
+    "roaming": set(),
+    "sandbox": {"roaming"},
     "cli": {"ipc", "config", "presentation"},
     "attach": {"ipc", "config", "presentation"},
     "doctor": {

@@ -30,7 +30,13 @@ FOLDERS = ("docs/**/*.md", ".github/**/*.md", "installers/**/*.md", "*.md")
 PAGES = sorted({page for pattern in FOLDERS for page in ROOT.glob(pattern)})
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("trayagent/**/*.py")))
-SIMULATION = (ROOT / "tests" / "sim" / "test_simulation.py").read_text(encoding="utf-8")
+SIMULATION = "".join(
+    (ROOT / "tests" / name).read_text(encoding="utf-8")
+    for name in (
+        "sim/test_simulation.py",
+        "roaming/test_roaming_histories.py",
+    )
+)
 STATES = get_args(Shown)
 
 # Words of other programs that look like our codes.

@@ -52,6 +52,7 @@ SPEAKING = (
     "core",
     "ssh",
     "net",
+    "roaming",
 )
 
 

@@ -1,0 +1,187 @@
+"""Both relays as processes of this machine, without ssh: a service stands for sshd, a socket pair for a channel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, new_token
+from trayagent.sandbox.roaming import marked, wait_for
+
+ALONE = [sys.executable, "-I", "-S", "-E", str(FAR_RELAY)]
+
+
+class Echo:
+    """A TCP service that sends everything back, and then its end; `connections` counts who came."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _echo(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            while data := connection.recv(1 << 16):
+                connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Stop accepting."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+class Local:
+    """A near relay, and far relays on request; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.env = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
+        # A socket's path has at most 107 bytes, and pytest's folders are long.
+        self._short = tempfile.TemporaryDirectory(prefix="roam-", dir="/tmp")
+        self.path = f"{self._short.name}/near.sock"
+        self.near = subprocess.Popen(near_command(self.path))
+        wait_for(lambda: Path(self.path).exists(), "the near relay listens")
+        self.client = NearClient(self.path)
+        self.echo = Echo()
+        self._tokens: list[str] = []
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def far(self, *words: str, text: str = "", env: dict[str, str] | None = None) -> dict[str, Any]:
+        """Run a command of the far relay; return what it printed."""
+        done = subprocess.run(
+            [*ALONE, *words],
+            check=False,
+            input=text,
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert not done.stderr, done.stderr
+        return marked(done.stdout)
+
+    def serve(
+        self, *, roam_for_s: float = 3600, port: int | None = None, env: dict[str, str] | None = None
+    ) -> str:
+        """Start a far relay; return its token."""
+        token = new_token()
+        words = ("serve", "127.0.0.1", str(port or self.echo.port), f"{roam_for_s:g}", "lab")
+        said = self.far(*words, text=f"{token}\n", env=env)
+        assert said.get("id") == token[:16], said
+        self._tokens.append(token)
+        return token
+
+    def channel(self, token: str) -> socket.socket:
+        """Return our end of a channel to a far relay."""
+        ours, theirs = socket.socketpair()
+        words = [*ALONE, "attach", token[:16]]
+        self.children.append(
+            subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno(), env=self.env)
+        )
+        theirs.close()
+        return ours
+
+    def hang_up(self) -> None:
+        """End all channels, as the loss of an outer master does."""
+        for child in self.children:
+            child.kill()
+            child.wait()
+        self.children.clear()
+
+    def start(self, token: str, roam_for_s: float = 3600) -> socket.socket:
+        """Begin a connection; return ssh's end of it."""
+        inner = self.client.start(token, roam_for_s, "web01")
+        inner.settimeout(60)
+        return inner
+
+    def attach(self, token: str, client: NearClient | None = None) -> dict[str, Any]:
+        """Attach over a new channel; return the near relay's answer."""
+        with self.channel(token) as ours:
+            return (client or self.client).ask("attach", [ours.fileno()], id=token[:16])
+
+    def connect(self) -> tuple[str, socket.socket]:
+        """Return the token and ssh's end of a connection that works."""
+        token = self.serve()
+        inner = self.start(token)
+        answer = self.attach(token)
+        assert answer["ok"], answer
+        return token, inner
+
+    def state(self, token: str) -> dict[str, Any] | None:
+        """Return what `status` says of a connection."""
+        with NearClient(self.path) as client:
+            found = client.ask("status")["sessions"]
+        return next((one for one in found if one["id"] == token[:16]), None)
+
+    def is_state(self, token: str, state: str) -> Callable[[], bool]:
+        """Return a condition for `wait_for`."""
+        return lambda: (self.state(token) or {"state": "over"})["state"] == state
+
+    def relays(self) -> list[dict[str, Any]]:
+        """Return what `list` prints."""
+        found: list[dict[str, Any]] = self.far("list")["relays"]
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+        self.near.kill()
+        self.near.wait()
+        self.hang_up()
+        for token in self._tokens:
+            self.far("end", text=token + "\n")
+        self.echo.close()
+        self._short.cleanup()
+
+
+def exactly(connection: socket.socket, size: int) -> bytes:
+    """Return so many bytes."""
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        assert more, f"the end came after {len(data)} of {size} bytes"
+        data += more
+    return data
+
+
+def to_the_end(connection: socket.socket) -> bytes:
+    """Return everything up to the end."""
+    data = b""
+    while more := connection.recv(1 << 16):
+        data += more
+    return data
+
+
+def switches(pid: int) -> int:
+    """Return how often a process was scheduled so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+def quiet(pid: int, seconds: float = 3.0) -> int:
+    """Return how often a process was scheduled in this time."""
+    before = switches(pid)
+    time.sleep(seconds)
+    return switches(pid) - before

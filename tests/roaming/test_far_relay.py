@@ -1,0 +1,269 @@
+"""The far relay as a process: its commands, its socket, its limits and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+from tests.roaming.ends import written
+from tests.roaming.local import Local, exactly, quiet, to_the_end
+from trayagent.roaming.far_relay import BYE, DATA, HEADER, Budget, Stream, frame
+from trayagent.roaming.near_client import new_token
+from trayagent.roaming.near_session import NearLink
+from trayagent.sandbox.roaming import wait_for
+
+
+def sockets(local: Local) -> list[Path]:
+    """Return the sockets in the user's home."""
+    return list(local.home.glob(".cache/trayagent/*/*"))
+
+
+def say_hello(local: Local, token: str, counter: int) -> tuple[socket.socket, NearLink]:
+    """Attach by hand with a counter; return the channel and the near half of the link."""
+    stream = Stream(Budget())
+    stream.counter = counter - 1
+    link = NearLink(stream, token[:16], token[17:], None)
+    ours = local.channel(token)
+    ours.settimeout(60)
+    ours.sendall(written(link))
+    return ours, link
+
+
+def goodbye(channel: socket.socket) -> str:
+    """Return the code of the goodbye that must be the last frame on a channel, and close it."""
+    with channel:
+        data = to_the_end(channel)
+    at = data.index(b"\n") + 1
+    while True:
+        length, kind, *_ = HEADER.unpack_from(data, at)
+        payload = data[at + HEADER.size : at + HEADER.size + length]
+        if kind == BYE:
+            return payload.decode()
+        at += HEADER.size + length
+
+
+def test_only_this_user_can_open_the_socket(local: Local) -> None:
+    """The folder has mode 0700 and the socket 0600; the token is in no file, argument or environment."""
+    token = local.serve()
+    (found,) = sockets(local)
+    assert found.name == f"{token[:16]}.roam"
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+    assert stat.S_IMODE(found.parent.stat().st_mode) == 0o700
+    pid = local.relays()[0]["pid"]
+    for name in ("cmdline", "environ"):
+        assert token[17:].encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def test_it_is_detached_and_holds_nothing_of_the_login(local: Local) -> None:
+    """It leads no terminal, its session is its own, and its standard descriptors are /dev/null."""
+    local.serve()
+    pid = local.relays()[0]["pid"]
+    assert os.getsid(pid) != os.getsid(0)
+    assert {str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in (0, 1, 2)} == {"/dev/null"}
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+    os.kill(pid, signal.SIGHUP)
+    assert local.relays()
+
+
+def test_sshd_sees_a_connection_only_after_the_first_attach(local: Local) -> None:
+    """Nothing counts against sshd's limits before the laptop is there, and a second attach makes no second one."""
+    token = local.serve()
+    assert local.relays() and local.echo.connections == 0
+    with local.start(token) as inner:
+        for _ in range(3):
+            assert local.attach(token)["ok"]
+            inner.sendall(b"x")
+            assert exactly(inner, 1) == b"x"
+    assert local.echo.connections == 1
+
+
+def test_list_shows_each_relay_and_end_needs_the_token(local: Local) -> None:
+    """Two laptops of one user see each other's relays, and neither can end the other's without its token."""
+    first, second = local.serve(), local.serve()
+    assert {one["id"] for one in local.relays()} == {first[:16], second[:16]}
+    assert local.far("end", text=first[:17] + "0" * 32 + "\n")["error"] == "token"
+    assert local.far("end", text=first + "\n")["id"] == first[:16]
+    wait_for(lambda: len(sockets(local)) == 1, "the socket is gone")
+    assert [one["id"] for one in local.relays()] == [second[:16]]
+    assert local.far("end", text=first + "\n")["error"] == "unknown"
+
+
+def test_one_command_line_at_a_time(local: Local) -> None:
+    """A wrong call says so in the marker line."""
+    token = local.serve()
+    words = ("serve", "127.0.0.1", "22", "60", "lab")
+    assert local.far(*words, text=token + "\n")["error"] == "exists"
+    assert local.far(*words, text="not a token\n")["error"] == "token"
+    assert local.far(*words, text="")["error"] == "token"
+    assert local.far("serve", "127.0.0.1", "port", "60", "lab", text=new_token() + "\n")["error"] == "system"
+    assert local.far("attach", "../../etc/passwd")["error"] == "unknown"
+    assert local.far()["error"] == local.far("frobnicate")["error"] == local.far("serve")["error"] == "usage"
+    assert len(local.relays()) == 1
+
+
+def test_a_dead_relays_socket_is_removed(local: Local) -> None:
+    """After SIGKILL the socket is left; whoever looks next removes it. Other files there are left alone."""
+    token = local.serve()
+    pid = local.relays()[0]["pid"]
+    (found,) = sockets(local)
+    (found.parent / "notes.txt").write_text("mine")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not local.relays(), "the relay is gone")
+    assert [one.name for one in sockets(local)] == ["notes.txt"]
+    assert local.far("attach", token[:16])["error"] == "unknown"
+
+
+def test_sigterm_ends_it_without_a_trace(local: Local) -> None:
+    """An administrator's kill closes the connection and removes the socket."""
+    token, inner = local.connect()
+    with inner:
+        os.kill(local.relays()[0]["pid"], signal.SIGTERM)
+        wait_for(lambda: not sockets(local), "the socket is removed")
+        wait_for(local.is_state(token, "away"), "the near relay noticed")
+        assert local.attach(token)["error"] == "unknown"
+
+
+def test_a_folder_that_others_can_use_is_refused(local: Local) -> None:
+    """A folder of mode 0755 is not used, and the sockets in it are not trusted."""
+    token = local.serve()
+    folder = sockets(local)[0].parent
+    folder.chmod(0o755)
+    words = ("serve", "127.0.0.1", "22", "60", "lab")
+    assert local.far(*words, text=new_token() + "\n")["error"] == "unsafe-folder"
+    assert local.far("attach", token[:16])["error"] == "unknown"
+    folder.chmod(0o700)
+
+
+def test_a_link_to_another_folder_is_refused(local: Local, tmp_path: Path) -> None:
+    """A symbolic link in the folder's place is not followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    (runtime / "trayagent").symlink_to(elsewhere)
+    words = ("serve", "127.0.0.1", "22", "60", "lab")
+    said = local.far(*words, text=new_token() + "\n", env={"XDG_RUNTIME_DIR": str(runtime)})
+    assert said["error"] == "unsafe-folder"
+
+
+def test_the_runtime_folder_is_used_where_there_is_one(local: Local, tmp_path: Path) -> None:
+    """A relay in $XDG_RUNTIME_DIR is found by a login that has the variable."""
+    runtime = tmp_path / "a-folder-whose-name-is-longer-than-the-address-of-a-socket" / ("x" * 60)
+    runtime.mkdir(parents=True, mode=0o700)
+    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    token = local.serve(env=env)
+    assert (runtime / "trayagent" / f"{token[:16]}.roam").is_socket()
+    assert [one["id"] for one in local.far("list", env=env)["relays"]] == [token[:16]]
+    local.far("end", text=token + "\n", env=env)
+
+
+def test_the_number_of_relays_is_limited(local: Local) -> None:
+    """The 33rd relay of a user is refused."""
+    for _ in range(32):
+        local.serve()
+    said = local.far("serve", "127.0.0.1", "22", "60", "lab", text=new_token() + "\n")
+    assert said["error"] == "too-many"
+
+
+def test_a_relay_ends_when_its_laptop_is_away_for_too_long(local: Local) -> None:
+    """`roam_for` counts from the loss of the link, not from the start."""
+    token = local.serve(roam_for_s=2)
+    with local.start(token) as inner:
+        assert local.attach(token)["ok"]
+        wait_for(lambda: local.relays()[0]["attached"], "attached")
+        local.hang_up()
+        wait_for(lambda: not local.relays(), "the relay ended")
+        assert local.attach(token)["error"] == "unknown"
+        inner.close()
+
+
+def test_an_idle_relay_is_not_scheduled(local: Local) -> None:
+    """Attached and silent, neither relay wakes up."""
+    token, inner = local.connect()
+    with inner:
+        inner.sendall(b"x")
+        assert exactly(inner, 1) == b"x"
+        far = local.relays()[0]["pid"]
+        wait_for(lambda: quiet(far, 1) == 0, "the last acknowledgement is out")
+        assert quiet(far) == 0
+        assert quiet(local.near.pid) == 0
+        assert local.state(token)
+
+
+def test_a_delayed_older_attach_displaces_nothing(local: Local) -> None:
+    """Attach 5 arrives after attach 6: it is told so, and the connection goes on over 6."""
+    token = local.serve()
+    newer, _ = say_hello(local, token, 6)
+    wait_for(lambda: local.relays()[0]["attached"], "attached")
+    older, _ = say_hello(local, token, 5)
+    assert goodbye(older) == "older-attach"
+    same, _ = say_hello(local, token, 6)
+    assert goodbye(same) == "older-attach"
+    newer.sendall(frame(DATA, 0, b"still here"))
+    data = b""
+    while b"still here" not in data:
+        data += newer.recv(1 << 16)
+    assert local.relays()[0]["attached"]
+    newer.close()
+
+
+def test_another_token_is_refused(local: Local) -> None:
+    """Who can open the socket but does not know the secret reaches nothing."""
+    token = local.serve()
+    channel, _ = say_hello(local, token[:17] + "0" * 32, 1)
+    assert goodbye(channel) == "token"
+    assert local.echo.connections == 0
+
+
+def test_an_sshd_that_does_not_answer_is_named(local: Local) -> None:
+    """If nothing listens at the server's address, the attach fails with a reason, and can be tried again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        token = local.serve(port=free.getsockname()[1])
+        with local.start(token):
+            assert local.attach(token)["error"] == "no-sshd"
+            free.listen()
+            assert local.attach(token)["ok"]
+
+
+def test_callers_that_say_nothing_are_dropped(local: Local) -> None:
+    """Many silent connections to the socket keep nobody out, and nonsense is cut off."""
+    token = local.serve()
+    (found,) = sockets(local)
+    os.chdir(found.parent)
+    try:
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+        for one in silent:
+            one.connect(found.name)
+        for nonsense in (b"x" * 10_000, b"[]\n", b'{"do": []}\n', b"\xff\n", b'{"do": "attach"}\n'):
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(found.name)
+                caller.settimeout(60)
+                caller.sendall(nonsense)
+                try:
+                    said = caller.recv(100)
+                except ConnectionResetError:
+                    said = b""
+                assert said == b"" or "error" in json.loads(said)
+    finally:
+        os.chdir("/")
+    assert local.far("list")["relays"]
+    for one in silent:
+        one.close()
+    with local.start(token):
+        assert local.attach(token)["ok"]
+
+
+def test_the_attach_process_ends_with_its_link(local: Local) -> None:
+    """When a newer link comes, the older channel closes, so that the old outer session ends on the server."""
+    token = local.serve()
+    with local.start(token) as inner:
+        assert local.attach(token)["ok"]
+        assert local.attach(token)["ok"]
+        assert local.children[0].wait(60) == 0
+        inner.sendall(b"x")
+        assert exactly(inner, 1) == b"x"

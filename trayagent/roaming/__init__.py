@@ -1,0 +1,1 @@
+"""Relays that keep an ssh connection open while the network under it changes: docs/roaming.md."""

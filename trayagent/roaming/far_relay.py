@@ -1,0 +1,1231 @@
+#!/usr/bin/env python3
+"""Keep one ssh connection of a laptop open on its server while the laptop changes networks.
+
+trayagent puts this file on a server and starts it through ssh, as the user who logs in. It needs Python 3.7 or
+later and nothing else. It opens no port: it listens on a Unix socket that only this user can open, and connects to
+this server's own sshd. docs/roaming.md of trayagent describes it for administrators.
+
+    far_relay.py serve ADDRESS PORT SECONDS LAPTOP   start a relay in the background; the token is on stdin
+    far_relay.py attach ID                           connect stdin and stdout to a relay
+    far_relay.py end                                 end a relay; the token is on stdin
+    far_relay.py list                                print the user's relays on this machine as JSON
+
+A token is ID.SECRET: 16 and 32 hexadecimal digits. Each command prints one line that begins with TRAYAGENT-ROAM.
+
+The first half of this file is what both ends of a link need: frames, byte counts, and moving bytes between
+descriptors. trayagent's near relay imports it. Its classes Stream and Link do no I/O and read no clock.
+"""
+# pathlib and contextlib would add to the memory of a process that waits on a server for hours. Python 3.7 has %:
+# ruff: noqa: PTH103, PTH104, PTH108, PTH110, PTH111, PTH112
+# ruff: noqa: PTH116, PTH117, PTH118, PTH123, PTH208, SIM105, UP031
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import socket
+import stat
+import struct
+import sys
+import time
+from collections import deque
+
+TYPE_CHECKING = False  # typing would add to the memory, too
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Union
+
+    Buffer = Union[bytes, memoryview]
+
+VERSION = 1
+OLDEST = 1
+"""The oldest version of the link's protocol that this file still speaks."""
+
+KIB = 1024
+MIB = 1024 * KIB
+
+PAYLOAD_MAX = 64 * KIB  # a keystroke waits behind at most one frame that has begun
+EARLY_MAX = 64 * KIB  # sent with the attach, before the answer, so that resuming costs no extra round trip
+WINDOW_START = 192 * KIB  # with 8 MiB a keystroke behind an upload on 1 Mbit/s took 20 s, with this 3 s
+WINDOW_MIN = 96 * KIB  # three acknowledgements
+WINDOW_MAX = 8 * MIB
+WINDOWS_MAX = 64 * MIB  # all connections of a process together
+AWAY_MAX = 1 * MIB  # kept while there is no link; then programs wait as they would in plain ssh
+UNDELIVERED_MAX = (
+    WINDOW_MAX + PAYLOAD_MAX
+)  # no honest peer has more on its way; reading must go on for its ACKs
+ACK_EACH = 32 * KIB
+ACK_AFTER_S = 0.2  # after the last byte; there is no timer when nothing flows
+LAG = 2.0  # acknowledgements within this many minimum round trips allow a larger window
+LAG_SLACK_S = 0.01  # what scheduling adds on a busy machine
+BURST = 256 * KIB  # written in one call, or read
+BUFFERS_MAX = 500  # in one call; every system allows 1024
+SMALL = 4 * KIB  # smaller pieces are joined where many could wait
+HELD_MAX = 4096  # pieces, because each costs more memory than its bytes
+ROOM_MIN = 8 * KIB  # less room is not worth a frame; the next acknowledgement makes more
+
+# -- frames -------------------------------------------------------------------------------------------------
+
+HEADER = struct.Struct("!IBBHQ")
+"""Payload bytes, type, flags, zero, offset. Flag 0x80 is kept for a 16-byte tag after the header."""
+ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
+LATE = 1  # of ACK: sent by the timer, so it says nothing about the round trip
+FINAL = 1  # of BYE: the connection is over, not only this link
+
+HELLO = struct.Struct("!4sBBHQ16s32s")
+"""Of ATTACH: magic, newest and oldest version, zero, counter, ID and secret of the token."""
+WELCOME = struct.Struct("!BBHQ")
+"""Of ATTACHED: version, two zeros, counter."""
+MAGIC = b"roam"
+
+
+def frame(kind: int, offset: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
+    """Return a whole frame."""
+    return HEADER.pack(len(payload), kind, flags, 0, offset) + payload
+
+
+class LinkError(Exception):
+    """The peer broke the protocol, or refused; it ends this link and no connection."""
+
+
+class Budget:
+    """The bytes that all windows of a process may have together."""
+
+    def __init__(self, total: int = WINDOWS_MAX) -> None:
+        self.left = total
+
+
+class Stream:
+    """One end of a connection: what it sent, what the peer confirmed, what it got. It survives all links.
+
+    Offsets count the bytes of a direction. The end of a direction counts as one more byte.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self.reserved = 0
+        self.base = 0  # the peer confirmed what is before it
+        self.next = 0  # of the next byte that the inner connection sends
+        self.sent = 0  # nothing after it was ever sent to the peer
+        self.held: deque[tuple[int, bytes]] = deque()  # not confirmed: offset and bytes
+        self.closed = False  # the inner connection will send no more
+        self.got = 0  # bytes that came from the peer, in order
+        self.undelivered: deque[Buffer] = deque()
+        self.undelivered_size = 0
+        self.peer_closed = False
+        self.end_delivered = False
+        self.deaf = False  # the inner connection takes no more; what comes for it is dropped
+        self.counter = 0  # of the newest attach
+        self.link: Link | None = None
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many bytes the peer has not confirmed."""
+        return self.next - min(self.base, self.next)
+
+    @property
+    def delivered(self) -> int:
+        """The offset up to which the inner connection has everything: what we acknowledge."""
+        return self.got - self.undelivered_size + self.end_delivered
+
+    @property
+    def done(self) -> bool:
+        """Whether both directions ended, and both ends have all of it."""
+        return self.closed and self.base == self.next + 1 and self.end_delivered
+
+    def room(self) -> int:
+        """Return how many bytes may be read from the inner connection now."""
+        if self.closed or len(self.held) >= HELD_MAX:
+            return 0
+        room = (self.link.window if self.link else AWAY_MAX) - self.unconfirmed
+        return min(room, PAYLOAD_MAX) if room >= ROOM_MIN else 0
+
+    def take(self, data: bytes) -> None:
+        """Take bytes that the inner connection sent; none mean that it will send no more."""
+        if self.closed:
+            return
+        if not data:
+            self.closed = True
+            return
+        if self.link:
+            self.link.pending.append((self.next, data))
+        elif self.held and len(self.held[-1][1]) < SMALL:
+            offset, before = self.held.pop()
+            self.held.append((offset, before + data))
+            self.next += len(data)
+            return
+        self.held.append((self.next, data))
+        self.next += len(data)
+
+    def confirm(self, offset: int) -> None:
+        """Forget what the peer has. Raise LinkError if it claims what it was never sent."""
+        if offset > self.sent:
+            raise LinkError("confirmed-unsent")
+        self.base = max(self.base, offset)
+        while self.held and self.held[0][0] + len(self.held[0][1]) <= self.base:
+            self.held.popleft()
+
+    def accept(self, offset: int, payload: memoryview) -> None:
+        """Take bytes of the peer and drop those that came before. Raise LinkError if some are missing between."""
+        known = self.got - offset
+        if known < 0:
+            raise LinkError("bytes-missing")
+        fresh = len(payload) - known
+        if fresh <= 0:
+            return
+        if self.peer_closed:
+            raise LinkError("bytes-after-end")
+        if self.undelivered_size + fresh > UNDELIVERED_MAX:
+            raise LinkError("flood")
+        self.got += fresh
+        if self.deaf:
+            return
+        self.undelivered.append(payload[known:])
+        self.undelivered_size += fresh
+
+    def accept_end(self, offset: int) -> None:
+        """Take the peer's end. Raise LinkError if it is not where the bytes end."""
+        if offset != self.got:
+            raise LinkError("end-elsewhere")
+        self.peer_closed = True
+
+    def took(self, size: int) -> None:
+        """Note that the inner connection took so many of the undelivered bytes."""
+        self.undelivered_size -= size
+        while size:
+            first = self.undelivered.popleft()
+            if len(first) > size:
+                self.undelivered.appendleft(memoryview(first)[size:])
+                return
+            size -= len(first)
+
+    def settle(self) -> None:
+        """Copy what is undelivered, because the buffer that it came in is about to be used again."""
+        fresh: list[Buffer] = []
+        while self.undelivered and type(self.undelivered[-1]) is memoryview:
+            fresh.append(self.undelivered.pop())
+        if fresh and self.undelivered and len(self.undelivered[-1]) < SMALL:
+            fresh.append(self.undelivered.pop())
+        if fresh:
+            self.undelivered.append(b"".join(reversed(fresh)))
+
+    def stop_listening(self) -> None:
+        """Note that the inner connection takes no more."""
+        self.deaf = True
+        self.undelivered.clear()
+        self.undelivered_size = 0
+
+    def reserve(self, size: int) -> int:
+        """Return how much of the budget this connection has after it wants so much."""
+        more = min(size - self.reserved, self.budget.left)
+        self.budget.left -= more
+        self.reserved += more
+        return self.reserved
+
+
+class Link:
+    """One carrier of a stream, from its attach to its loss.
+
+    `receive` takes the bytes that came, `gather` returns what to write, `wrote` says how much of it was written.
+    `handshake` is the subclass's: what comes before the link is live.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.live = False
+        self.lost: str | None = None  # why this link ended
+        self.over: str | None = None  # why the peer ended the connection
+        self.control: list[Buffer] = []  # frames that go before all data
+        self.rest: list[Buffer] = []  # given to a write that did not take all of it
+        self.pending: deque[tuple[int, bytes]] = deque()
+        self.at = 0  # of the next byte to send here
+        self.early = 0  # may send up to this offset before it is live
+        self.end_sent = False
+        self.acked = 0  # what the peer knows that we have
+        self.ack_due = False
+        self.ack_at: float | None = None
+        self.window = WINDOW_START
+        self.min_rtt_s = 0.0
+        self.timed: tuple[int, float] | None = None  # an offset, and when it was sent
+
+    # -- what came ----------------------------------------------------------------------------------
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """Take whole frames and return how many bytes they were. Raise LinkError if one is wrong."""
+        at, size = 0, len(data)
+        while size - at >= HEADER.size and self.over is None:
+            length, kind, flags, zero, offset = HEADER.unpack_from(data, at)
+            if length > PAYLOAD_MAX or zero or flags > 1:
+                raise LinkError("malformed")
+            stop = at + HEADER.size + length
+            if stop > size:
+                break
+            payload = data[at + HEADER.size : stop]
+            at = stop
+            if kind == DATA and self.live:
+                self.stream.accept(offset, payload)
+            elif length and kind in {ACK, END}:
+                raise LinkError("malformed")
+            elif kind == BYE:
+                self._bye(flags, bytes(payload))
+            elif not self.live:
+                self.handshake(kind, offset, bytes(payload))
+            elif kind == ACK:
+                self._acknowledged(offset, bool(flags & LATE), now)
+            elif kind == END:
+                self.stream.accept_end(offset)
+            else:
+                raise LinkError("malformed")
+        return at
+
+    def handshake(self, kind: int, offset: int, payload: bytes) -> None:
+        """Take a frame before the link is live. Raise LinkError if it is not the one that must come."""
+        raise NotImplementedError
+
+    def go_live(self, peer_has: int) -> None:
+        """Become the stream's link: all that the peer lacks is sent here. Raise LinkError if it lies about it."""
+        stream = self.stream
+        stream.confirm(peer_has)
+        if stream.link:
+            stream.link.lose("replaced")
+        stream.link, self.live = self, True
+        self.at = min(max(self.at, stream.base), stream.next)
+        self.pending = deque(one for one in stream.held if one[0] + len(one[1]) > self.at)
+        stream.reserve(max(self.window, stream.unconfirmed))
+
+    def lose(self, why: str) -> None:
+        """End this link; the stream waits for the next one."""
+        self.lost = self.lost or why
+        if self.stream.link is self:
+            self.stream.link = None
+
+    def _bye(self, flags: int, payload: bytes) -> None:
+        why = (
+            "".join(c for c in payload[:60].decode("ascii", "replace") if c.isalnum() or c == "-")
+            or "no-reason"
+        )
+        if flags & FINAL and self.live:
+            self.over = why
+        else:
+            raise LinkError(why)
+
+    def _acknowledged(self, offset: int, late: bool, now: float) -> None:
+        stream = self.stream
+        full = stream.unconfirmed * 4 >= self.window * 3
+        stream.confirm(offset)
+        if self.timed is None or offset < self.timed[0]:
+            return
+        rtt_s = now - self.timed[1]
+        self.timed = None
+        if late:
+            return
+        self.min_rtt_s = min(self.min_rtt_s or rtt_s, rtt_s)
+        if rtt_s > LAG * self.min_rtt_s + LAG_SLACK_S:
+            self.window = max(WINDOW_MIN, self.window * 3 // 4)
+            stream.reserve(self.window)
+        elif full:
+            wanted = min(WINDOW_MAX, self.window * 3 // 2)
+            self.window = max(self.window, min(wanted, stream.reserve(wanted)))
+
+    # -- what goes ----------------------------------------------------------------------------------
+
+    def delivered(self, now: float) -> None:
+        """Plan an acknowledgement after the inner connection took something."""
+        lacks = self.stream.delivered - self.acked
+        if not self.live or not lacks:
+            return
+        self.ack_due = self.ack_due or lacks >= ACK_EACH or self.stream.end_delivered
+        self.ack_at = None if self.ack_due else now + ACK_AFTER_S
+
+    def tick(self, now: float) -> None:
+        """Make the acknowledgement due whose time has come."""
+        if self.ack_at is not None and now >= self.ack_at:
+            self.ack_due = True
+
+    def waiting(self) -> bool:
+        """Report whether there is something to write."""
+        if self.rest or self.control:
+            return True
+        if self.pending and self.at < self._limit():
+            return True
+        return self.live and (self.ack_due or self._end_is_next())
+
+    def gather(self, now: float) -> list[Buffer]:
+        """Return the next buffers to write, about as much as one call can take; `wrote` must follow."""
+        bufs = self.rest + self.control
+        self.control = []
+        size = sum(map(len, bufs))
+        stream = self.stream
+        if self.live and self.ack_due:
+            self.acked = stream.delivered
+            bufs.append(frame(ACK, self.acked, flags=LATE if self.ack_at is not None else 0))
+            self.ack_due, self.ack_at = False, None
+        limit = self._limit()
+        while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
+            offset, data = self.pending[0]
+            begin = self.at - offset
+            stop = min(len(data), limit - offset, begin + PAYLOAD_MAX)
+            if stop == len(data):
+                self.pending.popleft()
+            piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
+            bufs += [HEADER.pack(stop - begin, DATA, 0, 0, self.at), piece]
+            self.at = offset + stop
+            size += stop - begin
+            if self.timed is None and self.live:
+                self.timed = self.at, now
+        if self.live and self._end_is_next():
+            bufs.append(frame(END, stream.next))
+            self.end_sent = True
+        stream.sent = max(stream.sent, self.at + self.end_sent)
+        return bufs
+
+    def wrote(self, bufs: list[Buffer], size: int) -> None:
+        """Keep what a write of `bufs` left over; it took `size` bytes."""
+        for number, one in enumerate(bufs):
+            if size < len(one):
+                self.rest = [memoryview(one)[size:], *bufs[number + 1 :]]
+                return
+            size -= len(one)
+        self.rest = []
+
+    def bye(self, why: str, *, final: bool) -> None:
+        """Say goodbye: for this link, or for the connection."""
+        self.control.append(frame(BYE, 0, why.encode(), FINAL if final else 0))
+
+    def _limit(self) -> int:
+        return self.stream.base + self.window if self.live else self.early
+
+    def _end_is_next(self) -> bool:
+        stream = self.stream
+        return stream.closed and not self.end_sent and not self.pending and stream.base <= stream.next
+
+
+# -- moving bytes between descriptors -----------------------------------------------------------------------
+
+READ = select.POLLIN
+FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
+ONCE = 4  # reads of one descriptor before the others have their turn
+DAY_S = 86_400.0
+
+
+def clock() -> float:
+    """Return seconds that count while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(BOOTTIME) if BOOTTIME is not None else time.monotonic()
+
+
+BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Loop:
+    """Wait for descriptors, and sleep without an end when nothing is due."""
+
+    def __init__(self) -> None:
+        self.poll = select.poll()
+        self.masks: dict[int, int] = {}
+        self.handlers: dict[int, Callable[[int], None]] = {}
+        self.buffer = memoryview(bytearray(BURST + PAYLOAD_MAX + HEADER.size))
+
+    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
+        """Call the handler with poll's events; a mask of 0 stops that."""
+        if mask == self.masks.get(fd, 0):
+            return
+        if not mask:
+            self.forget(fd)
+            return
+        self.masks[fd], self.handlers[fd] = mask, handler
+        self.poll.register(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching a descriptor; call it before the descriptor is closed."""
+        if self.masks.pop(fd, None) is not None:
+            del self.handlers[fd]
+            self.poll.unregister(fd)
+
+    def turn(self, deadline: float | None) -> None:
+        """Wait until something can be done, and do it."""
+        wait_ms = None
+        if deadline is not None:
+            wait_ms = 1 + int(1000 * min(DAY_S, max(0.0, deadline - clock())))
+        for fd, events in self.poll.poll(wait_ms):
+            handler = self.handlers.get(fd)  # an earlier one may have closed it
+            if handler is not None:
+                handler(events)
+
+
+class Wire:
+    """A link's descriptors. `keep` stay open as long as it: what else the channel needs, such as its mux client."""
+
+    def __init__(self, link: Link, incoming: int, outgoing: int, keep: tuple[int, ...] = ()) -> None:
+        self.link = link
+        self.incoming, self.outgoing, self.keep = incoming, outgoing, keep
+        self.since = clock()
+        self.leftover = b""  # the beginning of a frame
+        self.handler: Callable[[int], None] = lambda _events: None
+        for fd in (incoming, outgoing):
+            os.set_blocking(fd, False)
+
+    def close(self, loop: Loop) -> None:
+        """Close everything."""
+        for fd in {self.incoming, self.outgoing, *self.keep}:
+            loop.forget(fd)
+            os.close(fd)
+
+
+class Session:
+    """Moves bytes between an inner connection and its links. Nothing in it blocks.
+
+    The two relays override `link_lost`, `link_live`, `done` and `finish`.
+    """
+
+    def __init__(self, loop: Loop, stream: Stream) -> None:
+        self.loop, self.stream = loop, stream
+        self.inner: int | None = None
+        self.wires: list[Wire] = []
+        self.away_since: float | None = clock()
+        self.finished: str | None = None
+
+    def link_lost(self, wire: Wire, why: str) -> None:
+        """A link ended."""
+
+    def link_live(self, wire: Wire) -> None:
+        """A link carries the connection now."""
+
+    def done(self) -> None:
+        """Both directions ended, and both ends have everything."""
+
+    def finish(self, why: str) -> None:
+        """End the connection and close everything."""
+        if self.finished is None:
+            self.finished = why
+            self.close_inner()
+            for wire in list(self.wires):
+                self.drop(wire, "over")
+            self.stream.reserve(0)
+
+    def add(self, wire: Wire) -> None:
+        """Begin to use a link."""
+        wire.handler = lambda events: self._on_wire(wire, events)
+        self.wires.append(wire)
+        self.pump()
+
+    def drop(self, wire: Wire, why: str) -> None:
+        """Close a link."""
+        if wire not in self.wires:
+            return
+        self.wires.remove(wire)
+        wire.link.lose(why)
+        wire.close(self.loop)
+        if self.stream.link is None and self.away_since is None:
+            self.away_since = clock()
+        self.link_lost(wire, wire.link.lost or why)
+
+    def set_inner(self, fd: int) -> None:
+        """Use this descriptor, a stream socket, as the inner connection."""
+        os.set_blocking(fd, False)
+        self.inner = fd
+
+    def close_inner(self) -> None:
+        """Close the inner connection: nothing more comes from it, and nothing can be delivered."""
+        if self.inner is not None:
+            self.loop.forget(self.inner)
+            os.close(self.inner)
+            self.inner = None
+        self.stream.take(b"")
+        self.stream.stop_listening()
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is due, None if there is nothing to wait for."""
+        link = self.stream.link
+        return None if link is None or link.ack_due else link.ack_at
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        link = self.stream.link
+        if link and link.ack_at is not None and now >= link.ack_at:
+            link.tick(now)
+            self.pump()
+
+    # -- the inner connection -----------------------------------------------------------------------
+
+    def _on_inner(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._deliver()
+        if events & (READ | FAILED):
+            self._read_inner()
+        self.pump()
+
+    def _read_inner(self) -> None:
+        for _ in range(ONCE):
+            room = self.stream.room()
+            if not room or self.inner is None:
+                return
+            try:
+                data = os.read(self.inner, room)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close_inner()
+                return
+            self.stream.take(data)
+            if len(data) < room:
+                return
+
+    def _deliver(self) -> None:
+        stream = self.stream
+        while stream.undelivered and self.inner is not None:
+            first = [one for one, _ in zip(stream.undelivered, range(BUFFERS_MAX))]
+            try:
+                size = os.writev(self.inner, first)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.ENOTCONN:  # it is still connecting
+                    break
+                stream.stop_listening()
+                break
+            stream.took(size)
+            if size < sum(map(len, first)):
+                break
+        if stream.peer_closed and not stream.undelivered and not stream.end_delivered:
+            stream.end_delivered = True
+            self._shut_inner()
+        if stream.link:
+            stream.link.delivered(clock())
+
+    def _shut_inner(self) -> None:
+        if self.inner is None:
+            return
+        if self.stream.closed:
+            self.close_inner()
+            return
+        twin = socket.socket(fileno=os.dup(self.inner))
+        try:
+            twin.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone, which reading shows
+        finally:
+            twin.close()
+
+    # -- links --------------------------------------------------------------------------------------
+
+    def _on_wire(self, wire: Wire, events: int) -> None:
+        if wire not in self.wires:
+            return
+        if events & (READ | FAILED):
+            self._read_wire(wire)
+        self.pump()
+
+    def _read_wire(self, wire: Wire) -> None:
+        buffer, kept = self.loop.buffer, len(wire.leftover)
+        buffer[:kept] = wire.leftover
+        try:
+            size = os.readv(wire.incoming, [buffer[kept : kept + BURST]])
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        if not size:
+            self.drop(wire, "closed")
+            return
+        was_live, end = wire.link.live, kept + size
+        try:
+            used = wire.link.receive(buffer[:end], clock())
+        except LinkError as error:
+            self.refuse(wire, str(error))
+            return
+        finally:
+            self._deliver()
+            self.stream.settle()
+        wire.leftover = bytes(buffer[used:end])
+        if wire.link.live and not was_live:
+            self.away_since = None
+            self.link_live(wire)
+        if wire.link.over:
+            self.finish(wire.link.over)
+
+    def refuse(self, wire: Wire, why: str) -> None:
+        """Close a link because of what came through it, and say so to the peer if that is possible at once."""
+        if not wire.link.rest:
+            self.farewell(wire, why, final=False)
+        self.drop(wire, why)
+
+    def farewell(self, wire: Wire, why: str, *, final: bool) -> None:
+        """Write a goodbye if the descriptor takes it."""
+        wire.link.bye(why, final=final)
+        try:
+            os.writev(wire.outgoing, wire.link.rest + wire.link.control)
+        except OSError:
+            pass  # the peer will notice the end of the link
+
+    def pump(self) -> None:
+        """Write what can be written, and wait for what is missing."""
+        if self.finished is not None:
+            return
+        for wire in list(self.wires):
+            if wire.link.lost:
+                self.drop(wire, wire.link.lost)
+            else:
+                self._flush(wire)
+        if self.stream.done:
+            self.done()
+        if self.finished is None:
+            self._watch()
+
+    def _flush(self, wire: Wire) -> None:
+        link = wire.link
+        while link.waiting() and link.lost is None:
+            bufs = link.gather(clock())
+            try:
+                size = os.writev(wire.outgoing, bufs)
+            except BlockingIOError:
+                size = 0
+            except OSError:
+                self.drop(wire, "closed")
+                return
+            link.wrote(bufs, size)
+            if link.rest:
+                return
+
+    def _watch(self) -> None:
+        stream, watch = self.stream, self.loop.watch
+        if self.inner is not None:
+            mask = READ if stream.room() else 0
+            watch(self.inner, mask | (select.POLLOUT if stream.undelivered else 0), self._on_inner)
+        for wire in self.wires:
+            masks = {wire.outgoing: 0, wire.incoming: READ}
+            if wire.link.waiting():
+                masks[wire.outgoing] |= select.POLLOUT
+            for fd, mask in masks.items():
+                watch(fd, mask, wire.handler)
+
+
+# -- the far relay ------------------------------------------------------------------------------------------
+
+MARKER = "TRAYAGENT-ROAM"
+"""Begins the one line that each command prints; start-up files of the shell may print before it."""
+FIRST_ATTACH_S = 120.0  # a relay that nobody attaches to ends
+PENDING_MAX = 4  # connections that have not attached; the oldest is dropped
+PENDING_S = 30.0
+RELAYS_MAX = 32  # of one user on one machine
+ANSWER_S = 5.0
+LINE_MAX = 4 * KIB
+
+
+class Failure(Exception):  # noqa: N818  # it is one, of a command
+    """A command cannot do what it was called for; the message is a code that the near relay knows."""
+
+
+class FarLink(Link):
+    """A link that must begin with the attach of the token's owner."""
+
+    def __init__(self, relay: FarRelay) -> None:
+        super().__init__(relay.stream)
+        self.relay = relay
+
+    def handshake(self, kind: int, offset: int, payload: bytes) -> None:
+        """Let in who knows the secret and is not older than the one before."""
+        if kind != ATTACH or len(payload) != HELLO.size:
+            raise LinkError("malformed")
+        magic, newest, oldest, zero, counter, name, secret = HELLO.unpack(payload)
+        if magic != MAGIC or zero:
+            raise LinkError("malformed")
+        if not same(self.relay.token, name + b"." + secret):
+            raise LinkError("token")
+        if oldest > VERSION or newest < OLDEST:
+            raise LinkError("version")
+        if counter <= self.stream.counter:
+            raise LinkError("older-attach")
+        self.relay.connect()
+        self.go_live(offset)
+        self.stream.counter = counter
+        self.acked = self.stream.delivered
+        self.control.append(
+            frame(ATTACHED, self.stream.delivered, WELCOME.pack(min(newest, VERSION), 0, 0, counter))
+        )
+
+
+class Caller:
+    """A process at the socket that has not said everything yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.since = sock, clock()
+        self.line = b""
+        self.fds: list[int] = []
+
+    def close(self, loop: Loop) -> None:
+        """Close it and what it passed."""
+        loop.forget(self.sock.fileno())
+        self.sock.close()
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = []
+
+
+class FarRelay(Session):
+    """One relay: its socket, and the connection to sshd that it keeps."""
+
+    def __init__(
+        self, listener: socket.socket, path: str, token: bytes, sshd: tuple[str, int], labels: Any
+    ) -> None:
+        super().__init__(Loop(), Stream())
+        self.listener, self.path, self.token, self.sshd, self.labels = listener, path, token, sshd, labels
+        self.roam_for_s = float(labels["roam_for"])
+        self.born = clock()
+        self.callers: list[Caller] = []
+        listener.setblocking(False)
+        self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
+
+    def run(self) -> None:
+        """Serve until the connection is over."""
+        try:
+            while self.finished is None:
+                now = clock()
+                self._expire(now)
+                self.tick(now)
+                self.loop.turn(self._next())
+        finally:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass  # the folder went with the user's last login
+
+    def connect(self) -> None:
+        """Connect to sshd, for the first attach. Raise LinkError if it does not answer."""
+        if self.inner is not None or self.stream.counter:
+            return
+        try:
+            # It may block for this long, because nothing else of this relay is in use yet.
+            inner = socket.create_connection(self.sshd, ANSWER_S)
+        except OSError:
+            raise LinkError("no-sshd") from None
+        inner.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.set_inner(inner.detach())
+
+    def done(self) -> None:
+        """Tell the near relay, which otherwise finds nobody at its next attach, and end."""
+        link = self.stream.link
+        if link is None or (link.acked == self.stream.delivered and not link.rest):
+            self.finish("closed")
+
+    def finish(self, why: str) -> None:
+        """Say goodbye and end."""
+        for wire in self.wires:
+            if wire.link.live and self.finished is None and not wire.link.over:
+                self.farewell(wire, why, final=True)
+        super().finish(why)
+        for caller in list(self.callers):
+            self._forget(caller)
+        self.loop.forget(self.listener.fileno())
+        self.listener.close()
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def _limit(self) -> float | None:
+        if not self.stream.counter:
+            return self.born + FIRST_ATTACH_S
+        return None if self.away_since is None else self.away_since + self.roam_for_s
+
+    def _next(self) -> float | None:
+        times = [self._limit(), self.deadline, *(caller.since + PENDING_S for caller in self.callers)]
+        times += [wire.since + PENDING_S for wire in self.wires if not wire.link.live]
+        return min((at for at in times if at is not None), default=None)
+
+    def _expire(self, now: float) -> None:
+        limit = self._limit()
+        if limit is not None and now >= limit:
+            self.finish("expired")
+            return
+        for caller in list(self.callers):
+            if now >= caller.since + PENDING_S:
+                self._forget(caller)
+        for wire in list(self.wires):
+            if not wire.link.live and now >= wire.since + PENDING_S:
+                self.drop(wire, "silent")
+
+    # -- the socket -----------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock = self.listener.accept()[0]
+        except OSError:
+            return
+        if is_other_user(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        caller = Caller(sock)
+        self.callers.append(caller)
+        if len(self.callers) > PENDING_MAX:
+            self._forget(self.callers[0])
+        self.loop.watch(sock.fileno(), READ, lambda _: self._hear(caller))
+
+    def _forget(self, caller: Caller) -> None:
+        self.callers.remove(caller)
+        caller.close(self.loop)
+
+    def _hear(self, caller: Caller) -> None:
+        try:
+            said, fds = receive_fds(caller.sock, LINE_MAX, 2)
+        except BlockingIOError:
+            return
+        except OSError:
+            said, fds = b"", []
+        caller.fds += fds
+        caller.line += said
+        if not said or len(caller.line) > LINE_MAX or len(caller.fds) > 2:
+            self._forget(caller)
+            return
+        if caller.line.endswith(b"\n"):
+            self._obey(caller)
+
+    def _obey(self, caller: Caller) -> None:
+        try:
+            order = json.loads(caller.line.decode())
+            todo, token = order["do"], str(order.get("token", ""))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self._forget(caller)
+            return
+        if todo == "attach" and len(caller.fds) == 2:
+            self._attach(caller)
+            return
+        ends = todo == "end" and same(self.token, token.encode())
+        self._answer(caller, self.report() if ends or todo == "list" else {"error": "token"})
+        self._forget(caller)
+        if ends:
+            self.finish("ended")
+
+    def _answer(self, caller: Caller, words: dict[str, Any]) -> None:
+        try:
+            caller.sock.send(json.dumps(words).encode() + b"\n")
+        except OSError:
+            pass  # it does not want to know
+
+    def _attach(self, caller: Caller) -> None:
+        self.callers.remove(caller)
+        self.loop.forget(caller.sock.fileno())
+        waiting = [wire for wire in self.wires if not wire.link.live]
+        if len(waiting) >= PENDING_MAX:
+            self.drop(waiting[0], "crowded")
+        wire = Wire(FarLink(self), caller.fds[0], caller.fds[1], (caller.sock.detach(),))
+        # Its end shows that the process on the channel is gone; the descriptors alone would not.
+        self.loop.watch(wire.keep[0], READ, lambda _: self._hung_up(wire))
+        self.add(wire)
+
+    def _hung_up(self, wire: Wire) -> None:
+        self.drop(wire, "closed")
+        self.pump()
+
+    def report(self) -> dict[str, Any]:
+        """Return what `list` prints of this relay."""
+        stream = self.stream
+        away_s = None if self.away_since is None else round(clock() - self.away_since)
+        return {
+            **self.labels,
+            "pid": os.getpid(),
+            "sent": stream.next,
+            "received": stream.got,
+            "attached": stream.link is not None,
+            "away_s": away_s,
+        }
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Compare two secrets in a time that depends on their length only."""
+    different = len(one) ^ len(other)
+    for a, b in zip(one, other):
+        different |= a ^ b
+    return not different
+
+
+def is_other_user(sock: socket.socket) -> bool:
+    """Report whether the peer is certainly another user; elsewhere the modes of folder and socket protect us."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return False
+    uid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, option, 12))[1]
+    return bool(uid != os.geteuid())
+
+
+def receive_fds(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Return bytes and the descriptors that came with them. Raise OSError if there were more than `most`."""
+    said, rights, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * most))
+    fds: list[int] = []
+    for level, kind, data in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds += struct.unpack("%di" % (len(data) // 4), data[: len(data) // 4 * 4])
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise OSError(errno.EMSGSIZE, "too many descriptors")
+    return said, fds
+
+
+# -- where it is on the server ------------------------------------------------------------------------------
+
+
+def read(path: str) -> str:
+    """Return the first line of a file, "" if there is none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def machine_id() -> str:
+    """Return what tells this machine from another of the same name."""
+    found = (
+        read("/etc/machine-id")
+        or read("/var/lib/dbus/machine-id")
+        or read("/etc/hostid")
+        or os.uname().nodename
+    )
+    return "".join(c for c in found if c.isalnum() or c in "-_.")[:64].lstrip(".") or "unknown"
+
+
+def boot_id() -> str:
+    """Return what changes when this machine boots, "" if the system does not say."""
+    found = read("/proc/sys/kernel/random/boot_id")
+    if not found and sys.platform != "linux":
+        with os.popen("sysctl -n kern.boottime 2>/dev/null") as answer:  # noqa: S605  # constant words
+            found = "".join(c for c in answer.read(80).partition("}")[0] if c.isdigit())
+    return found
+
+
+def folders() -> list[str]:
+    """Return where the sockets of this user may be on this machine; the first one is for new ones."""
+    found = []
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), "/run/user/%d" % os.geteuid()):
+        if (
+            os.path.isabs(base)
+            and base not in found
+            and os.path.isdir(base)
+            and os.stat(base).st_uid == os.geteuid()
+        ):
+            found.append(base)
+    places = [os.path.join(base, "trayagent") for base in found]
+    return [*places, os.path.join(os.path.expanduser("~"), ".cache", "trayagent", machine_id())]
+
+
+def is_private(folder: str) -> bool:
+    """Report whether a folder exists and only this user can use it."""
+    try:
+        info = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
+
+
+def make_folder() -> str:
+    """Return the folder for new sockets. Raise Failure if others can use it, OSError if it cannot be made."""
+    folder = folders()[0]
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if not is_private(folder):
+        raise Failure("unsafe-folder")
+    return folder
+
+
+def call(folder: str, name: str) -> socket.socket | None:
+    """Return a connection to a socket, None if nobody listens there any more; then its file is removed."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(ANSWER_S)
+    try:
+        os.chdir(folder)  # a home's path may be longer than a socket's address
+        sock.connect(name)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.ECONNREFUSED:
+            try:
+                os.unlink(os.path.join(folder, name))
+            except OSError:
+                pass
+        return None
+    finally:
+        os.chdir("/")
+    return sock
+
+
+def sockets() -> list[tuple[str, str]]:
+    """Return folder and name of each socket."""
+    found = []
+    for folder in folders():
+        if is_private(folder):
+            found += [(folder, name) for name in sorted(os.listdir(folder)) if is_socket_name(name)]
+    return found
+
+
+def is_socket_name(name: str) -> bool:
+    """Report whether a file in the folder is a relay's socket."""
+    return name.endswith(".roam") and is_hex(name[: -len(".roam")], 16)
+
+
+def is_hex(word: str, size: int) -> bool:
+    """Report whether a word has so many lower-case hexadecimal digits."""
+    return len(word) == size and all(c in "0123456789abcdef" for c in word)
+
+
+def ask(folder: str, name: str, order: dict[str, str]) -> dict[str, Any] | None:
+    """Return the answer of a relay, None if it is gone or silent."""
+    sock = call(folder, name)
+    if sock is None:
+        return None
+    with sock:
+        try:
+            sock.sendall(json.dumps(order).encode() + b"\n")
+            with sock.makefile("rb") as answer:
+                found: dict[str, Any] = json.loads(answer.readline(LINE_MAX).decode())
+                return found
+        except (OSError, ValueError):
+            return None
+
+
+# -- commands -----------------------------------------------------------------------------------------------
+
+
+def say(**words: Any) -> None:
+    """Print the one line of a command."""
+    line = "%s %s\n" % (
+        MARKER,
+        json.dumps({"v": VERSION, "machine": machine_id(), "boot": boot_id(), **words}),
+    )
+    data = line.encode()
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def read_token() -> bytes:
+    """Return the token, the first line of stdin, and leave what follows it there. Raise Failure."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 64:
+        one = os.read(0, 1)
+        if not one:
+            break
+        line += one
+    name, _, secret = line.decode("ascii", "replace").strip().partition(".")
+    if not is_hex(name, 16) or not is_hex(secret, 32):
+        raise Failure("token")
+    return line.strip()
+
+
+def serve(address: str, port: str, seconds: str, laptop: str) -> None:
+    """Start a relay in the background and print what it is."""
+    token = read_token()
+    name = token[:16].decode()
+    labels = {"id": name, "laptop": laptop[:64], "since": int(time.time()), "roam_for": int(float(seconds))}
+    sshd = (address, int(port))
+    folder = make_folder()
+    living = [one for place, one in sockets() if ask(place, one, {"do": "list"}) is not None]
+    if name + ".roam" in living:
+        raise Failure("exists")
+    if len(living) >= RELAYS_MAX:
+        raise Failure("too-many")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path = os.path.join(folder, name + ".roam")
+    # Renamed when it listens, because a socket that refuses is taken for one whose relay is dead.
+    fresh = ".%s.%d" % (name, os.getpid())
+    os.umask(0o177)
+    os.chdir(folder)
+    try:
+        listener.bind(fresh)
+        listener.listen(PENDING_MAX)
+        os.rename(fresh, path)
+    finally:
+        os.chdir("/")
+    try:
+        detach(lambda: FarRelay(listener, path, token, sshd, labels).run())
+    except OSError:
+        os.unlink(path)
+        raise
+    say(**labels)
+
+
+def detach(run: Callable[[], None]) -> None:
+    """Run a function in a process of its own session that holds nothing of ours open, and return."""
+    if os.fork():
+        os.wait()
+        return
+    import signal  # only here
+
+    code = 1
+    try:
+        os.setsid()
+        if os.fork():
+            code = 0
+            return
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        run()
+        code = 0
+    finally:
+        os._exit(code)  # what the parent would print at its end is not ours
+
+
+def attach(name: str) -> None:
+    """Hand stdin and stdout to a relay, and stay until it lets them go."""
+    for folder, one in sockets():
+        sock = call(folder, one) if one == name + ".roam" else None
+        if sock is None:
+            continue
+        say(id=name)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", 0, 1))]
+        sock.sendmsg([b'{"do": "attach"}\n'], rights)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1):
+            os.dup2(null, fd)  # the relay's copies decide when the channel ends
+        sock.settimeout(None)
+        sock.recv(1)
+        return
+    raise Failure("unknown")
+
+
+def end() -> None:
+    """End the relay of a token."""
+    token = read_token().decode()
+    for folder, name in sockets():
+        if name == token[:16] + ".roam":
+            answer = ask(folder, name, {"do": "end", "token": token})
+            if answer is None:
+                raise Failure("silent" if os.path.exists(os.path.join(folder, name)) else "unknown")
+            if "error" in answer:
+                raise Failure(str(answer["error"]))
+            say(id=token[:16])
+            return
+    raise Failure("unknown")
+
+
+def print_list() -> None:
+    """Print all relays of this user on this machine."""
+    found = [ask(folder, name, {"do": "list"}) for folder, name in sockets()]
+    say(relays=[one for one in found if one is not None])
+
+
+def main(words: list[str]) -> int:
+    """Carry out a command; return the exit status."""
+    commands: dict[str, tuple[Callable[..., None], int]] = {
+        "serve": (serve, 4),
+        "attach": (attach, 1),
+        "end": (end, 0),
+        "list": (print_list, 0),
+    }
+    run, count = commands.get(words[0] if words else "", (None, 0))
+    try:
+        if run is None or len(words) != count + 1:
+            raise Failure("usage")
+        run(*words[1:])
+    except Failure as failure:
+        say(error=str(failure))
+    except (OSError, ValueError) as error:
+        say(error="system", text=str(error)[:200])
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

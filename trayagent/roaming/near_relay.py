@@ -1,0 +1,117 @@
+"""The near relay: one process that holds the user's ssh connections while the laptop changes networks.
+
+It outlives the agent, which starts it as `python3 -I -S -E near_relay.py SOCKET` in a scope of its own and finds it
+again at that socket. It imports everything at its start, because an upgrade of Python or of trayagent while it runs
+would break later imports. docs/roaming.md describes both of its protocols.
+
+Exit status: 0 after `quit`, 3 if another one listens there already.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":  # -I leaves the program's own folder out
+    sys.path.insert(0, __file__.rpartition("/trayagent/")[0] or "/")
+
+import fcntl
+import os
+import signal
+import socket
+
+from trayagent.roaming.far_relay import READ, Budget, Loop, clock, is_other_user
+from trayagent.roaming.near_control import Client
+from trayagent.roaming.near_session import NearSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLIENTS_MAX = 16
+ENDED_MAX = 32  # connections that ended, kept for an agent that was not there
+RUNNING = 3
+
+
+class NearRelay:
+    """The sessions, the control socket, and the loop."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.loop = Loop()
+        self.budget = Budget()
+        self.sessions: dict[str, NearSession] = {}
+        self.clients: list[Client] = []
+        self.ended: list[dict[str, Any]] = []
+        self.instance = os.urandom(8).hex()
+        self.leaving = False
+        self.listener = listener
+        listener.setblocking(False)
+        self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
+
+    def run(self) -> None:
+        """Serve until somebody says `quit`."""
+        while not self.leaving:
+            times = [at for at in (one.deadline for one in self.sessions.values()) if at is not None]
+            self.loop.turn(min(times, default=None))
+            now = clock()
+            for session in list(self.sessions.values()):
+                due = session.deadline
+                if due is not None and now >= due:
+                    session.tick(now)
+
+    def open_session(self, order: dict[str, Any]) -> socket.socket:
+        """Begin a connection; return the descriptor for its ssh."""
+        session = self.sessions[order["id"]] = NearSession(self.loop, self.budget, order, self.tell)
+        return session.open()
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Pass an event to the clients that watch; forget a connection that ended."""
+        if event["event"] == "ended":
+            self.sessions.pop(event["id"], None)
+            self.ended = [*self.ended, event][-ENDED_MAX:]
+        for client in list(self.clients):
+            if client.watches:
+                client.send(event)
+
+    def _accept(self) -> None:
+        try:
+            sock = self.listener.accept()[0]
+        except OSError:
+            return
+        if is_other_user(sock) or len(self.clients) >= CLIENTS_MAX:
+            sock.close()
+            return
+        self.clients.append(Client(self, sock))
+
+
+def listen(path: str) -> socket.socket | None:
+    """Return the control socket, None if another near relay has it. Raise OSError."""
+    # A lock, because two that start at once would both find a socket that refuses.
+    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.umask(0o177)
+    fresh = f"{path}.{os.getpid()}"
+    listener.bind(fresh)
+    listener.listen(CLIENTS_MAX)
+    os.rename(fresh, path)  # noqa: PTH104  # pathlib would add to the memory
+    return listener  # the lock stays with the process
+
+
+def main(path: str) -> int:
+    """Listen and serve; return the exit status."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    listener = listen(path)
+    if listener is None:
+        return RUNNING
+    try:
+        NearRelay(listener).run()
+    finally:
+        os.unlink(path)  # noqa: PTH108
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,226 @@
+"""One connection in the near relay: its token, its attaches, and the machine that it belongs to."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from trayagent.roaming.far_relay import (
+    ATTACH,
+    ATTACHED,
+    EARLY_MAX,
+    HELLO,
+    LINE_MAX,
+    MAGIC,
+    MARKER,
+    OLDEST,
+    VERSION,
+    WELCOME,
+    Budget,
+    Link,
+    LinkError,
+    Loop,
+    Session,
+    Stream,
+    Wire,
+    clock,
+    frame,
+)
+
+TYPE_CHECKING = False  # typing would add to the memory of a process that is always there
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+NOISE_MAX = 64 * 1024  # what start-up files of a shell may print before the marker
+ATTACH_S = 60.0  # from the attach to its answer, on any line
+_MARKER = MARKER.encode() + b" "
+
+
+class NearLink(Link):
+    """A link that begins with our attach, and whose other end first says which machine it is on."""
+
+    def __init__(self, stream: Stream, name: str, secret: str, machine: str | None) -> None:
+        super().__init__(stream)
+        self.machine = machine  # where the connection is, None before the first attach
+        self.said: dict[str, Any] | None = None
+        self.noise = 0
+        stream.counter += 1
+        self.counter = stream.counter
+        hello = HELLO.pack(MAGIC, VERSION, OLDEST, 0, self.counter, name.encode(), secret.encode())
+        self.acked = stream.delivered
+        self.control.append(frame(ATTACH, self.acked, hello))
+        self.at = min(stream.base, stream.next)
+        self.early = self.at + EARLY_MAX
+        self.pending = stream.held.copy()
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """Find the marker first, then take frames as every link does."""
+        used = 0
+        if self.said is None:
+            used = self._find_marker(bytes(data))
+            if self.said is None:
+                return used
+        return used + super().receive(data[used:], now)
+
+    def _find_marker(self, data: bytes) -> int:
+        at = data.find(_MARKER)
+        if at < 0:
+            used = max(0, len(data) - len(_MARKER))
+            self.noise += used
+            if self.noise > NOISE_MAX:
+                raise LinkError("no-marker")
+            return used
+        stop = data.find(b"\n", at, at + LINE_MAX)
+        if stop < 0:
+            if len(data) - at >= LINE_MAX:
+                raise LinkError("no-marker")
+            return at
+        self._hear(data[at + len(_MARKER) : stop])
+        return stop + 1
+
+    def _hear(self, words: bytes) -> None:
+        try:
+            said = json.loads(words)
+            self.said = {key: str(said[key])[:100] for key in ("machine", "boot")}
+            error = said.get("error")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise LinkError("no-marker") from None
+        if self.machine is not None and self.said["machine"] != self.machine:
+            raise LinkError("other-machine")
+        if error is not None:
+            raise LinkError(str(error)[:60])
+
+    def handshake(self, kind: int, offset: int, payload: bytes) -> None:
+        """Take the far relay's answer to the attach."""
+        if kind != ATTACHED or len(payload) != WELCOME.size:
+            raise LinkError("malformed")
+        version, *_, counter = WELCOME.unpack(payload)
+        if not OLDEST <= version <= VERSION or counter != self.counter:
+            raise LinkError("malformed")
+        self.go_live(offset)
+
+
+class NearSession(Session):
+    """A connection that roams, from `start` to its end.
+
+    `tell` gets each event as a JSON object. `answers` has the open answers to attaches.
+    """
+
+    def __init__(
+        self, loop: Loop, budget: Budget, order: dict[str, Any], tell: Callable[[dict[str, Any]], None]
+    ) -> None:
+        super().__init__(loop, Stream(budget))
+        self.name: str = order["id"]
+        self.secret: str = order["secret"]
+        self.host: str = order["host"]
+        self.roam_for_s: float = order["roam_for"]
+        self.tell = tell
+        self.machine: str | None = None
+        self.boot: str | None = None
+        self.trouble: str | None = None  # why the last link ended
+        self.answers: dict[Wire, Callable[[dict[str, Any]], None]] = {}
+
+    def open(self) -> socket.socket:
+        """Return the descriptor that becomes ssh's connection."""
+        ours, theirs = socket.socketpair()
+        self.set_inner(ours.detach())
+        self.pump()
+        return theirs
+
+    def attach(
+        self, incoming: int, outgoing: int, keep: tuple[int, ...], answer: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Begin a link on these descriptors. A link that works is kept until the new one does."""
+        for wire in list(self.wires):
+            if not wire.link.live:
+                self.drop(wire, "replaced")
+        wire = Wire(NearLink(self.stream, self.name, self.secret, self.machine), incoming, outgoing, keep)
+        self.answers[wire] = answer
+        self.add(wire)
+
+    def link_live(self, wire: Wire) -> None:
+        """Answer the attach; from now on the connection belongs to this machine."""
+        link = wire.link
+        if isinstance(link, NearLink) and link.said:
+            self.machine, self.boot = link.said["machine"], link.said["boot"]
+        self.trouble = None
+        where = {"id": self.name, "machine": self.machine, "boot": self.boot, "counter": self.stream.counter}
+        if answer := self.answers.pop(wire, None):
+            answer({"ok": True, **where})
+        self.tell({"event": "attached", "host": self.host, **where})
+
+    def link_lost(self, wire: Wire, why: str) -> None:
+        """Answer the attach that failed, or say that the connection is without a link."""
+        link = wire.link
+        said = (link.said if isinstance(link, NearLink) else None) or {"machine": None, "boot": None}
+        answer = self.answers.pop(wire, None)
+        if answer:
+            answer({"ok": False, "error": why, "id": self.name, **said})
+        if self.finished is None and self.stream.link is None:
+            self.trouble = why
+            if not answer:
+                self.tell({"event": "away", "id": self.name, "host": self.host, "why": why})
+
+    def done(self) -> None:
+        """End a connection that was never attached; others wait for the far relay's goodbye."""
+        if not self.stream.counter:
+            self.finish("unused")
+
+    def pump(self) -> None:
+        """Move bytes; a connection whose ssh ended before the first attach is over."""
+        if self.stream.closed and not self.stream.counter:
+            self.finish("unused")
+        super().pump()
+
+    def finish(self, why: str) -> None:
+        """End the connection and say so, to the far relay as well if there is a link."""
+        if self.finished is not None:
+            return
+        for wire in self.wires:
+            if wire.link.live and not wire.link.over:
+                self.farewell(wire, why, final=True)
+        super().finish(why)
+        self.tell({"event": "ended", "id": self.name, "host": self.host, "why": why})
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is due."""
+        times = [super().deadline]
+        if self.away_since is not None:
+            times.append(self.away_since + self.roam_for_s)
+        times += [wire.since + ATTACH_S for wire in self.wires if not wire.link.live]
+        return min((at for at in times if at is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for wire in list(self.wires):
+            if not wire.link.live and now >= wire.since + ATTACH_S:
+                self.drop(wire, "silent")
+        if self.away_since is not None and now >= self.away_since + self.roam_for_s:
+            self.finish("expired")
+        else:
+            super().tick(now)
+
+    def report(self) -> dict[str, Any]:
+        """Return the connection as `status` shows it."""
+        stream, attaching = self.stream, any(not wire.link.live for wire in self.wires)
+        state = (
+            "attached" if stream.link else "attaching" if attaching else "away" if stream.counter else "new"
+        )
+        return {
+            "id": self.name,
+            "host": self.host,
+            "state": state,
+            "ending": stream.closed,
+            "away_s": None if self.away_since is None else round(clock() - self.away_since, 1),
+            "machine": self.machine,
+            "boot": self.boot,
+            "counter": stream.counter,
+            "sent": stream.next,
+            "received": stream.got,
+            "unconfirmed": stream.unconfirmed,
+            "trouble": self.trouble,
+        }
