@@ -35,6 +35,7 @@ SIMULATION = "".join(
     for name in (
         "sim/test_simulation.py",
         "roaming/test_roaming_histories.py",
+        "roaming/test_roaming_ssh.py",
     )
 )
 STATES = get_args(Shown)
