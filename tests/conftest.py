@@ -1,0 +1,15 @@
+"""What every test needs: Ctrl-C reaches the programs that a test starts."""
+
+from __future__ import annotations
+
+import signal
+
+
+def pytest_configure() -> None:
+    """Restore Python's handler of SIGINT if it is ignored.
+
+    A shell without job control ignores SIGINT in its background jobs. The programs that tests start would inherit
+    that, and a test that interrupts one would wait for its end until the time limit.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
