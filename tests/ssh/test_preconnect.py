@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +211,34 @@ def test_a_connection_that_ssh_never_requested_is_closed(tmp_path: Path) -> None
         asyncio.run(offer(server))
 
 
+def test_an_attempt_that_is_given_up_disturbs_no_other(tmp_path: Path) -> None:
+    """Attempts that begin when one ends that was connecting get their own connections and leave no file."""
+
+    async def run() -> None:
+        with listening() as silent, listening() as server:
+            full = [socket.create_connection(silent.getsockname()) for _ in range(2)]
+            hangs, works = (
+                Resolved("web01", "127.0.0.1", port=one.getsockname()[1]) for one in (silent, server)
+            )
+            given_up = PreconnectedSocket(hangs, DEADLINE_S)
+            with pytest.raises(InterruptedError):
+                async with given_up.offered(tmp_path / "given-up"):
+                    async with asyncio.timeout(DEADLINE_S):
+                        while not given_up._on_their_way:  # noqa: ASYNC110  # it has no event
+                            await asyncio.sleep(0)
+                    raise InterruptedError
+            async with contextlib.AsyncExitStack() as stack:  # their descriptors have the numbers of its own
+                for number in range(3):
+                    offer = PreconnectedSocket(works, DEADLINE_S).offered(tmp_path / f"next-{number}")
+                    await stack.enter_async_context(offer)
+                await asyncio.sleep(0.1)
+            for one in full:
+                one.close()
+
+    asyncio.run(run())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_second_connection_succeeds_if_the_first_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,14 +286,20 @@ def test_no_second_connection_has_the_addresses_of_the_first(tmp_path: Path) -> 
     with listening() as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            begun: list[object] = []
+
+            class Counting(PreconnectedSocket):
+                async def _connect(self, family: socket.AddressFamily, address: Any) -> socket.socket:
+                    begun.append(address)
+                    return await super()._connect(family, address)
 
             async def ask() -> int:
-                connection = PreconnectedSocket(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)
+                connection = Counting(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)
                 async with connection.offered(tmp_path / "connection"):
                     for _ in range(3):
                         await asyncio.sleep(0.05)
                         connection.again()
                     await asyncio.sleep(0.05)
-                    return len(connection._sockets)
+                return len(begun)
 
             assert asyncio.run(ask()) == 1

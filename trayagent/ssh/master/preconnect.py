@@ -73,7 +73,8 @@ class PreconnectedSocket:
         self._resolved = resolved
         self._timeout_s = timeout_s
         self._haste = _Haste()
-        self._sockets: list[socket.socket] = []
+        self._established_sockets: list[socket.socket] = []
+        self._over = False
 
     @contextlib.asynccontextmanager
     async def offered(self, path: Path) -> AsyncIterator[None]:
@@ -97,7 +98,8 @@ class PreconnectedSocket:
                     race.cancel()
                 if self._outcome is not None:
                     self._outcome.cancel()
-                for one in self._sockets:
+                self._over = True
+                for one in self._established_sockets:
                     one.close()
                 path.unlink(missing_ok=True)
         loop.call_later(_HASTE_S, self.close)
@@ -189,7 +191,6 @@ class PreconnectedSocket:
 
     async def _connect(self, family: socket.AddressFamily, address: _Address) -> socket.socket:
         one = socket.socket(family, socket.SOCK_STREAM)
-        self._sockets.append(one)
         one.setblocking(False)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._resolved.tcp_keep_alive:
@@ -199,11 +200,15 @@ class PreconnectedSocket:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.get_running_loop().sock_connect(one, address)
+            if self._over:
+                raise ConnectionAbortedError
         except BaseException:
+            # Closed only here, after the loop has forgotten the descriptor: another socket takes its number at once.
             one.close()
             raise
         finally:
             self._on_their_way.discard(way)
+        self._established_sockets.append(one)
         _bound_back_off(one)
         one.setblocking(True)
         return one
