@@ -17,7 +17,7 @@ def test_the_manager_is_notified_of_ready_and_stopping(
     address = str(tmp_path / "notify") if kind == "path" else f"@trayagent-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address if kind == "path" else "\0" + address[1:])
-        manager.settimeout(2)
+        manager.settimeout(20)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
         readiness = Readiness()
         readiness.ready()

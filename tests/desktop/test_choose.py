@@ -23,7 +23,6 @@ from tests.desktop.desk import Desk, run, until
 from trayagent.desktop.scopes import linux_unit
 from trayagent.desktop.scopes.linux_scopes import (
     SLOW_IN_A_ROW,
-    WITHIN_S,
     Scopes,
     manager_bus_address,
     scope_name,
@@ -116,7 +115,7 @@ def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_pa
             ((pid, begun),) = seen
             assert not begun
             assert launched.process.pid == pid
-            assert launched.process.wait(5) == 0
+            assert launched.process.wait(20) == 0
             scope = manager.scopes[f"trayagent-web01-{pid}.scope"]
             assert scope["PIDs"] == [pid]
             assert (scope["Slice"], scope["CollectMode"]) == ("app.slice", "inactive-or-failed")
@@ -144,8 +143,8 @@ def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, troub
                 took_s.append(time.monotonic() - began)
 
             launched = await waiting(take)
-            assert launched.process.wait(5) == 0
-            assert took_s[0] < WITHIN_S + 0.2  # the machine may be busy; this manager would take 5 s
+            assert launched.process.wait(20) == 0
+            assert took_s[0] < 3.0  # the machine may be busy; this manager would take 5 s
             assert scopes.ready is (trouble != "no manager")
             for pid in range(2001, 2001 + SLOW_IN_A_ROW - 1):
                 await scopes.take("web01", pid)

@@ -463,7 +463,7 @@ def test_the_dispatcher_wakes_up_when_a_message_is_due() -> None:
         teller = Dispatcher(lambda: screen, lambda *_: None, clock=lambda: loop.time() + skipped[0])
         teller.look(view(host("web", "failed", "host-key-changed")))
         assert teller._timer is not None
-        assert 2.5 < teller._timer.when() - loop.time() <= 3.0
+        assert 0 < teller._timer.when() - loop.time() <= 3.0
         skipped[0] = 3.0
         teller._step()
         assert screen.shown == ["host-key-changed web"]

@@ -17,7 +17,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
-from trayagent.sandbox.agent import Events
+from trayagent.sandbox.agent import WAIT_S, Events
 from trayagent.sandbox.topology import SERVER
 
 HOST = "web01"
@@ -53,7 +53,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+def until(what: str, condition: Callable[[], object], deadline_s: float = WAIT_S) -> None:
     """Poll until the condition holds; fail with `what` after the deadline."""
     limit = time.monotonic() + deadline_s
     while not condition():
@@ -96,7 +96,7 @@ class Up:
         *,
         proven: bool,
         quiet_s: float = 0.5,
-        deadline_s: float = 10.0,
+        deadline_s: float = WAIT_S,
         then: Callable[[], object] = lambda: None,
     ) -> None:
         """Check that the same process still carries sessions, and that the agent did nothing to it.

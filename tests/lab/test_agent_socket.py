@@ -16,6 +16,7 @@ import pytest
 
 from tests.lab.matrix import need, until
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.node import Node
 
@@ -45,7 +46,7 @@ def ssh_agent(lab: Lab, name: str, node: Node | None = None) -> Iterator[Path]:
         yield socket
     finally:
         child.terminate()
-        child.wait(5)
+        child.wait(END_DEADLINE_S)
 
 
 def link(lab: Lab) -> Path:
@@ -143,7 +144,7 @@ def always_there(lab: Lab) -> Iterator[None]:
         yield
     finally:
         child.terminate()
-        said, _ = child.communicate(timeout=5)
+        said, _ = child.communicate(timeout=END_DEADLINE_S)
     assert said == "", "a moment without an agent"
 
 

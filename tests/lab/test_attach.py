@@ -154,7 +154,7 @@ def test_through_an_outage_that_the_connection_survives_the_session_stays(
         lab.link_up()
         host.wait_state("web01", "connected")
         if name:  # the row that the line had covered is drawn again; tmux on its own would take 15 s
-            terminal.expect(f"[{name}]", deadline_s=5.0)
+            terminal.expect(f"[{name}]", deadline_s=10.0)
         terminal.drain()
         say(terminal, "same")
         assert host.status()["hosts"][0]["pid"] == sessions

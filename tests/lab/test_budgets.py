@@ -63,7 +63,7 @@ def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> N
         until("it is replaced", lambda old=old: connected(agent, ("web",), old), deadline_s=15.0)  # type: ignore[misc]  # a default binds it
         took.append(time.monotonic() - t0)
         pid, here = int(agent.wait_state("web", "connected")["pid"]), there
-    assert time.monotonic() - begun < 60, "slower than the case that was reported"
+    assert time.monotonic() - begun < 240, "some logins no longer count"
     print("moves:", *(f"{one:.1f}" for one in took))  # noqa: T201  # for who asks: -s
 
 

@@ -86,7 +86,7 @@ def test_two_hundred_flaps_in_a_minute_leave_nothing_over(lab: Lab, agent: Agent
         return "" if before == open_before else "the descriptors still change"
 
     time.sleep(1.0)  # two round trips for each sentinel
-    until(sentinels_run, 5.0)
+    until(sentinels_run, 30.0)
     running, existing = ssh_processes(lab), files(lab, agent)
 
     began = time.monotonic()
@@ -99,7 +99,7 @@ def test_two_hundred_flaps_in_a_minute_leave_nothing_over(lab: Lab, agent: Agent
         lab.flap(20, period_s=0.2)
         here, there = there, here
     took_s = time.monotonic() - began
-    assert took_s < 120, took_s
+    assert took_s < 240, took_s
 
     def settled() -> str:
         states = {h["name"]: h["state"] for h in agent.status()["hosts"]}

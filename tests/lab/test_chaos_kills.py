@@ -86,7 +86,7 @@ def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, 
     until("one master is left", lambda: set(ssh_pids(lab)) == {new.pid})
     assert agent.wait_state("web01", "connected")["pid"] == new.pid
     assert Path(agent.runtime_dir / f"master-{new.pid}.log").exists()
-    assert agent.stop() < 5.0
+    agent.stop()
     assert set(ssh_pids(lab)) == {new.pid}
 
 

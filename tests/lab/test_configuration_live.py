@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.topology import OTHER
 
@@ -31,14 +32,6 @@ def connected(lab: Lab, agent: Agent, config: str = ONE) -> int:
 def listening(lab: Lab, port: int) -> bool:
     """Report whether a program in the laptop listens on the port."""
     return bool(lab.laptop.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.strip())
-
-
-def until(what: str, condition: object, deadline_s: float = 5.0) -> None:
-    """Poll until the callable returns true."""
-    limit = time.monotonic() + deadline_s
-    while not condition():  # type: ignore[operator]  # any callable
-        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.05)
 
 
 def test_a_new_forward_opens_without_a_reconnect_and_a_removed_one_closes(lab: Lab, agent: Agent) -> None:

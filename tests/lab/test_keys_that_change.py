@@ -13,6 +13,7 @@ import pytest
 from tests.lab.matrix import until
 from tests.lab.test_logins import CONFIG, SERVER, asked, other_key, refusals, server, stays, use_key
 from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.files import keygen
 
 
@@ -141,7 +142,7 @@ def ssh_agent(lab: Lab, *asking: str) -> Iterator[dict[str, str]]:
         yield env
     finally:
         child.terminate()
-        child.wait(5)
+        child.wait(END_DEADLINE_S)
 
 
 def encrypt(lab: Lab, key: Path) -> None:
@@ -155,12 +156,12 @@ def test_a_key_that_only_the_user_can_unlock_is_not_tried(lab: Lab, agent: Agent
     with ssh_agent(lab) as env:
         agent.env.update(env)
         if holds != "nothing":
-            assert lab.laptop.popen(["ssh-add", "-q", str(lab.files.key)], env=env).wait(5) == 0
+            assert lab.laptop.popen(["ssh-add", "-q", str(lab.files.key)], env=env).wait(END_DEADLINE_S) == 0
         sshd, _ = up(lab, agent)
         if holds == "locked":
             asks = script(lab, "echo secret")
             lock = {**env, "SSH_ASKPASS": asks, "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"}
-            assert lab.laptop.popen(["ssh-add", "-x"], env=lock).wait(5) == 0
+            assert lab.laptop.popen(["ssh-add", "-x"], env=lock).wait(END_DEADLINE_S) == 0
         before = asked(sshd)
         key = lab.files.root / "new"
         keygen(key)
@@ -193,7 +194,7 @@ def test_a_key_of_the_ssh_agent_is_offered_without_a_signature(
         pid = agent.wait_state("web01", "connected")["pid"]
         new = lab.files.root / "new"
         keygen(new)
-        assert lab.laptop.popen(["ssh-add", "-q", "-c", str(new)], env=env).wait(5) == 0
+        assert lab.laptop.popen(["ssh-add", "-q", "-c", str(new)], env=env).wait(END_DEADLINE_S) == 0
         if accepted:
             shutil.copy(new.with_suffix(".pub"), lab.files.authorized_keys)
         else:

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.topology import JUMP
+from trayagent.ssh.master.sentinel import MARKER_DEADLINE_S
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = "[hosts.web01]\n"
@@ -68,14 +71,6 @@ def use_key(lab: Lab, key: Path) -> None:
         shutil.copy(key.with_name(key.name + suffix), fresh)
         fresh.chmod(0o600)
         fresh.replace(lab.files.key.with_name(lab.files.key.name + suffix))
-
-
-def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """Poll until the condition holds."""
-    limit = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.05)
 
 
 def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
@@ -249,7 +244,7 @@ def held_connection(lab: Lab) -> Iterator[None]:
     finally:
         child.stdin.close()
         child.stdout.close()
-        child.wait(5)
+        child.wait(END_DEADLINE_S)
 
 
 def test_a_server_that_drops_us_is_retried_only_after_a_pause(lab: Lab, agent: Agent) -> None:
@@ -288,7 +283,9 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
         kept = agent.records()
         return kept["hosts"].get("web01", {}).get("sentinel") is False
 
-    until("it is remembered", remembered, deadline_s=4.0)  # the end of its output shows it, not a time-out
+    until(
+        "it is remembered", remembered, deadline_s=0.9 * MARKER_DEADLINE_S
+    )  # the end of its output shows it
     assert sessions(sshd) == 1
     events = agent.events()
     lab.join("home", interface="eth0", metric=50)  # the source differs, the old connection lives

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.lab.matrix import HARM, HOST, OPTIONS, Up, bring_up, listener, until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.topology import INTERNAL, OTHER, SERVER
@@ -115,12 +113,10 @@ def test_a_master_whose_time_of_control_persist_is_over_stays_ended(lab: Lab, ag
     lab.ssh_config({HOST: {**BY_HAND, "ControlPersist": "2"}})
     agent.start("")
     events = agent.events()
-    began = time.monotonic()
     done = lab.laptop.run(["ssh", HOST, "true"])
     assert done.returncode == 0, done.stderr
     events.wait("master-adopted", HOST)
-    assert events.wait("disconnected", HOST)["wished"] is True
-    assert time.monotonic() - began < 6.0
+    assert events.wait("disconnected", HOST)["wished"] is True  # with a session of ours it would never end
     told = [e["event"] for e in events.drain(quiet_s=2.0) if e["host"] == HOST]
     assert "connecting" not in told
     assert not HARM & set(told) - {"disconnected"}

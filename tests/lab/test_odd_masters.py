@@ -7,12 +7,13 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
@@ -21,14 +22,6 @@ LISTENER = (
     "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
     "print('listens', flush=True); sys.stdin.read(); '-' in sys.argv or os.unlink(sys.argv[1])"
 )
-
-
-def until(what: str, condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """Poll until the condition holds."""
-    limit = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.02)
 
 
 def runs(pid: int, program: str | None = None) -> bool:
@@ -62,16 +55,16 @@ def test_a_stopped_master_is_replaced_and_delays_no_other(lab: Lab, agent: Agent
     os.kill(stopped, signal.SIGSTOP)
     events = agent.events()
     switched = lab.switch("home", "cafe")
-    events.wait("connected", "web02", deadline_s=5.0)
-    assert time.monotonic() - switched < 4.0
+    events.wait("connected", "web02")
+    beside_s = time.monotonic() - switched
     until("the stopped one is gone", lambda: not runs(stopped))
     assert not runs(other)
     assert pid_of(agent) != stopped
     for host in ("web01", "web02"):
         agent.wait_forwards(host, {"local": "open"})
-    asked = time.monotonic()
-    agent.status()
-    assert time.monotonic() - asked < 2.0
+    switched = lab.switch("cafe", "home")
+    events.wait("connected", "web02")
+    assert beside_s < 3 * (time.monotonic() - switched) + 3, "slower than without the stopped one"
 
 
 def test_a_master_that_is_stopped_without_any_event_delays_no_command(lab: Lab, agent: Agent) -> None:
@@ -85,7 +78,7 @@ def test_a_master_that_is_stopped_without_any_event_delays_no_command(lab: Lab, 
     agent.configure(
         '[hosts.web01]\nlocal = ["9000:127.0.0.1:22"]\n[hosts.web02]\nlocal = ["9001:127.0.0.1:22"]\n'
     )
-    agent.wait_forwards("web02", {"local": "open"}, deadline_s=5.0)
+    agent.wait_forwards("web02", {"local": "open"})
     assert agent.cli("reconnect", "web01", deadline_s=10.0).returncode == 0
     assert pid_of(agent) != stopped
     until("the stopped one is gone", lambda: not runs(stopped))
@@ -218,7 +211,7 @@ def test_a_control_path_of_another_program_is_left_alone_until_that_ends(
         assert runs(other.pid)
         assert control_path(lab).stat().st_ino == inode
         assert lab.servers[0].logins() == 0
-    agent.wait_state("web01", "connected", deadline_s=5.0)
+    agent.wait_state("web01", "connected")
 
 
 def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agent: Agent) -> None:
@@ -233,7 +226,7 @@ def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agen
         assert agent.wait_state("web01", "failed")["problem"]["code"] == "control-path-taken"
         assert runs(other.pid)
         assert control_path(lab).stat().st_ino == inode
-    agent.wait_state("web01", "connected", deadline_s=5.0)
+    agent.wait_state("web01", "connected")
 
 
 def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
@@ -245,7 +238,7 @@ def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: 
     assert "~/.ssh/cm-%C" in problem["hint"]
     assert lab.servers[0].logins() == 0
     lab.ssh_config({"web01": SERVER})
-    agent.wait_state("web01", "connected", deadline_s=5.0)
+    agent.wait_state("web01", "connected")
 
 
 @pytest.mark.parametrize("folders", ["sockets", "a/b/sockets"])
@@ -257,4 +250,4 @@ def test_a_folder_that_does_not_exist_is_named_with_its_remedy(lab: Lab, agent: 
     assert str(lab.files.ssh / folders) in problem["title"]
     command = problem["hint"].partition(": ")[2]
     assert lab.laptop.run(shlex.split(command)).returncode == 0, command
-    agent.wait_state("web01", "connected", deadline_s=5.0)
+    agent.wait_state("web01", "connected")

@@ -17,6 +17,7 @@ from tests.lab.at_terminal import AtTerminal
 from tests.lab.matrix import alive, until
 from tests.lab.pam import INTERACTIVE, KEY_AND_CODE, PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
@@ -244,7 +245,7 @@ def auth_sock(lab: Lab) -> Iterator[str]:
     until("the ssh-agent listens", path.exists)
     yield str(path)
     child.terminate()
-    child.wait(5)
+    child.wait(END_DEADLINE_S)
 
 
 def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth_sock: str) -> None:

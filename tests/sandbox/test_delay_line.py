@@ -18,20 +18,29 @@ def best(answers: list[float | None]) -> float:
     return min(heard)
 
 
+def best_below(lab: Lab, limit_ms: float, count: int) -> float:
+    """Return the shortest round trip, after more tries if a busy machine delayed each of the first ones."""
+    shortest = best(lab.laptop.ping(SERVER, count=count))
+    for _ in range(9):
+        if shortest < limit_ms:
+            break
+        shortest = min(shortest, best(lab.laptop.ping(SERVER, count=count)))
+    return shortest
+
+
 def test_a_round_trip_takes_the_configured_time(lab: Lab) -> None:
     """Each round trip to the server takes the configured time, not less, and at best 3 ms more."""
     lab.join("home")
     for rtt_ms in (20.0, 50.0, 5.0):
         lab.set_rtt(rtt_ms)
-        answers = lab.laptop.ping(SERVER, count=6)
-        assert rtt_ms <= best(answers) < rtt_ms + 3
+        assert rtt_ms <= best_below(lab, rtt_ms + 3, count=6) < rtt_ms + 3
 
 
 def test_without_delay_the_line_costs_less_than_a_millisecond(lab: Lab) -> None:
     """At 0 ms a round trip takes under 1 ms."""
     lab.join("home")
     lab.set_rtt(0)
-    assert best(lab.laptop.ping(SERVER, count=10)) < 1
+    assert best_below(lab, 1, count=10) < 1
 
 
 def test_a_black_hole_is_silent_and_ends(lab: Lab) -> None:

@@ -130,11 +130,9 @@ def test_an_interrupted_demo_leaves_nothing_and_prints_no_traceback(
         folder = folder_of(child.pid)
         assert folder
         assert folder.exists()
-        begin = time.monotonic()
         child.send_signal(number)
         seen += read(terminal, None)
         assert child.wait(WITHIN_S) == 128 + number
-        assert time.monotonic() - begin < 10
         assert not folder.exists()
     assert seen.endswith(b"\x1b[?25h") or b"\x1b[?25h" in seen[-200:]
     assert b"Traceback" not in seen

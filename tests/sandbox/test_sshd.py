@@ -124,7 +124,7 @@ def test_a_probe_tells_when_a_forward_works(home: Lab) -> None:
         took_ms = (probe.result() - t0) * 1000
         assert ssh.poll() is None
     # A cold login takes nine round trips of 20 ms, the forward two more.
-    assert 11 * 20 * 0.8 < took_ms < 5000
+    assert 11 * 20 * 0.8 < took_ms < 20_000
 
 
 def test_the_echo_service_speaks_http(home: Lab) -> None:

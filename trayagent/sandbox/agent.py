@@ -25,7 +25,12 @@ from trayagent.sandbox.terminal import Terminal
 
 # The folder that holds the package, so that the agent is found without being installed.
 SOURCE = Path(__file__).parents[2]
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = 30.0
+# Long enough for a machine with several times as much to do as it has cores. Not longer, so that no test passes only
+# because the agent checked or tried again: its first banner check comes after 15 s, its first long back-off after 20 s.
+WAIT_S = 15.0
+# A process ends within milliseconds. No timer of the agent could hide a failure, so this may be generous.
+END_DEADLINE_S = 30.0
 # How often a state is requested. A command costs about 40 ms of processor time.
 POLL_S = 0.05
 
@@ -38,7 +43,7 @@ class Events:
         self._lines = Lines("trayagent events", child)
         self.seen: list[dict[str, Any]] = []
 
-    def wait(self, event: str, host: str | None = None, *, deadline_s: float = 10.0) -> dict[str, Any]:
+    def wait(self, event: str, host: str | None = None, *, deadline_s: float = WAIT_S) -> dict[str, Any]:
         """Return the next unread event of that name (and host, if given).
 
         Raises TrayagentError (sandbox-broken) with the events that came instead.
@@ -154,13 +159,13 @@ class Agent:
                 raise TrayagentError("the agent did not start", code="sandbox-broken", hint=words_of_it)
             time.sleep(POLL_S)
 
-    def stop(self, *, deadline_s: float = 5.0) -> float:
+    def stop(self, *, deadline_s: float = END_DEADLINE_S) -> float:
         """End the agent with SIGTERM; return how many seconds that took. The masters stay."""
         return self._end(signal.SIGTERM, deadline_s)
 
     def kill9(self) -> None:
         """Kill the agent with SIGKILL, so that it cannot clean up."""
-        self._end(signal.SIGKILL, 5.0)
+        self._end(signal.SIGKILL, END_DEADLINE_S)
 
     def _end(self, number: int, deadline_s: float) -> float:
         begin = time.monotonic()
@@ -196,7 +201,7 @@ class Agent:
         """Return what `status --json` shows for a host, None if the agent does not know it."""
         return next((host for host in self.status()["hosts"] if host["name"] == name), None)
 
-    def wait_state(self, host: str, state: str, deadline_s: float = 15.0) -> dict[str, Any]:
+    def wait_state(self, host: str, state: str, deadline_s: float = WAIT_S) -> dict[str, Any]:
         """Poll until the host is in that state, and return its view. The error contains the last view."""
         limit = time.monotonic() + deadline_s
         while True:
@@ -209,7 +214,7 @@ class Agent:
             time.sleep(POLL_S)
 
     def wait_forwards(
-        self, host: str, states: dict[str, str], deadline_s: float = 15.0
+        self, host: str, states: dict[str, str], deadline_s: float = WAIT_S
     ) -> list[dict[str, Any]]:
         """Poll until the host's forwards of these kinds have these states; return all its forwards."""
         limit = time.monotonic() + deadline_s
@@ -222,7 +227,7 @@ class Agent:
                 raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(forwards))
             time.sleep(POLL_S)
 
-    def wait_end(self, deadline_s: float = 5.0) -> int:
+    def wait_end(self, deadline_s: float = END_DEADLINE_S) -> int:
         """Wait until the agent has ended on its own, and return its exit status."""
         if self._child is None:
             raise TrayagentError("the agent was not started", code="sandbox-usage")

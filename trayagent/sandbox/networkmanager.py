@@ -18,7 +18,7 @@ from trayagent.sandbox.tools import search_path, tool
 
 OPENVPN_PLUGIN = "nm-openvpn-service"
 INSTALLED_PLUGINS = Path("/usr/lib/NetworkManager")
-READY_DEADLINE_S = 15.0
+READY_DEADLINE_S = 30.0
 
 CONFIG = """[main]
 plugins=keyfile

@@ -13,7 +13,7 @@ from trayagent.sandbox.namespaces import close_streams
 from trayagent.sandbox.tools import tool
 
 PORT = 1194
-READY_DEADLINE_S = 10.0
+READY_DEADLINE_S = 30.0
 READY = "Initialization Sequence Completed"
 
 CONFIG = """mode server

@@ -15,7 +15,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.namespaces import close_streams, script
 from trayagent.sandbox.node import Node
 
-ANSWER_DEADLINE_S = 10.0
+ANSWER_DEADLINE_S = 30.0
 
 
 class Lines:

@@ -17,7 +17,7 @@ from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
 
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = 30.0
 END_DEADLINE_S = 30.0
 # sshd ends its sessions within milliseconds, unless it loses the signal.
 _SIGNAL_AGAIN_S = 0.2
