@@ -353,3 +353,26 @@ def test_after_a_possible_refusal_no_login_is_added_to_those_in_progress(story: 
     assert under_way(story) == begun[1:]
     story.reconnected(begun[1])
     assert len(under_way(story)) == UNAUTHENTICATED_PER_SERVER
+
+
+@pytest.mark.parametrize("names", [("web",), ("w1", "w2", "w3", "w4", "w5", "w6")])
+def test_an_edited_list_of_hosts_costs_no_third_refused_login(story: Story, names: tuple[str, ...]) -> None:
+    """Whoever removes a host and lists it again, or gives it another name, still has the same account."""
+    story.network(HOME)
+    refused = 0
+    for number in range(6):
+        name = names[number % len(names)]
+        story.configured(wishes={name: ALWAYS})
+        story.resolved(name)
+        story.started()
+        if story.host(name).attempt is not None:
+            story.fails(name, "auth", positive=True)
+            refused += 1
+        story.after(30)
+        story.configured(wishes={})
+        story.after(30)
+    assert refused == 2
+    story.after(600)
+    story.configured(wishes={"web": ALWAYS})
+    story.resolved("web")
+    assert story.host("web").attempt is not None

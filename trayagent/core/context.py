@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trayagent.core.facts.actions import Abort, Action, Tell
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Host, Trial
 from trayagent.core.facts.state import State
+from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,12 @@ class Context:
         return host
 
     def forget(self, name: str) -> None:
-        """Drop a host that is not configured and of which nothing is known any more."""
-        self._hosts.pop(name, None)
+        """Drop a host that is not configured, and of which nothing is known any more but recent refused logins."""
+        host, since = self._hosts.pop(name, None), self.now - REFUSED_WINDOW_S
+        kept = {key: other for key, other in self.state.forgotten.items() if other.refused[-1] > since}
+        if host is not None and host.refused and host.refused[-1] > since:
+            kept[name] = replace(host, attempt=None, trial=Trial())
+        self.change(forgotten=kept)
 
     def _owner(self, name: str) -> str:
         """Return the host that a name means to the user: a draining master belongs to its host."""

@@ -36,6 +36,8 @@ class State:
     """Everything known at one moment; `hosts` by name."""
 
     hosts: Mapping[str, Host] = field(default_factory=dict)
+    forgotten: Mapping[str, Host] = field(default_factory=dict)
+    """Hosts that left the configuration soon after a refused login, which their accounts still count."""
     started: bool = False
     snapshot: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
@@ -53,6 +55,11 @@ class State:
     paused_until: float | None = None
     woke_at: float = NEVER
     next_attempt: int = 1
+
+    @property
+    def accountable(self) -> Mapping[str, Host]:
+        """The hosts whose refused logins count, by name."""
+        return {**self.forgotten, **self.hosts} if self.forgotten else self.hosts
 
     def paused(self, host: Host, now: float) -> bool:
         """Report whether trayagent must leave this host alone."""

@@ -165,7 +165,8 @@ def configured(context: Context, event: Configured) -> None:
     for name, wish in event.wishes.items():
         host = context.get(name)
         if host is None:
-            context.put(Host(name, wish))
+            left = context.state.forgotten.get(name, Host(name))
+            context.put(Host(name, wish, refused=left.refused, refused_by_jump=left.refused_by_jump))
             ask_ssh(context, name)
         elif host.wish != wish:
             _new_wish(context, host, wish)

@@ -62,6 +62,12 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
 
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
     """Forget the refusals of these accounts up to this time, since they have let somebody in."""
+    forgotten = {
+        name: host
+        for name, host in context.state.forgotten.items()
+        if any(at > before or account not in accounts for at, account in refused_accounts(host))
+    }
+    context.change(forgotten=forgotten)
     for name in context.names:
         host = context.get(name)
         if host is None or not host.refused:

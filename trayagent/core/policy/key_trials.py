@@ -157,7 +157,7 @@ def _allowed_at(context: Context, host: Host, admitted: Admission) -> float | No
     """Return when a trial is within all limits; None if a running attempt must end first."""
     now, begun = context.now, host.trial.begun
     free = server_free_at(host, context.state, admitted, now)
-    account = account_free_at(host, context.state.hosts, now)
+    account = account_free_at(host, context.state.accountable, now)
     if free is None or account is None:
         return None
     at = max(free, account, refusable_at(host, now))

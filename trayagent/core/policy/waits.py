@@ -46,7 +46,7 @@ def before_login(
         beside = may_log_in_beside(host, state.hosts, lately)
         return None if beside else Wait("account", f"server={host.server} account=busy")
     bare = host.master is not None and needs_bare_control(host)
-    account_at = now if bare else account_free_at(host, state.hosts, now, lately)
+    account_at = now if bare else account_free_at(host, state.accountable, now, lately)
     if account_at is None:
         return Wait("account", f"server={host.server} account=busy")
     if account_at > now:
@@ -69,7 +69,7 @@ def would_be_refused(host: Host) -> bool:
 def may_be_scripted(host: Host, state: State, now: float) -> bool:
     """Report whether a script may request a login: it repeats no refused one, and replaces no suspended master."""
     suspended = host.suspect and host.observed is not None and host.observed.stopped
-    free_at = account_free_at(host, state.hosts, now)
+    free_at = account_free_at(host, state.accountable, now)
     return not would_be_refused(host) and not suspended and (free_at is None or free_at <= now)
 
 
