@@ -1,39 +1,39 @@
-# make demo    the whole thing in a sandbox: two networks, a real sshd, a change of network
-# make test    every test
-# make bench   how fast, measured beside the alternatives
-# make lint    style and types
-# make coverage  how much of the core, configuration, IPC and history the tests reach, with a floor
-# make deb     the package for Debian 12, in dist/
-# make fleet-check  the Ansible role: ansible-lint, and a run against a real sshd
-# make reference  docs/configuration.md anew, from the model
-# make fresh   demo, package (also under systemd) and tests in a Debian 12 made for it (as root, with debootstrap)
+# make demo    show a change of network in a sandbox: two networks, a real sshd
+# make test    run every test
+# make bench   measure recovery times, beside the alternatives
+# make lint    check style and types
+# make coverage  measure how much of core, config, ipc and history the tests reach; fail below a floor
+# make deb     build the package for Debian 12 in dist/
+# make fleet-check  check the Ansible role with ansible-lint and a run against a real sshd
+# make reference  regenerate docs/configuration.md from the model
+# make fresh   create a Debian 12 tree, then run demo, package (also under systemd) and tests in it (root, debootstrap)
 #
 # Each target creates .venv. You need git, make, and Python 3.11 or newer with venv.
 
 SHELL := /bin/bash
 PYTHON_OF_VENV := .venv/bin/python
 
-# What the laboratory cannot do without, and what its tests use besides.
+# Programs that the sandbox needs, and the additional ones for its tests.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
 TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
-# The login shells that a far side may have, and those whose completion is tried.
+# Login shells that a server may have, and shells with completions.
 TEST_TOOLS += dash zsh fish tcsh
-# A desktop for the tests of tray and notifications.
+# A desktop for the tests of the tray and the notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
-# ProxyCommands of several kinds.
+# Programs for ProxyCommand.
 TEST_TOOLS += socat ncat corkscrew
-# What a Mac is asked by, tried here.
+# The macOS code uses lsof; Linux has it, too.
 TEST_TOOLS += lsof
-# For manual page, scripts and package.
+# For the manual page, the scripts and the package.
 TEST_TOOLS += groff shellcheck strip
 
-# Tests at once: most of them wait for a network, a panel or an sshd, not for a processor.
+# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor.
 AT_ONCE := 3
 
-# Coverage in percent below which a room fails, one below what was measured.
+# Minimum coverage of each package in percent, one below the measured value.
 FLOORS := core:96 config:97 ipc:93 history:98
 
-# Tools that were only unpacked, see installers/lab-tools.
+# Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help demo test bench lint coverage deb reference fresh fleet-check
@@ -41,7 +41,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 help:
 	@sed -n 's/^# make /make /p' Makefile
 
-# The stamps: the project is installed again when its dependencies may have changed.
+# Stamps: make installs the project again when its dependencies may have changed.
 .venv/.for-use: pyproject.toml installers/make-venv
 	@installers/make-venv
 	@touch $@
@@ -58,7 +58,7 @@ bench: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
 	@$(PYTHON_OF_VENV) -m bench $(ARGS)
 
-# Without a tool its tests are skipped on a desktop; with CI set that is a failure.
+# A missing tool skips its tests on a desktop. With CI set it is a failure.
 test: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
 	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
@@ -69,7 +69,7 @@ lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m mypy
 	@$(PYTHON_OF_VENV) -m mypy --platform darwin --cache-dir .mypy_cache/darwin
 
-# Without the simulation and the laboratory: what the tests of these rooms themselves reach.
+# Only the tests of these packages count, without the simulation and the laboratory.
 coverage: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m coverage run -m pytest --quiet tests/core tests/stories tests/config tests/ipc tests/history
 	@$(PYTHON_OF_VENV) -m coverage report
