@@ -241,6 +241,13 @@ def test_a_host_that_the_user_disconnected_says_so_and_how_to_reconnect(run: Run
     )
 
 
+def test_sessions_of_an_earlier_connection_are_shown(run: Run, agent: Agent) -> None:
+    """The line says how many there are, and when their connection was made."""
+    since = "2026-01-01T13:02:00Z"
+    agent.view["hosts"][0]["draining"] = [{"pid": 7, "since": since, "sessions": 2, "connections": 0}]
+    assert "    2 sessions still use the connection of " in run("status").stdout
+
+
 def test_a_rejected_configuration_is_reported_first(run: Run, agent: Agent) -> None:
     """The rest of the output follows from the previous configuration."""
     agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"

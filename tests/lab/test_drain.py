@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -334,3 +336,62 @@ def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Ag
     assert session.echoes()
     assert agent.wait_state("web01", "connected")["pid"] == inner
     assert session.end() == 0
+
+
+def edit_records(agent: Agent, **parts: dict[str, object]) -> None:
+    """Add entries to the records of an agent that does not run."""
+    record = json.loads(agent.records_file.read_text())
+    for part, entries in parts.items():
+        record[part] = {**record.get(part, {}), **entries}
+    agent.records_file.write_text(json.dumps(record))
+
+
+def kept_draining(agent: Agent, pid: int, second_name: str) -> dict[str, object]:
+    """Return the record of a take-over that is about to let the host's master drain."""
+    known = agent.records()["masters"][str(pid)]
+    shared = {key: known[key] for key in ("host", "start", "boot", "path", "host_key", "target")}
+    return {**shared, "made_at": time.time(), "second_name": second_name, "ours": True}
+
+
+def test_an_agent_that_ended_before_the_swap_left_a_master_that_does_not_drain(
+    lab: Lab, agent: Agent
+) -> None:
+    """The next agent finds it on its path, and it is the host's master as before."""
+    pid = connected(lab, agent)
+    session = Session(lab)
+    path = str(agent.wait_state("web01", "connected")["control_path"])
+    agent.kill9()
+    lab.laptop.run(["ln", path, f"{path}.zz"])
+    edit_records(agent, draining={str(pid): kept_draining(agent, pid, f"{path}.zz")})
+    agent.start()
+    host = agent.wait_state("web01", "connected")
+    assert (host["pid"], host["draining"]) == (pid, [])
+    assert agent.records()["draining"] == {}
+    assert lab.laptop.run(["test", "-e", f"{path}.zz"]).returncode == 1
+    assert session.echoes()
+
+
+def test_an_agent_that_ended_right_after_the_swap_is_followed_by_one_that_stops_the_master(
+    lab: Lab, agent: Agent
+) -> None:
+    """The next agent keeps both masters, and the old one ends with its session."""
+    old = connected(lab, agent)
+    session = Session(lab)
+    path = str(agent.wait_state("web01", "connected")["control_path"])
+    agent.kill9()
+    new = ["ssh", "-M", "-S", f"{path}.new", "-o", "ControlPersist=600", "web01", "true"]
+    assert lab.laptop.run(new).returncode == 0
+    lab.laptop.run(["ln", path, f"{path}.zz"])
+    lab.laptop.run(["mv", f"{path}.new", path])
+    kept = kept_draining(agent, old, f"{path}.zz")
+    begun = {"host": "web01", "target": path, "log": "/nowhere/attempt.log", "boot": kept["boot"]}
+    edit_records(agent, draining={str(old): kept}, attempts={f"{path}.new": begun})
+    agent.start()
+    host = agent.wait_state("web01", "connected")
+    assert host["pid"] != old
+    assert [(one["pid"], one["sessions"]) for one in host["draining"]] == [(old, 1)]
+    events = agent.events()
+    assert session.echoes()
+    assert session.end() == 0
+    assert events.wait("drained", "web01")["killed"] is False
+    assert agent.wait_state("web01", "connected")["pid"] == host["pid"]

@@ -12,6 +12,7 @@ from tests.sim.tcp import Connection
 from trayagent.agent.state.refusals import STOPS
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
+from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Code, Problem
 
@@ -66,8 +67,8 @@ class Hands:
                 self._world.clock.after(
                     0.005, lambda: self._world.die(self._world.living.get(action.master.pid))
                 )
-            case a.Remember():
-                self._remember(action.name)
+            case a.CountCarried() | a.Remember():
+                self._note(action)
 
     def _change(self, action: a.Abort | a.Redial) -> None:
         if isinstance(action, a.Redial):
@@ -118,8 +119,17 @@ class Hands:
             )
         )  # fmt: skip
 
+    def _note(self, action: a.CountCarried | a.Remember) -> None:
+        if isinstance(action, a.Remember):
+            self._remember(action.name)
+            return
+        living = self._world.living.get(action.master.pid)
+        if living is not None:
+            count = self._world.sessions.of(living)
+            self._world.post(e.Carried(0, action.name, action.master.pid, count, 0))
+
     def _dial(self, action: a.Dial | a.DialBare) -> None:
-        world, role, agent = self._world, self._world.roles[action.name], self._world.agent
+        world, role, agent = self._world, self._world.role_of(action.name), self._world.agent
         bare = isinstance(action, a.DialBare)
         through, legs, peer = world.way_of(role)
         if isinstance(action, a.DialBare):
@@ -195,14 +205,20 @@ class Hands:
             self._world.die(new)
             self._world.post(e.TookOver(0, action.name, action.attempt, holder.master, adopted=True))
             return
-        if action.old is not None:
-            self._world.die(self._world.living.get(action.old.pid))
+        old = self._world.living.get(action.old.pid) if action.old is not None else None
         new.master = replace(new.master, control_path=f"/cm/{action.name}")
-        self._world.post(e.TookOver(0, action.name, action.attempt, new.master))
+        took = e.TookOver(0, action.name, action.attempt, new.master)
+        if old is not None and action.drain and self._world.sessions.of(old) and not old.stopped:
+            old.draining, old.master = True, replace(old.master, control_path="")
+            draining = Draining(action.name, self._world.clock.now, self._world.sessions.of(old))
+            self._world.post(replace(took, drained=old.master, draining=draining))
+            return
+        self._world.die(old)
+        self._world.post(took)
 
     def _remember(self, name: str) -> None:
         host = self._world.state.hosts.get(name)
-        if host is None:
+        if host is None or host.draining is not None:
             return
         paused = None if host.paused_until is None else host.paused_until - self._world.clock.now
         worked = self._world.clock.now - host.worked_at if host.worked_at > 0 else None

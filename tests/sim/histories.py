@@ -90,6 +90,29 @@ AROUND_THEM = (
     "sleep",
 )
 
+# What happens to sessions: a reconnect keeps those of a master that answers.
+SESSIONS: dict[str, tuple[str, ...]] = {"session": HOSTS, "sessions end": HOSTS, "reconnect now": HOSTS}
+BESIDE_THEM = (
+    "reconnect",
+    "reconnect",
+    "look",
+    "plug",
+    "unplug",
+    "blink",
+    "swallowed",
+    "upload",
+    "hole",
+    "hole over",
+    "sleep",
+    "connect",
+    "-O exit",
+    "disconnect",
+    "pause",
+    "resume",
+    "reboot",
+    "agent restarts",
+)
+
 # What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
 
@@ -118,6 +141,16 @@ def history_of_processes(seed: int) -> History:
     return names, random.choice(RTTS_S), steps
 
 
+def history_of_sessions(seed: int) -> History:
+    """Return the history of a seed in which the user reconnects hosts while sessions use them."""
+    random = Random(seed)  # noqa: S311  # as above
+    names = _names(random, many=False)
+    words = ["session", *SESSIONS, *PROCESSES, *BESIDE_THEM, "vpn up", "vpn down"]
+    begin = tuple((at, word, name) for at, word in ((0.0, "session"), (0.3, "reconnect")) for name in names)
+    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 30)))
+    return names, random.choice(RTTS_S), (*begin, *steps)
+
+
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
     """Return some hosts, with their jump hosts; now and then several of one server, or more behind one bastion."""
     singles = sorted(set(CAST) - set(FLEET))
@@ -132,7 +165,7 @@ def _names(random: Random, *, many: bool) -> tuple[str, ...]:
 
 def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
     word = random.choice(words)
-    which = random.choice((WORDS | PROCESSES)[word])
+    which = random.choice((WORDS | PROCESSES | SESSIONS)[word])
     return random.choice(PAUSES_S), word, random.choice(names) if which == "*" else which
 
 

@@ -18,6 +18,7 @@ class Living:
     the agent last asked it something, `asked`: that was not answered yet. `proven_over` and `asked_over`: the
     true path when it was last known to live, and when the agent last asked it. `suspended`: the process does
     not run, so what it is to send (`unsent`) and what came for it (`unread`) waits. `deaf`: the sentinel hangs.
+    `sessions` go through it. `draining`: a new master has its path, and it ends with its last session.
     """
 
     master: Master
@@ -34,6 +35,8 @@ class Living:
     unsent: bool = False
     unread: bool = False
     deaf: bool = False
+    sessions: int = 0
+    draining: bool = False
 
     def returned(self, now_over: object) -> bool:
         """Report whether its path is again the one on which it lived, and it was asked on another one."""

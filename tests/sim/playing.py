@@ -223,6 +223,10 @@ def _session(world: World, word: str, which: str) -> bool:
             world.upload(which)
         case "stuck":
             world.hang(which)
+        case "session":
+            world.sessions.open(which)
+        case "sessions end":
+            world.sessions.end(which)
         case "deaf":
             world.deafen(which)
         case "suspend":
@@ -245,6 +249,14 @@ def _user(world: World, word: str, which: str) -> bool:
             world.command(e.UserDisconnect(0, (which,)))
         case "reconnect" if known and world.roles[which].alias:
             world.command(e.UserReconnect(0, (which,)))
+        case "reconnect now" if known and world.roles[which].alias:
+            world.rules.ended_at_once.add(which)
+            world.command(e.UserReconnect(0, (which,), at_once=True))
+            world.rules.ended_at_once.discard(which)
+        case "reconnect now" if known and world.roles[which].alias:
+            world.rules.ended_at_once.add(which)
+            world.command(e.UserReconnect(0, (which,), at_once=True))
+            world.rules.ended_at_once.discard(which)
         case "pause" if known or not which:
             world.command(e.UserPause(0, (which,) if which else (), 300.0))
         case "resume" if known or not which:

@@ -35,6 +35,7 @@ class Rules:
     logged_in: set[str] = field(default_factory=set)
     wished_down: set[str] = field(default_factory=set)
     disconnected: set[str] = field(default_factory=set)
+    ended_at_once: set[str] = field(default_factory=set)
     woke_at: float = -1e9
 
     def __post_init__(self) -> None:
@@ -50,9 +51,12 @@ class Rules:
                 self.logins.aborted(action.attempt)
             case a.SendProbe():
                 self._hands_off(action.name, "probed")
+                assert action.master.control_path, self.says(action.name, "asked although it drains")
                 self._may_be_tried(action.name, "probe")
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))
+            case a.TakeOver(drain=True):
+                pass  # it ends only if it carries nothing, or if it does not answer
             case a.TakeOver(old=old) if old is not None:
                 self._kill(action.name, old.pid, self._reason(action.name, state))
             case _:
@@ -65,10 +69,14 @@ class Rules:
             return
         self._hands_off(name, "killed")
         living = self.world.living.get(pid)
-        if living is None:
+        if living is None or (living.draining and not self.world.sessions.of(living)):
             return
         now, connection = self.world.clock.now, living.connection
+        if living.draining:
+            gone = not self.world.net.has(connection.flow.local)
+            assert gone, self.says(name, f"pid {pid} killed although it drains, and its address is there")
         if reason == "timer":
+            assert not living.draining, self.says(name, f"pid {pid} drains, and was ended by the timer")
             assert now - self.woke_at >= 60, self.says(name, "ended by the timer too soon after a wake")
             return
         assert any(self._proves(tried, living) for tried in self.proofs[name]), self.says(
@@ -102,6 +110,8 @@ class Rules:
     def _reason(self, name: str, state: State) -> str:
         """Return whether a kill is the user's word or the timer's; "" asks for a proof."""
         host = self.world.state.hosts.get(name) or state.hosts.get(name)
+        if host is not None and host.draining is not None:
+            return "user" if host.draining.owner in self.disconnected | self.ended_at_once else ""
         if name in self.disconnected or (host is not None and (host.held or host.by_user)):
             return "user"
         whys = (what for _, what in reversed(self.world.log) if isinstance(what, Why) and what.name == name)
@@ -131,7 +141,7 @@ class Rules:
     def _dial(self, action: a.Dial | a.DialBare | a.TryKeys) -> None:
         name, world = action.name, self.world
         by_user = isinstance(action, a.Dial) and action.purpose == "user"
-        role = world.roles[name]
+        role = world.role_of(name)
         flow = world.net.way(first_hop(role).peer)
         tried = Tried(name, first_hop(role).hostname, world.clock.now, by_user, flow)
         tried.bare = isinstance(action, a.DialBare)
@@ -188,7 +198,7 @@ class Rules:
         return self._here(flow) if flow is not None and flow.tunnel is None else None
 
     def _may_be_tried(self, name: str, what: str) -> None:
-        world, role = self.world, self.world.roles[name]
+        world, role = self.world, self.world.role_of(name)
         if not world.state.hosts[name].by_user:
             assert world.net.online(), self.says(name, f"{what} without a network")
             flow = world.net.way(first_hop(role).peer)
@@ -267,13 +277,13 @@ class Rules:
     # 4. One each, and hands off what is paused.
 
     def _one_each(self) -> None:
-        ours = [x.host for x in self.world.living.values() if x.master.ours]
+        ours = [x.host for x in self.world.living.values() if x.master.ours and not x.draining]
         for name in set(ours):
             assert ours.count(name) == 1, self.says(name, f"{ours.count(name)} masters of ours")
 
     def _hands_off(self, name: str, what: str) -> None:
         world = self.world
-        paused = world.paused_by_user(name)
+        paused = world.paused_by_user(name.partition(" draining ")[0])
         assert not paused or world.state.hosts[name].by_user, self.says(name, f"{what} although paused")
 
     # What happens around.

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sim.histories import History, history, history_of_processes, shortest
+from tests.sim.histories import History, history, history_of_processes, history_of_sessions, shortest
 from tests.sim.known import KNOWN
 from tests.sim.playing import play
 
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_PROCESSES = 100
+_OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "100"))
 
 
 def _asked() -> list[range]:
@@ -35,6 +36,12 @@ def test_the_invariants_hold(seeds: range) -> None:
 def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
     """Masters are suspended and continue, and sentinels hang, while networks change."""
     _play(range(first, first + _AT_A_TIME), history_of_processes)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_SESSIONS, _AT_A_TIME))
+def test_a_draining_master_is_kept_while_it_carries_a_session(first: int) -> None:
+    """Hosts are reconnected while sessions use them, and networks change meanwhile."""
+    _play(range(first, first + _AT_A_TIME), history_of_sessions)
 
 
 def _play(seeds: range, draw: Callable[[int], History]) -> None:

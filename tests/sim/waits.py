@@ -55,7 +55,7 @@ class Waits:
             self._since[name] = ((shown, number), now)
             since = now
         if shown in {"checking", "connecting"}:
-            legs = len(world.way_of(world.roles[name])[1])
+            legs = len(world.way_of(world.role_of(name))[1])
             under_way = host.attempt is not None and host.attempt.positive_at is None
             longest = DEADLINE_S * legs + BESIDE_S if under_way else self._alone_s(name)
             if not under_way and (living := world.listening(name)) is not None:

@@ -13,12 +13,14 @@ from tests.sim.handshake import Handshake, Leg, Outcome
 from tests.sim.living import Living, in_words
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
+from tests.sim.sessions import Sessions
 from tests.sim.sshd import Machines
 from tests.sim.tcp import Connection
 from trayagent.core.decide import decide
 from trayagent.core.display_state import shown_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
+from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import Master
 from trayagent.core.facts.network import Touched
@@ -40,6 +42,7 @@ class World:
         self.machines = Machines()
         self.rules = Rules(self)
         self.hands = Hands(self)
+        self.sessions = Sessions(self)
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
         self.living: dict[int, Living] = {}
@@ -128,7 +131,11 @@ class World:
                 self.post(self._aged(name))
         for living in list(self.living.values()):
             living.proven_over = None  # this agent does not know
-            self._found(living, fresh=False, survivor=living.master.pid in known)
+            if living.draining:
+                draining = Draining(living.host, self.clock.now, self.sessions.of(living))
+                self.post(e.DrainingFound(0, living.master, draining))
+            else:
+                self._found(living, fresh=False, survivor=living.master.pid in known)
         self.post(e.Started(0))
 
     def _aged(self, name: str) -> e.Remembered:
@@ -179,6 +186,10 @@ class World:
         living = self.listening(name)
         if living is not None:
             living.connection.fill(UPLOAD_S, QUEUE_S)
+
+    def role_of(self, name: str) -> Role:
+        """Return the role of a host, or of the host whose earlier master this is."""
+        return self.roles[name.partition(" draining ")[0]]
 
     def hang(self, name: str) -> None:
         """Let the server's session of the host's master answer nothing any more."""
@@ -351,7 +362,12 @@ class World:
             return
         living.connection.closed = True
         said = Failure(Problem("unknown", kind), kind) if kind is not None else None
-        self.post(e.MasterEnded(0, living.host, living.master.pid, said, by_request))
+        hosts = self.state.hosts.values()
+        known = (h.name for h in hosts if h.master is not None and h.master.pid == living.master.pid)
+        name = next(known, living.host)  # one that drains has a name of its own
+        self.post(e.MasterEnded(0, name, living.master.pid, said, by_request))
+        if living.carrier is not None:
+            self.sessions.end_if_drained(living.carrier)
         for other in [x for x in self.living.values() if x.carrier is living]:
             self.clock.after(0.003, lambda other=other: self.die(other, "died"))  # type: ignore[misc]
 

@@ -91,7 +91,8 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     """Return when the host's server may be contacted from here; None if another attempt must end first."""
     if host.server not in state.servers and not state.servers:
         return now
-    sharing = sum(other.server == host.server for other in state.hosts.values())
+    hosts = (other for other in state.hosts.values() if other.draining is None)
+    sharing = sum(other.server == host.server for other in hosts)
     return free_at(
         state.servers,
         host.server,
