@@ -146,6 +146,17 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "liar", "office key"), (0.0, "plug", "office"), (1.5, "docker", "")),
     ),
+    # A login that began in the office moved to a network where five had just been cut.
+    "a redialled login where five were cut": (
+        ("lab",),
+        0.3,
+        (
+            (0.0, "plug", "office"),
+            (0.0, "sleep", "twin_nat"),
+            (0.0, "flapping", "cafe"),
+            (0.0, "blink", "cafe"),
+        ),
+    ),
     # A banner check was begun although five connections hung at the server; the next move cut it.
     "banner checks while a network flaps": (
         ("bastion",),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import HOME, HOME_6, OFFICE, VPN, Scene, lan
+from tests.stories.scenes import CAFE, HOME, HOME_6, OFFICE, VPN, Scene, lan
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts.actions import Abort, Dial, Redial
 from trayagent.core.facts.hosts import Hop
-from trayagent.core.facts.time_constants import REDIALS_MAX
+from trayagent.core.facts.time_constants import REDIALS_MAX, UNFINISHED_PER_WINDOW
 
 NAME = Hop("web.example.org", 22)
 
@@ -105,3 +105,33 @@ def test_another_network_with_the_same_addresses_counts(story: Story) -> None:
     dialling(story)
     story.network(lan("twin", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="ff:01"))
     assert len(story.did(Redial)) == 1
+
+
+def test_a_network_whose_limit_is_reached_gets_no_further_connection(story: Story) -> None:
+    """A login that began elsewhere does not move to a network where as many as allowed were cut short."""
+    nas = "192.168.10.50"
+    story.network(OFFICE + CAFE)
+    story.configured(nas=ALWAYS)
+    story.resolved("nas", server=nas, hop=Hop(nas, 22))
+    story.started()
+    for _ in range(UNFINISHED_PER_WINDOW):
+        story.after(0.7).network(OFFICE + HOME)
+        story.established("nas", "192.168.10.2")
+        story.after(0.7).network(OFFICE + CAFE)
+    assert len(story.did(Redial, "nas")) == UNFINISHED_PER_WINDOW
+    story.after(0.7).network(OFFICE + HOME)
+    assert len(story.did(Redial, "nas")) == UNFINISHED_PER_WINDOW
+
+
+def test_logins_that_follow_a_success_do_not_all_move_to_another_network(story: Story) -> None:
+    """Logins that are believed after a success from here do not move, since each may be refused elsewhere."""
+    names = ("a", "b", "c", "d", "e")
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(names, ALWAYS))
+    for name in names:
+        story.resolved(name, server=NAME.hostname, hop=NAME)
+    story.started()
+    story.reconnected("a")
+    assert sum(story.host(name).attempt is not None for name in names) == 4
+    story.network(HOME + OFFICE)
+    assert not [redial for name in names for redial in story.did(Redial, name)]

@@ -10,8 +10,8 @@ from trayagent.core.facts.hosts import Attempt, Host, RouteOut
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.rate_limits import started
-from trayagent.core.policy.waits import origin_of
+from trayagent.core.policy.rate_limits import ended, started
+from trayagent.core.policy.waits import before_login, origin_of
 from trayagent.core.usable_routes import usable_routes
 
 
@@ -34,6 +34,8 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     moved = attempt.network is not None and admitted.route.network.differs(attempt.network)
     if routes <= attempt.routes and not moved:
         return host
+    if not _may_begin_there(context, host, attempt, admitted):
+        return host
     context.do(Redial(host.name, attempt.id))
     source = admitted.route.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
@@ -45,6 +47,13 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         attempt, routes=routes, network=admitted.route.network, source=source, redials=attempt.redials + 1
     )
     return context.put(host, attempt=attempt)
+
+
+def _may_begin_there(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
+    """Report whether the login could begin over the new route, too: limits on the new network may be reached."""
+    now, servers = context.now, ended(context.state.servers, attempt.id, context.now, "unseen")
+    without = replace(context.state, servers=servers)
+    return before_login(host, without, admitted, now, by_user=attempt.purpose == "user") is None
 
 
 def routes_out(host: Host, snapshot: Snapshot) -> frozenset[RouteOut]:
