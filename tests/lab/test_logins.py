@@ -402,3 +402,28 @@ def test_a_refusal_that_no_log_could_hold_counts(lab: Lab, agent: Agent) -> None
     until("two refusals", lambda: refusals(sshd) == 2, 20.0)
     in_trouble(agent, "waiting", "unknown", "could not write its log", "perhaps the login was refused")
     stays("two logins", lambda: refusals(sshd) == 2, 5.0)  # the back-off alone would end after 2.4 s
+
+
+def test_refusals_are_remembered_although_the_disk_is_full(lab: Lab, agent: Agent) -> None:
+    """Agents that start again while the state directory takes no more make no second login, and print no traceback."""
+    sshd = server(lab)
+    other_key(lab)
+    place = str(agent.state_dir)
+    made = lab.laptop.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", place], admin=True)
+    assert made.returncode == 0, made.stderr
+    lab.laptop.run(["dd", "if=/dev/zero", f"of={place}/full", "bs=4096"])
+    agent.start(CONFIG)
+    in_trouble(agent, "needs-sign-in", "auth-denied")
+    for end in (agent.kill9, agent.stop):
+        end()
+        agent.start()
+        in_trouble(agent, "needs-sign-in", "auth-denied")
+    stays("one login", lambda: asked(sshd) == 1)
+    assert "Traceback" not in agent.log.read_text()
+    lab.laptop.run(["rm", f"{place}/full"])
+    agent.stop()
+    agent.start()
+    agent.cli("pause", "web01")
+    agent.stop()
+    assert "web01" in lab.laptop.run(["sh", "-c", f"cat {place}/agent*.json"]).stdout
+    assert not list(agent.runtime_dir.glob("*.json"))

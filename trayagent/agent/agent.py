@@ -77,7 +77,8 @@ class Agent:
         self._shell = Shell()
         self._tasks = Tasks()
         self._environment = Environment()
-        self._records = Records(records_path(file_paths.state_dir, file_mark()), self._environment)
+        records_file = records_path(file_paths.state_dir, file_mark())
+        self._records = Records(records_file, self._environment, spare_dir=file_paths.runtime_dir)
         parts = Parts(file_paths, configuring, self._shell, self._tasks, self._records, self._environment)
         self._network = NetworkWatch(self._shell)
 

@@ -65,6 +65,7 @@ def _log_to(path: Path, shown: int) -> None:
 
     Records of at least level `shown` also go to the terminal, if there is one.
     """
+    logging.raiseExceptions = False  # on a full disk, each record would print a traceback to the journal
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
     path.chmod(0o600)
     handlers: list[logging.Handler] = [handler]

@@ -24,11 +24,13 @@ class DamagedError(Exception):
     """No part of the file can be used; the text is the reason."""
 
 
-def read(path: Path) -> Kept:
-    """Return the records, empty if there is no file.
+def read(path: Path, spare: Path | None = None) -> Kept:
+    """Return the records, empty if there is no file; those of the spare file if it is newer.
 
     A damaged file is renamed to NAME.bad. The readable part is kept and written again.
     """
+    if spare is not None and _written_at(spare) > _written_at(path):
+        return read(spare)
     damage: list[str] = []
     try:
         kept = salvage(_parsed(path), damage)
@@ -43,8 +45,24 @@ def read(path: Path) -> Kept:
     return kept
 
 
-def write(path: Path, kept: Kept) -> None:
-    """Replace the file atomically, with mode 0600."""
+def write(path: Path, kept: Kept, spare: Path | None = None) -> None:
+    """Replace the file atomically, with mode 0600.
+
+    If its file system is full, replace the spare file instead: without records, the next agent would repeat a
+    refused login.
+    """
+    try:
+        _replace(path, kept)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", path, error)
+        if spare is not None:
+            write(spare, kept)
+    else:
+        if spare is not None:
+            spare.unlink(missing_ok=True)
+
+
+def _replace(path: Path, kept: Kept) -> None:
     temporary = path.with_name(path.name + ".new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -52,8 +70,17 @@ def write(path: Path, kept: Kept) -> None:
             # Python's writer, because a path may hold bytes that are not UTF-8.
             json.dump(msgspec.to_builtins(kept, str_keys=True), file, indent=1)
         temporary.replace(path)
-    except OSError as error:
-        log.warning("%s cannot be written: %s", path, error)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # the part of it that was written
+        raise
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def salvage(raw: object, damage: list[str]) -> Kept:

@@ -62,12 +62,15 @@ class SshAgent(Protocol):
 class Records:
     """The file and its contents."""
 
-    def __init__(self, path: Path, ssh_agent: SshAgent | None = None) -> None:
-        """Read the file."""
+    def __init__(
+        self, path: Path, ssh_agent: SshAgent | None = None, *, spare_dir: Path | None = None
+    ) -> None:
+        """Read the file. While its file system is full, it is kept in `spare_dir`."""
         self._path = path
+        self._spare = spare_dir / path.name if spare_dir is not None else None
         self._ssh_agent = ssh_agent
         self._boot = boot_id()
-        self._kept = record_file.read(path)
+        self._kept = record_file.read(path, self._spare)
 
     # Masters.
 
@@ -264,7 +267,7 @@ class Records:
         return self._kept.hosts.setdefault(name, KeptHost())
 
     def _write(self) -> None:
-        record_file.write(self._path, self._kept)
+        record_file.write(self._path, self._kept, self._spare)
 
 
 def networks_of(kept: KeptHost) -> frozenset[Network]:
