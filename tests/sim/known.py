@@ -157,6 +157,12 @@ KNOWN: dict[str, History] = {
             (0.0, "blink", "cafe"),
         ),
     ),
+    # The network went away during a reconnect, and the old master was probed once more.
+    "a carrier lost during a reconnect": (
+        ("web",),
+        0.3,
+        ((0.0, "reconnect", "web"), (0.6, "liar", "home going down"), (0.0, "carrier lost", "wlan0")),
+    ),
     # A banner check was begun although five connections hung at the server; the next move cut it.
     "banner checks while a network flaps": (
         ("bastion",),

@@ -39,10 +39,10 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     if host.asked and host.attempt is None and host.resolved is not None:
         again, at = start(context, host, admitted, "user", 0, "user=reconnect")
         return again or needs_probe(context.get(host.name) or host), at
-    if needs_probe(host):
+    if admitted.open and needs_probe(host):
         host = _probe_old(context, host, master)
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
-        return _beside_old(context, host, host.attempt, master)
+        return _beside_old(context, host, host.attempt, master, admitted)
     if host.probe is not None and not host.suspect:
         silent_at = host.probe.sent_at + patience_s(master)
         if now < silent_at:
@@ -67,7 +67,7 @@ def _probe_old(context: Context, host: Host, master: Master) -> Host:
     return context.put(host, probe=Probe(context.now, host.path_here), observed=None)
 
 
-def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master) -> Step:
+def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission) -> Step:
     """Put the user's new master in place as soon as the fate of the old one is known."""
     fate = fate_of_old(host, master, attempt, context.now)
     if fate.do in {"drain", "end"}:
@@ -75,7 +75,7 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master) 
         return put_in_place(context, host, attempt, 0, f"user=reconnect {fate.evidence}", drain=drain)
     if fate.do == "observe":
         context.do(Observe(host.name, master))
-    elif fate.do == "probe":
+    elif fate.do == "probe" and admitted.open:  # without a route, silence would say nothing
         _probe_old(context, host, master)
         return True, None
     return False, fate.at
