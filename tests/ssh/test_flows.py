@@ -197,6 +197,21 @@ def test_a_carried_master_names_its_carrier(
     assert carrier.process.pid not in {t.pid for t in transport}
 
 
+def test_a_carrier_that_stopped_listening_still_carries(
+    ssh_config: SshConfig, start_master: StartMaster, jump: str
+) -> None:
+    """A master that a ProxyJump left in the background carries its host, also after `ssh -O stop`."""
+    assert jump
+    path = ssh_config.folder / "c"
+    ssh_config.add(f"Host hop\n ControlMaster auto\n ControlPath {path}\n ControlPersist 60")
+    master = start_master(host="inner")
+    before = flow_of(master.process.pid)
+    assert before is not None
+    assert before.via == "carried"
+    assert ssh_config.run("-O", "stop", "hop").returncode == 0
+    assert flow_of(master.process.pid) == before
+
+
 def test_the_facts_of_a_connection_follow_its_traffic(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:

@@ -99,7 +99,7 @@ class MuxClient:
     async def stop_listening(self, *, timeout_s: float = LOCAL_S) -> None:
         """Request that the master accepts no more clients; a master without sessions exits at once.
 
-        Its local forwards stay bound until it exits, so close them first.
+        Its local forwards stay bound until it exits. This connection still closes them.
         """
         await self._ask(requests.StopListening(self._next_id()), timeout_s)
 

@@ -147,9 +147,13 @@ class _Search:
 
 
 def _in_background(pid: int) -> bool:
-    """Report whether a process is a master that went into the background by itself: then its title says so."""
+    """Report whether a process is a master that went into the background on its own: then its title says so.
+
+    The title changes when the master stops listening (`ssh -O stop`, a drain).
+    """
     process = read(pid)
-    return process is not None and bool(process.argv) and process.argv[-1].endswith(" [mux]")
+    titles = (" [mux]", " [stopped mux]")
+    return process is not None and bool(process.argv) and process.argv[-1].endswith(titles)
 
 
 def _flow(found: TcpSocket, holder: int, via: Via) -> Flow:
