@@ -10,7 +10,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
-from trayagent.core.display_state import shown_state
+from trayagent.core.display_state import display_state
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
@@ -60,7 +60,7 @@ def test_each_code_has_its_state(story: Story, code: Code) -> None:
     host = replace(
         story.host("web"), problem=Problem(code, "it is so"), retry=Retry(at=100.0, kind="refused")
     )
-    assert shown_state(host, story.state, 0.0) == STATES.get(code, "waiting")
+    assert display_state(host, story.state, 0.0) == STATES.get(code, "waiting")
 
 
 def test_the_states_of_a_life(story: Story) -> None:

@@ -47,7 +47,7 @@ class Door:
         """Return "problems", the default."""
         return "problems"
 
-    def sign_in_said(self, vpn: str, said: str) -> None:
+    def sign_in_failure(self, vpn: str, said: str) -> None:
         """Record it."""
         self.said.append((vpn, said))
 

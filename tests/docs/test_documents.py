@@ -20,7 +20,7 @@ from trayagent.cli import main
 from trayagent.config import key_descriptions as keys
 from trayagent.config.load import load
 from trayagent.config.model import EVENTS
-from trayagent.core.display_state import Shown
+from trayagent.core.display_state import DisplayState
 from trayagent.core.facts.problems import CODES
 from trayagent.history.outages import Outage
 from trayagent.init import obsolete_settings as explained
@@ -38,7 +38,7 @@ SIMULATION = "".join(
         "roaming/test_roaming_ssh.py",
     )
 )
-STATES = get_args(Shown)
+STATES = get_args(DisplayState)
 
 # Words of other programs that look like our codes.
 FOREIGN = {"accept-new", "keyboard-interactive"}

@@ -4,11 +4,11 @@ from typing import get_args
 
 import pytest
 
-from trayagent.core.display_state import NEEDS_USER, Shown
+from trayagent.core.display_state import NEEDS_USER, DisplayState
 from trayagent.presentation import states
 from trayagent.presentation.text import clean
 
-STATES = get_args(Shown)
+STATES = get_args(DisplayState)
 
 
 def test_every_state_has_a_sign_of_its_own_shape() -> None:

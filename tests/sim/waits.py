@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.sim.handshake import DEADLINE_S
-from trayagent.core.display_state import delay, shown_problem
+from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Waits:
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
         if shown == "waiting":
             late = delay(host, world.state, now)
-            told = shown_problem(host, world.state, now) is not None or (
+            told = display_problem(host, world.state, now) is not None or (
                 late is not None and late.at is not None
             )
             assert told, world.rules.says(name, "waits, and nothing says for what")

@@ -17,7 +17,7 @@ from tests.sim.sessions import Sessions
 from tests.sim.sshd import Machines
 from tests.sim.tcp import Connection
 from trayagent.core.decide import decide
-from trayagent.core.display_state import shown_state
+from trayagent.core.display_state import display_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.draining import Draining
@@ -83,7 +83,7 @@ class World:
         self.state = decision.state
         self.log += [(self.clock.now, why) for why in decision.whys]
         for action in decision.actions:
-            if not isinstance(action, (a.LookAt, a.Tell, a.Remember)):
+            if not isinstance(action, (a.LookAt, a.Publish, a.Remember)):
                 self.log.append((self.clock.now, action))
             self.rules.before(action, before)
             self.hands.carry_out(action)
@@ -282,7 +282,7 @@ class World:
 
     def shown(self, name: str) -> str:
         """Return the state that status shows."""
-        return shown_state(self.state.hosts[name], self.state, self.clock.now)
+        return display_state(self.state.hosts[name], self.state, self.clock.now)
 
     # Processes.
 

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from tests.stories.scenes import NOTHING, Scene
 from trayagent.core.context import Why
 from trayagent.core.decide import decide
-from trayagent.core.display_state import shown_problem, shown_state
+from trayagent.core.display_state import display_problem, display_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.draining import Draining
@@ -42,7 +42,7 @@ _CODES: dict[FailureKind, Code] = {
     "proxy-login": "auth-denied",
     "dns": "name-not-found",
 }
-_UNTOLD = (a.LookAt, a.Tell, a.Remember, a.Resolve, a.Observe, a.CountCarried)
+_UNTOLD = (a.LookAt, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
 
 
 def failure(
@@ -74,7 +74,7 @@ class Story:
         self.adrift: set[str] = set()
         self.stopped: set[str] = set()
         self.actions: list[a.Action] = []
-        self.tells: list[a.Tell] = []
+        self.tells: list[a.Publish] = []
         self.whys: list[Why] = []
         self._timers: dict[str, float] = {}
         self._lines: list[str] = []
@@ -316,18 +316,18 @@ class Story:
 
     def shown(self, name: str) -> str:
         """Return the state that status shows."""
-        return shown_state(self.host(name), self.state, self.t)
+        return display_state(self.host(name), self.state, self.t)
 
     def problem(self, name: str) -> str | None:
         """Return the code of the problem that status shows."""
-        problem = shown_problem(self.host(name), self.state, self.t)
+        problem = display_problem(self.host(name), self.state, self.t)
         return problem.code if problem is not None else None
 
     def why(self, name: str) -> str:
         """Return the evidence of the last decision about a host."""
         return next(w.evidence for w in reversed(self.whys) if w.name == name)
 
-    def told(self, event: str) -> list[a.Tell]:
+    def told(self, event: str) -> list[a.Publish]:
         """Return the events of that name that clients received."""
         return [tell for tell in self.tells if tell.event == event]
 
@@ -355,7 +355,7 @@ class Story:
                 self._lines.append(f"        {why.name}: row {why.row} {why.verdict}")
             self._last[why.name] = (why.row, why.verdict)
         self.actions.extend(decision.actions)
-        self.tells += [x for x in decision.actions if isinstance(x, a.Tell)]
+        self.tells += [x for x in decision.actions if isinstance(x, a.Publish)]
         self._lines += [f"    {_words(x)}" for x in decision.actions if not isinstance(x, _UNTOLD)]
         for action in decision.actions:
             if isinstance(action, a.LookAt):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, VPN_ALL
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core.display_state import delay, shown_problem
+from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
@@ -247,7 +247,7 @@ def test_a_host_that_waits_for_refusals_to_pass_says_so(story: Story) -> None:
     other_key = replace(plain, host="other", control_path="/cm/other", identity_files=("~/.ssh/other",))
     story.post(e.HostResolved(story.t, "other", other_key, story.host("h0").hop))
     waits = delay(story.host("other"), story.state, story.t)
-    problem = shown_problem(story.host("other"), story.state, story.t)
+    problem = display_problem(story.host("other"), story.state, story.t)
     assert waits is not None
     assert waits.at == pytest.approx(first + 600)
     assert problem is not None
@@ -283,7 +283,7 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
     assert len(under_way(story)) == 2
     assert {story.shown(name) for name in TWELVE} == {"connecting", "waiting"}
     waiting = next(name for name in TWELVE if story.shown(name) == "waiting")
-    problem = shown_problem(story.host(waiting), story.state, story.t)
+    problem = display_problem(story.host(waiting), story.state, story.t)
     assert problem is not None
     assert "waits for its turn" in problem.title
 

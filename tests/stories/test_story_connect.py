@@ -611,7 +611,7 @@ def test_a_networks_name_is_of_its_own_interface(
 ) -> None:
     """NetworkManager's name for the Wi-Fi does not apply to the cable beside it."""
     told = NetworkName("Airport", "Airport WiFi", "wlan0")
-    story.post(e.ManagerSaid(story.t, ManagerFacts(running=True, connectivity="full", network=told)))
+    story.post(e.ManagerReported(story.t, ManagerFacts(running=True, connectivity="full", network=told)))
     story.network(replace(scene, name="Airport WiFi", name_of="wlan0"))
     story.configured(web=Wish(listed=True, connect="always", networks=networks))
     story.resolved("web")

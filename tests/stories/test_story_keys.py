@@ -8,7 +8,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
-from trayagent.core.display_state import shown_problem
+from trayagent.core.display_state import display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Kill, TryKeys
 from trayagent.core.facts.hosts import Wish
@@ -67,7 +67,7 @@ def test_a_login_that_a_trial_saw_refused_is_not_repeated_when_the_connection_en
     story.after(1).ended("web", 101)
     assert not story.did(Dial)
     assert story.shown("web") == "needs-sign-in"
-    gone = shown_problem(story.host("web"), story.state, story.t)
+    gone = display_problem(story.host("web"), story.state, story.t)
     assert gone == failure("auth").problem, "of an old connection that lives there is no word any more"
 
 

@@ -11,7 +11,7 @@ from trayagent.core.facts.actions import Dial, Remember, SendProbe
 from trayagent.core.facts.hosts import Network, Wish
 from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
 from trayagent.core.view import AgentFacts, view
-from trayagent.core.vpn_state import shown_vpn
+from trayagent.core.vpn_state import vpn_display_state
 
 CORP = e.Vpn("corp", "tun*", "Corp VPN", grace_s=8.0)
 DB = Wish(listed=True, connect="always", vpn="corp")
@@ -42,12 +42,12 @@ def says(
     """Post NetworkManager's report on the VPN."""
     vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user, asking=asking)
     facts = ManagerFacts(running=True, connectivity=connectivity, vpns=(vpn,))
-    story.post(e.ManagerSaid(story.t, facts), f"NetworkManager: {state}")
+    story.post(e.ManagerReported(story.t, facts), f"NetworkManager: {state}")
 
 
 def shown(story: Story) -> str:
     """Return the VPN's state that status shows."""
-    return shown_vpn(story.state, "corp", story.t)
+    return vpn_display_state(story.state, "corp", story.t)
 
 
 def hint(story: Story) -> str:

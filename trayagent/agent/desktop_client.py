@@ -11,7 +11,7 @@ from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.environment import session
 from trayagent.core.facts.events import SignInFailed
-from trayagent.core.vpn_state import shown_vpn
+from trayagent.core.vpn_state import vpn_display_state
 from trayagent.errors import TrayagentError
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class DeskDoor:
         if described is None or described.networkmanager is None or manager is None:
             hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
             raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
-        anew = shown_vpn(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
+        anew = vpn_display_state(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
         await manager.activate(described.networkmanager, anew=anew)
 
-    def sign_in_said(self, vpn: str, said: str) -> None:
+    def sign_in_failure(self, vpn: str, said: str) -> None:
         """Keep the reason why a sign-in failed until the VPN is up."""
         self._shell.post(SignInFailed(time.monotonic(), vpn, said))
 

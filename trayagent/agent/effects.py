@@ -70,7 +70,7 @@ class AgentEffects:
                 self.replacer.take_over(action, host)
             case a.EnsureForwards():
                 self.forwarding.ensure(action)
-            case a.Tell():
+            case a.Publish():
                 self.events.publish(action)
             case a.Remember() if host is not None and host.draining is None:
                 self.parts.records.remember(host, time.monotonic())

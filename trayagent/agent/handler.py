@@ -17,7 +17,7 @@ from trayagent.agent.shell import Shell
 from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
-from trayagent.core.display_state import shown_problem, shown_state, unreachable_problem
+from trayagent.core.display_state import display_problem, display_state, unreachable_problem
 from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.waits import may_be_scripted, would_be_refused
@@ -205,7 +205,7 @@ class AgentHandler:
             return False
         if not host.suspect:
             return host.probe is not None
-        return shown_state(host, self._shell.state, now) in {"checking", "connecting"}
+        return display_state(host, self._shell.state, now) in {"checking", "connecting"}
 
     def _proven(self, name: str) -> bool:
         """Report whether the host has a master that is not in doubt."""
@@ -229,9 +229,9 @@ class AgentHandler:
         now = time.monotonic()
         # A reconnect that the user requests ignores a pause of all hosts, so the outcome must ignore it, too.
         through = replace(self._shell.state, paused_until=None)
-        state, wrong = shown_state(host, through, now), shown_problem(host, through, now)
+        state, wrong = display_state(host, through, now), display_problem(host, through, now)
         if state != "connected" and wrong is None:
-            state = shown_state(host, self._shell.state, now)
+            state = display_state(host, self._shell.state, now)
         if wrong is None and state == "idle":
             wrong = unreachable_problem(host, self._shell.state)
         problem = wrong.as_json() if wrong is not None else None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from trayagent.agent.shell import Shell
-from trayagent.core.facts.events import ManagerSaid, Woke
+from trayagent.core.facts.events import ManagerReported, Woke
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.network_manager import NetworkName
 from trayagent.net import hints
@@ -65,7 +65,7 @@ class NetworkWatch:
                 self._shell.touch(Touched())
             case hints.NetworkManagerSaid(facts):
                 self._name = facts.network
-                self._shell.post(ManagerSaid(time.monotonic(), facts))
+                self._shell.post(ManagerReported(time.monotonic(), facts))
                 self._shell.touch(Touched())
             case hints.AboutToSleep():
                 log.info("about to sleep")

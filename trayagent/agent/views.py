@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from trayagent.agent import clock
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.shell import Shell
-from trayagent.core.display_state import shown_state
-from trayagent.core.facts.actions import Tell
+from trayagent.core.display_state import display_state
+from trayagent.core.facts.actions import Publish
 from trayagent.core.view import AgentFacts, view, vpn_names
-from trayagent.core.vpn_state import shown_vpn
+from trayagent.core.vpn_state import vpn_display_state
 
 PACE_S = 0.1  # the first change is pushed immediately; changes too fast to read are combined
 
@@ -79,8 +79,8 @@ class Views:
     def _note(self) -> None:
         """Record when each display state began. A VPN's change is also an event."""
         state, now = self._shell.state, time.monotonic()
-        shown = {f"host {h.name}": shown_state(h, state, now) for h in state.hosts.values()}
-        vpns = {f"vpn {n}": shown_vpn(state, n, now) for n in vpn_names(state)}
+        shown = {f"host {h.name}": display_state(h, state, now) for h in state.hosts.values()}
+        vpns = {f"vpn {n}": vpn_display_state(state, n, now) for n in vpn_names(state)}
         for key, word in {**shown, **vpns}.items():
             known = self._shown.get(key)
             if known is not None and known[0] == word:
@@ -88,7 +88,7 @@ class Views:
             self._shown[key] = (word, now)
             if known is not None and key in vpns:
                 self._events.publish(
-                    Tell(
+                    Publish(
                         "",
                         "vpn-changed",
                         f"{key.removeprefix('vpn ')}={word}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trayagent.core.facts.actions import Abort, Action, Tell
+from trayagent.core.facts.actions import Abort, Action, Publish
 from trayagent.core.facts.hosts import Host, Trial
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
@@ -76,9 +76,9 @@ class Context:
         """Add an action."""
         self.actions.append(action)
 
-    def tell(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
+    def publish(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
         """Add one of config.model.EVENTS."""
-        self.actions.append(Tell(self._owner(name), event, reason, details))
+        self.actions.append(Publish(self._owner(name), event, reason, details))
 
     def because(self, name: str, row: int, verdict: str, evidence: str) -> None:
         """Add a reason."""

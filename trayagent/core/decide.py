@@ -1,8 +1,8 @@
 """Takes an event and returns the actions to carry out: the entry point of the core; pure.
 
-Theory of operation. The modules of `on` change *facts* according to the event. Then `settle` takes every host as far
+Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` takes every host as far
 as its facts allow: `admission` decides whether a connection may be tried, `verdict` judges a living master by the
-table of docs/architecture.md, and `settle` turns that into actions and marks them in the facts. Nothing here reads a
+table of docs/architecture.md, and `advance` turns that into actions and marks them in the facts. Nothing here reads a
 clock or has side effects, so a history of events always gives the same decisions.
 """
 
@@ -25,7 +25,7 @@ from trayagent.core.on import resolved as on_answers
 from trayagent.core.on import user as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
-from trayagent.core.policy.advance import settle
+from trayagent.core.policy.advance import advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.Woke: on_network.woke,
     e.Configured: on_network.configured,
     e.Started: lambda context, _event: context.change(started=True),
-    e.ManagerSaid: on_vpns.manager_said,
+    e.ManagerReported: on_vpns.manager_reported,
     e.SignInFailed: on_vpns.sign_in_failed,
     e.Remembered: on_network.remembered,
     e.HostResolved: on_answers.host_resolved,
@@ -56,7 +56,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.ProbeAnswered: on_masters.probe_answered,
     e.Observed: on_masters.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
-    e.FarSideReaped: on_forwards.far_side_reaped,
+    e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,
     e.AttemptReady: on_attempts.attempt_ready,
     e.AttemptFailed: on_attempts.attempt_failed,
@@ -73,7 +73,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.CredentialsChanged: on_user.credentials_changed,
     e.KeysChanged: trials.keys_changed,
     e.TrialEnded: trials.trial_ended,
-    e.AgentSocketTold: on_masters.agent_socket_told,
+    e.AgentSocketUpdated: on_masters.agent_socket_updated,
     e.TimeCame: lambda _turn, _event: None,
 }
 
@@ -81,10 +81,10 @@ HANDLERS: dict[type[e.Event], _Handler] = {
 _OF_ONE_HOST = (
     e.Carried,
     e.ForwardsChanged,
-    e.FarSideReaped,
+    e.RemoteCleanedUp,
     e.TimeCame,
     e.AttemptEstablished,
-    e.AgentSocketTold,
+    e.AgentSocketUpdated,
 )
 
 
@@ -98,11 +98,11 @@ def decide(state: State, event: e.Event) -> Decision:
     if isinstance(event, _OF_ONE_HOST) and event.name in state.hosts:
         names: tuple[str, ...] = (event.name,)
     else:
-        on_vpns.settle_vpns(context)
+        on_vpns.advance_vpns(context)
         names = context.names
     for name in names:
-        settle(context, name)
+        advance(context, name)
     if context.freed:  # by giving up its attempt, one host made room at a server for earlier hosts
         for name in context.names:
-            settle(context, name)
+            advance(context, name)
     return Decision(context.state, tuple(context.actions), tuple(context.whys))

@@ -9,14 +9,14 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import judge
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.texts import admission_problem, person_needed, refused_next_time, wait_problem
+from trayagent.core.texts import admission_problem, refused_next_time, user_needed, wait_problem
 
-Shown = Literal[
+DisplayState = Literal[
     "connected",
     "checking",
     "connecting",
@@ -30,7 +30,7 @@ Shown = Literal[
 ]
 
 # Every other code waits for a retry.
-STATE_OF: dict[Code, Shown] = {
+STATE_OF: dict[Code, DisplayState] = {
     "passphrase-needed": "needs-sign-in",
     "auth-denied": "needs-sign-in",
     "host-key-unknown": "needs-sign-in",
@@ -48,13 +48,13 @@ STATE_OF: dict[Code, Shown] = {
     "not-here": "offline",
     "unreachable": "offline",
 }
-NEEDS_USER: frozenset[Shown | None] = frozenset({"needs-sign-in", "failed"})
+NEEDS_USER: frozenset[DisplayState | None] = frozenset({"needs-sign-in", "failed"})
 """States that only the user ends, directly or by a change that they make."""
 
-_GOES_ON: frozenset[Shown] = frozenset({"waiting", "connecting", "checking", "offline"})
+_GOES_ON: frozenset[DisplayState] = frozenset({"waiting", "connecting", "checking", "offline"})
 
 
-def shown_state(host: Host, state: State, now: float) -> Shown:
+def display_state(host: Host, state: State, now: float) -> DisplayState:
     """Return the state that status, menu and notifications show."""
     if state.paused(host, now):
         return "paused"
@@ -67,25 +67,25 @@ def shown_state(host: Host, state: State, now: float) -> Shown:
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")
-    if waits_for_person(host):
+    if login_needs_user(host):
         failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
         return "failed" if failed else "needs-sign-in"
     return _after_failure(host, state, now)
 
 
-def shown_problem(host: Host, state: State, now: float) -> Problem | None:
+def display_problem(host: Host, state: State, now: float) -> Problem | None:
     """Return what is wrong with a host here and now, None if nothing is, or if the user does not want it up.
 
     If there is nothing for the user to do, the hint says so.
     """
     problem = _problem(host, state, now)
-    if problem is not None and not problem.hint and shown_state(host, state, now) in _GOES_ON:
+    if problem is not None and not problem.hint and display_state(host, state, now) in _GOES_ON:
         return replace(problem, hint="The agent tries again")
     return problem
 
 
 def _problem(host: Host, state: State, now: float) -> Problem | None:
-    shown = shown_state(host, state, now)
+    shown = display_state(host, state, now)
     if shown == "paused" or (shown == "idle" and host.held):
         return None
     if shown == "idle":
@@ -94,13 +94,13 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)
-    waits = host.master is None and host.attempt is None and waits_for_person(host)
+    waits = host.master is None and host.attempt is None and login_needs_user(host)
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     stuck = host.master is None and (waits or only_user)  # no network brings it back automatically
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
         return admission_problem(host, admitted)
     if (waits and not only_user) or host.problem is not None:
-        return person_needed(host) if waits and not only_user else host.problem
+        return user_needed(host) if waits and not only_user else host.problem
     delayed = delay(host, state, now)
     return wait_problem(host, delayed.wait) if delayed is not None and delayed.wait is not None else None
 
@@ -120,7 +120,7 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
         return None
     if host.master is not None:
         return _delay_beside(host, state, admitted, now)
-    if _logging_in(host) or not wanted(host) or waits_for_person(host) or host.retry.at is None:
+    if _logging_in(host) or not wanted(host) or login_needs_user(host) or host.retry.at is None:
         return None
     wait = before_login(host, state, admitted, now, by_user=host.by_user)
     if wait is not None:
@@ -147,7 +147,7 @@ def unreachable_problem(host: Host, state: State) -> Problem | None:
     return replace(admission_problem(host, admitted), hint=f"Then: trayagent reconnect {host.name}")
 
 
-def _with_master(host: Host, state: State, now: float) -> Shown:
+def _with_master(host: Host, state: State, now: float) -> DisplayState:
     if not host.suspect:
         return "connected"
     admitted = admission(host, state, by_user=host.by_user)
@@ -165,25 +165,25 @@ def _logging_in(host: Host) -> bool:
     return attempt is not None and not attempt.unwanted and attempt.purpose != "check"
 
 
-def _unwanted(host: Host) -> Shown:
+def _unwanted(host: Host) -> DisplayState:
     if host.held or host.problem is None or host.wish.connect == "never":
         return "idle"
     shown = _state_of_problem(host)
     return shown if shown in NEEDS_USER else "idle"  # no retry is due for a host that is not wanted
 
 
-def _after_failure(host: Host, state: State, now: float) -> Shown:
+def _after_failure(host: Host, state: State, now: float) -> DisplayState:
     if host.problem is not None:
         return _state_of_problem(host)
     return "connecting" if delay(host, state, now) is None else "waiting"
 
 
-def _state_of_problem(host: Host) -> Shown:
+def _state_of_problem(host: Host) -> DisplayState:
     if host.problem is None:
         return "waiting"
     if host.problem.code == "unreachable":
         return "waiting"  # a route exists and the admission check is open, so the server is away
-    if host.problem == person_needed(host):
+    if host.problem == user_needed(host):
         return "needs-sign-in"
     if host.retry.kind == "proxy-command" and host.retry.at is None:
         return "failed"  # no retry is due here; a new network, or the user, brings the next one

@@ -77,7 +77,7 @@ def not_here(host: Host) -> Problem:
     return Problem("not-here", f"Another machine answers at {host.name}'s address here", hint)
 
 
-def person_needed(host: Host) -> Problem:
+def user_needed(host: Host) -> Problem:
     """Return the problem of a host that needs the user at every login."""
     return Problem(
         "auth-denied", f"{host.name} needs you at every login", f"Log in: trayagent login {host.name}"
@@ -92,7 +92,7 @@ def proxy_failed(host: Host, why: Problem) -> Problem:
 
 def refused_next_time(host: Host, why: Problem) -> Problem:
     """Return the problem of a living connection whose next login would be refused."""
-    if why == person_needed(host):
+    if why == user_needed(host):
         return why
     if why.code == "passphrase-needed":
         return Problem(why.code, f"The next login of {host.name} needs you: {why.title}", why.hint)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trayagent.core.display_state import Shown, delay, shown_problem, shown_state
+from trayagent.core.display_state import DisplayState, delay, display_problem, display_state
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State, VpnLife
 from trayagent.core.texts import vpn_problem
 from trayagent.core.usable_routes import default_routes
-from trayagent.core.vpn_state import manager_says, shown_vpn, vpn_interface_up
+from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
 SCHEMA = 1
 
@@ -99,7 +99,7 @@ def _network(state: State) -> dict[str, Any]:
 
 
 def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
-    shown = shown_vpn(state, name, now)
+    shown = vpn_display_state(state, name, now)
     behind = [
         h.name
         for h in state.hosts.values()
@@ -116,13 +116,13 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
 
 
 def _vpn_problem(state: State, name: str) -> Problem:
-    report, life = manager_says(state, name), state.vpn_lives.get(name, VpnLife())
-    return vpn_problem(name, life.sign_in_said, asking=report is not None and report.asking)
+    report, life = manager_report(state, name), state.vpn_lives.get(name, VpnLife())
+    return vpn_problem(name, life.sign_in_failure, asking=report is not None and report.asking)
 
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
-    shown = shown_state(host, state, now)
-    problem = shown_problem(host, state, now)
+    shown = display_state(host, state, now)
+    problem = display_problem(host, state, now)
     master = host.master
     return {
         "name": host.name,
@@ -150,7 +150,7 @@ def _control_path(host: Host) -> str | None:
     return host.resolved.control_path if host.resolved is not None else None
 
 
-def _next_retry(host: Host, state: State, shown: Shown, now: float) -> float | None:
+def _next_retry(host: Host, state: State, shown: DisplayState, now: float) -> float | None:
     if shown != "waiting":
         return None
     delayed = delay(host, state, now)

@@ -18,14 +18,14 @@ from trayagent.core.facts.state import State, VpnLife
 from trayagent.core.facts.time_constants import ASKED_S
 from trayagent.core.usable_routes import underlay
 
-VpnShown = Literal["up", "down", "connecting", "needs-sign-in"]
+VpnDisplayState = Literal["up", "down", "connecting", "needs-sign-in"]
 
 _NO_ANSWER: frozenset[FailureKind] = frozenset({"timed-out", "unreachable"})
 
 
-def shown_vpn(state: State, name: str, now: float) -> VpnShown:
+def vpn_display_state(state: State, name: str, now: float) -> VpnDisplayState:
     """Return the state that status, menu and notifications show."""
-    report = manager_says(state, name)
+    report = manager_report(state, name)
     if vpn_interface_up(state, name) is not None or (report is not None and report.state == "up"):
         return "needs-sign-in" if silent_behind(state, name) else "up"
     if report is not None and report.by_user:
@@ -40,7 +40,7 @@ def shown_vpn(state: State, name: str, now: float) -> VpnShown:
 
 def vpn_interface_up(state: State, name: str) -> str | None:
     """Return the name of a VPN's interface (configured or learned) if it is up, else None."""
-    report = manager_says(state, name)
+    report = manager_report(state, name)
     named = report.interface if report is not None and report.state == "up" else None
     interface = state.vpn_interface(name) or state.snapshot.interface(named or name)
     return interface.name if interface is not None and interface.up and interface.addresses else None
@@ -50,12 +50,12 @@ def usable_vpn(state: State, name: str) -> bool:
     """Report whether connections through this configured VPN may be tried."""
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is not None and vpn.interface is None:
-        report = manager_says(state, name)
+        report = manager_report(state, name)
         return report is not None and report.state == "up"
     return state.vpn_interface(name) is not None
 
 
-def manager_says(state: State, name: str) -> VpnConnection | None:
+def manager_report(state: State, name: str) -> VpnConnection | None:
     """Return the network manager's report on a configured VPN, None if there is none."""
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is None or vpn.networkmanager is None or not state.manager.running:
@@ -69,7 +69,7 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
     network_works = underlay(state.snapshot) is not None and state.manager.connectivity != "portal"
     for vpn in state.vpns:
         life = state.vpn_lives.get(vpn.name, VpnLife())
-        report = manager_says(state, vpn.name)
+        report = manager_report(state, vpn.name)
         if usable_vpn(state, vpn.name):
             found[vpn.name] = VpnLife(was_up=True)
         elif report is not None and report.by_user:
@@ -89,7 +89,7 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
 
 
 def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float | None:
-    report = manager_says(state, name)
+    report = manager_report(state, name)
     if report is not None and report.state == "needs-sign-in":
         return None  # what follows is another try
     answered = life.asking and report is not None and not report.asking
@@ -107,7 +107,7 @@ def sign_in_due(state: State, name: str) -> float | None:
     life = state.vpn_lives.get(name)
     if vpn is None or life is None or life.missed_at is None:
         return None
-    report = manager_says(state, name)
+    report = manager_report(state, name)
     failed = report is not None and report.state == "failed"
     if life.connecting_at is not None and (failed or _connecting(state, name)):
         return life.connecting_at + (max(vpn.grace_s, ASKED_S) if life.asking else vpn.grace_s)
@@ -116,7 +116,7 @@ def sign_in_due(state: State, name: str) -> float | None:
 
 def _connecting(state: State, name: str) -> bool:
     """Report whether a VPN is coming up: its manager says so, or its interface exists without an address."""
-    report = manager_says(state, name)
+    report = manager_report(state, name)
     if report is not None and report.state == "connecting":
         return True
     vpn = next((v for v in state.vpns if v.name == name), None)

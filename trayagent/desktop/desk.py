@@ -52,7 +52,7 @@ class Door(Protocol):
     def notify(self) -> Notify:
         """Return which messages the user wants."""
 
-    def sign_in_said(self, vpn: str, said: str) -> None:
+    def sign_in_failure(self, vpn: str, said: str) -> None:
         """Keep the error of a failed sign-in until the VPN is up."""
 
 
@@ -178,7 +178,7 @@ class Desk:
         if isinstance(command, SignIn):
             # With the time: if the same error comes again, the user must see that it is from the new try.
             at = datetime.now().astimezone().strftime("%H:%M:%S")
-            self._door.sign_in_said(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
+            self._door.sign_in_failure(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)
             if self._teller.tells("vpn-needs-sign-in", command.vpn):
                 return

@@ -8,7 +8,7 @@ from typing import Any
 
 from trayagent.agent import clock
 from trayagent.agent.events.hooks import Hooks
-from trayagent.core.facts.actions import Tell
+from trayagent.core.facts.actions import Publish
 from trayagent.history.store import History
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class EventBus:
         self._hooks = hooks
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
 
-    def publish(self, tell: Tell) -> None:
+    def publish(self, tell: Publish) -> None:
         """Log an event, record it in the history, notify the listeners, and run its hook."""
         event = {
             "at": clock.now_text(),

@@ -20,7 +20,7 @@ from trayagent.agent.state.record_types import KeptHost
 from trayagent.agent.state.resolve import HostResolver, Resolver
 from trayagent.agent.views import Views
 from trayagent.config.errors import ConfigError
-from trayagent.core.facts.actions import Tell
+from trayagent.core.facts.actions import Publish
 from trayagent.core.facts.events import CredentialsChanged
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Resolved
@@ -161,7 +161,7 @@ class FileChanges:
             changed = self._configuring.reload()
         except ConfigError as error:
             log.warning("configuration rejected: %s", error)
-            self._events.publish(Tell("", "configuration-rejected", error.title, {"hint": error.hint}))
+            self._events.publish(Publish("", "configuration-rejected", error.title, {"hint": error.hint}))
             return
         finally:
             self._views.note_change()  # the view shows why a file was rejected

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from trayagent.agent.parts import Parts
-from trayagent.core.facts.events import AgentSocketTold
+from trayagent.core.facts.events import AgentSocketUpdated
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
@@ -84,7 +84,9 @@ class AgentSocketLinks:
         ours = self._records.agent_socket(host.name)
         self._records.set_agent_socket(host.name, None)
         if host.master is not None and host.master.pid == done[0]:
-            self._shell.post(AgentSocketTold(time.monotonic(), host.name, done[0], "agent_socket=not_wanted"))
+            self._shell.post(
+                AgentSocketUpdated(time.monotonic(), host.name, done[0], "agent_socket=not_wanted")
+            )
             if ours is not None and not host.suspect:
                 self._tasks.start(f"release {host.name}", self._release(host.master, done[1], ours))
 
@@ -144,7 +146,7 @@ class AgentSocketLinks:
 
     def _report(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
         log.info("%s: pid %d %s", host.name, master.pid, evidence)
-        self._shell.post(AgentSocketTold(time.monotonic(), host.name, master.pid, evidence, problem))
+        self._shell.post(AgentSocketUpdated(time.monotonic(), host.name, master.pid, evidence, problem))
 
     def _again(self, name: str, *, claim: bool) -> None:
         """Repeat what the network interrupted, through the master that turns out to live."""

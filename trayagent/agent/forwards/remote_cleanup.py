@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.parts import Parts
-from trayagent.core.facts.events import FarSideReaped
+from trayagent.core.facts.events import RemoteCleanedUp
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host, Master
 from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why, may_end
@@ -180,7 +180,7 @@ class RemoteCleanup:
         evidence = outcome.evidence()
         if evidence != work.said:  # once, not at every try
             work.said = evidence
-            self._shell.post(FarSideReaped(time.monotonic(), name, outcome))
+            self._shell.post(RemoteCleanedUp(time.monotonic(), name, outcome))
         return outcome
 
     def _has_shell(self, name: str) -> bool:

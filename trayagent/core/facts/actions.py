@@ -134,7 +134,7 @@ class LookAt(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell(Action):
+class Publish(Action):
     """Send an event, one of config.model.EVENTS, to clients and hooks. `name` "" means that it concerns no host."""
 
     event: str

@@ -65,7 +65,7 @@ class Started(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ManagerSaid(Event):
+class ManagerReported(Event):
     """The network manager reported a change of VPNs, network names or connectivity."""
 
     facts: ManagerFacts
@@ -292,7 +292,7 @@ class ForwardsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class FarSideReaped(Event):
+class RemoteCleanedUp(Event):
     """The agent searched the server for sessions of our dead connections. `outcome` reports what it did with them."""
 
     name: str
@@ -395,7 +395,7 @@ class TrialEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class AgentSocketTold(Event):
+class AgentSocketUpdated(Event):
     """The agent tried to link the agent socket on the server. `problem` is set if that failed."""
 
     name: str

@@ -21,14 +21,14 @@ class VpnLife:
 
     `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
     when it first tried to come up after that, with its secret known. Further tries do not reset it. `asking`: the
-    manager waits for that secret. `sign_in_said` explains how the last sign-in failed.
+    manager waits for that secret. `sign_in_failure` explains how the last sign-in failed.
     """
 
     was_up: bool = False
     missed_at: float | None = None
     connecting_at: float | None = None
     asking: bool = False
-    sign_in_said: str = ""
+    sign_in_failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

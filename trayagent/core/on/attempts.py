@@ -25,11 +25,11 @@ from trayagent.core.on.new_master import install
 from trayagent.core.policy.account_refusals import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
-from trayagent.core.policy.attempts import count_failure, hold, tell_connect_failed, tell_failure
+from trayagent.core.policy.attempts import count_failure, hold, publish_connect_failed, publish_failure
 from trayagent.core.policy.banner_check_in_backoff import answered
 from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.rate_limits import End, Origin, ended, established, visit_of
 from trayagent.core.policy.retry import (
@@ -41,7 +41,7 @@ from trayagent.core.policy.retry import (
     with_failure,
 )
 from trayagent.core.policy.verdict import is_timely
-from trayagent.core.texts import not_here, person_needed, proxy_failed
+from trayagent.core.texts import not_here, proxy_failed, user_needed
 
 
 def attempt_established(context: Context, event: AttemptEstablished) -> None:
@@ -131,7 +131,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     failure = judged_failure(host, attempt, failure, event.host_key)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(context, host)
-        tell_connect_failed(context, host, failure.problem)
+        publish_connect_failed(context, host, failure.problem)
         return
     control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
     bypassed = _bypassed_vpn(context, host, attempt)
@@ -156,7 +156,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
     context.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
-        tell_failure(
+        publish_failure(
             context, host, problem, there=attempt.at_terminal
         )  # otherwise the old master is kept, so nothing failed for the user
     if attempt.at_terminal:
@@ -171,10 +171,10 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     key_changed = failure.kind == "host-key-changed" and bool(host.reached)
     if key_changed and not host.was_reached_at(attempt.network):
         return not_here(host)
-    refused = waits_for_person(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
+    refused = login_needs_user(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
     if failure.kind == "proxy-command" and host.retry.at is None:
         return proxy_failed(host, failure.problem)
-    return person_needed(host) if refused else failure.problem
+    return user_needed(host) if refused else failure.problem
 
 
 def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
@@ -247,9 +247,9 @@ def took_over(context: Context, event: TookOver) -> None:
         forwards_owed=user and not host.held,
     )
     if old is not None:
-        context.tell("master-killed", host.name, "taken over", pid=old)
+        context.publish("master-killed", host.name, "taken over", pid=old)
     took_ms = None if took_s is None else round(took_s * 1e3, 1)
-    context.tell(
+    context.publish(
         "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms
     )
     context.because(
@@ -267,7 +267,7 @@ def take_over_failed(context: Context, event: TakeOverFailed) -> None:
     old = frozenset() if host.master is None else frozenset({host.master.pid})
     host = with_failure(host, attempt, event.failure, context.now, 1.0)
     host = context.put(host, attempt=None, killing=host.killing - old, problem=problem)
-    tell_connect_failed(context, host, problem)
+    publish_connect_failed(context, host, problem)
 
 
 def obstacle_gone(context: Context, event: ObstacleGone) -> None:

@@ -52,7 +52,7 @@ def tell_begun(context: Context, name: str, master: Master, draining: Draining) 
     """Report that a host's earlier master drains."""
     carries = _carries(draining)
     context.because(name, 0, "draining", f"pid={master.pid} {carries}")
-    context.tell(
+    context.publish(
         "draining",
         name,
         carries,
@@ -90,7 +90,7 @@ def ended(context: Context, host: Host, event: MasterEnded) -> None:
     reason = f"pid={event.pid} killed={killed} said={said}"
     owner = host.draining.owner
     context.because(owner, 0, "drained", reason)
-    context.tell("drained", owner, reason, pid=event.pid, killed=killed)
+    context.publish("drained", owner, reason, pid=event.pid, killed=killed)
     context.forget(host.name)
 
 

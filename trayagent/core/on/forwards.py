@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trayagent.core.context import Context
-from trayagent.core.facts.events import FarSideReaped, ForwardsChanged
+from trayagent.core.facts.events import ForwardsChanged, RemoteCleanedUp
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.backoff import doubling
 
@@ -21,9 +21,9 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         if before.get(forward.forward) == forward.state:
             continue
         if forward.state == "open":
-            context.tell("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
+            context.publish("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
         elif forward.state == "failed":
-            context.tell("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
+            context.publish("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
     if not event.final:
         context.put(host, forwards=event.forwards)
         return
@@ -39,7 +39,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     )
 
 
-def far_side_reaped(context: Context, event: FarSideReaped) -> None:
+def remote_cleaned_up(context: Context, event: RemoteCleanedUp) -> None:
     """Note how the clean-up of our dead sessions on the server went. The forwards are requested in any case."""
     verdict = "reap" if event.outcome.unavailable is None else "no-reap"
     context.because(event.name, 0, verdict, event.outcome.evidence())

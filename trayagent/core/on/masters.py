@@ -7,7 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import (
-    AgentSocketTold,
+    AgentSocketUpdated,
     MasterEnded,
     MasterFound,
     Observed,
@@ -44,7 +44,7 @@ def master_found(context: Context, event: MasterFound) -> None:
     login = host.login if event.survivor else _login_of(host, event.master)
     host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
     host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
-    context.tell(
+    context.publish(
         "master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path
     )
     context.because(
@@ -119,7 +119,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)
         wished = left is None or not left.lost
-        context.tell("disconnected", host.name, evidence, wished=wished)
+        context.publish("disconnected", host.name, evidence, wished=wished)
     forget_if_done(context, event.name)
 
 
@@ -229,7 +229,7 @@ def _alive(context: Context, host: Host, evidence: str) -> None:
     )
     if doubt:
         context.because(host.name, 6, "keep", evidence)
-        context.tell("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
+        context.publish("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
     note_reached(context, host)
 
 
@@ -238,7 +238,7 @@ def _judged(context: Context, name: str, pid: int) -> Host | None:
     return host if host is not None and host.master is not None and host.master.pid == pid else None
 
 
-def agent_socket_told(context: Context, event: AgentSocketTold) -> None:
+def agent_socket_updated(context: Context, event: AgentSocketUpdated) -> None:
     """Store why the link to the agent socket on the server could not be made."""
     host = _judged(context, event.name, event.pid)
     if host is None:

@@ -12,14 +12,14 @@ from trayagent.core.facts.hosts import Host, MasterPath, Network, Retry, Wish
 from trayagent.core.facts.network import Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolved import follow_answer
-from trayagent.core.policy.attempts import ask_ssh, give_up_attempt, tell_given_up
+from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.reached_networks import has_public_address, in_tunnel, note_reached
 from trayagent.core.policy.retry import (
     ONCE_KINDS,
+    is_unproven,
     rearmable,
     rearmed,
     refusable_at,
-    said_by_anybody,
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
@@ -34,7 +34,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
     touched = bool(delta) or bool(event.touched)
     context.change(snapshot=new, network_at=context.now if touched else context.state.network_at)
     if delta:
-        context.tell("network-changed", reason=delta.reason)
+        context.publish("network-changed", reason=delta.reason)
     for name in context.names:
         host = context.get(name)
         if host is None:
@@ -105,7 +105,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
     # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
     # ProxyCommand failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or _another_answered(host)
-    unproven = said_by_anybody(host.retry)
+    unproven = is_unproven(host.retry)
     elsewhere = host.retry.at is None and (once or unproven)
     if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, route):
         bounded = unproven or host.retry.kind == "proxy-login"
@@ -138,7 +138,7 @@ def woke(context: Context, event: Woke) -> None:
     """Put every master in doubt after a sleep, and bring back-offs forward."""
     now = context.now
     context.change(woke_at=now)
-    context.tell("resumed", reason="wake", asleep_s=event.asleep_s)
+    context.publish("resumed", reason="wake", asleep_s=event.asleep_s)
     for name in context.names:
         host = context.get(name)
         if host is None:
@@ -167,7 +167,7 @@ def configured(context: Context, event: Configured) -> None:
         if host is None:
             left = context.state.forgotten.get(name, Host(name))
             context.put(Host(name, wish, refused=left.refused, refused_by_jump=left.refused_by_jump))
-            ask_ssh(context, name)
+            request_resolve(context, name)
         elif host.wish != wish:
             _new_wish(context, host, wish)
     for name in context.names:
@@ -182,7 +182,7 @@ def configured(context: Context, event: Configured) -> None:
             context.put(host, learned_vpn=None)
             context.do(Remember(name))
     if not first:
-        context.tell("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
+        context.publish("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
 
 
 def _new_wish(context: Context, host: Host, wish: Wish) -> None:
@@ -190,14 +190,14 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     retry = with_new_credentials(host, context.now) if host.retry.at is None else host.retry
     before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
     if wanted(before) and not wanted(host):
-        tell_given_up(context, before, "user=configuration")
+        publish_given_up(context, before, "user=configuration")
     if forwards_changed:
         host = context.put(host, forwards_at=context.now)
     if _bounds(before.wish) != _bounds(wish):
         context.do(Remember(host.name))
     forget_failure(context, host)
     if host.resolved is None:
-        ask_ssh(context, host.name)
+        request_resolve(context, host.name)
 
 
 def _bounds(wish: Wish) -> tuple[str | None, tuple[str, ...]]:
@@ -213,7 +213,7 @@ def _unlisted(context: Context, host: Host) -> None:
     """
     if host.master is None or not context.state.adopt:
         give_up_attempt(context, host)
-        tell_given_up(context, host, "user=configuration")
+        publish_given_up(context, host, "user=configuration")
         for name in (host.name, *(h.name for h in context.state.draining(host.name))):
             context.forget(name)  # what drains ends on its own
         return
@@ -266,4 +266,4 @@ def remembered(context: Context, event: Remembered) -> None:
     if _bounds(host.wish) != (event.vpn, event.networks):
         context.do(Remember(host.name))
     if known is None and event.lost:
-        ask_ssh(context, host.name)  # no configuration lists it, so nothing else would run it
+        request_resolve(context, host.name)  # no configuration lists it, so nothing else would run it

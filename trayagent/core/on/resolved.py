@@ -10,7 +10,7 @@ from trayagent.core.facts.hosts import Answer, Host, Retry
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
 from trayagent.core.policy.admission import admission
-from trayagent.core.policy.attempts import ask_ssh, tell_connect_failed
+from trayagent.core.policy.attempts import publish_connect_failed, request_resolve
 from trayagent.core.policy.resolve_again import certainly_elsewhere
 from trayagent.core.policy.retry import (
     LOCAL_KINDS,
@@ -41,7 +41,7 @@ def follow_answer(context: Context, host: Host) -> Host:
         host = context.put(host, answer=replace(answer, network=network or answer.network))
     stopped = host.master is None and host.retry.at is None and wanted(host)
     if stopped and certainly_elsewhere(host, context.state) and admission(host, context.state).open:
-        ask_ssh(context, host.name)
+        request_resolve(context, host.name)
     return host
 
 
@@ -101,7 +101,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
     problem = event.failure.problem
     if host.resolved is None:
         if problem != host.problem:
-            tell_connect_failed(context, host, problem)
+            publish_connect_failed(context, host, problem)
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
         host = context.put(host, asked=False, retry=retry)
     elif event.looked_up:  # logins use the old result, and ssh -G does not run again on this network

@@ -19,7 +19,7 @@ from trayagent.core.facts.events import (
 from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.on import draining
 from trayagent.core.policy.admission import admission
-from trayagent.core.policy.attempts import ask_ssh, begin, give_up_attempt, tell_given_up
+from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.rate_limits import ended, forgiven
 from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
@@ -45,7 +45,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
             host = context.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
         context.change(servers=forgiven(context.state.servers, host.server))
         if host.resolved is None:
-            ask_ssh(context, name)  # it failed or was never run, and the obstacle may be gone
+            request_resolve(context, name)  # it failed or was never run, and the obstacle may be gone
         context.because(name, 0, "user", "asked=reconnect")
         if remembered:
             context.do(Remember(name))
@@ -69,7 +69,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
     context.because(event.name, 0, "user", f"asked=login attempt={attempt.id}")
-    context.tell("connecting", event.name, "user=login", purpose="user")
+    context.publish("connecting", event.name, "user=login", purpose="user")
     if remembered:
         context.do(Remember(event.name))
 
@@ -90,7 +90,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         host = context.get(name)
         if host is None:
             continue
-        tell_given_up(context, host, "user=disconnect")
+        publish_given_up(context, host, "user=disconnect")
         host = context.put(host, held=True, asked=False, lost=False, problem=None)
         if host.attempt is not None:
             context.put(host, attempt=replace(host.attempt, purpose="connect"))
@@ -99,7 +99,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         context.because(name, 0, "user", "asked=disconnect")
         if host.master is not None:
             context.put(host, killing=host.killing | {host.master.pid})
-            context.tell("disconnected", name, "user=disconnect", pid=host.master.pid)
+            context.publish("disconnected", name, "user=disconnect", pid=host.master.pid)
             context.do(Kill(name, host.master, gently=True))
         draining.end_all(context, name)
         context.do(Remember(name))
@@ -120,7 +120,7 @@ def pause(context: Context, event: UserPause) -> None:
         if host is not None:
             context.put(give_up_attempt(context, host), asked=False, forwards_owed=False)
     for name in event.names or ("",):
-        context.tell("paused", name, "user=pause", for_s=event.for_s)
+        context.publish("paused", name, "user=pause", for_s=event.for_s)
 
 
 def resume(context: Context, event: UserResume) -> None:
@@ -134,7 +134,7 @@ def resume(context: Context, event: UserResume) -> None:
         context.put(host, paused_until=None)
         context.do(Remember(name))
     for name in event.names or ("",):
-        context.tell("resumed-by-user", name, "user=resume")
+        context.publish("resumed-by-user", name, "user=resume")
 
 
 def looked(context: Context, event: UserLooked) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import LookAt
-from trayagent.core.facts.events import ManagerSaid, SignInFailed
-from trayagent.core.vpn_state import lives, shown_vpn, sign_in_due
+from trayagent.core.facts.events import ManagerReported, SignInFailed
+from trayagent.core.vpn_state import lives, sign_in_due, vpn_display_state
 
 
-def manager_said(context: Context, event: ManagerSaid) -> None:
-    """Store the network manager's report. `settle_vpns` draws the conclusions."""
+def manager_reported(context: Context, event: ManagerReported) -> None:
+    """Store the network manager's report. `advance_vpns` draws the conclusions."""
     context.change(manager=event.facts)
 
 
@@ -20,20 +20,22 @@ def sign_in_failed(context: Context, event: SignInFailed) -> None:
     life = context.state.vpn_lives.get(event.vpn)
     if life is not None:
         context.change(
-            vpn_lives={**context.state.vpn_lives, event.vpn: replace(life, sign_in_said=event.said)}
+            vpn_lives={**context.state.vpn_lives, event.vpn: replace(life, sign_in_failure=event.said)}
         )
 
 
-def settle_vpns(context: Context) -> None:
+def advance_vpns(context: Context) -> None:
     """Note which VPNs are up, missed, or need the user, and report when one begins to need the user."""
     if not context.state.vpns:
         return
     context.change(vpn_lives=lives(context.state, context.now))
     asking = {
-        v.name for v in context.state.vpns if shown_vpn(context.state, v.name, context.now) == "needs-sign-in"
+        v.name
+        for v in context.state.vpns
+        if vpn_display_state(context.state, v.name, context.now) == "needs-sign-in"
     }
     for name in sorted(asking - context.state.sign_ins):
-        context.tell("sign-in-needed", reason=f"vpn={name}", vpn=name)
+        context.publish("sign-in-needed", reason=f"vpn={name}", vpn=name)
     context.change(sign_ins=frozenset(asking))
     dues = [sign_in_due(context.state, v.name) for v in context.state.vpns]
     context.do(LookAt("", min((d for d in dues if d is not None and d > context.now), default=None)))

@@ -9,11 +9,11 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
 from trayagent.core.facts.hosts import Attempt, Host, Master, Probe
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.attempts import Step, give_up_attempt, holds, put_in_place, start, tell_failure
+from trayagent.core.policy.attempts import Step, give_up_attempt, holds, publish_failure, put_in_place, start
 from trayagent.core.policy.better_route import race
 from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import (
     Do,
@@ -24,7 +24,7 @@ from trayagent.core.policy.verdict import (
     patience_s,
     retransmission_near,
 )
-from trayagent.core.texts import person_needed
+from trayagent.core.texts import user_needed
 
 
 def step(context: Context, host: Host, master: Master, admitted: Admission) -> Step:
@@ -100,7 +100,7 @@ def _keep(context: Context, host: Host, master: Master, admitted: Admission, _ve
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(context, host)
     trial_at = try_keys(context, host, admitted)
-    forwards_at = _ask_for_forwards(context, context.get(host.name) or host, master)
+    forwards_at = _request_forwards(context, context.get(host.name) or host, master)
     return False, min((at for at in (forwards_at, trial_at) if at is not None), default=None)
 
 
@@ -111,10 +111,10 @@ def finish(context: Context, host: Host) -> float | None:
     """
     if host.master is None or host.suspect or host.ending or not host.forwards_owed:
         return None
-    return _ask_for_forwards(context, host, host.master)
+    return _request_forwards(context, host, host.master)
 
 
-def _ask_for_forwards(context: Context, host: Host, master: Master) -> float | None:
+def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
     """Request the forwards when it is time. Return when that is."""
     if host.forwards_at is None or host.forwards_at > context.now:
         return host.forwards_at
@@ -131,7 +131,9 @@ def _offline(context: Context, host: Host, _master: Master, _admitted: Admission
 
 def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 2's timer: end a connection whose own network did not come back in time."""
-    context.tell("master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid)
+    context.publish(
+        "master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid
+    )
     context.do(Kill(host.name, master))
     context.put(host, killing=host.killing | {master.pid}, lost=False)
     return False, None
@@ -179,18 +181,18 @@ def _replace(context: Context, host: Host, _master: Master, _admitted: Admission
 def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
     if host.draining is None:  # the host itself is connected
-        context.tell("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
-        context.tell("master-killed", host.name, verdict.evidence, pid=master.pid)
+        context.publish("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
+        context.publish("master-killed", host.name, verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
     problem = host.attempt.refused if host.attempt is not None else None
     if problem is not None:
-        tell_failure(context, host, problem)
+        publish_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS:
         problem = host.problem  # the last refused login, because of which the control was bare
     if (
-        problem is None and not host.unnamed and not waits_for_person(host)
+        problem is None and not host.unnamed and not login_needs_user(host)
     ):  # reported when the master is gone
-        problem = person_needed(host)
+        problem = user_needed(host)
     killing = host.killing | {master.pid}
     context.put(host, killing=killing, attempt=None, lost=not host.unnamed, problem=problem, probe=None)
     return False, None

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.usable_routes import (
     UsableRoute,
@@ -110,7 +110,7 @@ def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
     if _reached_directly_here(host, state):
         return True
     tried = any(known.matches(route.network) for known in host.failed_without_vpn)
-    return strict(host) and not waits_for_person(host) and route.network.known and not tried
+    return strict(host) and not login_needs_user(host) and route.network.known and not tried
 
 
 def _is_up(tunnel: str, state: State) -> bool:

@@ -1,6 +1,6 @@
 """Turns the facts of one host into actions: judge the old master, or make a new one; pure.
 
-`settle` runs after every event. A second call with the same facts does nothing, because each action leaves a mark in
+`advance` runs after every event. A second call with the same facts does nothing, because each action leaves a mark in
 the facts (a probe under way, an attempt).
 """
 
@@ -18,7 +18,7 @@ from trayagent.core.policy.wanted import wanted
 _ROUNDS = 8  # without an event in between, no chain of verdicts is longer than three
 
 
-def settle(context: Context, name: str) -> None:
+def advance(context: Context, name: str) -> None:
     """Take one host as far as its facts allow, and set the time at which to continue."""
     if not context.state.started:
         return

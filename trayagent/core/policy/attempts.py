@@ -12,7 +12,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.account_refusals import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.better_route import routes_out
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
@@ -43,7 +43,7 @@ def start(
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has no result yet
-    if not bare and waits_for_person(host) and (other := _host_at_prompt(context, host)) is not None:
+    if not bare and login_needs_user(host) and (other := _host_at_prompt(context, host)) is not None:
         context.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
         return False, None
     if not bare and outdated(host, context.state):
@@ -55,13 +55,13 @@ def start(
     else:
         background = host.wish.connect != "always"
         context.do(Dial(host.name, number, purpose, background))
-        context.tell("connecting", host.name, evidence, purpose=purpose)
+        context.publish("connecting", host.name, evidence, purpose=purpose)
     done = "knock" if bare else "dial"
     context.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
     return False, None
 
 
-def ask_ssh(context: Context, name: str) -> None:
+def request_resolve(context: Context, name: str) -> None:
     """Run `ssh -G` for a host. It may resolve names only if the host may be connected."""
     host = context.get(name)
     if host is not None:
@@ -96,7 +96,7 @@ def _host_at_prompt(context: Context, host: Host) -> str | None:
     """Return the host whose login already waits for the user. Two windows or blinking keys at once would confuse."""
     for name in context.names:
         other = context.get(name)
-        if other is None or other is host or other.attempt is None or not waits_for_person(other):
+        if other is None or other is host or other.attempt is None or not login_needs_user(other):
             continue
         attempt = other.attempt
         if not attempt.bare and not attempt.at_terminal and attempt.positive_at is None:
@@ -198,7 +198,7 @@ def put_in_place(
         return False, None
     context.because(host.name, row, "replace" if old is not None else "put in place", evidence)
     if old is not None and row:
-        context.tell("master-stale", host.name, evidence, row=row, pid=old.pid)
+        context.publish("master-stale", host.name, evidence, row=row, pid=old.pid)
     context.do(TakeOver(host.name, control.id, new, old, drain))
     killing = host.killing | ({old.pid} if old is not None and not drain else frozenset())
     replaces = old.pid if old is not None else None
@@ -206,24 +206,24 @@ def put_in_place(
     return False, None
 
 
-def tell_given_up(context: Context, host: Host, reason: str) -> None:
+def publish_given_up(context: Context, host: Host, reason: str) -> None:
     """Report that the user no longer wants a host that is away. For a host that was idle, report nothing."""
     if host.master is None and (wanted(host) or host.lost):
-        context.tell("disconnected", host.name, reason)
+        context.publish("disconnected", host.name, reason)
 
 
-def tell_failure(context: Context, host: Host, problem: Problem, *, there: bool = False) -> None:
+def publish_failure(context: Context, host: Host, problem: Problem, *, there: bool = False) -> None:
     """Report a failed attempt. `there`: the user is at the terminal, so they need not be notified."""
     retry_in_s = None if host.retry.at is None else round(host.retry.at - context.now, 3)
-    tell_connect_failed(context, host, problem, retry_in_s=retry_in_s)
+    publish_connect_failed(context, host, problem, retry_in_s=retry_in_s)
     if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
-        context.tell("sign-in-needed", host.name, problem.title)
+        context.publish("sign-in-needed", host.name, problem.title)
 
 
-def tell_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
+def publish_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
     """Report a failed attempt, and whether the host is missed: only then does the history begin an outage."""
     missed = None if _missed(host) else False
-    context.tell("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
+    context.publish("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
 
 
 def _missed(host: Host) -> bool:

@@ -10,18 +10,18 @@ from trayagent.core.facts.hosts import Attempt, Host
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import (
     Step,
-    ask_ssh,
     give_up_attempt,
     holds,
+    publish_failure,
     put_in_place,
+    request_resolve,
     start,
-    tell_failure,
 )
 from trayagent.core.policy.banner_check_in_backoff import check_banner
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.texts import person_needed
+from trayagent.core.texts import user_needed
 
 
 def step(context: Context, host: Host, admitted: Admission) -> Step:
@@ -41,8 +41,8 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         return _await(context, host, host.attempt, admitted)
     if host.resolved is None:
         return _await_answer(context, host)
-    if waits_for_person(host) and not host.asked:
-        return _await_person(context, host)
+    if login_needs_user(host) and not host.asked:
+        return _await_user(context, host)
     due = host.retry.at
     if not host.asked and (due is None or due > context.now):
         return check_banner(context, host, admitted, due)
@@ -53,12 +53,12 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
     return check_banner(context, left, admitted, at)
 
 
-def _await_person(context: Context, host: Host) -> Step:
+def _await_user(context: Context, host: Host) -> Step:
     """Wait for the user to begin the login. Notify them once."""
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
-        problem = person_needed(host)
+        problem = user_needed(host)
         context.put(host, problem=problem)
-        context.tell("sign-in-needed", host.name, problem.title)
+        context.publish("sign-in-needed", host.name, problem.title)
         context.because(
             host.name, 0, "sign-in-needed", f"login={host.login} interactive={host.wish.interactive}"
         )
@@ -70,7 +70,7 @@ def _await_answer(context: Context, host: Host) -> Step:
     due = host.retry.at
     if host.retry.kind is None or due is None or due > context.now:
         return False, due if host.retry.kind is not None else None
-    ask_ssh(context, host.name)
+    request_resolve(context, host.name)
     context.put(host, retry=replace(host.retry, at=None))
     return False, None
 
@@ -84,7 +84,7 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
         if (
             attempt.refused is not None
         ):  # as a control it concerned only the old master, which has ended since
-            tell_failure(context, host, attempt.refused)
+            publish_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
         context.put(host, asked=host.asked or again)

@@ -19,7 +19,7 @@ from trayagent.core.policy.account_refusals import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.host_key_match import is_another
-from trayagent.core.policy.needs_user import foreign_proxy, waits_for_person
+from trayagent.core.policy.needs_user import foreign_proxy, login_needs_user
 from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
 from trayagent.core.policy.waits import origin_of, server_free_at
@@ -39,7 +39,7 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
 def _ours_to_try(host: Host) -> bool:
     """Report whether the agent itself logs in to this host, and does so without the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
-    needs_user = waits_for_person(host) or foreign_proxy(host)
+    needs_user = login_needs_user(host) or foreign_proxy(host)
     return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not needs_user
 
 
@@ -142,7 +142,7 @@ def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) 
     context.do(Remember(host.name))
     if not already_shown:
         title = refused_next_time(host, failure.problem).title
-        context.tell("sign-in-needed", host.name, title, code=failure.problem.code)
+        context.publish("sign-in-needed", host.name, title, code=failure.problem.code)
 
 
 def _jump_is_up(context: Context, host: Host) -> bool:

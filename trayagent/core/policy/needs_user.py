@@ -7,7 +7,7 @@ from trayagent.core.facts.hosts import Host
 _KNOWN_COMMANDS = {"ssh", "nc"}  # these log in only by ssh's own means, and open no browser
 
 
-def waits_for_person(host: Host) -> bool:
+def login_needs_user(host: Host) -> bool:
     """Report whether only the user can log in, or wants to be asked first, so that no login is automatic."""
     return host.wish.interactive or host.login != "quiet"
 

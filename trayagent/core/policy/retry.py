@@ -117,7 +117,7 @@ def with_new_credentials(host: Host, now: float) -> Retry:
     return replace(host.retry, at=at if due is None else min(at, due))
 
 
-def said_by_anybody(retry: Retry) -> bool:
+def is_unproven(retry: Retry) -> bool:
     """Report whether the host stopped because of an answer that is not proven to be the server's own."""
     return not retry.proven and retry.kind in _UNPROVEN_KINDS
 

@@ -11,7 +11,7 @@ from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_refusals import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import Origin, free_at
 from trayagent.core.policy.retry import CREDENTIAL_KINDS
 from trayagent.core.policy.wanted import needs_bare_control, wanted
@@ -121,5 +121,5 @@ def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Ho
         return other
     if other.master is not None or other.resolved is None or not wanted(other):
         return None
-    untried = other.retry.kind is None and not waits_for_person(other)
+    untried = other.retry.kind is None and not login_needs_user(other)
     return other if admission(other, state).open and (untried or not by_user) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy.needs_user import waits_for_person
+from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
 
 
@@ -19,4 +19,4 @@ def wanted(host: Host) -> bool:
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control must be bare: a login would need the user, or must not be made."""
     refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
-    return host.unnamed or waits_for_person(host) or refused
+    return host.unnamed or login_needs_user(host) or refused
