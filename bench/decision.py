@@ -20,7 +20,8 @@ from trayagent.agent.shell import Shell
 from trayagent.core.context import Why
 from trayagent.core.facts.actions import Action, Dial
 from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Started
-from trayagent.core.facts.hosts import Hop, Master, Wish
+from trayagent.core.facts.hosts import Hop, Wish
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.resolved import Resolved
 from trayagent.net import linux_snapshot

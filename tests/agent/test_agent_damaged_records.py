@@ -18,7 +18,7 @@ from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.state import machine, record_file, refusals
 from trayagent.agent.state.record_types import VERSION, KeptHost
 from trayagent.agent.state.records import Records, records_path, remembered
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 
 BOOT = machine.boot_id()
 WHOLE: dict[str, Any] = {

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from trayagent.agent.state.records import Records, networks_of, remembered
-from trayagent.core.facts.hosts import Host, Master, Network, Wish
+from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network
 
 MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
 

@@ -13,8 +13,9 @@ from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.agent.state.records import Begun, Records, remembered
 from trayagent.config.file_paths import find
+from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host, Retry
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)

@@ -11,7 +11,7 @@ import pytest
 from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.state.machine import this_machine
 from trayagent.agent.state.records import Records
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import RemoteSession
 
 MASTER = Master(

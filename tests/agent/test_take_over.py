@@ -17,7 +17,7 @@ from trayagent.agent.masters import take_over as taking_over
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.parts import Parts
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 
 LISTENER = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.facts.attempts import Attempt, Retry
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Attempt, Host, Network, Retry
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
 

@@ -13,9 +13,10 @@ from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.display_state import display_state
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.hosts import ForwardState, Retry
+from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.problems import CODES, Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S, UNAUTHENTICATED_IN_ALL
 from trayagent.core.view import AgentFacts, view

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.facts.hosts import Network
+from trayagent.core.facts.network import Network
 from trayagent.core.policy.rate_limits import (
     Origin,
     Servers,

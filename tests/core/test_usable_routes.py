@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING, VPN, Scene, tunnel
-from trayagent.core.facts.hosts import Hop, Host, Master, Network
-from trayagent.core.facts.network import Lookup, Touched
+from trayagent.core.facts.hosts import Hop, Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Lookup, Network, Touched
 from trayagent.core.network_changes import compare
 from trayagent.core.usable_routes import (
     is_private,

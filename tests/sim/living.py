@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.sim.tcp import Connection, Mark
 from trayagent.core.context import Why
 from trayagent.core.facts import events as e
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ssh.conftest import DEADLINE_S, poll
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.ssh.control_path import fresh_for, remove_fresh
 from trayagent.ssh.master import drain
 from trayagent.ssh.mux.forward import MuxForward

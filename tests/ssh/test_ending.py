@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.ssh.master import ending
 from trayagent.ssh.master.ending import abandon, end
 from trayagent.ssh.os.process import Process, alive, descendants, read

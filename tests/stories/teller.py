@@ -15,7 +15,8 @@ from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import Hop, Host, Master, Wish
+from trayagent.core.facts.hosts import Hop, Host, Wish
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved

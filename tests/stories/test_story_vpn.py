@@ -8,7 +8,8 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial, Remember, SendProbe
-from trayagent.core.facts.hosts import Network, Wish
+from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
 from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import vpn_display_state

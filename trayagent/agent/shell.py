@@ -13,7 +13,7 @@ from trayagent.core.context import Why
 from trayagent.core.decide import decide
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.events import Event, NetworkRead
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
 from trayagent.core.usable_routes import lookups

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trayagent.core.facts.actions import Abort, Action, Publish
-from trayagent.core.facts.hosts import Host, Trial
+from trayagent.core.facts.attempts import Trial
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
 

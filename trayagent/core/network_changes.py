@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trayagent.core.facts.hosts import Host, MasterPath, Network
-from trayagent.core.facts.network import Snapshot, Touched
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import MasterPath
+from trayagent.core.facts.network import Network, Snapshot, Touched
 from trayagent.core.usable_routes import default_routes, network_of, path_of, tunnels_up, underlay
 
 

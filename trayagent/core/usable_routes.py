@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from trayagent.core.facts.hosts import Host, Master, MasterPath, Network
-from trayagent.core.facts.network import Interface, Lookup, Route, Snapshot
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master, MasterPath
+from trayagent.core.facts.network import Interface, Lookup, Network, Route, Snapshot
 
 # Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
 # and IPv6 link-local, RFC 4193. `ip_address.is_private` also includes documentation and benchmark prefixes.

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import AgentSocketUpdated
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError

@@ -12,7 +12,8 @@ from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import RemoteCleanedUp
 from trayagent.core.facts.forwards import Forward
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why, may_end
 from trayagent.errors import TrayagentError
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel

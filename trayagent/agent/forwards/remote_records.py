@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from trayagent.agent.state.machine import this_machine
 from trayagent.agent.state.records import Records
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import KeptSession, RemoteSession
 
 _SESSIONS_KEPT = 8  # of each host; a reinstalled server never answers for the rest

@@ -15,7 +15,8 @@ from trayagent.core.facts.actions import EnsureForwards
 from trayagent.core.facts.events import ForwardsChanged
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.forwards import Forward, ForwardKind
-from trayagent.core.facts.hosts import ForwardState, Host, Master
+from trayagent.core.facts.hosts import ForwardState, Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
 from trayagent.core.view import wanted_forwards
 from trayagent.ssh.forwarding import ensure

@@ -23,7 +23,8 @@ from trayagent.core.facts.events import (
     AttemptReady,
 )
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host, LoginKind, Master
+from trayagent.core.facts.hosts import Host, LoginKind
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.host_key_match import replaced_by_edit

@@ -13,7 +13,8 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import remembered
 from trayagent.agent.state.resolve import Answer, Resolver
 from trayagent.core.facts.events import MasterFound
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError

@@ -17,7 +17,8 @@ from trayagent.agent.state.record_types import KeptDraining
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.forwarding import to_mux

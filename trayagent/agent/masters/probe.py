@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.sentinel import Sentinel

@@ -18,7 +18,8 @@ from trayagent.agent.parts import Parts
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TakeOverFailed, TookOver
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.master.ending import end

@@ -14,7 +14,7 @@ from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import MasterEnded, MasterFound
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.ssh.login.failures import classify
 from trayagent.ssh.master import log as master_log

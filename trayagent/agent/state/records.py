@@ -27,7 +27,9 @@ from trayagent.agent.state.record_types import (
 )
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host, Master, Network
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network
 
 
 def records_path(state_dir: Path, mark: str) -> Path:

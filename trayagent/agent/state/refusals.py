@@ -8,9 +8,9 @@ from pathlib import Path
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.core.facts.events import Refusal
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import NEVER, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import CODES, Problem
-from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
+from trayagent.core.facts.time_constants import NEVER, REFUSED_WINDOW_S
 
 # Logins that a server refused. A key that could not be read is not one: the next agent may find it unlocked.
 STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})

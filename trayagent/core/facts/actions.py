@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trayagent.core.facts.hosts import Master, Purpose
+from trayagent.core.facts.attempts import Purpose
+from trayagent.core.facts.masters import Master
 
 
 @dataclass(frozen=True, slots=True)

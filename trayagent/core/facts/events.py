@@ -8,8 +8,9 @@ from typing import Literal
 
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Master, Network, Wish
-from trayagent.core.facts.network import Snapshot, Touched
+from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Wish
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network, Snapshot, Touched
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.remote_sessions import Reaped

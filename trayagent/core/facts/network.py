@@ -143,3 +143,33 @@ class Touched:
 def family(ip: str) -> Family:
     """Return the address family of a textual address. Raises ValueError for any other text."""
     return 4 if ip_address(ip.partition("%")[0]).version == 4 else 6
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network as seen through one interface; `gateway` is a link-layer address, "" while unknown."""
+
+    egress: str
+    gateway: str = ""
+    name: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether enough is known to tell this network from others."""
+        return bool(self.gateway or self.name)
+
+    def matches(self, other: Network) -> bool:
+        """Report whether both are certainly the same network. A gateway counts more than a network's name."""
+        if self.egress != other.egress:
+            return False
+        if self.gateway and other.gateway:
+            return self.gateway == other.gateway
+        return bool(self.name) and self.name == other.name
+
+    def differs(self, other: Network) -> bool:
+        """Report whether these are certainly two networks. A fact that only one of them has is no difference."""
+        if self.egress != other.egress:
+            return True
+        if self.gateway and other.gateway:
+            return self.gateway != other.gateway
+        return bool(self.name and other.name) and self.name != other.name

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from trayagent.core.facts.events import Vpn
-from trayagent.core.facts.hosts import NEVER, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
-from trayagent.core.facts.time_constants import WOKEN_S
+from trayagent.core.facts.time_constants import NEVER, WOKEN_S
 from trayagent.core.policy.account_refusals import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 

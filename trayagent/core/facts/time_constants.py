@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
+
+NEVER = -inf  # the time of what has not happened
+
 # How silence is judged. The factors are round trips of the judged connection.
 SILENT_RTTS_SOURCE_DIFFERS = 2
 SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this, a busy server's scheduling looks like silence

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Discard, Kill, Remember
+from trayagent.core.facts.attempts import Attempt, Retry
 from trayagent.core.facts.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -16,7 +17,7 @@ from trayagent.core.facts.events import (
     TookOver,
 )
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import NETWORKS_KEPT, Attempt, Host, LoginKind, Retry
+from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, LoginKind
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
 from trayagent.core.on import draining

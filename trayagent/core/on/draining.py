@@ -8,7 +8,8 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
-from trayagent.core.facts.hosts import Host, Master, Wish
+from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.masters import Master
 from trayagent.core.on.new_master import install
 
 

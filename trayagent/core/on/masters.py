@@ -13,7 +13,8 @@ from trayagent.core.facts.events import (
     Observed,
     ProbeAnswered,
 )
-from trayagent.core.facts.hosts import Host, LoginKind, Master, Observation
+from trayagent.core.facts.hosts import Host, LoginKind
+from trayagent.core.facts.masters import Master, Observation
 from trayagent.core.facts.time_constants import CROSSED_S
 from trayagent.core.on import draining
 from trayagent.core.on.network import forget_failure

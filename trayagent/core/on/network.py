@@ -7,9 +7,11 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.events import Configured, NetworkRead, Remembered, Woke
-from trayagent.core.facts.hosts import Host, MasterPath, Network, Retry, Wish
-from trayagent.core.facts.network import Touched
+from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.masters import MasterPath
+from trayagent.core.facts.network import Network, Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolved import follow_answer
 from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.hosts import NEVER, Host, Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success

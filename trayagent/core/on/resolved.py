@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.context import Context
+from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.events import HostResolved, ResolveFailed
-from trayagent.core.facts.hosts import Answer, Host, Retry
+from trayagent.core.facts.hosts import Answer, Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
 from trayagent.core.policy.admission import admission

@@ -7,6 +7,7 @@ from math import inf
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Kill, Observe, Remember
+from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.events import (
     CredentialsChanged,
     LoginBegun,
@@ -16,7 +17,7 @@ from trayagent.core.facts.events import (
     UserReconnect,
     UserResume,
 )
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.on import draining
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given_up, request_resolve

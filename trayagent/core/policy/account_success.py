@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S
 from trayagent.core.policy.account_refusals import (
     Account,

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
-from trayagent.core.facts.hosts import Attempt, Host, Master, Probe
+from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, publish_failure, put_in_place, start
 from trayagent.core.policy.better_route import race

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
+from trayagent.core.facts.attempts import Attempt, Purpose
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Attempt, Host, Purpose
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.account_refusals import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel

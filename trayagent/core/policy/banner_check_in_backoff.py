@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import DialBare
+from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.failure import FailureKind
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.admission import Admission

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Redial
-from trayagent.core.facts.hosts import Attempt, Host, RouteOut
+from trayagent.core.facts.attempts import Attempt, RouteOut
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission

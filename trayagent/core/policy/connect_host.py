@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import (
     Step,

@@ -11,7 +11,9 @@ from typing import Literal
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
-from trayagent.core.facts.hosts import Attempt, Host, Master
+from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import IDLE_DRAINING_S
 from trayagent.core.policy.verdict import patience_s
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.events import AttemptReady
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.admission import strict
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Remember, TryKeys
+from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.events import KeysChanged, TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Attempt, Host
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_refusals import account_free_at

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import SendProbe
-from trayagent.core.facts.hosts import Host, Probe
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Probe
 from trayagent.core.facts.time_constants import LOOK_AGAIN_S
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.admission import admission

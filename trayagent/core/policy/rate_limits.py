@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trayagent.core.facts.hosts import NEVER, Network
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import (
     DROPPED_FIRST_S,
     DROPPED_MAX_S,
     FAILED_PER_WINDOW,
     FAILED_WINDOW_S,
     LOGIN_GRACE_S,
+    NEVER,
     UNAUTHENTICATED_AND_CUT,
     UNAUTHENTICATED_IN_ALL,
     UNAUTHENTICATED_PER_SERVER,

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, Network
+from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
+from trayagent.core.facts.network import Network
 from trayagent.core.usable_routes import is_private, network_here
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trayagent.core.facts.attempts import Attempt, Retry
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import NEVER, Attempt, Host, Network, Retry
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import (
     BOOTING_S,
     HOUR_S,
     LOGIN_WORKED_S,
+    NEVER,
     REARM_EVERY_S,
     REARM_PER_HOUR,
     REBOOT_RETRIES_S,

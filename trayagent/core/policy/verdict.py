@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trayagent.core.facts.hosts import Attempt, Host, Master
+from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
     ACKED_UNANSWERED_S,

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import fresh_for, remove_fresh
 from trayagent.ssh.mux.client import MuxClient

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.flows import transport_of

@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 
-from trayagent.core.facts.hosts import Master
+from trayagent.core.facts.masters import Master
 from trayagent.ssh.os.process import Process
 
 # The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r. A hashed path shows nothing.

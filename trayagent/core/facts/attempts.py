@@ -1,0 +1,89 @@
+"""The facts of an attempt, of the back-off after it, and of a trial of keys; frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trayagent.core.facts.failure import FailureKind
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network
+from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.time_constants import NEVER
+
+Purpose = Literal["connect", "control", "user", "check"]
+RouteOut = tuple[str, str | None]
+"""An interface, and the address from which the kernel sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A new connection that is being made. It also serves as the control while the old connection is in doubt.
+
+    `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
+    the old connection turned out to live, so this one ends as soon as it may. `at_terminal`: the user makes it, with
+    an ssh that is not our child process. `routes`: the routes that were available when it last began a connection. It
+    has begun `redials` more connections since the first. `carried`: the jump host's own master lives, so that no login
+    is made there.
+    """
+
+    id: int
+    purpose: Purpose
+    started_at: float
+    bare: bool = False
+    network: Network | None = None
+    source: str | None = None
+    routes: frozenset[RouteOut] = frozenset()
+    redials: int = 0
+    established_at: float | None = None
+    positive_at: float | None = None
+    ready: Master | None = None
+    refused: Problem | None = None
+    unwanted: bool = False
+    taking_over: bool = False
+    at_terminal: bool = False
+    carried: bool = False
+    replaces: int | None = None  # the pid of the old master that was judged
+    grace_until: float | None = None
+    waited: bool = False  # the grace already covers a retransmission of the old connection
+
+    @property
+    def at_prompt(self) -> bool:
+        """Whether the user is logging in with it at a terminal, so that only they may end it."""
+        return self.at_terminal and self.positive_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Back-off of one host: when the next automatic attempt is due (None: none is), and its history.
+
+    `proven`: the last failure came from the server itself, not from someone on the path to it. `seen`: a server saw
+    the failed attempt. `by_jump`: a jump host refused it. `rearmed`: when and where a network change brought a retry
+    forward.
+    """
+
+    at: float | None = NEVER
+    kind: FailureKind | None = None
+    count: int = 0
+    failed_at: float = NEVER
+    network: Network | None = None
+    source: str | None = None
+    seen: bool = True
+    by_jump: bool = False
+    proven: bool = True
+    checked: bool = False  # a banner check has allowed a login on this path
+    allowed: bool = False  # that login has not been made yet
+    rearmed: tuple[tuple[float, Network | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A check beside a living master whether the server accepts changed keys.
+
+    `wanted_at` is when the keys changed, or None after the trial. `running` is the number of the trial among the
+    server's attempts. `begun` are the times when the last few trials began.
+    """
+
+    wanted_at: float | None = None
+    running: int | None = None
+    begun: tuple[float, ...] = ()

@@ -1,0 +1,116 @@
+"""The facts of a living master, its path and its probe; frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from trayagent.core.facts.network import Network
+from trayagent.core.facts.time_constants import RTT_BOUNDS_S, RTT_UNKNOWN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A living ssh master, as found.
+
+    `ours`: trayagent started it, according to its record. `local` and `peer` are the ends of the TCP connection that
+    carries it, or None if none was found. `direct` is false behind a jump host or ProxyCommand. `carrier` is the pid
+    of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
+    It is None if nobody recorded it, as for masters that trayagent did not start. `target` is where the host's name
+    led in ssh_config when the master was made (`Resolved.target`).
+    """
+
+    pid: int
+    start_ticks: int
+    control_path: str
+    ours: bool = False
+    local: str | None = None
+    local_port: int = 0
+    peer: str | None = None
+    peer_port: int = 0
+    direct: bool = True
+    carrier: int | None = None
+    egress: str | None = None
+    min_rtt_s: float | None = None
+    host_key: str | None = None
+    target: str | None = None
+
+    @property
+    def rtt_s(self) -> float:
+        """The round-trip time in seconds by which silence is judged."""
+        low, high = RTT_BOUNDS_S
+        return RTT_UNKNOWN_S if self.min_rtt_s is None else min(max(self.min_rtt_s, low), high)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterPath:
+    """The path of a master: what must stay the same for its connection to be beyond doubt.
+
+    While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
+    path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
+    address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_network`
+    is its network, if known.
+    """
+
+    present: bool
+    carrier: bool = False
+    egress: str | None = None
+    prefix: str | None = None
+    gateway: str | None = None
+    source_differs: bool = False
+    tentative: bool = False
+    bearer: str | None = None
+    bearer_network: Network | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PathHere:
+    """A master's path, and the network in which it was seen. The same path in another network is another one."""
+
+    path: MasterPath
+    network: Network | None = None
+
+    def same(self, other: PathHere) -> bool:
+        """Report whether both are one path in one network, whatever source the kernel would choose now."""
+        if replace(self.path, tentative=False, source_differs=False) != replace(
+            other.path, tentative=False, source_differs=False
+        ):
+            return False
+        return not _differ(self.network, other.network) and not _differ(
+            self.path.bearer_network, other.path.bearer_network
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe on its way through the old connection. There is one at a time.
+
+    `sent_over` is the path on which it was sent. `again`: it was silent, and a second, different question followed.
+    `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
+    `drained_at` is when everything that was queued before the probe was acknowledged.
+    """
+
+    sent_at: float
+    sent_over: PathHere | None = None
+    acked: int = 0
+    moved_at: float | None = None
+    drained_at: float | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
+
+    `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended.
+    """
+
+    at: float
+    retransmit_at: float | None = None
+    rtt_s: float | None = None
+    adrift: bool = False
+    stopped: bool = False
+
+
+def _differ(one: Network | None, other: Network | None) -> bool:
+    """Report whether both are known and certainly two networks."""
+    return one is not None and other is not None and one.differs(other)
