@@ -12,6 +12,7 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.display_state import display_state
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import FailureKind
@@ -81,10 +82,10 @@ def test_the_states_of_a_life(story: Story) -> None:
     story.ended("web")
     story.fails("web", "refused")
     seen.append(story.shown("web"))
-    story.post(e.UserPause(story.t, ("web",)))
+    story.post(user_events.UserPause(story.t, ("web",)))
     seen.append(story.shown("web"))
-    story.post(e.UserResume(story.t, ("web",)))
-    story.post(e.UserDisconnect(story.t, ("web",)))
+    story.post(user_events.UserResume(story.t, ("web",)))
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
     seen.append(story.shown("web"))
     assert seen == ["connecting", "connected", "offline", "checking", "waiting", "paused", "idle"]
 
@@ -93,7 +94,7 @@ def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
     """An on-use host whose reconnect failed is idle, since no retry is due, and shows the error."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web")
-    story.post(e.UserReconnect(story.t, ("web",)))
+    story.post(user_events.UserReconnect(story.t, ("web",)))
     story.fails("web", "timed-out")
     assert (story.shown("web"), story.problem("web")) == ("idle", "timed-out")
 
@@ -223,7 +224,7 @@ def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:
     """Without a master, a network or an end of the pause, the keys are present with null."""
     story.configured(web=ALWAYS)
     story.started()
-    story.post(e.UserPause(story.t, ()))
+    story.post(user_events.UserPause(story.t, ()))
     whole = shown(story)
     assert whole["agent"]["paused"] is True
     assert whole["agent"]["paused_until"] is None
@@ -272,12 +273,12 @@ def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
     story.started()
     story.fails("web", "control-path" if state == "failed" else "refused")
     if state == "paused":
-        story.post(e.UserPause(story.t, ("web",)))
+        story.post(user_events.UserPause(story.t, ("web",)))
     elif state == "offline":
         story.network(NOTHING)
     elif state == "connected":
         story.found("web")
-        story.post(e.UserReconnect(story.t, ("web",)))
+        story.post(user_events.UserReconnect(story.t, ("web",)))
         story.fails("web", "refused")
     due = story.host("web").retry.at
     assert due is not None

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from tests.sim.handshake import Leg
 from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
-from trayagent.core.facts.events import Vpn
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
+from trayagent.core.facts.vpns import Vpn
 
 
 @dataclass(frozen=True)

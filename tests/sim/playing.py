@@ -9,7 +9,7 @@ from tests.sim.histories import FLICKERS, HARMLESS, History, Step
 from tests.sim.net import SPOTS, Net
 from tests.sim.sshd import MAX_STARTUPS
 from tests.sim.world import World
-from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.network import Touched
 
 SOON_S = 60.0
@@ -209,7 +209,7 @@ def _keys(world: World, word: str, _which: str) -> bool:
         case "credentials renewed":
             renew(world)
         case "files touched":
-            world.post(e.CredentialsChanged(0))
+            world.post(user_events.CredentialsChanged(0))
         case "keys changed":
             change_keys(world)
         case _:
@@ -246,23 +246,23 @@ def _user(world: World, word: str, which: str) -> bool:
     known = which in world.roles
     match word:
         case "disconnect" if known:
-            world.command(e.UserDisconnect(0, (which,)))
+            world.command(user_events.UserDisconnect(0, (which,)))
         case "reconnect" if known and world.roles[which].alias:
-            world.command(e.UserReconnect(0, (which,)))
+            world.command(user_events.UserReconnect(0, (which,)))
         case "reconnect now" if known and world.roles[which].alias:
             world.rules.ended_at_once.add(which)
-            world.command(e.UserReconnect(0, (which,), at_once=True))
+            world.command(user_events.UserReconnect(0, (which,), at_once=True))
             world.rules.ended_at_once.discard(which)
         case "reconnect now" if known and world.roles[which].alias:
             world.rules.ended_at_once.add(which)
-            world.command(e.UserReconnect(0, (which,), at_once=True))
+            world.command(user_events.UserReconnect(0, (which,), at_once=True))
             world.rules.ended_at_once.discard(which)
         case "pause" if known or not which:
-            world.command(e.UserPause(0, (which,) if which else (), 300.0))
+            world.command(user_events.UserPause(0, (which,) if which else (), 300.0))
         case "resume" if known or not which:
-            world.command(e.UserResume(0, (which,) if which else ()))
+            world.command(user_events.UserResume(0, (which,) if which else ()))
         case "look":
-            world.post(e.UserLooked(0))
+            world.post(user_events.UserLooked(0))
         case "agent restarts":
             world.start_agent()
     return True
@@ -277,8 +277,8 @@ def renew(world: World) -> None:
 
 def change_keys(world: World) -> None:
     """Let all files of keys be others; a little later they are compared."""
-    world.post(e.CredentialsChanged(0))
-    world.clock.after(2.0, lambda: world.post(e.KeysChanged(0, tuple(world.roles))))
+    world.post(user_events.CredentialsChanged(0))
+    world.clock.after(2.0, lambda: world.post(user_events.KeysChanged(0, tuple(world.roles))))
 
 
 def heal(world: World) -> None:

@@ -20,6 +20,7 @@ from trayagent.core.decide import decide
 from trayagent.core.display_state import display_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.masters import Master
@@ -242,23 +243,29 @@ class World:
 
         self.clock.after(40.0, up)
 
-    def command(self, event: e.UserReconnect | e.UserDisconnect | e.UserPause | e.UserResume) -> None:
+    def command(
+        self,
+        event: user_events.UserReconnect
+        | user_events.UserDisconnect
+        | user_events.UserPause
+        | user_events.UserResume,
+    ) -> None:
         """Let the user say something to the agent."""
         names = tuple(n for n in event.names if n in self.state.hosts)
         if event.names and not names:
             return
         event = replace(event, names=names)
         match event:
-            case e.UserDisconnect():
+            case user_events.UserDisconnect():
                 self.rules.disconnected |= set(names)
-            case e.UserReconnect():
+            case user_events.UserReconnect():
                 self.rules.disconnected -= set(names)
                 self.rules.wished_down -= set(names)
                 for name in names:
                     self._paused.pop(name, None)
-            case e.UserPause():
+            case user_events.UserPause():
                 self._paused |= dict.fromkeys(names or ("",), self.clock.now + (event.for_s or inf))
-            case e.UserResume():
+            case user_events.UserResume():
                 for name in names or tuple(self._paused):
                     self._paused.pop(name, None)
         self.post(event)

@@ -21,6 +21,7 @@ from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
 from trayagent.core.facts.state import State
+from trayagent.core.facts.vpns import Vpn
 from trayagent.core.usable_routes import lookups
 
 SERVER = "203.0.113.10"
@@ -114,7 +115,7 @@ class Story:
         *,
         wishes: dict[str, Wish] | None = None,
         keep_while_offline_s: float = 600.0,
-        vpns: tuple[e.Vpn, ...] = (),
+        vpns: tuple[Vpn, ...] = (),
         adopt: bool = True,
         learn_vpn: bool = True,
         **more: Wish,

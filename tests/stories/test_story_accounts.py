@@ -10,6 +10,7 @@ from tests.stories.scenes import CAFE, CAFE_2, HOME, VPN_ALL
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Hop
@@ -84,7 +85,7 @@ def test_two_refusals_at_a_bastion_are_the_limit_after_a_restart_too(story: Stor
     for number, name in enumerate(TWELVE):
         story.resolved(name, server=f"10.99.0.{number + 10}", jump="bastion", hop=BASTION)
     story.started()
-    story.post(e.CredentialsChanged(story.t), "a key changed")
+    story.post(user_events.CredentialsChanged(story.t), "a key changed")
     story.after(530)
     assert not under_way(story)
     story.after(20)
@@ -108,7 +109,7 @@ def test_a_changed_key_releases_one_login_and_its_success_the_others(story: Stor
     """The event that releases a refused host also releases the hosts that were held back."""
     on_one_server(story)
     assert refuse_all(story, by_jump=False, for_s=700) <= 2
-    story.post(e.CredentialsChanged(story.t), "a key changed")
+    story.post(user_events.CredentialsChanged(story.t), "a key changed")
     assert 1 <= len(under_way(story)) <= 2
     for _ in range(12):
         for name in under_way(story):
@@ -124,7 +125,7 @@ def test_keys_that_change_all_the_time_lock_no_account(story: Story) -> None:
         for name in under_way(story):
             story.fails(name, "auth", positive=True)
             times.append(story.t)
-        story.after(5).post(e.CredentialsChanged(story.t), "a key changed")
+        story.after(5).post(user_events.CredentialsChanged(story.t), "a key changed")
     assert all(late - early >= 600 for early, late in zip(times, times[2:], strict=False))
 
 
@@ -144,7 +145,7 @@ def test_a_reconnect_of_all_costs_no_more_logins(story: Story) -> None:
     """`trayagent reconnect` of twelve hosts with a refused key causes at most two logins."""
     on_one_server(story)
     assert refuse_all(story, by_jump=False, for_s=700) <= 2
-    story.post(e.UserReconnect(story.t, TWELVE), "reconnect")
+    story.post(user_events.UserReconnect(story.t, TWELVE), "reconnect")
     assert refuse_all(story, by_jump=False, for_s=60) <= 2
     assert [story.shown(name) for name in TWELVE] == ["needs-sign-in"] * 12
 
@@ -180,7 +181,7 @@ def refused_twice(story: Story) -> None:
 def test_a_success_clears_the_refusals_before_it_on_every_network(story: Story) -> None:
     """After two refusals, one login that succeeds brings back the other hosts of the account, here and elsewhere."""
     refused_twice(story)
-    story.post(e.UserReconnect(story.t, ("h0",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("h0",)), "reconnect")
     story.reconnected("h0")
     for _ in range(12):
         for name in under_way(story):
@@ -193,14 +194,14 @@ def test_a_success_clears_the_refusals_before_it_on_every_network(story: Story) 
 def test_after_a_success_two_more_refusals_are_the_limit_again(story: Story) -> None:
     """A success gives the account two more refusals, not any number."""
     refused_twice(story)
-    story.post(e.UserReconnect(story.t, ("h0",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("h0",)), "reconnect")
     story.reconnected("h0")
     story.after(LET_IN_LATELY_S)
     for name in under_way(story):
         story.fails(name, "auth", positive=True)
     for name in TWELVE[1:]:
         if story.host(name).attempt is None and story.host(name).master is None:
-            story.post(e.CredentialsChanged(story.t), "a key changed")
+            story.post(user_events.CredentialsChanged(story.t), "a key changed")
     assert refuse_all(story, by_jump=False, for_s=590) <= 2
 
 
@@ -215,7 +216,7 @@ def test_a_machine_that_lets_anybody_in_clears_nothing(story: Story) -> None:
     for name in ("web", "loose"):
         if story.host(name).attempt is not None:
             story.fails(name, "auth", positive=True)
-    story.post(e.UserReconnect(story.t, ("loose",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("loose",)), "reconnect")
     before = story.host("web").refused
     story.ready("loose")
     assert before
@@ -230,7 +231,7 @@ def test_a_login_through_a_living_jump_host_clears_nothing_there(story: Story) -
     story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "bastion": ALWAYS})
     story.resolved("bastion", server=BASTION.hostname, user="me")
     story.found("bastion", peer=BASTION.hostname)
-    story.post(e.UserReconnect(story.t, ("h3",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("h3",)), "reconnect")
     story.reconnected("h3")
     assert {name: story.host(name).refused for name in TWELVE if refused[name]} == {
         name: times for name, times in refused.items() if times
@@ -276,7 +277,7 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
     if change == "network":
         story.network(CAFE_2)
     if change == "keys":
-        story.post(e.CredentialsChanged(story.t), "a key changed")
+        story.post(user_events.CredentialsChanged(story.t), "a key changed")
     for name in TWELVE:
         if story.host(name).master is not None:
             story.ended(name, kind="died")
@@ -334,7 +335,7 @@ def test_a_success_clears_what_may_have_been_a_refusal(story: Story) -> None:
         story.ended(name, kind="died")
     for name in under_way(story):
         story.fails(name, "closed", perhaps_refused=True)
-    story.post(e.UserReconnect(story.t, ("h5",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("h5",)), "reconnect")
     story.reconnected("h5")
     for _ in range(12):
         for name in under_way(story):

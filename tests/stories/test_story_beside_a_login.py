@@ -6,7 +6,7 @@ import pytest
 
 from tests.stories.scenes import HOME
 from tests.stories.teller import ALWAYS, Story
-from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial
 
 
@@ -21,15 +21,15 @@ def test_a_reconnect_beside_a_login_at_a_prompt_changes_nothing(story: Story, en
     story.actions.clear()
     resolved = story.host("web").resolved
     assert resolved is not None
-    story.post(e.LoginBegun(story.t, "web", resolved, story.host("web").hop), "login begun")
+    story.post(user_events.LoginBegun(story.t, "web", resolved, story.host("web").hop), "login begun")
     before = story.host("web")
-    story.after(5).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(5).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     assert story.host("web") == before
     if end == "denied":
         story.fails("web", "auth", positive=True)
     else:
         number = before.attempt.id  # type: ignore[union-attr]
-        story.post(e.LoginGivenUp(story.t, "web", number), "given up")
+        story.post(user_events.LoginGivenUp(story.t, "web", number), "given up")
     story.after(600)
     assert not story.did(Dial)
     assert not story.did(Abort)

@@ -9,11 +9,13 @@ import pytest
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene
 from tests.stories.teller import ALWAYS, Story, failure
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, DialBare
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState, Hop, Wish
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
+from trayagent.core.facts.vpns import Vpn
 
 INTERNAL = "10.99.0.10"
 NAS = "192.168.10.50"
@@ -116,7 +118,7 @@ def test_a_new_key_lets_a_refused_login_try_again(story: Story) -> None:
     begun(story)
     story.fails("web", "auth", positive=True)
     for _ in range(20):
-        story.after(20).post(e.CredentialsChanged(story.t), "a key changed")
+        story.after(20).post(user_events.CredentialsChanged(story.t), "a key changed")
         if story.host("web").attempt is not None:
             story.fails("web", "auth", positive=True)
     assert dialled(story) == 1
@@ -167,7 +169,7 @@ def test_a_master_that_we_ended_is_no_reboot(story: Story) -> None:
     story.after(60).network(CAFE)
     story.fails("web", "auth", positive=True)
     story.after(0.3).ended("web")
-    story.after(10).post(e.CredentialsChanged(story.t), "a key changed")
+    story.after(10).post(user_events.CredentialsChanged(story.t), "a key changed")
     story.fails("web", "auth", positive=True)
     story.forget()
     story.after(7200)
@@ -178,7 +180,7 @@ def test_a_success_in_between_ends_the_count_of_refusals(story: Story) -> None:
     """A success shows that the account is not locked. After it, two more refusals are the limit in ten minutes."""
     begun(story)
     story.fails("web", "auth", positive=True)
-    story.after(10).post(e.CredentialsChanged(story.t), "a key changed")
+    story.after(10).post(user_events.CredentialsChanged(story.t), "a key changed")
     story.reconnected()
     story.after(10).ended("web", kind="died")
     story.fails("web", "auth", positive=True)
@@ -186,7 +188,7 @@ def test_a_success_in_between_ends_the_count_of_refusals(story: Story) -> None:
     story.after(121)
     assert dialled(story) == 1, "the server may be rebooting"
     story.fails("web", "auth", positive=True)
-    story.after(1).post(e.CredentialsChanged(story.t), "a key changed")
+    story.after(1).post(user_events.CredentialsChanged(story.t), "a key changed")
     assert dialled(story) == 1
 
 
@@ -262,7 +264,7 @@ def test_a_paused_jump_host_is_not_waited_for(story: Story) -> None:
     story.configured(inner=ALWAYS, jump=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump="jump", hop=Hop("203.0.113.10", 22))
     story.resolved("jump")
-    story.post(e.UserPause(story.t, ("jump",)), "pause jump")
+    story.post(user_events.UserPause(story.t, ("jump",)), "pause jump")
     story.started()
     assert dialled(story, "inner") == 1
 
@@ -293,7 +295,7 @@ def test_an_interactive_host_is_never_dialled_automatically(story: Story) -> Non
     assert dialled(story) == 0
     assert story.shown("web") == "needs-sign-in"
     assert story.problem("web") == "auth-denied"
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     assert dialled(story) == 1
 
 
@@ -435,7 +437,7 @@ def test_proxy_commands_with_ssh_or_nc_need_no_user(story: Story, command: str) 
 def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
     """While its table's VPN is down, a host causes no look-up and no packet. It connects once the VPN is up."""
     story.network(HOME)
-    story.configured(vpns=(e.Vpn("corp", "tun*"),), db=Wish(listed=True, connect="always", vpn="corp"))
+    story.configured(vpns=(Vpn("corp", "tun*"),), db=Wish(listed=True, connect="always", vpn="corp"))
     story.resolved("db", server="db.corp", hop=Hop("db.corp", 22))
     story.started()
     story.after(60)
@@ -499,7 +501,7 @@ def test_a_reconnect_is_carried_out_on_any_network(story: Story) -> None:
     """A request of the user is carried out on any network."""
     story.connected("nas", scene=HOME, server=NAS, strict="no")
     story.after(60).network(CAFE)
-    story.post(e.UserReconnect(story.t, ("nas",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("nas",)), "reconnect")
     assert dialled(story, "nas") == 1
 
 
@@ -648,7 +650,7 @@ def test_a_refused_login_stays_refused_after_a_restart(story: Story) -> None:
 def test_refusals_of_an_earlier_agent_count(story: Story) -> None:
     """Two logins refused within ten minutes delay the third, even across a restart of the agent."""
     refused_before(story, 500.0, 20.0)
-    story.post(e.CredentialsChanged(story.t, ("web",)))
+    story.post(user_events.CredentialsChanged(story.t, ("web",)))
     story.after(99)
     assert not story.did(Dial)
     story.after(2)

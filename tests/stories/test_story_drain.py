@@ -10,6 +10,7 @@ from tests.history.test_history_outages import event as recorded
 from tests.stories.scenes import CABLE, CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import CountCarried, Dial, DialBare, Kill, SendProbe, TakeOver
 from trayagent.core.facts.draining import Draining
 from trayagent.core.view import AgentFacts, view
@@ -27,7 +28,7 @@ def draining(story: Story, sessions: int = 2) -> None:
 
 def reconnected(story: Story, sessions: int) -> None:
     """Let the user reconnect, while the old master answers."""
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).answered("web")
     story.after(0.5).ready("web")
     story.took_over("web", sessions=sessions)
@@ -84,7 +85,7 @@ def test_the_old_master_drains_and_ends_by_itself(story: Story) -> None:
 def test_a_silent_old_master_is_replaced(story: Story) -> None:
     """It ends when the new one is ready, even if the login is faster than an answer may take."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).ready("web")
     assert not story.did(TakeOver)
     story.after(0.5)
@@ -96,7 +97,7 @@ def test_a_silent_old_master_is_replaced(story: Story) -> None:
 def test_an_old_master_whose_answer_waits_behind_an_upload_drains(story: Story) -> None:
     """Data that was sent after the request is being acknowledged, so the answer is only late."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.acked["web"] = 5000
     story.after(0.6).ready("web")
     (taken,) = story.did(TakeOver)
@@ -107,7 +108,7 @@ def test_an_old_master_whose_answer_waits_behind_an_upload_drains(story: Story) 
 def test_now_ends_the_old_master_and_what_drains(story: Story) -> None:
     """`reconnect --now` sends no probe, and ends earlier masters, too."""
     draining(story)
-    story.after(60).post(e.UserReconnect(story.t, ("web",), at_once=True), "reconnect --now")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",), at_once=True), "reconnect --now")
     assert not story.did(SendProbe)
     assert killed(story) == [101]
     story.ended(OLD, 101)
@@ -123,7 +124,7 @@ def test_a_login_at_a_terminal_keeps_the_sessions_as_well(story: Story) -> None:
     story.connected(scene=HOME)
     resolved = story.host("web").resolved
     assert resolved is not None
-    story.after(60).post(e.LoginBegun(story.t, "web", resolved), "login")
+    story.after(60).post(user_events.LoginBegun(story.t, "web", resolved), "login")
     story.after(0.1).answered("web")
     story.after(9).ready("web")
     (taken,) = story.did(TakeOver)
@@ -144,7 +145,7 @@ def test_two_masters_may_drain_at_once(story: Story) -> None:
 def test_a_look_counts_what_still_drains(story: Story) -> None:
     """The user's look has it counted. What is left is shown."""
     draining(story)
-    story.after(60).post(e.UserLooked(story.t, ("web",)), "looked")
+    story.after(60).post(user_events.UserLooked(story.t, ("web",)), "looked")
     assert len(story.did(CountCarried, OLD)) == 1
     story.carried(OLD, 1)
     assert shown(story)[0]["sessions"] == 1
@@ -167,7 +168,7 @@ def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> Non
 def test_a_pause_ends_nothing_that_drains(story: Story) -> None:
     """Not even a master that carries nothing: the pause means that the agent leaves the host alone."""
     draining(story)
-    story.post(e.UserPause(story.t, ("web",)), "pause")
+    story.post(user_events.UserPause(story.t, ("web",)), "pause")
     story.after(60).carried(OLD, 0)
     story.after(60).carried(OLD, 0)
     story.network(CAFE)
@@ -179,7 +180,7 @@ def test_a_pause_ends_nothing_that_drains(story: Story) -> None:
 def test_a_disconnect_ends_what_drains(story: Story) -> None:
     """The user wants the host down, so nothing of it stays."""
     draining(story)
-    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert sorted(killed(story)) == [101, 102]
 
 

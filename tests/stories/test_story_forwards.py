@@ -10,6 +10,7 @@ from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.decide import decide
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, EnsureForwards
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
@@ -103,8 +104,8 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
     story.connected("db")
     story.after(60)
     if hands_off != "never":
-        story.post(e.UserPause(story.t, ()), "pause all")
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+        story.post(user_events.UserPause(story.t, ()), "pause all")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
     assert story.host("web").forwards_at is None  # they were requested
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
@@ -121,11 +122,11 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
 def test_a_pause_after_a_reconnect_wins(story: Story) -> None:
     """A pause after a reconnect stops the requests for a failed forward until the user resumes."""
     story.connected(scene=HOME, wish=replace(ALWAYS, forwards=(LOCAL,)))
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
-    story.post(e.UserPause(story.t, ()), "pause all")
+    story.post(user_events.UserPause(story.t, ()), "pause all")
     story.after(600)
     assert not story.did(EnsureForwards)
-    story.post(e.UserResume(story.t, ()), "resume")
+    story.post(user_events.UserResume(story.t, ()), "resume")
     assert len(story.did(EnsureForwards)) == 1

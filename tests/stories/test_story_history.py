@@ -10,6 +10,7 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.hosts import Wish
 from trayagent.history.outages import outages
 
@@ -49,10 +50,10 @@ def lose(story: Story, wish: Wish = ALWAYS) -> None:
 def test_a_disconnect_ends_an_outage(story: Story, wish: Wish) -> None:
     """A disconnect ends an outage although no connection is left, since the host is no longer wanted."""
     lose(story, wish)
-    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert away(story) == []
     told = len(story.told("disconnected"))
-    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert len(story.told("disconnected")) == told
 
 
@@ -61,7 +62,7 @@ def test_a_disconnect_while_it_is_being_connected_ends_an_outage(story: Story) -
     lose(story)
     story.after(60).network(HOME)
     assert story.host("web").attempt is not None
-    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert away(story) == []
 
 
@@ -89,7 +90,7 @@ def test_an_idle_host_is_not_reported_as_disconnected(story: Story) -> None:
     story.configured(web=ON_USE, quiet=NEVER, held=ALWAYS)
     story.post(e.Remembered(story.t, "held", held=True))
     story.started()
-    story.post(e.UserDisconnect(story.t, ("web", "quiet", "held", "nobody")), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web", "quiet", "held", "nobody")), "disconnect")
     story.configured(web=NEVER)
     story.configured()
     assert not story.told("disconnected")
@@ -101,10 +102,10 @@ def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(stor
     A suspect host's failure does.
     """
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.old_answers("web")
     story.fails("web", "timed-out")
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.old_answers("web")
     story.ready("web")
     number = story.host("web").attempt.id  # type: ignore[union-attr]
@@ -112,7 +113,7 @@ def test_a_failed_reconnect_of_a_host_that_stays_connected_begins_no_outage(stor
     assert len(story.told("connect-failed")) == 2
     assert outages(recorded(story)) == []
     story.after(60).network(CAFE)
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
     assert away(story) == ["web"]
 
@@ -122,10 +123,10 @@ def test_a_failed_reconnect_of_an_idle_on_use_host_begins_no_outage(story: Story
     story.network(HOME)
     story.configured(web=ON_USE)
     story.started()
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.post(e.ResolveFailed(story.t, "web", failure("config")), "ssh -G failed")
     story.resolved("web")
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
     assert len(story.told("connect-failed")) == 2
     assert outages(recorded(story)) == []
@@ -143,6 +144,6 @@ def test_a_failed_reconnect_of_a_host_that_is_missed_begins_an_outage(story: Sto
         story.network(CAFE)
         story.ended("web")
         story.tells.clear()
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
     assert away(story) == ["web"]

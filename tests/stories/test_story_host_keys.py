@@ -7,8 +7,8 @@ import pytest
 from tests.stories.scenes import CAFE, CAFE_2, HOME
 from tests.stories.teller import HOST_KEY, ON_USE, Story
 from trayagent.core.facts import actions as a
-from trayagent.core.facts.events import UserReconnect
 from trayagent.core.facts.resolved import HostKeyChecking
+from trayagent.core.facts.user_events import UserReconnect
 
 OTHER = "ssh-ed25519 SHA256:somebody"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, HOME_6
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.display_state import delay
-from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.jump_hosts import Jump, parse_jumps
@@ -114,7 +114,7 @@ def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
     story.ended("a", kind="died")
     story.after(3600)
     assert dialled(story, "a") == 0
-    story.post(e.UserReconnect(story.t, ("a",)), "reconnect a")
+    story.post(user_events.UserReconnect(story.t, ("a",)), "reconnect a")
     assert dialled(story, "a") == 1
 
 

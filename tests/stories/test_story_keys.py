@@ -10,6 +10,7 @@ from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
 from trayagent.core.display_state import display_problem
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Kill, TryKeys
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.network import Touched
@@ -18,7 +19,7 @@ from trayagent.core.facts.problems import Problem
 
 def changed(story: Story, *names: str) -> None:
     """Change the keys of these hosts."""
-    story.post(e.KeysChanged(story.t, names or ("web",)), "keys changed")
+    story.post(user_events.KeysChanged(story.t, names or ("web",)), "keys changed")
 
 
 def tried(story: Story, name: str = "web") -> int:
@@ -77,7 +78,7 @@ def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:
     story.after(60)
     changed(story)
     ends(story, "refused")
-    story.after(60).post(e.UserLooked(story.t), "looked")
+    story.after(60).post(user_events.UserLooked(story.t), "looked")
     story.answered("web")
     assert story.problem("web") == "auth-denied"
 
@@ -205,10 +206,10 @@ def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
 def test_a_paused_or_offline_host_is_tried_when_it_is_not_any_more(story: Story) -> None:
     """A trial is made only where a login may be made, so a paused or offline host gets it later."""
     story.connected(wish=ON_USE, scene=HOME)
-    story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
+    story.after(60).post(user_events.UserPause(story.t, ("web",)), "pause")
     changed(story)
     assert not story.did(TryKeys)
-    story.after(60).post(e.UserResume(story.t, ("web",)), "resume")
+    story.after(60).post(user_events.UserResume(story.t, ("web",)), "resume")
     assert len(story.did(TryKeys)) == 1
     ends(story, "passed")
     story.network(NOTHING)

@@ -9,6 +9,7 @@ import pytest
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene, tunnel
 from tests.stories.teller import ALWAYS, SERVER, Story
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.resolved import HostKeyChecking
@@ -192,7 +193,7 @@ def test_a_public_jump_host_teaches_no_vpn(story: Story) -> None:
     assert other.host("db").learned_vpn == "tun0"
     other.network(HOME)
     other.ended("db", kind="died")
-    other.post(e.UserReconnect(other.t, ("db",)), "reconnect")
+    other.post(user_events.UserReconnect(other.t, ("db",)), "reconnect")
     other.reconnected("db", peer=PUBLIC, direct=False)
     assert other.host("db").learned_vpn is None
 
@@ -225,7 +226,7 @@ def test_a_reconnect_needs_no_learned_vpn(story: Story) -> None:
     story.after(60).network(CAFE)
     story.fails("db", "timed-out")
     for _ in range(2):
-        story.after(60).post(e.UserReconnect(story.t, ("db",)), "reconnect")
+        story.after(60).post(user_events.UserReconnect(story.t, ("db",)), "reconnect")
         story.fails("db", "timed-out")
     assert dialled(story) == 3
 
@@ -272,7 +273,7 @@ def test_accept_new_protects_only_once_the_key_is_known(story: Story) -> None:
     assert dialled(story, "nas") == 0
     assert story.problem("nas") == "not-here"
     story.network(HOME)
-    story.post(e.UserReconnect(story.t, ("nas",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("nas",)), "reconnect")
     story.reconnected("nas", peer="192.168.10.50")
     story.after(60).network(CAFE)
     assert dialled(story, "nas") == 1

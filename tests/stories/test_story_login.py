@@ -9,6 +9,7 @@ import pytest
 from tests.stories.scenes import CABLE, CAFE, CAFE_2, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Kill
 from trayagent.core.facts.hosts import Hop, LoginKind, Wish
 from trayagent.core.facts.resolved import Resolved
@@ -18,7 +19,7 @@ ANSWER = Resolved("web", "203.0.113.10", control_path="/cm/web")
 
 def begins(story: Story, name: str = "web") -> None:
     """Let the user begin to log in."""
-    story.post(e.LoginBegun(story.t, name, ANSWER, Hop("203.0.113.10", 22)), "login begun")
+    story.post(user_events.LoginBegun(story.t, name, ANSWER, Hop("203.0.113.10", 22)), "login begun")
 
 
 def succeeds(story: Story, login: LoginKind = "typed") -> None:
@@ -107,7 +108,7 @@ def test_a_passphrase_that_was_typed_waits_for_a_changed_agent_or_key(story: Sto
     story.after(0.1).ready("web", bare=True)
     story.after(0.2).ended("web")
     assert (story.shown("web"), len(story.did(Dial))) == ("needs-sign-in", 0)
-    story.post(e.CredentialsChanged(story.t), "another ssh-agent")
+    story.post(user_events.CredentialsChanged(story.t), "another ssh-agent")
     assert len(story.did(Dial)) == 1
 
 
@@ -144,7 +145,7 @@ def test_giving_up_after_the_network_changed_causes_no_attempt(story: Story, up:
     assert attempt is not None
     story.forget()
     story.after(5).network(CAFE)
-    story.after(1).post(e.LoginGivenUp(story.t, "web", attempt.id), "given up")
+    story.after(1).post(user_events.LoginGivenUp(story.t, "web", attempt.id), "given up")
     assert not story.host("web").by_user
     assert [x for x in story.did(Dial) if isinstance(x, Dial) and x.purpose == "user"] == []
 
@@ -160,7 +161,7 @@ def test_a_login_that_is_given_up_leaves_everything_as_it_was(story: Story) -> N
     begins(story)
     attempt = story.host("web").attempt
     assert attempt is not None
-    story.after(30).post(e.LoginGivenUp(story.t, "web", attempt.id), "given up")
+    story.after(30).post(user_events.LoginGivenUp(story.t, "web", attempt.id), "given up")
     assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "auth-denied")
     story.after(3600)
     assert not story.did(Dial)
@@ -215,7 +216,7 @@ def test_disconnect_while_the_user_types_wins(story: Story) -> None:
     story.started()
     story.fails("web", "auth")
     begins(story)
-    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ready("web")
     assert len(story.did(Discard)) == 1
     assert story.shown("web") == "idle"
@@ -254,7 +255,7 @@ def test_hosts_whose_keys_want_a_touch_log_in_one_after_the_other(story: Story) 
     story.resolved("b", server="203.0.113.11")
     story.resolved("web")
     story.started()
-    story.post(e.UserReconnect(story.t, ("a", "b", "web")), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("a", "b", "web")), "reconnect")
     assert [len(story.did(Dial, n)) for n in ("a", "b", "web")] == [1, 0, 1]
     story.after(20)
     assert not story.did(Dial, "b")
@@ -265,7 +266,7 @@ def test_hosts_whose_keys_want_a_touch_log_in_one_after_the_other(story: Story) 
 def test_reconnect_of_a_password_host_says_that_the_user_is_needed(story: Story) -> None:
     """A reconnect of a password host makes one attempt, and the problem says what to run."""
     logged_in(story)
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.post(
         e.AttemptFailed(story.t, "web", story.host("web").attempt.id, failure("auth", positive=True)),  # type: ignore[union-attr]
         "refused",
@@ -296,7 +297,7 @@ def test_a_host_that_refused_us_and_accepted_the_user_needs_the_user(story: Stor
 def test_reconnect_without_the_user_makes_a_host_automatic_again(story: Story) -> None:
     """After a reconnect without the user's help, the host is recovered automatically again."""
     logged_in(story)
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.reconnected("web")
     story.after(60).network(CAFE)
     assert len(story.did(Dial)) == 1

@@ -11,8 +11,9 @@ from trayagent.core.facts.actions import Dial, Resolve
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.vpns import Vpn
 
-CORP = e.Vpn("corp", "tun*")
+CORP = Vpn("corp", "tun*")
 LINK = Touched(links=frozenset({"wlan0"}))
 
 
@@ -46,7 +47,7 @@ def connected(story: Story, scene: Scene = HOME) -> None:
     ids=["vpn", "networks"],
 )
 def test_no_name_is_looked_up_where_a_host_may_not_be_connected(
-    story: Story, wish: Wish, scene: Scene, vpn: tuple[e.Vpn, ...]
+    story: Story, wish: Wish, scene: Scene, vpn: tuple[Vpn, ...]
 ) -> None:
     """`ssh -G` first runs without look-ups. When the host may be connected, it runs with them before the login."""
     story.network(scene)

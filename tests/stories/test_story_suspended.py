@@ -7,8 +7,8 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import ON_USE, Story
 from trayagent.core.facts.actions import Dial, Kill, Observe, SendProbe, TakeOver
-from trayagent.core.facts.events import UserLooked
 from trayagent.core.facts.network import Touched
+from trayagent.core.facts.user_events import UserLooked
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 

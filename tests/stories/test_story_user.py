@@ -11,6 +11,7 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core.display_state import unreachable_problem
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import Wish
@@ -19,7 +20,7 @@ from trayagent.core.facts.hosts import Wish
 def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:
     """A reconnect replaces the old master when the new one is ready, even if the old one is healthy."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).answered("web")
     story.after(0.7).ready("web")
     story.took_over("web")
@@ -43,7 +44,7 @@ def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) ->
 def test_a_reconnect_that_fails_keeps_the_old_one(story: Story, positive: bool) -> None:
     """If a reconnect is refused or times out, the old connection stays, and the request is complete."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "auth" if positive else "timed-out", positive=positive)
     assert story.shown("web") == "connected"
     assert not story.did(Kill)
@@ -55,7 +56,7 @@ def test_a_reconnect_without_a_route_fails_at_once(story: Story) -> None:
     """A reconnect without a route fails at once, so that the user does not wait at the prompt."""
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     assert not story.host("web").asked
     assert story.problem("web") == "unreachable"
 
@@ -64,7 +65,7 @@ def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
     """A reconnect uses the control that is already under way."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
-    story.after(0.3).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.3).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.ready("web", local="172.20.0.5")
     story.after(0.5)
     assert len(story.did(Dial)) == 1
@@ -74,7 +75,7 @@ def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
 def test_disconnect_holds_across_a_restart(story: Story) -> None:
     """A disconnect holds across a restart of the agent, because it is stored before it happens."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
     story.expect("""
         60.000 disconnect
@@ -124,7 +125,7 @@ def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:
     story.connected(scene=HOME)
     story.after(60).network(CAFE)
     story.after(0.8).ready("web")
-    story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.took_over("web")
     assert [kill for kill in story.did(Kill) if kill.master.pid == 102]  # type: ignore[attr-defined]
     story.ended("web")
@@ -135,7 +136,7 @@ def test_a_disconnect_during_a_take_over_is_not_lost(story: Story) -> None:
 def test_the_users_own_ssh_ends_a_disconnect(story: Story) -> None:
     """`ssh web` by hand ends an earlier disconnect."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
     story.after(60).found("web")
     assert not story.host("web").held
@@ -154,7 +155,7 @@ def test_ssh_o_exit_is_remembered(story: Story) -> None:
 def test_nothing_paused_is_touched(story: Story) -> None:
     """A paused host gets no probe, no login, no kill and no forward, whatever happens."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserPause(story.t, ("web",)), "pause")
+    story.after(60).post(user_events.UserPause(story.t, ("web",)), "pause")
     story.actions.clear()
     story.network(CAFE)
     story.after(60).post(e.Woke(story.t), "woke")
@@ -165,7 +166,7 @@ def test_nothing_paused_is_touched(story: Story) -> None:
     assert not [x for x in story.actions if isinstance(x, touching)]
     assert story.shown("web") == "paused"
     story.forget()
-    story.post(e.UserResume(story.t, ("web",)), "resume")
+    story.post(user_events.UserResume(story.t, ("web",)), "resume")
     story.expect("""
         7320.000 resume
                 web: row 1 dial
@@ -176,7 +177,7 @@ def test_nothing_paused_is_touched(story: Story) -> None:
 def test_a_pause_ends_automatically(story: Story) -> None:
     """A pause of thirty minutes ends automatically."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserPause(story.t, (), 1800.0), "pause all")
+    story.after(60).post(user_events.UserPause(story.t, (), 1800.0), "pause all")
     story.network(CAFE)
     story.after(1799)
     story.forget()
@@ -192,8 +193,8 @@ def test_a_pause_ends_automatically(story: Story) -> None:
 def test_a_pause_ends_the_attempt_under_way(story: Story) -> None:
     """A pause ends the attempt under way, even one that the user requested."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
-    story.after(0.1).post(e.UserPause(story.t, ()), "pause all")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).post(user_events.UserPause(story.t, ()), "pause all")
     story.expect("""
         60.000 reconnect
                 web: row 0 user
@@ -210,8 +211,8 @@ def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
     """A reconnect of one host is carried out during a pause of all. The other hosts stay paused."""
     story.connected(scene=HOME)
     story.connected("db")
-    story.after(60).post(e.UserPause(story.t, ()), "pause all")
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserPause(story.t, ()), "pause all")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     assert len(story.did(Dial)) == 1
     assert not story.did(Dial, "db")
 
@@ -222,9 +223,9 @@ def test_a_refused_reconnect_kills_nothing_that_is_left_alone(story: Story, wish
     story.connected(scene=HOME, wish=wish)
     story.after(60)
     if wish is ALWAYS:
-        story.post(e.UserPause(story.t, ()), "pause all")
+        story.post(user_events.UserPause(story.t, ()), "pause all")
     story.network(CAFE)
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.8).fails("web", "auth", positive=True)
     story.after(600)
     assert not story.did(Kill)
@@ -397,7 +398,7 @@ def test_a_killed_master_is_not_judged_again(story: Story) -> None:
     story.after(60).network(NOTHING)
     story.after(601)
     for _ in range(5):
-        story.post(e.UserLooked(story.t), "the user looks")
+        story.post(user_events.UserLooked(story.t), "the user looks")
     assert len(story.did(Kill)) == 1
 
 
@@ -406,7 +407,7 @@ def test_a_master_that_ends_while_its_bare_control_runs_is_not_waited_for(story:
     story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
     story.after(60).network(CAFE)
     story.after(0.01).ended("web")
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     assert len(story.did(Dial)) == 1
 
 
@@ -448,12 +449,12 @@ def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
     story.resolved("web")
     story.started()
     for end in ("another network", "disconnect"):
-        story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+        story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
         story.fails("web", "timed-out")
         story.after(600).network(story.scene)
         assert (story.shown("web"), story.problem("web")) == ("idle", "timed-out")
         if end == "disconnect":
-            story.post(e.UserDisconnect(story.t, ("web",)), "disconnect")
+            story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
         else:
             story.network(CAFE)
         assert (story.shown("web"), story.problem("web")) == ("idle", None)
@@ -462,7 +463,7 @@ def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
 def test_an_on_use_host_that_the_user_ended_shows_no_old_failure(story: Story) -> None:
     """An on-use host that the user ended later does not show the error of an earlier failed reconnect."""
     story.connected(wish=ON_USE, scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.old_answers("web")
     story.fails("web", "timed-out")
     story.after(600).ended("web", 101, by_request=True)
@@ -475,7 +476,7 @@ def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -
     story.configured(web=ON_USE)
     story.resolved("web")
     story.started()
-    story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     said = unreachable_problem(story.host("web"), story.state)
     assert said is not None
     assert (said.code, said.hint) == ("unreachable", "Then: trayagent reconnect web")

@@ -7,14 +7,16 @@ import pytest
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Remember, SendProbe
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
+from trayagent.core.facts.vpns import Vpn
 from trayagent.core.view import AgentFacts, view
 from trayagent.core.vpn_state import vpn_display_state
 
-CORP = e.Vpn("corp", "tun*", "Corp VPN", grace_s=8.0)
+CORP = Vpn("corp", "tun*", "Corp VPN", grace_s=8.0)
 DB = Wish(listed=True, connect="always", vpn="corp")
 INSIDE = "10.99.0.10"
 
@@ -258,7 +260,7 @@ def test_behind_a_captive_portal_only_the_user_causes_an_attempt(story: Story, b
     story.after(60)
     assert not story.did(Dial)
     if by_user:
-        story.post(e.UserReconnect(story.t, ("web",)), "reconnect")
+        story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     else:
         says(story, "down", connectivity="full")
     assert story.did(Dial)
@@ -338,7 +340,7 @@ def test_the_networks_of_a_removed_host_still_hold(story: Story) -> None:
 def test_a_reconnect_reaches_a_removed_host(story: Story) -> None:
     """A reconnect reaches a removed host without its VPN, because no table describes the VPN any more."""
     taken_out(story, tables=False)
-    story.after(1).post(e.UserReconnect(story.t, ("db",)), "reconnect")
+    story.after(1).post(user_events.UserReconnect(story.t, ("db",)), "reconnect")
     assert story.did(Dial, "db")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial
-from trayagent.core.facts.events import UserReconnect
 from trayagent.core.facts.network import Touched
+from trayagent.core.facts.user_events import UserReconnect
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 

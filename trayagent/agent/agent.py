@@ -49,7 +49,8 @@ from trayagent.agent.systemd_notify import Readiness
 from trayagent.agent.tasks import Tasks
 from trayagent.agent.views import Views
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.facts.events import CredentialsChanged, Started
+from trayagent.core.facts.events import Started
+from trayagent.core.facts.user_events import CredentialsChanged
 from trayagent.core.view import AgentFacts
 from trayagent.desktop.scopes.choose import keeper
 from trayagent.history.store import History

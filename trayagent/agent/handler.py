@@ -18,8 +18,8 @@ from trayagent.agent.state.resolve import Resolver
 from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import display_problem, display_state, unreachable_problem
-from trayagent.core.facts.events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.user_events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
 from trayagent.core.policy.waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of

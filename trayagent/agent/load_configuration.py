@@ -8,8 +8,9 @@ from pathlib import Path
 from trayagent.config.errors import ConfigError
 from trayagent.config.load import load
 from trayagent.config.model import Config
-from trayagent.core.facts.events import Configured, Vpn
+from trayagent.core.facts.events import Configured
 from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.vpns import Vpn
 
 
 class Configuring:

@@ -14,6 +14,7 @@ from typing import Any
 
 from trayagent.core.context import Context, Why
 from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
 from trayagent.core.on import attempts as on_attempts
@@ -63,15 +64,15 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.ObstacleGone: on_attempts.obstacle_gone,
     e.TookOver: on_attempts.took_over,
     e.TakeOverFailed: on_attempts.take_over_failed,
-    e.UserReconnect: on_user.reconnect,
-    e.LoginBegun: on_user.login_begun,
-    e.LoginGivenUp: on_attempts.login_given_up,
-    e.UserDisconnect: on_user.disconnect,
-    e.UserPause: on_user.pause,
-    e.UserResume: on_user.resume,
-    e.UserLooked: on_user.looked,
-    e.CredentialsChanged: on_user.credentials_changed,
-    e.KeysChanged: trials.keys_changed,
+    user_events.UserReconnect: on_user.reconnect,
+    user_events.LoginBegun: on_user.login_begun,
+    user_events.LoginGivenUp: on_attempts.login_given_up,
+    user_events.UserDisconnect: on_user.disconnect,
+    user_events.UserPause: on_user.pause,
+    user_events.UserResume: on_user.resume,
+    user_events.UserLooked: on_user.looked,
+    user_events.CredentialsChanged: on_user.credentials_changed,
+    user_events.KeysChanged: trials.keys_changed,
     e.TrialEnded: trials.trial_ended,
     e.AgentSocketUpdated: on_masters.agent_socket_updated,
     e.TimeCame: lambda _turn, _event: None,

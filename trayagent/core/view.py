@@ -10,7 +10,8 @@ from trayagent.core.display_state import DisplayState, delay, display_problem, d
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.state import State, VpnLife
+from trayagent.core.facts.state import State
+from trayagent.core.facts.vpns import VpnLife
 from trayagent.core.texts import vpn_problem
 from trayagent.core.usable_routes import default_routes
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up

@@ -14,8 +14,9 @@ from typing import Literal
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network_manager import VpnConnection
-from trayagent.core.facts.state import State, VpnLife
+from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import ASKED_S
+from trayagent.core.facts.vpns import VpnLife
 from trayagent.core.usable_routes import underlay
 
 VpnDisplayState = Literal["up", "down", "connecting", "needs-sign-in"]

@@ -21,10 +21,10 @@ from trayagent.agent.state.resolve import HostResolver, Resolver
 from trayagent.agent.views import Views
 from trayagent.config.errors import ConfigError
 from trayagent.core.facts.actions import Publish
-from trayagent.core.facts.events import CredentialsChanged
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
+from trayagent.core.facts.user_events import CredentialsChanged
 from trayagent.desktop.bus import session_bus_socket
 from trayagent.ssh.login.credentials import NO_FILE, key_files
 

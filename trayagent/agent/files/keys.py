@@ -9,9 +9,9 @@ from pathlib import Path
 
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.resolve import Resolver
-from trayagent.core.facts.events import KeysChanged
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
+from trayagent.core.facts.user_events import KeysChanged
 from trayagent.ssh.login.credentials import key_files, read_key_file
 
 # A rotation writes the key, the public key and the certificate one after another. There is no hurry.

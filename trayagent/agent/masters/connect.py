@@ -17,11 +17,7 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
-from trayagent.core.facts.events import (
-    AttemptEstablished,
-    AttemptFailed,
-    AttemptReady,
-)
+from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.masters import Master

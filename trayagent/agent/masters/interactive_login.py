@@ -21,11 +21,12 @@ from trayagent.agent.masters.leftovers import processes_of
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
 from trayagent.agent.state.resolve import Resolver
-from trayagent.core.facts.events import AttemptFailed, AttemptReady, LoginBegun, LoginGivenUp
+from trayagent.core.facts.events import AttemptFailed, AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.user_events import LoginBegun, LoginGivenUp
 from trayagent.core.policy.admission import admission
 from trayagent.core.texts import admission_problem
 from trayagent.errors import TrayagentError

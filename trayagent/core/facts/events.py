@@ -15,6 +15,7 @@ from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.remote_sessions import Reaped
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.vpns import Vpn
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,6 @@ class Woke(Event):
     """The machine woke from sleep."""
 
     asleep_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Vpn:
-    """A VPN as configured. `interface` is a glob, or None if only the network manager knows the VPN's state."""
-
-    name: str
-    interface: str | None
-    networkmanager: str | None = None
-    grace_s: float = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,74 +296,6 @@ class TimeCame(Event):
     """The time of a `LookAt` action has come."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class UserReconnect(Event):
-    """The user requested a new connection. `at_once`: the old one ends even if it answers."""
-
-    names: tuple[str, ...]
-    at_once: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoginBegun(Event):
-    """The user begins to log in at a terminal. `resolved` and `hop` are included in case the host is new."""
-
-    name: str
-    resolved: Resolved
-    hop: Hop | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoginGivenUp(Event):
-    """The user left the terminal, and the login has no result."""
-
-    name: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class UserDisconnect(Event):
-    """The user wants these hosts down until they say otherwise."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UserPause(Event):
-    """The user wants trayagent to leave these hosts alone; no names: all. `for_s` None: until resumed."""
-
-    names: tuple[str, ...] = ()
-    for_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UserResume(Event):
-    """The user ends a pause; no names: everything."""
-
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class UserLooked(Event):
-    """The user looks at the state (status, menu, attach), so masters with an old proof of life are probed again."""
-
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialsChanged(Event):
-    """A key, certificate, agent or known_hosts file changed; no names: it may concern any host."""
-
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class KeysChanged(Event):
-    """The content of these hosts' keys or certificates changed, not merely their modification time."""
-
-    names: tuple[str, ...]
 
 
 TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]

@@ -6,29 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from trayagent.core.facts.events import Vpn
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import NEVER, WOKEN_S
+from trayagent.core.facts.vpns import Vpn, VpnLife
 from trayagent.core.policy.account_refusals import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
-
-
-@dataclass(frozen=True, slots=True)
-class VpnLife:
-    """What was observed of a VPN.
-
-    `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
-    when it first tried to come up after that, with its secret known. Further tries do not reset it. `asking`: the
-    manager waits for that secret. `sign_in_failure` explains how the last sign-in failed.
-    """
-
-    was_up: bool = False
-    missed_at: float | None = None
-    connecting_at: float | None = None
-    asking: bool = False
-    sign_in_failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from trayagent.core.facts.events import (
     AttemptEstablished,
     AttemptFailed,
     AttemptReady,
-    LoginGivenUp,
     ObstacleGone,
     TakeOverFailed,
     TookOver,
@@ -20,6 +19,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, LoginKind
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
+from trayagent.core.facts.user_events import LoginGivenUp
 from trayagent.core.on import draining
 from trayagent.core.on.masters import forget_if_done
 from trayagent.core.on.new_master import install
@@ -41,7 +41,7 @@ from trayagent.core.policy.retry import (
     may_be_refusal,
     with_failure,
 )
-from trayagent.core.policy.verdict import is_timely
+from trayagent.core.policy.silence import is_timely
 from trayagent.core.texts import not_here, proxy_failed, user_needed
 
 

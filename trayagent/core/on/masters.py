@@ -6,13 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
-from trayagent.core.facts.events import (
-    AgentSocketUpdated,
-    MasterEnded,
-    MasterFound,
-    Observed,
-    ProbeAnswered,
-)
+from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.masters import Master, Observation
 from trayagent.core.facts.time_constants import CROSSED_S

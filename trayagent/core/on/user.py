@@ -8,7 +8,8 @@ from math import inf
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Kill, Observe, Remember
 from trayagent.core.facts.attempts import Attempt
-from trayagent.core.facts.events import (
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.user_events import (
     CredentialsChanged,
     LoginBegun,
     UserDisconnect,
@@ -17,7 +18,6 @@ from trayagent.core.facts.events import (
     UserReconnect,
     UserResume,
 )
-from trayagent.core.facts.hosts import Host
 from trayagent.core.on import draining
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given_up, request_resolve

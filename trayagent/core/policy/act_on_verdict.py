@@ -17,15 +17,8 @@ from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
-from trayagent.core.policy.verdict import (
-    Do,
-    Verdict,
-    grace_until,
-    is_timely,
-    judge,
-    patience_s,
-    retransmission_near,
-)
+from trayagent.core.policy.silence import grace_until, is_timely, patience_s, retransmission_near
+from trayagent.core.policy.verdict import Do, Verdict, judge
 from trayagent.core.texts import user_needed
 
 

@@ -15,7 +15,7 @@ from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import IDLE_DRAINING_S
-from trayagent.core.policy.verdict import patience_s
+from trayagent.core.policy.silence import patience_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Remember, TryKeys
 from trayagent.core.facts.attempts import Attempt
-from trayagent.core.facts.events import KeysChanged, TrialEnded, TrialVerdict
+from trayagent.core.facts.events import TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
+from trayagent.core.facts.user_events import KeysChanged
 from trayagent.core.jump_hosts import last_jump
 from trayagent.core.policy.account_refusals import account_free_at
 from trayagent.core.policy.admission import Admission

@@ -23,12 +23,6 @@ from trayagent.core.facts.time_constants import (
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
-    RETURNED_NEAR_S,
-    RTT_OF_NOW_MAX_S,
-    SILENT_FLOOR_S,
-    SILENT_FLOOR_SOURCE_DIFFERS_S,
-    SILENT_RTTS,
-    SILENT_RTTS_SOURCE_DIFFERS,
     STOPPED_LOOK_S,
     TENTATIVE_S,
     WOKEN_S,
@@ -36,6 +30,13 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.attempts import control_possible
 from trayagent.core.policy.host_key_match import proves
+from trayagent.core.policy.silence import (
+    is_positive,
+    patience_s,
+    retransmission_near,
+    rtt_of_now_s,
+    silent_after_s,
+)
 from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 
@@ -120,18 +121,6 @@ def _may_last(carrier: Host, state: State, now: float) -> bool:
     if carrier.attempt is not None or carrier.problem is not None:
         return True
     return judge(carrier, state, admission(carrier, state), now).queued
-
-
-def silent_after_s(master: Master, *, source_differs: bool) -> float:
-    """Return how long in seconds a probe may stay unanswered before a control is worth its cost (row 7)."""
-    if source_differs:
-        return max(SILENT_RTTS_SOURCE_DIFFERS * master.rtt_s, SILENT_FLOOR_SOURCE_DIFFERS_S)
-    return patience_s(master)
-
-
-def patience_s(master: Master) -> float:
-    """Return how long in seconds a probe must stay unanswered before a connection may be ended for it (row 8)."""
-    return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
 
 
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -283,33 +272,6 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     return None if _observed_since(host, until) else Verdict(6, "observe", evidence)
 
 
-def rtt_of_now_s(host: Host, master: Master) -> float:
-    """Return the current round trip in seconds, queues included, as far as the kernel reported it."""
-    reported = host.observed.rtt_s if host.observed is not None else None
-    return min(max(master.rtt_s, reported or 0.0), RTT_OF_NOW_MAX_S)
-
-
-def grace_until(host: Host, now: float) -> float:
-    """Return until when a silent master may still answer, its control being positive (row 8)."""
-    master, probe = host.master, host.probe
-    if master is None or probe is None:
-        return now
-    until = max(probe.sent_at, host.doubt_at) + patience_s(master)
-    due = host.observed.retransmit_at if host.observed is not None else None
-    if due is not None and retransmission_near(host, now):
-        until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))
-    return until
-
-
-def retransmission_near(host: Host, now: float) -> bool:
-    """Report whether the old connection will retransmit so soon that the wait is worth it."""
-    due = host.observed.retransmit_at if host.observed is not None else None
-    if due is None or host.master is None:
-        return False
-    near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
-    return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned else near_s)
-
-
 def _row_9(host: Host, control: Attempt, evidence: str) -> Verdict:
     if control.ready is not None:
         if not proves(host, control.ready.host_key):
@@ -345,24 +307,6 @@ def _living(host: Host) -> Master:
         msg = f"{host.name} has no master to judge"
         raise ValueError(msg)
     return host.master
-
-
-def is_positive(control: Attempt, host: Host) -> bool:
-    """Report whether the control proves the route: it was answered, and it began after the path last changed."""
-    return control.positive_at is not None and is_timely(control, host)
-
-
-def is_timely(control: Attempt, host: Host) -> bool:
-    """Report whether the control began late enough to judge the master's current path.
-
-    If the change was the loss of the master's local address, a control from another address may have begun earlier,
-    since the loss does not affect it.
-    """
-    if control.unwanted:
-        return False
-    local = host.master.local if host.master is not None else None
-    elsewhere = control.source is not None and control.source != local
-    return control.started_at >= host.doubt_at or (host.gone_at is not None and elsewhere)
 
 
 def _observed_since(host: Host, at: float) -> bool:

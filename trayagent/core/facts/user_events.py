@@ -1,0 +1,77 @@
+"""The events that the user causes: requests, logins at a terminal, changed keys. `at` is in monotonic seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trayagent.core.facts.events import Event
+from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.resolved import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class UserReconnect(Event):
+    """The user requested a new connection. `at_once`: the old one ends even if it answers."""
+
+    names: tuple[str, ...]
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoginBegun(Event):
+    """The user begins to log in at a terminal. `resolved` and `hop` are included in case the host is new."""
+
+    name: str
+    resolved: Resolved
+    hop: Hop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginGivenUp(Event):
+    """The user left the terminal, and the login has no result."""
+
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserDisconnect(Event):
+    """The user wants these hosts down until they say otherwise."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserPause(Event):
+    """The user wants trayagent to leave these hosts alone; no names: all. `for_s` None: until resumed."""
+
+    names: tuple[str, ...] = ()
+    for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserResume(Event):
+    """The user ends a pause; no names: everything."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserLooked(Event):
+    """The user looks at the state (status, menu, attach), so masters with an old proof of life are probed again."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsChanged(Event):
+    """A key, certificate, agent or known_hosts file changed; no names: it may concern any host."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged(Event):
+    """The content of these hosts' keys or certificates changed, not merely their modification time."""
+
+    names: tuple[str, ...]

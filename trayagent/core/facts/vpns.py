@@ -1,0 +1,31 @@
+"""A VPN as configured, and what was observed of it; frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Vpn:
+    """A VPN as configured. `interface` is a glob, or None if only the network manager knows the VPN's state."""
+
+    name: str
+    interface: str | None
+    networkmanager: str | None = None
+    grace_s: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class VpnLife:
+    """What was observed of a VPN.
+
+    `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
+    when it first tried to come up after that, with its secret known. Further tries do not reset it. `asking`: the
+    manager waits for that secret. `sign_in_failure` explains how the last sign-in failed.
+    """
+
+    was_up: bool = False
+    missed_at: float | None = None
+    connecting_at: float | None = None
+    asking: bool = False
+    sign_in_failure: str = ""
