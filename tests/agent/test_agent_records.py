@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trayagent.agent.state.records import Records, networks_of, remembered
-from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.hosts import Host, Reached, UserRequests, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 
@@ -27,13 +27,24 @@ def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
 def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
     """The disconnected state, networks, addresses and the learned VPN of a host survive a restart."""
     wish = Wish(listed=True, vpn="corp", networks=("Home*",))
-    host = Host("web01", wish, held=True, learned_vpn="tun0", addresses=("192.0.2.1",))
-    host = replace(host, reached=frozenset({Network("wlan0", "aa:bb", "Home"), Network("eth0", "cc:dd")}))
+    host = Host(
+        "web01",
+        wish,
+        user=UserRequests(held=True),
+        reached=Reached(learned_vpn="tun0"),
+        addresses=("192.0.2.1",),
+    )
+    host = replace(
+        host,
+        reached=replace(
+            host.reached, networks=frozenset({Network("wlan0", "aa:bb", "Home"), Network("eth0", "cc:dd")})
+        ),
+    )
     Records(tmp_path / "r.json").remember(host, time.monotonic())
     kept = Records(tmp_path / "r.json").hosts()["web01"]
     assert kept.held is True
     assert kept.learned_vpn == "tun0"
-    assert networks_of(kept) == host.reached
+    assert networks_of(kept) == host.reached.networks
     told = remembered("web01", kept, time.monotonic())
     assert (told.vpn, told.networks) == ("corp", ("Home*",))
 

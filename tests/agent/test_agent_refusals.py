@@ -15,7 +15,7 @@ from trayagent.agent.state.records import Begun, Records, remembered
 from trayagent.config.file_paths import find
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.problems import Problem
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
@@ -31,7 +31,12 @@ def test_the_command_that_unlocks_a_key_can_be_pasted(key: str, word: str) -> No
 def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
     """The kind and problem of a refusal, its time and the next retry survive a restart."""
     now = time.monotonic()
-    host = Host("web01", retry=Retry(now + 100, "auth"), problem=DENIED.problem, refused=(now - 20, now - 5))
+    host = Host(
+        "web01",
+        retry=Retry(now + 100, "auth"),
+        problem=DENIED.problem,
+        login=LoginHistory(refused=(now - 20, now - 5)),
+    )
     Records(tmp_path / "r.json").remember(host, now)
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
     assert event.refused_ago_s == pytest.approx((20, 5), abs=1)
@@ -45,7 +50,10 @@ def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:
     now = time.monotonic()
     retry = Retry(None, "auth", by_jump=True)
     host = Host(
-        "web01", retry=retry, problem=DENIED.problem, refused=(now - 20, now - 5), refused_by_jump=(now - 5,)
+        "web01",
+        retry=retry,
+        problem=DENIED.problem,
+        login=LoginHistory(refused=(now - 20, now - 5), refused_by_jump=(now - 5,)),
     )
     records = Records(tmp_path / "r.json")
     records.remember(host, now)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.facts.attempts import Attempt, Retry
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
@@ -39,7 +39,7 @@ def test_a_failure_that_no_server_saw_is_re_armed_each_time() -> None:
 
 def test_a_bare_control_that_fails_forgets_no_refusal() -> None:
     """A failed bare control has its own back-off and leaves a refused login refused."""
-    refused = Host("web", retry=Retry(at=None, kind="auth"), refused=(0.0,))
+    refused = Host("web", retry=Retry(at=None, kind="auth"), login=LoginHistory(refused=(0.0,)))
     failure = Failure(Problem("timed-out", "no answer"), "timed-out")
     after = with_failure(refused, Attempt(1, "control", 10.0, bare=True), failure, 20.0, 1.0)
     assert after.retry == refused.retry
@@ -48,6 +48,6 @@ def test_a_bare_control_that_fails_forgets_no_refusal() -> None:
 
 def test_new_credentials_never_bring_a_third_refusal_in_ten_minutes() -> None:
     """With refusals at 0 and 60 s, new credentials bring no login before 600 s."""
-    host = Host("web", retry=Retry(at=None, kind="auth"), refused=(0.0, 60.0))
+    host = Host("web", retry=Retry(at=None, kind="auth"), login=LoginHistory(refused=(0.0, 60.0)))
     assert with_new_credentials(host, 61.0).at == 600.0
-    assert with_new_credentials(replace(host, refused=(0.0,)), 61.0).at == 61.0
+    assert with_new_credentials(replace(host, login=replace(host.login, refused=(0.0,))), 61.0).at == 61.0

@@ -300,7 +300,7 @@ def test_a_host_that_logged_in_too_often_waits_and_shows_until_when(story: Story
     host = shown(story)["hosts"][0]
     assert (host["state"], host["problem"]["code"]) == ("waiting", "rate-limited")
     story.forget()
-    due = story.host("web").logins[0] + LOGINS_WINDOW_S
+    due = story.host("web").login.times[0] + LOGINS_WINDOW_S
     assert host["next_retry"] == f"wall {due:.0f}"
     story.after(due - story.t - 0.1)
     assert not story.did(Dial)

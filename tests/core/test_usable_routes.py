@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CABLE, CAFE, DOCKER, HOME, HOME_6, LO, NOTHING, VPN, Scene, tunnel
-from trayagent.core.facts.hosts import Hop, Host
+from trayagent.core.facts.hosts import Hop, Host, Reached
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Network, Touched
 from trayagent.core.network_changes import compare
@@ -24,7 +24,7 @@ MASTER = Master(1, 1, "/cm/web", local="192.168.10.2", local_port=50000, peer=PU
 
 def host(name: str = PUBLIC, *addresses: str, through: frozenset[str] = frozenset()) -> Host:
     """Return a host that is reached at a name or an address."""
-    return Host("web", hop=Hop(name, 22), addresses=addresses, reached_through=through)
+    return Host("web", hop=Hop(name, 22), addresses=addresses, reached=Reached(interfaces=through))
 
 
 def way(h: Host, scene: Scene) -> str | None:

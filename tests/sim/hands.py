@@ -158,7 +158,7 @@ class Hands:
             trusted = outcome.key == legs[-1].machine
             mine(e.AttemptReady(0, action.name, number, born, host_key=key, trusted=trusted))
             host = world.state.hosts.get(action.name)
-            if host is not None and key is not None and host.host_key == key:
+            if host is not None and key is not None and host.login.host_key == key:
                 world.rules.logged_in.add(action.name)
 
         self._attempts[number] = Handshake(
@@ -220,19 +220,19 @@ class Hands:
         host = self._world.state.hosts.get(name)
         if host is None or host.draining is not None:
             return
-        paused = None if host.paused_until is None else host.paused_until - self._world.clock.now
-        worked = self._world.clock.now - host.worked_at if host.worked_at > 0 else None
+        paused = None if host.user.paused_until is None else host.user.paused_until - self._world.clock.now
+        worked = self._world.clock.now - host.login.worked_at if host.login.worked_at > 0 else None
         now, retry = self._world.clock.now, host.retry
         stop = None
         if retry.kind is not None and retry.kind in STOPS and host.problem is not None:
             due_in_s = None if retry.at is None else retry.at - now
             stop = e.Refusal(retry.kind, host.problem, due_in_s, retry.by_jump)
         self._world.kept[name] = e.Remembered(
-            now, name, host.held, paused, host.reached, host.learned_vpn, host.addresses, worked,
-            refused_ago_s=tuple(now - at for at in host.refused),
-            refused_by_jump_ago_s=tuple(now - at for at in host.refused_by_jump),
+            now, name, host.user.held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
+            refused_ago_s=tuple(now - at for at in host.login.refused),
+            refused_by_jump_ago_s=tuple(now - at for at in host.login.refused_by_jump),
             refusal=stop, killing=host.killing,
-            host_key=host.host_key,
+            host_key=host.login.host_key,
             vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip
 

@@ -112,7 +112,7 @@ class Rules:
         host = self.world.state.hosts.get(name) or state.hosts.get(name)
         if host is not None and host.draining is not None:
             return "user" if host.draining.owner in self.disconnected | self.ended_at_once else ""
-        if name in self.disconnected or (host is not None and (host.held or host.by_user)):
+        if name in self.disconnected or (host is not None and (host.user.held or host.by_user)):
             return "user"
         whys = (what for _, what in reversed(self.world.log) if isinstance(what, Why) and what.name == name)
         last = next(whys, None)
@@ -171,7 +171,7 @@ class Rules:
         host = self.world.state.hosts.get(jump.name) if jump is not None else None
         if jump is None or host is None or not (jump.wish is not None and jump.wish.connect == "always"):
             return
-        if not host.held and not self.world.paused_by_user(jump.name):
+        if not host.user.held and not self.world.paused_by_user(jump.name):
             up = self.world.listening(jump.name) is not None
             assert up, self.says(name, f"tried while {jump.name} is not connected")
 
@@ -261,7 +261,7 @@ class Rules:
             host, listening = world.state.hosts.get(name), world.listening(name)
             if host is None or role.wish is None or world.state.paused(host, world.clock.now):
                 continue
-            always = role.wish.connect == "always" and not role.wish.interactive and not host.held
+            always = role.wish.connect == "always" and not role.wish.interactive and not host.user.held
             untold = listening is not None and not self._can_tell(listening)
             if always and not untold and self._allowed_in_the_end(name):
                 assert listening is not None, self.says(name, f"not connected: {host.problem} {host.retry}")

@@ -74,7 +74,7 @@ class Waits:
         A master waits for the verdict on the one that carries it, and so for as long as that one.
         """
         living = self.world.listening(name)
-        probe = self.world.state.hosts[name].probe
+        probe = self.world.state.hosts[name].doubt.probe
         if probe is not None and probe.acked > 0:
             return ACKED_S
         if living is None:

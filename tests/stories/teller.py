@@ -185,7 +185,7 @@ class Story:
     def old_answers(self, name: str) -> None:
         """Let the host's master answer a probe that is under way, with nothing of it in the transcript."""
         host = self.host(name)
-        if host.master is not None and host.probe is not None:
+        if host.master is not None and host.doubt.probe is not None:
             self._quiet(e.ProbeAnswered(self.t, name, host.master.pid))
 
     def established(self, name: str, local: str | None = None) -> None:

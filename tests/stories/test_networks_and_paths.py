@@ -65,7 +65,7 @@ def test_a_name_that_comes_late_is_no_other_network(story: Story) -> None:
     named = lan("home", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="aa:01", name="Home WiFi")
     story.after(60).network(named)
     story.expect("60.000 network: home")
-    assert len(story.host("web").reached) == 1, "one place, however much is known of it"
+    assert len(story.host("web").reached.networks) == 1, "one place, however much is known of it"
 
 
 def test_a_preferred_source_that_returns_raises_no_new_doubt(story: Story) -> None:

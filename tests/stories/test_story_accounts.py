@@ -217,23 +217,23 @@ def test_a_machine_that_lets_anybody_in_clears_nothing(story: Story) -> None:
         if story.host(name).attempt is not None:
             story.fails(name, "auth", positive=True)
     story.post(user_events.UserReconnect(story.t, ("loose",)), "reconnect")
-    before = story.host("web").refused
+    before = story.host("web").login.refused
     story.ready("loose")
     assert before
-    assert story.host("web").refused == before
+    assert story.host("web").login.refused == before
 
 
 def test_a_login_through_a_living_jump_host_clears_nothing_there(story: Story) -> None:
     """A login that the jump host's own master carries is no login to the jump host."""
     behind_a_bastion(story)
     assert refuse_all(story, by_jump=True, for_s=5) >= 1
-    refused = {name: story.host(name).refused for name in TWELVE}
+    refused = {name: story.host(name).login.refused for name in TWELVE}
     story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "bastion": ALWAYS})
     story.resolved("bastion", server=BASTION.hostname, user="me")
     story.found("bastion", peer=BASTION.hostname)
     story.post(user_events.UserReconnect(story.t, ("h3",)), "reconnect")
     story.reconnected("h3")
-    assert {name: story.host(name).refused for name in TWELVE if refused[name]} == {
+    assert {name: story.host(name).login.refused for name in TWELVE if refused[name]} == {
         name: times for name, times in refused.items() if times
     }
 
@@ -241,7 +241,7 @@ def test_a_login_through_a_living_jump_host_clears_nothing_there(story: Story) -
 def test_a_host_that_waits_for_refusals_to_pass_says_so(story: Story) -> None:
     """No other login follows automatically: the reason is two refusals, and the time is known."""
     refused_twice(story)
-    first = min(at for name in TWELVE for at in story.host(name).refused)
+    first = min(at for name in TWELVE for at in story.host(name).login.refused)
     story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "other": ALWAYS})
     plain = story.host("h0").resolved
     assert plain is not None

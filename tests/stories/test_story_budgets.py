@@ -205,7 +205,7 @@ def test_row_3_probes_the_old_master_when_no_control_can_be_made(story: Story) -
     story.forget()
     story.after(1)
     host = story.host("db")
-    assert (host.attempt, host.probe is not None) == (None, True)
+    assert (host.attempt, host.doubt.probe is not None) == (None, True)
     story.answered("db")
     assert story.shown("db") == "connected"
 

@@ -626,7 +626,7 @@ def test_a_network_has_only_the_name_of_its_own_interface(story: Story) -> None:
     """Two cables at two desks are not one network because the same Wi-Fi is near."""
     wifi = replace(CAFE + OFFICE, name="Airport WiFi", name_of="wlan0")
     story.connected(scene=wifi, local="172.20.0.5")
-    assert {network.name for network in story.host("web").reached} == {""}
+    assert {network.name for network in story.host("web").reached.networks} == {""}
 
 
 def refused_before(story: Story, *ago_s: float) -> None:

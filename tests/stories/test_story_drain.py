@@ -188,7 +188,7 @@ def test_the_end_of_the_new_master_ends_nothing_that_drains(story: Story) -> Non
     """After `ssh -O exit` the host stays down, and the old sessions go on."""
     draining(story)
     story.after(60).ended("web", 102, by_request=True)
-    assert story.host("web").held
+    assert story.host("web").user.held
     assert [one["pid"] for one in shown(story)] == [101]
     story.after(3600)
     assert killed(story) == []

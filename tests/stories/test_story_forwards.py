@@ -31,7 +31,7 @@ def test_a_pending_forward_is_shown_and_counts_as_no_failure(story: Story) -> No
         e.ForwardsChanged(story.t, "web", story.living("web").pid, now, final=False),
         "the server refused, a session was ended",
     )
-    assert story.host("web").forwards == now
+    assert story.host("web").forwards.states == now
     story.after(10)
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused all the same")
     story.after(2)
@@ -56,7 +56,7 @@ def test_the_pause_between_requests_for_a_held_forward_grows_to_a_minute(story: 
     pauses = []
     for _ in range(10):
         story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
-        due = story.host("web").forwards_at
+        due = story.host("web").forwards.at
         assert due is not None
         pauses.append(due - story.t)
         story.after(pauses[-1])
@@ -75,7 +75,7 @@ def test_the_last_reports_of_a_master_that_is_replaced_are_ignored(story: Story)
     story.took_over("web")
     story.post(e.ForwardsChanged(story.t, "web", old.pid, cut), "it is gone")
     assert not story.told("forward-failed")
-    assert cut[0] not in story.host("web").forwards
+    assert cut[0] not in story.host("web").forwards.states
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
         story.post(user_events.UserPause(story.t, ()), "pause all")
     story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
-    assert story.host("web").forwards_at is None  # they were requested
+    assert story.host("web").forwards.at is None  # they were requested
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
     story.after(5)
     assert len(story.did(EnsureForwards)) == 1

@@ -142,7 +142,7 @@ def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story)
         story.after((story.host("a").retry.at or 0) - story.t + 40)
         story.fails("a", "timed-out")
         story.after(0.1)
-        if story.host("jump").probe is not None:
+        if story.host("jump").doubt.probe is not None:
             story.answered("jump")
         assert story.shown("jump") == "connected"
     assert 1 <= len(story.did(SendProbe, "jump")) <= 4

@@ -245,7 +245,7 @@ def test_the_warning_outlives_the_agent(story: Story, *, ours: bool) -> None:
     story.started()
     story.after(0.05).answered("web")
     assert story.shown("web") == "connected"
-    assert story.host("web").login == "quiet", "this login was before the refusal"
+    assert story.host("web").login.kind == "quiet", "this login was before the refusal"
     assert story.problem("web") == "auth-denied"
     story.ended("web", by_request=True)
     story.found("web")

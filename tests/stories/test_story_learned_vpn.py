@@ -37,7 +37,7 @@ def behind(
 def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> None:
     """Without the VPN, each new network gets one login, since the host may be reachable there. Then the host waits."""
     behind(story)
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
     story.after(60).network(CAFE)
     assert dialled(story) == 1
     story.after(10).fails("db", "timed-out")
@@ -120,7 +120,7 @@ def test_an_unknown_network_gets_no_attempt_until_it_is_identified(story: Story)
 def test_a_public_host_is_never_locked(story: Story) -> None:
     """No VPN is learned for a public address, even over a narrow route of the VPN."""
     behind(story, HOME + NARROW, PUBLIC)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     story.after(60).network(CAFE)
     for _ in range(3):
         story.fails("db", "timed-out")
@@ -134,12 +134,12 @@ def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) ->
     behind(story)
     story.after(60).network(CAFE)
     story.after(1).reconnected("db", peer=PUBLIC)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     # Through the VPN again, at the inner address: the outer address remains known.
     story.network(CAFE + VPN)
     story.ended("db", kind="died")
     story.reconnected("db", peer=INTERNAL, local="10.8.0.6")
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     story.network(CAFE_2)
     assert dialled(story) == 1
 
@@ -150,10 +150,10 @@ def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: 
     story.after(60).network(HOME + VPN)
     story.after(1).ready("db", local="10.8.0.6", peer=INTERNAL)
     story.took_over("db")
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
     story.after(60).network(OFFICE)
     story.after(1).reconnected("db", local="172.20.0.5", peer=INTERNAL)
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
     for _ in range(3):
         story.ended("db", kind="died")
         story.after(1).fails("db", "timed-out")
@@ -170,7 +170,7 @@ def test_nothing_is_learned_where_the_host_is_reached_without_the_vpn(story: Sto
     story.after(60).network(OFFICE + VPN)
     story.ended("db", kind="died")
     story.reconnected("db", local="10.8.0.6", peer=INTERNAL)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
 
 
 def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
@@ -187,37 +187,37 @@ def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
 def test_a_public_jump_host_teaches_no_vpn(story: Story) -> None:
     """No VPN is learned over a narrow route to a public jump host. A public address ends a learned VPN."""
     through_a_jump_host(story, HOME + NARROW, PUBLIC)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     other = Story()
     through_a_jump_host(other, HOME + VPN, INTERNAL)
-    assert other.host("db").learned_vpn == "tun0"
+    assert other.host("db").reached.learned_vpn == "tun0"
     other.network(HOME)
     other.ended("db", kind="died")
     other.post(user_events.UserReconnect(other.t, ("db",)), "reconnect")
     other.reconnected("db", peer=PUBLIC, direct=False)
-    assert other.host("db").learned_vpn is None
+    assert other.host("db").reached.learned_vpn is None
 
 
 def test_learning_can_be_turned_off(story: Story) -> None:
     """With `[agent] learn_vpn = false` nothing is learned, and learned VPNs are forgotten."""
     behind(story)
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
     story.configured(db=ALWAYS, learn_vpn=False)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     story.ended("db", kind="died")
     story.reconnected("db", local="10.8.0.6", peer=INTERNAL)
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     story.post(e.Remembered(story.t, "db", learned_vpn="tun0"))
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
 
 
 def test_a_vpn_learned_for_a_public_host_is_forgotten(story: Story) -> None:
     """A VPN that an older version learned for a public host is forgotten."""
     story.configured(db=ALWAYS)
     story.post(e.Remembered(story.t, "db", learned_vpn="tun0", addresses=(PUBLIC,)))
-    assert story.host("db").learned_vpn is None
+    assert story.host("db").reached.learned_vpn is None
     story.post(e.Remembered(story.t, "db", learned_vpn="tun0", addresses=(INTERNAL,)))
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
 
 
 def test_a_reconnect_needs_no_learned_vpn(story: Story) -> None:
@@ -234,7 +234,7 @@ def test_a_reconnect_needs_no_learned_vpn(story: Story) -> None:
 def test_without_checking_a_route_through_another_tunnel_is_no_known_network(story: Story) -> None:
     """Without host key checking, a route through another tunnel is not a known network for the private server."""
     through_a_jump_host(story, HOME + VPN, INTERNAL)
-    assert story.host("db").learned_vpn == "tun0"
+    assert story.host("db").reached.learned_vpn == "tun0"
     story.ended("db", kind="died")
     story.reconnected("db", local="10.8.0.6", peer=INTERNAL, direct=False)
     story.network(HOME + OTHER_VPN)

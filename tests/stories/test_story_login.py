@@ -308,7 +308,7 @@ def test_a_banner_check_of_the_jump_host_counts_only_if_the_address_is_gone(stor
     story.connected(scene=HOME, direct=False)
     story.resolved("web", jump="jump", hop=Hop("203.0.113.11", 22))
     host = story.host("web")
-    story.state = replace(story.state, hosts={"web": replace(host, login="typed")})
+    story.state = replace(story.state, hosts={"web": replace(host, login=replace(host.login, kind="typed"))})
     story.after(60).network(HOME + CABLE)
     story.after(10)
     assert not story.did(DialBare)

@@ -31,7 +31,7 @@ def test_row_1_ssh_o_exit_is_a_request_of_the_user(story: Story) -> None:
                 web: row 1 ended
     """)
     assert story.shown("web") == "idle"
-    assert story.host("web").held
+    assert story.host("web").user.held
 
 
 def test_row_1_an_exit_while_suspect_is_caused_by_the_network(story: Story) -> None:

@@ -49,7 +49,7 @@ def test_a_reconnect_that_fails_keeps_the_old_one(story: Story, positive: bool) 
     assert story.shown("web") == "connected"
     assert not story.did(Kill)
     assert story.host("web").attempt is None
-    assert not story.host("web").asked
+    assert not story.host("web").user.reconnect
 
 
 def test_a_reconnect_without_a_route_fails_at_once(story: Story) -> None:
@@ -57,7 +57,7 @@ def test_a_reconnect_without_a_route_fails_at_once(story: Story) -> None:
     story.connected(scene=HOME)
     story.after(60).network(NOTHING)
     story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
-    assert not story.host("web").asked
+    assert not story.host("web").user.reconnect
     assert story.problem("web") == "unreachable"
 
 
@@ -139,7 +139,7 @@ def test_the_users_own_ssh_ends_a_disconnect(story: Story) -> None:
     story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
     story.after(60).found("web")
-    assert not story.host("web").held
+    assert not story.host("web").user.held
     assert story.shown("web") == "connected"
 
 

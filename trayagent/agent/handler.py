@@ -152,8 +152,8 @@ class AgentHandler:
         outcomes = [self._outcome(n, before.get(n)) | {"kept": n in kept} for n in chosen]
         for outcome in outcomes:
             host = self._host(outcome["name"])
-            if outcome["replaced"] and host is not None and host.worked_at >= began:
-                outcome["took_ms"] = round((host.worked_at - began) * 1e3, 1)
+            if outcome["replaced"] and host is not None and host.login.worked_at >= began:
+                outcome["took_ms"] = round((host.login.worked_at - began) * 1e3, 1)
                 outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
@@ -185,7 +185,7 @@ class AgentHandler:
             for h in state.hosts.values()
             if h.wish.listed
             and h.wish.connect == "always"
-            and not h.held
+            and not h.user.held
             and not state.paused(h, now)
             and not would_be_refused(h)
             and not h.at_prompt
@@ -204,7 +204,7 @@ class AgentHandler:
         if self._shell.state.paused(host, now):
             return False
         if not host.suspect:
-            return host.probe is not None
+            return host.doubt.probe is not None
         return display_state(host, self._shell.state, now) in {"checking", "connecting"}
 
     def _proven(self, name: str) -> bool:
@@ -214,7 +214,7 @@ class AgentHandler:
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)
-        return host is not None and (host.asked or host.attempt is not None)
+        return host is not None and (host.user.reconnect or host.attempt is not None)
 
     def _at_prompt(self, name: str) -> bool:
         host = self._host(name)
@@ -244,7 +244,7 @@ class AgentHandler:
         """Return the command that ends the pause of a host, None if the host is not paused."""
         if not self._shell.state.paused(host, now):
             return None
-        own = host.paused_until is not None and host.paused_until > now
+        own = host.user.paused_until is not None and host.user.paused_until > now
         return f"trayagent resume {host.name}" if own else "trayagent resume"
 
     def _up(self, name: str) -> bool:

@@ -86,7 +86,7 @@ def display_problem(host: Host, state: State, now: float) -> Problem | None:
 
 def _problem(host: Host, state: State, now: float) -> Problem | None:
     shown = display_state(host, state, now)
-    if shown == "paused" or (shown == "idle" and host.held):
+    if shown == "paused" or (shown == "idle" and host.user.held):
         return None
     if shown == "idle":
         return host.problem  # the error of the user's own attempt
@@ -130,7 +130,7 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
 
 def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> Delay | None:
     """Return what delays the login that the user requested beside a living master, or its control."""
-    if host.asked and host.attempt is None and host.resolved is not None:
+    if host.user.reconnect and host.attempt is None and host.resolved is not None:
         wait = before_login(host, state, admitted, now, by_user=True)
         return Delay(wait.at, wait) if wait is not None else None
     verdict = judge(host, state, admitted, now)
@@ -153,7 +153,7 @@ def _with_master(host: Host, state: State, now: float) -> DisplayState:
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")
-    if host.attempt is not None and host.gone_at is not None:
+    if host.attempt is not None and host.doubt.gone_at is not None:
         return "connecting"
     if host.attempt is None and host.problem is not None:
         return _state_of_problem(host)
@@ -166,7 +166,7 @@ def _logging_in(host: Host) -> bool:
 
 
 def _unwanted(host: Host) -> DisplayState:
-    if host.held or host.problem is None or host.wish.connect == "never":
+    if host.user.held or host.problem is None or host.wish.connect == "never":
         return "idle"
     shown = _state_of_problem(host)
     return shown if shown in NEEDS_USER else "idle"  # no retry is due for a host that is not wanted

@@ -13,7 +13,7 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
     """Return the problem of a shut admission check."""
     match admitted.code:
         case "vpn-down":
-            vpn = host.wish.vpn or host.learned_vpn
+            vpn = host.wish.vpn or host.reached.learned_vpn
             title = f"VPN {vpn} asks you to sign in" if admitted.asks else f"VPN {vpn} is down"
             return Problem("vpn-down", title, f"{host.name} comes back when {vpn} is up")
         case "network-not-allowed":

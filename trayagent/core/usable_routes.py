@@ -164,7 +164,7 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
         route = snapshot.matched.get(lookup)
         if route is None or not _in_scope(lookup.peer, route.source):
             continue
-        if usable_interface(snapshot, route.interface, host.reached_through):
+        if usable_interface(snapshot, route.interface, host.reached.interfaces):
             yield _usable(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
@@ -175,7 +175,7 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
     families = set[bool]()
     for route in default_routes(snapshot):
         family = ":" in route.prefix
-        if family not in families and usable_interface(snapshot, route.interface, host.reached_through):
+        if family not in families and usable_interface(snapshot, route.interface, host.reached.interfaces):
             families.add(family)
             yield _usable(snapshot, route)
 
@@ -185,10 +185,10 @@ def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
 
     Its jump host has a name, and was reached through that VPN.
     """
-    if host.learned_vpn is None or not usable_interface(snapshot, host.learned_vpn):
+    if host.reached.learned_vpn is None or not usable_interface(snapshot, host.reached.learned_vpn):
         return None
-    routes = [r for r in snapshot.routes if r.interface == host.learned_vpn]
-    return next((r for r in routes if host.was_reached_at(network_of(snapshot, r))), None)
+    routes = [r for r in snapshot.routes if r.interface == host.reached.learned_vpn]
+    return next((r for r in routes if host.reached.at(network_of(snapshot, r))), None)
 
 
 def _in_scope(peer: str, source: str | None) -> bool:

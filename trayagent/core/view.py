@@ -70,7 +70,7 @@ def vpn_names(state: State) -> tuple[str, ...]:
     """Return the VPNs to show: the configured ones, then the interfaces that are some host's learned VPN."""
     configured = [vpn.name for vpn in state.vpns]
     known = {i.name for v in state.vpns if (i := state.vpn_interface(v.name)) is not None}
-    learned = {h.learned_vpn for h in state.hosts.values() if h.learned_vpn is not None}
+    learned = {h.reached.learned_vpn for h in state.hosts.values() if h.reached.learned_vpn is not None}
     return (*configured, *sorted(learned - known - set(configured)))
 
 
@@ -104,7 +104,8 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
     behind = [
         h.name
         for h in state.hosts.values()
-        if h.draining is None and (h.wish.vpn == name or (h.wish.vpn is None and h.learned_vpn == name))
+        if h.draining is None
+        and (h.wish.vpn == name or (h.wish.vpn is None and h.reached.learned_vpn == name))
     ]
     return {
         "name": name,
@@ -139,9 +140,11 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
-        "held": host.held,
-        "recoveries": host.recoveries,
-        "last_recovery_ms": None if host.last_recovery_s is None else round(host.last_recovery_s * 1e3, 1),
+        "held": host.user.held,
+        "recoveries": host.outage.recoveries,
+        "last_recovery_ms": None
+        if host.outage.last_recovery_s is None
+        else round(host.outage.last_recovery_s * 1e3, 1),
     }
 
 
@@ -161,9 +164,9 @@ def _next_retry(host: Host, state: State, shown: DisplayState, now: float) -> fl
 
 def _forwards(host: Host) -> tuple[ForwardState, ...]:
     if host.suspect:  # an open forward is of no use while nobody knows whether its connection works
-        return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards)
-    if host.forwards or not host.wish.listed:
-        return host.forwards
+        return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
+    if host.forwards.states or not host.wish.listed:
+        return host.forwards.states
     return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))
 
 

@@ -132,13 +132,13 @@ def silent_behind(state: State, name: str) -> bool:
     behind = [h for h in _behind(state, name) if h.master is not None or h.retry.kind is not None]
     if not behind or not all(_unanswered(h) for h in behind):
         return False
-    others = (h for h in state.hosts.values() if name not in {h.wish.vpn, h.learned_vpn})
+    others = (h for h in state.hosts.values() if name not in {h.wish.vpn, h.reached.learned_vpn})
     return state.manager.connectivity == "full" or any(h.master is not None and not h.suspect for h in others)
 
 
 def _behind(state: State, name: str) -> Iterator[Host]:
     hosts = (h for h in state.hosts.values() if h.draining is None)
-    return (h for h in hosts if h.wish.vpn == name and not h.held)
+    return (h for h in hosts if h.wish.vpn == name and not h.user.held)
 
 
 def _unanswered(host: Host) -> bool:

@@ -104,7 +104,7 @@ class Forwarding:
         if host is None or host.master is None or host.master.pid != master.pid:
             return
         already = set(self._already(master))
-        shown = {f.forward: f for f in host.forwards if f.forward in already and f.state == "open"}
+        shown = {f.forward: f for f in host.forwards.states if f.forward in already and f.state == "open"}
         asking = tuple(
             shown.get(r.forward, r) if r.state == "opening" else r for r in _still_opening(results)
         )

@@ -34,7 +34,7 @@ class LostMasters:
 
     def _up(self, host: Host) -> KeptUp | None:
         master = host.master
-        if host.held or host.ending:
+        if host.user.held or host.ending:
             return None
         if master is None:
             return KeptUp(self._records.boot) if host.lost else None

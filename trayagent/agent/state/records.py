@@ -176,19 +176,19 @@ class Records:
 
     def remember(self, host: Host, now: float) -> None:
         """Record what was learned about a host. `now` is monotonic."""
-        until = host.paused_until
+        until = host.user.paused_until
         wall = time.time() - now
         kept = self._host(host.name)
-        kept.held = host.held
+        kept.held = host.user.held
         kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
-        kept.reached = sorted([p.egress, p.gateway, p.name] for p in host.reached)
-        kept.learned_vpn = host.learned_vpn
+        kept.reached = sorted([p.egress, p.gateway, p.name] for p in host.reached.networks)
+        kept.learned_vpn = host.reached.learned_vpn
         kept.vpn = host.wish.vpn
         kept.networks = list(host.wish.networks)
         kept.addresses = list(host.addresses)
-        kept.worked_at = wall + host.worked_at if host.worked_at > 0 else None
-        kept.login = host.login
-        kept.host_key = host.host_key
+        kept.worked_at = wall + host.login.worked_at if host.login.worked_at > 0 else None
+        kept.login = host.login.kind
+        kept.host_key = host.login.host_key
         kept.killing = KeptKilling(self._boot, sorted(host.killing))
         refusals.keep(kept, host, wall, self._agent_mark())
         self._write()

@@ -18,8 +18,8 @@ STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 
 def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
     """Record what the next agent must know. `wall` converts the host's times to the wall clock."""
-    kept.refused = [wall + at for at in host.refused]
-    kept.refused_by_jump = [wall + at for at in host.refused_by_jump]
+    kept.refused = [wall + at for at in host.login.refused]
+    kept.refused_by_jump = [wall + at for at in host.login.refused_by_jump]
     kept.refusal = None
     retry = host.retry
     if retry.kind in STOPS and host.problem is not None:

@@ -79,6 +79,81 @@ class ForwardState:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What suggests that the master is stale, and what shows that it lives."""
+
+    changed_at: float = NEVER  # when the master's path last changed
+    wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
+    gone_at: float | None = None  # since when the local address has been missing
+    left: PathHere | None = None  # the path on which the master was last alive, once that has changed
+    proof_at: float = NEVER  # when the master last gave a proof of life
+    probe: Probe | None = None
+    observed: Observation | None = None
+
+    @property
+    def began_at(self) -> float:
+        """When the last doubt about the master began. Probes and controls from before that time prove nothing."""
+        return max(self.changed_at, self.wary_at)
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequests:
+    """What the user requested of this host, beyond its configuration."""
+
+    held: bool = False  # disconnected until the next reconnect
+    reconnect: bool = False  # a new connection, and the attempt has not begun
+    at_once: bool = False  # that reconnect ends the old master, even if it answers
+    paused_until: float | None = None  # inf: until resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where and through what the host was reached, and the VPN that it needs elsewhere."""
+
+    networks: frozenset[Network] = frozenset()
+    interfaces: frozenset[str] = frozenset()  # egress interfaces
+    learned_vpn: str | None = None
+    failed_without_vpn: tuple[Network, ...] = ()  # networks where a login without the learned VPN failed
+
+    def at(self, network: Network | None) -> bool:
+        """Report whether the host was certainly reached on this network before."""
+        return network is not None and any(known.matches(network) for known in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginHistory:
+    """How the last logins to the host went."""
+
+    worked_at: float = NEVER  # when a login last worked
+    kind: LoginKind = "quiet"  # how that login went
+    host_key: str | None = None  # the key that the server proved then
+    times: tuple[float, ...] = ()  # when the last few logins worked
+    refused: tuple[float, ...] = ()  # when the last few logins were refused
+    refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused
+    vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Forwards:
+    """The wanted forwards of the master, and when to request them."""
+
+    states: tuple[ForwardState, ...] = ()
+    tried: int = 0
+    at: float | None = None  # when to request failed forwards again
+    owed: bool = False  # the user requested this master, and its forwards are not open yet
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Since when the host has been away, and how earlier outages ended."""
+
+    offline_since: float | None = None  # since when there has been no route
+    began_at: float | None = None  # when a route became available that could carry the host again
+    recoveries: int = 0
+    last_recovery_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """All that is known of one host."""
 
@@ -93,58 +168,28 @@ class Host:
     master: Master | None = None
     path: MasterPath | None = None
     network: Network | None = None
-    changed_at: float = NEVER  # when the master's path last changed
-    left: PathHere | None = None  # the path on which the master was last alive, once that has changed
-    proof_at: float = NEVER  # when the master last gave a proof of life
-    wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
-    gone_at: float | None = None  # since when the local address has been missing
-    probe: Probe | None = None
-    observed: Observation | None = None
+    doubt: Doubt = field(default_factory=Doubt)
     killing: frozenset[int] = frozenset()  # pids that we are ending
     attempt: Attempt | None = None
     draining: Draining | None = None  # this is no host, but an earlier master of one
 
     lost: bool = False  # it was up and the network took it down: an on-use host is recovered
-    held: bool = False  # the user disconnected it
-    asked: bool = False  # the user requested a reconnect, and the attempt has not begun
-    at_once: bool = False  # that reconnect ends the old master, even if it answers
-    paused_until: float | None = None  # inf: until resumed
+    user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
     bare_retry: Retry = field(default_factory=Retry)  # of bare controls; independent of a refused login
-    offline_since: float | None = None
-    reached: frozenset[Network] = frozenset()
-    reached_through: frozenset[str] = frozenset()  # egress interfaces
     checked_at: float = NEVER  # when the banner of its server was last checked
-    learned_vpn: str | None = None
-    failed_without_vpn: tuple[Network, ...] = ()  # networks where a login without the learned VPN failed
-    worked_at: float = NEVER  # when a login last worked
-    login: LoginKind = "quiet"  # how that login went
-    host_key: str | None = None  # the key that the server proved then
-    vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
-    refused: tuple[float, ...] = ()  # when the last few logins were refused
-    refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused
-    logins: tuple[float, ...] = ()  # when the last few logins worked
-    forwards: tuple[ForwardState, ...] = ()
-    forwards_tried: int = 0
-    forwards_at: float | None = None  # when to request failed forwards again
-    forwards_owed: bool = False  # the user requested this master, and its forwards are not open yet
+    reached: Reached = field(default_factory=Reached)
+    login: LoginHistory = field(default_factory=LoginHistory)
+    forwards: Forwards = field(default_factory=Forwards)
     trial: Trial = field(default_factory=Trial)
     agent_socket: Problem | None = None  # why the link to it on the server could not be made
-
-    outage_at: float | None = None  # when a route became available that could carry the host again
-    recoveries: int = 0
-    last_recovery_s: float | None = None
+    outage: Outage = field(default_factory=Outage)
 
     @property
     def suspect(self) -> bool:
         """Whether it is doubtful that the master lives: something changed since the last proof."""
-        return self.master is not None and self.doubt_at >= self.proof_at
-
-    @property
-    def doubt_at(self) -> float:
-        """When the last doubt about the master began. Probes and controls from before that time prove nothing."""
-        return max(self.changed_at, self.wary_at)
+        return self.master is not None and self.doubt.began_at >= self.doubt.proof_at
 
     @property
     def path_here(self) -> PathHere | None:
@@ -154,10 +199,10 @@ class Host:
     @property
     def returned(self) -> bool:
         """Whether the path is again the one on which the master was last alive, and the probe went over another one."""
-        here, over = self.path_here, self.probe.sent_over if self.probe is not None else None
-        if here is None or over is None or self.left is None:
+        here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
+        if here is None or over is None or self.doubt.left is None:
             return False
-        return here.same(self.left) and not here.same(over)
+        return here.same(self.doubt.left) and not here.same(over)
 
     @property
     def ending(self) -> bool:
@@ -169,16 +214,14 @@ class Host:
     def by_user(self) -> bool:
         """Whether a request of the user is being carried out. A refused login has ended it."""
         attempt = self.attempt
-        return self.asked or (attempt is not None and attempt.purpose == "user" and attempt.refused is None)
+        return self.user.reconnect or (
+            attempt is not None and attempt.purpose == "user" and attempt.refused is None
+        )
 
     @property
     def at_prompt(self) -> bool:
         """Whether the user is logging in to it at a terminal, so that only they may end that login."""
         return self.attempt is not None and self.attempt.at_prompt
-
-    def was_reached_at(self, network: Network | None) -> bool:
-        """Report whether the host was certainly reached on this network before."""
-        return network is not None and any(known.matches(network) for known in self.reached)
 
     @property
     def server(self) -> str:

@@ -49,7 +49,7 @@ class State:
         """Report whether trayagent must leave this host alone."""
         if host.draining is not None:
             host = self.hosts.get(host.draining.owner, host)
-        until = max(self.paused_until or NEVER, host.paused_until or NEVER)
+        until = max(self.paused_until or NEVER, host.user.paused_until or NEVER)
         return until > now
 
     def vpn_interface(self, name: str) -> Interface | None:
@@ -77,4 +77,4 @@ class State:
 
     def doubtful(self, host: Host, now: float) -> bool:
         """Report whether the network is the likely cause if this host's master ends now (policy: *suspect*)."""
-        return host.suspect or host.probe is not None or now - self.woke_at < WOKEN_S
+        return host.suspect or host.doubt.probe is not None or now - self.woke_at < WOKEN_S

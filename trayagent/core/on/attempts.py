@@ -84,11 +84,15 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     if event.master is None:
         context.put(host, attempt=attempt)
         return
-    logins = (*(t for t in host.logins if now - t < LOGINS_WINDOW_S), now)
+    logins = (*(t for t in host.login.times if now - t < LOGINS_WINDOW_S), now)
     login, key = _login_of(host, attempt, event.login), event.host_key
-    trusted = key is not None and (strict(host) or key == host.host_key)
+    trusted = key is not None and (strict(host) or key == host.login.host_key)
     origin = visit[1].origin if visit is not None else Origin()
-    host = context.put(host, attempt=attempt, worked_at=now, login=login, host_key=key, logins=logins)
+    host = context.put(
+        host,
+        attempt=attempt,
+        login=replace(host.login, worked_at=now, kind=login, host_key=key, times=logins),
+    )
     let_in(context, host, attempt, origin, trusted=trusted)
 
 
@@ -137,7 +141,13 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
     bypassed = _bypassed_vpn(context, host, attempt)
     if bypassed and attempt.network is not None:
-        host = replace(host, failed_without_vpn=(attempt.network, *host.failed_without_vpn)[:NETWORKS_KEPT])
+        host = replace(
+            host,
+            reached=replace(
+                host.reached,
+                failed_without_vpn=(attempt.network, *host.reached.failed_without_vpn)[:NETWORKS_KEPT],
+            ),
+        )
     host = with_failure(host, attempt, failure, now, event.jitter)
     problem = _problem(host, attempt, failure)
     # The problem to show is that the VPN is down, not that the server is unreachable without it.
@@ -147,7 +157,9 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
         problem=unchanged if attempt.unwanted or attempt.bare or expected else problem,
-        vanished_at=now if failure.kind in VANISHED_KINDS else host.vanished_at,
+        login=replace(
+            host.login, vanished_at=now if failure.kind in VANISHED_KINDS else host.login.vanished_at
+        ),
     )
     if failure.kind in REFUSED_KINDS:
         _hold_requested(context, host)
@@ -169,8 +181,8 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
 
     An unfamiliar host key on a network where the host was never reached is "not here".
     """
-    key_changed = failure.kind == "host-key-changed" and bool(host.reached)
-    if key_changed and not host.was_reached_at(attempt.network):
+    key_changed = failure.kind == "host-key-changed" and bool(host.reached.networks)
+    if key_changed and not host.reached.at(attempt.network):
         return not_here(host)
     refused = login_needs_user(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
     if failure.kind == "proxy-command" and host.retry.at is None:
@@ -180,7 +192,12 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
 
 def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     """Report whether a login was tried without the learned VPN."""
-    if attempt.network is None or host.learned_vpn is None or attempt.bare or attempt.purpose == "user":
+    if (
+        attempt.network is None
+        or host.reached.learned_vpn is None
+        or attempt.bare
+        or attempt.purpose == "user"
+    ):
         return False
     egress = context.state.snapshot.interface(attempt.network.egress)
     return egress is None or egress.kind != "vpn"
@@ -190,7 +207,7 @@ def _hold_requested(context: Context, host: Host) -> None:
     """If the user requested many hosts at once, hold back the logins that are like the refused one."""
     for name in context.names:
         other = context.get(name)
-        if other is None or not other.asked or other.attempt is not None or other.name == host.name:
+        if other is None or not other.user.reconnect or other.attempt is not None or other.name == host.name:
             continue
         if refused_login(host) in at_risk(other, context.state.hosts):
             hold(context, other, host)
@@ -224,28 +241,36 @@ def took_over(context: Context, event: TookOver) -> None:
         return
     now = context.now
     old = host.attempt.replaces if host.attempt is not None else None
-    began = host.outage_at
+    began = host.outage.began_at
     if host.attempt is not None:
         host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
     recovered = began is not None and not user and (old is not None or host.lost)
     if event.drained is not None and event.draining is not None:
         draining.begin(context, host, event.drained, event.draining, proven=not host.suspect)
-        draining.tell_begun(context, host.name, event.drained, event.draining)
+        draining.publish_begun(context, host.name, event.drained, event.draining)
         old = None
-    host = replace(host, attempt=None, outage_at=None, asked=False, at_once=False)
+    host = replace(
+        host,
+        attempt=None,
+        outage=replace(host.outage, began_at=None),
+        user=replace(host.user, reconnect=False, at_once=False),
+    )
     host = install(context, host, event.master, proven=True)
-    if host.held:  # the user disconnected it in the meantime
+    if host.user.held:  # the user disconnected it in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
         draining.end_all(context, host.name)
     took_s = now - began if began is not None else None
     host = context.put(
         host,
-        recoveries=host.recoveries + (1 if recovered else 0),
-        last_recovery_s=took_s if recovered else host.last_recovery_s,
-        worked_at=now,
-        forwards_owed=user and not host.held,
+        outage=replace(
+            host.outage,
+            recoveries=host.outage.recoveries + (1 if recovered else 0),
+            last_recovery_s=took_s if recovered else host.outage.last_recovery_s,
+        ),
+        login=replace(host.login, worked_at=now),
+        forwards=replace(host.forwards, owed=user and not host.user.held),
     )
     if old is not None:
         context.publish("master-killed", host.name, "taken over", pid=old)

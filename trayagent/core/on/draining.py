@@ -8,7 +8,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
-from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.on.new_master import install
 
@@ -25,10 +25,12 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
         hop=owner.hop,
         unnamed=True,
         addresses=owner.addresses,
-        reached=owner.reached,
-        reached_through=owner.reached_through,
-        learned_vpn=owner.learned_vpn,
-        host_key=master.host_key,
+        reached=Reached(
+            networks=owner.reached.networks,
+            interfaces=owner.reached.interfaces,
+            learned_vpn=owner.reached.learned_vpn,
+        ),
+        login=LoginHistory(host_key=master.host_key),
     )
     idle = draining.sessions == draining.connections == 0
     draining = replace(
@@ -36,7 +38,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
     )
     host = replace(host, draining=draining)
     host = install(context, host, master, proven=proven)
-    context.put(host, forwards_at=None)
+    context.put(host, forwards=replace(host.forwards, at=None))
 
 
 def found(context: Context, event: DrainingFound) -> None:
@@ -49,7 +51,7 @@ def found(context: Context, event: DrainingFound) -> None:
     context.because(owner.name, 0, "draining", f"pid={event.master.pid} {_carries(event.draining)}")
 
 
-def tell_begun(context: Context, name: str, master: Master, draining: Draining) -> None:
+def publish_begun(context: Context, name: str, master: Master, draining: Draining) -> None:
     """Report that a host's earlier master drains."""
     carries = _carries(draining)
     context.because(name, 0, "draining", f"pid={master.pid} {carries}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trayagent.core.context import Context
 from trayagent.core.facts.events import ForwardsChanged, RemoteCleanedUp
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
@@ -16,7 +18,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     host = context.get(event.name)
     if host is None or host.master is None or host.master.pid != event.pid or event.pid in host.killing:
         return
-    before = {f.forward: f.state for f in host.forwards}
+    before = {f.forward: f.state for f in host.forwards.states}
     for forward in event.forwards:
         if before.get(forward.forward) == forward.state:
             continue
@@ -25,17 +27,20 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         elif forward.state == "failed":
             context.publish("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
     if not event.final:
-        context.put(host, forwards=event.forwards)
+        context.put(host, forwards=replace(host.forwards, states=event.forwards))
         return
     failed = any(f.state == "failed" for f in event.forwards)
-    tried = host.forwards_tried + 1 if failed else 0
+    tried = host.forwards.tried + 1 if failed else 0
     pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
     context.put(
         host,
-        forwards=event.forwards,
-        forwards_tried=tried,
-        forwards_at=context.now + pause if pause is not None else None,
-        forwards_owed=host.forwards_owed and failed,
+        forwards=replace(
+            host.forwards,
+            states=event.forwards,
+            tried=tried,
+            at=context.now + pause if pause is not None else None,
+            owed=host.forwards.owed and failed,
+        ),
     )
 
 

@@ -36,8 +36,10 @@ def master_found(context: Context, event: MasterFound) -> None:
         host = context.get(event.name) or host
     # What was stored about an earlier master says nothing about the options of this one.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
-    login = host.login if event.survivor else _login_of(host, event.master)
-    host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
+    login = host.login.kind if event.survivor else _login_of(host, event.master)
+    host = _taken_up(
+        context, replace(host, login=replace(host.login, kind=login), unnamed=unnamed), event.master
+    )
     host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
     context.publish(
         "master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path
@@ -50,24 +52,24 @@ def master_found(context: Context, event: MasterFound) -> None:
 def _login_of(host: Host, master: Master) -> LoginKind:
     """Return how a master's login must have gone. If we were refused, the user must have helped somebody else's ssh."""
     if master.ours or host.retry.at is not None:
-        return host.login
+        return host.login.kind
     match host.retry.kind:
         case "auth":
             return "typed"
         case "passphrase":
             return "unlocked"
         case _:
-            return host.login
+            return host.login.kind
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:
     """Follow the user's last request: their own new connection ends `disconnect`, one that we left behind does not."""
-    if not host.held:
+    if not host.user.held:
         return host
     if master.ours or master.pid in host.killing:
         context.do(Kill(host.name, master, gently=True))
         return context.put(host, killing=host.killing | {master.pid})
-    host = context.put(host, held=False)
+    host = context.put(host, user=replace(host.user, held=False))
     context.do(Remember(host.name))
     return host
 
@@ -89,7 +91,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         return
     we_ended_it = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
-    if we_ended_it and host.held:
+    if we_ended_it and host.user.held:
         context.do(Remember(host.name))  # another process may get this pid later
     if host.master is None or host.master.pid != event.pid:
         return
@@ -99,13 +101,15 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         host,
         master=None,
         path=None,
-        probe=None,
-        observed=None,
-        gone_at=None,
-        forwards=tuple(replace(f, state="closed") for f in host.forwards),
-        forwards_at=None,
+        doubt=replace(host.doubt, probe=None, observed=None, gone_at=None),
+        forwards=replace(
+            host.forwards, states=tuple(replace(f, state="closed") for f in host.forwards.states), at=None
+        ),
         # Our own kill says nothing about the server.
-        vanished_at=context.now if died or (doubtful and not we_ended_it) else host.vanished_at,
+        login=replace(
+            host.login,
+            vanished_at=context.now if died or (doubtful and not we_ended_it) else host.login.vanished_at,
+        ),
     )
     if not we_ended_it:
         said = event.failure.kind if event.failure else None
@@ -123,7 +127,7 @@ def forget_if_done(context: Context, name: str) -> None:
     host = context.get(name)
     if host is None or host.master is not None or host.wish.listed or host.lost or host.attempt is not None:
         return
-    commanded = host.held or host.asked or host.paused_until is not None
+    commanded = host.user.held or host.user.reconnect or host.user.paused_until is not None
     if not (commanded and not host.unnamed) and not context.state.draining(name):
         context.forget(name)
 
@@ -133,8 +137,8 @@ def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_
         return
     if host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.
-        held = host.held or (event.by_request and not by_network)
-        context.put(host, held=held, lost=not held)
+        held = host.user.held or (event.by_request and not by_network)
+        context.put(host, user=replace(host.user, held=held), lost=not held)
         context.do(Remember(host.name))
     elif by_network:
         context.put(host, lost=True)
@@ -145,12 +149,14 @@ def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_
 def probe_answered(context: Context, event: ProbeAnswered) -> None:
     """Row 6: note that the old connection carries data."""
     host = _judged(context, event.name, event.pid)
-    if host is None or host.probe is None:
+    if host is None or host.doubt.probe is None:
         return
-    asked_before = host.probe.sent_at < host.doubt_at and context.now - host.doubt_at < CROSSED_S
-    if host.gone_at is not None or asked_before:
+    asked_before = (
+        host.doubt.probe.sent_at < host.doubt.began_at and context.now - host.doubt.began_at < CROSSED_S
+    )
+    if host.doubt.gone_at is not None or asked_before:
         # The answer may have left before the cause of the doubt, and may only have been read after it. Probe again.
-        context.put(host, probe=None, observed=None)
+        context.put(host, doubt=replace(host.doubt, probe=None, observed=None))
         return
     _alive(context, host, "probe=answered")
 
@@ -161,28 +167,29 @@ def observed(context: Context, event: Observed) -> None:
     if host is None:
         return
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
-    continued = host.observed is not None and host.observed.stopped and not event.stopped
+    continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
     seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)
-    host = context.put(host, observed=seen)
-    if host.gone_at is not None:
+    host = context.put(host, doubt=replace(host.doubt, observed=seen))
+    if host.doubt.gone_at is not None:
         if event.now is not None:
             _moved(context, host, event.now)
         return
-    probe = host.probe
+    probe = host.doubt.probe
     if probe is None or not (host.suspect or host.by_user):
         return
     if continued:
-        context.put(host, probe=None)  # its silence says nothing, and the probe may be lost
+        # Its silence says nothing, and the probe may be lost.
+        context.put(host, doubt=replace(host.doubt, probe=None))
         return
-    if event.acked and probe.sent_at < host.doubt_at:
+    if event.acked and probe.sent_at < host.doubt.began_at:
         # It may have been acknowledged before the doubt began. So nothing is under way that could still prove life.
-        context.put(host, probe=None)
+        context.put(host, doubt=replace(host.doubt, probe=None))
         return
     if event.acked > probe.acked:
         probe = replace(probe, acked=event.acked, moved_at=context.now)
     if event.ahead == 0 and probe.drained_at is None:
         probe = replace(probe, drained_at=context.now)
-    context.put(host, probe=probe)
+    context.put(host, doubt=replace(host.doubt, probe=probe))
 
 
 def _moved(context: Context, host: Host, master: Master) -> None:
@@ -198,11 +205,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         master=master,
         path=path,
         network=None,
-        gone_at=None,
-        left=None,
-        changed_at=context.now,
-        probe=None,
-        observed=None,
+        doubt=replace(host.doubt, gone_at=None, left=None, changed_at=context.now, probe=None, observed=None),
         addresses=with_peer(host, master),
     )
     context.because(host.name, 4, "moved", evidence)
@@ -214,9 +217,7 @@ def _alive(context: Context, host: Host, evidence: str) -> None:
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,
-        proof_at=context.now,
-        left=None,
-        probe=None,
+        doubt=replace(host.doubt, proof_at=context.now, left=None, probe=None),
         problem=host.problem if refused else None,
         lost=False,
         retry=host.retry if refused else after_success(host.retry, context.now),

@@ -9,7 +9,7 @@ from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.events import Configured, NetworkRead, Remembered, Woke
-from trayagent.core.facts.hosts import Host, Wish
+from trayagent.core.facts.hosts import Host, LoginHistory, Wish
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
@@ -60,18 +60,21 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
-    left = host.path_here if changed and not host.suspect else host.left
+    left = host.path_here if changed and not host.suspect else host.doubt.left
     settled = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
         path=path,
-        left=left,
-        # A probe that was sent while the address was tentative is repeated now that the address can be used.
-        probe=None if settled else host.probe,
+        doubt=replace(
+            host.doubt,
+            left=left,
+            # A probe that was sent while the address was tentative is repeated now that the address can be used.
+            probe=None if settled else host.doubt.probe,
+            changed_at=now if changed else host.doubt.changed_at,
+            wary_at=now if wary and path.present else host.doubt.wary_at,
+            gone_at=None if path.present else (host.doubt.gone_at if host.doubt.gone_at is not None else now),
+        ),
         network=_better_known(host.network, network),
-        changed_at=now if changed else host.changed_at,
-        wary_at=now if wary and path.present else host.wary_at,
-        gone_at=None if path.present else (host.gone_at if host.gone_at is not None else now),
     )
     if not host.suspect:
         note_reached(context, host)
@@ -122,7 +125,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
 def _another_answered(host: Host) -> bool:
     """Report whether another machine may have answered in the server's place: the host was not reached from there."""
     not_here = host.problem is not None and host.problem.code == "not-here"
-    return not_here or (host.retry.kind == "host-key-changed" and not host.reached)
+    return not_here or (host.retry.kind == "host-key-changed" and not host.reached.networks)
 
 
 def forget_failure(context: Context, host: Host) -> None:
@@ -146,7 +149,7 @@ def woke(context: Context, event: Woke) -> None:
         if host is None:
             continue
         if host.master is not None:
-            host = context.put(host, wary_at=now)
+            host = context.put(host, doubt=replace(host.doubt, wary_at=now))
         route = usable_route(host, context.state.snapshot)
         network = route.network if route is not None else None
         if rearmable(host.retry, now):
@@ -168,7 +171,15 @@ def configured(context: Context, event: Configured) -> None:
         host = context.get(name)
         if host is None:
             left = context.state.forgotten.get(name, Host(name))
-            context.put(Host(name, wish, refused=left.refused, refused_by_jump=left.refused_by_jump))
+            context.put(
+                Host(
+                    name,
+                    wish,
+                    login=LoginHistory(
+                        refused=left.login.refused, refused_by_jump=left.login.refused_by_jump
+                    ),
+                )
+            )
             request_resolve(context, name)
         elif host.wish != wish:
             _new_wish(context, host, wish)
@@ -180,8 +191,8 @@ def configured(context: Context, event: Configured) -> None:
             _unlisted(context, host)
     for name in () if event.learn_vpn else context.names:
         host = context.get(name)
-        if host is not None and host.learned_vpn is not None:
-            context.put(host, learned_vpn=None)
+        if host is not None and host.reached.learned_vpn is not None:
+            context.put(host, reached=replace(host.reached, learned_vpn=None))
             context.do(Remember(name))
     if not first:
         context.publish("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
@@ -194,7 +205,7 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     if wanted(before) and not wanted(host):
         publish_given_up(context, before, "user=configuration")
     if forwards_changed:
-        host = context.put(host, forwards_at=context.now)
+        host = context.put(host, forwards=replace(host.forwards, at=context.now))
     if _bounds(before.wish) != _bounds(wish):
         context.do(Remember(host.name))
     forget_failure(context, host)
@@ -220,7 +231,7 @@ def _unlisted(context: Context, host: Host) -> None:
             context.forget(name)  # what drains ends on its own
         return
     left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
-    context.put(host, wish=left, forwards_at=context.now)
+    context.put(host, wish=left, forwards=replace(host.forwards, at=context.now))
     context.do(Remember(host.name))
 
 
@@ -232,7 +243,9 @@ def remembered(context: Context, event: Remembered) -> None:
         host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = context.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = (
-        context.now - event.login_worked_ago_s if event.login_worked_ago_s is not None else host.worked_at
+        context.now - event.login_worked_ago_s
+        if event.login_worked_ago_s is not None
+        else host.login.worked_at
     )
     refusal = event.refusal
     if refusal is not None:  # a restart is no reason to log in again: accounts get locked
@@ -250,18 +263,21 @@ def remembered(context: Context, event: Remembered) -> None:
     learns = context.state.learn_vpn and not has_public_address(event.addresses)
     context.put(
         host,
-        refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
-        refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
+        login=replace(
+            host.login,
+            refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
+            refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
+            worked_at=worked,
+            kind=event.login,
+            host_key=event.host_key,
+        ),
         killing=host.killing | event.killing,
-        held=event.held,
-        paused_until=paused,
-        reached=event.reached,
-        learned_vpn=event.learned_vpn if learns else None,
+        user=replace(host.user, held=event.held, paused_until=paused),
+        reached=replace(
+            host.reached, networks=event.reached, learned_vpn=event.learned_vpn if learns else None
+        ),
         addresses=event.addresses,
-        worked_at=worked,
-        login=event.login,
         lost=event.lost and not event.held,
-        host_key=event.host_key,
     )
     if event.lost:
         context.because(event.name, 1, "ended", "agent=none lost=yes")

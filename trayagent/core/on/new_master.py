@@ -24,24 +24,30 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     host = replace(
         host,
         master=master,
-        probe=None,
-        observed=None,
-        wary_at=NEVER,
-        left=None,
+        doubt=replace(
+            host.doubt,
+            probe=None,
+            observed=None,
+            wary_at=NEVER,
+            left=None,
+            proof_at=now if proven else NEVER,
+            changed_at=NEVER if proven else now,
+        ),
         lost=False,
         problem=host.problem if stays else None,
-        proof_at=now if proven else NEVER,
-        changed_at=NEVER if proven else now,
         network=None,
         path=None,
         retry=host.retry if stays else after_success(host.retry, now),
         bare_retry=after_success(host.bare_retry, now),
-        forwards_tried=0,
-        forwards_at=now,
-        forwards_owed=False,
+        forwards=replace(
+            host.forwards,
+            tried=0,
+            at=now,
+            owed=False,
+            states=tuple(replace(f, state="opening", error=None) for f in host.forwards.states),
+        ),
         agent_socket=None,
         addresses=with_peer(host, master),
-        forwards=tuple(replace(f, state="opening", error=None) for f in host.forwards),
     )
     # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
     # once.
@@ -53,10 +59,13 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
         host = replace(
             host,
             network=master_network(host, path, context.state.snapshot),
-            gone_at=None if path.present else now,
-            changed_at=now if absent else host.changed_at,
-            # Even if it was started just now, another network came between its start and this moment.
-            proof_at=NEVER if absent else host.proof_at,
+            doubt=replace(
+                host.doubt,
+                gone_at=None if path.present else now,
+                changed_at=now if absent else host.doubt.changed_at,
+                # Even if it was started just now, another network came between its start and this moment.
+                proof_at=NEVER if absent else host.doubt.proof_at,
+            ),
         )
     context.put(host)
     if refused and not stays:

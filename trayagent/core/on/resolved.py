@@ -62,7 +62,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
         problem = None
     answer = _answer(context, asked_at=event.asked_at, varies=event.varies, looked_up=event.looked_up)
-    master, host_key = host.master, host.host_key
+    master, host_key = host.master, host.login.host_key
     if master is not None and master.target is None:
         master = replace(master, target=(old or event.resolved).target)
     if (
@@ -72,7 +72,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     ):
         host_key = None  # another address may be another machine
     host = context.put(
-        replace(host, master=master, host_key=host_key),
+        replace(host, master=master, login=replace(host.login, host_key=host_key)),
         resolved=event.resolved,
         hop=event.hop,
         answer=answer,
@@ -80,7 +80,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         problem=problem,
     )
     if old is not None and old.forwards != event.resolved.forwards:
-        context.put(host, forwards_at=context.now)
+        context.put(host, forwards=replace(host.forwards, at=context.now))
 
 
 def _after_answer(context: Context, host: Host) -> Retry:
@@ -104,7 +104,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
         if problem != host.problem:
             publish_connect_failed(context, host, problem)
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
-        host = context.put(host, asked=False, retry=retry)
+        host = context.put(host, user=replace(host.user, reconnect=False), retry=retry)
     elif event.looked_up:  # logins use the old result, and ssh -G does not run again on this network
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
     context.put(host, problem=problem)

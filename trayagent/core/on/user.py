@@ -33,17 +33,26 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         host = context.get(name)
         if host is None or host.unnamed or host.at_prompt:
             continue  # the user is already logging in to it
-        remembered = host.held or host.paused_until is not None or host.retry.kind in REFUSED_KINDS
+        remembered = host.user.held or host.user.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
-        host = context.put(host, asked=True, held=False, paused_until=None, retry=retry, problem=None)
-        host = context.put(host, at_once=event.at_once)
+        host = context.put(
+            host,
+            user=replace(host.user, reconnect=True, held=False, paused_until=None),
+            retry=retry,
+            problem=None,
+        )
+        host = context.put(host, user=replace(host.user, at_once=event.at_once))
         if event.at_once:
             draining.end_all(context, name)
         attempt = host.attempt
         if attempt is not None and (attempt.bare or attempt.refused is not None):
             host = give_up_attempt(context, host)  # it cannot succeed
         elif attempt is not None and not attempt.taking_over:
-            host = context.put(host, attempt=replace(attempt, purpose="user", unwanted=False), asked=False)
+            host = context.put(
+                host,
+                attempt=replace(attempt, purpose="user", unwanted=False),
+                user=replace(host.user, reconnect=False),
+            )
         context.change(servers=forgiven(context.state.servers, host.server))
         if host.resolved is None:
             request_resolve(context, name)  # it failed or was never run, and the obstacle may be gone
@@ -64,8 +73,8 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     if not admitted.open and not (admitted.code == "unreachable" and unasked):
         return
     host = _without_attempt(context, host)
-    remembered = host.held or host.paused_until is not None
-    host = context.put(host, held=False, paused_until=None, at_once=False)
+    remembered = host.user.held or host.user.paused_until is not None
+    host = context.put(host, user=replace(host.user, held=False, paused_until=None, at_once=False))
     context.change(servers=forgiven(context.state.servers, host.server))
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
@@ -92,7 +101,9 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         if host is None:
             continue
         publish_given_up(context, host, "user=disconnect")
-        host = context.put(host, held=True, asked=False, lost=False, problem=None)
+        host = context.put(
+            host, user=replace(host.user, held=True, reconnect=False), lost=False, problem=None
+        )
         if host.attempt is not None:
             context.put(host, attempt=replace(host.attempt, purpose="connect"))
             give_up_attempt(context, context.state.hosts[name])
@@ -114,12 +125,14 @@ def pause(context: Context, event: UserPause) -> None:
     for name in event.names:
         host = context.get(name)
         if host is not None:
-            context.put(host, paused_until=until)
+            context.put(host, user=replace(host.user, paused_until=until))
             context.do(Remember(name))
     for name in event.names or context.names:
         host = context.get(name)
         if host is not None:
-            context.put(give_up_attempt(context, host), asked=False, forwards_owed=False)
+            host = give_up_attempt(context, host)
+            forwards = replace(host.forwards, owed=False)
+            context.put(host, user=replace(host.user, reconnect=False), forwards=forwards)
     for name in event.names or ("",):
         context.publish("paused", name, "user=pause", for_s=event.for_s)
 
@@ -130,9 +143,9 @@ def resume(context: Context, event: UserResume) -> None:
         context.change(paused_until=None)
     for name in event.names or context.names:
         host = context.get(name)
-        if host is None or host.paused_until is None:
+        if host is None or host.user.paused_until is None:
             continue
-        context.put(host, paused_until=None)
+        context.put(host, user=replace(host.user, paused_until=None))
         context.do(Remember(name))
     for name in event.names or ("",):
         context.publish("resumed-by-user", name, "user=resume")
@@ -145,7 +158,12 @@ def looked(context: Context, event: UserLooked) -> None:
         host = context.get(name)
         if host is None:
             continue
-        if host.suspect and host.master is not None and host.observed is not None and host.observed.stopped:
+        if (
+            host.suspect
+            and host.master is not None
+            and host.doubt.observed is not None
+            and host.doubt.observed.stopped
+        ):
             context.do(Observe(name, host.master))  # it may have continued meanwhile
         probe_again(context, host)
 
@@ -155,8 +173,9 @@ def credentials_changed(context: Context, event: CredentialsChanged) -> None:
     context.change(let_in={})  # other keys succeeded than those that are offered now
     for name in event.names or context.names:
         host = context.get(name)
-        if host is not None and host.login == "unlocked":
-            host = context.put(host, login="quiet")  # the ssh-agent may have the key by now
+        if host is not None and host.login.kind == "unlocked":
+            # The ssh-agent may have the key by now.
+            host = context.put(host, login=replace(host.login, kind="quiet"))
         if host is None or host.retry.kind not in CREDENTIAL_KINDS:
             continue
         context.put(host, retry=with_new_credentials(host, context.now))

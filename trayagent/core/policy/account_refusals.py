@@ -145,21 +145,23 @@ def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) 
 def refused_accounts(host: Host) -> Iterator[tuple[float, Account | None]]:
     """Yield the times of the host's refused logins, each with the account that refused it."""
     target, jump = at_target(host), at_jump(host)
-    for at in host.refused:
-        asked = jump if at in host.refused_by_jump else target
+    for at in host.login.refused:
+        asked = jump if at in host.login.refused_by_jump else target
         yield at, asked.account if asked is not None else None
 
 
 def _refusals(account: Account, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
-        for at, refusing in refused_accounts(host) if host.refused else ():
+        for at, refusing in refused_accounts(host) if host.login.refused else ():
             if refusing == account and now < at + REFUSED_WINDOW_S:
                 yield at
 
 
 def _proven(login: Login, hosts: Hosts) -> bool:
     """Report whether the account has accepted a login before."""
-    worked = (h for h in hosts.values() if h.worked_at != NEVER or h.master is not None or h.reached)
+    worked = (
+        h for h in hosts.values() if h.login.worked_at != NEVER or h.master is not None or h.reached.networks
+    )
     return any(asked is not None and asked.account == login.account for h in worked for asked in _both(h))
 
 

@@ -33,7 +33,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
         at_end = at_target(host)
         clear_refusals(context, {at_end.account} if at_end is not None else set(), context.now)
     # A typed password or code proves nothing about the keys.
-    quiet = host.login == "quiet" and not attempt.at_terminal
+    quiet = host.login.kind == "quiet" and not attempt.at_terminal
     if quiet and trusted:
         recent = {
             login: last
@@ -71,11 +71,11 @@ def clear_refusals(context: Context, accounts: set[Account], before: float) -> N
     context.change(forgotten=forgotten)
     for name in context.names:
         host = context.get(name)
-        if host is None or not host.refused:
+        if host is None or not host.login.refused:
             continue
         known = tuple(refused_accounts(host))
         kept = tuple(at for at, account in known if at > before or account not in accounts)
         if len(kept) < len(known):
-            by_jump = tuple(at for at in host.refused_by_jump if at in kept)
-            context.put(host, refused=kept, refused_by_jump=by_jump)
+            by_jump = tuple(at for at in host.login.refused_by_jump if at in kept)
+            context.put(host, login=replace(host.login, refused=kept, refused_by_jump=by_jump))
             context.do(Remember(name))

@@ -29,21 +29,21 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         return False, None
     host = give_up_trial(context, host)
     host = race(context, _without_dead_attempt(context, host, admitted), admitted)
-    if host.asked and not admitted.open:
-        host = context.put(host, asked=False)
-    if host.asked and host.attempt is None and host.resolved is not None:
+    if host.user.reconnect and not admitted.open:
+        host = context.put(host, user=replace(host.user, reconnect=False))
+    if host.user.reconnect and host.attempt is None and host.resolved is not None:
         again, at = start(context, host, admitted, "user", 0, "user=reconnect")
         return again or needs_probe(context.get(host.name) or host), at
     if admitted.open and needs_probe(host):
         host = _probe_old(context, host, master)
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
         return _beside_old(context, host, host.attempt, master, admitted)
-    if host.probe is not None and not host.suspect:
-        silent_at = host.probe.sent_at + patience_s(master)
+    if host.doubt.probe is not None and not host.suspect:
+        silent_at = host.doubt.probe.sent_at + patience_s(master)
         if now < silent_at:
             return False, silent_at
         host = context.put(
-            host, changed_at=host.probe.sent_at
+            host, doubt=replace(host.doubt, changed_at=host.doubt.probe.sent_at)
         )  # row 12: the probe found it silent, without any event
     idle_at = end_if_idle(context, host, master)
     if (context.get(host.name) or host).ending:
@@ -59,7 +59,9 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
 def _probe_old(context: Context, host: Host, master: Master) -> Host:
     """Probe the master that the user's new one is to follow: if it answers, its sessions go on."""
     context.do(SendProbe(host.name, master))
-    return context.put(host, probe=Probe(context.now, host.path_here), observed=None)
+    return context.put(
+        host, doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None)
+    )
 
 
 def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission) -> Step:
@@ -86,7 +88,7 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
     if not late and (attempt.positive_at is not None or holds(context, host, attempt, admitted)):
         return host
     host = give_up_attempt(context, host)
-    return context.put(host, asked=host.asked or user)
+    return context.put(host, user=replace(host.user, reconnect=host.user.reconnect or user))
 
 
 def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:
@@ -104,17 +106,18 @@ def finish(context: Context, host: Host) -> float | None:
 
     Return when to continue.
     """
-    if host.master is None or host.suspect or host.ending or not host.forwards_owed:
+    if host.master is None or host.suspect or host.ending or not host.forwards.owed:
         return None
     return _request_forwards(context, host, host.master)
 
 
 def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
     """Request the forwards when it is time. Return when that is."""
-    if host.forwards_at is None or host.forwards_at > context.now:
-        return host.forwards_at
-    context.put(host, forwards_at=None)
-    if host.wish.listed or master.ours or host.forwards:  # we do not touch what the user's own ssh opened
+    if host.forwards.at is None or host.forwards.at > context.now:
+        return host.forwards.at
+    context.put(host, forwards=replace(host.forwards, at=None))
+    # We do not touch what the user's own ssh opened.
+    if host.wish.listed or master.ours or host.forwards.states:
         context.do(EnsureForwards(host.name, master))
     return None
 
@@ -140,14 +143,18 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     control = host.attempt
     if control is not None:  # a new probe gets its own grace
         control = replace(control, grace_until=None, waited=False)
-    context.put(host, probe=Probe(context.now, host.path_here), observed=None, attempt=control)
+    context.put(
+        host,
+        doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None),
+        attempt=control,
+    )
     return True, None
 
 
 def _ask_again(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
-    if host.probe is not None:
+    if host.doubt.probe is not None:
         context.do(SendProbe(host.name, master, second=True))
-        context.put(host, probe=replace(host.probe, again=True))
+        context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again=True)))
     return True, None
 
 
@@ -189,7 +196,14 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
     ):  # reported when the master is gone
         problem = user_needed(host)
     killing = host.killing | {master.pid}
-    context.put(host, killing=killing, attempt=None, lost=not host.unnamed, problem=problem, probe=None)
+    context.put(
+        host,
+        killing=killing,
+        attempt=None,
+        lost=not host.unnamed,
+        problem=problem,
+        doubt=replace(host.doubt, probe=None),
+    )
     return False, None
 
 

@@ -53,7 +53,7 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
         asks = vpn in state.sign_ins
         return Admission(route, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
     if route is None:
-        learned = host.learned_vpn
+        learned = host.reached.learned_vpn
         if learned is not None and not _is_up(learned, state) and not _reached_directly_here(host, state):
             return Admission(None, "vpn-down", f"learned_vpn={learned} route=none")
         return Admission(None, "unreachable", "route=none")
@@ -74,14 +74,16 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     if state.manager.connectivity == "portal":
         return Admission(route, "captive-portal", "connectivity=portal")
     # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
-    if vpn is not None and not _described(vpn, state) and not host.was_reached_at(route.network):
+    if vpn is not None and not _described(vpn, state) and not host.reached.at(route.network):
         return Admission(route, "vpn-down", f"vpn={vpn} table=none egress={route.interface}")
     if bypasses_learned_vpn(host, route, state) and not _may_bypass(host, route, state):
-        return Admission(route, "vpn-down", f"learned_vpn={host.learned_vpn} egress={route.interface}")
+        return Admission(
+            route, "vpn-down", f"learned_vpn={host.reached.learned_vpn} egress={route.interface}"
+        )
     names = _names_at(route, state)
     if not _network_allowed(host, names):
         return Admission(route, "network-not-allowed", f"network={' or '.join(names) or None}")
-    if not strict(host) and _needs_known_network(host) and not host.was_reached_at(route.network):
+    if not strict(host) and _needs_known_network(host) and not host.reached.at(route.network):
         return Admission(
             route,
             "not-here",
@@ -97,7 +99,7 @@ def _described(vpn: str, state: State) -> bool:
 
 def bypasses_learned_vpn(host: Host, route: UsableRoute, state: State) -> bool:
     """Report whether a route bypasses the VPN through which the host was reached before."""
-    return host.learned_vpn is not None and not through_tunnel(route, state)
+    return host.reached.learned_vpn is not None and not through_tunnel(route, state)
 
 
 def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
@@ -109,7 +111,7 @@ def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
     """
     if _reached_directly_here(host, state):
         return True
-    tried = any(known.matches(route.network) for known in host.failed_without_vpn)
+    tried = any(known.matches(route.network) for known in host.reached.failed_without_vpn)
     return strict(host) and not login_needs_user(host) and route.network.known and not tried
 
 
@@ -120,7 +122,7 @@ def _is_up(tunnel: str, state: State) -> bool:
 
 
 def _reached_directly_here(host: Host, state: State) -> bool:
-    return host.was_reached_at(network_here(state.snapshot))
+    return host.reached.at(network_here(state.snapshot))
 
 
 def through_tunnel(route: UsableRoute, state: State) -> bool:
@@ -159,11 +161,13 @@ def strict(host: Host) -> bool:
     # accept-new protects only once the key is known, that is, after a first success, and never without a file.
     files = host.resolved.user_known_hosts
     forgets = bool(files) and _FORGETS.issuperset(files)
-    return checking in {"yes", "ask"} or (checking == "accept-new" and bool(host.reached) and not forgets)
+    return checking in {"yes", "ask"} or (
+        checking == "accept-new" and bool(host.reached.networks) and not forgets
+    )
 
 
 def _needs_known_network(host: Host) -> bool:
     target = host.hop.hostname if host.hop is not None else None
     if target is not None and is_address(target):
         return is_private(target)
-    return host.learned_vpn is not None or any(is_private(ip) for ip in host.addresses)
+    return host.reached.learned_vpn is not None or any(is_private(ip) for ip in host.addresses)

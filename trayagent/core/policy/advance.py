@@ -6,6 +6,8 @@ the facts (a probe under way, an attempt).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import LookAt
 from trayagent.core.facts.hosts import Host
@@ -38,7 +40,7 @@ def _step(context: Context, host: Host) -> Step:
     now, state = context.now, context.state
     if state.paused(host, now) and not host.by_user:
         owed_at = living.finish(context, give_up_attempt(context, host))
-        ends = (state.paused_until, host.paused_until, owed_at)
+        ends = (state.paused_until, host.user.paused_until, owed_at)
         return False, min((t for t in ends if t is not None and t > now), default=None)
     if host.wish.connect == "never" and not host.by_user:
         return False, living.finish(context, give_up_attempt(context, host))
@@ -55,12 +57,14 @@ def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
     """Note since when there is no route, and since when there is one that the old connection may lack."""
     now = context.now
     if not admitted.open:
-        return context.put(host, offline_since=now, outage_at=None) if host.offline_since is None else host
-    if host.offline_since is not None:
-        host = context.put(host, offline_since=None)
+        if host.outage.offline_since is not None:
+            return host
+        return context.put(host, outage=replace(host.outage, offline_since=now, began_at=None))
+    if host.outage.offline_since is not None:
+        host = context.put(host, outage=replace(host.outage, offline_since=None))
     well = host.master is not None and not host.suspect
-    if well and host.outage_at is not None:
-        return context.put(host, outage_at=None)
-    if not well and host.outage_at is None and (host.master is not None or wanted(host)):
-        return context.put(host, outage_at=now)
+    if well and host.outage.began_at is not None:
+        return context.put(host, outage=replace(host.outage, began_at=None))
+    if not well and host.outage.began_at is None and (host.master is not None or wanted(host)):
+        return context.put(host, outage=replace(host.outage, began_at=now))
     return host

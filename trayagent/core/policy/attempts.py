@@ -73,7 +73,9 @@ def hold(context: Context, host: Host, alike: Host) -> None:
     """Hold a host's login back, because the same login was refused to another host, which shows the problem."""
     code = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
-    context.put(host, retry=held, problem=held_back(host, alike, code), asked=False)
+    context.put(
+        host, retry=held, problem=held_back(host, alike, code), user=replace(host.user, reconnect=False)
+    )
     context.do(Remember(host.name))
     context.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
 
@@ -89,7 +91,7 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
-    context.put(host, attempt=attempt, asked=False)
+    context.put(host, attempt=attempt, user=replace(host.user, reconnect=False))
     return attempt
 
 
@@ -116,7 +118,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     master = host.master
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False
-    return not is_private(master.peer) or host.was_reached_at(
+    return not is_private(master.peer) or host.reached.at(
         admitted.route.network if admitted.route is not None else None
     )
 
@@ -128,7 +130,9 @@ def _jump_check_suffices(host: Host) -> bool:
     it.
     """
     jumped = host.resolved is not None and host.resolved.proxy_jump is not None
-    return jumped and host.gone_at is not None and host.master is not None and host.master.carrier is None
+    return (
+        jumped and host.doubt.gone_at is not None and host.master is not None and host.master.carrier is None
+    )
 
 
 def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
@@ -142,7 +146,7 @@ def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
     """Report whether the host's VPN came up while a login without it was under way."""
-    if host.learned_vpn is None or admitted.route is None or attempt.network is None:
+    if host.reached.learned_vpn is None or admitted.route is None or attempt.network is None:
         return False
     return (
         through_tunnel(admitted.route, context.state) and attempt.network.egress != admitted.route.interface
@@ -231,4 +235,4 @@ def _missed(host: Host) -> bool:
     """Report whether the host is (or may be) away, and wanted beyond the request that failed."""
     if host.master is not None:
         return host.suspect
-    return wanted(replace(host, asked=False, attempt=None))
+    return wanted(replace(host, user=replace(host.user, reconnect=False), attempt=None))

@@ -29,7 +29,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         or attempt.redials >= REDIALS_MAX
     ):
         return host
-    if host.learned_vpn is not None:
+    if host.reached.learned_vpn is not None:
         return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
     routes = routes_out(host, context.state.snapshot)
     moved = attempt.network is not None and admitted.route.network.differs(attempt.network)

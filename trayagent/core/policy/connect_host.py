@@ -32,22 +32,22 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         return False, None
     if not admitted.open:
         host = give_up_attempt(context, host)
-        context.put(host, asked=False)
+        context.put(host, user=replace(host.user, reconnect=False))
         return False, None
     if host.attempt is not None and host.attempt.purpose == "check":
-        if not host.asked and holds(context, host, host.attempt, admitted):
+        if not host.user.reconnect and holds(context, host, host.attempt, admitted):
             return False, None
         host = give_up_attempt(context, host)
     if host.attempt is not None:
         return _await(context, host, host.attempt, admitted)
     if host.resolved is None:
         return _await_answer(context, host)
-    if login_needs_user(host) and not host.asked:
+    if login_needs_user(host) and not host.user.reconnect:
         return _await_user(context, host)
     due = host.retry.at
-    if not host.asked and (due is None or due > context.now):
+    if not host.user.reconnect and (due is None or due > context.now):
         return check_banner(context, host, admitted, due)
-    again, at = start(context, host, admitted, "user" if host.asked else "connect", 1, "master=none")
+    again, at = start(context, host, admitted, "user" if host.user.reconnect else "connect", 1, "master=none")
     left = context.get(host.name)
     if again or at is None or left is None or left.attempt is not None:
         return again, at
@@ -61,7 +61,7 @@ def _await_user(context: Context, host: Host) -> Step:
         context.put(host, problem=problem)
         context.publish("sign-in-needed", host.name, problem.title)
         context.because(
-            host.name, 0, "sign-in-needed", f"login={host.login} interactive={host.wish.interactive}"
+            host.name, 0, "sign-in-needed", f"login={host.login.kind} interactive={host.wish.interactive}"
         )
     return False, None
 
@@ -88,7 +88,7 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
             publish_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
-        context.put(host, asked=host.asked or again)
+        context.put(host, user=replace(host.user, reconnect=host.user.reconnect or again))
         return host.attempt is None, None
     if attempt.unwanted and holds(context, host, attempt, admitted):
         host = context.put(

@@ -33,22 +33,22 @@ def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fat
     It drains if it answered since the user's request, or if data that was sent since then is being acknowledged: its
     answer is queued behind that data. A silent one ends, as does one that cannot answer.
     """
-    if host.at_once:
+    if host.user.at_once:
         return Fate("end", "old=unwanted")
-    if host.gone_at is not None:
+    if host.doubt.gone_at is not None:
         return Fate("end", "old=address_gone")
-    if host.proof_at >= attempt.started_at and not host.suspect:
+    if host.doubt.proof_at >= attempt.started_at and not host.suspect:
         return Fate("drain", "old=answers")
-    if host.probe is None:
+    if host.doubt.probe is None:
         return Fate("probe", "old=unknown")
-    silent_at = host.probe.sent_at + patience_s(master)
+    silent_at = host.doubt.probe.sent_at + patience_s(master)
     if now < silent_at:
         return Fate("wait", "old=unknown", silent_at)
-    if host.observed is None or host.observed.at < silent_at:
+    if host.doubt.observed is None or host.doubt.observed.at < silent_at:
         return Fate("observe", "old=silent")
-    if host.observed.stopped:
+    if host.doubt.observed.stopped:
         return Fate("end", "old=suspended")
-    if host.probe.moved_at is not None:
+    if host.doubt.probe.moved_at is not None:
         return Fate("drain", "old=acknowledges")
     return Fate("end", "old=silent")
 
@@ -56,10 +56,10 @@ def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fat
 def needs_probe(host: Host) -> bool:
     """Report whether the user's attempt must first learn whether the old master answers."""
     attempt = host.attempt
-    if attempt is None or attempt.purpose != "user" or host.at_once or host.draining is not None:
+    if attempt is None or attempt.purpose != "user" or host.user.at_once or host.draining is not None:
         return False
-    unknown = host.gone_at is None and host.probe is None
-    return unknown and (host.suspect or host.proof_at < attempt.started_at)
+    unknown = host.doubt.gone_at is None and host.doubt.probe is None
+    return unknown and (host.suspect or host.doubt.proof_at < attempt.started_at)
 
 
 def end_if_idle(context: Context, host: Host, master: Master) -> float | None:

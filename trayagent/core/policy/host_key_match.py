@@ -38,7 +38,7 @@ def proves(host: Host, host_key: str | None) -> bool:
         return False
     if host.master.host_key is not None or readdressed(host):
         return host_key == host.master.host_key
-    return strict(host) or host_key == host.host_key
+    return strict(host) or host_key == host.login.host_key
 
 
 def may_replace(host: Host, host_key: str | None) -> bool:
@@ -57,7 +57,7 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
         return False
     if host.master.direct and host.master.host_key is not None and event.host_key is not None:
         return event.host_key == host.master.host_key
-    anybody = host.gone_at is not None and (host.unnamed or not host.master.direct)
+    anybody = host.doubt.gone_at is not None and (host.unnamed or not host.master.direct)
     return anybody or (event.host_key is not None and event.trusted)
 
 
@@ -67,7 +67,7 @@ def is_another(host: Host, host_key: str | None) -> bool:
         return False  # the user chose another address, which may be another machine
     known = host.master.host_key if host.master is not None else None
     if known is None and not strict(host):  # otherwise ssh itself has checked it
-        known = host.host_key
+        known = host.login.host_key
     return host_key is not None and known is not None and host_key != known
 
 

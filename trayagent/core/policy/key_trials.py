@@ -50,7 +50,7 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
     trial, now = host.trial, context.now
     if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
         return None
-    if not admitted.open or host.held or host.resolved is None or not _ours_to_try(host):
+    if not admitted.open or host.user.held or host.resolved is None or not _ours_to_try(host):
         return None
     if not _jump_is_up(context, host):
         context.put(host, trial=replace(trial, wanted_at=None))
@@ -76,7 +76,7 @@ def give_up_trial(context: Context, host: Host) -> Host:
     other hosts would wait for it.
     """
     trial, now = host.trial, context.now
-    if trial.running is None or trial.begun[-1] >= host.doubt_at:
+    if trial.running is None or trial.begun[-1] >= host.doubt.began_at:
         return host
     servers = established(context.state.servers, trial.running)  # the server may have seen it
     if not may_abort(servers, trial.running, now):

@@ -9,7 +9,7 @@ _KNOWN_COMMANDS = {"ssh", "nc"}  # these log in only by ssh's own means, and ope
 
 def login_needs_user(host: Host) -> bool:
     """Report whether only the user can log in, or wants to be asked first, so that no login is automatic."""
-    return host.wish.interactive or host.login != "quiet"
+    return host.wish.interactive or host.login.kind != "quiet"
 
 
 def foreign_proxy(host: Host) -> bool:

@@ -5,6 +5,8 @@ The probe costs a healthy master nothing. Only its silence puts the master in do
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import SendProbe
 from trayagent.core.facts.hosts import Host
@@ -17,12 +19,12 @@ from trayagent.core.policy.admission import admission
 def probe_again(context: Context, host: Host) -> None:
     """Probe the host's master if its last proof of life is old and the host may be contacted."""
     now = context.now
-    if host.master is None or host.suspect or host.probe is not None or host.unnamed:
+    if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
-    if quiet or now - host.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
+    if quiet or now - host.doubt.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
         return
-    context.put(host, probe=Probe(now, host.path_here), observed=None)
+    context.put(host, doubt=replace(host.doubt, probe=Probe(now, host.path_here), observed=None))
     context.do(SendProbe(host.name, host.master))
 
 

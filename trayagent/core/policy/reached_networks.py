@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
@@ -18,15 +19,21 @@ def note_reached(context: Context, host: Host) -> Host:
         return host
     egress = host.path.egress
     network = host.network
-    reached = host.reached
-    if network is not None and network.known and not host.was_reached_at(network):
+    reached = host.reached.networks
+    if network is not None and network.known and not host.reached.at(network):
         reached = frozenset([network, *sorted(reached, key=_words_of)[: NETWORKS_KEPT - 1]])
     learned = _learned_vpn(context, host)
-    through = host.reached_through | ({egress} if egress else frozenset())
-    if (reached, learned, through) == (host.reached, host.learned_vpn, host.reached_through):
+    through = host.reached.interfaces | ({egress} if egress else frozenset())
+    if (reached, learned, through) == (
+        host.reached.networks,
+        host.reached.learned_vpn,
+        host.reached.interfaces,
+    ):
         return host
-    remembered = reached != host.reached or learned != host.learned_vpn
-    host = context.put(host, reached=reached, learned_vpn=learned, reached_through=through)
+    remembered = reached != host.reached.networks or learned != host.reached.learned_vpn
+    host = context.put(
+        host, reached=replace(host.reached, networks=reached, learned_vpn=learned, interfaces=through)
+    )
     if remembered:
         context.do(Remember(host.name))
     return host
@@ -40,15 +47,15 @@ def _learned_vpn(context: Context, host: Host) -> str | None:
     """Return the VPN without which the host's private address is unreachable, as far as known."""
     path, master = host.path, host.master
     if path is None or path.egress is None or master is None or master.peer is None:
-        return host.learned_vpn
+        return host.reached.learned_vpn
     direct = not in_tunnel(host, context)
     if has_public_address((*host.addresses, *([master.peer] if direct else []))):
         return None  # it is reachable from anywhere
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
-        return host.learned_vpn
+        return host.reached.learned_vpn
     # If it was reached here without the VPN, the VPN is needed only on networks where it was not.
-    if direct or host.was_reached_at(network_here(context.state.snapshot)):
-        return host.learned_vpn
+    if direct or host.reached.at(network_here(context.state.snapshot)):
+        return host.reached.learned_vpn
     return path.egress
 
 

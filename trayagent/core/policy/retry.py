@@ -74,9 +74,12 @@ def with_refusal(host: Host, failure: Failure, now: float) -> Host:
     """Return the host with this failure among its refused logins, if it may be one."""
     if not may_be_refusal(failure):
         return host
-    refused = (*host.refused[1 - _REFUSALS_KEPT :], now)
-    jump = tuple(at for at in host.refused_by_jump if at in refused)
-    return replace(host, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump)
+    refused = (*host.login.refused[1 - _REFUSALS_KEPT :], now)
+    jump = tuple(at for at in host.login.refused_by_jump if at in refused)
+    return replace(
+        host,
+        login=replace(host.login, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump),
+    )
 
 
 def after_success(retry: Retry, now: float) -> Retry:
@@ -127,7 +130,7 @@ def is_unproven(retry: Retry) -> bool:
 
 def refusable_at(host: Host, now: float) -> float:
     """Return when one more refused login would not exceed what account locks allow."""
-    recent = [at for at in host.refused if now - at < REFUSED_WINDOW_S]
+    recent = [at for at in host.login.refused if now - at < REFUSED_WINDOW_S]
     return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
 
 
@@ -150,7 +153,7 @@ def _worked(host: Host) -> bool:
 
     An unknown error may be a refused login at a proxy, and those are never repeated blindly.
     """
-    return not foreign_proxy(host) or host.worked_at > NEVER
+    return not foreign_proxy(host) or host.login.worked_at > NEVER
 
 
 def _away(retry: Retry, now: float, jitter: float) -> float:
@@ -162,8 +165,11 @@ def _away(retry: Retry, now: float, jitter: float) -> float:
 
 
 def _after_refusal(host: Host, now: float) -> float | None:
-    count = sum(1 for at in host.refused if at > host.worked_at)
-    reboots = now - host.worked_at < LOGIN_WORKED_S and now - host.vanished_at < sum(REBOOT_RETRIES_S) * 2
+    count = sum(1 for at in host.login.refused if at > host.login.worked_at)
+    reboots = (
+        now - host.login.worked_at < LOGIN_WORKED_S
+        and now - host.login.vanished_at < sum(REBOOT_RETRIES_S) * 2
+    )
     if not reboots or count > len(REBOOT_RETRIES_S):
         return None
     return max(now + REBOOT_RETRIES_S[count - 1], refusable_at(host, now))

@@ -32,17 +32,17 @@ def patience_s(master: Master) -> float:
 
 def rtt_of_now_s(host: Host, master: Master) -> float:
     """Return the current round trip in seconds, queues included, as far as the kernel reported it."""
-    reported = host.observed.rtt_s if host.observed is not None else None
+    reported = host.doubt.observed.rtt_s if host.doubt.observed is not None else None
     return min(max(master.rtt_s, reported or 0.0), RTT_OF_NOW_MAX_S)
 
 
 def grace_until(host: Host, now: float) -> float:
     """Return until when a silent master may still answer, its control being positive (row 8)."""
-    master, probe = host.master, host.probe
+    master, probe = host.master, host.doubt.probe
     if master is None or probe is None:
         return now
-    until = max(probe.sent_at, host.doubt_at) + patience_s(master)
-    due = host.observed.retransmit_at if host.observed is not None else None
+    until = max(probe.sent_at, host.doubt.began_at) + patience_s(master)
+    due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
     if due is not None and retransmission_near(host, now):
         until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))
     return until
@@ -50,7 +50,7 @@ def grace_until(host: Host, now: float) -> float:
 
 def retransmission_near(host: Host, now: float) -> bool:
     """Report whether the old connection will retransmit so soon that the wait is worth it."""
-    due = host.observed.retransmit_at if host.observed is not None else None
+    due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
     if due is None or host.master is None:
         return False
     near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
@@ -72,4 +72,4 @@ def is_timely(control: Attempt, host: Host) -> bool:
         return False
     local = host.master.local if host.master is not None else None
     elsewhere = control.source is not None and control.source != local
-    return control.started_at >= host.doubt_at or (host.gone_at is not None and elsewhere)
+    return control.started_at >= host.doubt.began_at or (host.doubt.gone_at is not None and elsewhere)

@@ -71,9 +71,9 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     if not admitted.open:
         return _offline(host, state, admitted, now)
     if host.draining is not None:  # no one can ask it, so only the loss of its address can be judged
-        if host.gone_at is None:
+        if host.doubt.gone_at is None:
             return Verdict(6, "keep", "socket=none")
-        return _address_gone(host, state, admitted, host.gone_at, now)
+        return _address_gone(host, state, admitted, host.doubt.gone_at, now)
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
         evidence = f"carrier={carrier.name} carrier_suspect=yes"
@@ -81,8 +81,8 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         wait = Wait("jump", evidence, jump=carrier.name) if may_last else None
         return Verdict(5, "wait", evidence, queued=may_last, wait=wait)
     control = host.attempt
-    if host.wary_at > host.proof_at and (control is None or control.established_at is None):
-        settled_at = host.wary_at + WOKEN_S
+    if host.doubt.wary_at > host.doubt.proof_at and (control is None or control.established_at is None):
+        settled_at = host.doubt.wary_at + WOKEN_S
         if control_possible(host, admitted):
             first = _start_or_await(host, state, admitted, 3, "woken_or_underlay=changed", now)
             return _without_control(host, state, admitted, first, now) if first.queued else first
@@ -101,8 +101,8 @@ def _without_control(host: Host, state: State, admitted: Admission, queued: Verd
 
 def _by_own_connection(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     """Rows 4 to 9: judge by the old connection itself."""
-    if host.gone_at is not None:
-        return _address_gone(host, state, admitted, host.gone_at, now)
+    if host.doubt.gone_at is not None:
+        return _address_gone(host, state, admitted, host.doubt.gone_at, now)
     return _probed(host, state, admitted, now)
 
 
@@ -126,7 +126,7 @@ def _may_last(carrier: Host, state: State, now: float) -> bool:
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     if host.draining is not None:
         return Verdict(2, "offline", admitted.evidence)  # its sessions wait for the network
-    since = host.offline_since if host.offline_since is not None else now
+    since = host.outage.offline_since if host.outage.offline_since is not None else now
     end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
     if now >= end_at:
         return Verdict(2, "end", f"{admitted.evidence} offline_s={now - since:.0f}")
@@ -142,7 +142,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
         return Verdict(4, "observe", evidence)
     control, look_at = host.attempt, None
     begun_at = max(gone_at, control.started_at) if control is not None else gone_at
-    if host.observed is not None and host.observed.adrift and now < begun_at + ADRIFT_S:
+    if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:
         look_at = now + ADRIFT_LOOK_S
         if not _observed_since(host, now - ADRIFT_LOOK_S):
             return Verdict(4, "observe", evidence)
@@ -167,19 +167,19 @@ def _sooner(verdict: Verdict, at: float | None) -> Verdict:
 
 def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     """Rows 5 to 9: the path changed. Probe the server as soon as the address may be used."""
-    usable_at = host.changed_at + TENTATIVE_S
+    usable_at = host.doubt.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
         local = host.master.local if host.master is not None else None
         return Verdict(5, "wait", f"local={local} address=tentative", look_at=usable_at)
-    if host.probe is None:
+    if host.doubt.probe is None:
         return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
-    return _silent(host, state, admitted, host.probe.sent_at, now)
+    return _silent(host, state, admitted, host.doubt.probe.sent_at, now)
 
 
 def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: float) -> Verdict:
     """Rows 6 to 9: a probe is under way without an answer."""
     master = _living(host)
-    asked_at = max(sent_at, host.doubt_at)
+    asked_at = max(sent_at, host.doubt.began_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
     evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
     if now >= silent_at:
@@ -221,7 +221,7 @@ def _second_question(host: Host, evidence: str) -> Verdict | None:
     The sentinel's line went first, and its echo precedes this answer. So where large packets vanish, this answer does
     not arrive either.
     """
-    if host.probe is None or host.probe.again:
+    if host.doubt.probe is None or host.doubt.probe.again:
         return None
     return Verdict(7, "ask again", evidence)
 
@@ -233,7 +233,7 @@ def _excused(host: Host, master: Master, evidence: str, now: float) -> Verdict |
 
 def _stopped(host: Host, evidence: str, now: float) -> Verdict | None:
     """Return the verdict while a process of the connection is suspended, else None. It cannot read an answer."""
-    observed = host.observed
+    observed = host.doubt.observed
     if observed is None or not observed.stopped:
         return None
     look_at = observed.at + STOPPED_LOOK_S
@@ -249,8 +249,8 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     next TCP on the path acknowledges. So an answer must come some time after the data queued before the probe is
     gone.
     """
-    probe, observed = host.probe, host.observed
-    if probe is None or observed is None or probe.moved_at is None or probe.moved_at < host.doubt_at:
+    probe, observed = host.doubt.probe, host.doubt.observed
+    if probe is None or observed is None or probe.moved_at is None or probe.moved_at < host.doubt.began_at:
         return None
     due = observed.retransmit_at
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
@@ -310,7 +310,7 @@ def _living(host: Host) -> Master:
 
 
 def _observed_since(host: Host, at: float) -> bool:
-    return host.observed is not None and host.observed.at >= at
+    return host.doubt.observed is not None and host.doubt.observed.at >= at
 
 
 def _differs(host: Host) -> bool:

@@ -63,12 +63,12 @@ def before_login(
 def would_be_refused(host: Host) -> bool:
     """Report whether a login without the user would fail as the last one did."""
     refused = host.retry.at is None and host.retry.kind in CREDENTIAL_KINDS
-    return refused or host.login in {"typed", "unlocked"}
+    return refused or host.login.kind in {"typed", "unlocked"}
 
 
 def may_be_scripted(host: Host, state: State, now: float) -> bool:
     """Report whether a script may request a login: it repeats no refused one, and replaces no suspended master."""
-    suspended = host.suspect and host.observed is not None and host.observed.stopped
+    suspended = host.suspect and host.doubt.observed is not None and host.doubt.observed.stopped
     free_at = account_free_at(host, state.accountable, now)
     return not would_be_refused(host) and not suspended and (free_at is None or free_at <= now)
 
@@ -104,7 +104,7 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
 
 
 def _logins_at(host: Host, now: float) -> float:
-    recent = [at for at in host.logins if now - at < LOGINS_WINDOW_S]
+    recent = [at for at in host.login.times if now - at < LOGINS_WINDOW_S]
     return now if len(recent) < LOGINS_PER_WINDOW else recent[-LOGINS_PER_WINDOW] + LOGINS_WINDOW_S
 
 

@@ -11,7 +11,7 @@ def wanted(host: Host) -> bool:
     """Report whether a host without a master should get one."""
     if host.by_user:
         return True
-    if host.held or host.unnamed or host.wish.connect == "never":
+    if host.user.held or host.unnamed or host.wish.connect == "never":
         return False
     return host.wish.connect == "always" or host.lost
 
