@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
@@ -136,26 +135,24 @@ def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -
     assert out.read_text() == "connected web01 a; b $(c)\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[hosts.web01]\nconect = 'always'\n", ("hosts.web01.conect", "connect")),
-        ("[hosts.web01]\nconnect = 'sometimes'\n", ("hosts.web01.connect", "always", "on-use", "never")),
-        ("[hosts.web01]\nlocal = ['80:x']\n", ("hosts.web01.local",)),
-        ("[hosts.-oProxyCommand]\n", ("-oProxyCommand",)),
-        ("[hosts.web01]\nvpn = 'corp'\n", ("hosts.web01.vpn", "corp")),
-        ("[agent]\nkeep_while_offline = 'soon'\n", ("agent.keep_while_offline", "10m")),
-    ],
-)
-def test_a_bad_configuration_at_start_is_status_2_and_says_where(
-    agent: Agent, text: str, said: tuple[str, ...]
-) -> None:
+BAD: Mapping[str, tuple[str, ...]] = {
+    "[hosts.web01]\nconect = 'always'\n": ("hosts.web01.conect", "connect"),
+    "[hosts.web01]\nconnect = 'sometimes'\n": ("hosts.web01.connect", "always", "on-use", "never"),
+    "[hosts.web01]\nlocal = ['80:x']\n": ("hosts.web01.local",),
+    "[hosts.-oProxyCommand]\n": ("-oProxyCommand",),
+    "[hosts.web01]\nvpn = 'corp'\n": ("hosts.web01.vpn", "corp"),
+    "[agent]\nkeep_while_offline = 'soon'\n": ("agent.keep_while_offline", "10m"),
+}
+
+
+def test_a_bad_configuration_at_start_is_status_2_and_says_where(agent: Agent) -> None:
     """The exit status is 2, and the message has the file, the key and the valid choices."""
-    agent.configure(text)
-    done = agent.cli("run", "--no-tray")
-    assert done.returncode == 2
-    for word in (str(agent.config), *said):
-        assert word in done.stderr, done.stderr
+    for text, said in BAD.items():
+        agent.configure(text)
+        done = agent.cli("run", "--no-tray")
+        assert done.returncode == 2, text
+        for word in (str(agent.config), *said):
+            assert word in done.stderr, done.stderr
 
 
 def test_a_host_that_looks_like_an_option_is_refused_everywhere(agent: Agent) -> None:
