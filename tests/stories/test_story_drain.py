@@ -263,7 +263,7 @@ def test_an_adopted_host_is_forgotten_only_when_nothing_drains(story: Story) -> 
 def test_no_probe_is_sent_without_a_network(story: Story) -> None:
     """If the network goes away during a reconnect, the old master is not probed until a route is there again."""
     story.connected(scene=HOME)
-    story.after(60).post(e.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).answered("web")
     story.forget()
     story.after(0.1).network(HOME.down("wlan0"))
