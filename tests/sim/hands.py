@@ -115,7 +115,7 @@ class Hands:
         self._world.post(
             e.Observed(
                 0, action.name, action.master.pid, seen.acked, seen.due_in_s, seen.ahead, seen.rtt_s,
-                now=now, adrift=not seen.known, stopped=living.stopped,
+                now=now, adrift=not seen.known, stopped=living.stopped, probed_at=action.probed_at,
             )
         )  # fmt: skip
 

@@ -379,7 +379,7 @@ class Story:
         self._decide(
             e.Observed(
                 self.t, action.name, action.master.pid, acked, left, ahead,
-                now=now, adrift=adrift, stopped=stopped,
+                now=now, adrift=adrift, stopped=stopped, probed_at=action.probed_at,
             )
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
+from trayagent.core.facts.events import Observed
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.user_events import UserLooked
 
@@ -146,3 +147,13 @@ def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
     story.after(60)
     story.post(UserLooked(story.t))
     assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True, False]
+
+
+def test_a_report_from_before_a_probe_says_nothing_about_it(story: Story) -> None:
+    """Bytes that were acknowledged since an earlier probe are not counted for this one."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME, FLICKER)
+    probe = story.host("web").doubt.probe
+    assert probe is not None
+    story.post(Observed(story.t, "web", story.living("web").pid, 900_000, probed_at=30.0), "late report")
+    assert story.host("web").doubt.probe == probe

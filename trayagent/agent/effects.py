@@ -61,7 +61,7 @@ class AgentEffects:
             case a.SendProbe():
                 self.prober.send(action.name, action.master, large=action.large, second=action.second)
             case a.Observe():
-                self.prober.observe(action.name, action.master)
+                self.prober.observe(action.name, action.master, action.probed_at)
             case a.Dial() | a.DialBare() if host is not None:
                 self._begin(action, host)
             case a.TryKeys() if host is not None:

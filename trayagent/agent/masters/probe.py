@@ -106,8 +106,11 @@ class MasterProber:
                 self._tasks.start(task, self._forward_probe(name, master))
                 return
 
-    def observe(self, name: str, master: Master) -> None:
-        """Post what the kernel knows of the connection: bytes acknowledged since the probe, present addresses."""
+    def observe(self, name: str, master: Master, probed_at: float | None) -> None:
+        """Post what the kernel knows of the connection: bytes acknowledged since the probe, present addresses.
+
+        `probed_at` is when that probe was sent.
+        """
         watched, facts = self._facts(master)
         flow, mark = watched.flow, watched.mark
         now = None
@@ -131,6 +134,7 @@ class MasterProber:
                 now=now,
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow),
+                probed_at=probed_at,
             )
         )
 

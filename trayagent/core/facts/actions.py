@@ -31,9 +31,13 @@ class SendProbe(Action):
 
 @dataclass(frozen=True, slots=True)
 class Observe(Action):
-    """Query the kernel about the master's TCP connection. The event Observed reports the result at once."""
+    """Query the kernel about the master's TCP connection. The event Observed reports the result at once.
+
+    `probed_at` is when the last probe was sent. The result repeats it.
+    """
 
     master: Master
+    probed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

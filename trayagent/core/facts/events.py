@@ -178,7 +178,8 @@ class Observed(Event):
     that were queued before the probe and are not acknowledged. `rtt_s` is the current round trip, queues included.
     `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
     the kernel shows no connection for it, so it may be between two addresses. `stopped`: the master, or a process
-    that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer.
+    that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer. `probed_at` is when the probe
+    was sent from which `acked` and `ahead` count.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Observed(Event):
     now: Master | None = None
     adrift: bool = False
     stopped: bool = False
+    probed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

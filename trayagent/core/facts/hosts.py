@@ -197,6 +197,11 @@ class Host:
         return PathHere(self.path, self.network) if self.path is not None else None
 
     @property
+    def probed_at(self) -> float | None:
+        """When the probe on its way was sent, None without one."""
+        return self.doubt.probe.sent_at if self.doubt.probe is not None else None
+
+    @property
     def returned(self) -> bool:
         """Whether the path is again the one on which the master was last alive, and the probe went over another one."""
         here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None

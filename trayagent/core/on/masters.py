@@ -166,6 +166,9 @@ def observed(context: Context, event: Observed) -> None:
     host = _judged(context, event.name, event.pid)
     if host is None:
         return
+    probe = host.doubt.probe
+    if host.doubt.gone_at is None and probe is not None and event.probed_at != probe.sent_at:
+        return  # the kernel was queried before this probe was sent
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
     continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
     seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)

@@ -164,7 +164,7 @@ def looked(context: Context, event: UserLooked) -> None:
             and host.doubt.observed is not None
             and host.doubt.observed.stopped
         ):
-            context.do(Observe(name, host.master))  # it may have continued meanwhile
+            context.do(Observe(name, host.master, host.probed_at))  # it may have continued meanwhile
         probe_again(context, host)
 
 

@@ -71,7 +71,7 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, 
         drain = fate.do == "drain"
         return put_in_place(context, host, attempt, 0, f"user=reconnect {fate.evidence}", drain=drain)
     if fate.do == "observe":
-        context.do(Observe(host.name, master))
+        context.do(Observe(host.name, master, host.probed_at))
     elif fate.do == "probe" and admitted.open:  # without a route, silence would say nothing
         _probe_old(context, host, master)
         return True, None
@@ -159,7 +159,7 @@ def _ask_again(context: Context, host: Host, master: Master, _admitted: Admissio
 
 
 def _observe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
-    context.do(Observe(host.name, master))
+    context.do(Observe(host.name, master, host.probed_at))
     return False, None
 
 
