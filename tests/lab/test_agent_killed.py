@@ -95,3 +95,21 @@ def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, age
     agent.wait_state("web01", "offline")
     lab.join("home")
     agent.wait_state("web01", "connected")
+
+
+def test_agents_that_are_killed_while_they_connect_leave_no_files(lab: Lab, agent: Agent) -> None:
+    """Each takes a socket for its connection to the grave, and the next agent removes it."""
+    lab.join("home")
+    lab.ssh_config({"web01": SERVER})
+    lab.liar("home").is_silent()
+    agent.configure("[hosts.web01]\n")
+
+    def sockets() -> list[str]:
+        return [path.name for path in agent.runtime_dir.glob("connection-*")]
+
+    for _ in range(2):
+        agent.start()
+        until("it connects", lambda: agent.host("web01")["state"] == "connecting" and sockets(), 10.0)  # type: ignore[index]
+        agent.kill9()
+    agent.start("")
+    until("they are gone", lambda: not sockets(), 5.0)

@@ -108,8 +108,8 @@ class Leftovers:
                 self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
 
     def remove_logs(self) -> None:
-        """Remove the logs of attempts and masters that are gone. Call this before any new attempt."""
-        for kind in ("attempt-*.log", "attempt-*.called", "trial-*"):
+        """Remove the files of attempts and masters that are gone. Call this before any new attempt."""
+        for kind in ("attempt-*.log", "attempt-*.called", "connection-*", "trial-*"):
             for file in self._file_paths.runtime_dir.glob(kind):
                 master_log.remove(file)
         for log in self._file_paths.runtime_dir.glob("master-*.log"):
