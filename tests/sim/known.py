@@ -163,6 +163,23 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "reconnect", "web"), (0.6, "liar", "home going down"), (0.0, "carrier lost", "wlan0")),
     ),
+    # A refused reconnect stayed the running control of a path that had changed since.
+    "a refused reconnect, then another path": (
+        ("adhoc",),
+        0.004,
+        (
+            (0.0, "accounts expired", "web"),
+            (0.0, "vpn new address", "everything"),
+            (90.0, "vpn new address", "everything"),
+            (0.0, "nologin", "web"),
+            (5.67, "connect", "adhoc"),
+            (1.5, "flapping", "cafe"),
+            (20.0, "vpn new address", "split"),
+            (4.4, "blink", "home"),
+            (0.0, "reconnect", "adhoc"),
+            (0.1, "vpn new address", "everything"),
+        ),
+    ),
     # A banner check was begun although five connections hung at the server; the next move cut it.
     "banner checks while a network flaps": (
         ("bastion",),

@@ -12,9 +12,19 @@ from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.core.display_state import unreachable_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
-from trayagent.core.facts.actions import Dial, EnsureForwards, Kill, Remember, Resolve, SendProbe, TakeOver
+from trayagent.core.facts.actions import (
+    Dial,
+    DialBare,
+    EnsureForwards,
+    Kill,
+    Remember,
+    Resolve,
+    SendProbe,
+    TakeOver,
+)
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.network import Touched
 
 
 def test_reconnect_keeps_the_old_one_until_the_new_one_is_ready(story: Story) -> None:
@@ -480,3 +490,18 @@ def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -
     said = unreachable_problem(story.host("web"), story.state)
     assert said is not None
     assert (said.code, said.hint) == ("unreachable", "Then: trayagent reconnect web")
+
+
+def test_a_refused_reconnect_is_no_control_after_another_change_of_the_path(story: Story) -> None:
+    """A new control without a login follows, and the login is not repeated."""
+    flicker = Touched(links=frozenset({"wlan0"}))
+    story.connected(scene=HOME)
+    story.due["web"] = 200.0
+    story.after(60).network(HOME, flicker)
+    story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).established("web")
+    story.fails("web", "auth", positive=True)
+    story.after(0.1).network(HOME, flicker)
+    story.after(1)
+    assert len(story.did(DialBare)) == 1
+    assert len(story.did(Dial)) == 1
