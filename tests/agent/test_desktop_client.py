@@ -22,7 +22,9 @@ def test_start_at_login_from_the_menu_keeps_the_configuration(
     path = tmp_path / "trayagent" / "config.toml" if usual else tmp_path / "other.toml"
     nothing: Any = SimpleNamespace(stop=lambda: None)
     parts: Any = SimpleNamespace(
-        configuring=SimpleNamespace(path=path, config=SimpleNamespace(agent=SimpleNamespace(notify="none"))),
+        configuration=SimpleNamespace(
+            path=path, config=SimpleNamespace(agent=SimpleNamespace(notify="none"))
+        ),
         file_paths=SimpleNamespace(log_file=tmp_path / "log"),
         environment=SimpleNamespace(buses=list),
         shell=None,

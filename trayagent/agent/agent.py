@@ -23,7 +23,7 @@ from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.handler import AgentHandler
-from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.load_configuration import CurrentConfiguration
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_paths import ControlPaths
@@ -67,8 +67,8 @@ _PAINTED_S = 2.0
 class Agent:
     """One running agent. `run` returns after `stop`; the masters stay."""
 
-    def __init__(self, file_paths: FilePaths, configuring: Configuring, *, tray: bool) -> None:
-        self._configuring = configuring
+    def __init__(self, file_paths: FilePaths, configuration: CurrentConfiguration, *, tray: bool) -> None:
+        self._configuration = configuration
         self._stopping = asyncio.Event()
         self._scanned = asyncio.Event()
         self._facts = AgentFacts(__version__, os.getpid(), clock.now_text())
@@ -80,7 +80,7 @@ class Agent:
         self._environment = Environment()
         records_file = records_path(file_paths.state_dir, file_mark())
         self._records = Records(records_file, self._environment, spare_dir=file_paths.runtime_dir)
-        parts = Parts(file_paths, configuring, self._shell, self._tasks, self._records, self._environment)
+        parts = Parts(file_paths, configuration, self._shell, self._tasks, self._records, self._environment)
         self._network = NetworkWatch(self._shell)
 
         # Hosts and events.
@@ -88,7 +88,7 @@ class Agent:
         self._host_resolver = HostResolver(self._shell, self._tasks, resolver)
         self._keys = Keys(self._shell, resolver)
         self._history = History(file_paths.history_db)
-        self._hooks = Hooks(configuring)
+        self._hooks = Hooks(configuration)
         self._events = EventBus(self._history, self._hooks)
         decision_log = DecisionLog()
         views = Views(self._shell, self, self._events)
@@ -184,7 +184,7 @@ class Agent:
                 self._desk.start()
                 # By then the icon has been painted, which takes eight times the memory of its pixels.
                 asyncio.get_running_loop().call_later(_PAINTED_S, memory.give_back)
-            self._history.prune(self._configuring.config.agent.history_s)
+            self._history.prune(self._configuration.config.agent.history_s)
             await self._stopping.wait()
         finally:
             readiness.stopping()
@@ -210,14 +210,14 @@ class Agent:
     async def _first_look(self) -> None:
         """Learn the network, the hosts and the living masters before anything is decided."""
         self._network.start()
-        self._shell.post(self._configuring.event())
-        names = set(self._configuring.config.hosts)
+        self._shell.post(self._configuration.event())
+        names = set(self._configuration.config.hosts)
         if self._keeper is not None:
             await self._keeper.open()
         await self._leftovers.clear()
         now = time.monotonic()
         lost = self._lost.meanwhile()
-        if not self._configuring.config.agent.adopt:
+        if not self._configuration.config.agent.adopt:
             lost &= names
         past = {name: kept for name, kept in self._records.hosts().items() if name in names | lost}
         for name, kept in past.items():
@@ -241,7 +241,7 @@ class Agent:
 
     def facts(self) -> AgentFacts:
         """Return the agent's facts, and why an icon, notifications or a newer configuration are missing."""
-        facts = replace(self._facts, config_error=self._configuring.error)
+        facts = replace(self._facts, config_error=self._configuration.error)
         if self._desk is None:
             return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")
         state = self._desk.state

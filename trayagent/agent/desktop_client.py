@@ -25,7 +25,7 @@ class DeskDoor:
 
     def __init__(self, handler: AgentHandler, parts: Parts, network: NetworkWatch) -> None:
         self._handler = handler
-        self._configuring = parts.configuring
+        self._configuration = parts.configuration
         self._shell = parts.shell
         self._network = network
 
@@ -35,16 +35,16 @@ class DeskDoor:
 
     def notify(self) -> Notify:
         """Return which notifications the user wants."""
-        return self._configuring.config.agent.notify
+        return self._configuration.config.agent.notify
 
     def sign_ins(self) -> frozenset[str]:
         """Return the VPNs that the user can sign in to from the desktop."""
-        vpns = self._configuring.config.vpns
+        vpns = self._configuration.config.vpns
         return frozenset(n for n, vpn in vpns.items() if vpn.sign_in or vpn.networkmanager)
 
     def sign_in_words(self, vpn: str) -> tuple[str, ...] | None:
         """Return the sign-in command of a VPN from the configuration, None where NetworkManager signs in."""
-        described = self._configuring.config.vpns.get(vpn)
+        described = self._configuration.config.vpns.get(vpn)
         return described.sign_in if described is not None else None
 
     async def activate(self, vpn: str) -> None:
@@ -54,7 +54,7 @@ class DeskDoor:
         """
         from trayagent.net.vpn.networkmanager import NetworkManager
 
-        described = self._configuring.config.vpns.get(vpn)
+        described = self._configuration.config.vpns.get(vpn)
         manager = next((s for s in self._network.sources if isinstance(s, NetworkManager)), None)
         if described is None or described.networkmanager is None or manager is None:
             hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
@@ -84,14 +84,14 @@ def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: 
 
     def start_at_login(on: bool) -> None:
         if on:
-            enable(own_command(unusual(parts.configuring.path)))
+            enable(own_command(unusual(parts.configuration.path)))
         else:
             disable()
 
     choices = Choices(
         request,
         quit_=agent.stop,
-        configuration=parts.configuring.path,
+        configuration=parts.configuration.path,
         log=parts.file_paths.log_file,
         sign_in_words=door.sign_in_words,
         activate=door.activate,

@@ -13,8 +13,8 @@ from trayagent.core.facts.hosts import Host, Wish
 from trayagent.core.facts.vpns import Vpn
 
 
-class Configuring:
-    """Holds the configuration in force. `load` raises ConfigError and then changes nothing.
+class CurrentConfiguration:
+    """Holds the configuration in force. A file that is rejected changes nothing.
 
     `error` says why the present file was rejected.
     """

@@ -16,7 +16,7 @@ import asyncio  # noqa: E402  # after TLS was left out
 
 from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
-from trayagent.agent.load_configuration import Configuring  # noqa: E402
+from trayagent.agent.load_configuration import CurrentConfiguration  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
 from trayagent.ipc.lock import Lock  # noqa: E402
 
@@ -31,7 +31,7 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
 
     Raises ConfigError for an unusable configuration, and TrayagentError when another agent is already running.
     """
-    configuring = Configuring(config_path)
+    configuration = CurrentConfiguration(config_path)
     prepare(file_paths)
     lock = Lock(file_paths.lock_file)
     lock.acquire()
@@ -39,15 +39,15 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
         quiet = _is_terminal() and not verbose
         _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)
         if quiet:
-            terminal_output.say(terminal_output.greeting(len(configuring.config.hosts)))
-        asyncio.run(_run(file_paths, configuring, tray, quiet))
+            terminal_output.say(terminal_output.greeting(len(configuration.config.hosts)))
+        asyncio.run(_run(file_paths, configuration, tray, quiet))
     finally:
         lock.release()
     return 0
 
 
-async def _run(file_paths: FilePaths, configuring: Configuring, tray: bool, quiet: bool) -> None:
-    agent = Agent(file_paths, configuring, tray=tray)
+async def _run(file_paths: FilePaths, configuration: CurrentConfiguration, tray: bool, quiet: bool) -> None:
+    agent = Agent(file_paths, configuration, tray=tray)
     if quiet:
         agent.listen(terminal_output.Needs())
     loop = asyncio.get_running_loop()

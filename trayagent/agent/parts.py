@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.load_configuration import CurrentConfiguration
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.environment import Environment
 from trayagent.agent.state.records import Records
@@ -17,7 +17,7 @@ class Parts:
     """What the effects share: files, configuration, the event loop, tasks, records and ssh's environment."""
 
     file_paths: FilePaths
-    configuring: Configuring
+    configuration: CurrentConfiguration
     shell: Shell
     tasks: Tasks
     records: Records

@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import Any
 
-from trayagent.agent.load_configuration import Configuring
+from trayagent.agent.load_configuration import CurrentConfiguration
 from trayagent.ssh.os.process import PidWatch
 
 log = logging.getLogger(__name__)
@@ -18,13 +18,13 @@ _HOOKS_AT_ONCE = 16  # hooks that never end must not exhaust the machine
 class Hooks:
     """Runs the hook of an event, and logs a hook that fails."""
 
-    def __init__(self, configuring: Configuring) -> None:
-        self._configuring = configuring
+    def __init__(self, configuration: CurrentConfiguration) -> None:
+        self._configuration = configuration
         self._running: dict[int, tuple[subprocess.Popen[bytes], PidWatch]] = {}
 
     def run(self, event: dict[str, Any]) -> None:
         """Start the hook of this event, if the configuration has one. It gets the event as TRAYAGENT_ variables."""
-        words = self._configuring.config.hook(event["event"])
+        words = self._configuration.config.hook(event["event"])
         if not words:
             return
         if len(self._running) >= _HOOKS_AT_ONCE:

@@ -53,7 +53,7 @@ class FileChanges:
         desk: Desk | None,
     ) -> None:
         self._file_paths = parts.file_paths
-        self._configuring = parts.configuring
+        self._configuration = parts.configuration
         self._shell = parts.shell
         self._resolver = resolver
         self._events = events
@@ -96,7 +96,7 @@ class FileChanges:
         sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
         self._ssh_files = frozenset(self._resolver.files)
         keys = {f.parent for f in self._credential_files(state.hosts.values())}
-        config = {self._configuring.path.parent, *(f.parent for f in self._ssh_files)}
+        config = {self._configuration.path.parent, *(f.parent for f in self._ssh_files)}
         bus = {self._bus.parent} if self._bus is not None else set()
         self._follow(sockets | config | bus, keys | {self._file_paths.ansible_cp})
 
@@ -111,7 +111,7 @@ class FileChanges:
 
     def changed_meanwhile(self, past: Mapping[str, KeptHost], agent_mark: str) -> None:
         """Allow a retry of refused logins where something changed while no agent ran."""
-        ssh = {self._configuring.path, *self._ssh_files}
+        ssh = {self._configuration.path, *self._ssh_files}
         for name, kept in past.items():
             host = self._shell.state.hosts.get(name)
             files = ssh | self._credential_files([host]) if host is not None else ssh
@@ -120,7 +120,7 @@ class FileChanges:
 
     def file_changed(self, path: Path) -> None:
         """React to a changed file."""
-        if path == self._configuring.path:
+        if path == self._configuration.path:
             self._soon("configuration", self._reload)
         elif path in self._ssh_files or any(
             path.parent == f.parent for f in self._ssh_files if f != path and path.suffix == ".conf"
@@ -145,7 +145,7 @@ class FileChanges:
         self.follow_folders(self._shell.state)
         self._obstacles.changed(path)
         self._look_for_bus()
-        if self._configuring.path.is_relative_to(path):
+        if self._configuration.path.is_relative_to(path):
             self._soon("configuration", self._reload)
         if any(file.is_relative_to(path) for file in self._ssh_files):
             self._soon("ssh configuration", self._ssh_changed)
@@ -158,7 +158,7 @@ class FileChanges:
 
     def _reload(self) -> None:
         try:
-            changed = self._configuring.reload()
+            changed = self._configuration.reload()
         except ConfigError as error:
             log.warning("configuration rejected: %s", error)
             self._events.publish(Publish("", "configuration-rejected", error.title, {"hint": error.hint}))
@@ -166,7 +166,7 @@ class FileChanges:
         finally:
             self._views.note_change()  # the view shows why a file was rejected
         if changed:
-            self._shell.post(self._configuring.event())
+            self._shell.post(self._configuration.event())
 
     def _ssh_changed(self) -> None:
         self._resolver.forget()

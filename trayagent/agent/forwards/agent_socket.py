@@ -29,7 +29,7 @@ class AgentSocketLinks:
     """Creates and removes links through the masters."""
 
     def __init__(self, parts: Parts) -> None:
-        self._configuring = parts.configuring
+        self._configuration = parts.configuration
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
@@ -41,14 +41,14 @@ class AgentSocketLinks:
         for name in self._done.keys() - state.hosts.keys():
             del self._done[name]
         for host in state.hosts.values():
-            if self._configuring.agent_socket(host.name) is None:
+            if self._configuration.agent_socket(host.name) is None:
                 self._unwanted(host)
             elif self._due(host) is not None and not self._tasks.running(_task(host.name)):
                 self._tasks.start(_task(host.name), self._make(host.name))
 
     def claim(self, name: str) -> None:
         """Point the link to this machine's connection, whichever machine has it: the user is here."""
-        if self._configuring.agent_socket(name) is None:
+        if self._configuration.agent_socket(name) is None:
             return
         self._claimed.add(name)
         self._done.pop(name, None)
@@ -60,7 +60,7 @@ class AgentSocketLinks:
 
     async def hand_over(self, name: str, new: Master) -> None:
         """Point the link to a new master's socket before the old master goes. Never raises, never waits long."""
-        link = self._configuring.agent_socket(name)
+        link = self._configuration.agent_socket(name)
         if link is None:
             return
         ours = self._records.agent_socket(name)
@@ -71,7 +71,7 @@ class AgentSocketLinks:
 
     async def release(self, name: str, master: Master) -> None:
         """Remove the link because the master is about to end in good order. Never raises, never waits long."""
-        link, ours = self._configuring.agent_socket(name), self._records.agent_socket(name)
+        link, ours = self._configuration.agent_socket(name), self._records.agent_socket(name)
         if link is None or ours is None:
             return
         self._tasks.cancel(_task(name))
@@ -97,7 +97,7 @@ class AgentSocketLinks:
 
     def _due(self, host: Host) -> _Round | None:
         """Return what the link of a host should be made for now, None if it is done or not possible."""
-        master, link = host.master, self._configuring.agent_socket(host.name)
+        master, link = host.master, self._configuration.agent_socket(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None
         if host.wish.connect == "never" or (host.attempt is not None and host.attempt.taking_over):

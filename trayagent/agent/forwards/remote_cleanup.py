@@ -45,7 +45,7 @@ class RemoteCleanup:
     """Keeps the record of remote sessions, and ends our dead ones through a new master."""
 
     def __init__(self, parts: Parts, agent_sockets: AgentSocketLinks) -> None:
-        self._configuring = parts.configuring
+        self._configuration = parts.configuration
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
@@ -78,7 +78,7 @@ class RemoteCleanup:
         known = self._known.get(master.pid)
         if known is not None:
             self._far.keep(host.name, master, known)
-        elif self._has_shell(host.name) and not self._configuring.wants_sentinel(host):
+        elif self._has_shell(host.name) and not self._configuration.wants_sentinel(host):
             task = f"far session {master.pid}"
             if not self._tasks.running(task):
                 self._tasks.start(task, self._ask(host.name, master))
@@ -185,7 +185,7 @@ class RemoteCleanup:
         return outcome
 
     def _has_shell(self, name: str) -> bool:
-        return self._configuring.has_shell(name) and self._records.has_sentinel(name)
+        return self._configuration.has_shell(name) and self._records.has_sentinel(name)
 
 
 def _established() -> frozenset[Connection] | None:

@@ -71,7 +71,7 @@ class MasterProber:
     """Sends probes to masters. The answers are posted as events."""
 
     def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
-        self._configuring = parts.configuring
+        self._configuration = parts.configuration
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
@@ -161,7 +161,7 @@ class MasterProber:
                 self._tasks.start(task, self._start_sentinel(host.name, master))
 
     def _wants_sentinel(self, host: Host) -> bool:
-        return self._configuring.wants_sentinel(host) and self._records.has_sentinel(host.name)
+        return self._configuration.wants_sentinel(host) and self._records.has_sentinel(host.name)
 
     def close(self) -> None:
         """End the sentinels; the masters stay."""
