@@ -18,8 +18,8 @@ from pathlib import Path
 
 from trayagent.agent.shell import Shell
 from trayagent.core.context import Why
-from trayagent.core.facts.actions import Action, Dial
-from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Started
+from trayagent.core.facts.actions import Action, Dial, Observe
+from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Observed, Started
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Touched
@@ -33,16 +33,19 @@ HOME, CAFE = "192.168.10.2", "10.20.0.2"
 
 
 class Stopwatch:
-    """Counts attempts, and records when the first one was decided."""
+    """Counts attempts, and records when the first one was decided. Each connection stays at its lost address."""
 
-    def __init__(self) -> None:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
         self.at: float | None = None
         self.dials = 0
 
     def carry_out(self, action: Action) -> None:
-        """Record an attempt."""
+        """Record an attempt, and answer for the kernel."""
         if isinstance(action, Dial):
             self.dials += 1
+        if isinstance(action, Observe):
+            self._shell.post(Observed(time.monotonic(), action.name, action.master.pid, acked=0))
 
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Ignore the reasons."""
@@ -55,7 +58,8 @@ class Stopwatch:
 
 async def once(masters: int, ip: subprocess.Popen[str]) -> float:
     """Return the milliseconds from the loss of the address to the last decision about it."""
-    shell, watch = Shell(), Stopwatch()
+    shell = Shell()
+    watch = Stopwatch(shell)
     source = LinuxNetlink()
 
     def hint(hint: Hint) -> None:
