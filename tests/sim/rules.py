@@ -199,7 +199,8 @@ class Rules:
 
     def _may_be_tried(self, name: str, what: str) -> None:
         world, role = self.world, self.world.role_of(name)
-        if not world.state.hosts[name].by_user:
+        by_user, name = world.state.hosts[name].by_user, role.name
+        if not by_user:
             assert world.net.online(), self.says(name, f"{what} without a network")
             flow = world.net.way(first_hop(role).peer)
             through_tunnel = flow is not None and flow.segment == TUN
