@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from trayagent.agent.desktop_client import make_desk
+from trayagent.agent.desktop_client import DeskDoor, make_desk
+from trayagent.agent.shell import Shell
+from trayagent.core.facts.draining import Draining
+from trayagent.core.facts.events import Event
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.state import State
+from trayagent.core.facts.user_events import UserLooked
 
 
 @pytest.mark.parametrize("usual", [True, False])
@@ -35,3 +41,19 @@ def test_start_at_login_from_the_menu_keeps_the_configuration(
     assert (f"--config {path}" in entry) == (not usual)
     desk._choices._start_at_login(False)
     assert not (tmp_path / "autostart" / "trayagent.desktop").exists()
+
+
+@pytest.mark.parametrize("owners", [(), ("web", "db", "web")])
+def test_an_opened_menu_has_the_draining_masters_counted(owners: tuple[str, ...]) -> None:
+    """The hosts that have some are looked at, each once. Without any, opening the menu causes nothing."""
+    posted: list[Event] = []
+    shell = Shell()
+    shell.post = posted.append  # type: ignore[method-assign, assignment]
+    draining = {str(n): Host(str(n), draining=Draining(owner, 0.0)) for n, owner in enumerate(owners)}
+    shell.state = State(hosts={"web": Host("web"), **draining})
+    parts: Any = SimpleNamespace(configuring=None, shell=shell)
+    nothing: Any = None
+    DeskDoor(nothing, parts, nothing).opened()
+    assert [event.names for event in posted if isinstance(event, UserLooked)] == [("web", "db")][
+        : len(owners)
+    ]

@@ -47,6 +47,10 @@ class Door:
         """Return "problems", the default."""
         return "problems"
 
+    def opened(self) -> None:
+        """Record it."""
+        self.asked.append(("opened", None))
+
     def sign_in_failure(self, vpn: str, said: str) -> None:
         """Record it."""
         self.said.append((vpn, said))
@@ -104,6 +108,17 @@ async def choose(panel: Panel, text: str) -> None:
     items = await panel.items()
     number = next(item[0] for label, item in items.items() if text in label)
     await panel.ask("Event", "isvu", number, "clicked", Variant("s", ""), 0)
+
+
+def test_the_agent_is_notified_when_the_menu_opens(desk: Desktop, tmp_path: Path) -> None:
+    """So it can count what the menu shows."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
+            await panel.ask("AboutToShow", "i", 0)
+            assert ("opened", None) in door.asked
+
+    run(body())
 
 
 def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.environment import session
 from trayagent.core.facts.events import SignInFailed
+from trayagent.core.facts.user_events import UserLooked
 from trayagent.core.vpn_state import vpn_display_state
 from trayagent.errors import TrayagentError
 
@@ -61,6 +62,13 @@ class DeskDoor:
             raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
         anew = vpn_display_state(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
         await manager.activate(described.networkmanager, anew=anew)
+
+    def opened(self) -> None:
+        """Count the sessions of draining masters again, because the user opens the menu."""
+        hosts = self._shell.state.hosts.values()
+        names = tuple(dict.fromkeys(h.draining.owner for h in hosts if h.draining is not None))
+        if names:
+            self._shell.post(UserLooked(time.monotonic(), names))
 
     def sign_in_failure(self, vpn: str, said: str) -> None:
         """Keep the reason why a sign-in failed until the VPN is up."""

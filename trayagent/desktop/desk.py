@@ -52,6 +52,9 @@ class Door(Protocol):
     def notify(self) -> Notify:
         """Return which messages the user wants."""
 
+    def opened(self) -> None:
+        """Count the sessions of draining masters again, because the user opens the menu."""
+
     def sign_in_failure(self, vpn: str, said: str) -> None:
         """Keep the error of a failed sign-in until the VPN is up."""
 
@@ -83,7 +86,7 @@ class Desk:
         self._pause: Pause | None = None
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
-        asked = Asked(self._activated, self._invoked, self._closed, self._show, choices.activated_with)
+        asked = Asked(self._activated, self._invoked, self._closed, self._opened, choices.activated_with)
         self._tray, self._notifier, self._bus = session(asked, buses)
         self._teller = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
 
@@ -122,6 +125,10 @@ class Desk:
     def _seen(self, view: View) -> None:
         self._view = view
         self._teller.look(view)
+        self._show()
+
+    def _opened(self) -> None:
+        self._door.opened()
         self._show()
 
     def _show(self) -> None:
