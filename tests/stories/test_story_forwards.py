@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_the_pause_between_requests_for_a_held_forward_grows_to_a_minute(story: 
     pauses = []
     for _ in range(10):
         story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
-        due = story.host("web").forwards.at
+        due = story.host("web").forwards.retry_at
         assert due is not None
         pauses.append(due - story.t)
         story.after(pauses[-1])
@@ -107,7 +108,7 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
         story.post(user_events.UserPause(story.t, ()), "pause all")
     story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
-    assert story.host("web").forwards.at is None  # they were requested
+    assert not story.host("web").forwards.due(inf)  # they were requested
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
     story.after(5)
     assert len(story.did(EnsureForwards)) == 1

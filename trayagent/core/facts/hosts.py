@@ -5,7 +5,7 @@ All times are seconds of the monotonic clock, which stops while the machine slee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trayagent.core.facts.attempts import Attempt, Retry, Trial
@@ -139,8 +139,21 @@ class Forwards:
 
     states: tuple[ForwardState, ...] = ()
     tried: int = 0
-    at: float | None = None  # when to request failed forwards again
+    requested: bool = False  # to be requested as soon as the master is known to work
+    retry_at: float | None = None  # when to request the failed ones again
     owed: bool = False  # the user requested this master, and its forwards are not open yet
+
+    def due(self, now: float) -> bool:
+        """Report whether a working master must be asked for them now."""
+        return self.requested or (self.retry_at is not None and self.retry_at <= now)
+
+    def request(self) -> Forwards:
+        """Return them as to be requested at once."""
+        return replace(self, requested=True, retry_at=None)
+
+    def rest(self) -> Forwards:
+        """Return them with nothing to request until something changes."""
+        return replace(self, requested=False, retry_at=None)
 
 
 @dataclass(frozen=True, slots=True)

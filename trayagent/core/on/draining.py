@@ -38,7 +38,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
     )
     host = replace(host, draining=draining)
     host = install(context, host, master, proven=proven)
-    context.put(host, forwards=replace(host.forwards, at=None))
+    context.put(host, forwards=host.forwards.rest())
 
 
 def found(context: Context, event: DrainingFound) -> None:

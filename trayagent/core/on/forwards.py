@@ -35,10 +35,10 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     context.put(
         host,
         forwards=replace(
-            host.forwards,
+            host.forwards.rest(),
             states=event.forwards,
             tried=tried,
-            at=context.now + pause if pause is not None else None,
+            retry_at=context.now + pause if pause is not None else None,
             owed=host.forwards.owed and failed,
         ),
     )

@@ -103,7 +103,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         path=None,
         doubt=replace(host.doubt, probe=None, observed=None, gone_at=None),
         forwards=replace(
-            host.forwards, states=tuple(replace(f, state="closed") for f in host.forwards.states), at=None
+            host.forwards.rest(), states=tuple(replace(f, state="closed") for f in host.forwards.states)
         ),
         # Our own kill says nothing about the server.
         login=replace(

@@ -205,7 +205,7 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     if wanted(before) and not wanted(host):
         publish_given_up(context, before, "user=configuration")
     if forwards_changed:
-        host = context.put(host, forwards=replace(host.forwards, at=context.now))
+        host = context.put(host, forwards=host.forwards.request())
     if _bounds(before.wish) != _bounds(wish):
         context.do(Remember(host.name))
     forget_failure(context, host)
@@ -231,7 +231,7 @@ def _unlisted(context: Context, host: Host) -> None:
             context.forget(name)  # what drains ends on its own
         return
     left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
-    context.put(host, wish=left, forwards=replace(host.forwards, at=context.now))
+    context.put(host, wish=left, forwards=host.forwards.request())
     context.do(Remember(host.name))
 
 

@@ -40,9 +40,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
         retry=host.retry if stays else after_success(host.retry, now),
         bare_retry=after_success(host.bare_retry, now),
         forwards=replace(
-            host.forwards,
+            host.forwards.request(),
             tried=0,
-            at=now,
             owed=False,
             states=tuple(replace(f, state="opening", error=None) for f in host.forwards.states),
         ),

@@ -80,7 +80,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         problem=problem,
     )
     if old is not None and old.forwards != event.resolved.forwards:
-        context.put(host, forwards=replace(host.forwards, at=context.now))
+        context.put(host, forwards=host.forwards.request())
 
 
 def _after_answer(context: Context, host: Host) -> Retry:

@@ -114,9 +114,9 @@ def finish(context: Context, host: Host) -> float | None:
 
 def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
     """Request the forwards when it is time. Return when that is."""
-    if host.forwards.at is None or host.forwards.at > context.now:
-        return host.forwards.at
-    context.put(host, forwards=replace(host.forwards, at=None))
+    if not host.forwards.due(context.now):
+        return host.forwards.retry_at
+    context.put(host, forwards=host.forwards.rest())
     # We do not touch what the user's own ssh opened.
     if host.wish.listed or master.ours or host.forwards.states:
         context.do(EnsureForwards(host.name, master))
