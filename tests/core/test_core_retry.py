@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.facts.attempts import Attempt, Retry
+from trayagent.core.facts.attempts import AT_ONCE, Attempt, Retry
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network
@@ -12,6 +12,16 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
 
 HOME, CAFE = Network("wlan0", "aa:01"), Network("wlan0", "cc:01")
+
+
+def test_a_retry_is_due_waits_or_has_stopped() -> None:
+    """A host that never failed is due at once. After a refusal it has stopped, which is not the same as waiting."""
+    fresh, later, refused = Retry(), Retry(at=100.0), Retry(at=None)
+    assert [fresh.at, later.at, refused.at] == [AT_ONCE, 100.0, None]
+    assert [retry.due(99.0) for retry in (fresh, later, refused)] == [True, False, False]
+    assert [retry.waits(99.0) for retry in (fresh, later, refused)] == [False, True, False]
+    assert [retry.stopped for retry in (fresh, later, refused)] == [False, False, True]
+    assert later.due(100.0)
 
 
 def test_a_re_arm_that_comes_too_soon_is_delayed_and_not_lost() -> None:

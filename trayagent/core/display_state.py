@@ -185,6 +185,6 @@ def _state_of_problem(host: Host) -> DisplayState:
         return "waiting"  # a route exists and the admission check is open, so the server is away
     if host.problem == user_needed(host):
         return "needs-sign-in"
-    if host.retry.kind == "proxy-command" and host.retry.at is None:
+    if host.retry.kind == "proxy-command" and host.retry.stopped:
         return "failed"  # no retry is due here; a new network, or the user, brings the next one
     return STATE_OF.get(host.problem.code, "waiting")

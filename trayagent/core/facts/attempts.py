@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from trayagent.core.facts.failure import FailureKind
@@ -12,6 +13,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 
 Purpose = Literal["connect", "control", "user", "check"]
+AT_ONCE = -inf  # a login is due now, because none has failed yet
 RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""
 
@@ -55,14 +57,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Back-off of one host: when the next automatic attempt is due (None: none is), and its history.
+    """Back-off of one host: when the next automatic attempt is due (AT_ONCE: now; None: no attempt), and its history.
 
     `proven`: the last failure came from the server itself, not from someone on the path to it. `seen`: a server saw
     the failed attempt. `by_jump`: a jump host refused it. `rearmed`: when and where a network change brought a retry
     forward.
     """
 
-    at: float | None = NEVER
+    at: float | None = AT_ONCE
     kind: FailureKind | None = None
     count: int = 0
     failed_at: float = NEVER
@@ -74,6 +76,19 @@ class Retry:
     checked: bool = False  # a banner check has allowed a login on this path
     allowed: bool = False  # that login has not been made yet
     rearmed: tuple[tuple[float, Network | None], ...] = ()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no attempt is due until something changes."""
+        return self.at is None
+
+    def due(self, now: float) -> bool:
+        """Report whether the next attempt may begin."""
+        return self.at is not None and self.at <= now
+
+    def waits(self, now: float) -> bool:
+        """Report whether the next attempt has a time that has not come."""
+        return self.at is not None and self.at > now
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:
     Our logs do not show what a jump host requested. If it refused us before, the user must have typed something.
     """
     carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
-    refused = host.retry.at is None and host.retry.kind == "auth"
+    refused = host.retry.stopped and host.retry.kind == "auth"
     return "typed" if reported == "quiet" and attempt.at_terminal and carried and refused else reported
 
 
@@ -185,7 +185,7 @@ def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
     if key_changed and not host.reached.at(attempt.network):
         return not_here(host)
     refused = login_needs_user(host) and failure.kind in REFUSED_KINDS and not attempt.at_terminal
-    if failure.kind == "proxy-command" and host.retry.at is None:
+    if failure.kind == "proxy-command" and host.retry.stopped:
         return proxy_failed(host, failure.problem)
     return user_needed(host) if refused else failure.problem
 

@@ -51,7 +51,7 @@ def master_found(context: Context, event: MasterFound) -> None:
 
 def _login_of(host: Host, master: Master) -> LoginKind:
     """Return how a master's login must have gone. If we were refused, the user must have helped somebody else's ssh."""
-    if master.ours or host.retry.at is not None:
+    if master.ours or not host.retry.stopped:
         return host.login.kind
     match host.retry.kind:
         case "auth":

@@ -111,7 +111,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
     # ProxyCommand failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or _another_answered(host)
     unproven = is_unproven(host.retry)
-    elsewhere = host.retry.at is None and (once or unproven)
+    elsewhere = host.retry.stopped and (once or unproven)
     if (rearmable(host.retry, context.now) or elsewhere) and _moved(host.retry, route):
         bounded = unproven or host.retry.kind == "proxy-login"
         at = refusable_at(host, context.now) if bounded else context.now
@@ -200,7 +200,7 @@ def configured(context: Context, event: Configured) -> None:
 
 def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     forwards_changed = host.wish.forwards != wish.forwards
-    retry = with_new_credentials(host, context.now) if host.retry.at is None else host.retry
+    retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
     before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
     if wanted(before) and not wanted(host):
         publish_given_up(context, before, "user=configuration")

@@ -40,7 +40,7 @@ def follow_answer(context: Context, host: Host) -> Host:
         and answer.underlay == underlay(context.state.snapshot)
     ):
         host = context.put(host, answer=replace(answer, network=network or answer.network))
-    stopped = host.master is None and host.retry.at is None and wanted(host)
+    stopped = host.master is None and host.retry.stopped and wanted(host)
     if stopped and certainly_elsewhere(host, context.state) and admission(host, context.state).open:
         request_resolve(context, host.name)
     return host
@@ -86,7 +86,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
 def _after_answer(context: Context, host: Host) -> Retry:
     """Return the retry of a host whose configuration changed: the cause of its failure may be fixed."""
     retry = host.retry
-    if retry.at is None:
+    if retry.stopped:
         return with_new_credentials(host, context.now)
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=context.now)

@@ -101,9 +101,7 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
     refused = [
         other
         for other in hosts.values()
-        if other.retry.kind in REFUSED_KINDS
-        and (other.retry.at is None or other.retry.at > now)
-        and other.name != host.name
+        if other.retry.kind in REFUSED_KINDS and not other.retry.due(now) and other.name != host.name
     ]
     if not refused:
         return None

@@ -51,12 +51,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             context.do(Remember(other.name))
             context.because(other.name, 0, "re-arm", f"answered={host.name}")
             continue
-        if (
-            other.server == host.server
-            and other.retry.kind in AWAY_KINDS
-            and other.retry.at is not None
-            and other.retry.at > context.now
-        ):
+        if other.server == host.server and other.retry.kind in AWAY_KINDS and other.retry.waits(context.now):
             context.put(other, retry=replace(other.retry, at=context.now))
             context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
 

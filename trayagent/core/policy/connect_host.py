@@ -44,9 +44,8 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         return _await_answer(context, host)
     if login_needs_user(host) and not host.user.reconnect:
         return _await_user(context, host)
-    due = host.retry.at
-    if not host.user.reconnect and (due is None or due > context.now):
-        return check_banner(context, host, admitted, due)
+    if not host.user.reconnect and not host.retry.due(context.now):
+        return check_banner(context, host, admitted, host.retry.at)
     again, at = start(context, host, admitted, "user" if host.user.reconnect else "connect", 1, "master=none")
     left = context.get(host.name)
     if again or at is None or left is None or left.attempt is not None:
@@ -68,9 +67,8 @@ def _await_user(context: Context, host: Host) -> Step:
 
 def _await_answer(context: Context, host: Host) -> Step:
     """Wait for `ssh -G`. If it failed (a slow Match exec, no ssh), run it again after a while."""
-    due = host.retry.at
-    if host.retry.kind is None or due is None or due > context.now:
-        return False, due if host.retry.kind is not None else None
+    if host.retry.kind is None or not host.retry.due(context.now):
+        return False, host.retry.at if host.retry.kind is not None else None
     request_resolve(context, host.name)
     context.put(host, retry=replace(host.retry, at=None))
     return False, None

@@ -148,7 +148,7 @@ def free_at(
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
         now,
-        NEVER if answers else budget.quiet_until,
+        now if answers else budget.quiet_until,
         _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
         _below(budget.unfinished, running, unfinished, UNFINISHED_WINDOW_S, now),
     )
@@ -245,7 +245,7 @@ def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, 
     """Return when those in the window and those under way are fewer than the limit."""
     recent = _within(times, now, window_s)
     over = len(recent) + running - limit
-    return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else NEVER
+    return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else now
 
 
 def _within(times: tuple[float, ...], now: float, window_s: float) -> tuple[float, ...]:

@@ -89,7 +89,7 @@ def after_success(retry: Retry, now: float) -> Retry:
 
 def rearmable(retry: Retry, now: float) -> bool:
     """Report whether a change of the network ends the wait for the next attempt."""
-    return retry.at is not None and retry.at > now and retry.kind not in _PATH_INDEPENDENT_KINDS
+    return retry.waits(now) and retry.kind not in _PATH_INDEPENDENT_KINDS
 
 
 def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
@@ -106,7 +106,7 @@ def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
         # Its own back-off brings it back. A failure without a back-off (another machine's key) must not wait for an
         # event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
-        return retry if retry.at is not None else replace(retry, at=later)
+        return replace(retry, at=later) if retry.stopped else retry
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
     if retry.at is not None and retry.at <= at:
         return retry

@@ -289,9 +289,9 @@ def _start_or_await(
         return Verdict(row, "wait", f"{evidence} control=running")
     if not control_possible(host, admitted):
         return _queued(11, evidence, Wait("control", "control=impossible"))
-    due = (host.bare_retry if needs_bare_control(host) else host.retry).at
-    if due is None or due > now:
-        return Verdict(10, "wait", f"{evidence} control=negative", look_at=due, queued=True)
+    retry = host.bare_retry if needs_bare_control(host) else host.retry
+    if not retry.due(now):
+        return Verdict(10, "wait", f"{evidence} control=negative", look_at=retry.at, queued=True)
     if host.attempt is not None:  # an unwanted one that may finish
         return _queued(row, evidence, Wait("server", "control=left_to_finish"))
     wait = before_login(host, state, admitted, now)

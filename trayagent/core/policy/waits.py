@@ -38,8 +38,7 @@ def before_login(
     """Return what the next login of this host must wait for, None if it may begin."""
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
-        due = jump.retry.at
-        at = due if due is not None and due > now and jump.attempt is None else None
+        at = jump.retry.at if jump.retry.waits(now) and jump.attempt is None else None
         return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
     lately = let_in_lately(state.let_in, origin_of(host, state, admitted), now) if state.let_in else ()
     if by_user:  # for many hosts at once: a login refused to the first ones is then held back for the rest
@@ -62,7 +61,7 @@ def before_login(
 
 def would_be_refused(host: Host) -> bool:
     """Report whether a login without the user would fail as the last one did."""
-    refused = host.retry.at is None and host.retry.kind in CREDENTIAL_KINDS
+    refused = host.retry.stopped and host.retry.kind in CREDENTIAL_KINDS
     return refused or host.login.kind in {"typed", "unlocked"}
 
 

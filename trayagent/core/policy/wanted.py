@@ -18,5 +18,5 @@ def wanted(host: Host) -> bool:
 
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control must be bare: a login would need the user, or must not be made."""
-    refused = host.retry.at is None and host.retry.kind in REFUSED_KINDS and host.retry.proven
+    refused = host.retry.stopped and host.retry.kind in REFUSED_KINDS and host.retry.proven
     return host.unnamed or login_needs_user(host) or refused
