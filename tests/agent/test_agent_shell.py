@@ -7,8 +7,8 @@ from ipaddress import ip_network
 
 from trayagent.agent.shell import Shell
 from trayagent.core.context import Why
-from trayagent.core.facts.actions import Action, Dial, SendProbe
-from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Started
+from trayagent.core.facts.actions import Action, Dial, Observe, SendProbe
+from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Observed, Started
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot, Touched
@@ -94,6 +94,35 @@ def test_the_routes_of_a_new_master_are_read_immediately() -> None:
     assert Lookup("203.0.113.10", "192.168.1.2") in network.asked[-1]
     assert any(isinstance(a, SendProbe) for a in recorder.actions)
     assert recorder.settled_count == 1
+
+
+def test_after_a_move_each_master_is_observed_once() -> None:
+    """The reports about all masters lead to one decision. Otherwise the queries would grow with the square."""
+    names = [f"web{number:02}" for number in range(20)]
+
+    class Kernel(Recorder):
+        def carry_out(self, action: Action) -> None:
+            super().carry_out(action)
+            if isinstance(action, Observe):
+                shell.post(Observed(time.monotonic(), action.name, action.master.pid, acked=0))
+
+    shell, kernel = Shell(), Kernel()
+
+    async def body() -> None:
+        shell.start(kernel, Network())
+        await shell.decided(Configured(NOW, {name: Wish(listed=True, connect="always") for name in names}))
+        for number, name in enumerate(names):
+            peer = f"203.0.113.{number}"
+            shell.post(HostResolved(NOW, name, Resolved(name, peer), Hop(peer, 22)))
+            master = Master(
+                number + 10, 1, f"/cm/{name}", ours=True, local="10.9.9.9", peer=peer, peer_port=22
+            )
+            shell.post(MasterFound(NOW, name, master))
+        shell.touch(Touched())
+        await shell.decided(Started(NOW))
+
+    asyncio.run(body())
+    assert sorted(a.name for a in kernel.actions if isinstance(a, Observe)) == names
 
 
 def test_a_wait_for_decisions_covers_what_they_queue() -> None:

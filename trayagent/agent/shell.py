@@ -1,4 +1,4 @@
-"""The event loop of the agent: it queues events, decides on one at a time, and carries out the actions."""
+"""The event loop of the agent: it queues events, decides on one after the other, and carries out the actions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from trayagent.core.context import Why
 from trayagent.core.decide import decide
 from trayagent.core.facts.actions import Action
-from trayagent.core.facts.events import Event, NetworkRead
+from trayagent.core.facts.events import Event, NetworkRead, Observed
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
@@ -95,7 +95,8 @@ class Shell:
             return
         try:
             while self._queue or self._touched is not None:
-                self._decide(self._next(network), effects)
+                event = self._next(network)
+                self._decide(effects, event, *(self._reports() if isinstance(event, Observed) else ()))
                 self._read_what_is_missing()
         finally:
             self._scheduled = False
@@ -111,8 +112,14 @@ class Shell:
             return NetworkRead(time.monotonic(), network.read(lookups(self.state.hosts.values())), touched)
         return self._queue.popleft()
 
-    def _decide(self, event: Event, effects: Effects) -> None:
-        decision = decide(self.state, event)
+    def _reports(self) -> Iterator[Observed]:
+        """Take the reports that follow in the queue: they answer the same decision."""
+        while self._queue and isinstance(report := self._queue[0], Observed):
+            self._queue.popleft()
+            yield report
+
+    def _decide(self, effects: Effects, event: Event, *later: Observed) -> None:
+        decision = decide(self.state, event, *later)
         self.state = decision.state
         if decision.whys:
             effects.decided(decision.whys)

@@ -89,13 +89,15 @@ _OF_ONE_HOST = (
 )
 
 
-def decide(state: State, event: e.Event) -> Decision:
-    """Return what follows from an event.
+def decide(state: State, event: e.Event, *later: e.Observed) -> Decision:
+    """Return what follows from an event, or from several reports about connections that came together.
 
-    Raises KeyError for an event without a handler (a bug).
+    After a change of network each master is observed. With one decision for all their reports, the work grows with the
+    number of hosts, not with its square. Raises KeyError for an event without a handler (a bug).
     """
-    context = Context(state, event.at)
-    HANDLERS[type(event)](context, event)
+    context = Context(state, later[-1].at if later else event.at)
+    for each in (event, *later):
+        HANDLERS[type(each)](context, each)
     if isinstance(event, _OF_ONE_HOST) and event.name in state.hosts:
         names: tuple[str, ...] = (event.name,)
     else:
