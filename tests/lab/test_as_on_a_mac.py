@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
 
 AS_MAC = Path(__file__).parent.parent / "agent" / "as_mac"
@@ -107,6 +108,31 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
     assert agent.host("hand") is None
     assert agent.cli("disconnect", "web01").returncode == 0
     agent.wait_state("web01", "idle")
+
+
+@pytest.mark.parametrize("options", [HOST, BY_HAND], ids=["by the agent", "by hand"])
+def test_a_reconnect_keeps_open_sessions_as_on_a_mac(lab: Lab, agent: Agent, options: dict[str, str]) -> None:
+    """The session goes on, and the old master ends with it. A restart of the agent changes nothing."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": options})
+    by_hand = Session(lab) if options is BY_HAND else None
+    start_as_on_a_mac(agent, "" if by_hand else LISTED)
+    old = agent.wait_state("web01", "connected", SEEN_S)["pid"]
+    session = by_hand or Session(lab)
+    done = agent.cli("reconnect", "web01", deadline_s=60)
+    assert done.stdout.endswith(" on through the old connection\n"), done.stderr
+    new = agent.wait_state("web01", "connected")["pid"]
+    assert new != old
+    agent.stop()
+    start_as_on_a_mac(agent)
+    host = agent.wait_state("web01", "connected", SEEN_S)
+    assert host["pid"] == new
+    assert [one["pid"] for one in host["draining"]] == [old]
+    events = agent.events()
+    assert session.echoes()
+    assert session.end() == 0
+    assert events.wait("drained", "web01", deadline_s=SEEN_S)["killed"] is False
 
 
 def test_an_icon_that_cannot_be_shown_stops_nothing_as_on_a_mac(lab: Lab) -> None:
