@@ -10,7 +10,7 @@ from trayagent.core.display_state import delay
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.hosts import Hop
-from trayagent.core.jump_hosts import Jump, parse_jumps
+from trayagent.core.proxy_jump import Jump, parse_jumps
 
 INTERNAL = "10.99.0.10"
 

@@ -15,8 +15,8 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.jump_hosts import parse_jumps
 from trayagent.core.policy.admission import admission
+from trayagent.core.proxy_jump import parse_jumps
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
 from trayagent.ssh.control_path_owners import may_own
