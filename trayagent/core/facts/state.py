@@ -11,7 +11,7 @@ from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import NEVER, WOKEN_S
 from trayagent.core.facts.vpns import Vpn, VpnLife
-from trayagent.core.policy.account_refusals import LetIn, Login
+from trayagent.core.policy.account_limits import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 
 

@@ -23,7 +23,7 @@ from trayagent.core.facts.user_events import LoginGivenUp
 from trayagent.core.on import draining
 from trayagent.core.on.masters import forget_if_done
 from trayagent.core.on.new_master import install
-from trayagent.core.policy.account_refusals import at_risk, refused_login
+from trayagent.core.policy.account_limits import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
 from trayagent.core.policy.attempts import count_failure, hold, publish_connect_failed, publish_failure

@@ -9,7 +9,7 @@ from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S
-from trayagent.core.policy.account_refusals import (
+from trayagent.core.policy.account_limits import (
     Account,
     LetIn,
     at_target,

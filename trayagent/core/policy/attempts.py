@@ -10,7 +10,7 @@ from trayagent.core.facts.attempts import Attempt, Purpose
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.account_refusals import is_carried, refused_alike
+from trayagent.core.policy.account_limits import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.needs_user import login_needs_user

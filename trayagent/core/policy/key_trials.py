@@ -16,7 +16,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.facts.user_events import KeysChanged
-from trayagent.core.policy.account_refusals import account_free_at
+from trayagent.core.policy.account_limits import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.host_key_match import is_another

@@ -8,7 +8,7 @@ from typing import Literal
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
-from trayagent.core.policy.account_refusals import account_free_at, let_in_lately, may_log_in_beside
+from trayagent.core.policy.account_limits import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import Origin, free_at
