@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from trayagent.desktop.bus import session_bus_address
 from trayagent.desktop.connection import BusCallError, Call, Connection
 from trayagent.desktop.notifications.server import SERVER
-from trayagent.desktop.tray.watcher import NO_HOST, NO_WATCHER, WATCHER
+from trayagent.desktop.tray.panel_registration import NO_HOST, NO_WATCHER, WATCHER
 from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok
 

@@ -8,7 +8,7 @@ from trayagent.desktop.connection import Connection
 from trayagent.desktop.tray import dbusmenu, item
 from trayagent.desktop.tray.layout import Change, Layouts
 from trayagent.desktop.tray.look import Look
-from trayagent.desktop.tray.watcher import Registration
+from trayagent.desktop.tray.panel_registration import Registration
 
 
 class Exported:

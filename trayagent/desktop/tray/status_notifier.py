@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from trayagent.desktop.connection import Connection
 from trayagent.desktop.tray.layout import Layouts
 from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.panel_registration import FIRST_RETRY_S, Registration
 from trayagent.desktop.tray.update_rate import INTERVAL_S, Pace
-from trayagent.desktop.tray.watcher import FIRST_RETRY_S, Registration
 
 if TYPE_CHECKING:
     from trayagent.desktop.tray.exported import Exported
