@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trayagent.attach import status_line
-from trayagent.attach.while_connected import Doubt
+from trayagent.attach.during_session import Doubt
 
 
 def view(state: str, title: str = "", code: str = "unknown") -> dict[str, Any]:

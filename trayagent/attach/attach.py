@@ -7,12 +7,12 @@ import signal
 import time
 
 from trayagent.attach.agent_link import Link
+from trayagent.attach.between_sessions import Left, Waiting
 from trayagent.attach.login import log_in
 from trayagent.attach.session import Session
 from trayagent.attach.ssh_run import Passenger, Ride
 from trayagent.attach.start_agent import ensure_agent
 from trayagent.attach.terminal import Terminal
-from trayagent.attach.while_waiting import Left, Waiting
 from trayagent.config import file_paths
 from trayagent.errors import TrayagentError
 

@@ -17,8 +17,8 @@ import socket
 import subprocess
 import tempfile
 
+from trayagent.attach.during_session import Journey
 from trayagent.attach.keyboard import Keyboard
-from trayagent.attach.while_connected import Journey
 from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
