@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.core.facts.network import Network
+from trayagent.core.facts.network import Network, Origin
 from trayagent.core.policy.rate_limits import (
-    Origin,
     Servers,
     dropped,
     ended,

@@ -1,4 +1,4 @@
-"""What the network looks like at one moment, and what flickered between two moments; pure data.
+"""What the network looks like at one moment, what flickered between two, and how two networks differ; pure data.
 
 A watcher only *hints* that something happened. The agent then reads a whole `Snapshot` again and compares it with
 the last one. A comparison cannot show what flickered between two snapshots, such as a link that lost its carrier for
@@ -173,3 +173,32 @@ class Network:
         if self.gateway and other.gateway:
             return self.gateway != other.gateway
         return bool(self.name and other.name) and self.name != other.name
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The network and the address from which an attempt leaves; both fields are None if no route is known."""
+
+    network: Network | None = None
+    source: str | None = None
+
+    def same(self, other: Origin) -> bool:
+        """Report whether both are one network. While the gateway is not resolved, the address decides."""
+        if self.network is None or other.network is None:
+            return self == other
+        if self.network.matches(other.network):
+            return True
+        return not self.network.differs(other.network) and self.source == other.source
+
+    def seen_as_one(self, other: Origin) -> bool:
+        """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
+
+        The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
+        """
+        return self.same(other) or (self.gateway != "" and self.gateway == other.gateway)
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's link-layer address, "" if unknown. A tunnel has none: its network names a prefix instead."""
+        gateway = self.network.gateway if self.network is not None else ""
+        return "" if "/" in gateway else gateway

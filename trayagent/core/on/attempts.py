@@ -17,6 +17,7 @@ from trayagent.core.facts.events import (
 )
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, LoginKind
+from trayagent.core.facts.network import Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
 from trayagent.core.facts.user_events import LoginGivenUp
@@ -32,7 +33,7 @@ from trayagent.core.policy.host_key_match import judged_failure, may_replace, no
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.rate_limits import End, Origin, ended, established, visit_of
+from trayagent.core.policy.rate_limits import End, ended, established, visit_of
 from trayagent.core.policy.retry import (
     CREDENTIAL_KINDS,
     LOCAL_KINDS,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
-from trayagent.core.policy.rate_limits import Origin
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.proxy_jump import last_jump
 

@@ -8,6 +8,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S
 from trayagent.core.policy.account_limits import (
     Account,
@@ -17,7 +18,6 @@ from trayagent.core.policy.account_limits import (
     refused_accounts,
     refused_login,
 )
-from trayagent.core.policy.rate_limits import Origin
 from trayagent.core.policy.retry import AWAY_KINDS, refusable_at
 
 

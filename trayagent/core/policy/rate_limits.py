@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trayagent.core.facts.network import Network
+from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import (
     DROPPED_FIRST_S,
     DROPPED_MAX_S,
@@ -34,35 +34,6 @@ End = Literal["through", "failed", "hung", "cut", "unseen"]
 
 "hung": it failed, and the server may keep its connection until LoginGraceTime.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The network and the address from which an attempt leaves; both fields are None if no route is known."""
-
-    network: Network | None = None
-    source: str | None = None
-
-    def same(self, other: Origin) -> bool:
-        """Report whether both are one network. While the gateway is not resolved, the address decides."""
-        if self.network is None or other.network is None:
-            return self == other
-        if self.network.matches(other.network):
-            return True
-        return not self.network.differs(other.network) and self.source == other.source
-
-    def seen_as_one(self, other: Origin) -> bool:
-        """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
-
-        The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
-        """
-        return self.same(other) or (self.gateway != "" and self.gateway == other.gateway)
-
-    @property
-    def gateway(self) -> str:
-        """The gateway's link-layer address, "" if unknown. A tunnel has none: its network names a prefix instead."""
-        gateway = self.network.gateway if self.network is not None else ""
-        return "" if "/" in gateway else gateway
 
 
 @dataclass(frozen=True, slots=True)
