@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trayagent.core.display_state import DisplayState, delay, display_problem, display_state
-from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnLife
+from trayagent.core.policy.wanted import wanted_forwards
 from trayagent.core.texts import vpn_problem
 from trayagent.core.usable_routes import default_routes
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
@@ -168,12 +168,6 @@ def _forwards(host: Host) -> tuple[ForwardState, ...]:
     if host.forwards.states or not host.wish.listed:
         return host.forwards.states
     return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))
-
-
-def wanted_forwards(host: Host) -> tuple[Forward, ...]:
-    """Return the forwards that a host's master should have: the configuration's, then ssh_config's, each once."""
-    own = host.resolved.forwards if host.resolved is not None else ()
-    return tuple(dict.fromkeys((*host.wish.forwards, *own)))
 
 
 def _forward(state: ForwardState) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
-from trayagent.core.view import wanted_forwards
+from trayagent.core.policy.wanted import wanted_forwards
 from trayagent.ssh.forwarding import ensure
 
 # Usually the port of a killed process is free immediately; a busy server takes longer.

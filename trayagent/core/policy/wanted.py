@@ -1,7 +1,8 @@
-"""Decides whether to connect a host, and by which kind of attempt; pure."""
+"""Decides whether to connect a host, by which kind of attempt, and with which forwards; pure."""
 
 from __future__ import annotations
 
+from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
@@ -20,3 +21,9 @@ def needs_bare_control(host: Host) -> bool:
     """Report whether a control must be bare: a login would need the user, or must not be made."""
     refused = host.retry.stopped and host.retry.kind in REFUSED_KINDS and host.retry.proven
     return host.unnamed or login_needs_user(host) or refused
+
+
+def wanted_forwards(host: Host) -> tuple[Forward, ...]:
+    """Return the forwards that a host's master should have: the configuration's, then ssh_config's, each once."""
+    own = host.resolved.forwards if host.resolved is not None else ()
+    return tuple(dict.fromkeys((*host.wish.forwards, *own)))
