@@ -1,11 +1,11 @@
-"""Derives the displayed state and problem of a host from its facts; pure."""
+"""Derives the displayed state, problem and forwards of a host from its facts; pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission, admission
@@ -13,7 +13,7 @@ from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.verdict import judge
 from trayagent.core.policy.waits import Wait, before_login
-from trayagent.core.policy.wanted import wanted
+from trayagent.core.policy.wanted import wanted, wanted_forwards
 from trayagent.core.texts import admission_problem, refused_next_time, user_needed, wait_problem
 
 DisplayState = Literal[
@@ -188,3 +188,12 @@ def _state_of_problem(host: Host) -> DisplayState:
     if host.retry.kind == "proxy-command" and host.retry.stopped:
         return "failed"  # no retry is due here; a new network, or the user, brings the next one
     return STATE_OF.get(host.problem.code, "waiting")
+
+
+def display_forwards(host: Host) -> tuple[ForwardState, ...]:
+    """Return the forwards that are shown with a host, none of them open while its connection is in doubt."""
+    if host.suspect:  # an open forward is of no use while nobody knows whether its connection works
+        return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
+    if host.forwards.states or not host.wish.listed:
+        return host.forwards.states
+    return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))

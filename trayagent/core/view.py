@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.display_state import DisplayState, delay, display_problem, display_state
+from trayagent.core.display_state import DisplayState, delay, display_forwards, display_problem, display_state
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnLife
-from trayagent.core.policy.wanted import wanted_forwards
 from trayagent.core.texts import vpn_problem
 from trayagent.core.usable_routes import default_routes
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
@@ -136,7 +135,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "local": _end(master.local, master.local_port) if master is not None else None,
         "peer": _end(master.peer, master.peer_port) if master is not None else None,
         "interface": host.path.egress if host.path is not None else None,
-        "forwards": [_forward(f) for f in _forwards(host)],
+        "forwards": [_forward(f) for f in display_forwards(host)],
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
@@ -160,14 +159,6 @@ def _next_retry(host: Host, state: State, shown: DisplayState, now: float) -> fl
     delayed = delay(host, state, now)
     due = delayed.at if delayed is not None and delayed.at is not None else host.retry.at
     return due if due is not None and due > now else None
-
-
-def _forwards(host: Host) -> tuple[ForwardState, ...]:
-    if host.suspect:  # an open forward is of no use while nobody knows whether its connection works
-        return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
-    if host.forwards.states or not host.wish.listed:
-        return host.forwards.states
-    return tuple(ForwardState(f, "closed") for f in wanted_forwards(host))
 
 
 def _forward(state: ForwardState) -> dict[str, Any]:
