@@ -18,10 +18,12 @@ from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
 from trayagent.core.on import attempts as on_attempts
+from trayagent.core.on import configuration as on_configuration
 from trayagent.core.on import draining as on_draining
 from trayagent.core.on import forwards as on_forwards
 from trayagent.core.on import masters as on_masters
 from trayagent.core.on import network as on_network
+from trayagent.core.on import remembered as on_records
 from trayagent.core.on import resolved as on_answers
 from trayagent.core.on import user as on_user
 from trayagent.core.on import vpns as on_vpns
@@ -43,11 +45,11 @@ _Handler = Callable[[Context, Any], None]
 HANDLERS: dict[type[e.Event], _Handler] = {
     e.NetworkRead: on_network.network_read,
     e.Woke: on_network.woke,
-    e.Configured: on_network.configured,
+    e.Configured: on_configuration.configured,
     e.Started: lambda context, _event: context.change(started=True),
     e.ManagerReported: on_vpns.manager_reported,
     e.SignInFailed: on_vpns.sign_in_failed,
-    e.Remembered: on_network.remembered,
+    e.Remembered: on_records.remembered,
     e.HostResolved: on_answers.host_resolved,
     e.ResolveFailed: on_answers.resolve_failed,
     e.MasterFound: on_masters.master_found,

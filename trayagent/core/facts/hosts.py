@@ -38,6 +38,11 @@ class Wish:
     interactive: bool = False
     reap: bool = True
 
+    @property
+    def bounds(self) -> tuple[str | None, tuple[str, ...]]:
+        """The limits on where the host may be connected. They hold even after it leaves the configuration."""
+        return self.vpn, self.networks
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:

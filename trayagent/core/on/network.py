@@ -1,4 +1,4 @@
-"""Handles changes of the network and of the configuration, wakes from sleep, and stored facts; pure."""
+"""Handles changes of the network, and wakes from sleep; pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
-from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Retry
-from trayagent.core.facts.events import Configured, NetworkRead, Remembered, Woke
-from trayagent.core.facts.hosts import Host, LoginHistory, Wish
+from trayagent.core.facts.events import NetworkRead, Woke
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolved import follow_answer
-from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
-from trayagent.core.policy.reached_networks import has_public_address, in_tunnel, note_reached
+from trayagent.core.policy.reached_networks import in_tunnel, note_reached
 from trayagent.core.policy.retry import (
     ONCE_KINDS,
     is_unproven,
     rearmable,
     rearmed,
     refusable_at,
-    with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
 from trayagent.core.usable_routes import UsableRoute, carriers, usable_route
@@ -156,132 +153,3 @@ def woke(context: Context, event: Woke) -> None:
             host = context.put(host, retry=rearmed(host.retry, now, network))
         if rearmable(host.bare_retry, now):
             context.put(host, bare_retry=rearmed(host.bare_retry, now, network))
-
-
-def configured(context: Context, event: Configured) -> None:
-    """Apply the configuration. Only what changed is acted on."""
-    first = not context.state.vpns and not context.state.hosts
-    context.change(
-        vpns=event.vpns,
-        adopt=event.adopt,
-        keep_while_offline_s=event.keep_while_offline_s,
-        learn_vpn=event.learn_vpn,
-    )
-    for name, wish in event.wishes.items():
-        host = context.get(name)
-        if host is None:
-            left = context.state.forgotten.get(name, Host(name))
-            context.put(
-                Host(
-                    name,
-                    wish,
-                    login=LoginHistory(
-                        refused=left.login.refused, refused_by_jump=left.login.refused_by_jump
-                    ),
-                )
-            )
-            request_resolve(context, name)
-        elif host.wish != wish:
-            _new_wish(context, host, wish)
-    for name in context.names:
-        host = context.get(name)
-        if host is None or host.draining is not None:
-            continue
-        if name not in event.wishes and (host.wish.listed or not event.adopt):
-            _unlisted(context, host)
-    for name in () if event.learn_vpn else context.names:
-        host = context.get(name)
-        if host is not None and host.reached.learned_vpn is not None:
-            context.put(host, reached=replace(host.reached, learned_vpn=None))
-            context.do(Remember(name))
-    if not first:
-        context.publish("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
-
-
-def _new_wish(context: Context, host: Host, wish: Wish) -> None:
-    forwards_changed = host.wish.forwards != wish.forwards
-    retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
-    before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
-    if wanted(before) and not wanted(host):
-        publish_given_up(context, before, "user=configuration")
-    if forwards_changed:
-        host = context.put(host, forwards=host.forwards.request())
-    if _bounds(before.wish) != _bounds(wish):
-        context.do(Remember(host.name))
-    forget_failure(context, host)
-    if host.resolved is None:
-        request_resolve(context, host.name)
-
-
-def _bounds(wish: Wish) -> tuple[str | None, tuple[str, ...]]:
-    """Return the limits on where the host may be connected. They hold even after it leaves the configuration."""
-    return wish.vpn, wish.networks
-
-
-def _unlisted(context: Context, host: Host) -> None:
-    """Treat the master of a host that left the configuration as adopted, and close the forwards that we opened.
-
-    The limits on where it may be connected still hold, because the user never allowed its name to be resolved
-    elsewhere.
-    """
-    if host.master is None or not context.state.adopt:
-        give_up_attempt(context, host)
-        publish_given_up(context, host, "user=configuration")
-        for name in (host.name, *(h.name for h in context.state.draining(host.name))):
-            context.forget(name)  # what drains ends on its own
-        return
-    left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
-    context.put(host, wish=left, forwards=host.forwards.request())
-    context.do(Remember(host.name))
-
-
-def remembered(context: Context, event: Remembered) -> None:
-    """Restore what an earlier agent stored about a host."""
-    known = context.get(event.name)
-    host = known or Host(event.name)
-    if not host.wish.listed:  # otherwise its table in the configuration says it
-        host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
-    paused = context.now + event.paused_for_s if event.paused_for_s is not None else None
-    worked = (
-        context.now - event.login_worked_ago_s
-        if event.login_worked_ago_s is not None
-        else host.login.worked_at
-    )
-    refusal = event.refusal
-    if refusal is not None:  # a restart is no reason to log in again: accounts get locked
-        due = None if refusal.retry_in_s is None else context.now + refusal.retry_in_s
-        retry = replace(
-            host.retry,
-            at=due,
-            kind=refusal.kind,
-            count=1,
-            failed_at=context.now,
-            by_jump=refusal.by_jump,
-        )
-        host = replace(host, retry=retry, problem=refusal.problem)
-    # Earlier versions learned a VPN for public addresses, too.
-    learns = context.state.learn_vpn and not has_public_address(event.addresses)
-    context.put(
-        host,
-        login=replace(
-            host.login,
-            refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
-            refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
-            worked_at=worked,
-            kind=event.login,
-            host_key=event.host_key,
-        ),
-        killing=host.killing | event.killing,
-        user=replace(host.user, held=event.held, paused_until=paused),
-        reached=replace(
-            host.reached, networks=event.reached, learned_vpn=event.learned_vpn if learns else None
-        ),
-        addresses=event.addresses,
-        lost=event.lost and not event.held,
-    )
-    if event.lost:
-        context.because(event.name, 1, "ended", "agent=none lost=yes")
-    if _bounds(host.wish) != (event.vpn, event.networks):
-        context.do(Remember(host.name))
-    if known is None and event.lost:
-        request_resolve(context, host.name)  # no configuration lists it, so nothing else would run it

@@ -1,0 +1,86 @@
+"""Handles a changed configuration: new hosts, changed ones, and those that left it; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.events import Configured
+from trayagent.core.facts.hosts import Host, LoginHistory, Wish
+from trayagent.core.on.network import forget_failure
+from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
+from trayagent.core.policy.retry import with_new_credentials
+from trayagent.core.policy.wanted import wanted
+
+
+def configured(context: Context, event: Configured) -> None:
+    """Apply the configuration. Only what changed is acted on."""
+    first = not context.state.vpns and not context.state.hosts
+    context.change(
+        vpns=event.vpns,
+        adopt=event.adopt,
+        keep_while_offline_s=event.keep_while_offline_s,
+        learn_vpn=event.learn_vpn,
+    )
+    for name, wish in event.wishes.items():
+        host = context.get(name)
+        if host is None:
+            left = context.state.forgotten.get(name, Host(name))
+            context.put(
+                Host(
+                    name,
+                    wish,
+                    login=LoginHistory(
+                        refused=left.login.refused, refused_by_jump=left.login.refused_by_jump
+                    ),
+                )
+            )
+            request_resolve(context, name)
+        elif host.wish != wish:
+            _new_wish(context, host, wish)
+    for name in context.names:
+        host = context.get(name)
+        if host is None or host.draining is not None:
+            continue
+        if name not in event.wishes and (host.wish.listed or not event.adopt):
+            _unlisted(context, host)
+    for name in () if event.learn_vpn else context.names:
+        host = context.get(name)
+        if host is not None and host.reached.learned_vpn is not None:
+            context.put(host, reached=replace(host.reached, learned_vpn=None))
+            context.do(Remember(name))
+    if not first:
+        context.publish("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
+
+
+def _new_wish(context: Context, host: Host, wish: Wish) -> None:
+    forwards_changed = host.wish.forwards != wish.forwards
+    retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
+    before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
+    if wanted(before) and not wanted(host):
+        publish_given_up(context, before, "user=configuration")
+    if forwards_changed:
+        host = context.put(host, forwards=host.forwards.request())
+    if before.wish.bounds != wish.bounds:
+        context.do(Remember(host.name))
+    forget_failure(context, host)
+    if host.resolved is None:
+        request_resolve(context, host.name)
+
+
+def _unlisted(context: Context, host: Host) -> None:
+    """Treat the master of a host that left the configuration as adopted, and close the forwards that we opened.
+
+    The limits on where it may be connected still hold, because the user never allowed its name to be resolved
+    elsewhere.
+    """
+    if host.master is None or not context.state.adopt:
+        give_up_attempt(context, host)
+        publish_given_up(context, host, "user=configuration")
+        for name in (host.name, *(h.name for h in context.state.draining(host.name))):
+            context.forget(name)  # what drains ends on its own
+        return
+    left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
+    context.put(host, wish=left, forwards=host.forwards.request())
+    context.do(Remember(host.name))
