@@ -117,7 +117,6 @@ def test_a_dead_server_behind_a_tunnel_that_is_up_asks_the_user(scene: Scene) ->
     done = scene.agent.cli("reconnect", "db")
     assert done.returncode == 1
     assert (scene.agent.host("db") or {})["pid"] == before["pid"], "nothing is proven, so nothing is killed"
-    scene.agent.cli("disconnect", "db")
-    scene.agent.cli("reconnect", "db")
+    # The reconnect probed the old connection, which is silent, too.
     scene.wait_vpn("needs-sign-in")
     assert len(scene.asked()) == 1
