@@ -29,7 +29,7 @@ DisplayState = Literal[
     "idle",
 ]
 
-# Every other code waits for a retry.
+# A host whose problem has another code waits for a retry.
 STATE_OF: dict[Code, DisplayState] = {
     "passphrase-needed": "needs-sign-in",
     "auth-denied": "needs-sign-in",
@@ -182,7 +182,7 @@ def _state_of_problem(host: Host) -> DisplayState:
     if host.problem is None:
         return "waiting"
     if host.problem.code == "unreachable":
-        return "waiting"  # a route exists and the admission check is open, so the server is away
+        return "waiting"  # a route exists and the host may be connected, so the server is away
     if host.problem == user_needed(host):
         return "needs-sign-in"
     if host.retry.kind == "proxy-command" and host.retry.stopped:

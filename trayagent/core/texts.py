@@ -10,7 +10,7 @@ from trayagent.core.policy.waits import Wait
 
 
 def admission_problem(host: Host, admitted: Admission) -> Problem:
-    """Return the problem of a shut admission check."""
+    """Return the problem of a host that the admission check does not let connect."""
     match admitted.code:
         case "vpn-down":
             vpn = host.wish.vpn or host.reached.learned_vpn
@@ -66,7 +66,7 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
 
 
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
-    """Return the problem of a host whose login was already refused to another host."""
+    """Return the problem of a host whose login was already refused for another host."""
     title = f"{host.name} is held back: the same login was refused to {alike.name}"
     return Problem(code, title, f"Fix {alike.name}; {host.name} follows automatically")
 

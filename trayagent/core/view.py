@@ -33,7 +33,7 @@ class AgentFacts:
     config_error: str | None = None
 
 
-# Converts monotonic seconds into RFC 3339 UTC. No wall-clock time comes in by another route.
+# Converts monotonic seconds into RFC 3339 UTC. All wall-clock times in the view come from it.
 Wall = Callable[[float], str]
 
 

@@ -65,7 +65,7 @@ class ManagerReported(Event):
 
 @dataclass(frozen=True, slots=True)
 class SignInFailed(Event):
-    """A sign-in to a VPN that the user began here failed. `said` explains the failure to the user."""
+    """The user began a sign-in to a VPN here, and it failed. `said` explains the failure to the user."""
 
     vpn: str
     said: str
@@ -235,7 +235,7 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Event):
-    """The new master listens on the control path. `adopted`: another program's master does, and ours was ended.
+    """The new master listens on the control path. `adopted`: another program's master listens there; ours was ended.
 
     `drained` is the old master if its sessions go on, and `draining` what is known of them.
     """

@@ -106,14 +106,14 @@ class UserRequests:
     """What the user requested of this host, beyond its configuration."""
 
     held: bool = False  # disconnected until the next reconnect
-    reconnect: bool = False  # a new connection, and the attempt has not begun
+    reconnect: bool = False  # the user requested a new connection, and no attempt has begun yet
     at_once: bool = False  # that reconnect ends the old master, even if it answers
     paused_until: float | None = None  # inf: until resumed
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Where and through what the host was reached, and the VPN that it needs elsewhere."""
+    """From which networks and interfaces the host was reached, and the VPN that it needs on other networks."""
 
     networks: frozenset[Network] = frozenset()
     interfaces: frozenset[str] = frozenset()  # egress interfaces
@@ -195,7 +195,7 @@ class Host:
     user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
-    bare_retry: Retry = field(default_factory=Retry)  # of bare controls; independent of a refused login
+    bare_retry: Retry = field(default_factory=Retry)  # for bare controls; independent of a refused login
     checked_at: float = NEVER  # when the banner of its server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)
@@ -221,7 +221,7 @@ class Host:
 
     @property
     def returned(self) -> bool:
-        """Whether the path is again the one on which the master was last alive, and the probe went over another one."""
+        """Whether the master is back on the path where it was last alive, but was probed over another one."""
         here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
         if here is None or over is None or self.doubt.left is None:
             return False
@@ -235,7 +235,7 @@ class Host:
 
     @property
     def by_user(self) -> bool:
-        """Whether a request of the user is being carried out. A refused login has ended it."""
+        """Whether a request of the user is being carried out. A refused login ends the request."""
         attempt = self.attempt
         return self.user.reconnect or (
             attempt is not None and attempt.purpose == "user" and attempt.refused is None

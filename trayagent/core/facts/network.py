@@ -115,7 +115,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What flickered: changes in the kernel's messages that may be undone by the next snapshot.
+    """What flickered: changes that the kernel reported, and that the next snapshot may no longer show.
 
     `links`: names of interfaces that lost or gained carrier, went down or up, appeared or vanished. `addresses`:
     addresses, as text, that were removed (a lifetime refresh is not a removal). `routes`: names of interfaces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-NEVER = -inf  # the time of what has not happened
+NEVER = -inf  # the time of an event that has not happened
 
 # How silence is judged. The factors are round trips of the judged connection.
 SILENT_RTTS_SOURCE_DIFFERS = 2
@@ -15,7 +15,7 @@ RETRANSMISSION_NEAR_S = 3.0  # a later one is not worth the user's wait
 # If the path is again the one on which the master was last alive, the master very likely lives. Only TCP's back-off
 # from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
-RETRANSMISSION_RTTS = 2  # its answer needs one; one more for jitter
+RETRANSMISSION_RTTS = 2  # one for its answer, one for jitter
 RTT_UNKNOWN_S = 0.200  # if no TCP connection shows the round trip: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)
 
@@ -30,7 +30,7 @@ ACKED_UNANSWERED_S = 60.0
 RETRANSMISSION_NEAR_RTTS = 3
 RTT_OF_NOW_MAX_S = 5.0
 
-# The kernel moves a connection to another address (MPTCP). It joins within a few round trips, or sends its SYN again.
+# The kernel moves a connection to another address (MPTCP) within a few round trips, unless it must repeat its SYN.
 ADRIFT_S = 3.0
 ADRIFT_LOOK_S = 0.1
 
@@ -95,7 +95,7 @@ LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises an address for each, and refuses it from about 15 on
-UNFINISHED_PER_HOST = 2  # used if it allows more: two moves must not delay any of many hosts
+UNFINISHED_PER_HOST = 2  # used if it allows more, so that two moves delay none of many hosts
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
 # For a host whose master dies right after each login. A user who moves needs far fewer.

@@ -59,7 +59,7 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
 def attempt_ready(context: Context, event: AttemptReady) -> None:
     """Note that the control is positive. Unless it was bare, a new master now waits beside the control path."""
     host, attempt = _find(context, event.name, event.attempt)
-    checked = attempt is not None and attempt.purpose == "check"  # such a check proves no login
+    checked = attempt is not None and attempt.purpose == "check"  # a banner check proves no login
     end: End = "unseen" if checked else "through"
     visit = visit_of(context.state.servers, event.attempt)
     context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
@@ -215,7 +215,7 @@ def _hold_requested(context: Context, host: Host) -> None:
 
 
 def login_given_up(context: Context, event: LoginGivenUp) -> None:
-    """Note that the user gave up a login, from which nothing else follows."""
+    """Note that the user gave up a login. It has no other consequence."""
     context.change(servers=ended(context.state.servers, event.attempt, context.now, "cut"))
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.at_prompt:

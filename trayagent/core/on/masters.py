@@ -50,7 +50,7 @@ def master_found(context: Context, event: MasterFound) -> None:
 
 
 def _login_of(host: Host, master: Master) -> LoginKind:
-    """Return how a master's login must have gone. If we were refused, the user must have helped somebody else's ssh."""
+    """Infer how a master's login went. If our login was refused, the user must have helped another program's ssh."""
     if master.ours or not host.retry.stopped:
         return host.login.kind
     match host.retry.kind:
@@ -63,7 +63,7 @@ def _login_of(host: Host, master: Master) -> LoginKind:
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:
-    """Follow the user's last request: their own new connection ends `disconnect`, one that we left behind does not."""
+    """End the user's `disconnect` if the found master is the user's own; end the master if we left it behind."""
     if not host.user.held:
         return host
     if master.ours or master.pid in host.killing:
@@ -181,11 +181,11 @@ def observed(context: Context, event: Observed) -> None:
     if probe is None or not (host.suspect or host.by_user):
         return
     if continued:
-        # Its silence says nothing, and the probe may be lost.
+        # The silence of a suspended process proves nothing, and the probe may be lost.
         context.put(host, doubt=replace(host.doubt, probe=None))
         return
     if event.acked and probe.sent_at < host.doubt.began_at:
-        # It may have been acknowledged before the doubt began. So nothing is under way that could still prove life.
+        # The probe may have been acknowledged before the doubt began. Then no data is under way that could prove life.
         context.put(host, doubt=replace(host.doubt, probe=None))
         return
     if event.acked > probe.acked:

@@ -62,7 +62,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
                 host.doubt,
                 gone_at=None if path.present else now,
                 changed_at=now if absent else host.doubt.changed_at,
-                # Even if it was started just now, another network came between its start and this moment.
+                # The network changed between the master's start and now, even if it started a moment ago.
                 proof_at=NEVER if absent else host.doubt.proof_at,
             ),
         )

@@ -170,7 +170,7 @@ def looked(context: Context, event: UserLooked) -> None:
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:
     """Retry what waits for credentials, after a key, an agent or known_hosts changed."""
-    context.change(let_in={})  # other keys succeeded than those that are offered now
+    context.change(let_in={})  # those logins succeeded with other keys than ssh offers now
     for name in event.names or context.names:
         host = context.get(name)
         if host is not None and host.login.kind == "unlocked":

@@ -16,7 +16,7 @@ def manager_reported(context: Context, event: ManagerReported) -> None:
 
 
 def sign_in_failed(context: Context, event: SignInFailed) -> None:
-    """Store why a sign-in that the user began failed, for display with the VPN."""
+    """Store why the user's sign-in failed. Status and menu show it with the VPN."""
     life = context.state.vpn_lives.get(event.vpn)
     if life is not None:
         context.change(

@@ -1,4 +1,4 @@
-"""Keeps accounts from being locked: a login that was refused to one host is not repeated by another; pure."""
+"""Keeps accounts from being locked: a login that was refused for one host is not repeated for another; pure."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def made_by(host: Host, attempt: Attempt) -> tuple[Login, ...]:
 
 
 def refused_login(host: Host) -> Login | None:
-    """Return the login that was refused to a host, None if its last failure was none."""
+    """Return the refused login of a host, None if its last failure was not a refusal."""
     if host.retry.kind not in REFUSED_KINDS:
         return None
     return at_jump(host) if host.retry.by_jump else at_target(host)
 
 
 def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
-    """Return another host that was refused exactly the login that this one would make, or None."""
+    """Return another host whose refused login is exactly the one that this host would make, or None."""
     refused = [
         other
         for other in hosts.values()
@@ -112,7 +112,7 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
 def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Login] = ()) -> float | None:
     """Return when one more refused login would not lock an account (at most `now`: at once).
 
-    None: after a login to the same account has ended. Logins under way count, because they may yet be refused: two at
+    None: once a login to the same account has ended. Logins under way count, because they may yet be refused: two at
     a time, or one at a time until one has succeeded. A refusal then leaves one login for the key that the user fixes.
     `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
     to them.

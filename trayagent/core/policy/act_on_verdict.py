@@ -83,7 +83,7 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
     attempt = host.attempt
     if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
-    # A refused attempt of the user is only a control any more, and is not repeated.
+    # The user's refused attempt now only serves as a control. It is not repeated.
     user = attempt.purpose == "user" and attempt.refused is None
     late = host.suspect and not user and not is_timely(attempt, host)
     if not late and (attempt.positive_at is not None or holds(context, host, attempt, admitted)):

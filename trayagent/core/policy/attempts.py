@@ -70,7 +70,7 @@ def request_resolve(context: Context, name: str) -> None:
 
 
 def hold(context: Context, host: Host, alike: Host) -> None:
-    """Hold a host's login back, because the same login was refused to another host, which shows the problem."""
+    """Hold a host's login back, because the same login was refused for another host. That host shows the problem."""
     code = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
     context.put(
@@ -124,7 +124,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
 
 
 def _jump_check_suffices(host: Host) -> bool:
-    """Report whether a banner check of the jump host is enough as a control: the connection's local address is gone.
+    """Report whether a banner check of the jump host is enough as a control: if the connection's local address is gone.
 
     If that address is present, the machine behind the jump host may be the silent one, and no banner check reaches
     it.
@@ -173,7 +173,7 @@ def give_up_attempt(context: Context, host: Host) -> Host:
 def count_failure(context: Context, host: Host | None, number: int, failure: Failure, jitter: float) -> None:
     """Count a failed attempt against its server's budget. An attempt that no server saw costs nothing.
 
-    If it timed out, the server may still keep the connection. Behind a jump host the target is silent instead.
+    If it timed out, the server may still keep the connection. Behind a jump host, it is the target that is silent.
     """
     found = visit_of(context.state.servers, number)
     if found is None:

@@ -33,7 +33,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     check_at = last + BANNER_CHECK_EVERY_S
     if due - check_at < BANNER_CHECK_EVERY_S:
         return False, due
-    # Apart from its pause, the server's budget counts: the login that an answer allows would have to wait for it, too.
+    # The server's budget counts, except for its pause: the login that an answer allows would wait for the budget, too.
     answered_now = replace(host, retry=replace(host.retry, allowed=True))
     free_at = server_free_at(answered_now, context.state, admitted, now)
     if free_at is None:

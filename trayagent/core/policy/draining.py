@@ -1,6 +1,6 @@
 """Decides whether a living master drains or ends when a new one takes its place, and when draining is over; pure.
 
-A draining master accepts no more clients, so no one can ask it anything. It ends with its last session. The
+A draining master accepts no more clients, so it cannot be probed. It ends with its last session. The
 agent ends it only if its local address is gone and a control succeeded, or if it carries nothing and still runs.
 """
 

@@ -20,7 +20,7 @@ def readdressed(host: Host) -> bool:
 
 
 def replaced_by_edit(host: Host) -> bool:
-    """Report whether a login that succeeds replaces a master in doubt, since it goes to ssh_config's new address.
+    """Report whether a login that succeeds replaces a master in doubt, because ssh_config now names another address.
 
     ssh must have checked the key there. With `accept-new` it would accept any key at an address that is new to it.
     """

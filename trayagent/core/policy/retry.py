@@ -66,7 +66,7 @@ def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jit
 
 
 def may_be_refusal(failure: Failure) -> bool:
-    """Report whether the failure counts as a refused login: those lock accounts, a proxy's too."""
+    """Report whether the failure counts as a refused login. Refused logins lock accounts, also at a proxy."""
     return failure.kind in REFUSED_KINDS or failure.kind == "proxy-login" or failure.perhaps_refused
 
 

@@ -70,7 +70,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         return Verdict(6, "keep", "proof=current")
     if not admitted.open:
         return _offline(host, state, admitted, now)
-    if host.draining is not None:  # no one can ask it, so only the loss of its address can be judged
+    if host.draining is not None:  # it accepts no probe, so only the loss of its address can be judged
         if host.doubt.gone_at is None:
             return Verdict(6, "keep", "socket=none")
         return _address_gone(host, state, admitted, host.doubt.gone_at, now)
@@ -117,7 +117,7 @@ def _carrier(master: Master, state: State, now: float) -> Host | None:
 
 
 def _may_last(carrier: Host, state: State, now: float) -> bool:
-    """Report whether the wait for a carrier may be long: it waits for a control, or itself waits. A probe is quick."""
+    """Report whether the wait for a carrier may be long. It is, unless the carrier is only being probed."""
     if carrier.attempt is not None or carrier.problem is not None:
         return True
     return judge(carrier, state, admission(carrier, state), now).queued
@@ -256,9 +256,9 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
-    elif retransmission_near(host, observed.at):  # as reported: what comes near later needs another report
-        # Not once more after each retransmission: with a bounded back-off the next one is always near. With one that
-        # doubles, the next one is no longer near after this time.
+    elif retransmission_near(host, observed.at):  # near at the time of the report
+        # Wait for one retransmission, not for each: with a bounded back-off, the next one is always near. With one
+        # that doubles, the next one is too far away after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
         latest = probe.moved_at + 2 * near_s
         until = max(until, min(due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master), latest))

@@ -42,7 +42,7 @@ def before_login(
         at = jump.retry.at if jump.retry.waits(now) and jump.attempt is None else None
         return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
     lately = let_in_lately(state.let_in, origin_of(host, state, admitted), now) if state.let_in else ()
-    if by_user:  # for many hosts at once: a login refused to the first ones is then held back for the rest
+    if by_user:  # so that a login that is refused for the first of many hosts is held back for the rest
         beside = may_log_in_beside(host, state.hosts, lately)
         return None if beside else Wait("account", f"server={host.server} account=busy")
     bare = host.master is not None and needs_bare_control(host)
