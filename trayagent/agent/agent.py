@@ -225,7 +225,7 @@ class Agent:
         self._shell.start(self._effects, self._network)
         await self._shell.decided()
         await self._tasks.finished(f"resolve {name}" for name in names | lost)
-        # Before the scan: later changes are then detected.
+        # Watch before the scan, so that no later change is missed.
         self._file_changes.follow_folders(self._shell.state)
         self._file_changes.changed_meanwhile(past, self._environment.agent_mark())
         await self._drainer.find()
@@ -248,7 +248,7 @@ class Agent:
         return replace(facts, no_tray=state.tray, no_notifications=state.notifications)
 
     async def take_environment(self, env: dict[str, str]) -> None:
-        """Note a client's environment: it may name an ssh-agent or a session bus that is new."""
+        """Note a client's environment: it may name an ssh-agent or a session bus that the agent does not know."""
         if self._environment.is_news(env) and await asyncio.to_thread(self._environment.accept, env):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))

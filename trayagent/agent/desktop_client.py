@@ -18,7 +18,7 @@ from trayagent.errors import TrayagentError
 if TYPE_CHECKING:
     from trayagent.desktop.desk import Desk
 
-Notify = Any  # the registry's own Literal; importing it would cost memory that `--no-tray` saves
+Notify = Any  # the type is in `desktop`; importing that would cost memory that `--no-tray` saves
 
 
 class DeskDoor:

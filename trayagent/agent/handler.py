@@ -32,7 +32,7 @@ class ServedAgent(Protocol):
         """End the agent soon."""
 
     async def take_environment(self, env: dict[str, str]) -> None:
-        """Note a client's environment: it may name an ssh-agent or a session bus that is new."""
+        """Note a client's environment: it may name an ssh-agent or a session bus that the agent does not know."""
 
     async def ready(self) -> None:
         """Wait until the first scan is over."""
@@ -160,7 +160,7 @@ class AgentHandler:
         return {"hosts": outcomes}
 
     def _sessions(self, name: str, old: int | None, before: int | None) -> dict[str, Any]:
-        """Return what became of the sessions through a replaced master: they ended, or go on as it drains."""
+        """Return how many sessions of a replaced master ended, or go on while it drains."""
         for host in self._shell.state.draining(name):
             if host.draining is not None and host.master is not None and host.master.pid == old:
                 kept = host.draining
@@ -224,7 +224,7 @@ class AgentHandler:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
-        if host.at_prompt:  # only the user at that prompt can go on, and may take their time
+        if host.at_prompt:  # the login waits for the user at its prompt, for as long as they need
             return {"name": name, "state": "connecting", "problem": BUSY, "replaced": False, "pid": None}
         now = time.monotonic()
         # A reconnect that the user requests ignores a pause of all hosts, so the outcome must ignore it, too.

@@ -1,4 +1,4 @@
-"""The network as the agent watches it: hints that it changed become events, and the shell reads its state."""
+"""Watches the network for the agent: turns hints of a change into events, and reads the network's state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NetworkWatch:
         return tuple(self._watch.sources) if self._watch is not None else ()
 
     def read(self, lookups: Iterable[Lookup]) -> Snapshot:
-        """Return the present network with the answers to `lookups`, and its name if a network manager told it."""
+        """Return the present network with the answers to `lookups`, and its name if a network manager reports one."""
         if self._watch is None:
             raise RuntimeError("the network is read before its readers were chosen")
         snapshot = self._watch.read(lookups)

@@ -54,7 +54,7 @@ class Shell:
         self._waiting: list[asyncio.Future[None]] = []
 
     def start(self, effects: Effects, network: Network) -> None:
-        """Start to decide. `effects` carry out the decisions, `network` is read for them."""
+        """Start deciding on events. `network` is where the state is read, `effects` carry out the actions."""
         self._effects = effects
         self._network = network
         if self._queue or self._touched is not None:
@@ -66,7 +66,7 @@ class Shell:
         self._schedule()
 
     async def decided(self, *events: Event) -> None:
-        """Queue these events; return once they, and all that the decisions queued in turn, are decided."""
+        """Queue these events. Return when they are decided, and with them all events that those decisions queued."""
         for event in events:
             self.post(event)
         while self._scheduled:
@@ -75,12 +75,12 @@ class Shell:
             await drained
 
     def touch(self, touched: Touched) -> None:
-        """Note a hint that the network changed. The network is read once, after all hints that are there."""
+        """Note a hint that the network changed. The network is read once, after all pending hints."""
         self._touched = touched if self._touched is None else self._touched | touched
         self._schedule()
 
     def is_healthy(self, name: str, master: Master) -> bool:
-        """Report whether a master is its host's and beyond doubt, so that a silence comes from the server."""
+        """Report whether a master is the host's own and beyond doubt. If so, a silence comes from the server."""
         host = self.state.hosts.get(name)
         return host is not None and host.master == master and not host.suspect
 

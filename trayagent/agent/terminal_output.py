@@ -21,7 +21,7 @@ def greeting(hosts: int) -> str:
 
 
 class Needs:
-    """Prints once what a host needs from the user, until the host is connected, and which VPNs need the user.
+    """Prints which VPNs need the user, and what a host needs from the user: once, until the host is connected.
 
     The core reports a VPN once, when it begins to need the user.
     """

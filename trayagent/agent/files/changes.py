@@ -177,7 +177,7 @@ class FileChanges:
         self._shell.post(CredentialsChanged(time.monotonic()))
 
     def _soon(self, what: str, do: Callable[[], None]) -> None:
-        """Do it once, a moment after the last of a burst of changes."""
+        """Call the function once, a moment after the last change of a burst."""
         if what in self._due:
             self._due[what].cancel()
         self._due[what] = asyncio.get_running_loop().call_later(_SETTLE_S, do)

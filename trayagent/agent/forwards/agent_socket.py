@@ -19,7 +19,7 @@ from trayagent.ssh.remote.agent_socket import Linked
 
 log = logging.getLogger(__name__)
 
-_USER_WAITS_S = 1.0  # for the end of a connection; a dangling link for a moment does no harm
+_USER_WAITS_S = 1.0  # at most this long; a link that dangles for a moment does no harm
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]
@@ -96,7 +96,7 @@ class AgentSocketLinks:
             await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
-        """Return what the link of a host should be made for now, None if it is done or not possible."""
+        """Return what to make a host's link for now. None: it is made already, or cannot be made."""
         master, link = host.master, self._configuration.agent_socket(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None
@@ -150,7 +150,7 @@ class AgentSocketLinks:
         self._shell.post(AgentSocketUpdated(time.monotonic(), host.name, master.pid, evidence, problem))
 
     def _again(self, name: str, *, claim: bool) -> None:
-        """Repeat what the network interrupted, through the master that turns out to live."""
+        """Repeat interrupted work through whichever master proves to be alive."""
         self._done.pop(name, None)
         if claim:
             self._claimed.add(name)

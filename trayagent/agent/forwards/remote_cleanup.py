@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Allows for a login shell with a slow rc file. The forwards do not wait that long, see `forwarding`.
 REAP_S = 10.0
-_RUNS_MAX = 6  # on one master: what has not helped so often will not help
+_RUNS_MAX = 6  # for each master; after so many failures another run would not help
 _HERE = {"ended", "gone", "other"}  # the words for a session that this server, in this boot, no longer has
 _MAX_PATH = 107
 

@@ -9,7 +9,7 @@ from trayagent.agent.state.records import Records
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import KeptSession, RemoteSession
 
-_SESSIONS_KEPT = 8  # of each host; a reinstalled server never answers for the rest
+_SESSIONS_KEPT = 8  # for each host; a reinstalled server never reports that an old session is gone
 _SOCKETS_KEPT = 32
 
 

@@ -40,7 +40,7 @@ class Forwarding:
         self._again: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
-        """Bring the forwards of a master in line with the configuration. A call during a round makes another follow.
+        """Bring the forwards of a master in line with the configuration. A call during a round starts one more.
 
         A round on an earlier master of the host is cancelled, because it may hang until that master is killed.
         """
@@ -72,7 +72,7 @@ class Forwarding:
         )
         living = {h.master.pid for h in self._shell.state.hosts.values() if h.master is not None}
         if master.pid not in living:
-            return  # its record is gone with it
+            return  # the master ended, so its record is gone, too
         self._remote_cleanup.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._keep(master, tuple(r.forward for r in results if r.state == "open"))
@@ -118,7 +118,7 @@ class Forwarding:
     async def _with_remote(
         self, host: Host, master: Master, wanted: tuple[Forward, ...]
     ) -> tuple[ForwardState, ...]:
-        """Request all forwards, the remote ones once our dead connections have released theirs. Then retry."""
+        """Request all forwards. Remote ones wait until our dead connections release theirs, and are retried."""
         helped = False
 
         async def clear(refused: bool) -> None:

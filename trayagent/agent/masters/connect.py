@@ -233,7 +233,7 @@ def _swallowed(host: Host) -> Failure:
 
 
 async def _daemon_of(launched: Launched) -> int:
-    """Return the pid of a master that went to the background, which it has done once its parent exits.
+    """Return the pid of a master that went to the background. Its parent process exits at that moment.
 
     The process that holds the listening socket is the master. Its messages do not matter. Raises FailedError.
     """

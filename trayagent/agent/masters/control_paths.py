@@ -1,4 +1,4 @@
-"""Checks before a new master is started that it can listen on the control path."""
+"""Checks, before a new master starts, that it can listen on its control path."""
 
 from __future__ import annotations
 

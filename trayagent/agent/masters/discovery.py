@@ -102,7 +102,7 @@ class Discovery:
         return default_in(self._file_paths.runtime_dir, host.name)
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return what occupies this very path now, whatever path it was bound to. None: the path may be taken."""
+        """Return what occupies this very path now, whatever path it was bound to. None: the path is free."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -125,7 +125,7 @@ class Discovery:
             await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     def heir(self, master: Master) -> Master | None:
-        """Return the master that now listens on an ended master's path. None: no process, or not ssh."""
+        """Return the master that now listens on an ended master's path. None if none does, or if it is not ssh."""
         pid = owner_of(master.control_path)
         if pid is None or pid == master.pid or in_other_namespace(pid):
             return None
@@ -153,7 +153,7 @@ class Discovery:
                 await self._found(socket, self._shell.state)
 
     async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
-        """Handle a master whose path another master has, so that no client can reach it.
+        """Handle a master that no client can reach, because another master has its path.
 
         If trayagent started both, a take-over was interrupted: end the first one.
         """

@@ -21,7 +21,7 @@ class DiscoverySchedule:
         self._again = False
 
     def scan(self) -> None:
-        """Scan. A call during a scan makes another follow, because the running one may have missed the change."""
+        """Scan. A call during a scan starts one more, because the running one may have missed the change."""
         self._again = True
         if not self._tasks.running("scan"):
             self._tasks.start("scan", self._keep_scanning())

@@ -38,7 +38,7 @@ class MasterDrainer:
         self._forwarding = forwarding
 
     def prepare(self, host: Host, old: Master) -> str | None:
-        """Give a living master a second name, by which it is reached once the new one has its path; None: it cannot.
+        """Give a living master a second name, which leads to it when the new one has its path. None: it failed.
 
         The caller ends with `stop`, or with `give_up` if the new master did not get the path.
         """
@@ -129,5 +129,5 @@ class MasterDrainer:
 
 
 def without_socket(master: Master) -> Master:
-    """Return a master that accepts no more clients: no control path leads to it."""
+    """Return the master as it is once it accepts no more clients: no control path leads to it."""
     return replace(master, control_path="")

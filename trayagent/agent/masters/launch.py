@@ -183,7 +183,7 @@ class MasterLauncher:
     def _prepare(
         self, host: str, held: PreconnectedSocket | None
     ) -> Callable[[int], Awaitable[object]] | None:
-        """Return what moves a new ssh to its control group before it starts a process that stays.
+        """Return a function that moves a new ssh to its control group, before that ssh starts a process that stays.
 
         Without a connection ssh starts no such process. So an ssh that gets our connection starts immediately, and
         the connection is withheld until the ssh has been moved.

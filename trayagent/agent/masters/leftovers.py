@@ -102,7 +102,7 @@ class Leftovers:
         exchange = read_key_exchange(words.own, None)
         failure = classify(words.own, host=begun.host, others=words.others, proven=exchange.after)
         failure = perhaps_refused(failure, exchange, begun.host)
-        # Without any end in its log, ssh was ended with the agent.
+        # If the log shows no end at all, ssh was killed together with the agent.
         if failure.kind in REFUSED_KINDS or failure.kind == "closed":
             with contextlib.suppress(OSError):
                 self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)

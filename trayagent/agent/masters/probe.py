@@ -49,7 +49,7 @@ class _Mark:
     def acked_since(self, facts: TcpFacts) -> int:
         """Return how many bytes were acknowledged since the mark.
 
-        It is 0 until an acknowledged byte was sent, or any byte was retransmitted, after the mark.
+        It stays 0 until, after the mark, one of these bytes was sent or any byte was retransmitted.
         """
         sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
         return max(0, facts.bytes_acked - self.acked) if sent_later else 0
@@ -181,7 +181,7 @@ class MasterProber:
     async def _forward_probe(self, name: str, master: Master) -> None:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # A stopped master greets when it continues, and then it can be asked.
+            # A suspended master sends its HELLO when it continues. Then it answers this probe.
             async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
                 await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
         except Refused:

@@ -12,7 +12,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import CODES, Problem
 from trayagent.core.facts.time_constants import NEVER, REFUSED_WINDOW_S
 
-# Logins that a server refused. A key that could not be read is not one: the next agent may find it unlocked.
+# These count as refused logins. A key that could not be read is not one: the next agent may find it unlocked.
 STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 
 

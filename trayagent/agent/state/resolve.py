@@ -133,8 +133,8 @@ class Resolver:
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
         async with self._gate:
             resolved = await resolve(name, options=options, ssh=self._ssh, config=self._config)
-        # On another network ssh may use a jump host that this answer lacks, so the agent must not connect in its
-        # place.
+        # On another network, ssh may use a jump host that this answer lacks. So the agent must leave the connection to
+        # ssh.
         return replace(resolved, plain_connect=False) if text.varies else resolved
 
     def _read_text(self) -> _Text:
