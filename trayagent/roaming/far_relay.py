@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keep one ssh connection of a laptop open on its server while the laptop changes networks.
+"""Keeps one ssh connection of a laptop open on its server while the laptop changes networks.
 
 trayagent puts this file on a server and starts it through ssh, as the user who logs in. It needs Python 3.7 or
 later and nothing else. It opens no port: it listens on a Unix socket that only this user can open, and connects to
@@ -47,32 +47,32 @@ KIB = 1024
 MIB = 1024 * KIB
 
 PAYLOAD_MAX = 64 * KIB  # a keystroke waits behind at most one frame that has begun
-EARLY_MAX = 64 * KIB  # sent with the attach, before the answer, so that resuming costs no extra round trip
-WINDOW_START = 192 * KIB  # with 8 MiB a keystroke behind an upload on 1 Mbit/s took 20 s, with this 3 s
+EARLY_MAX = 64 * KIB  # data sent together with the attach, so that resuming costs no extra round trip
+WINDOW_START = 192 * KIB  # behind an upload on 1 Mbit/s, a keystroke took 3 s with this, and 20 s with 8 MiB
 WINDOW_MIN = 96 * KIB  # three acknowledgements
 WINDOW_MAX = 8 * MIB
 WINDOWS_MAX = 64 * MIB  # all connections of a process together
-AWAY_MAX = 1 * MIB  # kept while there is no link; then programs wait as they would in plain ssh
+AWAY_MAX = 1 * MIB  # kept while there is no link; after that, programs wait as in plain ssh
 UNDELIVERED_MAX = (
     WINDOW_MAX + PAYLOAD_MAX
-)  # no honest peer has more on its way; reading must go on for its ACKs
+)  # an honest peer never has more in flight; reading must continue because of its ACKs
 ACK_EACH = 32 * KIB
-ACK_AFTER_S = 0.2  # after the last byte; there is no timer when nothing flows
+ACK_AFTER_S = 0.2  # after the last byte; without traffic there is no timer
 LAG = 2.0  # acknowledgements within this many minimum round trips allow a larger window
 LAG_SLACK_S = 0.01  # what scheduling adds on a busy machine
 BURST = 256 * KIB  # written in one call, or read
-BUFFERS_MAX = 500  # in one call; every system allows 1024
-SMALL = 4 * KIB  # smaller pieces are joined where many could wait
-HELD_MAX = 4096  # pieces, because each costs more memory than its bytes
-ROOM_MIN = 8 * KIB  # less room is not worth a frame; the next acknowledgement makes more
+BUFFERS_MAX = 500  # buffers in one call; every system allows 1024
+SMALL = 4 * KIB  # smaller pieces are joined if many of them might wait
+HELD_MAX = 4096  # pieces of data; each costs more memory than its bytes
+ROOM_MIN = 8 * KIB  # do not send a frame for less room than this; the next acknowledgement makes more
 
 # -- frames -------------------------------------------------------------------------------------------------
 
 HEADER = struct.Struct("!IBBHQ")
 """Payload bytes, type, flags, zero, offset. Flag 0x80 is kept for a 16-byte tag after the header."""
 ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
-LATE = 1  # of ACK: sent by the timer, so it says nothing about the round trip
-FINAL = 1  # of BYE: the connection is over, not only this link
+LATE = 1  # flag of an ACK: the timer sent it, so it does not show the round trip
+FINAL = 1  # flag of a BYE: the connection is over, not only this link
 
 HELLO = struct.Struct("!4sBBHQ16s32s")
 """Of ATTACH: magic, newest and oldest version, zero, counter, ID and secret of the token."""
@@ -87,18 +87,18 @@ def frame(kind: int, offset: int = 0, payload: bytes = b"", flags: int = 0) -> b
 
 
 class LinkError(Exception):
-    """The peer broke the protocol, or refused; it ends this link and no connection."""
+    """The peer broke the protocol or refused. This ends the link, but not the connection."""
 
 
 class Budget:
-    """The bytes that all windows of a process may have together."""
+    """The limit on the bytes in all windows of a process together."""
 
     def __init__(self, total: int = WINDOWS_MAX) -> None:
         self.left = total
 
 
 class Stream:
-    """One end of a connection: what it sent, what the peer confirmed, what it got. It survives all links.
+    """One end of a connection: what it sent, what the peer confirmed, what it received. It outlives its links.
 
     Offsets count the bytes of a direction. The end of a direction counts as one more byte.
     """
@@ -106,18 +106,18 @@ class Stream:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.reserved = 0
-        self.base = 0  # the peer confirmed what is before it
-        self.next = 0  # of the next byte that the inner connection sends
-        self.sent = 0  # nothing after it was ever sent to the peer
-        self.held: deque[tuple[int, bytes]] = deque()  # not confirmed: offset and bytes
+        self.base = 0  # the peer confirmed everything before this offset
+        self.next = 0  # the offset of the next byte from the inner connection
+        self.sent = 0  # nothing from this offset on was ever sent to the peer
+        self.held: deque[tuple[int, bytes]] = deque()  # unconfirmed data: offset and bytes
         self.closed = False  # the inner connection will send no more
         self.got = 0  # bytes that came from the peer, in order
         self.undelivered: deque[Buffer] = deque()
         self.undelivered_size = 0
         self.peer_closed = False
         self.end_delivered = False
-        self.deaf = False  # the inner connection takes no more; what comes for it is dropped
-        self.counter = 0  # of the newest attach
+        self.deaf = False  # the inner connection accepts no more; data for it is dropped
+        self.counter = 0  # the counter of the newest attach
         self.link: Link | None = None
 
     @property
@@ -132,7 +132,7 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        """Whether both directions ended, and both ends have all of it."""
+        """Whether both directions ended, and both ends have everything."""
         return self.closed and self.base == self.next + 1 and self.end_delivered
 
     def room(self) -> int:
@@ -143,7 +143,7 @@ class Stream:
         return min(room, PAYLOAD_MAX) if room >= ROOM_MIN else 0
 
     def take(self, data: bytes) -> None:
-        """Take bytes that the inner connection sent; none mean that it will send no more."""
+        """Take bytes that the inner connection sent. Empty bytes mean that it has ended."""
         if self.closed:
             return
         if not data:
@@ -160,7 +160,7 @@ class Stream:
         self.next += len(data)
 
     def confirm(self, offset: int) -> None:
-        """Forget what the peer has. Raise LinkError if it claims what it was never sent."""
+        """Drop the data that the peer confirms. Raise LinkError if it confirms data that was never sent."""
         if offset > self.sent:
             raise LinkError("confirmed-unsent")
         self.base = max(self.base, offset)
@@ -168,7 +168,7 @@ class Stream:
             self.held.popleft()
 
     def accept(self, offset: int, payload: memoryview) -> None:
-        """Take bytes of the peer and drop those that came before. Raise LinkError if some are missing between."""
+        """Take bytes from the peer, without those that came before. Raise LinkError if there is a gap."""
         known = self.got - offset
         if known < 0:
             raise LinkError("bytes-missing")
@@ -186,13 +186,13 @@ class Stream:
         self.undelivered_size += fresh
 
     def accept_end(self, offset: int) -> None:
-        """Take the peer's end. Raise LinkError if it is not where the bytes end."""
+        """Take the end of the peer's data. Raise LinkError if it is not where the bytes end."""
         if offset != self.got:
             raise LinkError("end-elsewhere")
         self.peer_closed = True
 
     def took(self, size: int) -> None:
-        """Note that the inner connection took so many of the undelivered bytes."""
+        """Note how many of the undelivered bytes the inner connection took."""
         self.undelivered_size -= size
         while size:
             first = self.undelivered.popleft()
@@ -202,7 +202,7 @@ class Stream:
             size -= len(first)
 
     def settle(self) -> None:
-        """Copy what is undelivered, because the buffer that it came in is about to be used again."""
+        """Copy the undelivered data, because its buffer is about to be reused."""
         fresh: list[Buffer] = []
         while self.undelivered and type(self.undelivered[-1]) is memoryview:
             fresh.append(self.undelivered.pop())
@@ -212,13 +212,13 @@ class Stream:
             self.undelivered.append(b"".join(reversed(fresh)))
 
     def stop_listening(self) -> None:
-        """Note that the inner connection takes no more."""
+        """Note that the inner connection accepts no more data."""
         self.deaf = True
         self.undelivered.clear()
         self.undelivered_size = 0
 
     def reserve(self, size: int) -> int:
-        """Return how much of the budget this connection has after it wants so much."""
+        """Request this much of the budget for the connection; return how much of it the connection has now."""
         more = min(size - self.reserved, self.budget.left)
         self.budget.left -= more
         self.reserved += more
@@ -237,23 +237,23 @@ class Link:
         self.live = False
         self.lost: str | None = None  # why this link ended
         self.over: str | None = None  # why the peer ended the connection
-        self.control: list[Buffer] = []  # frames that go before all data
-        self.rest: list[Buffer] = []  # given to a write that did not take all of it
+        self.control: list[Buffer] = []  # frames to send before any data
+        self.rest: list[Buffer] = []  # the rest of an incomplete write
         self.pending: deque[tuple[int, bytes]] = deque()
-        self.at = 0  # of the next byte to send here
-        self.early = 0  # may send up to this offset before it is live
+        self.at = 0  # the offset of the next byte to send on this link
+        self.early = 0  # the link may send up to this offset before it is live
         self.end_sent = False
-        self.acked = 0  # what the peer knows that we have
+        self.acked = 0  # the offset that we last acknowledged to the peer
         self.ack_due = False
         self.ack_at: float | None = None
         self.window = WINDOW_START
         self.min_rtt_s = 0.0
-        self.timed: tuple[int, float] | None = None  # an offset, and when it was sent
+        self.timed: tuple[int, float] | None = None  # an offset, and when the byte before it was sent
 
     # -- what came ----------------------------------------------------------------------------------
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Take whole frames and return how many bytes they were. Raise LinkError if one is wrong."""
+        """Take whole frames and return their length in bytes. Raise LinkError for an invalid one."""
         at, size = 0, len(data)
         while size - at >= HEADER.size and self.over is None:
             length, kind, flags, zero, offset = HEADER.unpack_from(data, at)
@@ -281,11 +281,11 @@ class Link:
         return at
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
-        """Take a frame before the link is live. Raise LinkError if it is not the one that must come."""
+        """Take a frame before the link is live. Raise LinkError if another frame is due."""
         raise NotImplementedError
 
     def go_live(self, peer_has: int) -> None:
-        """Become the stream's link: all that the peer lacks is sent here. Raise LinkError if it lies about it."""
+        """Become the stream's link, and send what the peer lacks. Raise LinkError if the peer's offset is false."""
         stream = self.stream
         stream.confirm(peer_has)
         if stream.link:
@@ -332,7 +332,7 @@ class Link:
     # -- what goes ----------------------------------------------------------------------------------
 
     def delivered(self, now: float) -> None:
-        """Plan an acknowledgement after the inner connection took something."""
+        """Schedule an acknowledgement after the inner connection took data."""
         lacks = self.stream.delivered - self.acked
         if not self.live or not lacks:
             return
@@ -340,7 +340,7 @@ class Link:
         self.ack_at = None if self.ack_due else now + ACK_AFTER_S
 
     def tick(self, now: float) -> None:
-        """Make the acknowledgement due whose time has come."""
+        """Send a scheduled acknowledgement if its time has come."""
         if self.ack_at is not None and now >= self.ack_at:
             self.ack_due = True
 
@@ -382,7 +382,7 @@ class Link:
         return bufs
 
     def wrote(self, bufs: list[Buffer], size: int) -> None:
-        """Keep what a write of `bufs` left over; it took `size` bytes."""
+        """Keep the rest of `bufs` after a write that took `size` bytes."""
         for number, one in enumerate(bufs):
             if size < len(one):
                 self.rest = [memoryview(one)[size:], *bufs[number + 1 :]]
@@ -444,7 +444,7 @@ class Loop:
             self.poll.unregister(fd)
 
     def turn(self, deadline: float | None) -> None:
-        """Wait until something can be done, and do it."""
+        """Wait for the next event or deadline, and call its handlers."""
         wait_ms = None
         if deadline is not None:
             wait_ms = 1 + int(1000 * min(DAY_S, max(0.0, deadline - clock())))
@@ -505,7 +505,7 @@ class Session:
             self.stream.reserve(0)
 
     def add(self, wire: Wire) -> None:
-        """Begin to use a link."""
+        """Start using a link."""
         wire.handler = lambda events: self._on_wire(wire, events)
         self.wires.append(wire)
         self.pump()
@@ -605,7 +605,7 @@ class Session:
         try:
             twin.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it is gone, which reading shows
+            pass  # it is gone, and the next read shows that
         finally:
             twin.close()
 
@@ -647,7 +647,7 @@ class Session:
             self.finish(wire.link.over)
 
     def refuse(self, wire: Wire, why: str) -> None:
-        """Close a link because of what came through it, and say so to the peer if that is possible at once."""
+        """Close a link because of what came through it. Notify the peer if that is possible at once."""
         if not wire.link.rest:
             self.farewell(wire, why, final=False)
         self.drop(wire, why)
@@ -706,7 +706,7 @@ class Session:
 
 MARKER = "TRAYAGENT-ROAM"
 """Begins the one line that each command prints; start-up files of the shell may print before it."""
-FIRST_ATTACH_S = 120.0  # a relay that nobody attaches to ends
+FIRST_ATTACH_S = 120.0  # a relay ends if no attach comes within this time
 PENDING_MAX = 4  # connections that have not attached; the oldest is dropped
 PENDING_S = 30.0
 RELAYS_MAX = 32  # of one user on one machine
@@ -715,7 +715,7 @@ LINE_MAX = 4 * KIB
 
 
 class Failure(Exception):  # noqa: N818  # it is one, of a command
-    """A command cannot do what it was called for; the message is a code that the near relay knows."""
+    """A command failed; the message is a code that the near relay knows."""
 
 
 class FarLink(Link):
@@ -726,7 +726,7 @@ class FarLink(Link):
         self.relay = relay
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
-        """Let in who knows the secret and is not older than the one before."""
+        """Accept an attach that has the secret and a higher counter than the last one."""
         if kind != ATTACH or len(payload) != HELLO.size:
             raise LinkError("malformed")
         magic, newest, oldest, zero, counter, name, secret = HELLO.unpack(payload)
@@ -748,7 +748,7 @@ class FarLink(Link):
 
 
 class Caller:
-    """A process at the socket that has not said everything yet."""
+    """A process at the socket whose request is incomplete."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.since = sock, clock()
@@ -756,7 +756,7 @@ class Caller:
         self.fds: list[int] = []
 
     def close(self, loop: Loop) -> None:
-        """Close it and what it passed."""
+        """Close its connection, and the descriptors that it passed."""
         loop.forget(self.sock.fileno())
         self.sock.close()
         for fd in self.fds:
@@ -790,14 +790,14 @@ class FarRelay(Session):
             try:
                 os.unlink(self.path)
             except OSError:
-                pass  # the folder went with the user's last login
+                pass  # the system removed the folder after the user's last login
 
     def connect(self) -> None:
         """Connect to sshd, for the first attach. Raise LinkError if it does not answer."""
         if self.inner is not None or self.stream.counter:
             return
         try:
-            # It may block for this long, because nothing else of this relay is in use yet.
+            # It may block for this long, because this relay serves nothing else yet.
             inner = socket.create_connection(self.sshd, ANSWER_S)
         except OSError:
             raise LinkError("no-sshd") from None
@@ -805,7 +805,7 @@ class FarRelay(Session):
         self.set_inner(inner.detach())
 
     def done(self) -> None:
-        """Tell the near relay, which otherwise finds nobody at its next attach, and end."""
+        """Notify the near relay, whose next attach would find no relay, and end."""
         link = self.stream.link
         if link is None or (link.acked == self.stream.delivered and not link.rest):
             self.finish("closed")
@@ -901,7 +901,7 @@ class FarRelay(Session):
         try:
             caller.sock.send(json.dumps(words).encode() + b"\n")
         except OSError:
-            pass  # it does not want to know
+            pass  # the caller left before the answer
 
     def _attach(self, caller: Caller) -> None:
         self.callers.remove(caller)
@@ -919,7 +919,7 @@ class FarRelay(Session):
         self.pump()
 
     def report(self) -> dict[str, Any]:
-        """Return what `list` prints of this relay."""
+        """Return what `list` prints about this relay."""
         stream = self.stream
         away_s = None if self.away_since is None else round(clock() - self.away_since)
         return {
@@ -976,7 +976,7 @@ def read(path: str) -> str:
 
 
 def machine_id() -> str:
-    """Return what tells this machine from another of the same name."""
+    """Return an identifier of this machine. It differs for other machines with the same name."""
     found = (
         read("/etc/machine-id")
         or read("/var/lib/dbus/machine-id")
@@ -987,7 +987,7 @@ def machine_id() -> str:
 
 
 def boot_id() -> str:
-    """Return what changes when this machine boots, "" if the system does not say."""
+    """Return an identifier of this boot of the machine, "" if the system has none."""
     found = read("/proc/sys/kernel/random/boot_id")
     if not found and sys.platform != "linux":
         with os.popen("sysctl -n kern.boottime 2>/dev/null") as answer:  # noqa: S605  # constant words
@@ -996,7 +996,7 @@ def boot_id() -> str:
 
 
 def folders() -> list[str]:
-    """Return where the sockets of this user may be on this machine; the first one is for new ones."""
+    """Return the folders that may hold this user's sockets on this machine. New sockets go to the first one."""
     found = []
     for base in (os.environ.get("XDG_RUNTIME_DIR", ""), "/run/user/%d" % os.geteuid()):
         if (
@@ -1029,7 +1029,7 @@ def make_folder() -> str:
 
 
 def call(folder: str, name: str) -> socket.socket | None:
-    """Return a connection to a socket, None if nobody listens there any more; then its file is removed."""
+    """Return a connection to a socket. If no process listens there any more, remove the file and return None."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(ANSWER_S)
     try:
@@ -1049,7 +1049,7 @@ def call(folder: str, name: str) -> socket.socket | None:
 
 
 def sockets() -> list[tuple[str, str]]:
-    """Return folder and name of each socket."""
+    """Return the folder and the name of each socket."""
     found = []
     for folder in folders():
         if is_private(folder):
@@ -1063,7 +1063,7 @@ def is_socket_name(name: str) -> bool:
 
 
 def is_hex(word: str, size: int) -> bool:
-    """Report whether a word has so many lower-case hexadecimal digits."""
+    """Report whether a word consists of this number of lower-case hexadecimal digits."""
     return len(word) == size and all(c in "0123456789abcdef" for c in word)
 
 
@@ -1111,7 +1111,7 @@ def read_token() -> bytes:
 
 
 def serve(address: str, port: str, seconds: str, laptop: str) -> None:
-    """Start a relay in the background and print what it is."""
+    """Start a relay in the background and print its description."""
     token = read_token()
     name = token[:16].decode()
     labels = {"id": name, "laptop": laptop[:64], "since": int(time.time()), "roam_for": int(float(seconds))}
@@ -1124,7 +1124,7 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
         raise Failure("too-many")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = os.path.join(folder, name + ".roam")
-    # Renamed when it listens, because a socket that refuses is taken for one whose relay is dead.
+    # The socket is renamed once it listens: a socket that refuses connections counts as that of a dead relay.
     fresh = ".%s.%d" % (name, os.getpid())
     os.umask(0o177)
     os.chdir(folder)
@@ -1143,7 +1143,7 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
 
 
 def detach(run: Callable[[], None]) -> None:
-    """Run a function in a process of its own session that holds nothing of ours open, and return."""
+    """Run a function in a process with its own session and none of our descriptors. Return at once."""
     if os.fork():
         os.wait()
         return
@@ -1163,11 +1163,11 @@ def detach(run: Callable[[], None]) -> None:
         run()
         code = 0
     finally:
-        os._exit(code)  # what the parent would print at its end is not ours
+        os._exit(code)  # so that this process prints nothing that the parent has buffered
 
 
 def attach(name: str) -> None:
-    """Hand stdin and stdout to a relay, and stay until it lets them go."""
+    """Pass stdin and stdout to a relay, and wait until it releases them."""
     for folder, one in sockets():
         sock = call(folder, one) if one == name + ".roam" else None
         if sock is None:
@@ -1177,7 +1177,7 @@ def attach(name: str) -> None:
         sock.sendmsg([b'{"do": "attach"}\n'], rights)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1):
-            os.dup2(null, fd)  # the relay's copies decide when the channel ends
+            os.dup2(null, fd)  # the channel ends when the relay closes its copies
         sock.settimeout(None)
         sock.recv(1)
         return

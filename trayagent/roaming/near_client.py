@@ -1,4 +1,4 @@
-"""A blocking client of the near relay. Only an attach is answered late; every other request at once."""
+"""A blocking client of the near relay. An attach is answered when it succeeds or fails, every other request at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_token() -> str:
 
 
 class NearClient:
-    """One connection to the near relay; `hello` is what it said first.
+    """One connection to the near relay; `hello` is the relay's first message.
 
     Raises OSError if there is no near relay, TimeoutError if it does not answer in time.
     """
@@ -81,7 +81,7 @@ class NearClient:
         return socket.socket(fileno=self._fds.pop(0))
 
     def close(self) -> None:
-        """Leave; the relay goes on."""
+        """Close the connection. The relay continues."""
         self._sock.close()
         for fd in self._fds:
             os.close(fd)

@@ -20,7 +20,7 @@ else:
 
 VERSION = 1
 OLDEST = 1
-FDS_MAX = 8  # of one request: two for the channel, the rest for what keeps it open
+FDS_MAX = 8  # for one request: two for the channel, the rest for whatever keeps it open
 BACKLOG_MAX = 256 * 1024  # a client that does not read is dropped
 SESSIONS_MAX = 64
 ROAM_FOR_MAX_S = 30 * 86_400.0
@@ -71,7 +71,7 @@ class Client:
         self._write()
 
     def close(self) -> None:
-        """Forget this client; what it started goes on."""
+        """Forget this client. The connections that it started continue."""
         if self.closed:
             return
         self.closed = True

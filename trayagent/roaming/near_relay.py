@@ -4,14 +4,14 @@ It outlives the agent, which starts it as `python3 -I -S -E near_relay.py SOCKET
 again at that socket. It imports everything at its start, because an upgrade of Python or of trayagent while it runs
 would break later imports. docs/roaming.md describes both of its protocols.
 
-Exit status: 0 after `quit`, 3 if another one listens there already.
+Exit status: 0 after `quit`, 3 if another near relay already listens there.
 """
 
 from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__":  # -I leaves the program's own folder out
+if __name__ == "__main__":  # -I keeps the program's own folder out of sys.path
     sys.path.insert(0, __file__.rpartition("/trayagent/")[0] or "/")
 
 import fcntl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CLIENTS_MAX = 16
-ENDED_MAX = 32  # connections that ended, kept for an agent that was not there
+ENDED_MAX = 32  # ended connections, kept for an agent that was not running then
 RUNNING = 3
 
 
@@ -48,7 +48,7 @@ class NearRelay:
         self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
 
     def run(self) -> None:
-        """Serve until somebody says `quit`."""
+        """Serve until a client sends `quit`."""
         while not self.leaving:
             times = [at for at in (one.deadline for one in self.sessions.values()) if at is not None]
             self.loop.turn(min(times, default=None))
@@ -64,7 +64,7 @@ class NearRelay:
         return session.open()
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Pass an event to the clients that watch; forget a connection that ended."""
+        """Send an event to the clients that watch. Forget a connection that ended."""
         if event["event"] == "ended":
             self.sessions.pop(event["id"], None)
             self.ended = [*self.ended, event][-ENDED_MAX:]
@@ -85,7 +85,7 @@ class NearRelay:
 
 def listen(path: str) -> socket.socket | None:
     """Return the control socket, None if another near relay has it. Raise OSError."""
-    # A lock, because two that start at once would both find a socket that refuses.
+    # Without a lock, two near relays that start at once would both find a dead socket.
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-NOISE_MAX = 64 * 1024  # what start-up files of a shell may print before the marker
-ATTACH_S = 60.0  # from the attach to its answer, on any line
+NOISE_MAX = 64 * 1024  # bytes that a shell's start-up files may print before the marker
+ATTACH_S = 60.0  # from the attach to its answer, even on a slow line
 _MARKER = MARKER.encode() + b" "
 
 
 class NearLink(Link):
-    """A link that begins with our attach, and whose other end first says which machine it is on."""
+    """A link that begins with our attach. The other end first reports on which machine it is."""
 
     def __init__(self, stream: Stream, name: str, secret: str, machine: str | None) -> None:
         super().__init__(stream)
@@ -55,7 +55,7 @@ class NearLink(Link):
         self.pending = stream.held.copy()
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Find the marker first, then take frames as every link does."""
+        """Find the marker first, then take frames like every link."""
         used = 0
         if self.said is None:
             used = self._find_marker(bytes(data))
@@ -131,7 +131,7 @@ class NearSession(Session):
     def attach(
         self, incoming: int, outgoing: int, keep: tuple[int, ...], answer: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Begin a link on these descriptors. A link that works is kept until the new one does."""
+        """Begin a link on these descriptors. A working link is kept until the new one works."""
         for wire in list(self.wires):
             if not wire.link.live:
                 self.drop(wire, "replaced")
@@ -140,7 +140,7 @@ class NearSession(Session):
         self.add(wire)
 
     def link_live(self, wire: Wire) -> None:
-        """Answer the attach; from now on the connection belongs to this machine."""
+        """Answer the attach. From now on the connection belongs to the machine that it reported."""
         link = wire.link
         if isinstance(link, NearLink) and link.said:
             self.machine, self.boot = link.said["machine"], link.said["boot"]
@@ -151,7 +151,7 @@ class NearSession(Session):
         self.tell({"event": "attached", "host": self.host, **where})
 
     def link_lost(self, wire: Wire, why: str) -> None:
-        """Answer the attach that failed, or say that the connection is without a link."""
+        """Answer the failed attach, or report that the connection has no link."""
         link = wire.link
         said = (link.said if isinstance(link, NearLink) else None) or {"machine": None, "boot": None}
         answer = self.answers.pop(wire, None)
@@ -174,7 +174,7 @@ class NearSession(Session):
         super().pump()
 
     def finish(self, why: str) -> None:
-        """End the connection and say so, to the far relay as well if there is a link."""
+        """End the connection and report that, also to the far relay if there is a link."""
         if self.finished is not None:
             return
         for wire in self.wires:
