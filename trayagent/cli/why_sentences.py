@@ -41,7 +41,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("account=",), "waiting for its turn: another login to its account is under way"),
     ("check-banner", None, (), "a check whether its server answers again, without a login"),
     ("banner-missing", None, (), "its server does not answer yet"),
-    ("held-back", None, (), "the same login was refused to another host: held back until that is fixed"),
+    ("held-back", None, (), "the same login was refused for another host, so it is held back until that is fixed"),
     ("wait", None, ("logins=",), "waiting: it was logged in to again and again in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
     ("wait", None, ("person_asked_for=",), "waiting for your login to another host"),
