@@ -1,10 +1,10 @@
-"""The root of every error that trayagent shows to a person."""
+"""The base class of every error that trayagent shows to the user."""
 
 from __future__ import annotations
 
 
 class TrayagentError(Exception):
-    """Something went wrong that a person can act on.
+    """An error that the user can act on.
 
     `code` is a stable word for scripts, `title` says what happened in one line,
     `hint` says what to do next (empty when there is nothing to do).

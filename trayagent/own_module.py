@@ -1,4 +1,4 @@
-"""The words that start a module of this very program."""
+"""Returns the command line that starts a module of this program."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def own_module(name: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module, "trayagent" for the whole program; in whatever folder it starts."""
-    # -P: a folder of this name where it starts, a clone or an unpacked archive, is not this program.
+    """Return the command that runs a module, "trayagent" for the whole program. It works in every folder."""
+    # -P: a folder named trayagent in the current folder (a clone, an unpacked archive) must not be imported.
     return [sys.executable, "-P", "-m", name, *arguments]

@@ -136,7 +136,7 @@ def _terminal() -> Iterator[int | None]:
 
 
 def _foreground(tty: int | None, group: int) -> None:
-    """Give the terminal to a process group, and continue the group: it may have stopped for want of the terminal."""
+    """Give the terminal to a process group, and continue the group: it may have stopped for lack of the terminal."""
     if tty is not None:
         with contextlib.suppress(OSError):  # the terminal or the group is gone, and ssh ends without our help
             os.tcsetpgrp(tty, group)

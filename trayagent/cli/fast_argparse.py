@@ -13,7 +13,7 @@ DEFAULT_COLUMNS = 80
 
 
 class _Formatter(argparse.HelpFormatter):
-    """argparse's formatter with a given width: argparse makes one per argument, and else imports shutil each time."""
+    """argparse's formatter with a given width. Without one, argparse imports shutil for every argument."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)

@@ -3,7 +3,7 @@
 A terminal emulator does not report how its command ended, so "Sign in" runs this program in between.
 Usage: python -m trayagent.desktop.record_exit REPORT WORD…
 
-The report is one JSON object: `status` (as a shell counts) and `last`, the command's last line of output.
+The report is one JSON object: `status` (as a shell reports it) and `last`, the command's last line of output.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class _Reader:
             why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
             self.passed.append(PassedOver("ssh_config", why))
             return
-        await self._asker.all(names)  # several at once
+        await self._asker.all(names)  # queries several at once, and remembers the answers
         for name in names:
             await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
 

@@ -70,7 +70,7 @@ class Server:
         for connection in list(self._connections):
             connection.cut()
 
-    # What a connection needs.
+    # What a connection needs of its server (`Owner`).
 
     def admit(self, connection: Connection) -> bool:
         """Report whether the new connection may stay; if needed, the longest idle client is cut."""

@@ -46,7 +46,7 @@ class Timer(Protocol):
 
 
 class LinuxClock:
-    """Watches for wakes; setting the clock alone gives no hint. `start` raises OSError."""
+    """Watches for wakes. A clock that was only set gives no hint. `start` raises OSError."""
 
     def __init__(
         self, timer: Callable[[], Timer] | None = None, suspended: Callable[[], float] = suspended_s

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draining_lines(host: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Yield a line for each, such as "2 sessions still use the connection of 14:02". An older agent lists none."""
+    """Yield a line for each connection: "2 sessions still use the connection of 14:02". An older agent lists none."""
     for one in host.get("draining", ()):
         of = f"the connection of {clock(one['since'], now)}"
         sessions, connections = one["sessions"], one["connections"]

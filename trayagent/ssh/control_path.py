@@ -39,7 +39,7 @@ def fresh_for(path: str) -> str:
     folder = Path(path).parent
     if not _is_private(folder):
         inside = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=folder))
-        # A random name. The master unlinks it at its end, and another user may own a directory of this name by then.
+        # The name is random: the master unlinks it at its end, when another user's directory may have the same name.
         return str(inside / secrets.token_hex(3))
     while True:
         suffix = _base36(next(_numbers) % 36**3)

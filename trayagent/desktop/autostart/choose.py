@@ -34,7 +34,7 @@ class Way(Protocol):
         """Turn it off, and return whether anything changed. Raises TrayagentError."""
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Make sure that no master depends on it, before it is turned off. Return the pids of the ssh that still do."""
+        """Prepare to turn it off: free the masters that depend on it. Return the pids of those that still do."""
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know once it is on."""
@@ -48,7 +48,7 @@ _DOOMED = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result: `paths` were written or removed if `changed`; otherwise they were already so."""
+    """The result: `paths` were written or removed if `changed`; otherwise nothing had to be done."""
 
     paths: tuple[Path, ...]
     changed: bool

@@ -112,7 +112,7 @@ Command = (
 
 
 def seconds(span: Span, now: datetime) -> float | None:
-    """Return how many seconds a pause lasts that is chosen now, or None if only the user ends it. `now` is aware."""
+    """Return how many seconds a pause lasts if it is chosen now, or None if only the user ends it. `now` is aware."""
     if span == "until-resumed":
         return None
     return SPAN_S[span] if span in SPAN_S else (tomorrow(now) - now).total_seconds()

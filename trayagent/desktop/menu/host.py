@@ -50,7 +50,7 @@ def _news(host: Host, scene: Scene) -> list[Item]:
 
 
 def _remedies(host: Host, scene: Scene) -> list[Item]:
-    """Return what would help this host now and only the user can do."""
+    """Return the lines for what the user, and only the user, can do to help this host now."""
     name, problem = host["name"], host["problem"]
     code = problem["code"] if problem is not None else None
     found = []

@@ -91,7 +91,7 @@ class Notifier:
         """Start over with another server. No owner at first is fine: the first request starts the server."""
         first, self._server = self._server is None, server
         if owner is None and not first:
-            self._forget()  # it died: show everything when it is back, but do not start it again and again
+            self._forget()  # the server died: show everything when it is back, but do not restart it repeatedly
             self.problem = "the notification server went away"
             return
         if self._ids:

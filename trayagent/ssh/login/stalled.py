@@ -12,7 +12,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.master.banner_check import knock
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 
-# A lossy line does not cause this many retransmissions in a row, each after twice the time of the one before.
+# Random loss does not cause this many retransmissions in a row, because the pause between them doubles.
 _RETRANSMISSIONS = 3
 # Less than this fits into any packet: IPv6 requires an MTU of at least 1280.
 _LARGE = 1024

@@ -1,8 +1,8 @@
 """The requests of a client to a master as frozen values: `encode()` returns the body, `take()` reads it.
 
 They are the same from OpenSSH 8.0 to 10.5. The source is PROTOCOL.mux, corrected where ssh differs. Two parts are
-left out on purpose. In proxy mode, closing the socket with an unconfirmed channel kills the master. A malformed
-information request of 10.3 kills it, too.
+left out on purpose, because a client can kill the master with them: proxy mode (by closing the socket while a
+channel is unconfirmed), and the information request of 10.3 (by a malformed request).
 """
 
 from __future__ import annotations

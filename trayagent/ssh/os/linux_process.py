@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from trayagent.ssh.os.types import KillResult, Process
 
 _PROC = "/proc"
-# By the controllers of a line in /proc/PID/cgroup: mount point, file, and its text while the group is frozen.
+# For each kind of line in /proc/PID/cgroup: the mount point, the file, and the file's text while frozen.
 _FREEZERS = {
     "": tuple((root, "cgroup.events", "frozen 1") for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")),
     "freezer": (("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"),),

@@ -38,7 +38,7 @@ def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Ca
             sessions += file.device not in ours
         elif file.peer:
             peer = by_device.get(file.peer)
-            connections += peer is None or not peer.peer  # a pair without names is the input of a session
+            connections += peer is None or not peer.peer  # a pair without names belongs to a session
         else:
             connections += file.name.startswith("/")
     return Carried(sessions, connections)
