@@ -36,6 +36,7 @@ SIMULATION = "".join(
         "sim/test_simulation.py",
         "roaming/test_roaming_histories.py",
         "roaming/test_roaming_ssh.py",
+        "roaming/test_roaming_fuzz.py",
     )
 )
 STATES = get_args(DisplayState)

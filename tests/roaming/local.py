@@ -17,6 +17,22 @@ from typing import Any, Self
 from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, new_token
 from trayagent.sandbox.roaming import marked, wait_for
 
+IN_SIGHT = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from trayagent.roaming import far_relay
+token, port = sys.argv[2], int(sys.argv[3])
+folder, name = far_relay.make_folder(), token[:16] + ".roam"
+far_relay.os.chdir(folder)  # its path is too long for a socket's address
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(name)
+listener.listen(4)
+path = folder + "/" + name
+labels = {"id": token[:16], "roam_for": 3600}
+far_relay.FarRelay(listener, path, token.encode(), ("127.0.0.1", port), labels).run()
+"""
+"""A far relay that is not detached, so that what it prints before its end is seen."""
+
 ALONE = [sys.executable, "-I", "-S", "-E", str(FAR_RELAY)]
 
 
@@ -59,12 +75,18 @@ class Local:
         # A socket's path has at most 107 bytes, and pytest's folders are long.
         self._short = tempfile.TemporaryDirectory(prefix="roam-", dir="/tmp")
         self.path = f"{self._short.name}/near.sock"
-        self.near = subprocess.Popen(near_command(self.path))
+        self._words = (folder / "near-says").open("w+")
+        self.near = self.start_near()
         wait_for(lambda: Path(self.path).exists(), "the near relay listens")
         self.client = NearClient(self.path)
         self.echo = Echo()
         self._tokens: list[str] = []
+        self._relays: list[subprocess.Popen[bytes]] = []
         self.children: list[subprocess.Popen[bytes]] = []
+
+    def start_near(self) -> subprocess.Popen[bytes]:
+        """Start a near relay at our socket; what it prints must be nothing."""
+        return subprocess.Popen(near_command(self.path), stderr=self._words.fileno())
 
     def far(self, *words: str, text: str = "", env: dict[str, str] | None = None) -> dict[str, Any]:
         """Run a command of the far relay; return what it printed."""
@@ -89,6 +111,16 @@ class Local:
         said = self.far(*words, text=f"{token}\n", env=env)
         assert said.get("id") == token[:16], said
         self._tokens.append(token)
+        return token
+
+    def serve_in_sight(self) -> str:
+        """Start a far relay whose complaints fail the test; return its token."""
+        token, root = new_token(), str(Path(__file__).parents[2])
+        words = [sys.executable, "-I", "-S", "-E", "-c", IN_SIGHT, root, token, str(self.echo.port)]
+        relay = subprocess.Popen(words, env=self.env, stderr=self._words.fileno())
+        self._relays.append(relay)
+        name = f".cache/trayagent/*/{token[:16]}.roam"
+        wait_for(lambda: any(self.home.glob(name)), "the far relay listens")
         return token
 
     def channel(self, token: str) -> socket.socket:
@@ -152,8 +184,15 @@ class Local:
         self.hang_up()
         for token in self._tokens:
             self.far("end", text=token + "\n")
+        for relay in self._relays:
+            relay.kill()
+            relay.wait()
         self.echo.close()
         self._short.cleanup()
+        self._words.seek(0)
+        words = self._words.read()
+        self._words.close()
+        assert not words, words
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:

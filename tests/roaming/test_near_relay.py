@@ -116,7 +116,7 @@ def test_a_second_near_relay_leaves_the_first_alone(local: Local) -> None:
     local.near.wait()
     instance = local.client.hello["instance"]
     local.client.close()
-    local.near = subprocess.Popen(near_command(local.path))
+    local.near = local.start_near()
 
     def answers() -> bool:
         try:
@@ -281,6 +281,21 @@ def assert_dropped(client: socket.socket) -> None:
             pass
     except ConnectionResetError:
         pass
+
+
+def test_a_client_that_leaves_at_once_harms_nothing(local: Local) -> None:
+    """It is gone before the relay can greet it."""
+    token, inner = local.connect()
+    local.near.send_signal(signal.SIGSTOP)
+    for _ in range(8):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(local.path)
+    local.near.send_signal(signal.SIGCONT)
+    wait_for(lambda: takes_clients(local), "they are forgotten")
+    inner.sendall(b"x")
+    assert exactly(inner, 1) == b"x"
+    assert local.state(token)
+    inner.close()
 
 
 def test_the_number_of_connections_is_limited(local: Local) -> None:

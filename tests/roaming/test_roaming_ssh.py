@@ -22,7 +22,7 @@ from tests.roaming.conftest import HOST
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
 from trayagent.sandbox.others import other_user
-from trayagent.sandbox.roaming import FAR, PYTHON, NearRelay, RoamingHost, wait_for
+from trayagent.sandbox.roaming import FAR, NearRelay, RoamingHost, wait_for
 
 BODY = 200_000_000
 AT_ONCE = 1_000_000
@@ -338,7 +338,7 @@ def test_a_full_disk_on_the_server_is_reported(lab: Lab, host: RoamingHost) -> N
     folder = lab.files.far_home / "full"
     folder.mkdir(mode=0o700)
     lab.server.check(["mount", "-t", "tmpfs", "-o", "nr_inodes=2,mode=0700", "lab", str(folder)], admin=True)
-    command = f'set -- $SSH_CONNECTION; XDG_RUNTIME_DIR={folder} {PYTHON} {FAR} serve "$3" "$4" 60 lab'
+    command = f'set -- $SSH_CONNECTION; export XDG_RUNTIME_DIR={folder}; {FAR} serve "$3" "$4" 60 lab'
     said = host.remote(command, "0" * 16 + "." + "0" * 32 + "\n")
     assert "No space left" in said
     assert lab.laptop.run(host.through(HOST, "echo alive")).stdout == "alive\n"

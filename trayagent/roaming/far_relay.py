@@ -5,10 +5,10 @@ trayagent puts this file on a server and starts it through ssh, as the user who 
 later and nothing else. It opens no port: it listens on a Unix socket that only this user can open, and connects to
 this server's own sshd. docs/roaming.md of trayagent describes it for administrators.
 
-    far_relay.py serve ADDRESS PORT SECONDS LAPTOP   start a relay in the background; the token is on stdin
-    far_relay.py attach ID                           connect stdin and stdout to a relay
-    far_relay.py end                                 end a relay; the token is on stdin
-    far_relay.py list                                print the user's relays on this machine as JSON
+    python3 -m far_relay serve ADDRESS PORT SECONDS LAPTOP   start a relay in the background; the token is on stdin
+    python3 -m far_relay attach ID                           connect stdin and stdout to a relay
+    python3 -m far_relay end                                 end a relay; the token is on stdin
+    python3 -m far_relay list                                print the user's relays on this machine as JSON
 
 A token is ID.SECRET: 16 and 32 hexadecimal digits. Each command prints one line that begins with TRAYAGENT-ROAM.
 
@@ -22,6 +22,7 @@ descriptors. trayagent's near relay imports it. Its classes Stream and Link do n
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import select
@@ -408,6 +409,7 @@ READ = select.POLLIN
 FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 ONCE = 4  # reads of one descriptor before the others have their turn
 DAY_S = 86_400.0
+PIPE_SIZE = 1031  # F_SETPIPE_SZ of fcntl(2); Python 3.10 has a name for it
 
 
 def clock() -> float:
@@ -465,12 +467,22 @@ class Wire:
         self.handler: Callable[[int], None] = lambda _events: None
         for fd in (incoming, outgoing):
             os.set_blocking(fd, False)
+            enlarge(fd)
 
     def close(self, loop: Loop) -> None:
         """Close everything."""
         for fd in {self.incoming, self.outgoing, *self.keep}:
             loop.forget(fd)
             os.close(fd)
+
+
+def enlarge(fd: int) -> None:
+    """Let a pipe hold more: sshd's have 64 KiB, which fills and empties in every turn."""
+    if sys.platform == "linux":
+        try:
+            fcntl.fcntl(fd, PIPE_SIZE, BURST)
+        except OSError:
+            pass  # no pipe, or above the user's limit
 
 
 class Session:
@@ -551,11 +563,15 @@ class Session:
     # -- the inner connection -----------------------------------------------------------------------
 
     def _on_inner(self, events: int) -> None:
-        if events & select.POLLOUT:
-            self._deliver()
-        if events & (READ | FAILED):
-            self._read_inner()
-        self.pump()
+        try:
+            if events & select.POLLOUT:
+                self._deliver()
+            if events & (READ | FAILED):
+                self._read_inner()
+            self.pump()
+        except Exception:  # a defect of ours ends this connection and no other one
+            sys.excepthook(*sys.exc_info())
+            self.finish("internal")
 
     def _read_inner(self) -> None:
         for _ in range(ONCE):
@@ -614,9 +630,14 @@ class Session:
     def _on_wire(self, wire: Wire, events: int) -> None:
         if wire not in self.wires:
             return
-        if events & (READ | FAILED):
-            self._read_wire(wire)
-        self.pump()
+        try:
+            if events & (READ | FAILED):
+                self._read_wire(wire)
+            self.pump()
+        except Exception:  # as above; the next link may work
+            sys.excepthook(*sys.exc_info())
+            self.drop(wire, "internal")
+            self.pump()
 
     def _read_wire(self, wire: Wire) -> None:
         buffer, kept = self.loop.buffer, len(wire.leftover)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+import sys
 
 from trayagent.roaming.far_relay import LINE_MAX, READ, is_hex, receive_fds
 
@@ -51,6 +52,10 @@ class Client:
             "quit": self._quit,
         }
         self._watch()
+
+    def greet(self) -> None:
+        """Say who we are."""
+        relay = self.relay
         self.send(
             {"relay": "near", "v": VERSION, "oldest": OLDEST, "instance": relay.instance, "pid": os.getpid()}
         )
@@ -96,10 +101,14 @@ class Client:
             self.relay.loop.watch(self.fd, READ | (select.POLLOUT if self.backlog else 0), self._ready)
 
     def _ready(self, events: int) -> None:
-        if events & select.POLLOUT:
-            self._write()
-        if events & ~select.POLLOUT and not self.closed:
-            self._read()
+        try:
+            if events & select.POLLOUT:
+                self._write()
+            if events & ~select.POLLOUT and not self.closed:
+                self._read()
+        except Exception:  # whatever we did wrong, it ends this client and no connection
+            sys.excepthook(*sys.exc_info())
+            self.close()
 
     def _read(self) -> None:
         try:

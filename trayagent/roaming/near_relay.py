@@ -80,7 +80,9 @@ class NearRelay:
         if is_other_user(sock) or len(self.clients) >= CLIENTS_MAX:
             sock.close()
             return
-        self.clients.append(Client(self, sock))
+        client = Client(self, sock)
+        self.clients.append(client)
+        client.greet()
 
 
 def listen(path: str) -> socket.socket | None:

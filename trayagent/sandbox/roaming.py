@@ -18,8 +18,7 @@ from trayagent.errors import TrayagentError
 from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, new_token
 from trayagent.sandbox.lab import Lab
 
-FAR = "~/.cache/trayagent/far_relay.py"
-PYTHON = "exec python3 -I -S -E"
+FAR = "cd ~/.cache/trayagent && exec python3 -s -S -E -m far_relay"
 DEADLINE_S = 60.0  # a login on a busy machine
 _FDPASS = Path(__file__).parents[1] / "ssh/master/fdpass.py"
 
@@ -76,15 +75,18 @@ class RoamingHost:
 
     def install(self) -> None:
         """Put the far relay on the server."""
-        self.remote(f"umask 077; mkdir -p ~/.cache/trayagent; cat >{FAR}", FAR_RELAY.read_text())
+        self.remote(
+            "umask 077; mkdir -p ~/.cache/trayagent; cat >~/.cache/trayagent/far_relay.py",
+            FAR_RELAY.read_text(),
+        )
 
     def far(self, *words: str, text: str = "") -> dict[str, Any]:
         """Run a command of the far relay; return what it printed."""
-        return marked(self.remote(f"{PYTHON} {FAR} {' '.join(words)}", text))
+        return marked(self.remote(f"{FAR} {' '.join(words)}", text))
 
     def serve(self, roam_for_s: float = 3600) -> dict[str, Any]:
         """Start the far relay."""
-        command = f'set -- $SSH_CONNECTION; {PYTHON} {FAR} serve "$3" "$4" {roam_for_s:g} lab'
+        command = f'set -- $SSH_CONNECTION; {FAR} serve "$3" "$4" {roam_for_s:g} lab'
         return marked(self.remote(command, self.token + "\n"))
 
     def start(self, roam_for_s: float = 3600) -> None:
@@ -117,7 +119,7 @@ class RoamingHost:
             "none",
             *self._outer_words,
             self.host,
-            f"{PYTHON} {FAR} attach {self.token[:16]}",
+            f"{FAR} attach {self.token[:16]}",
         ]
         outer = self.lab.laptop.popen(words, stdin=theirs.fileno(), stdout=theirs.fileno())
         theirs.close()
@@ -137,9 +139,10 @@ class RoamingHost:
             outer.wait()
         self.outers.clear()
 
-    def connect(self) -> None:
+    def connect(self, *, install: bool = True) -> None:
         """Do everything from the start to an inner master that accepts sessions."""
-        self.install()
+        if install:
+            self.install()
         said = self.serve()
         if "error" in said:
             raise TrayagentError(f"the far relay did not start: {said}", code="sandbox-broken")
