@@ -7,12 +7,13 @@ import shutil
 import statistics
 import sys
 
-from bench import attaching, decision, icon, recovery, resting
+from bench import attaching, decision, icon, recovery, resting, roaming
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
 ATTACH = "attach"
-KEYS = (*SCENARIOS, ATTACH)
+ROAM = "roam"
+KEYS = (*SCENARIOS, ATTACH, ROAM)
 
 
 def main() -> int:
@@ -34,6 +35,8 @@ def main() -> int:
     missed = [measure(SCENARIOS[key], args.runs, args.peers) for key in wanted if key in SCENARIOS]
     if ATTACH in wanted:
         missed.append(attach(args.runs))
+    if ROAM in wanted:
+        missed.append(roam(max(args.runs, 7)))
     if not args.scenarios:
         missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
@@ -56,6 +59,29 @@ def attach(runs: int) -> bool:
     say(f"  round trips above cold: median {median:+.1f}, worst {worst:+.1f} (bound {bound:+.0f})")
     say(f"  idle for 60 s: {switches} context switches (bound 1); RSS {rss_mb:.1f} MB")
     return median > bound or switches > 1
+
+
+def roam(runs: int) -> bool:
+    """Print what the two roaming relays cost. Report whether a goal was missed."""
+    say(f"\n{ROAM}  a connection through both relays over loopback, beside a plain master")
+    slow = False
+    for direction in ("down", "up"):
+        found = roaming.throughput(runs, direction)
+        rate, cpu, busiest = (statistics.median(p.ratios) for p in (found.rate, found.cpu_s, found.busiest_s))
+        say(
+            f"  {direction:<4} {statistics.median(found.rate.roaming):.0f} MB/s, plain "
+            f"{statistics.median(found.rate.plain):.0f}: x{rate:.2f}, worst x{min(found.rate.ratios):.2f} "
+            f"(goal x{roaming.THROUGHPUT_GOAL:.2f}); CPU x{cpu:.2f}, busiest process x{busiest:.2f}"
+        )
+        slow |= rate < roaming.THROUGHPUT_GOAL
+    keys = roaming.keystrokes(runs)
+    added = [ours - theirs for ours, theirs in zip(keys.roaming, keys.plain, strict=True)]
+    say(f"  a key and its echo: median +{statistics.median(added):.2f} ms, worst +{max(added):.2f} ms")
+    switches, near_mb, far_mb = roaming.idle(60.0)
+    say(f"  near relay, {roaming.HOSTS} idle hosts, 60 s: {switches} context switches; RSS {near_mb:.1f} MB")
+    say(f"  far relay: RSS {far_mb:.1f} MB")
+    late = statistics.median(added) > roaming.KEY_GOAL_MS
+    return slow or late or switches > 0 or near_mb > roaming.RSS_GOAL_MB
 
 
 def decisions(runs: int) -> bool:

@@ -1,0 +1,156 @@
+"""The price of the two relays: throughput and keystrokes beside plain ssh, and a near relay that is idle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.resting import own_switches, rss_mb
+from trayagent.sandbox import Lab
+from trayagent.sandbox.roaming import NearRelay, RoamingHost, wait_for
+
+HOST = "loop"
+ADDRESS, PORT = "127.0.0.1", 2222
+BYTES = 200_000_000
+KEYS = 300
+OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
+"""What carries the link is encrypted already, so the outer master takes the cheapest cipher."""
+THROUGHPUT_GOAL = 0.75
+KEY_GOAL_MS = 0.5
+HOSTS = 10
+RSS_GOAL_MB = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same thing measured in turn through both relays and through a plain master."""
+
+    roaming: list[float]
+    plain: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Roaming relative to plain, run by run."""
+        return [ours / theirs for ours, theirs in zip(self.roaming, self.plain, strict=True)]
+
+
+@contextlib.contextmanager
+def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list[str]]]:
+    """Yield a laboratory, a host that roams over loopback, and the words of an ssh through a plain master."""
+    with Lab() as lab:
+        lab.join("home")
+        lab.sshd(ADDRESS, PORT, node=lab.laptop)
+        lab.ssh_config({HOST: {"HostName": ADDRESS, "Port": PORT}})
+        control = str(lab.files.runtime / "plain")
+        plain = lab.laptop.popen(["ssh", "-M", "-N", "-S", control, HOST])
+        wait_for(lambda: Path(control).exists(), "the plain master listens")
+        near = NearRelay(lab)
+        with RoamingHost(lab, near, HOST, outer=outer) as host:
+            host.connect()
+            yield lab, host, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST]
+        near.close()
+        plain.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """MB/s, and for each run the CPU seconds of all processes and of the busiest one."""
+
+    rate: Pair
+    cpu_s: Pair
+    busiest_s: Pair
+
+
+def throughput(runs: int, direction: str, outer: tuple[str, ...] = OUTER) -> Throughput:
+    """Measure "up" or "down"."""
+    pairs = [Pair([], []) for _ in range(3)]
+    with rig(outer) as (lab, host, plain):
+        for number in range(runs + 1):
+            for words, ours in ((host.through(HOST), True), (plain, False)):
+                before = _cpu_s(lab)
+                rate = _megabytes_s(lab, words, direction)
+                used = [seconds - before.get(pid, 0.0) for pid, seconds in _cpu_s(lab).items()]
+                for pair, value in zip(pairs, (rate, sum(used), max(used)), strict=True):
+                    if number:  # the first run warms up
+                        (pair.roaming if ours else pair.plain).append(value)
+    return Throughput(*pairs)
+
+
+def _cpu_s(lab: Lab) -> dict[int, float]:
+    """Return the CPU seconds so far of each process on the laptop, on which the server runs, too."""
+    found = {}
+    for pid in lab.laptop.pids():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def _megabytes_s(lab: Lab, words: list[str], direction: str) -> float:
+    far = f"head -c {BYTES} /dev/zero" if direction == "down" else "cat >/dev/null"
+    near = f"{' '.join(words)} '{far}'"
+    line = f"{near} >/dev/null" if direction == "down" else f"head -c {BYTES} /dev/zero | {near}"
+    begin = time.monotonic()
+    done = lab.laptop.run(["sh", "-c", line], deadline_s=300)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return BYTES / 1e6 / (time.monotonic() - begin)
+
+
+def keystrokes(runs: int) -> Pair:
+    """Return the ms from a key to its echo on an idle line, of the fastest tenth of each run.
+
+    The others wait for a processor on a busy machine, the longer the more processes a key passes through.
+    """
+    with rig() as (lab, host, plain):
+        roaming: list[float] = []
+        beside: list[float] = []
+        with _session(lab, host.through(HOST)) as ours, _session(lab, plain) as theirs:
+            for number in range(runs + 1):
+                for session, found in ((ours, roaming), (theirs, beside)):
+                    took = [_key_ms(session) for _ in range(KEYS)]
+                    if number:
+                        found.append(statistics.quantiles(took, n=10)[0])
+        return Pair(roaming, beside)
+
+
+@contextlib.contextmanager
+def _session(lab: Lab, words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    session = lab.laptop.popen([*words, "cat"], stdin=pipe, stdout=pipe)
+    yield session
+    session.kill()
+
+
+def _key_ms(session: subprocess.Popen[str]) -> float:
+    assert session.stdin and session.stdout  # noqa: S101 - both are pipes
+    time.sleep(0.003)  # each key alone, as from a keyboard
+    begin = time.monotonic()
+    os.write(session.stdin.fileno(), b"k")
+    os.read(session.stdout.fileno(), 1)
+    return (time.monotonic() - begin) * 1000
+
+
+def idle(seconds: float) -> tuple[int, float, float]:
+    """Return the near relay's context switches in this time, its RSS and that of one far relay, with ten hosts."""
+    with rig() as (lab, first, _), contextlib.ExitStack() as stack:
+        hosts = [first]
+        for _ in range(HOSTS - 1):
+            host = stack.enter_context(RoamingHost(lab, first.near, HOST, outer=OUTER))
+            host.connect(install=False)
+            hosts.append(host)
+        for host in hosts:
+            lab.laptop.check(host.through(HOST, "true"))
+        time.sleep(3)  # for the last acknowledgements
+        pid = first.near.pid
+        before = own_switches(pid)
+        time.sleep(seconds)
+        switches = own_switches(pid) - before
+        far = first.far("list")["relays"][0]["pid"]
+        return switches, rss_mb(pid), rss_mb(far)
