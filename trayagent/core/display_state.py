@@ -89,7 +89,7 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     if shown == "paused" or (shown == "idle" and host.user.held):
         return None
     if shown == "idle":
-        return host.problem  # the error of the user's own attempt
+        return host.problem  # show the error of the user's own attempt
     if host.master is not None and not host.suspect:
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
@@ -192,7 +192,7 @@ def _state_of_problem(host: Host) -> DisplayState:
 
 def display_forwards(host: Host) -> tuple[ForwardState, ...]:
     """Return the forwards that are shown with a host, none of them open while its connection is in doubt."""
-    if host.suspect:  # an open forward is of no use while nobody knows whether its connection works
+    if host.suspect:  # an open forward is of no use while its connection is in doubt
         return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
     if host.forwards.states or not host.wish.listed:
         return host.forwards.states

@@ -92,7 +92,7 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
 def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float | None:
     report = manager_report(state, name)
     if report is not None and report.state == "needs-sign-in":
-        return None  # what follows is another try
+        return None  # if it connects after this, that is another try
     answered = life.asking and report is not None and not report.asking
     begins = life.connecting_at is None or answered
     return now if begins and _connecting(state, name) else life.connecting_at

@@ -74,7 +74,7 @@ class Retry:
     by_jump: bool = False
     proven: bool = True
     checked: bool = False  # a banner check has allowed a login on this path
-    allowed: bool = False  # that login has not been made yet
+    allowed: bool = False  # the login that the banner check allowed has not been made yet
     rearmed: tuple[tuple[float, Network | None], ...] = ()
 
     @property

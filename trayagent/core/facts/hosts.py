@@ -134,7 +134,7 @@ class LoginHistory:
     host_key: str | None = None  # the key that the server proved then
     times: tuple[float, ...] = ()  # when the last few logins worked
     refused: tuple[float, ...] = ()  # when the last few logins were refused
-    refused_by_jump: tuple[float, ...] = ()  # those of them that a jump host refused
+    refused_by_jump: tuple[float, ...] = ()  # when a jump host refused one of these
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
 
 
@@ -144,7 +144,7 @@ class Forwards:
 
     states: tuple[ForwardState, ...] = ()
     tried: int = 0
-    requested: bool = False  # to be requested as soon as the master is known to work
+    requested: bool = False  # whether to request them as soon as the master is known to work
     retry_at: float | None = None  # when to request the failed ones again
     owed: bool = False  # the user requested this master, and its forwards are not open yet
 
@@ -189,19 +189,19 @@ class Host:
     doubt: Doubt = field(default_factory=Doubt)
     killing: frozenset[int] = frozenset()  # pids that we are ending
     attempt: Attempt | None = None
-    draining: Draining | None = None  # this is no host, but an earlier master of one
+    draining: Draining | None = None  # set if this entry is an earlier master of a host
 
-    lost: bool = False  # it was up and the network took it down: an on-use host is recovered
+    lost: bool = False  # it was up and the network ended it; such an on-use host is recovered
     user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
-    bare_retry: Retry = field(default_factory=Retry)  # for bare controls; independent of a refused login
+    bare_retry: Retry = field(default_factory=Retry)  # for bare controls, apart from logins
     checked_at: float = NEVER  # when the banner of its server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)
     forwards: Forwards = field(default_factory=Forwards)
     trial: Trial = field(default_factory=Trial)
-    agent_socket: Problem | None = None  # why the link to it on the server could not be made
+    agent_socket: Problem | None = None  # why the server's link to the ssh-agent could not be made
     outage: Outage = field(default_factory=Outage)
 
     @property

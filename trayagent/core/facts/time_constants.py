@@ -8,15 +8,15 @@ NEVER = -inf  # the time of an event that has not happened
 
 # How silence is judged. The factors are round trips of the judged connection.
 SILENT_RTTS_SOURCE_DIFFERS = 2
-SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # below this, a busy server's scheduling looks like silence
+SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # with less, a busy server would seem silent
 SILENT_RTTS = 4
-SILENT_FLOOR_S = 0.500  # one retransmission at Linux' minimum RTO (200 ms) fits in
-RETRANSMISSION_NEAR_S = 3.0  # a later one is not worth the user's wait
+SILENT_FLOOR_S = 0.500  # enough for one retransmission at Linux' minimum RTO (200 ms)
+RETRANSMISSION_NEAR_S = 3.0  # the user should not wait longer for a retransmission
 # If the path is again the one on which the master was last alive, the master very likely lives. Only TCP's back-off
 # from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
-RETRANSMISSION_RTTS = 2  # one for its answer, one for jitter
-RTT_UNKNOWN_S = 0.200  # if no TCP connection shows the round trip: a slow but common path
+RETRANSMISSION_RTTS = 2  # one for the answer, one for jitter
+RTT_UNKNOWN_S = 0.200  # assumed if no TCP connection shows it: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)
 
 # Acknowledgements of data that was sent after a change postpone the verdict while they keep coming. The answer is
@@ -94,7 +94,7 @@ UNAUTHENTICATED_IN_ALL = 16
 LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
-UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises an address for each, and refuses it from about 15 on
+UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address after about 15
 UNFINISHED_PER_HOST = 2  # used if it allows more, so that two moves delay none of many hosts
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6

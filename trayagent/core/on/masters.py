@@ -92,7 +92,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     we_ended_it = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
     if we_ended_it and host.user.held:
-        context.do(Remember(host.name))  # another process may get this pid later
+        context.do(Remember(host.name))  # forget the pid, because another process may get it later
     if host.master is None or host.master.pid != event.pid:
         return
     doubtful = context.state.doubtful(host, context.now)

@@ -53,7 +53,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     network = master_network(host, path, new)
     why = path_change(host, path, network, touched)
     if not why and delta.tunnels_gone and in_tunnel(host, context):
-        why = "other_tunnel=gone"  # that tunnel may have carried this one, which no route shows
+        why = "other_tunnel=gone"  # the vanished tunnel may have carried this one; no route shows that
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)

@@ -16,7 +16,7 @@ def remembered(context: Context, event: Remembered) -> None:
     """Restore what an earlier agent stored about a host."""
     known = context.get(event.name)
     host = known or Host(event.name)
-    if not host.wish.listed:  # otherwise its table in the configuration says it
+    if not host.wish.listed:  # a listed host gets these from its table
         host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = context.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = (
@@ -61,4 +61,4 @@ def remembered(context: Context, event: Remembered) -> None:
     if host.wish.bounds != (event.vpn, event.networks):
         context.do(Remember(host.name))
     if known is None and event.lost:
-        request_resolve(context, host.name)  # no configuration lists it, so nothing else would run it
+        request_resolve(context, host.name)  # for an unlisted host, nothing else would run `ssh -G`

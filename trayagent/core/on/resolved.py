@@ -24,7 +24,7 @@ from trayagent.core.policy.retry import (
 from trayagent.core.policy.wanted import wanted
 from trayagent.core.usable_routes import network_here, underlay
 
-_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # why `ssh -G` fails
+_OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # the codes of a failed `ssh -G`
 
 
 def follow_answer(context: Context, host: Host) -> Host:
@@ -120,5 +120,5 @@ def _answer(
     at = context.now if asked_at is None else asked_at
     here = (
         None if at < context.state.network_at else network_here(snapshot)
-    )  # otherwise it belongs to another network
+    )  # if not, the answer belongs to another network
     return Answer(at, here, underlay(snapshot), varies, looked_up)

@@ -46,7 +46,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
             draining.end_all(context, name)
         attempt = host.attempt
         if attempt is not None and (attempt.bare or attempt.refused is not None):
-            host = give_up_attempt(context, host)  # it cannot succeed
+            host = give_up_attempt(context, host)  # the current attempt cannot succeed
         elif attempt is not None and not attempt.taking_over:
             host = context.put(
                 host,
@@ -55,7 +55,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
             )
         context.change(servers=forgiven(context.state.servers, host.server))
         if host.resolved is None:
-            request_resolve(context, name)  # it failed or was never run, and the obstacle may be gone
+            request_resolve(context, name)  # `ssh -G` failed or never ran, and the cause may be gone
         context.because(name, 0, "user", "asked=reconnect")
         if remembered:
             context.do(Remember(name))
@@ -164,7 +164,7 @@ def looked(context: Context, event: UserLooked) -> None:
             and host.doubt.observed is not None
             and host.doubt.observed.stopped
         ):
-            context.do(Observe(name, host.master, host.probed_at))  # it may have continued meanwhile
+            context.do(Observe(name, host.master, host.probed_at))  # it may have been suspended, and continue
         probe_again(context, host)
 
 

@@ -44,7 +44,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
             return False, silent_at
         host = context.put(
             host, doubt=replace(host.doubt, changed_at=host.doubt.probe.sent_at)
-        )  # row 12: the probe found it silent, without any event
+        )  # row 12: a silent probe, without any event
     idle_at = end_if_idle(context, host, master)
     if (context.get(host.name) or host).ending:
         return False, None
@@ -72,7 +72,7 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, 
         return put_in_place(context, host, attempt, 0, f"user=reconnect {fate.evidence}", drain=drain)
     if fate.do == "observe":
         context.do(Observe(host.name, master, host.probed_at))
-    elif fate.do == "probe" and admitted.open:  # without a route, silence would say nothing
+    elif fate.do == "probe" and admitted.open:  # without a route, silence would prove nothing
         _probe_old(context, host, master)
         return True, None
     return False, fate.at
@@ -183,7 +183,7 @@ def _replace(context: Context, host: Host, _master: Master, _admitted: Admission
 
 def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
-    if host.draining is None:  # the host itself is connected
+    if host.draining is None:  # otherwise the host itself stays connected
         context.publish("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
         context.publish("master-killed", host.name, verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
@@ -191,10 +191,10 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
     if problem is not None:
         publish_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS:
-        problem = host.problem  # the last refused login, because of which the control was bare
+        problem = host.problem  # the last refused login is why the control was bare
     if (
         problem is None and not host.unnamed and not login_needs_user(host)
-    ):  # reported when the master is gone
+    ):  # this is reported when the master is gone
         problem = user_needed(host)
     killing = host.killing | {master.pid}
     context.put(

@@ -31,7 +31,7 @@ def start(
 ) -> Step:
     """Start an attempt, unless it must wait for something."""
     now = context.now
-    if host.attempt is not None:  # an unwanted one that may finish
+    if host.attempt is not None:  # an unwanted attempt may still finish
         return False, None
     alike = refused_alike(host, context.state.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
@@ -114,7 +114,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     host was reached before.
     """
     if not needs_bare_control(host):
-        return host.resolved is not None  # otherwise `ssh -G` has no result yet
+        return host.resolved is not None  # if not, `ssh -G` has no result yet
     master = host.master
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_DOUBLINGS_MAX = 32  # beyond every limit; without it, the power overflows a float after some days of failures
+_DOUBLINGS_MAX = 32  # more than any pause needs; after days of failures a larger power would overflow a float
 
 
 def doubling(first_s: float, count: int, longest_s: float) -> float:

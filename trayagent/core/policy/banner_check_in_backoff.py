@@ -24,7 +24,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(context.state.hosts, host) is not None:  # it has a check of its own
+    if last_jump(context.state.hosts, host) is not None:  # the jump host has its own check
         return False, due
     sharing = [other for other in context.state.hosts.values() if other.server == host.server]
     if any(other.attempt is not None for other in sharing):

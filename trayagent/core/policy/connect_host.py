@@ -78,11 +78,9 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, "master=none control=ready")
-    hopeless = attempt.refused is not None or attempt.bare  # these can succeed no more
+    hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
     if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
-        if (
-            attempt.refused is not None
-        ):  # as a control it concerned only the old master, which has ended since
+        if attempt.refused is not None:  # it was only a control for the old master, which has ended
             publish_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
@@ -91,6 +89,6 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     if attempt.unwanted and holds(context, host, attempt, admitted):
         host = context.put(
             host, attempt=replace(attempt, unwanted=False)
-        )  # its old master ended, so it is wanted again
+        )  # the old master ended, so this attempt is wanted again
     race(context, host, admitted)
     return False, None

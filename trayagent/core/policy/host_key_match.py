@@ -66,7 +66,7 @@ def is_another(host: Host, host_key: str | None) -> bool:
     if readdressed(host):
         return False  # the user chose another address, which may be another machine
     known = host.master.host_key if host.master is not None else None
-    if known is None and not strict(host):  # otherwise ssh itself has checked it
+    if known is None and not strict(host):  # with strict checking, ssh itself has checked the key
         known = host.login.host_key
     return host_key is not None and known is not None and host_key != known
 

@@ -78,7 +78,7 @@ def give_up_trial(context: Context, host: Host) -> Host:
     trial, now = host.trial, context.now
     if trial.running is None or trial.begun[-1] >= host.doubt.began_at:
         return host
-    servers = established(context.state.servers, trial.running)  # the server may have seen it
+    servers = established(context.state.servers, trial.running)  # the server may have seen the trial
     if not may_abort(servers, trial.running, now):
         return host
     context.do(Abort(host.name, trial.running))
@@ -107,7 +107,7 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
         return
     host = context.put(host, trial=replace(host.trial, running=None))
     verdict = event.verdict
-    if event.host_key is None or is_another(host, event.host_key):  # the answer was not the server's
+    if event.host_key is None or is_another(host, event.host_key):  # another machine answered
         verdict = "unknown" if verdict in {"passed", "refused"} else verdict
     context.because(host.name, 0, _WORDS[verdict], event.evidence)
     if verdict == "passed":

@@ -27,7 +27,7 @@ from trayagent.core.facts.time_constants import (
 )
 from trayagent.core.policy.backoff import doubling
 
-_NETWORKS_KEPT = 8  # per server; older ones do not matter any more
+_NETWORKS_KEPT = 8  # for each server; older ones no longer matter
 
 End = Literal["through", "failed", "hung", "cut", "unseen"]
 """How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it.

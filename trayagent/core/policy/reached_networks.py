@@ -50,7 +50,7 @@ def _learned_vpn(context: Context, host: Host) -> str | None:
         return host.reached.learned_vpn
     direct = not in_tunnel(host, context)
     if has_public_address((*host.addresses, *([master.peer] if direct else []))):
-        return None  # it is reachable from anywhere
+        return None  # a public address is reachable from anywhere
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.reached.learned_vpn
     # If it was reached here without the VPN, the VPN is needed only on networks where it was not.

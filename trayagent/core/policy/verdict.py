@@ -125,7 +125,7 @@ def _may_last(carrier: Host, state: State, now: float) -> bool:
 
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     if host.draining is not None:
-        return Verdict(2, "offline", admitted.evidence)  # its sessions wait for the network
+        return Verdict(2, "offline", admitted.evidence)  # the draining master's sessions wait for the network
     since = host.outage.offline_since if host.outage.offline_since is not None else now
     end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
     if now >= end_at:
@@ -256,7 +256,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
-    elif retransmission_near(host, observed.at):  # near at the time of the report
+    elif retransmission_near(host, observed.at):  # it was near when the kernel was queried
         # Wait for one retransmission, not for each: with a bounded back-off, the next one is always near. With one
         # that doubles, the next one is too far away after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
