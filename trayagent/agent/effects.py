@@ -98,7 +98,7 @@ class AgentEffects:
             case a.Kill():
                 self.replacer.kill(action)
             case _:
-                pass  # the host is gone by now
+                pass  # the host was removed meanwhile
 
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Keep the reasons of the decisions."""

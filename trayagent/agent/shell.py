@@ -102,7 +102,7 @@ class Shell:
             self._scheduled = False
             waiting, self._waiting = self._waiting, []
             for drained in waiting:
-                if not drained.done():  # its task may have been cancelled
+                if not drained.done():  # the waiting task may have been cancelled
                     drained.set_result(None)
         effects.settled()
 

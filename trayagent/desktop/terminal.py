@@ -89,7 +89,7 @@ def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
     """Yield programs with their options; $TERMINAL may contain options."""
     try:
         chosen = shlex.split(env.get("TERMINAL", ""))
-    except ValueError:  # an open quote
+    except ValueError:  # $TERMINAL has an unclosed quote
         chosen = []
     if chosen:
         yield chosen

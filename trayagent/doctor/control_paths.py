@@ -146,7 +146,7 @@ def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
     if fits(str(Path(_HASHED).expanduser()).replace("%C", _HASH)):
         return (f"Host {' '.join(names)}", f"    ControlPath {_HASHED}")
     pairs = ((f"Host {name}", f"    ControlPath {case.control_path(name)}") for name in names)
-    return tuple(line for pair in pairs for line in pair)  # a home directory with a long name
+    return tuple(line for pair in pairs for line in pair)  # the home directory has a long name
 
 
 def _never_shared(case: Case) -> Iterator[Finding]:

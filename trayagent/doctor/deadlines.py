@@ -88,7 +88,7 @@ async def aside(work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
-        except Exception as e:  # passed on to the caller
+        except Exception as e:  # the caller raises it
             error = e
         with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting any more
             loop.call_soon_threadsafe(settle, result, error)

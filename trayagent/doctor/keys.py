@@ -35,7 +35,7 @@ def _look(case: Case) -> list[Finding]:
     found: dict[Finding, None] = {}
     for name, host, resolved in case.wanted():
         if host.interactive or not resolved.pubkey_authentication:
-            continue  # the user logs in to this host
+            continue  # only the user logs in to this host
         found |= dict.fromkeys([*_files(name, resolved), *_login(case, name, resolved, held)])
     sock = case.env.get("SSH_AUTH_SOCK")
     if sock and held(sock) is None:

@@ -127,7 +127,7 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
             title += f"belongs to {process.comm} (pid {process.pid})"
             yield problem("socket-taken", title, why, "End it:", f"kill {process.pid}", host=wish.host)
         elif kind == "socket" and wish.resolved.stream_local_bind_unlink:
-            continue  # ssh removes it
+            continue  # ssh removes such a socket
         else:
             title += "is left over: no program listens there" if kind == "socket" else "is not a socket"
             remedy = (

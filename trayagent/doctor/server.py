@@ -100,7 +100,7 @@ def _is_carried(case: Case, name: str) -> bool:
     try:
         return bool(default_routes(read_once()))
     except (OSError, NetlinkError):
-        return False  # unknown, so send nothing
+        return False  # the state is unknown, so send nothing
 
 
 def read_answer(lines: Iterable[str]) -> Far:

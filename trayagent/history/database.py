@@ -104,7 +104,7 @@ def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise NewerSchema
-        if version == 0:  # created, but not yet filled
+        if version == 0:  # the file was created, but has no tables yet
             return []
         name = _written(host)
         query = "SELECT body FROM event WHERE at >= ? AND (? IS NULL OR host = ?) ORDER BY at, id"

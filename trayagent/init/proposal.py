@@ -104,7 +104,7 @@ def _wish(one: Understood) -> Wish:
     if not one.found.active:
         return "leave"
     if one.found.kind == "master":
-        return "on-use"  # it is adopted anyway, and nothing shows that the user wants it tomorrow
+        return "on-use"  # the agent adopts it anyway, and nothing shows that the user always wants it
     if one.found.by_hand and (one.call is None or one.call.program != "autossh" or session_of(one.call)):
         return "on-use"
     return "always"

@@ -15,8 +15,8 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh import resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
-_WITHIN_S = 3.0  # enough also on a machine that is just logging in
-_PATIENCE = 2  # a Match exec that hangs does so for each host
+_WITHIN_S = 3.0  # enough even while the user's session is starting
+_PATIENCE = 2  # then stop: a Match exec that hangs would hang for every host
 
 Lines = dict[str, frozenset[str]]
 

@@ -113,10 +113,10 @@ def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> It
         prefix = value[: len(value) - len(stripped)]
         line = [resolved(word, table) for word in words(stripped)]
         if "@" in prefix:
-            del line[1:2]  # the displayed name of the program
+            del line[1:2]  # with @, this word is only the displayed name
         if ":" not in prefix:
             line = list(_substituted(line, env))
-        while ";" in line:  # several commands in one line
+        while ";" in line:  # one line may have several commands
             at = line.index(";")
             yield line[:at]
             line = line[at + 1 :]

@@ -10,7 +10,7 @@ from typing import Any
 from trayagent.ipc import messages
 from trayagent.ipc.errors import BadRequest
 
-LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; dates end not far beyond
+LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; Python's dates end at year 9999
 
 
 @dataclass(frozen=True, slots=True)

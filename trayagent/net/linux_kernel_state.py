@@ -78,7 +78,7 @@ class Known:
                 if message.type == rt.RTM_DELROUTE:
                     return self._forget(
                         set(_route_hops(route))
-                    )  # also a route that was never seen: it is gone
+                    )  # report a removed route even if it was never seen
                 return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
                 return _NOTHING  # the choice of the table changed, and no route was touched

@@ -83,9 +83,7 @@ class LinuxNetlink:
         if touched is None:
             return
         if touched.lost:
-            with contextlib.suppress(
-                NetlinkError
-            ):  # the known state is then outdated, and the hint still goes out
+            with contextlib.suppress(NetlinkError):  # the known state is outdated then, but the hint is sent
                 self._seed()
         self._hint(NetworkTouched(touched))
 
@@ -103,7 +101,7 @@ class LinuxNetlink:
                 touched = Touched(lost=True) | (touched or Touched())
                 continue
             if sender[0] != 0:
-                continue  # trust only the kernel
+                continue  # ignore messages that are not from the kernel
             news = Touched(lost=True) if flags & socket.MSG_TRUNC else self._take(data)
             if news is not None:
                 touched = news | (touched or Touched())

@@ -142,14 +142,14 @@ class Known:
     def _route(self, message: bytes) -> Touched | None:
         _, _, kind, index, flags, _, _, _, error = _ROUTE.unpack_from(message)
         if error or flags & _NO_WAY:
-            return None  # a failed request of some process; or see _NO_WAY
+            return None  # a process's request failed; or see _NO_WAY
         return Touched(routes=self._names(index)) if kind != _Kind.ADD else Touched()
 
     def _names(self, index: int) -> frozenset[str]:
         try:
             return frozenset({self._name_of(index)})
         except OSError:
-            return frozenset()  # it is gone; the next snapshot shows that
+            return frozenset()  # the interface is gone; the next snapshot shows that
 
 
 def messages(data: bytes) -> Iterator[bytes]:
@@ -202,7 +202,7 @@ def _text(sockaddr: bytes) -> str:
 
 
 def _open() -> socket.socket:
-    if sys.platform != "darwin":  # elsewhere the number means another family
+    if sys.platform != "darwin":  # on other systems the number means another family
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
     opened = socket.socket(_AF_ROUTE, socket.SOCK_RAW, 0)
     try:

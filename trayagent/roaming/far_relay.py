@@ -50,9 +50,9 @@ MIB = 1024 * KIB
 PAYLOAD_MAX = 64 * KIB  # a keystroke waits behind at most one frame that has begun
 EARLY_MAX = 64 * KIB  # data sent together with the attach, so that resuming costs no extra round trip
 WINDOW_START = 192 * KIB  # behind an upload on 1 Mbit/s, a keystroke took 3 s with this, and 20 s with 8 MiB
-WINDOW_MIN = 96 * KIB  # three acknowledgements
+WINDOW_MIN = 96 * KIB  # enough for three acknowledgements
 WINDOW_MAX = 8 * MIB
-WINDOWS_MAX = 64 * MIB  # all connections of a process together
+WINDOWS_MAX = 64 * MIB  # for all connections of a process together
 AWAY_MAX = 1 * MIB  # kept while there is no link; after that, programs wait as in plain ssh
 UNDELIVERED_MAX = (
     WINDOW_MAX + PAYLOAD_MAX
@@ -60,8 +60,8 @@ UNDELIVERED_MAX = (
 ACK_EACH = 32 * KIB
 ACK_AFTER_S = 0.2  # after the last byte; without traffic there is no timer
 LAG = 2.0  # acknowledgements within this many minimum round trips allow a larger window
-LAG_SLACK_S = 0.01  # what scheduling adds on a busy machine
-BURST = 256 * KIB  # written in one call, or read
+LAG_SLACK_S = 0.01  # scheduling adds this much on a busy machine
+BURST = 256 * KIB  # the most that one call reads or writes
 BUFFERS_MAX = 500  # buffers in one call; every system allows 1024
 SMALL = 4 * KIB  # smaller pieces are joined if many of them might wait
 HELD_MAX = 4096  # pieces of data; each costs more memory than its bytes
@@ -463,7 +463,7 @@ class Wire:
         self.link = link
         self.incoming, self.outgoing, self.keep = incoming, outgoing, keep
         self.since = clock()
-        self.leftover = b""  # the beginning of a frame
+        self.leftover = b""  # the beginning of an incomplete frame
         self.handler: Callable[[int], None] = lambda _events: None
         for fd in (incoming, outgoing):
             os.set_blocking(fd, False)
@@ -598,7 +598,7 @@ class Session:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno == errno.ENOTCONN:  # it is still connecting
+                if error.errno == errno.ENOTCONN:  # the socket is still connecting
                     break
                 stream.stop_listening()
                 break
@@ -730,7 +730,7 @@ MARKER = "TRAYAGENT-ROAM"
 FIRST_ATTACH_S = 120.0  # a relay ends if no attach comes within this time
 PENDING_MAX = 4  # connections that have not attached; the oldest is dropped
 PENDING_S = 30.0
-RELAYS_MAX = 32  # of one user on one machine
+RELAYS_MAX = 32  # for one user on one machine
 ANSWER_S = 5.0
 LINE_MAX = 4 * KIB
 
@@ -1168,7 +1168,7 @@ def detach(run: Callable[[], None]) -> None:
     if os.fork():
         os.wait()
         return
-    import signal  # only here
+    import signal  # imported only here, to save memory elsewhere
 
     code = 1
     try:

@@ -160,7 +160,7 @@ def keygen(path: Path) -> None:
 def _user_name() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without a name
+    except KeyError:  # the user may have no name, as in a container
         return "user"
 
 

@@ -198,7 +198,7 @@ class Lab:
         """Make the VPN's server fall silent while `tun0`, its address and routes stay, or answer again."""
         self._vpn.stall(on)
 
-    # -- who else there is --------------------------------------------------------------------------
+    # -- other users and programs -------------------------------------------------------------------
 
     def other_user(self, uid: int = 61_234) -> Node:
         """Return the laptop as another user of it sees it, who has no home. Requires root."""

@@ -154,7 +154,7 @@ class World:
             self._holder.kill()
             self._holder.wait()
         self._holder.stdout.close()
-        holder.end_processes(self._networks)  # finds none, unless the holder was killed
+        holder.end_processes(self._networks)  # this finds no process, unless the holder was killed
         self._networks = set()
         for pin in self._pins:
             os.close(pin)

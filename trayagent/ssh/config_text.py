@@ -181,7 +181,7 @@ def _option(line: str) -> Option | None:
 def _words(text: str) -> list[str]:
     """Split a line into words as ssh does: with quotes; a # at the start of a word begins a comment."""
     if not _SPECIAL.intersection(text):
-        return text.split()  # nearly every line; a lexer for each would be slow with thousands of hosts
+        return text.split()  # true for nearly every line; shlex would be slow with thousands of hosts
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -193,5 +193,5 @@ def _words(text: str) -> list[str]:
                 break
             words.append(word)
     except ValueError:
-        return text.split()  # an open quote: ssh rejects the file and reports it
+        return text.split()  # an unclosed quote: ssh rejects the file and reports that
     return words

@@ -211,7 +211,7 @@ def _files(lines: Lines, key: str) -> tuple[str, ...]:
 
 
 def _checking(word: str) -> HostKeyChecking:
-    return cast("HostKeyChecking", word) if word in _CHECKING else "no"  # "off" is "no"
+    return cast("HostKeyChecking", word) if word in _CHECKING else "no"  # "off" means "no"
 
 
 def _forwards(lines: Lines) -> tuple[Forward, ...]:

@@ -11,7 +11,7 @@ from trayagent.core.context import Why
 
 log = logging.getLogger(__name__)
 
-DECISIONS_KEPT = 50  # of each host
+DECISIONS_KEPT = 50  # for each host
 
 
 class DecisionLog:

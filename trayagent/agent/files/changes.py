@@ -105,7 +105,7 @@ class FileChanges:
         while True:
             found = set(map(nearest, awaited))
             self._files.follow(found | others)
-            if found == set(map(nearest, awaited)):  # else a folder was created before its parent was watched
+            if found == set(map(nearest, awaited)):  # or a folder appeared before its parent was watched
                 break
         self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 
@@ -131,7 +131,7 @@ class FileChanges:
             self._keys.changed(path)
         elif path == self._bus:
             self._look_for_bus()
-        elif path in self._followed:  # it was removed, and may be created again
+        elif path in self._followed:  # the watched folder was removed, and may be created again
             self._folder_made(path)
         elif path.is_socket():
             self._schedule.socket_appeared(path)

@@ -19,7 +19,7 @@ from trayagent.ssh.remote.agent_socket import Linked
 
 log = logging.getLogger(__name__)
 
-_USER_WAITS_S = 1.0  # at most this long; a link that dangles for a moment does no harm
+_USER_WAITS_S = 1.0  # the longest wait for the link; one that dangles for a moment does no harm
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # Allows for a login shell with a slow rc file. The forwards do not wait that long, see `forwarding`.
 REAP_S = 10.0
 _RUNS_MAX = 6  # for each master; after so many failures another run would not help
-_HERE = {"ended", "gone", "other"}  # the words for a session that this server, in this boot, no longer has
+_HERE = {"ended", "gone", "other"}  # the answers for a session that this server does not have now
 _MAX_PATH = 107
 
 
@@ -53,7 +53,7 @@ class RemoteCleanup:
         self._agent_sockets = agent_sockets
         self._known: dict[int, RemoteSession] = {}  # by the master's pid, like the others below
         self._noted: set[int] = set()
-        self._unmarked: set[str] = set()  # hosts
+        self._unmarked: set[str] = set()  # names of hosts
         self._work: dict[int, _Work] = {}
 
     # The record.
@@ -179,7 +179,7 @@ class RemoteCleanup:
     def _report(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
         work.last = outcome
         evidence = outcome.evidence()
-        if evidence != work.said:  # once, not at every try
+        if evidence != work.said:  # log it once, not at every try
             work.said = evidence
             self._shell.post(RemoteCleanedUp(time.monotonic(), name, outcome))
         return outcome

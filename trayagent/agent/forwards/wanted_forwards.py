@@ -23,7 +23,7 @@ from trayagent.ssh.forwarding import ensure
 
 # Usually the port of a killed process is free immediately; a busy server takes longer.
 AGAIN_S = (0.0, 0.1, 0.2, 0.7)
-CLEAR_PATIENCE_S = 3.0  # a login shell that takes longer does not delay the request any further
+CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwards anyway
 
 
 class Forwarding:

@@ -54,7 +54,7 @@ class ControlPaths:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
-            await self._discovery.scan()  # finds the living master, and this attempt ends
+            await self._discovery.scan()  # the scan finds the living master, and that ends this attempt
 
 
 def taken(path: str, by: Holder) -> Failure:

@@ -97,7 +97,7 @@ class MasterDrainer:
         """Post what a draining master carries now."""
         master = action.master
         if not alive(master.pid, master.start_ticks):
-            return  # the event of its end is on its way
+            return  # it ended, and the watch reports that
         found = drain.carried(master)
         self._shell.post(
             Carried(time.monotonic(), action.name, master.pid, found.sessions, found.connections)
@@ -107,13 +107,13 @@ class MasterDrainer:
         """Post the draining masters that an earlier agent left and that still live. Forget the others."""
         for pid, kept in self._records.draining().items():
             if kept.boot != self._records.boot or not alive(pid, kept.start) or owner_of(kept.path) == pid:
-                self._records.drop_draining(pid)  # it ended, or never lost its path
+                self._records.drop_draining(pid)  # the master ended, or still has its control path
                 remove_fresh(kept.second_name)
                 continue
             await self._found(pid, kept)
 
     async def _found(self, pid: int, kept: KeptDraining) -> None:
-        if owner_of(kept.second_name) == pid:  # that agent ended before it stopped
+        if owner_of(kept.second_name) == pid:  # the earlier agent ended before it stopped this master
             try:
                 await drain.stop(kept.second_name, pid, kept.path, (), unlinks_path=not kept.ours, wait_s=0.0)
             except (TrayagentError, OSError) as error:

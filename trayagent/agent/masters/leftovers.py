@@ -47,7 +47,7 @@ class Leftovers:
 
     async def _clear_attempt(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
         if _is_swapped(path, begun, sockets):
-            with contextlib.suppress(OSError):  # one of the two disappeared meanwhile
+            with contextlib.suppress(OSError):  # one of the two files disappeared meanwhile
                 exchange(path, begun.target)
             sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
@@ -114,7 +114,7 @@ class Leftovers:
                 master_log.remove(file)
         for log in self._file_paths.runtime_dir.glob("master-*.log"):
             pid = log.stem.removeprefix("master-")
-            if not pid.isdigit() or read(int(pid)) is None:  # a zombie is gone, too
+            if not pid.isdigit() or read(int(pid)) is None:  # `read` returns None for a zombie, too
                 master_log.remove(log)
 
 

@@ -24,7 +24,7 @@ class LostMasters:
 
     def follow(self, state: State) -> None:
         """Record which hosts are up, or wait to be recovered."""
-        if state.started:  # until then the earlier agent's record counts
+        if state.started:  # before the start is over, the earlier agent's record counts
             named = (host for host in state.hosts.values() if not host.unnamed)
             self._records.set_up({host.name: self._up(host) for host in named})
 

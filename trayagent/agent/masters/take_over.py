@@ -190,7 +190,7 @@ class MasterReplacer:
         await self._gone(master)
         self._records.drop_master(master.pid)
         if not master.control_path:
-            return  # it drained
+            return  # it was draining, so there is no path to clean up
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_fresh(master.control_path)
@@ -200,5 +200,5 @@ def _swap_back(fresh: str, path: str) -> None:
     """Return a path to the file that was swapped out of it."""
     try:
         exchange(fresh, path)
-    except FileNotFoundError:  # another program removed the new socket; the old file goes back all the same
+    except FileNotFoundError:  # another program removed the new socket; put the old file back in any case
         Path(fresh).rename(path)

@@ -55,7 +55,7 @@ class MasterWatch:
         for pid, (name, master) in living.items():
             known = self._watches.get(pid)
             watch = known[2] if known is not None else PidWatch(pid, partial(self._ended, pid))
-            self._watches[pid] = (name, master, watch)  # one that drains has another name, and no path
+            self._watches[pid] = (name, master, watch)  # a draining master gets another name and no path
         now = time.monotonic()
         if now - self._logs_checked_at >= LOG_CHECK_EVERY_S:
             self._logs_checked_at = now

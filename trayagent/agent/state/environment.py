@@ -67,7 +67,7 @@ class Environment:
         if kind == "usable":
             self._auth_sock = offered
             return True
-        if self._refused != (offered, kind):  # once, not at each command of that shell
+        if self._refused != (offered, kind):  # log it once, not at each command of that shell
             self._refused = (offered, kind)
             log.info("SSH_AUTH_SOCK=%s of a client is not used: %s", offered, _WHY[kind])
         return False

@@ -34,7 +34,7 @@ def this_machine(ids: Iterable[str] = _IDS) -> Machine:
     for path in ids:
         with contextlib.suppress(OSError):
             name = Path(path).read_text().strip()
-            if name not in {"", "uninitialized"}:  # an image before its first boot
+            if name not in {"", "uninitialized"}:  # the text in an image that has not booted yet
                 return Machine(name, boot_id())
     return Machine("", boot_id())
 

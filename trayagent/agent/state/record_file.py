@@ -17,7 +17,7 @@ from trayagent.agent.state.record_types import VERSION, Kept
 log = logging.getLogger(__name__)
 
 _BYTES_MAX = 8 << 20  # a hundred hosts need about 200 kB
-_NAMED_MAX = 5  # damaged parts that a message names
+_NAMED_MAX = 5  # a message names at most this many damaged parts
 
 
 class DamagedError(Exception):
@@ -72,7 +72,7 @@ def _replace(path: Path, kept: Kept) -> None:
         temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            temporary.unlink()  # the part of it that was written
+            temporary.unlink()  # remove what was written so far
         raise
 
 

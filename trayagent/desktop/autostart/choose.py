@@ -60,7 +60,7 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
     chosen, *others = _ways(env)
     changed = chosen.enable(command)
     for other in others:
-        changed = other.disable() or changed  # otherwise it would start twice
+        changed = other.disable() or changed  # otherwise the agent would start twice
     return Outcome((chosen.path,), changed, chosen.notes())
 
 
@@ -104,5 +104,5 @@ def _ways(env: Mapping[str, str], platform: str = sys.platform) -> list[Way]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
+    except (KeyError, OSError):  # the user may have no name, as in a container
         return str(os.getuid())

@@ -70,7 +70,7 @@ class Systemd:
         """Report whether this user's manager runs, by its socket."""
         try:
             return (self._runtime / "systemd" / "private").is_socket()
-        except OSError:  # another user's directory, as after su
+        except OSError:  # after `su`, the directory belongs to another user
             return False
 
     def enabled(self) -> bool:
@@ -103,7 +103,7 @@ class Systemd:
 
         An older version started them. Without the unit's file systemd would end them with the agent.
         """
-        for _ in range(_TRIES):  # a process that has just ended makes the whole move fail
+        for _ in range(_TRIES):  # the move fails if one of the processes has just ended
             said = self._systemctl("show", "--property=MainPID", "--value", UNIT)
             if said is None or not said.strip().isdecimal():
                 return ()

@@ -56,7 +56,7 @@ def _causes(cause: Finding, effect: Finding) -> bool:
 
 def _of_vpn(vpn: Mapping[str, Any]) -> Finding | None:
     if vpn["state"] != "needs-sign-in" or not vpn["hosts"]:
-        return None  # no host waits for it
+        return None  # no host waits for this VPN
     # The message's title already says what the problem's title says. The hint may have the error of a failed sign-in.
     hint = vpn["problem"]["hint"] if vpn["problem"] else ""
     return Finding("vpn-needs-sign-in", vpn["name"], hint, tuple(vpn["hosts"]))

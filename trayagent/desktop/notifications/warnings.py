@@ -57,7 +57,7 @@ _ROWS = (
         "The configuration has a mistake",
         "{problem}\nThe previous one stays in force.",
         actions=("edit", "snooze"),
-        depends_on=(),  # a user who has just edited it is there, with or without a network
+        depends_on=(),  # the user has just edited the file, so show it even without a network
         visible_after_s=1.0,  # some editors write in two steps
         icon="dialog-warning",
     ),

@@ -75,7 +75,7 @@ class Registration:
 
     def _host_came(self, _: list[object]) -> None:
         self._stop_checking()
-        if self._task is None or self._task.done():  # otherwise the answer of the registration decides
+        if self._task is None or self._task.done():  # during a registration, its answer decides
             self.problem = None
 
     def _host_went(self, _: list[object]) -> None:

@@ -195,11 +195,11 @@ class NetworkManager:
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._ended(task)
         if task is not self._asking:
-            return  # it belongs to a NetworkManager that is gone
+            return  # the answer is from a NetworkManager that has ended
         self._asking = None
         self._teller.put_off()
         self._teller.news()
-        self._ask()  # for questions that arose after its last check
+        self._ask()  # query again, because new questions may have come since the last check
 
     def _facts(self) -> ManagerFacts | None:
         if self._picture is None:

@@ -69,7 +69,7 @@ async def _take_down(bus: Bus, profile: Profile) -> None:
     from dbus_fast.errors import DBusError
 
     for path in await _active(bus, profile):
-        with contextlib.suppress(DBusError):  # it ended meanwhile
+        with contextlib.suppress(DBusError):  # the connection ended meanwhile
             await bus.ask(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
     until = asyncio.get_running_loop().time() + DOWN_S
     while await _active(bus, profile):
@@ -87,7 +87,7 @@ async def _active(bus: Bus, profile: Profile) -> list[str]:
     paths = (await bus.properties(words.ROOT, words.NAME)).get("ActiveConnections", [])
     found = []
     for path in paths:
-        with contextlib.suppress(DBusError):  # gone by now
+        with contextlib.suppress(DBusError):  # the connection ended meanwhile
             if (await bus.properties(path, words.ACTIVE)).get("Uuid") == profile.uuid:
                 found.append(path)
     return found

@@ -158,7 +158,7 @@ class Picture:
         seen = {path}
         while (active := self._active.get(path)) and self.read.text(active.told, "Type") == "vpn":
             path = self.read.text(active.told, "SpecificObject")
-            if path in seen:  # malformed
+            if path in seen:  # the paths form a ring
                 return ""
             seen.add(path)
         return path

@@ -34,7 +34,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_AGAIN_S = 0.02  # catches processes that were just entering when a cover was lost
+_AGAIN_S = 0.02  # kill again, for processes that were just entering when a cover was lost
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -186,7 +186,7 @@ def processes_in(networks: set[tuple[int, int]]) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # gone by now, or another user's
+            with contextlib.suppress(OSError):  # the process ended, or belongs to another user
                 if identity(f"{folder}/ns/net") in networks:
                     found.append(int(folder.name))
     return found

@@ -86,7 +86,7 @@ class Openers:
         """Return an environment in which the stderr of a ProxyCommand always goes to the file `log`."""
         self._write()
         shell = self._folder / "shell"
-        if not os.access(shell, os.X_OK):  # mounted with noexec
+        if not os.access(shell, os.X_OK):  # the file system is mounted with noexec
             return dict(environment)
         own = environment.get("SHELL") or "/bin/sh"
         return {**environment, "SHELL": str(shell), "TRAYAGENT_SHELL": own, "TRAYAGENT_LOG": str(log)}

@@ -87,7 +87,7 @@ def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
         keys, at = [], 5
         for _ in range(count):
             key, at = _string(said, at)
-            _, at = _string(said, at)  # its comment
+            _, at = _string(said, at)  # skip the key's comment
             keys.append(key)
     except (OSError, struct.error):
         return None

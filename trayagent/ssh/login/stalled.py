@@ -44,7 +44,7 @@ def stall_of(pid: int) -> Stall | None:
     try:
         flow = flow_of(pid)
         facts = tcp_facts(flow) if flow is not None else None
-    except TrayagentError:  # the login's own failure is reported without the kernel's answer
+    except TrayagentError:  # without the kernel's answer, only the login's own failure is reported
         return None
     if flow is None or facts is None:
         return None

@@ -59,7 +59,7 @@ async def stop(
         else:
             await client.stop_listening()
         for forward in forwards:
-            with contextlib.suppress(Refused):  # it was not open
+            with contextlib.suppress(Refused):  # the forward was not open
                 await client.close_forward(forward)
         if asking is not None:
             await _round_trip(asking, wait_s)
@@ -70,10 +70,10 @@ async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     kept = second_name(path)
     try:
         asked = asyncio.ensure_future(client.stop_listening())
-        await asyncio.sleep(0)  # the request is sent now
+        await asyncio.sleep(0)  # lets the request be sent
         until = time.monotonic() + PUT_BACK_S
         while not _put_back(kept, path) and time.monotonic() < until:
-            pass  # a client that comes while the path is free makes a connection of its own
+            pass  # a client that comes while the path is free makes its own connection
         await asked
         _put_back(kept, path)
     finally:

@@ -84,7 +84,7 @@ def _leads_session(pid: int) -> bool:
     """Report whether a process leads a Unix session, as our attempts do; its process group is then its own."""
     try:
         return os.getsid(pid) == pid
-    except OSError:  # it is gone, or the system hides other sessions
+    except OSError:  # the process is gone, or the system hides other sessions
         return False
 
 

@@ -120,5 +120,5 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     if running is not None:
         await asyncio.shield(abandon(running))
     process.poll()
-    if process.stdin is not None:  # it was ended while it waited
+    if process.stdin is not None:  # the process was ended while it waited
         process.stdin.close()

@@ -83,7 +83,7 @@ def limit(pid: int) -> None:
     for one in (pid, *(process.pid for process in transport_of(pid) if process.comm == "ssh")):
         if not _ignores(one, signal.SIGXFSZ):
             continue
-        with contextlib.suppress(OSError, ValueError):  # it ended, or its limit is lower
+        with contextlib.suppress(OSError, ValueError):  # the process ended, or its limit is lower already
             hard = resource.prlimit(one, resource.RLIMIT_FSIZE)[1]
             resource.prlimit(one, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
 

@@ -34,7 +34,7 @@ _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF
 _TCP_RTO_MAX_MS = 44
 _RTO_MAX_MS = 2_000
 _GIVE_UP_MS = 900_000
-_HASTE_S = 1.0  # after the login: the first forwards and sessions
+_HASTE_S = 1.0  # for this long after the login: the first forwards and sessions come then
 
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
@@ -145,7 +145,7 @@ class PreconnectedSocket:
                 made.close()
             return
         if isinstance(made, str):
-            if not self._races:  # else the other one may still succeed
+            if not self._races:  # if not, the other one may still succeed
                 self._outcome.set_result(made)
             return
         for other in self._races:
@@ -218,7 +218,7 @@ def _bound_back_off(one: socket.socket) -> None:
     """Bound the back-off of an established connection, if this kernel can."""
     if sys.platform != "linux":
         return
-    with contextlib.suppress(OSError):  # before Linux 6.15; a multipath connection has neither option
+    with contextlib.suppress(OSError):  # Linux before 6.15, or a multipath connection
         one.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GIVE_UP_MS)
 
@@ -226,7 +226,7 @@ def _bound_back_off(one: socket.socket) -> None:
 def _source_to(family: socket.AddressFamily, address: _Address) -> str:
     """Return the source address that the kernel would use now for this destination, or "" without a route."""
     with socket.socket(family, socket.SOCK_DGRAM) as one, contextlib.suppress(OSError):
-        one.connect(address)  # sends nothing
+        one.connect(address)  # for a UDP socket, this sends nothing
         return str(one.getsockname()[0])
     return ""
 
@@ -237,7 +237,7 @@ async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found
     A name server that does not answer blocks a separate thread. The agent does not wait for it when it ends.
     """
     name = host.encode(errors="surrogateescape")  # as ssh sends it, without IDNA
-    with contextlib.suppress(socket.gaierror):  # not a number
+    with contextlib.suppress(socket.gaierror):  # the host is a name, not an address
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[_Found] = loop.create_future()

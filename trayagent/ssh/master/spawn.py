@@ -68,6 +68,6 @@ async def prepared(
     try:
         process.stdin.write(b"\n")
     except BrokenPipeError:
-        pass  # it was ended meanwhile
+        pass  # the process was ended meanwhile
     finally:
         process.stdin.close()

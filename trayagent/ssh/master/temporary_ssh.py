@@ -14,7 +14,7 @@ from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.os.process import read
 
-_POLL_S = 0.004  # a growing file causes no event; a fraction of a round trip
+_POLL_S = 0.004  # no event reports that a file grew; this is a fraction of a round trip
 
 _ALONE = {
     "ControlPath": "none",
@@ -94,7 +94,7 @@ async def run_until(
     ended = False
     said = master_log.Said("")
     try:
-        with contextlib.suppress(TimeoutError):  # the log until then is all that is known
+        with contextlib.suppress(TimeoutError):  # at the deadline, the log so far is all that is known
             async with asyncio.timeout(deadline_s):
                 ended = await _until_enough(child, log, enough)
     finally:

@@ -49,7 +49,7 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
         return None
     wanted = {s.inode: s for s in _listeners() if s.file_inode == found.st_ino & _INODE_MASK}
-    if len(wanted) > 1:  # the same number on another file system
+    if len(wanted) > 1:  # another file system may have the same inode number
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as `stat` above
         here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
         wanted = here or wanted

@@ -26,7 +26,7 @@ from trayagent.ssh.os.types import ControlSocket, Process
 
 _BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
-_GUESS_S = 0.02  # its directory may have many other sockets, and few of them answer
+_GUESS_S = 0.02  # the directory may have many other sockets, and few of them answer
 _READ_BYTES = 4096
 _SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
 
@@ -63,7 +63,7 @@ def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None)
 
     A master gets `wait_s` seconds to answer. `likely` is not needed here.
     """
-    del likely  # the listener itself answers
+    del likely  # not needed, because the listener itself answers
     if Path(path).is_symlink() or not Path(path).is_socket():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trayagent.ssh.os.flows import Flow, flow_of, transport_of
 from trayagent.ssh.os.process import any_stopped
 
-_DEEPEST = 8  # masters over masters, as in `linux_flows`
+_DEEPEST = 8  # the longest chain of masters, as in `linux_flows`
 
 
 def carried_by_stopped(pid: int, flow: Flow | None) -> bool:

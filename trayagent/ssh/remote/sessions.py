@@ -80,7 +80,7 @@ done
 rm -f -- "$1" && echo "socket $2 removed"
 }
 """
-_SOCKET_LOOKS = 20  # of 50 ms each, if a session was just ended
+_SOCKET_LOOKS = 20  # 50 ms each, only after a session was ended
 
 # kill(1) treats the pids 0 and 1 differently. The pattern is strict, because the server's answer goes into a script.
 _SESSION = re.compile(
