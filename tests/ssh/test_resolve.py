@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
-from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forwarding import to_mux
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
@@ -217,6 +217,13 @@ def test_host_key_checking_is_read_with_its_usual_words(tmp_path: Path, word: st
 def test_a_jump_host_is_read(tmp_path: Path) -> None:
     """ProxyJump is read as it is written."""
     assert resolved(tmp_path, "ProxyJump me@j1:22,j2").proxy_jump == "me@j1:22,j2"
+
+
+def test_ssh_passes_the_jump_hosts_in_the_order_of_its_answer(tmp_path: Path) -> None:
+    """The first jump host is the one that ssh connects to, however many follow; an address may be in brackets."""
+    jumps = resolved(tmp_path, "ProxyJump me@[fd00::1]:2222,j2,j3:99").jumps
+    assert jumps == (Jump("fd00::1", "me", 2222), Jump("j2"), Jump("j3", "", 99))
+    assert [str(jump) for jump in jumps] == ["me@[fd00::1]:2222", "j2", "j3:99"]
 
 
 def test_a_user_in_the_name_counts(tmp_path: Path) -> None:

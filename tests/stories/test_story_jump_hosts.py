@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.stories.scenes import CAFE, HOME, HOME_6
@@ -10,7 +12,7 @@ from trayagent.core.display_state import delay
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.hosts import Hop
-from trayagent.core.proxy_jump import Jump, parse_jumps
+from trayagent.core.facts.resolved import Jump, Resolved
 
 INTERNAL = "10.99.0.10"
 
@@ -34,7 +36,9 @@ def dialled(story: Story, name: str) -> int:
 )
 def test_every_spelling_of_a_jump_host_is_read(text: str, jumps: tuple[Jump, ...]) -> None:
     """A jump host is parsed in every form that ssh_config(5) allows."""
-    assert parse_jumps(text) == jumps
+    resolved = Resolved("inner", INTERNAL, proxy_jump=text)
+    assert resolved.jumps == jumps
+    assert replace(resolved, proxy_jump=None).jumps == ()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.admission import admission
-from trayagent.core.proxy_jump import parse_jumps
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
 from trayagent.ssh.control_path_owners import may_own
@@ -146,9 +145,9 @@ class Resolver:
         """Follow the jump hosts to the first machine that ssh really connects to."""
         first, hops = resolved, 0
         for _ in range(_JUMPS_MAX):
-            if first.proxy_jump is None:
+            jumps = first.jumps
+            if not jumps:
                 break
-            jumps = parse_jumps(first.proxy_jump)
             hops += len(jumps)
             first = await self._resolve(jumps[0].host, lookups)
             first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)

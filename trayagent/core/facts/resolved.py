@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trayagent.core.facts.forwards import Forward
 
 HostKeyChecking = Literal["yes", "no", "ask", "accept-new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """One hop of a ProxyJump; `user` "" and `port` None mean that ssh_config decides."""
+
+    host: str
+    user: str = ""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{f'{self.user}@' if self.user else ''}{host}{'' if self.port is None else f':{self.port}'}"
+
+
+def _jump(text: str) -> Jump:
+    user, _, rest = text.strip().removeprefix("ssh://").rstrip("/").rpartition("@")
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+    else:
+        host, _, port = rest.partition(":") if rest.count(":") == 1 else (rest, "", "")
+    return Jump(host, user, int(port) if port.isdecimal() else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,15 @@ class Resolved:
     plain_connect: bool = False
     hops: int = 0
     jump: Resolved | None = None
+    jumps: tuple[Jump, ...] = field(init=False, compare=False, repr=False)
+    """The hops of `proxy_jump`, in the order in which ssh passes them.
+
+    Each is written `[user@]host[:port]` or as an `ssh://` URI; an IPv6 address is in brackets (ssh_config(5)).
+    """
+
+    def __post_init__(self) -> None:
+        hops = self.proxy_jump.split(",") if self.proxy_jump is not None else ()
+        object.__setattr__(self, "jumps", tuple(map(_jump, hops)))
 
     @property
     def target(self) -> str | None:

@@ -62,8 +62,8 @@ def at_jump(host: Host) -> Login | None:
     resolved, hop = host.resolved, host.hop
     if resolved is None:
         return None
-    if resolved.proxy_jump is not None and hop is not None:
-        rest = resolved.proxy_jump.partition(",")[2]
+    if resolved.jumps and hop is not None:
+        rest = ",".join(map(str, resolved.jumps[1:]))
         server = f"{hop.hostname}:{hop.port}"
         return Login(f"{server} and {rest}" if rest else server, hop.user, hop.keys)
     if resolved.proxy_command is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, preferring
 from trayagent.ssh.master.preconnect import words_of
@@ -25,9 +25,8 @@ _THROWN_AWAY = re.compile(r"\s2>\s*/dev/null\s*$")
 _OPTION = re.compile(
     r"\s*-(?P<flags>[46AaCfGgKkMNnqsTtVvXxYy]*)(?P<valued>[BbcDEeFIiJLlmOoPpQRSWw]\s*(?:\"[^\"]*\"|'[^']*'|\S+))?(?=\s|$)"
 )
-_JUMP = re.compile(
-    r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<port>\d+))?"
-)
+_USER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*)?")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def master_command(  # noqa: PLR0913  # each is a choice of the caller
@@ -100,7 +99,15 @@ def may_be_handed_over(
     if resolved.jump is None:
         return resolved.plain_connect
     words = (ssh, config or ssh)
-    return _JUMP.fullmatch(resolved.proxy_jump or "") is not None and all(map(_PLAIN.fullmatch, words))
+    return _plain_jump(resolved) is not None and all(map(_PLAIN.fullmatch, words))
+
+
+def _plain_jump(resolved: Resolved) -> Jump | None:
+    """Return the only jump host if it is written plainly, as a name or IPv4 address with user and port, else None."""
+    if len(resolved.jumps) != 1 or str(resolved.jumps[0]) != resolved.proxy_jump:
+        return None
+    jump = resolved.jumps[0]
+    return jump if _HOST.fullmatch(jump.host) and _USER.fullmatch(jump.user) else None
 
 
 def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str | None) -> str:
@@ -108,17 +115,17 @@ def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str 
 
     It adds BatchMode, because no user is there to answer the jump host's prompts.
     """
-    jump = _JUMP.fullmatch(resolved.proxy_jump or "")
+    jump = _plain_jump(resolved)
     if jump is None:
         raise ValueError(
             f"ProxyJump {resolved.proxy_jump}"
         )  # a bug: `may_be_handed_over` was called with other values
     words = [ssh]
-    words += ["-l", jump["user"]] if jump["user"] else []
-    words += ["-p", jump["port"]] if jump["port"] else []
+    words += ["-l", jump.user] if jump.user else []
+    words += ["-p", str(jump.port)] if jump.port is not None else []
     words += ["-F", config] if config is not None else []
     words += ["-o", "BatchMode=yes", "-o", "ProxyUseFdpass=yes", *_LOG]
-    words += ["-o", f"'ProxyCommand={' '.join(words_of(connection))}'", "-W", "'[%h]:%p'", jump["host"]]
+    words += ["-o", f"'ProxyCommand={' '.join(words_of(connection))}'", "-W", "'[%h]:%p'", jump.host]
     return " ".join(words)
 
 
