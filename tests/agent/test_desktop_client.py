@@ -51,7 +51,7 @@ def test_an_opened_menu_has_the_draining_masters_counted(owners: tuple[str, ...]
     shell.post = posted.append  # type: ignore[method-assign, assignment]
     draining = {str(n): Host(str(n), draining=Draining(owner, 0.0)) for n, owner in enumerate(owners)}
     shell.state = State(hosts={"web": Host("web"), **draining})
-    parts: Any = SimpleNamespace(configuring=None, shell=shell)
+    parts: Any = SimpleNamespace(configuration=None, shell=shell)
     nothing: Any = None
     DeskDoor(nothing, parts, nothing).opened()
     assert [event.names for event in posted if isinstance(event, UserLooked)] == [("web", "db")][
