@@ -1,6 +1,7 @@
 """Thousands of histories in a virtual world; the policy's invariants hold in each.
 
 `TRAYAGENT_HISTORIES=20000` plays that many, `TRAYAGENT_HISTORIES=5000-9999` those seeds.
+`TRAYAGENT_SESSION_HISTORIES=1000` plays that many in which sessions outlast reconnects.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.sim.playing import play
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_PROCESSES = 100
-_OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "100"))
+_OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
 
 def _asked() -> list[range]:
