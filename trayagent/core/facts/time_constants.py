@@ -39,7 +39,7 @@ ADRIFT_LOOK_S = 0.1
 IDLE_DRAINING_S = 10.0
 
 # A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
-# its connection is dead, the agent must look.
+# its connection is dead, no answer comes, so the agent checks at this interval.
 STOPPED_LOOK_S = 5.0
 
 # An address may flicker (DHCP renewal, a supplicant's restart). It counts as gone only after this time.
@@ -60,7 +60,7 @@ END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner
 # When the user looks (status, menu, attach), masters whose proof of life is older than this are probed again.
 LOOK_AGAIN_S = 30.0
 
-# The server or the route to it is away.
+# The back-off while the server, or the route to it, is down.
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 REARM_EVERY_S = 30.0
@@ -98,7 +98,7 @@ UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address 
 UNFINISHED_PER_HOST = 2  # used if it allows more, so that two moves delay none of many hosts
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
-# For a host whose master dies right after each login. A user who moves needs far fewer.
+# The limit for a host whose master dies right after each login. A user who moves needs far fewer logins.
 LOGINS_WINDOW_S = 300.0
 LOGINS_PER_WINDOW = 20
 

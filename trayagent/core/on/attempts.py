@@ -151,7 +151,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         )
     host = with_failure(host, attempt, failure, now, event.jitter)
     problem = _problem(host, attempt, failure)
-    # The problem to show is that the VPN is down, not that the server is unreachable without it.
+    # Show that the VPN is down, not that the server is unreachable without it.
     expected = bypassed and failure.kind not in REFUSED_KINDS
     unchanged = host.problem if attempt.unwanted or attempt.bare else None
     host = context.put(

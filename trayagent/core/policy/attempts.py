@@ -161,7 +161,7 @@ def give_up_attempt(context: Context, host: Host) -> Host:
     if attempt.ready is not None:
         context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
-        # If its own address is gone, the server sees no difference.
+        # If the attempt's own address is gone, the server cannot notice whether it is cut.
         cut = attempt.source is not None and not context.state.snapshot.has_address(attempt.source)
         if not cut and not may_abort(context.state.servers, attempt.id, context.now):
             return context.put(host, attempt=replace(attempt, unwanted=True))

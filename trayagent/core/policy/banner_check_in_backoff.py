@@ -15,7 +15,7 @@ from trayagent.core.policy.attempts import Step, begin
 from trayagent.core.policy.waits import server_free_at
 from trayagent.core.proxy_jump import last_jump
 
-# A banner proves that these are over.
+# Failures of these kinds are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
 
 
@@ -33,7 +33,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     check_at = last + BANNER_CHECK_EVERY_S
     if due - check_at < BANNER_CHECK_EVERY_S:
         return False, due
-    # The server's budget counts, except for its pause: the login that an answer allows would wait for the budget, too.
+    # Ignore the server's pause, but keep to its budget: the login after an answer would have to wait for that, too.
     answered_now = replace(host, retry=replace(host.retry, allowed=True))
     free_at = server_free_at(answered_now, context.state, admitted, now)
     if free_at is None:

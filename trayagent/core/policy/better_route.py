@@ -40,7 +40,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     context.do(Redial(host.name, attempt.id))
     source = admitted.route.source
     context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
-    # No server has seen it yet, so it is counted only for its current network.
+    # No server has seen the attempt yet, so it counts only for its current network.
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)
     context.change(servers=servers)

@@ -24,7 +24,7 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.backoff import doubling
 from trayagent.core.policy.needs_user import foreign_proxy
 
-# After these, only the user or changed credentials bring a retry.
+# After these failures, only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
     {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed", "proxy-login"}
 )
@@ -32,21 +32,21 @@ CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
 # A ProxyCommand failed, perhaps at the login of a proxy: one try on each network.
 ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
-# After these, only a changed configuration brings a retry.
+# After these failures, only a changed configuration brings a retry.
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # Something on this machine is the obstacle, and no event reports when it is gone. No server sees such an attempt.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
-# Any device on the path can cause these before a host key is proven, so they hold on that path only.
+# Any device on the path can cause these failures before a host key is proven, so they hold on that path only.
 _UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown", "config"}
 _REFUSALS_KEPT = 8
 # The server itself, or the route to it, is away: it may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
-# Time may fix these, and so may a server that answers another host.
+# These failures may end with time, or when the server answers another host.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
     {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
-# No server saw these, unless a connection was established before.
+# No server saw these failures, unless a connection was established before.
 _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
 
 
@@ -103,8 +103,8 @@ def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
     recent = [t for t, where in past if where == network]
     if len(recent) >= REARM_PER_HOUR:
-        # Its own back-off brings it back. A failure without a back-off (another machine's key) must not wait for an
-        # event.
+        # The failure's back-off still brings a retry. A failure without one (another machine's key) must not wait for
+        # an event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
         return replace(retry, at=later) if retry.stopped else retry
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
