@@ -182,7 +182,7 @@ class Agent:
             readiness.ready()
             if self._desk is not None:
                 self._desk.start()
-                # By then the icon has been painted, which takes eight times the memory of its pixels.
+                # Painting the icon takes eight times the memory of its pixels. It has been painted by now.
                 asyncio.get_running_loop().call_later(_PAINTED_S, memory.give_back)
             self._history.prune(self._configuration.config.agent.history_s)
             await self._stopping.wait()

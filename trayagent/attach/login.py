@@ -126,7 +126,7 @@ def _terminal() -> Iterator[int | None]:
     except OSError:
         yield None
         return
-    # A process that hands the terminal over is in the background for a moment, and SIGTTOU would stop it.
+    # This process is in the background while it hands the terminal over, and SIGTTOU would stop it.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield tty if os.tcgetpgrp(tty) == os.getpgrp() else None

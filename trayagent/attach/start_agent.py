@@ -75,7 +75,7 @@ def _is_locked(found: file_paths.FilePaths) -> bool:
 
 
 def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    # The agent runs in the root directory so that it keeps no file system busy; relative paths refer to
+    # The agent runs in the root directory, so that it keeps no file system busy. Relative paths refer to
     # ours.
     absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
     return subprocess.Popen(

@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
 
 def reconnect(args: argparse.Namespace) -> int:
     """Print the result for each host; return 1 if one failed."""
-    # An agent of an earlier version does not know these.
+    # An agent of an earlier version does not know these arguments.
     only = {"if_down": True} if args.if_down else {"now": True} if args.now else {}
     outcomes = ask("reconnect", None, hosts=args.hosts, **only)["hosts"]
     if not outcomes:

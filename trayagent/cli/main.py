@@ -38,7 +38,7 @@ MODULES = {
     "stop": "control",
     "demo": "demo",
 }
-# For programs: these appear in no help.
+# Commands for programs; the help omits them.
 HIDDEN = {"complete": "complete"}
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE

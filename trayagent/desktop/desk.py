@@ -183,7 +183,7 @@ class Desk:
     async def _failed(self, command: Command, error: TrayagentError) -> None:
         """Show the error in the message about the same subject, if there is one. The menu shows it, too."""
         if isinstance(command, SignIn):
-            # With the time: if the same error comes again, the user must see that it is from the new try.
+            # Add the time, so that the user can tell the error of a new try from the same earlier error.
             at = datetime.now().astimezone().strftime("%H:%M:%S")
             self._door.sign_in_failure(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)

@@ -18,7 +18,7 @@ async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float =
     Raises OSError if it cannot be started.
     """
     null = subprocess.DEVNULL
-    # Not asyncio's: that kills a child which still runs when the interpreter ends.
+    # Not asyncio's subprocess: it kills a child that still runs when the interpreter ends.
     process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
         words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )

@@ -20,7 +20,7 @@ from trayagent.own_module import own_module
 # A terminal closes with its program, and its last message would be lost. After Ctrl-C (130) there is no message to
 # read.
 _UNTIL_READ = '"$@"; case $? in 0|130) ;; *) printf "\\n(Enter closes this window) "; read -r _;; esac'
-# Where distributions install the program with which ssh asks; on Debian it is an alternative among several.
+# Where distributions install the program in whose window ssh asks. On Debian, the first is an alternatives link.
 _ASKERS = (
     "/usr/bin/ssh-askpass",
     "/usr/libexec/openssh/ssh-askpass",
@@ -58,7 +58,7 @@ def askpass(env: Mapping[str, str]) -> str | None:
 
 async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> None:
     null = asyncio.subprocess.DEVNULL
-    # A file and not a pipe: a ProxyCommand may keep a pipe open for as long as the connection lives.
+    # Use a file, not a pipe: a ProxyCommand may keep a pipe open for as long as the connection lives.
     with tempfile.TemporaryFile() as said:
         child = await asyncio.create_subprocess_exec(
             *words, stdin=null, stdout=null, stderr=said, env=dict(env), start_new_session=True

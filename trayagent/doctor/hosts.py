@@ -9,7 +9,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"
-# Not reported: there is no network or it is the wrong one, or the user paused the host.
+# States that are not reported: there is no network, it is the wrong one, or the user paused the host.
 AWAY = {"offline", "paused"}
 _MEANS = {
     "connected": "is still connected",

@@ -35,7 +35,7 @@ def _programs(vpns: dict[str, Vpn]) -> Iterator[Finding]:
                 line = f'sign_in = ["…"]   # in [vpns.{name}]'
                 yield advice("sign-in-none", title, why, "Add the program that connects it:", line)
         elif shutil.which(str(Path(vpn.sign_in[0]).expanduser())) is None:
-            # Only the program: its arguments may hold a secret.
+            # Show only the program, because its arguments may hold a secret.
             title = f"VPN {name}: the program of sign_in is not there: {vpn.sign_in[0]}"
             yield problem("sign-in-missing", title, "“Sign in” fails.", "Install it, or correct the name.")
 

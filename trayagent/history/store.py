@@ -96,7 +96,7 @@ class History:
             self._said = True
             self._tell(f"The history {self._path} is no longer recorded: {why}.")
 
-    # In the thread.
+    # The methods below run in the thread.
 
     def _work(self) -> None:
         """Write queued events, several in one transaction if possible, until `close`."""

@@ -18,7 +18,7 @@ from trayagent.ssh.os.process import Process, read, ssh_processes
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
 _GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\.service")
-# Only the masters that trayagent starts have all of these.
+# Only the command lines of masters that trayagent started have all of these words.
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
 
 
@@ -85,7 +85,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         words,
         autossh_only(_environ(process.pid)),
         _folder(process.pid),
-        # A master is adopted with its forwards; anything else would block its successor.
+        # A master may stay, because the agent adopts it with its forwards. Any other process would hold their ports.
         switch_off="" if is_master else end,
     )
     return Running(found, unit)

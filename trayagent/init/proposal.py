@@ -68,7 +68,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
     """Return the proposals, the wanted ones first, and what could not be combined."""
     gathered: dict[str, _Gathering] = {}
     passed: list[PassedOver] = []
-    # The most certain first: of two forwards that want one port, the first gets it.
+    # The most certain sources come first: of two forwards that want one port, the first gets it.
     for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)

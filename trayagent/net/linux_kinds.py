@@ -12,7 +12,7 @@ from trayagent.netlink.rtnetlink import Link, RouteEntry
 
 ARPHRD_PPP, ARPHRD_LOOPBACK, ARPHRD_NONE = 512, 772, 0xFFFE
 ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE = 768, 769, 776, 778, 823
-# Interfaces of these types without a driver name are tunnels of old drivers.
+# An interface of one of these types is a tunnel of an old driver, if it has no driver name.
 _TUNNEL_TYPES = frozenset({ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE})
 
 _VPN = frozenset({"tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "ipsec", "vti", "vti6"})
@@ -20,7 +20,7 @@ _IP_IN_IP = frozenset(
     {"ipip", "sit", "ip6tnl", "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan"}
 )
 _TUNNELS = _VPN | _IP_IN_IP | frozenset({"l2tpeth", "gtp"})
-# Packets leave the machine from these only through another interface, or not at all.
+# Packets leave the machine from interfaces of these kinds only through another interface, or not at all.
 _OVERLAYS = frozenset({"veth", "vrf", "vxlan", "geneve", "bareudp", "macvtap", "ipvtap"})
 _VIRTUAL = _OVERLAYS | frozenset({"dummy", "ifb", "nlmon", "vcan", "vxcan", "netdevsim", "vsockmon"})
 # Their kind is that of their lower devices.

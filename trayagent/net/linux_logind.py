@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NAME = "org.freedesktop.login1"
 _RULE = f"type='signal',sender='{_NAME}',interface='{_NAME}.Manager',member='PrepareForSleep'"
 
-# When the bus dies, it is being upgraded or the machine is shutting down. Retry soon, then rarely.
+# When the bus dies, there is an upgrade or the machine shuts down. Retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 # A working bus answers within a millisecond.
 BUS_TIMEOUT_S = 5.0

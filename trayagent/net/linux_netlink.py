@@ -25,7 +25,7 @@ from trayagent.netlink.rtnetlink import (
 )
 from trayagent.netlink.wire import messages
 
-# Rules too: wg-quick first adds its routes to its own table, then the rule that activates them.
+# Also watch rules: wg-quick first adds its routes to its own table, then the rule that activates them.
 GROUPS = (
     RTMGRP_LINK
     | RTMGRP_IPV4_IFADDR

@@ -818,7 +818,7 @@ class FarRelay(Session):
         if self.inner is not None or self.stream.counter:
             return
         try:
-            # It may block for this long, because this relay serves nothing else yet.
+            # The connect may block for this long, because this relay serves nothing else yet.
             inner = socket.create_connection(self.sshd, ANSWER_S)
         except OSError:
             raise LinkError("no-sshd") from None
@@ -931,7 +931,7 @@ class FarRelay(Session):
         if len(waiting) >= PENDING_MAX:
             self.drop(waiting[0], "crowded")
         wire = Wire(FarLink(self), caller.fds[0], caller.fds[1], (caller.sock.detach(),))
-        # Its end shows that the process on the channel is gone; the descriptors alone would not.
+        # The end of this connection shows that the process on the channel is gone. The descriptors would not show that.
         self.loop.watch(wire.keep[0], READ, lambda _: self._hung_up(wire))
         self.add(wire)
 

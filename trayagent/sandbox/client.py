@@ -29,7 +29,7 @@ def write_config(files: Files, hosts: Mapping[str, Options], everywhere: Options
         "UpdateHostKeys": "no",  # known_hosts stays as the laboratory wrote it
     }
     path = files.ssh / "config"
-    # Replaced atomically, so that a program that watches the file never reads half of it.
+    # Replace the file atomically, so that a program that watches it never reads half of it.
     fresh = path.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_text("".join([*blocks, _block("*", {**everywhere, **common})]))

@@ -25,7 +25,7 @@ PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 _SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf", "machine-id")
 _MACHINES_JOBS = ("/etc/systemd", "/etc/cron.d")
 
-# The server has a /tmp of its own. The laboratory is here because the path is short everywhere.
+# The laboratory is in /tmp, because that path is short on every machine. The server has its own /tmp.
 TMP = "/tmp"  # noqa: S108 - only mkdtemp creates something in it
 
 

@@ -73,7 +73,7 @@ NETWORKS = {
     for n in (
         Network("home", 1, "192.168.10.0/24", "192.168.10.1", "192.168.10.2"),
         Network("cafe", 2, "10.20.0.0/24", "10.20.0.1", "10.20.0.2"),
-        # The same private addresses as at home, behind another gateway.
+        # The office has the same private addresses as home, behind another gateway.
         Network("office", 3, "192.168.10.0/24", "192.168.10.1", "192.168.10.2"),
     )
 }

@@ -165,7 +165,7 @@ class InteractiveLogins:
         if status == 0 and listens:
             await self._ready(number, login)
             return
-        # These are in the background without a socket, or their client left them behind.
+        # End every ssh of this login that is in the background without a socket, or that its client left behind.
         for process in processes_of(login.fresh):
             await abandon(process)
         remove_fresh(login.fresh)

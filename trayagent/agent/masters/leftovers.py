@@ -58,7 +58,7 @@ class Leftovers:
             self._keep(placed.pid, begun)
         else:
             self._record_refusal(begun)
-        # A master that was renamed into place keeps its command line, and stays.
+        # Spare a master whose socket was renamed into place: its command line still has the fresh path.
         listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:

@@ -174,7 +174,7 @@ class MasterProber:
         flow = flow_of(master.pid)
         watched = self._watched.setdefault(master.pid, _Watched(flow))
         if flow != watched.flow:
-            # Everything that is acknowledged on a new flow was sent on it, and therefore after the probe.
+            # On a new flow, every acknowledged byte was sent after the probe.
             watched.flow, watched.mark = flow, None if watched.mark is None else _Mark()
         return watched, tcp_facts(flow) if flow is not None else None
 

@@ -35,7 +35,7 @@ class Group:
     lines: int
 
 
-# In the order of the menu. host_needs_you decides about the first group, not the state alone.
+# The groups in the order of the menu. host_needs_you decides who is in the first group, not the state alone.
 GROUPS = (
     Group("needs-you", "More need you", "needs-sign-in", states.NEEDS_USER, 8),
     Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),

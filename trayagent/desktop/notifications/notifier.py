@@ -148,7 +148,7 @@ class Notifier:
                         return
         finally:
             late.cancel()
-            # Here and not in a callback: no task would see a request that comes between the last check and the
+            # Forget the task here, not in a callback: no task would see a request between the last check and the
             # callback.
             if self._tasks.get(key) is asyncio.current_task():
                 del self._tasks[key]

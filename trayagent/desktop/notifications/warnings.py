@@ -50,7 +50,7 @@ def _failed(code: str, title: str, text: str = "{problem}") -> Row:
 
 
 _ROWS = (
-    # Never shown: the user knows, and the icon shows it. Everything else waits for it.
+    # Being offline is never shown: the user knows, and the icon shows it. All other messages wait until it is over.
     Row("offline", "Offline", "", visible_after_s=float("inf"), depends_on=()),
     Row(
         "configuration-rejected",

@@ -99,7 +99,7 @@ def _tell(number: Hashable) -> None:
 def main() -> int:
     """Run the icon on a Mac."""
     pystray = import_pystray()
-    # pystray installs them on a Mac only, and they have no type information.
+    # Only on a Mac does pystray install these modules. They have no type information.
     import AppKit  # type: ignore[import-not-found, unused-ignore]
     from PyObjCTools import AppHelper  # type: ignore[import-not-found, unused-ignore]
 

@@ -34,9 +34,8 @@ class Registration:
     def __init__(self, connection: Connection, *, first_retry_s: float = FIRST_RETRY_S) -> None:
         self.problem: str | None = NO_WATCHER
         self._connection, self._first_retry_s, self._retry_s = connection, first_retry_s, first_retry_s
-        # Registered without a bus name of its own, as sandboxed KDE programs do. AppIndicator's extension for GNOME
-        # watches such a name in addition to the connection. If the bus answers that late, the extension drops the icon
-        # (seen with 46-1).
+        # Register without a bus name of our own, as sandboxed KDE programs do. AppIndicator's extension for GNOME would
+        # watch that name, too, and drop the icon if the bus is late to report its owner (seen with 46-1).
         self._name = connection.bus.unique_name or ""
         self._task: asyncio.Task[None] | None = None
         self._check: asyncio.Task[None] | None = None

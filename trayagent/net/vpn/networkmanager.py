@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# When the bus dies, it is being upgraded or the machine is shutting down. Retry soon, then rarely.
+# When the bus dies, there is an upgrade or the machine shuts down. Retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 

@@ -17,13 +17,13 @@ TIMEOUT_S = 10.0
 
 _DBUS = "org.freedesktop.DBus"
 _SENT_BY_IT = f"type='signal',sender='{words.NAME}'"
-# Only the signals in use: a Wi-Fi scan changes dozens of objects, and each signal would wake us.
+# Receive only the signals in use: a Wi-Fi scan changes dozens of objects, and each signal would wake us.
 RULES = (
     f"{_SENT_BY_IT},path='{words.ROOT}',interface='{words.PROPERTIES}',arg0='{words.NAME}'",
     f"{_SENT_BY_IT},path_namespace='{words.ACTIVE_PATHS[:-1]}',interface='{words.PROPERTIES}'",
     f"{_SENT_BY_IT},interface='{words.ACTIVE}',member='StateChanged'",
     f"{_SENT_BY_IT},path='{words.OBJECTS}',interface='{words.OBJECT_MANAGER}',arg0path='{words.ACTIVE_PATHS}'",
-    # The plug-in, a process of its own, sends this.
+    # The plug-in, which is a separate process, sends this signal.
     f"type='signal',interface='{words.PLUGIN}',member='Failure'",
     # NetworkManager itself and its plug-ins, whose names begin with its own.
     f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0namespace='{words.NAME}'",

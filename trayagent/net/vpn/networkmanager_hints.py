@@ -10,7 +10,7 @@ from trayagent.core.facts.network_manager import ManagerFacts
 # The first news is reported immediately, the rest of a burst (a VPN's start is a dozen signals) as one more
 # hint.
 BURST_S = 0.05
-# How long news waits for the answer that names the interface; it takes 2 to 5 ms on an idle machine.
+# How long a report waits for the answer that names the interface, which takes 2 to 5 ms on an idle machine.
 ANSWER_S = 0.1
 
 

@@ -36,7 +36,7 @@ def check_machine() -> None:
     if sys.platform != "linux":
         title = "the demo runs on Linux only: it builds network namespaces"
         raise TrayagentError(title, code="sandbox-forbidden")
-    # Not all tools of the laboratory: the demo needs no NetworkManager.
+    # Do not check all tools of the laboratory: the demo needs no NetworkManager.
     missing = [name for name in (*REQUIRED, "nft") if shutil.which(name, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))

@@ -134,7 +134,7 @@ def _mounts(steps: list[list[str]]) -> None:
 
 def covers(steps: list[list[str]]) -> dict[str, tuple[int, int]]:
     """Return each covered target with the identity of the file that covers it."""
-    # Read from inside, where a later step may have hidden an earlier one.
+    # Read the covers inside the namespace, because a later mount may have hidden an earlier one.
     return {target: identity(target) for kind, _, target in steps if kind == "bind" and Path(target).exists()}
 
 
@@ -227,7 +227,7 @@ def _build(order: dict[str, Any], lost: int) -> dict[str, Any]:
         if name in order["mounts"]:
             made = _guarded(order["mounts"][name], lost)
             answer["mnt"][name], answer["guards"][name], answer["covers"][name] = made
-    # The holder itself is in none of them, so a signal to all processes of a node spares it.
+    # The holder is in none of the nodes' namespaces, so a signal to all processes of a node spares it.
     _unshare(CLONE_NEWNET, "network namespace")
     return answer
 

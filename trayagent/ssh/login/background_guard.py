@@ -12,9 +12,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-# The bus is among them, because a desktop can open windows over it for programs without a display.
+# The session bus is among these variables, because a desktop opens windows over it for programs without a display.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
-# With these, xdg-open detects a desktop and prefers that desktop's opener to BROWSER.
+# By these variables xdg-open detects a desktop, and then prefers that desktop's opener to BROWSER.
 _DESKTOPS = (
     "XDG_CURRENT_DESKTOP",
     "DESKTOP_SESSION",

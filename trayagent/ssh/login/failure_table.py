@@ -81,7 +81,7 @@ TABLE: tuple[Row, ...] = (
         "control-path", "config-error", "The control socket of {who} cannot be made: {why}",
         "Check that its directory exists and belongs to you", positive=True,
     ),
-    # The messages of pam_nologin; see its manual page.
+    # pam_nologin prints these messages; see its manual page.
     _row(
         r"System is (?:booting up|going down)|not permitted to log in (?:yet|anymore)",
         "booting", "refused", "{who} is starting up or shutting down", positive=True,

@@ -14,7 +14,7 @@ from trayagent.ssh.login.proxy_failures import proxy_said
 MAX_LINE = 200
 """The most characters of an ssh message that are shown, because a server may have written it."""
 
-# A server or a jump host may write without end. A line of ssh, and its messages, are far below these.
+# A server or a jump host may write without end. ssh's own lines and logs are far below these limits.
 _LONGEST_LINE = 1000
 _FIRST_LINES = 100
 _LAST_LINES = 400
@@ -25,11 +25,11 @@ _CARRIER_ENDED = re.compile(
     r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
     re.MULTILINE,
 )
-# How ssh ends without a word from its server.
+# The kinds of failure when the server ends the connection without a reason.
 _UNSPOKEN: frozenset[FailureKind] = frozenset({"dropped", "timed-out", "unknown", "proxy-command"})
 _AUTHENTICATED = re.compile(r"^Authenticated to ", re.MULTILINE)
 _PEERS_WORDS = re.compile(r"^Received disconnect from ", re.MULTILINE)
-# Every ssh prints these, whether it succeeds or fails.
+# Every ssh prints these lines, whether it succeeds or fails.
 _NOISE = re.compile(
     r"(?:debug[123]: |kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added "
     r"|Transferred: |Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"

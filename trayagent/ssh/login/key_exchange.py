@@ -33,7 +33,7 @@ _KEY = re.compile(
 _CERTIFICATE = "Server host certificate"
 _NEWKEYS = "SSH2_MSG_NEWKEYS received"
 _PEERS_WORDS = re.compile(r"Received disconnect from |Unable to negotiate with |Bad remote protocol version ")
-# ssh's last message if the names in a certificate forged the lines before it.
+# If the names in a certificate forged lines of the log, ssh prints this message after them.
 _NOT_PROVEN = re.compile(r"^(?:Host key verification failed\.|.*: incorrect signature)$", re.MULTILINE)
 _LINE_END = re.compile(r"\r?\n")
 

@@ -9,7 +9,7 @@ from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, preferring
 from trayagent.ssh.master.preconnect import words_of
 
-# Only if the user set none: ssh's own keep-alive as a backstop, slow enough to survive a short outage.
+# If the user set no keep-alive, use ssh's as a backstop, slow enough to survive a short outage.
 SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
 CONNECT_TIMEOUT_S = 10
 PERSIST_UNSET = {"no", "false", ""}

@@ -52,7 +52,7 @@ async def stop(
         if await client.alive() != pid:
             raise Gone("another ssh master listens there")
         remote = any(forward.kind == "remote" for forward in forwards)
-        # It stops listening, so each connection that is needed later must be open before.
+        # The master is about to stop listening, so open each connection that is needed later now.
         asking = await stack.enter_async_context(MuxClient.connected(name)) if remote else None
         if unlinks_path:
             await _stop_and_put_back(client, path)

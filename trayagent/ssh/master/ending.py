@@ -47,10 +47,10 @@ async def abandon(process: Process) -> None:
     family = [process, *descendants(process.pid)]
     for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
         for one in family:
-            # By any name: a shell that runs a ProxyCommand may become another program at any moment.
+            # Accept any program name: a shell that runs a ProxyCommand may become another program at any moment.
             sent = kill_checked(one.pid, one.start_ticks, None, sig)
             if one is process and leads and sent == "sent":
-                # Also a child that was started after the family was read: nothing would find it later.
+                # Also end a child that was started after `_family` was read, because nothing would find it later.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, sig)
         until = time.monotonic() + within_s

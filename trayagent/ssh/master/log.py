@@ -22,7 +22,7 @@ from trayagent.ssh.os.flows import transport_of
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
 """The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
-# ssh writes known_hosts, too, and the limit holds for every file, so it leaves room for a long one.
+# The limit holds for every file that ssh writes, so it leaves room for a long known_hosts.
 _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 

@@ -203,7 +203,7 @@ class PreconnectedSocket:
             if self._over:
                 raise ConnectionAbortedError
         except BaseException:
-            # Closed only here, after the loop has forgotten the descriptor: another socket takes its number at once.
+            # Close the socket only after the loop has forgotten it, because another socket takes its number at once.
             one.close()
             raise
         finally:

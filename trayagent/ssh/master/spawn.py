@@ -27,7 +27,7 @@ def spawn(
         raise FileNotFoundError(words[0])
     fd = master_log.create(log)
     try:
-        # A new Unix session, so that Ctrl-C in a terminal and the agent's end do not reach it.
+        # Start it in a new Unix session, so that Ctrl-C in a terminal and the agent's end do not reach it.
         return subprocess.Popen(
             [*_WAIT, *words] if waits else words,
             stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
