@@ -23,11 +23,13 @@ from trayagent.ssh.os import (
     linux_flows,
     linux_listeners,
     linux_process,
+    linux_stopped,
     macos_carried,
     macos_control_sockets,
     macos_flows,
     macos_listeners,
     macos_process,
+    macos_stopped,
 )
 from trayagent.ssh.os.types import Carried, ControlSocket
 
@@ -52,7 +54,7 @@ def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, 
 def test_a_suspended_process_shows_on_both(start_master: StartMaster) -> None:
     """Among others that run; one that is gone is not suspended."""
     pid = start_master().process.pid
-    for look in (linux_process.any_stopped, macos_process.any_stopped):
+    for look in (linux_stopped.any_stopped, macos_stopped.any_stopped):
         assert not look([os.getpid(), pid, 2**22])
         os.kill(pid, signal.SIGSTOP)
         limit = time.monotonic() + 5

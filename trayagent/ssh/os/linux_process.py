@@ -11,16 +11,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from trayagent.ssh.os.types import KillResult, Process
 
 _PROC = "/proc"
-# For each kind of line in /proc/PID/cgroup: the mount point, the file, and the file's text while frozen.
-_FREEZERS = {
-    "": tuple((root, "cgroup.events", "frozen 1") for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")),
-    "freezer": (("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"),),
-}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -42,11 +37,6 @@ def alive(pid: int, start_ticks: int) -> bool:
     """Report whether the process with this pid and start time still runs; False for a zombie."""
     found = _stat(pid)
     return found is not None and found[2] == start_ticks
-
-
-def any_stopped(pids: Iterable[int]) -> bool:
-    """Report whether one of the processes is suspended, by job control (T), a debugger (t) or a frozen cgroup."""
-    return any(_state(pid) in {"T", "t"} or _frozen(pid) for pid in pids)
 
 
 def pids_of(uid: int) -> Iterator[int]:
@@ -187,38 +177,6 @@ def _stat(pid: int) -> tuple[str, int, int, int] | None:
     if len(fields) < 20 or fields[0] in {"Z", "X"}:
         return None
     return head.partition("(")[2], int(fields[1]), int(fields[19]), uid
-
-
-def _state(pid: int) -> str:
-    try:
-        with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `descriptors`
-            return file.read().rpartition(b")")[2][1:2].decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _frozen(pid: int) -> bool:
-    """Report whether the control group of a process is frozen, itself or by a group above it.
-
-    `systemctl freeze`, container managers and systemd's sleep do that, and the state in /proc then looks like an idle
-    one. Source: the kernel's cgroup-v2.rst (cgroup.events) and cgroup-v1/freezer-subsystem.rst.
-    """
-    with contextlib.suppress(OSError), open(f"{_PROC}/{pid}/cgroup") as file:  # noqa: PTH123 - see `descriptors`
-        for line in file:
-            _, controllers, group = line.rstrip("\n").split(":", 2)
-            if any(
-                word in _text(f"{root}{group}/{name}") for root, name, word in _FREEZERS.get(controllers, ())
-            ):
-                return True
-    return False
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:  # noqa: PTH123 - see `descriptors`
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _comm(pid: int) -> str:

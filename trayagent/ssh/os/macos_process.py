@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from trayagent.ssh.os import macos_ps
 from trayagent.ssh.os.types import KillResult, Process
@@ -38,11 +38,6 @@ def alive(pid: int, start_ticks: int) -> bool:
         pass
     found = read(pid)
     return found is not None and found.start_ticks == start_ticks
-
-
-def any_stopped(pids: Iterable[int]) -> bool:
-    """Report whether one of the processes is suspended."""
-    return any(state.startswith("T") for state in macos_ps.states(pids))
 
 
 def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:

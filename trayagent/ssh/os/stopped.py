@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from trayagent.ssh.os.flows import Flow, flow_of, transport_of
-from trayagent.ssh.os.process import any_stopped
+
+if sys.platform == "darwin":
+    from trayagent.ssh.os.macos_stopped import any_stopped
+else:
+    from trayagent.ssh.os.linux_stopped import any_stopped
 
 _DEEPEST = 8  # the longest chain of masters, as in `linux_flows`
 
