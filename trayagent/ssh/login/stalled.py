@@ -51,13 +51,3 @@ def stall_of(pid: int) -> Stall | None:
     spoke = facts.bytes_received > 0 and facts.bytes_acked > 1
     in_vain = facts.queued >= _LARGE and max(facts.backoff, facts.retransmits) >= _RETRANSMISSIONS
     return Stall(flow.local_ip, flow.peer_ip, flow.peer_port) if spoke and in_vain else None
-
-
-def unheard(pid: int) -> bool:
-    """Report whether a login waits for its last words to be acknowledged, so that no server can have judged them."""
-    try:
-        flow = flow_of(pid)
-        facts = tcp_facts(flow) if flow is not None else None
-    except TrayagentError:
-        return False
-    return facts is not None and facts.queued > 0

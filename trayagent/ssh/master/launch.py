@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.ssh.login.stalled import Stall, stall_of, unheard
+from trayagent.errors import TrayagentError
+from trayagent.ssh.login.stalled import Stall, stall_of
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.master.log import Said
 from trayagent.ssh.master.spawn import prepared, spawn
-from trayagent.ssh.os.flows import ASK_EVERY_S
+from trayagent.ssh.os.flows import ASK_EVERY_S, flow_of, tcp_facts
 from trayagent.ssh.os.process import read
 
 _POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshake
@@ -94,7 +95,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
             if now > deadline and not extended:
                 deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline:
-                stall, lost = stall_of(process.pid), unheard(process.pid)
+                stall, lost = stall_of(process.pid), _unheard(process.pid)
                 raise LaunchFailedError(master_log.read(log), process.pid, None, stall, unheard=lost)
             master_log.shorten(log)
             if hopeless(process.pid):
@@ -122,3 +123,13 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     process.poll()
     if process.stdin is not None:  # the process was ended while it waited
         process.stdin.close()
+
+
+def _unheard(pid: int) -> bool:
+    """Report whether a login waits for its last words to be acknowledged, so that no server can have judged them."""
+    try:
+        flow = flow_of(pid)
+        facts = tcp_facts(flow) if flow is not None else None
+    except TrayagentError:
+        return False
+    return facts is not None and facts.queued > 0
