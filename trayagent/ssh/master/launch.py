@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.ssh.login.stalled import Stall, stall_of
+from trayagent.ssh.login.large_packets_lost import Stall, stall_of
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.master.log import Said
