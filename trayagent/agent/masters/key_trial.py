@@ -17,7 +17,7 @@ from trayagent.core.facts.actions import TryKeys
 from trayagent.core.facts.events import TrialEnded, TrialVerdict
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
+from trayagent.core.policy.login_deadline import deadline_s
 from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
@@ -90,8 +90,7 @@ class KeyTrials:
             # Neither the ssh-agent nor a window: a jump host's ssh must not prompt the user either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
-                deadline_s = ATTEMPT_DEADLINE_S * (1 + resolved.hops)
-                tried = await log_in(words, quiet, log_file, deadline_s=deadline_s)
+                tried = await log_in(words, quiet, log_file, deadline_s=deadline_s(resolved.hops))
             except OSError as error:
                 return "unknown", f"ssh={error.strerror or error}", None, None
         return *judged(host.name, tried, key_files, offered), tried.proven.host_key

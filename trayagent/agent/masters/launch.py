@@ -11,7 +11,7 @@ from typing import Protocol
 
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S, LOGIN_ROUND_TRIPS
+from trayagent.core.policy.login_deadline import deadline_s, longer_s
 from trayagent.ssh.login.background_guard import Openers
 from trayagent.ssh.master.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
 from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch
@@ -152,7 +152,7 @@ class MasterLauncher:
         hopeless: Callable[[int], bool],
         held: PreconnectedSocket | None,
     ) -> Launched:
-        machines = 1 + start.resolved.hops
+        hops = start.resolved.hops
         prepare = self._prepare(start.name, held)
         # A jump host's ssh may use a master, and then needs no pre-connected socket.
         by_itself = connection is None or start.resolved.jump is not None
@@ -171,11 +171,11 @@ class MasterLauncher:
             words,
             start.socket_path,
             start.log,
-            deadline_s=ATTEMPT_DEADLINE_S * machines,
+            deadline_s=deadline_s(hops),
             environment=environment,
             established=partial(_is_connected, start.progress) if by_itself else None,
             hopeless=hopeless,
-            longer_s=lambda pid: LOGIN_ROUND_TRIPS * machines * _round_trip_s(pid),
+            longer_s=lambda pid: longer_s(hops, _round_trip_s(pid)),
             prepare=prepare,
             waits=prepare is not None and held is None,
         )
