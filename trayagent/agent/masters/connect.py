@@ -27,8 +27,8 @@ from trayagent.core.policy.host_key_match import replaced_by_edit
 from trayagent.core.texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.login.background_guard import without_windows
-from trayagent.ssh.login.failures import classify, perhaps_refused, unlogged, wants_browser
+from trayagent.ssh.login.background_guard import wants_browser, without_windows
+from trayagent.ssh.login.failures import classify, perhaps_refused, unlogged
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import log as master_log

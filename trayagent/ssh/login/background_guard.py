@@ -12,6 +12,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.problems import Problem
+
 # The session bus is among these variables, because a desktop opens windows over it for programs without a display.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 # By these variables xdg-open detects a desktop, and then prefers that desktop's opener to BROWSER.
@@ -100,3 +103,9 @@ class Openers:
                 fresh.write_text(text)
                 fresh.chmod(0o700)
                 fresh.replace(script)
+
+
+def wants_browser(host: str) -> Failure:
+    """Return the failure of a login whose ProxyCommand tried to open a browser."""
+    title = f"The ProxyCommand of {host} needs a login in a browser"
+    return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")

@@ -107,12 +107,6 @@ def unlogged(failure: Failure, host: str) -> Failure:
     return replace(failure, problem=problem, kind="closed", perhaps_refused=True)
 
 
-def wants_browser(host: str) -> Failure:
-    """Return the failure of a login whose ProxyCommand tried to open a browser."""
-    title = f"The ProxyCommand of {host} needs a login in a browser"
-    return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
-
-
 def _direct(text: str, after: str, host: str) -> Failure | None:
     found = _row_of(text, after)
     return _failure(*found, who=host, host=host) if found is not None else None
