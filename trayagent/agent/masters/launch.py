@@ -12,7 +12,7 @@ from typing import Protocol
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.login_deadline import deadline_s, longer_s
-from trayagent.ssh.login.background_guard import Openers
+from trayagent.ssh.login.background_guard import Openers, ends_attempt
 from trayagent.ssh.master.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
 from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch
 from trayagent.ssh.master.log import stderr_of
@@ -134,10 +134,14 @@ class MasterLauncher:
             while True:
                 try:
                     return await self._run(
-                        start, connection, environment, lambda pid: called.exists() or restart.due(pid), held
+                        start,
+                        connection,
+                        environment,
+                        lambda pid: ends_attempt(called) or restart.due(pid),
+                        held,
                     )
                 except LaunchFailedError as failed:
-                    if called.exists():
+                    if ends_attempt(called):
                         raise WantsBrowserError(failed.said, failed.pid, failed.status) from failed
                     if not restart.take():
                         raise

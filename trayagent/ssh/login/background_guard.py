@@ -105,7 +105,12 @@ class Openers:
                 fresh.replace(script)
 
 
+def ends_attempt(called: Path) -> bool:
+    """Report whether a login attempt is over, because one of its programs called a browser (see `Openers.caught`)."""
+    return called.exists()
+
+
 def wants_browser(host: str) -> Failure:
-    """Return the failure of a login whose ProxyCommand tried to open a browser."""
+    """Return the failure of a login whose ProxyCommand tried to open a browser: only the user can log in."""
     title = f"The ProxyCommand of {host} needs a login in a browser"
     return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), "proxy-login")
