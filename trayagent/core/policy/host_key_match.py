@@ -10,22 +10,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.policy.admission import strict
-
-
-def readdressed(host: Host) -> bool:
-    """Report whether ssh_config leads elsewhere than when the host's master was made."""
-    before = host.master.target if host.master is not None else None
-    after = host.resolved.target if host.resolved is not None else None
-    return before is not None and after is not None and before != after
-
-
-def replaced_by_edit(host: Host) -> bool:
-    """Report whether a login that succeeds replaces a master in doubt, because ssh_config now names another address.
-
-    ssh must have checked the key there. With `accept-new` it would accept any key at an address that is new to it.
-    """
-    checked = host.resolved is not None and host.resolved.strict_host_key_checking in {"yes", "ask"}
-    return checked and readdressed(host)
+from trayagent.core.policy.hostname_edited import readdressed, replaced_by_edit
 
 
 def proves(host: Host, host_key: str | None) -> bool:
