@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote.leftover_sockets import free_script
 from trayagent.ssh.remote.quoting import quoted
 
 # `mark PID` identifies an sshd process that we may signal, even if its pid is reused. It prints boot id, pid namespace
@@ -53,34 +54,6 @@ fi
 }
 """
 
-# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is no
-# proof, so every listener whose name has the same last part is compared by device and inode. If that fails, the socket
-# counts as in use. A session that was just ended may take a moment to disappear, hence the LOOKS.
-_FREE = """heard() {
-[ -r /proc/net/unix ] || return 0
-grep -F -- "${1##*/}" /proc/net/unix | {
-while read -r a b c d e f g p; do
-case $p in
-*/"${1##*/}") [ "$p" -ef "$1" ]; [ $? -eq 1 ] || exit 0 ;;
-"${1##*/}") exit 0 ;;
-esac
-done
-exit 1
-}
-}
-free() {
-if [ ! -e "$1" ] && [ ! -L "$1" ]; then echo "socket $2 absent"; return; fi
-if [ -L "$1" ] || [ ! -S "$1" ] || [ ! -O "$1" ]; then echo "socket $2 busy"; return; fi
-t=0
-while heard "$1"; do
-t=$((t+1))
-if [ $t -gt $3 ]; then echo "socket $2 busy"; return; fi
-sleep 0.05
-done
-rm -f -- "$1" && echo "socket $2 removed"
-}
-"""
-_SOCKET_LOOKS = 20  # 50 ms each, only after a session was ended
 
 # kill(1) treats the pids 0 and 1 differently. The pattern is strict, because the server's answer goes into a script.
 _SESSION = re.compile(
@@ -120,10 +93,9 @@ async def reap(
     The caller must have proof that the sessions are dead. The script checks that each pid still has its mark. Raise
     Timeout, Gone or Refused.
     """
-    script = [MARK, _END, _FREE]
+    script = [MARK, _END]
     script += [f"end {one.pid} {quoted(one.mark)} {number}\n" for number, one in enumerate(sessions)]
-    looks = _SOCKET_LOOKS if sessions else 0
-    script += [f"free {quoted(path)} {number} {looks}\n" for number, path in enumerate(sockets)]
+    script.append(free_script(sockets, just_ended=bool(sessions)))
     script.append('echo "own $PPID $(mark $PPID)"')
     lines = await oneshot.run(control_path, "".join(script), timeout_s=timeout_s)
     return None if lines is None else _found(lines, sessions, sockets)

@@ -1,0 +1,47 @@
+"""Remove Unix sockets on the server that have no listener any more, as lost remote forwards leave them; proc(5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trayagent.ssh.remote.quoting import quoted
+
+# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is no
+# proof, so every listener whose name has the same last part is compared by device and inode. If that fails, the socket
+# counts as in use. A session that was just ended may take a moment to disappear, hence the LOOKS.
+_FREE = """heard() {
+[ -r /proc/net/unix ] || return 0
+grep -F -- "${1##*/}" /proc/net/unix | {
+while read -r a b c d e f g p; do
+case $p in
+*/"${1##*/}") [ "$p" -ef "$1" ]; [ $? -eq 1 ] || exit 0 ;;
+"${1##*/}") exit 0 ;;
+esac
+done
+exit 1
+}
+}
+free() {
+if [ ! -e "$1" ] && [ ! -L "$1" ]; then echo "socket $2 absent"; return; fi
+if [ -L "$1" ] || [ ! -S "$1" ] || [ ! -O "$1" ]; then echo "socket $2 busy"; return; fi
+t=0
+while heard "$1"; do
+t=$((t+1))
+if [ $t -gt $3 ]; then echo "socket $2 busy"; return; fi
+sleep 0.05
+done
+rm -f -- "$1" && echo "socket $2 removed"
+}
+"""
+
+
+_SOCKET_LOOKS = 20  # 50 ms each, only after a session was ended
+
+
+def free_script(paths: Sequence[str], *, just_ended: bool) -> str:
+    """Return the script that removes these sockets, and prints one line `socket NUMBER WORD` for each.
+
+    `just_ended`: a session was ended right before, so its sockets may still have a listener for a moment.
+    """
+    looks = _SOCKET_LOOKS if just_ended else 0
+    return _FREE + "".join(f"free {quoted(path)} {number} {looks}\n" for number, path in enumerate(paths))
