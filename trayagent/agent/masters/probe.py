@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
+from trayagent.agent.masters.acknowledgements import Mark
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host
@@ -27,44 +28,12 @@ _LATE_ANSWER_S = 3600.0
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """How far a connection was when its master was probed, in bytes since its start.
-
-    `acked`: acknowledged by the peer. `sent`: sent at least once. `queued`: the end of the data that waits to be
-    sent. `again`: retransmitted.
-    """
-
-    acked: int = 1
-    sent: int = 1
-    queued: int = 1
-    again: int = 0
-
-    @classmethod
-    def of(cls, facts: TcpFacts) -> _Mark:
-        """Return the mark for the present moment; the SYN counts as one byte."""
-        sent = facts.bytes_sent - facts.bytes_retrans + 1
-        return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
-
-    def acked_since(self, facts: TcpFacts) -> int:
-        """Return how many bytes were acknowledged since the mark.
-
-        It stays 0 until, after the mark, one of these bytes was sent or any byte was retransmitted.
-        """
-        sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
-        return max(0, facts.bytes_acked - self.acked) if sent_later else 0
-
-    def ahead(self, facts: TcpFacts) -> int:
-        """Return how many bytes that were queued before the mark still wait for their acknowledgement."""
-        return max(0, self.queued - facts.bytes_acked)
-
-
 @dataclass(slots=True)
 class _Watched:
     """What is known of one master's connection: its flow, and its mark at the last probe."""
 
     flow: Flow | None
-    mark: _Mark | None = None
+    mark: Mark | None = None
 
 
 class MasterProber:
@@ -91,7 +60,7 @@ class MasterProber:
                 self._probe_by_forward(name, master)
             return
         watched, facts = self._facts(master)
-        watched.mark = _Mark.of(facts) if facts is not None else None
+        watched.mark = Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.ask(large=large):
             return
@@ -175,7 +144,7 @@ class MasterProber:
         watched = self._watched.setdefault(master.pid, _Watched(flow))
         if flow != watched.flow:
             # On a new flow, every acknowledged byte was sent after the probe.
-            watched.flow, watched.mark = flow, None if watched.mark is None else _Mark()
+            watched.flow, watched.mark = flow, None if watched.mark is None else Mark()
         return watched, tcp_facts(flow) if flow is not None else None
 
     async def _forward_probe(self, name: str, master: Master) -> None:
