@@ -16,7 +16,7 @@ from trayagent.desktop.detached_programs import start
 from trayagent.desktop.host_login import log_in
 from trayagent.desktop.menu import commands as c
 from trayagent.desktop.terminal import open_terminal
-from trayagent.desktop.vpn_sign_in import sign_in
+from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 

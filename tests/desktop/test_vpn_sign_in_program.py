@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from trayagent.desktop.record_exit import last_line
-from trayagent.desktop.vpn_sign_in import sign_in
+from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.errors import TrayagentError
 
 
