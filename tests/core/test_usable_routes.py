@@ -9,14 +9,8 @@ from trayagent.core.facts.hosts import Hop, Host, Reached
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Network, Touched
 from trayagent.core.network_changes import compare
-from trayagent.core.usable_routes import (
-    is_private,
-    lookups,
-    path_of,
-    underlay,
-    usable_interface,
-    usable_route,
-)
+from trayagent.core.tunnels import underlay
+from trayagent.core.usable_routes import is_private, lookups, path_of, usable_interface, usable_route
 
 PUBLIC = "203.0.113.10"
 MASTER = Master(1, 1, "/cm/web", local="192.168.10.2", local_port=50000, peer=PUBLIC, peer_port=22)

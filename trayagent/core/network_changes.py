@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from trayagent.core.default_routes import default_routes
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Snapshot, Touched
-from trayagent.core.usable_routes import default_routes, network_of, path_of, tunnels_up, underlay
+from trayagent.core.tunnels import tunnels_up, underlay
+from trayagent.core.usable_routes import network_of, path_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
+from trayagent.core.default_routes import default_routes, first_address, is_up
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, MasterPath
-from trayagent.core.facts.network import Interface, Lookup, Network, Route, Snapshot
+from trayagent.core.facts.network import Lookup, Network, Route, Snapshot
+from trayagent.core.tunnels import underlay
 
 # Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
 # and IPv6 link-local, RFC 4193. `ip_address.is_private` also includes documentation and benchmark prefixes.
@@ -58,12 +60,6 @@ def is_private(ip: str) -> bool:
     return any(address.version == net.version and address in net for net in _PRIVATE)
 
 
-def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
-    """Return the default routes whose interface is up, best metric first; device routes count."""
-    found = [r for r in snapshot.routes if r.prefix_len == 0 and _up(snapshot, r.interface)]
-    return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
-
-
 def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[str] = ()) -> bool:
     """Report whether a host's traffic may be expected to get anywhere through the interface.
 
@@ -78,54 +74,6 @@ def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[st
     if interface.kind == "virtual":
         return name in set(reached_through) or _bears_default(snapshot, name)
     return True
-
-
-def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
-    """Return (interface, gateway, source) of the best route out that is not a tunnel, or None.
-
-    Without a default route, an interface counts if it carried a tunnel before: the tunnel leads to the same LAN, or
-    has replaced the default route. A cable that was plugged in since then carries no tunnel.
-    """
-    for route in default_routes(snapshot):
-        interface = snapshot.interface(route.interface)
-        if interface is not None and interface.kind in {"physical", "virtual"}:
-            return (route.interface, route.gateway, route.source or _first_address(interface, route))
-    carrying = set(snapshot.carriers.values())
-    for name in _addressed(snapshot):
-        if not carrying or name in carrying:
-            interface = snapshot.interface(name)
-            return (name, None, _global_addresses(interface)[0]) if interface is not None else None
-    return None
-
-
-def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
-    """Return which interface carries each tunnel of the new snapshot, as far as known from it and from `old`."""
-    own = _own_default(new)
-    # A VPN that takes the default route away runs over the interface that had it.
-    before = _own_default(old)
-    addressed = _addressed(new)
-    first = before if before in addressed else next(iter(addressed), None)
-    found: dict[str, str] = {}
-    for tunnel in tunnels_up(new):
-        carrier = own or old.carriers.get(tunnel) or first
-        if carrier is not None:
-            found[tunnel] = carrier
-    return found
-
-
-def tunnels_up(snapshot: Snapshot) -> frozenset[str]:
-    """Return the names of the tunnels that are up."""
-    return frozenset(i.name for i in snapshot.interfaces if i.kind == "vpn" and i.up)
-
-
-def _own_default(snapshot: Snapshot) -> str | None:
-    """Return the interface of the best default route that is not a tunnel's."""
-    tunnels = tunnels_up(snapshot)
-    return next((r.interface for r in default_routes(snapshot) if r.interface not in tunnels), None)
-
-
-def _addressed(snapshot: Snapshot) -> list[str]:
-    return [i.name for i in snapshot.interfaces if i.kind == "physical" and i.up and _global_addresses(i)]
 
 
 def network_of(snapshot: Snapshot, route: Route) -> Network:
@@ -208,7 +156,7 @@ def _is_link_local_6(ip: str) -> bool:
 
 def _usable(snapshot: Snapshot, route: Route) -> UsableRoute:
     interface = snapshot.interface(route.interface)
-    source = route.source or (_first_address(interface, route) if interface is not None else None)
+    source = route.source or (first_address(interface, route) if interface is not None else None)
     return UsableRoute(route.interface, source, network_of(snapshot, route))
 
 
@@ -251,7 +199,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(
         True,
-        _up(snapshot, route.interface),
+        is_up(snapshot, route.interface),
         route.interface,
         route.prefix,
         route.gateway,
@@ -294,19 +242,5 @@ def _target(host: Host) -> str | None:
     return host.master.peer if host.master is not None else None
 
 
-def _up(snapshot: Snapshot, name: str) -> bool:
-    interface = snapshot.interface(name)
-    return interface is not None and interface.up
-
-
 def _bears_default(snapshot: Snapshot, name: str) -> bool:
     return any(r.prefix_len == 0 and r.interface == name for r in snapshot.routes)
-
-
-def _global_addresses(interface: Interface) -> tuple[str, ...]:
-    return tuple(a.ip for a in interface.addresses if not a.link_local)
-
-
-def _first_address(interface: Interface, route: Route) -> str | None:
-    want6 = ":" in route.prefix
-    return next((ip for ip in _global_addresses(interface) if (":" in ip) == want6), None)

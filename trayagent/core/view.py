@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trayagent.core.default_routes import default_routes
 from trayagent.core.display_state import DisplayState, delay, display_forwards, display_problem, display_state
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnLife
 from trayagent.core.texts import vpn_problem
-from trayagent.core.usable_routes import default_routes
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
 SCHEMA = 1

@@ -17,7 +17,7 @@ from trayagent.core.facts.network_manager import VpnConnection
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import ASKED_S
 from trayagent.core.facts.vpns import VpnLife
-from trayagent.core.usable_routes import underlay
+from trayagent.core.tunnels import underlay
 
 VpnDisplayState = Literal["up", "down", "connecting", "needs-sign-in"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trayagent.config.model import Host
+from trayagent.core.default_routes import default_routes
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.usable_routes import default_routes
 from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem

@@ -22,7 +22,8 @@ from trayagent.core.policy.retry import (
     refusable_at,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.usable_routes import UsableRoute, carriers, usable_route
+from trayagent.core.tunnels import carriers
+from trayagent.core.usable_routes import UsableRoute, usable_route
 
 
 def network_read(context: Context, event: NetworkRead) -> None:

@@ -22,7 +22,8 @@ from trayagent.core.policy.retry import (
     with_new_credentials,
 )
 from trayagent.core.policy.wanted import wanted
-from trayagent.core.usable_routes import network_here, underlay
+from trayagent.core.tunnels import underlay
+from trayagent.core.usable_routes import network_here
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # the codes of a failed `ssh -G`
 

@@ -24,7 +24,8 @@ from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given
 from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.rate_limits import ended, forgiven
 from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
-from trayagent.core.usable_routes import next_lookups, underlay
+from trayagent.core.tunnels import underlay
+from trayagent.core.usable_routes import next_lookups
 
 
 def reconnect(context: Context, event: UserReconnect) -> None:

@@ -10,14 +10,8 @@ from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.usable_routes import (
-    UsableRoute,
-    is_address,
-    is_private,
-    network_here,
-    underlay,
-    usable_route,
-)
+from trayagent.core.tunnels import underlay
+from trayagent.core.usable_routes import UsableRoute, is_address, is_private, network_here, usable_route
 from trayagent.core.vpn_state import usable_vpn
 
 _FORGETS = frozenset({"/dev/null", "none"})
