@@ -1,11 +1,13 @@
-"""How long a master may stay silent, and which control counts against it; pure."""
+"""How long a master may stay silent or offline, and which control counts against it; pure."""
 
 from __future__ import annotations
 
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
+    END_AFTER_WAKE_S,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
@@ -16,6 +18,14 @@ from trayagent.core.facts.time_constants import (
     SILENT_RTTS,
     SILENT_RTTS_SOURCE_DIFFERS,
 )
+
+
+def kept_offline_until(since: float, state: State) -> float:
+    """Return when a master that has had no route since then is ended (row 2, `keep_while_offline`).
+
+    After a wake, its own network gets time to come back.
+    """
+    return max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:

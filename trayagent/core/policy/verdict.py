@@ -18,7 +18,6 @@ from trayagent.core.facts.time_constants import (
     ADDRESS_GONE_S,
     ADRIFT_LOOK_S,
     ADRIFT_S,
-    END_AFTER_WAKE_S,
     FLOWING_RTTS,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
@@ -32,6 +31,7 @@ from trayagent.core.policy.attempts import control_possible
 from trayagent.core.policy.host_key_match import proves
 from trayagent.core.policy.silence import (
     is_positive,
+    kept_offline_until,
     patience_s,
     retransmission_near,
     rtt_of_now_s,
@@ -127,7 +127,7 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
     if host.draining is not None:
         return Verdict(2, "offline", admitted.evidence)  # the draining master's sessions wait for the network
     since = host.outage.offline_since if host.outage.offline_since is not None else now
-    end_at = max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
+    end_at = kept_offline_until(since, state)
     if now >= end_at:
         return Verdict(2, "end", f"{admitted.evidence} offline_s={now - since:.0f}")
     return Verdict(2, "offline", admitted.evidence, look_at=end_at)
