@@ -50,6 +50,11 @@ class Context:
         """Return a host, or None."""
         return self._hosts.get(name)
 
+    def with_master(self, name: str, pid: int) -> Host | None:
+        """Return a host if this is its master, or None."""
+        host = self._hosts.get(name)
+        return host if host is not None and host.master is not None and host.master.pid == pid else None
+
     def put(self, host: Host, **changes: Any) -> Host:
         """Replace a host's facts, and return the new ones."""
         host = replace(host, **changes) if changes else host

@@ -21,6 +21,7 @@ from trayagent.core.on import attempts as on_attempts
 from trayagent.core.on import configuration as on_configuration
 from trayagent.core.on import draining as on_draining
 from trayagent.core.on import forwards as on_forwards
+from trayagent.core.on import kernel_reports as on_reports
 from trayagent.core.on import masters as on_masters
 from trayagent.core.on import network as on_network
 from trayagent.core.on import remembered as on_records
@@ -57,7 +58,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.DrainingFound: on_draining.found,
     e.Carried: on_draining.carried,
     e.ProbeAnswered: on_masters.probe_answered,
-    e.Observed: on_masters.observed,
+    e.Observed: on_reports.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
     e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,

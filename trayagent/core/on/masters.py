@@ -1,4 +1,4 @@
-"""Handles a master that was found, ended, answered a probe, or was observed; pure."""
+"""Handles a master that was found, ended, or answered a probe; pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
-from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, Observed, ProbeAnswered
+from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
 from trayagent.core.facts.hosts import Host, LoginKind
-from trayagent.core.facts.masters import Master, Observation
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
 from trayagent.core.on import draining
 from trayagent.core.on.network import forget_failure
-from trayagent.core.on.new_master import install, with_peer
+from trayagent.core.on.new_master import install
 from trayagent.core.policy.attempts import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
-from trayagent.core.usable_routes import master_lookup, path_of
 
 
 def master_found(context: Context, event: MasterFound) -> None:
@@ -148,7 +147,7 @@ def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_
 
 def probe_answered(context: Context, event: ProbeAnswered) -> None:
     """Row 6: note that the old connection carries data."""
-    host = _judged(context, event.name, event.pid)
+    host = context.with_master(event.name, event.pid)
     if host is None or host.doubt.probe is None:
         return
     asked_before = (
@@ -159,59 +158,6 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
         context.put(host, doubt=replace(host.doubt, probe=None, observed=None))
         return
     _alive(context, host, "probe=answered")
-
-
-def observed(context: Context, event: Observed) -> None:
-    """Store the kernel's report. Acknowledgements are no proof of life, since any device on the path can send them."""
-    host = _judged(context, event.name, event.pid)
-    if host is None:
-        return
-    probe = host.doubt.probe
-    if host.doubt.gone_at is None and probe is not None and event.probed_at != probe.sent_at:
-        return  # the kernel was queried before this probe was sent
-    due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
-    continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
-    seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)
-    host = context.put(host, doubt=replace(host.doubt, observed=seen))
-    if host.doubt.gone_at is not None:
-        if event.now is not None:
-            _moved(context, host, event.now)
-        return
-    probe = host.doubt.probe
-    if probe is None or not (host.suspect or host.by_user):
-        return
-    if continued:
-        # The silence of a suspended process proves nothing, and the probe may be lost.
-        context.put(host, doubt=replace(host.doubt, probe=None))
-        return
-    if event.acked and probe.sent_at < host.doubt.began_at:
-        # The probe may have been acknowledged before the doubt began. Then no data is under way that could prove life.
-        context.put(host, doubt=replace(host.doubt, probe=None))
-        return
-    if event.acked > probe.acked:
-        probe = replace(probe, acked=event.acked, moved_at=context.now)
-    if event.ahead == 0 and probe.drained_at is None:
-        probe = replace(probe, drained_at=context.now)
-    context.put(host, doubt=replace(host.doubt, probe=probe))
-
-
-def _moved(context: Context, host: Host, master: Master) -> None:
-    """Follow a connection that the kernel moved to another address after its own was gone: it gets a new path."""
-    path = None
-    if master_lookup(master) in context.state.snapshot.matched:
-        path = path_of(master, context.state.snapshot)
-        if not path.present:
-            return
-    evidence = f"local={master.local} was={host.master.local if host.master else None}"
-    context.put(
-        host,
-        master=master,
-        path=path,
-        network=None,
-        doubt=replace(host.doubt, gone_at=None, left=None, changed_at=context.now, probe=None, observed=None),
-        addresses=with_peer(host, master),
-    )
-    context.because(host.name, 4, "moved", evidence)
 
 
 def _alive(context: Context, host: Host, evidence: str) -> None:
@@ -232,14 +178,9 @@ def _alive(context: Context, host: Host, evidence: str) -> None:
     note_reached(context, host)
 
 
-def _judged(context: Context, name: str, pid: int) -> Host | None:
-    host = context.get(name)
-    return host if host is not None and host.master is not None and host.master.pid == pid else None
-
-
 def agent_socket_updated(context: Context, event: AgentSocketUpdated) -> None:
     """Store why the link to the agent socket on the server could not be made."""
-    host = _judged(context, event.name, event.pid)
+    host = context.with_master(event.name, event.pid)
     if host is None:
         return
     context.put(host, agent_socket=event.problem)
