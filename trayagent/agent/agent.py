@@ -249,7 +249,9 @@ class Agent:
 
     async def take_environment(self, env: dict[str, str]) -> None:
         """Note a client's environment: it may name an ssh-agent or a session bus that the agent does not know."""
-        if self._environment.is_news(env) and await asyncio.to_thread(self._environment.accept, env):
+        if self._environment.ssh_agent.is_news(env) and await asyncio.to_thread(
+            self._environment.ssh_agent.accept, env
+        ):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
         if self._desk is not None and self._environment.shown_bus(env):

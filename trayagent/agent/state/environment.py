@@ -2,75 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 from collections.abc import Mapping
 
+from trayagent.agent.state.chosen_ssh_agent import ChosenSshAgent
 from trayagent.desktop.bus import session_bus_address
-from trayagent.ssh.login.agent_sockets import Kind, kind_of
-
-log = logging.getLogger(__name__)
 
 _ASK_S = 1.0
-_WHY: dict[Kind, str] = {
-    "usable": "it answers",
-    "silent": "no ssh-agent answers there",
-    "forwarded": "sshd forwards it from another machine",
-    "not-ours": "it is not a socket of this user",
-}
 
 
 class Environment:
-    """Holds the SSH_AUTH_SOCK of background logins.
-
-    It is the agent's own or else the user manager's. A client's is used once that one no longer answers. It is
-    never a socket that is forwarded from another machine: that ssh-agent would ask whoever sits at that machine,
-    and it disappears when that connection ends.
-    """
+    """Builds the environment of background logins, with the SSH_AUTH_SOCK of `ssh_agent`."""
 
     def __init__(self) -> None:
-        self._auth_sock = _first_auth_sock()
-        self._refused: tuple[str, Kind] | None = None
+        self.ssh_agent = ChosenSshAgent(lambda: user_manager().get("SSH_AUTH_SOCK"))
         self._bus: str | None = None
 
     def current(self) -> Mapping[str, str]:
         """Return the environment for a new ssh."""
         environment = dict(os.environ)
         environment.pop("SSH_AUTH_SOCK", None)
-        if self._auth_sock:
-            environment["SSH_AUTH_SOCK"] = self._auth_sock
+        if self.ssh_agent.socket:
+            environment["SSH_AUTH_SOCK"] = self.ssh_agent.socket
         return environment
 
     def agent_mark(self) -> str:
         """Return an identifier of the current ssh-agent. It differs after the ssh-agent was restarted."""
-        try:
-            seen = os.stat(self._auth_sock or "")  # noqa: PTH116  # "" is no path
-        except OSError:
-            return ""
-        return f"{self._auth_sock} {seen.st_ino} {seen.st_ctime_ns}"
-
-    def is_news(self, client: Mapping[str, str]) -> bool:
-        """Report whether a client's environment names an ssh-agent other than the present one."""
-        offered = client.get("SSH_AUTH_SOCK")
-        return bool(offered) and offered != self._auth_sock
-
-    def accept(self, client: Mapping[str, str]) -> bool:
-        """Use a client's ssh-agent if the present one no longer answers and the client's does.
-
-        Return whether it was taken. Blocks for up to 4 s, so call it in a thread.
-        """
-        offered = client.get("SSH_AUTH_SOCK")
-        if not offered or kind_of(self._auth_sock) == "usable":
-            return False
-        kind = kind_of(offered)
-        if kind == "usable":
-            self._auth_sock = offered
-            return True
-        if self._refused != (offered, kind):  # log it once, not at each command of that shell
-            self._refused = (offered, kind)
-            log.info("SSH_AUTH_SOCK=%s of a client is not used: %s", offered, _WHY[kind])
-        return False
+        return self.ssh_agent.mark()
 
     def shown_bus(self, client: Mapping[str, str]) -> bool:
         """Remember the session bus of a client; report whether it is new."""
@@ -83,20 +42,6 @@ class Environment:
     def buses(self) -> list[str | None]:
         """Return where the session bus may be: first according to our environment, then to the last client's."""
         return [session_bus_address(), self._bus]
-
-
-def _first_auth_sock() -> str | None:
-    own = os.environ.get("SSH_AUTH_SOCK")
-    kind = kind_of(own)
-    if kind == "usable":
-        return own
-    manager = user_manager().get("SSH_AUTH_SOCK")
-    if manager != own and kind_of(manager) == "usable":
-        return manager
-    if own and kind == "forwarded":
-        log.warning("SSH_AUTH_SOCK=%s is not used for background logins: %s", own, _WHY[kind])
-        return None
-    return own or (manager if kind_of(manager) != "forwarded" else None)
 
 
 def session() -> Mapping[str, str]:

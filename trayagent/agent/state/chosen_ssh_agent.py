@@ -1,0 +1,75 @@
+"""Chooses the ssh-agent of background logins, and never one that is forwarded from another machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+
+from trayagent.ssh.login.agent_sockets import Kind, kind_of
+
+log = logging.getLogger(__name__)
+
+_WHY: dict[Kind, str] = {
+    "usable": "it answers",
+    "silent": "no ssh-agent answers there",
+    "forwarded": "sshd forwards it from another machine",
+    "not-ours": "it is not a socket of this user",
+}
+
+
+class ChosenSshAgent:
+    """Holds the `socket` of the ssh-agent that background logins use, None without one.
+
+    It is the agent's own or else the user manager's. A client's is used once that one no longer answers. It is
+    never a socket that is forwarded from another machine: that ssh-agent would ask whoever sits at that machine,
+    and it disappears when that connection ends.
+    """
+
+    def __init__(self, of_manager: Callable[[], str | None]) -> None:
+        self.socket = _first(of_manager)
+        self._refused: tuple[str, Kind] | None = None
+
+    def mark(self) -> str:
+        """Return an identifier of the current ssh-agent. It differs after the ssh-agent was restarted."""
+        try:
+            seen = os.stat(self.socket or "")  # noqa: PTH116  # "" is no path
+        except OSError:
+            return ""
+        return f"{self.socket} {seen.st_ino} {seen.st_ctime_ns}"
+
+    def is_news(self, client: Mapping[str, str]) -> bool:
+        """Report whether a client's environment names an ssh-agent other than the present one."""
+        offered = client.get("SSH_AUTH_SOCK")
+        return bool(offered) and offered != self.socket
+
+    def accept(self, client: Mapping[str, str]) -> bool:
+        """Use a client's ssh-agent if the present one no longer answers and the client's does.
+
+        Return whether it was taken. Blocks for up to 4 s, so call it in a thread.
+        """
+        offered = client.get("SSH_AUTH_SOCK")
+        if not offered or kind_of(self.socket) == "usable":
+            return False
+        kind = kind_of(offered)
+        if kind == "usable":
+            self.socket = offered
+            return True
+        if self._refused != (offered, kind):  # log it once, not at each command of that shell
+            self._refused = (offered, kind)
+            log.info("SSH_AUTH_SOCK=%s of a client is not used: %s", offered, _WHY[kind])
+        return False
+
+
+def _first(of_manager: Callable[[], str | None]) -> str | None:
+    own = os.environ.get("SSH_AUTH_SOCK")
+    kind = kind_of(own)
+    if kind == "usable":
+        return own
+    manager = of_manager()
+    if manager != own and kind_of(manager) == "usable":
+        return manager
+    if own and kind == "forwarded":
+        log.warning("SSH_AUTH_SOCK=%s is not used for background logins: %s", own, _WHY[kind])
+        return None
+    return own or (manager if kind_of(manager) != "forwarded" else None)
