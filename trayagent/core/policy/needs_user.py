@@ -16,7 +16,7 @@ def foreign_proxy(host: Host) -> bool:
     """Report whether the host is reached through a command that is not ssh or nc.
 
     Such a command may want a browser or a token that expires. A background login runs it in a guard that
-    blocks windows (`agent/guard`). What the command does there shows whether it needs the user.
+    blocks windows (`ssh/login/background_guard`). What the command does there shows whether it needs the user.
     """
     command = host.resolved.proxy_command if host.resolved is not None else None
     if command is None:
