@@ -157,6 +157,17 @@ KNOWN: dict[str, History] = {
             (0.0, "blink", "cafe"),
         ),
     ),
+    # Logins that began at home moved to a network where six had failed within a minute.
+    "a redialled login where six failed": (
+        ("web2",),
+        0.04,
+        (
+            (0.0, "hole", "home"),
+            (0.0, "flapping", "twin"),
+            (180.0, "flapping", "twin"),
+            (20.0, "flapping", "twin"),
+        ),
+    ),
     # The network went away during a reconnect, and the old master was probed once more.
     "a carrier lost during a reconnect": (
         ("web",),
