@@ -29,17 +29,18 @@ def test_the_command_that_unlocks_a_key_can_be_pasted(key: str, word: str) -> No
 
 
 def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
-    """The kind and problem of a refusal, its time and the next retry survive a restart."""
+    """The kind and problem of a refusal, its time, its host key and the next retry survive a restart."""
     now = time.monotonic()
     host = Host(
         "web01",
         retry=Retry(now + 100, "auth"),
         problem=DENIED.problem,
-        login=LoginHistory(refused=(now - 20, now - 5)),
+        login=LoginHistory(refused=(now - 20, now - 5), refusing_key="ssh-ed25519 SHA256:abc"),
     )
     Records(tmp_path / "r.json").remember(host, now)
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
     assert event.refused_ago_s == pytest.approx((20, 5), abs=1)
+    assert event.refusing_key == "ssh-ed25519 SHA256:abc"
     assert event.refusal is not None
     assert (event.refusal.kind, event.refusal.problem) == ("auth", DENIED.problem)
     assert event.refusal.retry_in_s == pytest.approx(100, abs=1)
@@ -78,6 +79,7 @@ def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> 
     asyncio.run(Leftovers(file_paths, records).clear())
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], time.monotonic())
     assert len(event.refused_ago_s) == 1
+    assert event.refusing_key == "ssh-ed25519 SHA256:abc"
     assert event.refusal is not None
     assert event.refusal.retry_in_s is None
 

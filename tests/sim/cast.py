@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.sim.handshake import Leg
+from tests.sim.handshake import Leg, shown_key
 from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
@@ -16,7 +16,8 @@ class Role:
     """One host: `wish` None is nobody's (an unnamed master, or an alias that is not listed).
 
     `peer` is the address of a server that can be reached without a jump host. `by_name`: ssh_config has a
-    name, which DNS resolves. `moves`: its connections are MPTCP.
+    name, which DNS resolves. `alias_of_server`: that name is one more of the server's. `moves`: its connections are
+    MPTCP.
     """
 
     name: str
@@ -27,13 +28,20 @@ class Role:
     jump: str | None = None
     alias: bool = True
     by_name: bool = False
+    alias_of_server: str = ""
     user: str = "me"
     moves: bool = False
 
     @property
     def hostname(self) -> str:
         """What ssh connects to."""
-        return f"{self.machine}.example.net" if self.by_name else self.peer
+        return f"{self.alias_of_server or self.machine}.example.net" if self.by_name else self.peer
+
+    @property
+    def known_keys(self) -> frozenset[str]:
+        """The keys in known_hosts. Without them, ssh would not log in to a host with strict checking."""
+        key = shown_key(self.machine)
+        return frozenset({key}) if key is not None and self.strict in {"yes", "ask"} else frozenset()
 
     def resolved(self) -> Resolved:
         """Return the answer of `ssh -G`."""
@@ -49,7 +57,7 @@ class Role:
     def hop(self) -> Hop:
         """Return the first TCP hop."""
         first = first_hop(self)
-        return Hop(first.hostname, 22, first.user)
+        return Hop(first.hostname, 22, first.user, known_keys=first.known_keys)
 
     def leg(self) -> Leg:
         """Return what ssh does once the hops before it are passed."""
@@ -75,6 +83,8 @@ def _listed(**words: object) -> Wish:
 
 VPNS = (Vpn("corp", "tun*"),)
 SEVERAL = ("web1", "web2", "web3", "web4")  # on one server, with one account
+# more names of the server and account of SEVERAL; known_hosts has one of them
+ALIASES: dict[str, HostKeyChecking] = {"git": "ask", "wiki": "accept-new", "mail": "accept-new"}
 FLEET = tuple(
     f"rack{number}" for number in range(12)
 )  # behind one bastion that no master of its own is wanted for
@@ -96,6 +106,10 @@ CAST = {
         Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
+        *(
+            Role(name, PUBLIC, "web", _listed(), strict, by_name=True, alias_of_server=name, user="ops")
+            for name, strict in ALIASES.items()
+        ),
         Role("bastion", OUTER, "outer", _listed(), by_name=True),
         Role("inner", "", "inner", _listed(), jump="bastion", by_name=True),
         Role("deep", "", "deep", _listed(), jump="inner", by_name=True),

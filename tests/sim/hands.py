@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tests.sim.cast import first_hop
-from tests.sim.handshake import DEADLINE_S, Handshake, Outcome
+from tests.sim.handshake import DEADLINE_S, Handshake, Outcome, shown_key
 from tests.sim.tcp import Connection
 from trayagent.agent.state.refusals import STOPS
 from trayagent.core.facts import actions as a
@@ -231,7 +231,7 @@ class Hands:
             now, name, host.user.held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.login.refused),
             refused_by_jump_ago_s=tuple(now - at for at in host.login.refused_by_jump),
-            refusal=stop, killing=host.killing,
+            refusing_key=host.login.refusing_key, refusal=stop, killing=host.killing,
             host_key=host.login.host_key,
             vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip
@@ -244,8 +244,3 @@ def failure_of(outcome: Outcome) -> Failure:
     if kind == "closed":
         return Failure(Problem("refused", kind), kind, perhaps_refused=positive)
     return Failure(Problem(_CODES.get(kind, "unknown"), kind), kind, positive, by_jump=not outcome.last)
-
-
-def shown_key(machine: str) -> str | None:
-    """Return what ssh itself logged of a proven host key, None where none was."""
-    return f"ssh-ed25519 SHA256:{machine}" if machine else None

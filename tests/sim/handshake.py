@@ -34,6 +34,11 @@ class Leg:
     moves: bool = False
 
 
+def shown_key(machine: str) -> str | None:
+    """Return what ssh itself logged of a proven host key, None where none was."""
+    return f"ssh-ed25519 SHA256:{machine}" if machine else None
+
+
 @dataclass
 class Outcome:
     """What came of it, in truth: `key` is the host key that was proven at the last hop, "" where none was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cast import CAST, FLEET, SEVERAL, jumps
+from tests.sim.cast import ALIASES, CAST, FLEET, SEVERAL, jumps
 from tests.sim.net import SPOTS
 from trayagent.core.facts.network import Touched
 
@@ -157,7 +157,7 @@ def _names(random: Random, *, many: bool) -> tuple[str, ...]:
     names = random.sample(singles, random.randint(1, 4))
     match random.randint(0, 9):
         case 0 | 1:
-            names = [*SEVERAL[: random.randint(2, 4)], *names[:1]]
+            names = [*random.sample((*SEVERAL, *ALIASES), random.randint(2, 4)), *names[:1]]
         case 2:
             names = [*FLEET[: random.choice((3, 4, 12)) if many else 3], *names[:1]]
     return tuple(dict.fromkeys(other for name in names for other in (*jumps(name), name)))

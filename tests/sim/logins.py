@@ -67,7 +67,7 @@ class Logins:
         tried = self.tried[number]
         tried.outcome, tried.over = outcome, True
         for leg, at in outcome.let_in:
-            self.let_in[leg.server, leg.user].append((at, tried.network))
+            self.let_in[leg.machine, leg.user].append((at, tried.network))
         if outcome.kind is not None and outcome.met:
             tried.failed_at = self.world.clock.now
         if (
@@ -85,14 +85,14 @@ class Logins:
             self.tried[number].over = True
 
     def _refused(self, leg: Leg, tried: Tried) -> None:
-        """Check the refusals since the account last let somebody in.
+        """Check the refusals since the account last let somebody in, under whatever names of its server.
 
         Many logins may be under way together once one has just succeeded from the same network. The first of them
         that is refused counts; those that began before that could not know.
         """
-        now, let_in = self.world.clock.now, self.let_in[leg.server, leg.user]
+        now, let_in = self.world.clock.now, self.let_in[leg.machine, leg.user]
         since = max((at for at, _ in let_in), default=-1e9)
-        account = (leg.server, leg.user, tried.network)
+        account = (leg.machine, leg.user, tried.network)
         recent = [(at, began) for at, began in self.refused[account] if at > since and now - at < 600]
         recent = self.refused[account] = [*recent, (now, tried.began)]
         lately = [at for at, network in let_in if network == tried.network]
@@ -102,7 +102,7 @@ class Logins:
             for at, began in recent[1:]
             if began >= first or not any(0 <= began - ok <= LET_IN_LATELY_S for ok in lately)
         ]
-        what = f"{leg.user} refused at {leg.server} from {tried.network}: {counted}, last let in at {since}"
+        what = f"{leg.user} refused at {leg.machine} from {tried.network}: {counted}, last let in at {since}"
         assert len(counted) <= REFUSED_IN_TEN_MINUTES, self.world.rules.says(tried.host, what)
 
     def unfinished(self, number: int, leg: Leg) -> None:

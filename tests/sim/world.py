@@ -8,8 +8,8 @@ from math import inf
 
 from tests.sim.cast import CAST, VPNS, Role, first_hop
 from tests.sim.clock import Clock
-from tests.sim.hands import Hands, shown_key
-from tests.sim.handshake import Handshake, Leg, Outcome
+from tests.sim.hands import Hands
+from tests.sim.handshake import Handshake, Leg, Outcome, shown_key
 from tests.sim.living import Living, in_words
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
@@ -127,7 +127,7 @@ class World:
         self.post(self._read(Touched()))
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
-            self.post(e.HostResolved(0, name, self.roles[name].resolved(), self.roles[name].hop()))
+            self.post(self._resolved(self.roles[name]))
             if name in self.kept:
                 self.post(self._aged(name))
         for living in list(self.living.values()):
@@ -328,6 +328,9 @@ class World:
             self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
         return living
 
+    def _resolved(self, role: Role) -> e.HostResolved:
+        return e.HostResolved(0, role.name, role.resolved(), role.hop(), known_keys=role.known_keys)
+
     def _found(self, living: Living, *, fresh: bool, survivor: bool = False) -> None:
         role, flow = self.roles[living.host], living.connection.flow
         living.master = replace(living.master, local=flow.local, peer=flow.peer)
@@ -335,7 +338,7 @@ class World:
             self.post(self._aged(role.name))
         self.post(e.MasterFound(0, role.name, living.master, not role.alias, fresh, survivor))
         if role.alias and role.wish is None:
-            self.post(e.HostResolved(0, role.name, role.resolved(), role.hop()))
+            self.post(self._resolved(role))
 
     def _answered(self, living: Living) -> None:
         if living.stopped:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from trayagent.core.facts.resolved import Resolved
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.tools import tool
-from trayagent.ssh.login.known_keys import is_trusted
+from trayagent.ssh.login.known_keys import is_trusted, known_keys
 
 
 @pytest.fixture
@@ -40,6 +42,26 @@ def test_the_key_of_the_name_is_trusted_and_no_other(
         subprocess.run([tool("ssh-keygen"), "-q", "-H", "-f", str(file)], capture_output=True, check=True)
     assert is_trusted(keys["web"][1], [name, "unlisted"], [tmp_path / "missing", file])
     assert not is_trusted(keys["other"][1], [name, "unlisted"], [file])
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+@pytest.mark.parametrize(
+    ("resolved", "name"),
+    [
+        (Resolved("w", "web"), "web"),
+        (Resolved("w", "web", port=2222), "[web]:2222"),
+        (Resolved("w", "10.0.0.1", port=2222, host_key_alias="web"), "web"),
+    ],
+)
+def test_names_and_ports_of_one_server_have_the_same_known_keys(
+    keys: dict[str, tuple[str, str]], tmp_path: Path, resolved: Resolved, name: str, *, hashed: bool
+) -> None:
+    """The keys are those under the name that ssh itself would look up: with its port, or the HostKeyAlias."""
+    file = tmp_path / "known_hosts"
+    file.write_text(f"{name} {keys['web'][0]}\n@revoked {name} {keys['other'][0]}\nelse {keys['other'][0]}\n")
+    if hashed:
+        subprocess.run([tool("ssh-keygen"), "-q", "-H", "-f", str(file)], capture_output=True, check=True)
+    assert known_keys(replace(resolved, user_known_hosts=(str(file),))) == {keys["web"][1]}
 
 
 def test_if_no_name_is_known_any_known_key_is_trusted(

@@ -60,7 +60,7 @@ class Story:
 
     `t` is seconds since the story began. Timers that a decision sets fire automatically while time passes. A banner
     check ends at once: `banner` says whether it succeeds. The kernel is queried at once: `acked`, `ahead`, `due`,
-    `moved`, `adrift` and `stopped` hold its reports on each host's master.
+    `moved`, `adrift` and `stopped` hold its reports on each host's master. `known_keys` are the keys in known_hosts.
     """
 
     def __init__(self) -> None:
@@ -75,6 +75,7 @@ class Story:
         self.moved: dict[str, Master] = {}
         self.adrift: set[str] = set()
         self.stopped: set[str] = set()
+        self.known_keys: dict[str, Sequence[str]] = {}
         self.actions: list[a.Action] = []
         self.tells: list[a.Publish] = []
         self.whys: list[Why] = []
@@ -148,7 +149,8 @@ class Story:
             strict_host_key_checking=strict,
         )
         first = hop or (Hop(server, port) if command is None else None)
-        self._quiet(e.HostResolved(self.t, name, answer, first))
+        keys = frozenset(self.known_keys.get(name, ()))
+        self._quiet(e.HostResolved(self.t, name, answer, first, known_keys=keys))
 
     def started(self) -> None:
         """End the agent's first scan of the machine."""

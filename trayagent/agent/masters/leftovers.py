@@ -105,7 +105,8 @@ class Leftovers:
         # If the log shows no end at all, ssh was killed together with the agent.
         if failure.kind in REFUSED_KINDS or failure.kind == "closed":
             with contextlib.suppress(OSError):
-                self._records.refused_unseen(begun.host, failure, log.stat().st_mtime)
+                at = log.stat().st_mtime
+                self._records.refused_unseen(begun.host, failure, at, exchange.host_key)
 
     def remove_logs(self) -> None:
         """Remove the files of attempts and masters that are gone. Call this before any new attempt."""

@@ -94,7 +94,10 @@ class KeptUp(Struct):
 
 
 class KeptHost(Struct):
-    """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it."""
+    """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it.
+
+    `refusing_key` is the host key of the server that refused the last login.
+    """
 
     held: bool = False
     paused_until: float | Literal["ever"] | None = None
@@ -111,6 +114,7 @@ class KeptHost(Struct):
     killing: KeptKilling | None = None
     refused: list[float] = field(default_factory=list)
     refused_by_jump: list[float] = field(default_factory=list)
+    refusing_key: str | None = None
     refusal: KeptRefusal | None = None
     up: KeptUp | None = None
 

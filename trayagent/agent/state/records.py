@@ -193,9 +193,9 @@ class Records:
         refusals.keep(kept, host, wall, self._agent_mark())
         self._write()
 
-    def refused_unseen(self, name: str, failure: Failure, at: float) -> None:
+    def refused_unseen(self, name: str, failure: Failure, at: float, host_key: str | None = None) -> None:
         """Record a refused login of an agent that died. `at` is in seconds of the wall clock."""
-        refusals.add(self._host(name), failure, at, self._agent_mark())
+        refusals.add(self._host(name), failure, at, self._agent_mark(), host_key)
         self._write()
 
     def hosts(self) -> Mapping[str, KeptHost]:
@@ -304,6 +304,7 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         host_key=kept.host_key,
         refused_ago_s=refusals.ago_s(kept.refused, wall_now),
         refused_by_jump_ago_s=refusals.ago_s(kept.refused_by_jump, wall_now),
+        refusing_key=kept.refusing_key,
         refusal=refusals.refusal(kept, wall_now),
         killing=_killing(kept),
         lost=lost,

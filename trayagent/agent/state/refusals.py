@@ -20,6 +20,7 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
     """Record what the next agent must know. `wall` converts the host's times to the wall clock."""
     kept.refused = [wall + at for at in host.login.refused]
     kept.refused_by_jump = [wall + at for at in host.login.refused_by_jump]
+    kept.refusing_key = host.login.refusing_key
     kept.refusal = None
     retry = host.retry
     if retry.kind in STOPS and host.problem is not None:
@@ -28,11 +29,13 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
         kept.refusal = _refusal(retry.kind, host.problem, at, due, agent_mark, by_jump=retry.by_jump)
 
 
-def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str) -> None:
-    """Record a refusal that happened while no agent ran."""
+def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str, host_key: str | None = None) -> None:
+    """Record a refusal that happened while no agent ran, by the server that proved this key."""
     kept.refused.append(at)
     if failure.by_jump:
         kept.refused_by_jump.append(at)
+    elif host_key is not None:
+        kept.refusing_key = host_key
     if failure.kind in STOPS:
         kept.refusal = _refusal(failure.kind, failure.problem, at, None, agent_mark, by_jump=failure.by_jump)
 

@@ -19,6 +19,7 @@ from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
 from trayagent.ssh.control_path_owners import may_own
+from trayagent.ssh.login.known_keys import known_keys
 from trayagent.ssh.resolve import NO_LOOKUPS, resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
@@ -30,7 +31,7 @@ class Answer:
     """What `ssh -G` prints for a host, and where its first TCP connection goes (None: through a command).
 
     `asked_at` is monotonic. `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to
-    resolve any names.
+    resolve any names. `known_keys` are the host keys that the known_hosts files have for the host.
     """
 
     resolved: Resolved
@@ -38,11 +39,19 @@ class Answer:
     asked_at: float
     varies: bool
     looked_up: bool
+    known_keys: frozenset[str] = frozenset()
 
     def event(self, name: str) -> HostResolved:
         """Return the answer as an event for the core."""
         return HostResolved(
-            time.monotonic(), name, self.resolved, self.hop, self.asked_at, self.varies, self.looked_up
+            time.monotonic(),
+            name,
+            self.resolved,
+            self.hop,
+            self.asked_at,
+            self.varies,
+            self.looked_up,
+            self.known_keys,
         )
 
 
@@ -151,13 +160,17 @@ class Resolver:
             hops += len(jumps)
             first = await self._resolve(jumps[0].host, lookups)
             first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
-        hop = Hop(first.hostname, first.port, first.user, first.keys) if first.proxy_command is None else None
+        keys = await asyncio.to_thread(lambda: {one: known_keys(one) for one in {resolved, first}})
+        hop = None
+        if first.proxy_command is None:
+            hop = Hop(first.hostname, first.port, first.user, first.keys, keys[first])
         if hop is None:
             hops += 1
         jump = first if hops == 1 and first.plain_connect else None
         text = self._read_text()
         whole = replace(resolved, hops=hops, jump=jump)
-        return Answer(whole, hop, asked_at, text.varies, lookups or not text.canonicalizes)
+        looked_up = lookups or not text.canonicalizes
+        return Answer(whole, hop, asked_at, text.varies, looked_up, keys[resolved])
 
 
 class HostResolver:

@@ -88,7 +88,8 @@ class Refusal:
 class Remembered(Event):
     """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
-    `refused_by_jump_ago_s` are the ages of those among them that a jump host refused.
+    `refused_by_jump_ago_s` are the ages of those among them that a jump host refused. `refusing_key` is the host key
+    of the server that refused the last one.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
     that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
     died while no agent ran, and nobody had requested that.
@@ -105,6 +106,7 @@ class Remembered(Event):
     host_key: str | None = None
     refused_ago_s: tuple[float, ...] = ()
     refused_by_jump_ago_s: tuple[float, ...] = ()
+    refusing_key: str | None = None
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
     lost: bool = False
@@ -116,7 +118,8 @@ class Remembered(Event):
 class HostResolved(Event):
     """`ssh -G` resolved a host. It was run at `asked_at` (None: just now).
 
-    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names.
+    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names. `known_keys` are
+    the host keys ("TYPE SHA256:…") that the known_hosts files have for the host.
     """
 
     name: str
@@ -125,6 +128,7 @@ class HostResolved(Event):
     asked_at: float | None = None
     varies: bool = False
     looked_up: bool = True
+    known_keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The first TCP hop of a new connection: the host itself or its first jump host, with its user and keys."""
+    """The first TCP hop of a new connection: the host itself or its first jump host, with its user and keys.
+
+    `known_keys` are the host keys that known_hosts has for it. They are not compared: a new line in known_hosts is no
+    other hop.
+    """
 
     hostname: str
     port: int
     user: str = ""
     keys: tuple[str, ...] = ()
+    known_keys: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class LoginHistory:
     times: tuple[float, ...] = ()  # when the last few logins worked
     refused: tuple[float, ...] = ()  # when the last few logins were refused
     refused_by_jump: tuple[float, ...] = ()  # when a jump host refused one of these
+    refusing_key: str | None = None  # the key of the server that refused the last one
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
 
 
@@ -182,6 +188,7 @@ class Host:
     answer: Answer = field(default_factory=Answer)
     unnamed: bool = False
     addresses: tuple[str, ...] = ()
+    known_keys: frozenset[str] = frozenset()  # the host keys that known_hosts has for it
 
     master: Master | None = None
     path: MasterPath | None = None

@@ -92,7 +92,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     host = context.put(
         host,
         attempt=attempt,
-        login=replace(host.login, worked_at=now, kind=login, host_key=key, times=logins),
+        login=replace(host.login, worked_at=now, kind=login, host_key=key, refusing_key=None, times=logins),
     )
     let_in(context, host, attempt, origin, trusted=trusted)
 
@@ -149,7 +149,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
                 failed_without_vpn=(attempt.network, *host.reached.failed_without_vpn)[:NETWORKS_KEPT],
             ),
         )
-    host = with_failure(host, attempt, failure, now, event.jitter)
+    host = with_failure(host, attempt, failure, now, event.jitter, event.host_key)
     problem = _problem(host, attempt, failure)
     # Show that the VPN is down, not that the server is unreachable without it.
     expected = bypassed and failure.kind not in REFUSED_KINDS
@@ -206,11 +206,14 @@ def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
 
 def _hold_requested(context: Context, host: Host) -> None:
     """If the user requested many hosts at once, hold back the logins that are like the refused one."""
+    refused = refused_login(host)
+    if refused is None:
+        return
     for name in context.names:
         other = context.get(name)
         if other is None or not other.user.reconnect or other.attempt is not None or other.name == host.name:
             continue
-        if refused_login(host) in at_risk(other, context.state.hosts):
+        if any(refused.same(login) for login in at_risk(other, context.state.hosts)):
             hold(context, other, host)
 
 

@@ -32,7 +32,9 @@ def configured(context: Context, event: Configured) -> None:
                     name,
                     wish,
                     login=LoginHistory(
-                        refused=left.login.refused, refused_by_jump=left.login.refused_by_jump
+                        refused=left.login.refused,
+                        refused_by_jump=left.login.refused_by_jump,
+                        refusing_key=left.login.refusing_key,
                     ),
                 )
             )

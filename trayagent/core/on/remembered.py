@@ -44,6 +44,7 @@ def remembered(context: Context, event: Remembered) -> None:
             host.login,
             refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
             refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
+            refusing_key=event.refusing_key,
             worked_at=worked,
             kind=event.login,
             host_key=event.host_key,

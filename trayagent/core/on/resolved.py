@@ -76,6 +76,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         replace(host, master=master, login=replace(host.login, host_key=host_key)),
         resolved=event.resolved,
         hop=event.hop,
+        known_keys=event.known_keys,
         answer=answer,
         retry=retry,
         problem=problem,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
@@ -14,21 +14,29 @@ from trayagent.core.proxy_jump import last_jump
 
 Hosts = Mapping[str, Host]
 Account = tuple[str, str]
-"""A server and a user: what a server would lock."""
+"""A server, by its name or by a host key, and a user: what a server would lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents."""
+    """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents.
+
+    `host_keys` ("TYPE SHA256:…") show that one server has several names or ports. They only count, and prove nothing.
+    """
 
     server: str
     user: str
     keys: tuple[str, ...] = ()
+    host_keys: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
-    def account(self) -> Account:
-        """The account that a server would lock."""
-        return (self.server, self.user)
+    def accounts(self) -> frozenset[Account]:
+        """The account that a server would lock, under the server's name and under each of its host keys."""
+        return frozenset((server, self.user) for server in (self.server, *self.host_keys))
+
+    def same(self, other: Login) -> bool:
+        """Report whether both offer the same credentials to the same account."""
+        return self.keys == other.keys and not self.accounts.isdisjoint(other.accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,9 @@ def at_target(host: Host) -> Login | None:
     if resolved is None:
         return None
     server, through = f"{resolved.hostname}:{resolved.port}", resolved.proxy_jump or resolved.proxy_command
-    return Login(f"{server} through {through}" if through else server, resolved.user, resolved.keys)
+    server = f"{server} through {through}" if through else server
+    seen = {key for key in (host.login.host_key, host.login.refusing_key) if key is not None}
+    return Login(server, resolved.user, resolved.keys, host.known_keys | seen)
 
 
 def at_jump(host: Host) -> Login | None:
@@ -65,7 +75,9 @@ def at_jump(host: Host) -> Login | None:
     if resolved.jumps and hop is not None:
         rest = ",".join(map(str, resolved.jumps[1:]))
         server = f"{hop.hostname}:{hop.port}"
-        return Login(f"{server} and {rest}" if rest else server, hop.user, hop.keys)
+        if rest:  # any of these jump hosts may refuse
+            return Login(f"{server} and {rest}", hop.user, hop.keys)
+        return Login(server, hop.user, hop.keys, hop.known_keys)
     if resolved.proxy_command is not None:
         return Login(resolved.proxy_command, "")
     return None
@@ -114,18 +126,24 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
 
     None: once a login to the same account has ended. Logins under way count, because they may yet be refused: two at
     a time, or one at a time until one has succeeded. A refusal then leaves one login for the key that the user fixes.
+    A server of which neither a host key nor a success is known may be any other server under another name.
     `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
     to them.
     """
     at, turn = now, True
+    under_way = list(_under_way(host, hosts))
     for login in at_risk(host, hosts):
-        refused = sorted(_refusals(login.account, hosts, now))
-        under_way = sum(login.account in accounts for accounts in _under_way(host, hosts))
-        if len(refused) >= REFUSED_MAX:
-            at = max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
-        elif login not in lately or refused:
-            limit = REFUSED_MAX if _proven(login, hosts) else 1 + len(refused)
-            turn = turn and len(refused) + under_way < limit
+        trusted = any(login.same(other) for other in lately)
+        first = [logins for logins in under_way if any(_may_be(other, login, hosts) for other in logins)]
+        for one in (login, *_may_be_any_of(login, under_way, hosts)):
+            refused = sorted(_refusals(one, hosts, now))
+            busy = [logins for logins in under_way if _touch(logins, one)]
+            if len(refused) >= REFUSED_MAX:
+                at = max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
+            elif not trusted or refused:
+                limit = REFUSED_MAX if one is not login or _proven(one, hosts) else 1 + len(refused)
+                both = sum(logins in busy or logins in first for logins in under_way)
+                turn = turn and len(refused) + len(busy) < limit and len(refused) + both < REFUSED_MAX
     return at if turn or at > now else None
 
 
@@ -134,25 +152,45 @@ def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) 
     under_way = list(_under_way(host, hosts))
     logins = at_risk(host, hosts) if len(under_way) >= REFUSED_MAX else ()
     return all(
-        sum(login.account in accounts for accounts in under_way) < REFUSED_MAX
+        sum(_touch(others, login) for others in under_way) < REFUSED_MAX
         for login in logins
-        if login not in lately or any(_refusals(login.account, hosts, NEVER))
+        if not any(login.same(other) for other in lately) or any(_refusals(login, hosts, NEVER))
     )
 
 
-def refused_accounts(host: Host) -> Iterator[tuple[float, Account | None]]:
+def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
     """Yield the times of the host's refused logins, each with the account that refused it."""
     target, jump = at_target(host), at_jump(host)
     for at in host.login.refused:
         asked = jump if at in host.login.refused_by_jump else target
-        yield at, asked.account if asked is not None else None
+        yield at, asked.accounts if asked is not None else frozenset()
 
 
-def _refusals(account: Account, hosts: Hosts, now: float) -> Iterator[float]:
+def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
         for at, refusing in refused_accounts(host) if host.login.refused else ():
-            if refusing == account and now < at + REFUSED_WINDOW_S:
+            if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
                 yield at
+
+
+def _touch(logins: Collection[Login], login: Login) -> bool:
+    return any(not other.accounts.isdisjoint(login.accounts) for other in logins)
+
+
+def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
+    """Report whether a login to an unknown server may use the account of another one. A command has no user."""
+    same_user = bool(login.user) and unknown.user == login.user
+    return same_user and not unknown.host_keys and not _proven(unknown, hosts)
+
+
+def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts: Hosts) -> Iterator[Login]:
+    """Yield the logins, refused or under way, whose account this one may use because its server is unknown."""
+    if not _may_be(login, login, hosts):
+        return
+    refused = (asked for host in hosts.values() if host.login.refused for asked in _both(host))
+    for other in (*refused, *(one for logins in under_way for one in logins)):
+        if other is not None and other.user == login.user and other.server != login.server:
+            yield other
 
 
 def _proven(login: Login, hosts: Hosts) -> bool:
@@ -160,18 +198,18 @@ def _proven(login: Login, hosts: Hosts) -> bool:
     worked = (
         h for h in hosts.values() if h.login.worked_at != NEVER or h.master is not None or h.reached.networks
     )
-    return any(asked is not None and asked.account == login.account for h in worked for asked in _both(h))
+    return any(_touch([asked for asked in _both(h) if asked is not None], login) for h in worked)
 
 
 def _both(host: Host) -> tuple[Login | None, Login | None]:
     return at_target(host), at_jump(host)
 
 
-def _under_way(host: Host, hosts: Hosts) -> Iterator[set[Account]]:
-    """Yield, for each other login under way, the accounts that may refuse it."""
+def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
+    """Yield, for each other login under way, the logins at the machines that may refuse it."""
     for other in hosts.values():
         attempt = other.attempt
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None
         by_person = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
         if (asking and not by_person and other.name != host.name) or other.trial.running is not None:
-            yield {login.account for login in at_risk(other, hosts)}
+            yield at_risk(other, hosts)

@@ -29,9 +29,9 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
     logins = made_by(host, attempt)
     if trusted:
         # A jump host let us in at some time since the attempt began.
-        clear_refusals(context, {login.account for login in logins}, attempt.started_at)
+        clear_refusals(context, {a for login in logins for a in login.accounts}, attempt.started_at)
         at_end = at_target(host)
-        clear_refusals(context, {at_end.account} if at_end is not None else set(), context.now)
+        clear_refusals(context, set(at_end.accounts) if at_end is not None else set(), context.now)
     # A typed password or code proves nothing about the keys.
     quiet = host.login.kind == "quiet" and not attempt.at_terminal
     if quiet and trusted:
@@ -39,6 +39,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             login: last
             for login, last in context.state.let_in.items()
             if context.now - last.at < LET_IN_LATELY_S
+            and login not in logins  # the new one knows the host key
         }
         context.change(let_in={**recent, **{login: LetIn(context.now, origin) for login in logins}})
     for name in context.names:
@@ -61,7 +62,7 @@ def clear_refusals(context: Context, accounts: set[Account], before: float) -> N
     forgotten = {
         name: host
         for name, host in context.state.forgotten.items()
-        if any(at > before or account not in accounts for at, account in refused_accounts(host))
+        if any(at > before or accounts.isdisjoint(refusing) for at, refusing in refused_accounts(host))
     }
     context.change(forgotten=forgotten)
     for name in context.names:
@@ -69,7 +70,7 @@ def clear_refusals(context: Context, accounts: set[Account], before: float) -> N
         if host is None or not host.login.refused:
             continue
         known = tuple(refused_accounts(host))
-        kept = tuple(at for at, account in known if at > before or account not in accounts)
+        kept = tuple(at for at, refusing in known if at > before or accounts.isdisjoint(refusing))
         if len(kept) < len(known):
             by_jump = tuple(at for at in host.login.refused_by_jump if at in kept)
             context.put(host, login=replace(host.login, refused=kept, refused_by_jump=by_jump))

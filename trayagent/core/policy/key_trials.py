@@ -113,7 +113,7 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
     if verdict == "passed":
         _passed(context, host)
     elif failure is not None and failure.perhaps_refused and not is_another(host, event.host_key):
-        context.put(with_refusal(host, failure, context.now))
+        context.put(with_refusal(host, failure, context.now, event.host_key))
         context.do(Remember(host.name))
     elif verdict == "refused" and failure is not None:
         _refused(context, host, event, failure)
@@ -138,7 +138,7 @@ def _passed(context: Context, host: Host) -> None:
 def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
     """Warn the user while the old connection still lives, and make no second login automatically."""
     attempt = Attempt(event.attempt, "connect", context.now)
-    host = with_failure(host, attempt, failure, context.now, event.jitter)
+    host = with_failure(host, attempt, failure, context.now, event.jitter, event.host_key)
     already_shown = host.problem == failure.problem
     host = context.put(host, problem=failure.problem)
     context.do(Remember(host.name))

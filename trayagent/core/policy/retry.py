@@ -55,12 +55,17 @@ def server_saw(failure: Failure, *, established: bool) -> bool:
     return established or failure.positive or failure.kind not in _UNSEEN_KINDS
 
 
-def with_failure(host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float) -> Host:
-    """Return the host with the back-off of its failed attempt. Bare attempts have a separate back-off."""
+def with_failure(
+    host: Host, attempt: Attempt, failure: Failure, now: float, jitter: float, host_key: str | None = None
+) -> Host:
+    """Return the host with the back-off of its failed attempt. Bare attempts have a separate back-off.
+
+    `host_key` is the key that the server proved.
+    """
     if attempt.bare:
         due = _away(host.bare_retry, now, jitter)
         return replace(host, bare_retry=_after(host.bare_retry, attempt, failure, now, due))
-    host = with_refusal(host, failure, now)
+    host = with_refusal(host, failure, now, host_key)
     at = _next_login(host, failure, now, jitter)
     return replace(host, retry=_after(host.retry, attempt, failure, now, at))
 
@@ -70,16 +75,16 @@ def may_be_refusal(failure: Failure) -> bool:
     return failure.kind in REFUSED_KINDS or failure.kind == "proxy-login" or failure.perhaps_refused
 
 
-def with_refusal(host: Host, failure: Failure, now: float) -> Host:
+def with_refusal(host: Host, failure: Failure, now: float, host_key: str | None) -> Host:
     """Return the host with this failure among its refused logins, if it may be one."""
     if not may_be_refusal(failure):
         return host
     refused = (*host.login.refused[1 - _REFUSALS_KEPT :], now)
     jump = tuple(at for at in host.login.refused_by_jump if at in refused)
-    return replace(
-        host,
-        login=replace(host.login, refused=refused, refused_by_jump=(*jump, now) if failure.by_jump else jump),
-    )
+    by_jump = (*jump, now) if failure.by_jump else jump
+    refusing = host.login.refusing_key if host_key is None or failure.by_jump else host_key
+    login = replace(host.login, refused=refused, refused_by_jump=by_jump, refusing_key=refusing)
+    return replace(host, login=login)
 
 
 def after_success(retry: Retry, now: float) -> Retry:

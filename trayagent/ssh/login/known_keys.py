@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from trayagent.core.facts.resolved import Resolved
+
+DEFAULT_PORT = 22
 _HASHED = "|1|"
 _MAX_BYTES = 4 * 1024 * 1024
 
@@ -32,6 +35,15 @@ def is_trusted(host_key: str, names: Iterable[str], files: Iterable[Path]) -> bo
         if any(_matches(hosts, name) for name in wanted):
             named.add(key)
     return host_key in (named or known)
+
+
+def known_keys(resolved: Resolved) -> frozenset[str]:
+    """Return the host keys ("TYPE SHA256:…") that the known_hosts files have for a host as ssh_config describes it."""
+    name = resolved.host_key_alias or resolved.hostname
+    if resolved.port != DEFAULT_PORT and resolved.host_key_alias is None:
+        name = f"[{name}]:{resolved.port}"
+    files = (Path(file).expanduser() for file in (*resolved.user_known_hosts, *resolved.global_known_hosts))
+    return frozenset(key for marker, hosts, key in _entries(files) if not marker and _matches(hosts, name))
 
 
 def _entries(files: Iterable[Path]) -> Iterator[tuple[str, str, str]]:

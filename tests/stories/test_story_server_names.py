@@ -1,0 +1,127 @@
+"""One server under many names or ports is one account: its host key shows that."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME
+from tests.stories.teller import ALWAYS, HOST_KEY, Story
+from trayagent.core.facts import events as e
+from trayagent.core.facts import user_events
+from trayagent.core.facts.resolved import HostKeyChecking
+
+NAMES = tuple(f"n{number}" for number in range(6))
+TWELVE = tuple(f"h{number}" for number in range(12))
+
+
+def begin(story: Story, how: str) -> None:
+    """Begin with six hosts of one server and user, of which no login was made before."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
+    for number, name in enumerate(NAMES):
+        if how.startswith("known") or (how == "half of the names are known" and number % 2):
+            story.known_keys[name] = [HOST_KEY]
+        if how == "known ports":
+            story.resolved(name, port=22 + number, user="me")
+        else:
+            strict: HostKeyChecking = "ask" if how == "known names" else "accept-new"
+            story.resolved(name, server=f"{name}.example", user="me", strict=strict)
+    story.started()
+
+
+def under_way(story: Story) -> list[str]:
+    """Return the hosts with a login under way."""
+    return [name for name, host in story.state.hosts.items() if host.attempt is not None]
+
+
+def refuse_all(story: Story, for_s: float) -> list[float]:
+    """Refuse each login after a second, for some time. Return the times."""
+    times: list[float] = []
+    until = story.t + for_s
+    while story.t < until:
+        begun = under_way(story)
+        story.after(1)
+        for name in begun:
+            story.fails(name, "auth", positive=True)
+            times.append(story.t)
+    return times
+
+
+def at_most_two_in_ten_minutes(times: list[float]) -> bool:
+    """Report whether no three of them lie within ten minutes."""
+    return all(late - early >= 600 for early, late in zip(times, times[2:], strict=False))
+
+
+@pytest.mark.parametrize("how", ["known names", "known ports", "new names", "half of the names are known"])
+def test_one_server_under_six_names_refuses_two_logins_in_ten_minutes(story: Story, how: str) -> None:
+    """Each name is refused once, two of them in ten minutes, however many names the server has."""
+    begin(story, how)
+    times = refuse_all(story, 3600)
+    assert len(times) == len(NAMES)
+    assert at_most_two_in_ten_minutes(times)
+
+
+def test_names_whose_keys_differ_are_different_servers(story: Story) -> None:
+    """The user's twelve servers are connected all at once."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for name in TWELVE:
+        story.known_keys[name] = [f"key of {name}"]
+        story.resolved(name, server=f"{name}.example", user="me")
+    story.started()
+    assert under_way(story) == list(TWELVE)
+
+
+def test_a_new_name_waits_for_no_more_than_its_turn(story: Story) -> None:
+    """Logins to servers of unknown keys go two at a time, those to known servers all at once beside them."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys((*TWELVE[:8], *NAMES), ALWAYS))
+    for name in NAMES:
+        story.resolved(name, server=f"{name}.example", user="me", strict="accept-new")
+    for name in TWELVE[:8]:
+        story.known_keys[name] = [f"key of {name}"]
+        story.resolved(name, server=f"{name}.example", user="me")
+    story.started()
+    assert set(under_way(story)) >= set(TWELVE[:8])
+    for _ in range(14):
+        new = [name for name in under_way(story) if name in NAMES]
+        assert len(new) <= 2
+        for name in under_way(story)[:1]:
+            story.ready(name, host_key=f"key of {name}")
+            story.took_over(name)
+    assert {story.shown(name) for name in (*TWELVE[:8], *NAMES)} == {"connected"}
+
+
+def test_a_login_under_another_name_clears_the_refusals(story: Story) -> None:
+    """A server that lets the account in under one name is tried again under the others."""
+    begin(story, "known names")
+    assert len(refuse_all(story, 60)) == 2
+    waiting = next(name for name in NAMES if story.host(name).retry.kind is None)
+    assert story.problem(waiting) == "rate-limited"
+    story.post(user_events.UserReconnect(story.t, (waiting,)), "reconnect")
+    story.reconnected(waiting)
+    assert under_way(story)
+
+
+def test_a_reconnect_of_all_names_costs_two_logins(story: Story) -> None:
+    """`trayagent reconnect` of six names of one server with a refused key makes two logins."""
+    begin(story, "known names")
+    refuse_all(story, 700)
+    story.after(600).post(user_events.UserReconnect(story.t, NAMES), "reconnect")
+    assert len(refuse_all(story, 60)) <= 2
+
+
+def test_the_next_agent_counts_the_refusals_of_the_other_names(story: Story) -> None:
+    """After a restart, the keys that refused count, although known_hosts has none."""
+    story.network(CAFE)
+    story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
+    for name in NAMES[:2]:
+        remembered = e.Remembered(story.t, name, refused_ago_s=(60.0,), refusing_key=HOST_KEY)
+        story.post(remembered, "remembered")
+    for name in NAMES:
+        story.resolved(name, server=f"{name}.example", user="me", strict="accept-new")
+    story.started()
+    story.after(530)
+    assert not under_way(story)
+    story.after(20)
+    assert 1 <= len(under_way(story)) <= 2
