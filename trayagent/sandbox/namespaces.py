@@ -72,8 +72,8 @@ class World:
             )
             if "error" in self._held:
                 raise forbidden(self._held.get("errno") or 0, self._held["error"])
-            # Held open as long as we may kill by these numbers. The number of a namespace that is gone is reused
-            # immediately, perhaps for another laboratory.
+            # Keep the namespaces open as long as we may kill processes by these numbers. The kernel reuses the number
+            # of a namespace immediately, perhaps for another laboratory.
             self._pins = [os.open(self._path(fd), os.O_RDONLY) for fd in self._held["net"].values()]
             self._networks = {holder.identity(f"/proc/self/fd/{pin}") for pin in self._pins}
         except BaseException:

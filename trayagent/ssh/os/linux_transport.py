@@ -90,7 +90,9 @@ def _pipes(pid: int, fds: dict[int, str]) -> Pipes:
     out, into = set[int](), set[int]()
     for fd, inode in _pipe_inodes(fds.items()):
         try:
-            mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode  # the link's own mode shows the direction
+            mode = os.lstat(
+                f"/proc/{pid}/fd/{fd}"
+            ).st_mode  # the mode of the link in /proc shows the pipe's direction
         except OSError:
             continue
         if mode & stat.S_IWUSR:
