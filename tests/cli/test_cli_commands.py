@@ -134,7 +134,7 @@ def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
     ]
     done = run("reconnect", "web", "nas")
     assert done.returncode == 1
-    assert done.stdout == "web: connected; the pause goes on until: trayagent resume\n"
+    assert done.stdout == "web: connected; still paused. To end the pause: trayagent resume\n"
     assert done.stderr == "trayagent: nas: paused\n  Then: trayagent resume nas\n"
 
 

@@ -93,7 +93,7 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
             9,
             "replace",
             "probe=silent silent_ms=200 rtt_ms=1 control=ready",
-            "stays silent: the stale one was replaced",
+            "stays silent: the stale connection was replaced",
         ),
         (2, "offline", "route=none", "there is no usable route: nothing is sent"),
         (0, "failed", "attempt=3 kind=auth positive=True retry=never", "refused the login: no retry"),

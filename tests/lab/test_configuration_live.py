@@ -74,7 +74,7 @@ def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, a
     agent.cli("pause")
     done = agent.cli("reconnect", "web01")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("; the pause goes on until: trayagent resume\n")
+    assert done.stdout.endswith("; still paused. To end the pause: trayagent resume\n")
     assert agent.status()["hosts"][0]["pid"] not in {pid, None}
     agent.wait_forwards("web01", {"local": "open"})
     assert agent.status()["agent"]["paused"]

@@ -376,7 +376,7 @@ def test_a_recorded_message_is_classified(stderr: str, expected: Told) -> None:
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("the agent's user said no", "The ssh agent would not sign in to web01"),
+        ("the agent's user said no", "The ssh-agent did not sign the login to web01"),
         ("the security key is unplugged", "The hardware key for web01 was not found"),
         ("booting", "web01 is starting up or shutting down"),
         ("a penalty (9.8)", "web01 closed the connection before the login"),
@@ -399,7 +399,7 @@ def test_every_title_names_the_host_or_ssh_s_own_words() -> None:
     failure = classify("me@203.0.113.1: Permission denied (publickey).", host="web01", exit_status=255)
     assert (failure.problem.title, failure.problem.hint) == (
         "web01 refused the login",
-        "Check the key or agent: ssh web01",
+        "Check the key and the ssh-agent: ssh web01",
     )
     assert (
         classify("x: line 3: Bad port 'y'.", host="web01", exit_status=255).problem.title

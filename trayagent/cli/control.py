@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
         description="Connects again now, and returns when the host is connected or the attempt failed. "
         "A living master is replaced only when the new one is ready, and kept if that fails. "
         "If the old master answers, its sessions and forwarded connections go on until they end, and new ones use the "
-        "new master. If it does not answer, its sessions end. --if-down leaves a connected host as it is, "
-        "and a host that is suspended or refused the login.",
+        "new master. If it does not answer, its sessions end. --if-down does nothing for a host "
+        "that is connected or suspended, or whose login was refused.",
     )
     how = again.add_mutually_exclusive_group()
     how.add_argument(
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
 
     down = commands.add_parser(
         "disconnect",
-        help="disconnect hosts until reconnect",
+        help="disconnect hosts, until you reconnect them",
         description="Disconnects hosts, and ends the sessions of earlier connections that still drain. "
         "They stay disconnected until `reconnect`, even after a restart.",
     )
@@ -53,8 +53,8 @@ def add(commands: Any) -> None:
 
     hold = commands.add_parser(
         "pause",
-        help="end, connect and notify nothing for a while",
-        description="Until `resume`, the agent ends no master, connects nothing and notifies you of nothing.",
+        help="leave hosts alone for a while",
+        description="Until `resume`, the agent ends no master, makes no connection and shows no notification.",
     )
     hold.add_argument("hosts", nargs="*", metavar="HOST", help=ALL)
     hold.add_argument(
@@ -86,7 +86,7 @@ def reconnect(args: argparse.Namespace) -> int:
             say(f"{name}: connected, left as it is")
         elif outcome["state"] == "connected" and outcome.get("replaced", True):
             took = outcome.get("took_ms")
-            paused = f"; the pause goes on until: {clean(resume)}" if resume else ""
+            paused = f"; still paused. To end the pause: {clean(resume)}" if resume else ""
             say(
                 f"{name}: connected"
                 + (f" in {took:.0f} ms" if took is not None else "")

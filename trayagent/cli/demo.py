@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "demo",
-        help="watch it work in a sandbox",
+        help="watch trayagent work in a sandbox",
         description="Builds two networks, a laptop and a real sshd inside this machine. It changes the network under "
         "the real agent and under a plain ssh, and shows what each of them does and when. Takes about 15 s, needs "
         "neither root nor a configuration, touches nothing outside the sandbox, and leaves nothing behind.",

@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
     on = commands.add_parser(
         "install",
         help="start the agent at login",
-        description="Starts the agent at each login: by a systemd user unit, without a user manager by an entry in "
-        "the desktop's autostart directory, on macOS by a LaunchAgent. You can repeat it.",
+        description="Starts the agent at each login, with a systemd user unit. If there is no user manager, it uses "
+        "an entry in the desktop's autostart directory; on macOS, a LaunchAgent. You can repeat the command.",
     )
     on.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="the agent reads this configuration file"

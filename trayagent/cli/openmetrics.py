@@ -55,7 +55,7 @@ def _agent(agent: dict[str, Any]) -> Iterable[list[str]]:
     rejected = agent.get("config_error") is not None  # an older agent does not report it
     yield _gauge(
         "trayagent_configuration_rejected",
-        "Whether the file as it is now was rejected; the one before it stays in force.",
+        "Whether the current configuration file was rejected; the previous configuration stays in force.",
         [({}, rejected)],
     )
 
@@ -76,7 +76,11 @@ def _hosts(hosts: list[dict[str, Any]]) -> Iterable[list[str]]:
     )
     yield gauge("trayagent_host_listed", "Whether the configuration lists the host.", "listed")
     yield _states(
-        "trayagent_host_state", "The state of the host: 1 for the one it is in.", hosts, "host", HOST_STATES
+        "trayagent_host_state",
+        "1 for the state that the host is in, 0 for the others.",
+        hosts,
+        "host",
+        HOST_STATES,
     )
     yield _gauge(
         "trayagent_host_state_since_timestamp_seconds",
@@ -117,7 +121,11 @@ def _vpns(vpns: list[dict[str, Any]]) -> Iterable[list[str]]:
         "trayagent_vpn_up", "Whether the VPN is up.", [({"vpn": v["name"]}, v["state"] == "up") for v in vpns]
     )
     yield _states(
-        "trayagent_vpn_state", "The state of the VPN: 1 for the one it is in.", vpns, "vpn", VPN_STATES
+        "trayagent_vpn_state",
+        "1 for the state that the VPN is in, 0 for the others.",
+        vpns,
+        "vpn",
+        VPN_STATES,
     )
 
 

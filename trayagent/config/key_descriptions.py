@@ -59,7 +59,8 @@ TABLES = (
                 "adopt",
                 "Adopt every ssh master of this user, not only those of the listed hosts.",
                 "A stale adopted master is replaced. If no alias in ssh_config has its control path, its options are "
-                "unknown: then it is ended once it is proven stale, so that nothing hangs on it, and not replaced.",
+                "unknown. Such a master is ended once it is proven stale, so that no program hangs on it. It is not "
+                "replaced.",
             ),
             Key(
                 "keep_while_offline",
@@ -118,9 +119,10 @@ TABLES = (
             ),
             Key(
                 "networks",
-                "Networks where it may be connected or, with `!`, may not: NetworkManager connections or SSIDs.",
-                "Patterns such as `Home*` are allowed. On a network without a known name the host is connected only if "
-                "all entries begin with `!`. `trayagent reconnect NAME` ignores this key.",
+                "Networks where the host may be connected or, with `!` before the name, where it may not.",
+                "A name is that of a NetworkManager connection, or an SSID. Patterns such as `Home*` are allowed. On a "
+                "network without a known name the host is connected only if all entries begin with `!`. "
+                "`trayagent reconnect NAME` ignores this key.",
                 '["!Airport WiFi"]',
             ),
             Key(

@@ -61,7 +61,7 @@ def _read(path: Path) -> str | None:
     except OSError as error:
         raise ConfigError(str(path), f"it cannot be read: {error.strerror}") from error
     if len(data) > LONGEST_BYTES:
-        raise ConfigError(str(path), "it is larger than 1 MiB, which no configuration is")
+        raise ConfigError(str(path), "it is larger than 1 MiB, too large for a configuration")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,7 +85,11 @@ def _refuse_danger(path: Path, found: os.stat_result) -> None:
 
 def _remedy(path: Path, why: str) -> str:
     quoted = shlex.quote(str(path))
-    return f"Remove that right: chmod go-w {quoted}" if "written" in why else f"Own it: chown $USER {quoted}"
+    return (
+        f"Remove that right: chmod go-w {quoted}"
+        if "written" in why
+        else f"Take ownership: chown $USER {quoted}"
+    )
 
 
 def _syntax(message: str, text: str) -> str:

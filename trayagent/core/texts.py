@@ -53,8 +53,8 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             hint = f"The agent tries again later, so that no account gets locked. Now: trayagent reconnect {host.name}"
             return Problem("rate-limited", title, hint)
         case "logins":
-            title = f"{host.name} was logged in to {LOGINS_PER_WINDOW} times in a few minutes"
-            return Problem("rate-limited", title, f"See what ends it: trayagent why {host.name}")
+            title = f"There were {LOGINS_PER_WINDOW} logins to {host.name} in a few minutes"
+            return Problem("rate-limited", title, f"See what ends its connections: trayagent why {host.name}")
         case _:
             return Problem("rate-limited", f"{host.name} waits for its turn at its server", follows)
 
@@ -67,7 +67,7 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
 
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
     """Return the problem of a host whose login was already refused for another host."""
-    title = f"{host.name} is held back: the same login was refused to {alike.name}"
+    title = f"{host.name} is held back: the same login was refused for {alike.name}"
     return Problem(code, title, f"Fix {alike.name}; {host.name} follows automatically")
 
 

@@ -185,4 +185,4 @@ async def _copy(text: str, env: Mapping[str, str]) -> None:
             continue
         if child.returncode == 0:
             return
-    raise TrayagentError("No clipboard program works here.", hint=f"It is: {text}")
+    raise TrayagentError("No clipboard program works here.", hint=f"Copy it yourself: {text}")

@@ -101,7 +101,7 @@ def _full(file_paths: FilePaths) -> Iterator[Finding]:
         except OSError:
             continue
         if free < LITTLE:
-            title = f"Only {_words(free)} are free where {folder} is"
+            title = f"Only {_words(free)} are free on the file system of {folder}"
             why = "When it is full, history and logs are lost, and the agent cannot record its masters."
             yield problem(
                 "disk-full", title, why, "Free some space. To see what uses it:", f"df -h {_quoted(there)}"

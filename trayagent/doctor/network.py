@@ -22,7 +22,7 @@ async def check(case: Case) -> Iterable[Finding]:
         remedy = "Allow AF_NETLINK where the agent runs: RestrictAddressFamilies of its unit, or the sandbox around it."
         found.append(advice("no-netlink", "The kernel does not report network changes", why, remedy))
     if here.platform == "darwin":
-        return [ok("the kernel's routing socket, and a wake with it")]
+        return [ok("the kernel's routing socket, which also shows a wake")]
     no_logind = "A wake from sleep is detected by the clock, a little later. Everything else works the same."
     if not here.logind:
         return found or [ok("the kernel; no system bus, so neither logind nor NetworkManager", no_logind)]

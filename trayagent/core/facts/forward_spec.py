@@ -144,10 +144,10 @@ def _ends(kind: ForwardKind, fields: list[_Field]) -> tuple[End, End | None]:
 
 def _why_not(kind: ForwardKind, shape: str) -> str:
     if len(shape) > (2 if kind == "dynamic" else 4):
-        return "has too many fields (an IPv6 address stands in square brackets)"
+        return "has too many fields (put an IPv6 address in square brackets)"
     if kind == "local" and shape in {".", "..", "/"}:
-        return "names no target"
-    return "is no forward"
+        return "has no target"
+    return "is not a forward"
 
 
 def _listen(fields: list[_Field], lowest: int) -> End:
@@ -159,7 +159,7 @@ def _listen(fields: list[_Field], lowest: int) -> End:
 
 def _target(host: _Field, port: _Field) -> End:
     if not host.text:
-        _bad("names no target host")
+        _bad("has no target host")
     return End(_host(host), _port(port, 1))
 
 
@@ -172,7 +172,7 @@ def _host(field: _Field) -> str:
 def _port(field: _Field, lowest: int) -> int:
     text = field.text
     if not (text.isascii() and text.isdigit()):
-        _bad(f'has "{text}" where a port number must stand')
+        _bad(f'has "{text}" where a port number must be')
     digits = text.lstrip("0") or "0"
     if len(digits) > 5 or not lowest <= int(digits) <= 65535:
         _bad(f"has port {text}; ports go from {lowest} to 65535")

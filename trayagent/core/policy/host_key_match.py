@@ -64,7 +64,7 @@ def no_control(host: Host, host_key: str | None) -> Failure:
         title = f"The address of {host.name} in ssh_config changed, and nothing proves who answers there"
         hint = f"Connect to it: trayagent reconnect {host.name}"
         return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
-    hint = f"Connect without proof: trayagent reconnect {host.name}. StrictHostKeyChecking yes would prove it"
+    hint = f"Connect without proof: trayagent reconnect {host.name}. With StrictHostKeyChecking yes, ssh would prove it"
     title = f"Nothing proves that {host.name} itself answers here"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 

@@ -94,7 +94,7 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         r"^sign_and_send_pubkey: signing failed .*agent refused operation",
-        "auth", "auth-denied", "The ssh agent would not sign in to {who}",
+        "auth", "auth-denied", "The ssh-agent did not sign the login to {who}",
         "Confirm or unlock the key, " + _AGAIN, then=_DENIED, positive=True,
     ),
     _row(
@@ -115,7 +115,7 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         r"Permission denied \([^()\n]*\)",
-        "auth", "auth-denied", "{who} refused the login", "Check the key or agent: ssh {host}", positive=True,
+        "auth", "auth-denied", "{who} refused the login", "Check the key and the ssh-agent: ssh {host}", positive=True,
     ),
     # The key exchange.
     _row(
