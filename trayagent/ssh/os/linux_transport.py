@@ -90,9 +90,8 @@ def _pipes(pid: int, fds: dict[int, str]) -> Pipes:
     out, into = set[int](), set[int]()
     for fd, inode in _pipe_inodes(fds.items()):
         try:
-            mode = os.lstat(
-                f"/proc/{pid}/fd/{fd}"
-            ).st_mode  # the mode of the link in /proc shows the pipe's direction
+            # The mode of the link in /proc shows the direction of the pipe.
+            mode = os.lstat(f"/proc/{pid}/fd/{fd}").st_mode
         except OSError:
             continue
         if mode & stat.S_IWUSR:
