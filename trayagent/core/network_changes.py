@@ -112,7 +112,7 @@ def current_path(host: Host, snapshot: Snapshot) -> MasterPath | None:
 
 
 def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
-    """Report whether the underlay of tunnels changed: another route out, or the same one that flickered.
+    """Report whether the underlay of tunnels changed: there is another route out, or the same route flickered.
 
     A better source address (a new privacy address) does not count, because tunnels keep the one that they have.
     """

@@ -64,7 +64,7 @@ class MasterPath:
 
 @dataclass(frozen=True, slots=True)
 class PathHere:
-    """A master's path, and the network in which it was seen. The same path in another network is another one."""
+    """A master's path, and the network in which it was seen. The same path in another network is another path."""
 
     path: MasterPath
     network: Network | None = None

@@ -76,5 +76,5 @@ class State:
         return tuple(found)
 
     def doubtful(self, host: Host, now: float) -> bool:
-        """Report whether the network is the likely cause if this host's master ends now (policy: *suspect*)."""
+        """Report whether this host's master is suspect. If it ends now, the network is the likely cause."""
         return host.suspect or host.doubt.probe is not None or now - self.woke_at < WOKEN_S

@@ -74,7 +74,7 @@ def _taken_up(context: Context, host: Host, master: Master) -> Host:
 
 
 def _own_pids(host: Host) -> frozenset[int]:
-    """Return the pids that are already known: the master's, and that of a new one on its way to the control path."""
+    """Return the known pids: of the master, and of a new master that is about to take the control path."""
     ready = host.attempt.ready if host.attempt is not None else None
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
 

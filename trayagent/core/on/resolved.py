@@ -29,7 +29,7 @@ _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # the cod
 
 
 def follow_answer(context: Context, host: Host) -> Host:
-    """Refine what is known of the last result's network. Run `ssh -G` again for a stopped host that may go on here.
+    """Complete the network of the last result. Run `ssh -G` again for a stopped host that may continue here.
 
     Every other host is resolved again before its next login, so that a flapping network causes no runs.
     """

@@ -178,7 +178,7 @@ def _touch(logins: Collection[Login], login: Login) -> bool:
 
 
 def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
-    """Report whether a login to an unknown server may use the account of another one. A command has no user."""
+    """Report whether a login to an unknown server may use another login's account. A command has no user."""
     same_user = bool(login.user) and unknown.user == login.user
     return same_user and not unknown.host_keys and not _proven(unknown, hosts)
 

@@ -54,7 +54,7 @@ def _step(context: Context, host: Host) -> Step:
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
-    """Note since when there is no route, and since when there is one that the old connection may lack."""
+    """Note since when there is no route, and since when there is a route that the old connection may lack."""
     now = context.now
     if not admitted.open:
         if host.outage.offline_since is not None:

@@ -20,7 +20,7 @@ from trayagent.core.policy.silence import patience_s
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of the old master, or what must be known first; `at` is when to decide again."""
+    """The fate of the old master, or what must be known first. `at` is when to decide again."""
 
     do: Literal["drain", "end", "probe", "observe", "wait"]
     evidence: str

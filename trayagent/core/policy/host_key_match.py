@@ -57,7 +57,7 @@ def is_another(host: Host, host_key: str | None) -> bool:
 
 
 def no_control(host: Host, host_key: str | None) -> Failure:
-    """Return the failure of a login that worked, but proves nothing about the master that it should judge."""
+    """Return the failure of a login that worked, but that proves nothing about the judged master."""
     if is_another(host, host_key):
         return another_key(host)
     if readdressed(host):
