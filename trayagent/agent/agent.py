@@ -74,7 +74,7 @@ class Agent:
         self._facts = AgentFacts(__version__, os.getpid(), clock.now_text())
         self._desk: Desk | None = None
 
-        # What nearly all parts use.
+        # The parts that nearly all others use.
         self._shell = Shell()
         self._tasks = Tasks()
         self._environment = Environment()
@@ -130,7 +130,7 @@ class Agent:
             self._desk = make_desk(self, handler, parts, self._network)
             self._events.subscribe(self._desk_heard)
 
-        # What follows the state.
+        # The parts that react to a changed state.
         self._file_changes = FileChanges(
             parts,
             resolver,

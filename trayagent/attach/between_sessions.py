@@ -114,7 +114,7 @@ class Waiting:
                 self._link.view = {**self._link.view, "hosts": []}
 
     def _ready(self) -> str | None:
-        """Return the path of a usable master; a paused host's is usable, a doubtful one is not."""
+        """Return the path of a usable master. A paused host's master is usable, one in doubt is not."""
         seen = self._link.host
         if seen is None or seen["pid"] is None or seen["state"] not in {"connected", "paused"}:
             return None

@@ -154,7 +154,7 @@ class _Progress:
         self._shown = False
 
     def told(self, what: str) -> None:
-        """Show the step if it is time; a stream that is not a terminal gets a single line."""
+        """Show the step, unless the last one was shown a moment ago. Without a terminal, print a single line."""
         now = self._clock()
         on_terminal = self._stream.isatty()
         if now < self._next or (self._shown and not on_terminal):

@@ -122,7 +122,7 @@ def session_of(call: Call | None) -> Session | None:
 
 
 def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
-    """Return why a forward is impossible: another one listens on the same address."""
+    """Return why a forward is impossible: another forward listens on the same address."""
     if forward.listen.path is None and forward.listen.port == 0:
         return None  # the server gives each of these its own port
     here = forward.kind != "remote"

@@ -42,7 +42,7 @@ class Newest:
 
 
 class Every:
-    """Keeps every event; a reader that is too slow gets an error instead of a gap."""
+    """Keeps every event. A reader that is too slow gets an error, never a stream with a gap."""
 
     def __init__(self) -> None:
         self._items: deque[dict[str, Any]] = deque()

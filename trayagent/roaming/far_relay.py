@@ -219,7 +219,7 @@ class Stream:
         self.undelivered_size = 0
 
     def reserve(self, size: int) -> int:
-        """Request this much of the budget for the connection; return how much of it the connection has now."""
+        """Change this connection's share of the budget to `size`, as far as possible. Return the new share."""
         more = min(size - self.reserved, self.budget.left)
         self.budget.left -= more
         self.reserved += more
@@ -341,7 +341,7 @@ class Link:
         self.ack_at = None if self.ack_due else now + ACK_AFTER_S
 
     def tick(self, now: float) -> None:
-        """Send a scheduled acknowledgement if its time has come."""
+        """Mark a scheduled acknowledgement as due if its time has come."""
         if self.ack_at is not None and now >= self.ack_at:
             self.ack_due = True
 
@@ -554,7 +554,7 @@ class Session:
         return None if link is None or link.ack_due else link.ack_at
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Act on each deadline that has passed."""
         link = self.stream.link
         if link and link.ack_at is not None and now >= link.ack_at:
             link.tick(now)
@@ -682,7 +682,7 @@ class Session:
             pass  # the peer will notice the end of the link
 
     def pump(self) -> None:
-        """Write what can be written, and wait for what is missing."""
+        """Write as much as possible, and watch for the next chance to read or write."""
         if self.finished is not None:
             return
         for wire in list(self.wires):

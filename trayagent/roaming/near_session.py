@@ -195,7 +195,7 @@ class NearSession(Session):
         return min((at for at in times if at is not None), default=None)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Act on each deadline that has passed."""
         for wire in list(self.wires):
             if not wire.link.live and now >= wire.since + ATTACH_S:
                 self.drop(wire, "silent")

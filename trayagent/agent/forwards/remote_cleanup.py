@@ -59,7 +59,7 @@ class RemoteCleanup:
     # The record.
 
     def told(self, name: str, master: Master, session: RemoteSession | None) -> None:
-        """Record the server-side identity of a master's session. None: it cannot be distinguished from others."""
+        """Record the server-side identity of a master's session. None: it cannot be told from other sessions."""
         if session is None:
             if name not in self._unmarked:
                 log.info(
@@ -90,7 +90,7 @@ class RemoteCleanup:
             self._far.add_sockets(name, paths)
 
     def forget(self, living: Collection[int]) -> None:
-        """Drop what is known of masters that are gone. The record stays."""
+        """Drop the facts of masters that are gone. Their records stay."""
         self._known = {pid: one for pid, one in self._known.items() if pid in living}
         self._work = {pid: one for pid, one in self._work.items() if pid in living}
         self._noted &= set(living)
@@ -162,7 +162,7 @@ class RemoteCleanup:
         return ends, [path for path in self._far.sockets(host.name) if path in paths and _plain(path)]
 
     def _forget_ended(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
-        """Forget what is gone. A session that belongs to another server or boot stays on record."""
+        """Forget what no longer exists. A session that belongs to another server or boot stays on record."""
         said = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
         here = found.own.server if found.own is not None else ""
         gone = {s for s, word in said.items() if word == "ended" or (word in _HERE and s.server == here)}

@@ -38,7 +38,7 @@ class MasterDrainer:
         self._forwarding = forwarding
 
     def prepare(self, host: Host, old: Master) -> str | None:
-        """Give a living master a second name, which leads to it when the new one has its path. None: it failed.
+        """Give a living master a second name, which leads to it when the new one has its path. Return None on failure.
 
         The caller ends with `stop`, or with `give_up` if the new master did not get the path.
         """
@@ -73,7 +73,7 @@ class MasterDrainer:
         remove_fresh(name)
 
     async def stop(self, host: Host, old: Master, name: str) -> Draining | None:
-        """Stop a master whose path the new one has. Return what it carries; None: nothing, or it did not stop.
+        """Stop a master whose path the new one has. Return what it carries, None if nothing or if it did not stop.
 
         Then it must be ended. A master that does not stop could still unlink the path.
         """

@@ -14,7 +14,7 @@ MARK = "Written by `trayagent install`; `trayagent uninstall` removes it."
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Write the content, and return whether the file had another one. Raises TrayagentError."""
+    """Write the content, and return whether that changed the file. Raises TrayagentError."""
     if read(path) == content:
         return False
     _refuse_foreign_file(path)

@@ -111,7 +111,7 @@ def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
 
 
 def _lasting(until: str | None, now: datetime, asked: Span | None) -> Span | None:
-    """Return the pause that ends at `until`, or None if it was another one (`pause --for 2h`)."""
+    """Return the menu's pause that ends at `until`, or None if none does (`pause --for 2h`)."""
     if until is None:
         return "until-resumed"
     end = datetime.fromisoformat(until)

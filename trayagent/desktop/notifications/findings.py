@@ -31,7 +31,7 @@ class Finding:
 
 
 def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
-    """Return the problems, without those that another one causes.
+    """Return the problems, without those that another problem causes.
 
     A host that was never up is not lost. While everything is paused, there is no problem.
     """

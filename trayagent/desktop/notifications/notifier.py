@@ -73,13 +73,13 @@ class Notifier:
         self._update(key)
 
     async def on_bus(self, connection: Connection) -> None:
-        """Show on a new connection what is wanted. Raises BusCallError."""
+        """Show all wanted messages on a new connection. Raises BusCallError."""
         server = Server(connection, self._program)
         await server.listen(self._heard, self._token_came)
         await connection.watch_name(SERVER, lambda owner: self._owner_is(server, owner))
 
     def off_bus(self, reason: str) -> None:
-        """Forget a connection that is gone, and what is on the screen."""
+        """Forget a connection that is gone, and which messages it showed."""
         self._forget()
         self._server, self.problem = None, reason
 
@@ -127,7 +127,7 @@ class Notifier:
             self._report(f"{task.get_name()} failed: {error!r}")
 
     async def _bring_up_to_date(self, server: Server, key: str) -> None:
-        """Update the screen until it shows what is wanted under the key.
+        """Update the screen until it shows the wanted message of the key.
 
         If a request fails, wait for the next change.
         """

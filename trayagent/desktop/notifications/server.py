@@ -46,7 +46,7 @@ class Server:
         self._can = None
 
     async def notify(self, message: Message, replaces: int) -> int:
-        """Show a message, and replace another one unless `replaces` is 0. Return its number. Raises BusCallError.
+        """Show a message, in place of message `replaces` unless that is 0. Return its number. Raises BusCallError.
 
         Waits as long as the server takes. A call that was abandoned could still show its message, and it
         could not be withdrawn.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WITHIN_S = 0.050  # a new ssh waits no longer; an idle manager takes 2 to 5 ms
+WITHIN_S = 0.050  # a new ssh waits this long at most; an idle manager takes 2 to 5 ms
 CONNECT_S = 1.0  # at the agent's start, in parallel with everything else
 SLOW_IN_A_ROW = 3  # a busy machine may be late once
 PAUSE_S = 600.0  # if the manager is late repeatedly, or missing: recoveries must not wait for it

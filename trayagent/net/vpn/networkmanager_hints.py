@@ -27,7 +27,7 @@ class ManagerHints:
         self._timer: asyncio.TimerHandle | None = None
 
     def news(self, *, awaiting_answer: bool = False) -> None:
-        """Schedule a report: immediately, at the end of a burst, or with an expected answer."""
+        """Schedule a report: now, at the end of a burst, or when an expected answer comes."""
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()

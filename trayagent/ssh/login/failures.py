@@ -98,7 +98,7 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
 
 
 def unlogged(failure: Failure, host: str) -> Failure:
-    """Return the failure of an ssh that was connected and left an empty log, marked as a refusal that may be one.
+    """Return the failure of an ssh that was connected and left an empty log, marked as a possible refusal.
 
     ssh prints a reason before it ends, so its log could not be written: the file system is full.
     """

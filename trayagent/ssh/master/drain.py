@@ -66,7 +66,7 @@ async def stop(
 
 
 async def _stop_and_put_back(client: MuxClient, path: str) -> None:
-    """Stop a master that unlinks `path`, and put the socket that is there back at once."""
+    """Stop a master that unlinks `path`, and put the socket at that path back at once."""
     kept = second_name(path)
     try:
         asked = asyncio.ensure_future(client.stop_listening())

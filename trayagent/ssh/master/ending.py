@@ -99,7 +99,7 @@ def _still(master: Master) -> bool:
 
 
 def _family(master: Master) -> list[Process]:
-    """Return the master's descendants and its transport, which is no child of a master in the background."""
+    """Return the master's descendants and its transport. A master in the background is not its transport's parent."""
     if not _still(master):
         return []
     found = {p.pid: p for p in (*descendants(master.pid), *transport_of(master.pid))}

@@ -109,7 +109,7 @@ class _Search:
         return next((flow for flow in found if flow is not None), None)
 
     def _through(self, proxy: Process, depth: int) -> Flow | None:
-        """Return the flow of a transport: its own TCP, its descendants', or that of the master it uses."""
+        """Return the flow of a transport: its own TCP connection, a descendant's, or that of the master it uses."""
         for one in (proxy, *descendants(proxy.pid)):
             inner = (
                 self.flow(one.pid, depth + 1)

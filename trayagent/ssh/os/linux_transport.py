@@ -21,7 +21,7 @@ from typing import NamedTuple
 from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, pids_of, read
 from trayagent.ssh.os.types import Process
 
-_FIRST_OWN_FD = 3  # ssh closes all others when it starts (closefrom)
+_FIRST_OWN_FD = 3  # ssh closes all inherited ones when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(4, 9)
 
 

@@ -19,7 +19,7 @@ from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 ASK_EVERY_S = 0.200
 """How often to search for an attempt's connection: each search runs two programs and takes some 50 ms."""
 
-_FIRST_OWN_FD = 3  # ssh closes all others when it starts (closefrom)
+_FIRST_OWN_FD = 3  # ssh closes all inherited ones when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(3, 9)
 _DEEPEST = 8
 
@@ -58,7 +58,7 @@ class Seen:
         return next((flow for flow in found if flow is not None), None)
 
     def transport(self, pid: int) -> list[Process]:
-        """Return the proxies of a process, what they started, and the proxies of those."""
+        """Return the proxies of a process, the processes that these started, and their proxies."""
         found: dict[int, Process] = {}
         for proxy in self.proxies(pid):
             for one in (proxy, *self._below(proxy.pid), *self.transport(proxy.pid)):
