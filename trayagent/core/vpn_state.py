@@ -74,7 +74,7 @@ def lives(state: State, now: float) -> dict[str, VpnLife]:
         if usable_vpn(state, vpn.name):
             found[vpn.name] = VpnLife(was_up=True)
         elif report is not None and report.by_user:
-            found[vpn.name] = VpnLife()  # the user took it down, so they know
+            found[vpn.name] = VpnLife()  # the user took the VPN down, and knows that
         elif not network_works:
             found[vpn.name] = VpnLife(life.was_up)
         else:

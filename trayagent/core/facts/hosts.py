@@ -112,7 +112,7 @@ class UserRequests:
 
     held: bool = False  # disconnected until the next reconnect
     reconnect: bool = False  # the user requested a new connection, and no attempt has begun yet
-    at_once: bool = False  # that reconnect ends the old master, even if it answers
+    at_once: bool = False  # the requested reconnect ends the old master, even if it answers
     paused_until: float | None = None  # inf: until resumed
 
 
@@ -198,7 +198,7 @@ class Host:
     attempt: Attempt | None = None
     draining: Draining | None = None  # set if this entry is an earlier master of a host
 
-    lost: bool = False  # it was up and the network ended it; such an on-use host is recovered
+    lost: bool = False  # the network ended its connection; an on-use host is then recovered
     user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)

@@ -165,7 +165,7 @@ def looked(context: Context, event: UserLooked) -> None:
             and host.doubt.observed is not None
             and host.doubt.observed.stopped
         ):
-            context.do(Observe(name, host.master, host.probed_at))  # it may have been suspended, and continue
+            context.do(Observe(name, host.master, host.probed_at))  # a suspended one may have continued
         probe_again(context, host)
 
 

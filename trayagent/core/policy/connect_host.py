@@ -80,7 +80,7 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
         return put_in_place(context, host, attempt, 1, "master=none control=ready")
     hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
     if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
-        if attempt.refused is not None:  # it was only a control for the old master, which has ended
+        if attempt.refused is not None:  # the attempt was only a control for the old master, which ended
             publish_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal

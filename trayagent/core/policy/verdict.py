@@ -70,7 +70,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         return Verdict(6, "keep", "proof=current")
     if not admitted.open:
         return _offline(host, state, admitted, now)
-    if host.draining is not None:  # it accepts no probe, so only the loss of its address can be judged
+    if host.draining is not None:  # such a master accepts no probe, so judge only the loss of its address
         if host.doubt.gone_at is None:
             return Verdict(6, "keep", "socket=none")
         return _address_gone(host, state, admitted, host.doubt.gone_at, now)
@@ -232,7 +232,7 @@ def _excused(host: Host, master: Master, evidence: str, now: float) -> Verdict |
 
 
 def _stopped(host: Host, evidence: str, now: float) -> Verdict | None:
-    """Return the verdict while a process of the connection is suspended, else None. It cannot read an answer."""
+    """Return the verdict while a process of the connection is suspended, else None. Such a process reads no answer."""
     observed = host.doubt.observed
     if observed is None or not observed.stopped:
         return None
@@ -256,7 +256,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
-    elif retransmission_near(host, observed.at):  # it was near when the kernel was queried
+    elif retransmission_near(host, observed.at):  # the retransmission was near then
         # Wait for one retransmission, not for each: with a bounded back-off, the next one is always near. With one
         # that doubles, the next one is too far away after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
