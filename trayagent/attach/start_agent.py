@@ -40,7 +40,7 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
     while not _answers(env):
         ended = (
             child.poll() is not None
-        )  # it may also have lost a race with another agent, which answers soon
+        )  # the agent may have lost a race with another one, which answers soon
         if time.monotonic() > deadline or (ended and not _is_locked(found)):
             said = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
             raise TrayagentError(

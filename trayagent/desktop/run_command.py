@@ -78,7 +78,7 @@ class Choices:
             case c.SignIn(vpn):
                 await self._sign_in(vpn)
             case c.StartAtLogin(on):
-                await asyncio.to_thread(self._start_at_login, on)  # it may wait for systemd
+                await asyncio.to_thread(self._start_at_login, on)  # this may wait for systemd
             case c.Quit():
                 self._quit()
             case _:

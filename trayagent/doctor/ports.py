@@ -101,7 +101,7 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
     else:
         who, lines = f"{process.comm} (pid {process.pid})", (f"kill {process.pid}",)
         parent = read(process.ppid)
-        if parent is not None and parent.comm == "autossh":  # autossh would restart it
+        if parent is not None and parent.comm == "autossh":  # autossh would restart the program
             who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
     title = f"{wish.host}: port {port}, which {spoken(wish.forward)} wants, belongs to {who}"
     remedy = "End it, or choose another port:" if process is not None else "To see which one:"

@@ -457,7 +457,7 @@ class Loop:
 
 
 class Wire:
-    """A link's descriptors. `keep` stay open as long as it: what else the channel needs, such as its mux client."""
+    """A link's descriptors. `keep` are other descriptors that the channel needs, such as its mux client's."""
 
     def __init__(self, link: Link, incoming: int, outgoing: int, keep: tuple[int, ...] = ()) -> None:
         self.link = link
@@ -621,7 +621,7 @@ class Session:
         try:
             twin.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it is gone, and the next read shows that
+            pass  # the inner connection is gone, and the next read shows that
         finally:
             twin.close()
 

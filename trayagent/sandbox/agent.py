@@ -264,5 +264,5 @@ def _has_socket(pid: int) -> bool:
     """Report whether a process has a socket open."""
     try:
         return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # it closes and opens files meanwhile, or it is gone
+    except OSError:  # the process closed or opened files meanwhile, or is gone
         return False

@@ -23,7 +23,7 @@ CLOSE_DEADLINE_S = 15.0
 
 def system_python() -> str:
     """Return a Python that every user of the machine may run, if there is one."""
-    # Ours may be in a home folder that is closed to others.
+    # The Python that runs us may be in a home folder that is closed to other users.
     return next(
         (p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(p, os.X_OK)), sys.executable
     )
@@ -145,7 +145,7 @@ class World:
         """End every process in the namespaces, and the holder; remove the folder. Idempotent."""
         assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both are pipes
         for child in self._children:
-            child.kill()  # one that has just started may not have entered its namespace yet
+            child.kill()  # a new child may not have entered its namespace yet
         with contextlib.suppress(BrokenPipeError):
             self._holder.stdin.close()
         try:

@@ -116,7 +116,7 @@ async def _close(control_path: str, forward: Forward) -> None:
         async with MuxClient.connected(control_path) as client:
             await client.close_forward(to_mux(forward))
     except TrayagentError:
-        pass  # it was not open, or the master is gone; the forward is closed either way
+        pass  # the forward was not open, or the master is gone: closed either way
 
 
 def _checked(

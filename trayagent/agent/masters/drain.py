@@ -97,7 +97,7 @@ class MasterDrainer:
         """Post what a draining master carries now."""
         master = action.master
         if not alive(master.pid, master.start_ticks):
-            return  # it ended, and the watch reports that
+            return  # the master ended, and the watch reports that
         found = drain.carried(master)
         self._shell.post(
             Carried(time.monotonic(), action.name, master.pid, found.sessions, found.connections)

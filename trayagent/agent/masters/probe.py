@@ -67,9 +67,9 @@ class MasterProber:
         self._probe_by_forward(name, master)
 
     def _probe_by_forward(self, name: str, master: Master) -> None:
-        # Usually one probe is in flight, because a late answer to it counts. A second is sent if the first arrived
-        # before the doubt and only its answer is late. Each occupies three descriptors of the master until it is
-        # answered.
+        # Usually one probe is enough, because a late answer counts. If the first probe reached the server before the
+        # doubt began and only its answer is late, the answer proves nothing, so a second probe is sent. Each unanswered
+        # probe occupies three descriptors of the master.
         for task in _tasks_of(master.pid):
             if not self._tasks.running(task):
                 self._tasks.start(task, self._forward_probe(name, master))

@@ -190,7 +190,7 @@ class MasterReplacer:
         await self._gone(master)
         self._records.drop_master(master.pid)
         if not master.control_path:
-            return  # it was draining, so there is no path to clean up
+            return  # a draining master has no path to clean up
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_fresh(master.control_path)

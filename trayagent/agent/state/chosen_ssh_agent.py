@@ -21,9 +21,9 @@ _WHY: dict[Kind, str] = {
 class ChosenSshAgent:
     """Holds the `socket` of the ssh-agent that background logins use, None without one.
 
-    It is the agent's own or else the user manager's. A client's is used once that one no longer answers. It is
-    never a socket that is forwarded from another machine: that ssh-agent would ask whoever sits at that machine,
-    and it disappears when that connection ends.
+    The socket is the agent's own, or else the user manager's. If that ssh-agent no longer answers, a client's is
+    used. A socket that is forwarded from another machine is never used: that ssh-agent would prompt the user of
+    that machine, and the socket disappears when that connection ends.
     """
 
     def __init__(self, of_manager: Callable[[], str | None]) -> None:

@@ -54,7 +54,7 @@ def plist(command: Sequence[str]) -> bytes:
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},  # start again after a crash, not after `trayagent stop`
             "AbandonProcessGroup": True,  # the masters run on
-            "ProcessType": "Interactive",  # otherwise launchd slows it down
+            "ProcessType": "Interactive",  # otherwise launchd slows the agent down
             "Comment": files.MARK,
         }
     )

@@ -60,7 +60,7 @@ class Notifier:
         The same message again does nothing, unless it is passing.
         """
         if message.passing and self._server is None and self.problem is not None:
-            return  # it would be outdated later
+            return  # a passing message would be outdated later
         self._wanted[message.key] = message
         if message.passing:
             self._again.add(message.key)
@@ -144,7 +144,7 @@ class Notifier:
                     self._report(f"a message was not shown: {e}")
                     if self._wanted.get(key) is message:
                         if message is not None and message.passing:
-                            del self._wanted[key]  # it would be outdated later
+                            del self._wanted[key]  # a passing message would be outdated later
                         return
         finally:
             late.cancel()

@@ -17,7 +17,7 @@ IPPROTO_MPTCP = 262
 
 def listen(place: tuple[str, int], words: list[str]) -> None:
     """Accept connections, and run the command for each, as inetd does."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # their exit statuses are not needed
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children's exit statuses are not needed
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(place)

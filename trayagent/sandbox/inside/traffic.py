@@ -129,7 +129,7 @@ class Near:
             if self.child is None:
                 self.end(str(error))
             else:
-                self.up = False  # its exit status is read where its output ends
+                self.up = False  # the exit status is read when the command's output ends
 
     def end(self, how: str) -> None:
         """Remember the first end."""

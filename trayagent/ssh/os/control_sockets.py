@@ -22,7 +22,7 @@ def accepts(path: str) -> bool:
         try:
             sock.connect(path)
         except BlockingIOError:
-            return True  # its accept queue is full: the listener is stopped or busy, but alive
+            return True  # the accept queue is full: the listener is stopped or busy, but alive
         except OSError:
             return False
         return True
