@@ -9,8 +9,8 @@ from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
+from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.retry import REFUSED_KINDS
-from trayagent.core.proxy_jump import last_jump
 
 Hosts = Mapping[str, Host]
 Account = tuple[str, str]

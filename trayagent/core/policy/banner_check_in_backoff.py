@@ -10,10 +10,10 @@ from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
+from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, begin
 from trayagent.core.policy.waits import server_free_at
-from trayagent.core.proxy_jump import last_jump
 
 # Failures of these kinds are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})

@@ -16,6 +16,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.facts.user_events import KeysChanged
+from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.account_limits import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import count_failure
@@ -24,7 +25,6 @@ from trayagent.core.policy.needs_user import foreign_proxy, login_needs_user
 from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
 from trayagent.core.policy.waits import origin_of, server_free_at
-from trayagent.core.proxy_jump import last_jump
 from trayagent.core.texts import refused_next_time
 
 

@@ -12,8 +12,8 @@ from trayagent.core.facts.actions import SendProbe
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Probe
 from trayagent.core.facts.time_constants import LOOK_AGAIN_S
+from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import admission
-from trayagent.core.proxy_jump import last_jump
 
 
 def probe_again(context: Context, host: Host) -> None:
