@@ -81,7 +81,7 @@ LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)
 REFUSED_WINDOW_S = 600.0
 REFUSED_MAX = 2
-# An account that has just let us in from here will do so again: many hosts follow one that is back.
+# An account that has just accepted a login from here accepts more. So many hosts may follow the first one.
 LET_IN_LATELY_S = 60.0
 
 # Changed keys are tried beside a living master. A certificate that is renewed every few minutes does not count as new.

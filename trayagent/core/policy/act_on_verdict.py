@@ -194,7 +194,7 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
         problem = host.problem  # the last refused login is why the control was bare
     if (
         problem is None and not host.unnamed and not login_needs_user(host)
-    ):  # this is reported when the master is gone
+    ):  # the agent reports this when the master is gone
         problem = user_needed(host)
     killing = host.killing | {master.pid}
     context.put(

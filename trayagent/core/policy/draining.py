@@ -63,7 +63,7 @@ def needs_probe(host: Host) -> bool:
 
 
 def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
-    """End a draining master that carries nothing and does not end on its own. Return when to look again."""
+    """End a draining master that carries nothing and does not end on its own. Return when to check again."""
     draining, now = host.draining, context.now
     if draining is None or draining.idle_at is None:
         return None

@@ -6,7 +6,7 @@ from trayagent.core.facts.hosts import Host
 
 
 def readdressed(host: Host) -> bool:
-    """Report whether ssh_config leads elsewhere than when the host's master was made."""
+    """Report whether ssh_config now leads to another address than when the host's master was made."""
     before = host.master.target if host.master is not None else None
     after = host.resolved.target if host.resolved is not None else None
     return before is not None and after is not None and before != after
