@@ -20,7 +20,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command; `prog` must be given, because argparse formats a usage to find it otherwise."""
+    """The parser of a command. `prog` must be given: without it, argparse formats a whole usage to find it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": _Formatter, "allow_abbrev": False, **options})

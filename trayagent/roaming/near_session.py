@@ -42,7 +42,7 @@ class NearLink(Link):
 
     def __init__(self, stream: Stream, name: str, secret: str, machine: str | None) -> None:
         super().__init__(stream)
-        self.machine = machine  # where the connection is, None before the first attach
+        self.machine = machine  # the server's machine, None before the first attach
         self.said: dict[str, Any] | None = None
         self.noise = 0
         stream.counter += 1

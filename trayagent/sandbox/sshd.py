@@ -103,7 +103,7 @@ class Sshd:
         if self.pid:
             return
         begin = self.log.stat().st_size if self.log.exists() else 0
-        # The full path, because sshd starts itself again for each connection.
+        # Use the full path, because sshd starts itself again for each connection.
         words = [tool("sshd"), "-i" if self._mptcp else "-D", "-e", "-f", str(self._config)]
         if self._mptcp:
             words = script("mptcp", "listen", self.address, str(self.port), *words)

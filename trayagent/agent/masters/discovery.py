@@ -102,7 +102,7 @@ class Discovery:
         return default_in(self._file_paths.runtime_dir, host.name)
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return what occupies this very path now, whatever path it was bound to. None: the path is free."""
+        """Return what occupies this path now, even if it was bound under another path. None: the path is free."""
         try:
             found = os.lstat(path)
         except OSError:

@@ -75,7 +75,7 @@ class MasterDrainer:
     async def stop(self, host: Host, old: Master, name: str) -> Draining | None:
         """Stop a master whose path the new one has. Return what it carries, None if nothing or if it did not stop.
 
-        Then it must be ended. A master that does not stop could still unlink the path.
+        After None, the caller must end it: a master that does not stop could still unlink the path.
         """
         forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
         try:

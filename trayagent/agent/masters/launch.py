@@ -53,7 +53,7 @@ class Start:
     host_key: str | None = None
 
 
-_OLD_SSH = "onfiguration option"  # an ssh that does not know ProxyUseFdpass
+_OLD_SSH = "onfiguration option"  # an old ssh, without ProxyUseFdpass, says this
 
 
 class WantsBrowserError(LaunchFailedError):
@@ -107,7 +107,7 @@ class MasterLauncher:
             if connection.asked or (
                 jump is not None and _OLD_SSH not in failed.said.own + failed.said.others
             ):
-                # ssh shows the message of its helper only if its master stays in the foreground.
+                # Only in a foreground master does ssh show the message of `fdpass`, its helper.
                 raise failed.with_reason(connection.why_not) from failed
         # ssh never ran the ProxyCommand, so it must connect itself.
         launched = await self._start(start, None)

@@ -1,6 +1,6 @@
 """Detect a login that is stuck because the network swallows large packets.
 
-TCP, the server's banner and other small packets pass. But the first packets of the key exchange, which fill a whole
+Small packets pass, such as the server's banner. But the first packets of the key exchange, which fill a whole
 MTU, never arrive. It looks like a dead server, and every retry looks the same.
 """
 
