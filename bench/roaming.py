@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.resting import own_switches, rss_mb
 from trayagent.sandbox import Lab
 from trayagent.sandbox.roaming import NearRelay, RoamingHost, wait_for
+from trayagent.sandbox.topology import SERVER
 
 HOST = "loop"
 ADDRESS, PORT = "127.0.0.1", 2222
@@ -24,6 +25,7 @@ OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
 THROUGHPUT_GOAL = 0.75
 KEY_GOAL_MS = 0.5
 HOSTS = 10
+DRAIN_S = 10.0
 RSS_GOAL_MB = 12.0
 
 
@@ -118,6 +120,39 @@ def keystrokes(runs: int) -> Pair:
                     if number:
                         found.append(statistics.quantiles(took, n=10)[0])
         return Pair(roaming, beside)
+
+
+def keys_during_upload(keys: int) -> Pair:
+    """Return the ms from a key to its echo while the same master uploads over 1 Mbit/s, RTT 50 ms."""
+    with Lab(rtt_ms=50) as lab:
+        lab.join("home")
+        lab.sshd()
+        lab.ssh_config({HOST: {"HostName": SERVER}})
+        near = NearRelay(lab)
+        control = str(lab.files.runtime / "plain")
+        plain = lab.laptop.popen(["ssh", "-M", "-N", "-S", control, HOST])
+        wait_for(lambda: Path(control).exists(), "the plain master listens")
+        with RoamingHost(lab, near, HOST, outer=OUTER) as host:
+            host.connect()
+            lab.set_bandwidth(1, queue_bytes=256_000)
+            beside = _during_upload(lab, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST], keys)
+            plain.kill()
+            plain.wait()
+            time.sleep(DRAIN_S)
+            roaming = _during_upload(lab, host.through(HOST), keys)
+        near.close()
+        return Pair(roaming, beside)
+
+
+def _during_upload(lab: Lab, words: list[str], keys: int) -> list[float]:
+    with _session(lab, words) as session:
+        _key_ms(session)
+        line = f"head -c 50000000 /dev/zero | {' '.join(words)} 'cat >/dev/null'"
+        upload = lab.laptop.popen(["sh", "-c", line])
+        time.sleep(DRAIN_S)  # until the queues are as full as they get
+        took = [_key_ms(session) for _ in range(keys)]
+        upload.kill()
+        return took
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ MARKER = b'TRAYAGENT-ROAM {"machine": "m", "boot": "b"}\n'
 SETTLED_STEPS = 4000
 
 # Small sizes meet more edges in the same number of bytes.
-SMALL = {"PAYLOAD_MAX": 64, "EARLY_MAX": 64, "WINDOW_START": 192, "WINDOW_MIN": 96, "WINDOW_MAX": 2048,
+SMALL = {"PAYLOAD_MAX": 64, "EARLY_MAX": 64, "WINDOW_START": 192, "WINDOW_MIN": 64, "WINDOW_MAX": 2048,
          "AWAY_MAX": 256, "UNDELIVERED_MAX": 2112, "ACK_EACH": 32, "BURST": 256, "ROOM_MIN": 8, "SMALL": 16,
          "HELD_MAX": 100}  # fmt: skip
 

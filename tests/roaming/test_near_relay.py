@@ -108,6 +108,40 @@ def test_a_channel_may_have_two_descriptors_and_more_that_are_kept(local: Local)
     ours.close()
 
 
+def test_a_server_that_rebooted_is_told_apart(local: Local) -> None:
+    """The same machine, another boot id and no relay: the answer says so, and the connection waits for the agent."""
+    token, inner = local.connect()
+    before = local.state(token)
+    assert before
+    local.hang_up()
+    said = {"machine": before["machine"], "boot": "another", "error": "unknown"}
+    ours, theirs = socket.socketpair()
+    theirs.sendall(f"TRAYAGENT-ROAM {json.dumps(said)}\n".encode())
+    answer = local.client.ask("attach", [ours.fileno()], id=token[:16])
+    assert {**answer, **said, "ok": False} == answer
+    ours.close()
+    theirs.close()
+    wait_for(local.is_state(token, "away"), "the old link is gone")
+    assert local.attach(token)["ok"]
+    inner.sendall(b"x")
+    assert exactly(inner, 1) == b"x"
+    inner.close()
+
+
+def test_little_waits_between_ssh_and_the_relay(local: Local) -> None:
+    """What ssh can write while nothing is read is less than a window, so keystrokes do not wait behind it."""
+    token = local.serve()
+    with local.start(token) as inner:
+        local.near.send_signal(signal.SIGSTOP)
+        inner.setblocking(False)
+        size = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                size += inner.send(bytes(4096))
+        local.near.send_signal(signal.SIGCONT)
+        assert size <= 96 * 1024
+
+
 def test_a_second_near_relay_leaves_the_first_alone(local: Local) -> None:
     """It exits with 3; after the first was killed, the next one takes the socket over."""
     assert subprocess.run(near_command(local.path), check=False).returncode == 3

@@ -133,7 +133,7 @@ def fill(stream: Stream) -> int:
 
 
 def test_the_window_starts_small_grows_in_time_and_shrinks_in_lag() -> None:
-    """192 KiB at first; more while acknowledgements are quick, up to 8 MiB; down to 96 KiB when they lag."""
+    """192 KiB at first; more while acknowledgements are quick, up to 8 MiB; down to 64 KiB when they lag."""
     near, far, _ = attached()
     sizes, now = [near.window], 0.0
     assert fill(near.stream) == 192 * KIB
@@ -147,10 +147,37 @@ def test_the_window_starts_small_grows_in_time_and_shrinks_in_lag() -> None:
     assert sizes[0] == 192 * KIB
     assert max(sizes) == 8 * MIB
     assert all(after >= before for before, after in pairwise(sizes[:20]))
-    assert sizes[-1] == 96 * KIB
+    assert sizes[-1] == 64 * KIB
 
 
-def test_a_late_acknowledgement_says_nothing_about_the_round_trip() -> None:
+def test_a_quiet_line_shows_the_round_trip_before_an_upload_hides_it() -> None:
+    """A key's late acknowledgement gives the minimum; the first one behind an upload then counts as lag."""
+    near, far, _ = attached()
+    near.stream.take(b"key")
+    give(far, written(near, 1.0), 1.0)
+    received(far.stream)
+    far.tick(1.25)
+    give(near, written(far, 1.25), 1.25)
+    assert near.min_rtt_s == pytest.approx(0.05)
+    fill(near.stream)
+    give(far, written(near, 2.0), 2.0)
+    received(far.stream)
+    give(near, written(far, 3.5), 3.5)
+    assert near.window == 144 * KIB
+
+
+def test_a_slow_line_whose_acknowledgements_are_all_late_shrinks_the_window() -> None:
+    """On a line that takes longer than 200 ms for 32 KiB the timer sends them all; a full window still shrinks."""
+    near, far, _ = attached()
+    near.min_rtt_s = 0.05
+    fill(near.stream)
+    give(far, written(near, 1.0), 1.0)
+    far.stream.took(far.stream.undelivered_size)
+    near.receive(memoryview(frame(ACK, far.stream.delivered, flags=LATE)), 2.5)
+    assert near.window == 144 * KIB
+
+
+def test_a_pause_does_not_shrink_the_window() -> None:
     """A pause of the typist does not make the window smaller."""
     near, far, _ = attached()
     for rtt_s in (0.05, 5.0):

@@ -50,7 +50,7 @@ MIB = 1024 * KIB
 PAYLOAD_MAX = 64 * KIB  # a keystroke waits behind at most one frame that has begun
 EARLY_MAX = 64 * KIB  # data sent together with the attach, so that resuming costs no extra round trip
 WINDOW_START = 192 * KIB  # behind an upload on 1 Mbit/s, a keystroke took 3 s with this, and 20 s with 8 MiB
-WINDOW_MIN = 96 * KIB  # enough for three acknowledgements
+WINDOW_MIN = 64 * KIB  # enough for two acknowledgements
 WINDOW_MAX = 8 * MIB
 WINDOWS_MAX = 64 * MIB  # for all connections of a process together
 AWAY_MAX = 1 * MIB  # kept while there is no link; after that, programs wait as in plain ssh
@@ -318,15 +318,16 @@ class Link:
         stream.confirm(offset)
         if self.timed is None or offset < self.timed[0]:
             return
-        rtt_s = now - self.timed[1]
+        # The timer's wait is no part of the round trip. Without these acknowledgements, which a quiet line gives, the
+        # first round trip to be measured would be one behind our own upload.
+        rtt_s = max(0.0001, now - self.timed[1] - (ACK_AFTER_S if late else 0.0))
         self.timed = None
-        if late:
-            return
         self.min_rtt_s = min(self.min_rtt_s or rtt_s, rtt_s)
         if rtt_s > LAG * self.min_rtt_s + LAG_SLACK_S:
-            self.window = max(WINDOW_MIN, self.window * 3 // 4)
-            stream.reserve(self.window)
-        elif full:
+            if full or not late:
+                self.window = max(WINDOW_MIN, self.window * 3 // 4)
+                stream.reserve(self.window)
+        elif full and not late:
             wanted = min(WINDOW_MAX, self.window * 3 // 2)
             self.window = max(self.window, min(wanted, stream.reserve(wanted)))
 
