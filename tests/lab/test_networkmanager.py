@@ -217,7 +217,7 @@ def test_a_dead_session_is_signed_in_to_again(desk: Desk) -> None:
         desk.server.kill()
         desk.server.start()
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) == [None]
-        await watched.source.activate(SAVED, anew=True)
+        await watched.source.activate(SAVED, restart=True)
         await until(lambda: watched.vpn(SAVED).interface, "it is up, and everything is reported")
         assert await asyncio.to_thread(desk.lab.laptop.ping, INTERNAL) != [None]
         assert watched.states(SAVED) == ["connecting", "up", "down", "connecting", "up"]
@@ -235,7 +235,7 @@ def test_an_unanswered_dialog_is_reported_and_opened_again(desk: Desk) -> None:
             await until(lambda: agent.asked and watched.vpn(ASKED).asking, "it asks")
             assert watched.vpn(ASKED).state == "connecting"
             agent.unseen = False
-            await watched.source.activate(ASKED, anew=True)
+            await watched.source.activate(ASKED, restart=True)
             await watched.until_vpn("up", ASKED)
             assert not watched.vpn(ASKED).asking
 

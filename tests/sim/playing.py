@@ -90,7 +90,7 @@ def _flap(world: World, word: str, which: str) -> None:
         world.clock.run_until(world.clock.now + 0.05)
         world.plug(which)
         return
-    if word == "tentative":  # its addresses are given anew, and nothing is sent from them for a while
+    if word == "tentative":  # it gets its addresses again, and nothing is sent from them for a while
         spot = world.net.spots.get(which)
         own = {spot.address.partition("/")[0]} if spot is not None else set()
         world.change_network(lambda net: net.tentative.update(own), Touched(addresses=frozenset(own)))

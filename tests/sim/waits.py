@@ -35,7 +35,7 @@ class Waits:
         assert self._at_once < AT_ONCE, self.world.rules.says("", "a loop in which no time passes")
 
     def restarted(self) -> None:
-        """Begin anew: another agent asks and waits for itself."""
+        """Start over: another agent asks and waits for itself."""
         self._since.clear()
 
     def look(self) -> None:

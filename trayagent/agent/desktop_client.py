@@ -60,8 +60,8 @@ class DeskDoor:
         if described is None or described.networkmanager is None or manager is None:
             hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
             raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
-        anew = vpn_display_state(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
-        await manager.activate(described.networkmanager, anew=anew)
+        restart = vpn_display_state(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
+        await manager.activate(described.networkmanager, restart=restart)
 
     def opened(self) -> None:
         """Count the sessions of draining masters again, because the user opens the menu."""

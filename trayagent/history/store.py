@@ -130,7 +130,7 @@ class History:
         except (sqlite3.Error, OSError) as error:
             if db is not None:
                 db.close()
-            if database.is_broken(error) and self._begin_anew():
+            if database.is_broken(error) and self._start_over():
                 return self._carry_out(None, jobs)
             self._say_once(str(error))
             return None
@@ -138,7 +138,7 @@ class History:
             log.exception("history: events are lost")
         return db
 
-    def _begin_anew(self) -> bool:
+    def _start_over(self) -> bool:
         """Set the broken file aside, once; report whether that was done."""
         if self._put_aside:
             return False

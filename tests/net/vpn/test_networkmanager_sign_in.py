@@ -47,11 +47,11 @@ def test_an_active_vpn_is_taken_down_before_it_is_brought_up_again(bus: Bus) -> 
                 manager.objects[f"{words.ACTIVE_PATHS}{number}", words.ACTIVE] = {"Uuid": uuid}
             paths = [f"{words.ACTIVE_PATHS}{number}" for number in (1, 2, 7)]
             manager.objects[words.ROOT, words.NAME]["ActiveConnections"] = paths
-            await watched.source.activate("Corp VPN", anew=True)
+            await watched.source.activate("Corp VPN", restart=True)
             assert manager.deactivated == [[paths[1]]]
             assert paths[1] not in manager.objects[words.ROOT, words.NAME]["ActiveConnections"]
             assert manager.activated == [[VPN, "/", "/"]]
-            await watched.source.activate("Guard", anew=True)
+            await watched.source.activate("Guard", restart=True)
             assert len(manager.deactivated) == 1
 
     run(body())
@@ -69,7 +69,7 @@ def test_a_vpn_that_does_not_go_down_is_an_error(bus: Bus, monkeypatch: pytest.M
             manager.objects[path, words.ACTIVE] = {"Uuid": CORP}
             manager.objects[words.ROOT, words.NAME]["ActiveConnections"] = [path]
             with pytest.raises(TrayagentError, match='"Corp VPN" does not go down') as error:
-                await watched.source.activate("Corp VPN", anew=True)
+                await watched.source.activate("Corp VPN", restart=True)
             assert "nmcli connection down 'Corp VPN'" in error.value.hint
             assert manager.activated == []
 

@@ -66,17 +66,17 @@ class NetworkManager:
         self._teller.put_off()
         self._watching = self._asking = None
 
-    async def activate(self, name: str, *, anew: bool = False) -> None:
+    async def activate(self, name: str, *, restart: bool = False) -> None:
         """Have NetworkManager bring up the VPN connection with this name or UUID, and change nothing else.
 
-        `anew`: first take down a connection that is up or connecting, because its session at the server may
+        `restart`: first take down a connection that is up or connecting, because its session at the server may
         be dead.
 
         Returns when NetworkManager has begun; the outcome arrives as a hint. If a secret is missing,
         NetworkManager asks the user's own secret agent. Raises TrayagentError: networkmanager-missing,
         vpn-unknown, vpn-active, vpn-refused.
         """
-        await activate(self._bus if self._owner is not None else None, name, anew=anew)
+        await activate(self._bus if self._owner is not None else None, name, restart=restart)
 
     async def vpn_names(self) -> tuple[str, ...]:
         """Return the names of all VPN connections that this user may see.

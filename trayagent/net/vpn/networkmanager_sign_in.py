@@ -40,8 +40,8 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
     return [profile for profile in found if profile is not None]
 
 
-async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
-    """Activate the VPN connection with this name or UUID; `anew`: take an active one down first.
+async def activate(bus: Bus | None, name: str, *, restart: bool = False) -> None:
+    """Activate the VPN connection with this name or UUID; `restart`: take an active one down first.
 
     Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
     """
@@ -54,7 +54,7 @@ async def activate(bus: Bus | None, name: str, *, anew: bool = False) -> None:
         what = f'NetworkManager has no VPN connection "{name}"'
         raise TrayagentError(what, code="vpn-unknown", hint=f"It has: {known}")
     try:
-        if anew:
+        if restart:
             await _take_down(bus, profile)
         # No device and no object: NetworkManager chooses the underlay.
         await bus.ask(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
