@@ -95,7 +95,7 @@ LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address after about 15
-UNFINISHED_PER_HOST = 2  # used if it allows more, so that two moves delay none of many hosts
+UNFINISHED_PER_HOST = 2  # with many hosts this limit is higher, so that two moves delay none
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
 # The limit for a host whose master dies right after each login. A user who moves needs far fewer logins.

@@ -16,7 +16,7 @@ def remembered(context: Context, event: Remembered) -> None:
     """Restore what an earlier agent stored about a host."""
     known = context.get(event.name)
     host = known or Host(event.name)
-    if not host.wish.listed:  # a listed host gets these from its table
+    if not host.wish.listed:  # a listed host gets `vpn` and `networks` from its table
         host = replace(host, wish=replace(host.wish, vpn=event.vpn, networks=event.networks))
     paused = context.now + event.paused_for_s if event.paused_for_s is not None else None
     worked = (
