@@ -14,7 +14,7 @@ import sys
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _SWAP, _EXCL = 2, 4  # macOS, sys/stdio.h
-# Old kernels, file systems without support, and two mounts of one file system.
+# The errors of old kernels, of file systems without support, and between two mounts of one file system.
 _UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV}
 _libc = ctypes.CDLL(None, use_errno=True)
 
