@@ -172,7 +172,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
         publish_failure(
             context, host, problem, there=attempt.at_terminal
-        )  # if not, the old master is kept, so nothing failed for the user
+        )  # while the old master is kept, nothing failed for the user
     if attempt.at_terminal:
         forget_if_done(context, host.name)
 

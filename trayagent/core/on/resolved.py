@@ -122,5 +122,5 @@ def _answer(
     at = context.now if asked_at is None else asked_at
     here = (
         None if at < context.state.network_at else network_here(snapshot)
-    )  # if not, the answer belongs to another network
+    )  # an answer from before this network belongs to another one
     return Answer(at, here, underlay(snapshot), varies, looked_up)

@@ -114,7 +114,7 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     host was reached before.
     """
     if not needs_bare_control(host):
-        return host.resolved is not None  # if not, `ssh -G` has no result yet
+        return host.resolved is not None  # without a result of `ssh -G`, no control is possible yet
     master = host.master
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False
