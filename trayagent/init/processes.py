@@ -51,7 +51,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     running, masters = [], []
     for process in processes:
         if process.ppid in supervised and process.comm == "ssh":
-            continue  # autossh's own child; the parent has its words
+            continue  # the child of an autossh, whose own command line is the one to report
         words = _plain(process.argv)
         if _keeps(words):
             running.append(_running(machine, process, words, is_master=process.pid in paths))

@@ -23,7 +23,7 @@ _TUNNELS = _VPN | _IP_IN_IP | frozenset({"l2tpeth", "gtp"})
 # Packets leave the machine from interfaces of these kinds only through another interface, or not at all.
 _OVERLAYS = frozenset({"veth", "vrf", "vxlan", "geneve", "bareudp", "macvtap", "ipvtap"})
 _VIRTUAL = _OVERLAYS | frozenset({"dummy", "ifb", "nlmon", "vcan", "vxcan", "netdevsim", "vsockmon"})
-# Their kind is that of their lower devices.
+# An interface of one of these types has the kind of its lower devices.
 _PLEXES = frozenset({"bridge", "openvswitch", "bond", "team", "hsr", "batadv"})
 _STACKED = _PLEXES | frozenset({"vlan", "macvlan", "ipvlan", "macsec", "dsa", "rmnet"})
 # The kind of a bridge is that of its ports, which often belong to a container.

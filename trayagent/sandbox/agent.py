@@ -26,7 +26,7 @@ from trayagent.sandbox.terminal import Terminal
 # The folder that holds the package, so that the agent is found without being installed.
 SOURCE = Path(__file__).parents[2]
 START_DEADLINE_S = 30.0
-# Long enough for a machine with several times as much to do as it has cores. Not longer, so that no test passes only
+# Long enough for a machine with several busy processes for each core. Not longer, so that no test passes only
 # because the agent checked or tried again: its first banner check comes after 15 s, its first long back-off after 20 s.
 WAIT_S = 15.0
 # A process ends within milliseconds. No timer of the agent could hide a failure, so this may be generous.

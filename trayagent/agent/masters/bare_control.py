@@ -90,6 +90,6 @@ def _server(action: DialBare, host: Host) -> Server:
         files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     direct = host.master is None or host.master.direct
     name = None
-    if direct:  # if not, the connection goes to a jump host
+    if direct:  # behind a jump host, the connection goes to that host
         name = host_of_name(host.name) if resolved is None else resolved.host_key_alias or resolved.hostname
     return Server(action.peer, action.port, name, tuple(Path(file).expanduser() for file in files))

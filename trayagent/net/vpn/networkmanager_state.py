@@ -89,7 +89,7 @@ class Picture:
     def login_failed(self, path: str | None) -> None:
         """Store that the server refused the login of the plug-in of this active connection.
 
-        None: an older plug-in, which serves one connection at a time and does not name it.
+        `path` is None for an older plug-in: it serves one connection at a time, and its signal does not name it.
         """
         for own, active in self._active.items():
             connecting = self._is_vpn(active) and self._state(active) == words.ACTIVATING

@@ -145,7 +145,7 @@ class PreconnectedSocket:
                 made.close()
             return
         if isinstance(made, str):
-            if not self._races:  # if not, the other one may still succeed
+            if not self._races:  # wait while another connection may succeed
                 self._outcome.set_result(made)
             return
         for other in self._races:
