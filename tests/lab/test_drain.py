@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -276,6 +277,26 @@ def test_now_ends_earlier_connections_too(lab: Lab, agent: Agent) -> None:
     assert done.stdout.endswith("; 1 session through the old connection ended\n")
     assert [session.ended() for session in sessions] == [255, 255]
     until_drained(agent)
+
+
+@pytest.mark.parametrize("how", ["ssh -O stop", "rm"])
+def test_a_master_without_a_socket_keeps_its_sessions(lab: Lab, agent: Agent, how: str) -> None:
+    """The user stopped the master, or removed its socket. It answers through the sentinel, so it drains."""
+    old = connected(lab, agent)
+    session = Session(lab)
+    if how == "rm":
+        Path(agent.wait_state("web01", "connected")["control_path"]).unlink()
+    else:
+        lab.laptop.run(["ssh", "-O", "stop", "web01"])
+    done = agent.cli("reconnect", "web01")
+    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done
+    assert session.echoes()
+    assert Session(lab).end() == 0
+    host = agent.wait_state("web01", "connected")
+    assert [(one["pid"], one["sessions"]) for one in host["draining"]] == [(old, 1)]
+    assert session.end() == 0
+    until("nothing drains", lambda: not agent.wait_state("web01", "connected")["draining"], 40)
+    assert agent.records()["draining"] == {}
 
 
 def test_exit_ends_only_the_new_connection(lab: Lab, agent: Agent) -> None:

@@ -228,13 +228,17 @@ class Story:
         key = host_key if positive or perhaps_refused else None
         self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
-    def took_over(self, name: str, *, sessions: int = 0) -> None:
-        """Finish the requested take-over. The judged master ends by it, unless it drains with these sessions."""
+    def took_over(self, name: str, *, sessions: int = 0, stays: bool = False) -> None:
+        """Finish the requested take-over. The judged master ends by it, unless it drains with these sessions.
+
+        `stays`: it could not be stopped.
+        """
         asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
         new = replace(asked.master, control_path=f"/cm/{name}")
         done, words = e.TookOver(self.t, name, asked.attempt, new), f"took over {name} pid={new.pid}"
         if asked.drain and asked.old is not None and sessions:
-            old, carries = replace(asked.old, control_path=""), Draining(name, self.t - 60, sessions)
+            old = replace(asked.old, control_path="")
+            carries = Draining(name, self.t - 60, sessions, stays=stays)
             self.post(replace(done, drained=old, draining=carries), f"{words} drained={old.pid}")
             return
         if asked.old is not None and self.host(name).master == asked.old:

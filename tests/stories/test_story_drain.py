@@ -19,19 +19,19 @@ from trayagent.history.outages import outages
 OLD = "web draining 101"
 
 
-def draining(story: Story, sessions: int = 2) -> None:
+def draining(story: Story, sessions: int = 2, *, stays: bool = False) -> None:
     """Begin with a host that the user reconnected, and whose old master carries sessions."""
     story.connected(scene=HOME)
-    reconnected(story, sessions)
+    reconnected(story, sessions, stays=stays)
     story.forget()
 
 
-def reconnected(story: Story, sessions: int) -> None:
+def reconnected(story: Story, sessions: int, *, stays: bool = False) -> None:
     """Let the user reconnect, while the old master answers."""
     story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).answered("web")
     story.after(0.5).ready("web")
-    story.took_over("web", sessions=sessions)
+    story.took_over("web", sessions=sessions, stays=stays)
 
 
 def shown(story: Story) -> list[dict[str, Any]]:
@@ -161,6 +161,18 @@ def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> Non
     story.after(3600)
     assert killed(story) == []
     story.carried(OLD, 0)
+    story.after(10).carried(OLD, 0)
+    assert killed(story) == [101]
+
+
+def test_a_master_that_could_not_be_stopped_is_counted_every_minute(story: Story) -> None:
+    """It does not end with its last session, and no event reports that. Any other master is not counted."""
+    draining(story, stays=True)
+    story.after(59)
+    assert story.did(CountCarried, OLD) == []
+    story.after(1).carried(OLD, 2)
+    story.after(60).carried(OLD, 0)
+    assert len(story.did(CountCarried, OLD)) == 2
     story.after(10).carried(OLD, 0)
     assert killed(story) == [101]
 

@@ -7,6 +7,7 @@ socket leads to it, so the next agent finds it by its pid and start time.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import replace
 
@@ -20,9 +21,10 @@ from trayagent.core.facts.events import Carried, DrainingFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import remove_fresh
+from trayagent.ssh.control_path import fresh_for, remove_fresh
 from trayagent.ssh.forwarding import to_mux
 from trayagent.ssh.master import drain
+from trayagent.ssh.mux.errors import Gone
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import age_s, alive, read
 
@@ -46,7 +48,10 @@ class MasterDrainer:
         if process is None:
             return None
         try:
-            name = drain.second_name(old.control_path)
+            if os.path.lexists(old.control_path):
+                name = drain.second_name(old.control_path)
+            else:  # the user removed the socket, so `stop` finds no file at this name
+                name = fresh_for(old.control_path)
         except OSError as error:
             log.info("%s: pid %d cannot drain: %s", host.name, old.pid, error.strerror)
             return None
@@ -84,14 +89,18 @@ class MasterDrainer:
             )
             found = drain.carried(old)
         except (TrayagentError, OSError) as error:
-            log.info("%s: pid %d does not drain: %s", host.name, old.pid, error)
+            log.info("%s: pid %d does not stop: %s", host.name, old.pid, error)
+            # After `ssh -O stop` or `rm SOCKET`, no client can reach it. But its forwards can no longer be moved.
+            unreachable = isinstance(error, Gone) and error.reason in {"absent", "deaf"}
             found = None
+            if unreachable and old.ours and not forwards:
+                found = drain.carried(old)
         if found is None or not (found.sessions or found.connections):
             self.give_up(old, name)
             return None
         remove_fresh(name)
         made_at = time.monotonic() + self._records.draining()[old.pid].made_at - time.time()
-        return Draining(host.name, made_at, found.sessions, found.connections)
+        return Draining(host.name, made_at, found.sessions, found.connections, stays=drain.stays(old))
 
     def count(self, action: a.CountCarried) -> None:
         """Post what a draining master carries now."""
@@ -124,7 +133,7 @@ class MasterDrainer:
             return
         found = drain.carried(master)
         made_at = time.monotonic() + kept.made_at - time.time()
-        draining = Draining(kept.host, made_at, found.sessions, found.connections)
+        draining = Draining(kept.host, made_at, found.sessions, found.connections, stays=drain.stays(master))
         self._shell.post(DrainingFound(time.monotonic(), master, draining))
 
 

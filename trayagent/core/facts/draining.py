@@ -10,7 +10,8 @@ class Draining:
     """An earlier master of the host `owner`: it accepts no more clients, and ends with what it still carries.
 
     `made_at` is when its connection was made. `sessions` and `connections` are what it carried at `counted_at`. It has
-    carried nothing since `idle_at`, None while it carries something.
+    carried nothing since `idle_at`, None while it carries something. `stays`: it does not end by itself, because
+    its socket was removed before it could be stopped.
     """
 
     owner: str
@@ -19,3 +20,4 @@ class Draining:
     connections: int = 0
     counted_at: float = 0.0
     idle_at: float | None = None
+    stays: bool = False

@@ -37,6 +37,8 @@ ADRIFT_LOOK_S = 0.1
 # A master that stopped listening ends with its last session. This is how long it may carry nothing and still
 # run, as after a crash of the agent in the middle of a take-over, before the agent ends it.
 IDLE_DRAINING_S = 10.0
+# A master whose socket was removed cannot be stopped, and no event reports the end of its last session.
+STAYING_COUNT_S = 60.0
 
 # A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
 # its connection is dead, no answer comes, so the agent checks at this interval.

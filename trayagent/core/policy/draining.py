@@ -14,7 +14,7 @@ from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.time_constants import IDLE_DRAINING_S
+from trayagent.core.facts.time_constants import IDLE_DRAINING_S, STAYING_COUNT_S
 from trayagent.core.policy.silence import patience_s
 
 
@@ -65,8 +65,13 @@ def needs_probe(host: Host) -> bool:
 def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
     """End a draining master that carries nothing and does not end on its own. Return when to check again."""
     draining, now = host.draining, context.now
-    if draining is None or draining.idle_at is None:
+    if draining is None or (draining.idle_at is None and not draining.stays):
         return None
+    if draining.idle_at is None:
+        due = draining.counted_at + STAYING_COUNT_S
+        if now >= due:
+            context.do(CountCarried(host.name, master))
+        return due if now < due else None
     due = draining.idle_at + IDLE_DRAINING_S
     if now < due:
         return due

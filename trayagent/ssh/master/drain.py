@@ -106,6 +106,11 @@ def carried(master: Master) -> Carried:
     return Carried(found.sessions + 1, found.connections)
 
 
+def stays(master: Master) -> bool:
+    """Report whether a master that trayagent started never stopped listening: it goes on after its last session."""
+    return master.ours and not _ends_by_itself(master.pid)
+
+
 def _ends_by_itself(pid: int) -> bool:
     process = read(pid)
     return process is None or (bool(process.argv) and process.argv[-1].endswith(_PROC_TITLE))
