@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -16,6 +17,7 @@ from tests.ssh.conftest import DEADLINE_S, poll
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.control_path import fresh_for, remove_fresh
 from trayagent.ssh.master import drain
+from trayagent.ssh.mux.client import LOCAL_S
 from trayagent.ssh.mux.forward import MuxForward
 from trayagent.ssh.os.carried import Carried
 from trayagent.ssh.os.control_sockets import listening, owner_of
@@ -110,6 +112,24 @@ def test_a_master_with_a_session_of_its_own_carries_it(
     child.communicate()
     assert child.wait(DEADLINE_S) == 0
     assert owner_of(str(ssh_config.control_path)) == new.process.pid
+
+
+def test_a_master_that_is_slow_to_answer_is_stopped(ssh_config: SshConfig, start_master: StartMaster) -> None:
+    """A busy machine may let it wait for longer than any other local request may take."""
+    first = start_master(path=ssh_config.folder / "m.1")
+    first.path.rename(ssh_config.control_path)
+    child = session(ssh_config)
+    new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
+    first.process.send_signal(signal.SIGSTOP)
+    later = threading.Timer(LOCAL_S + 0.5, first.process.send_signal, [signal.SIGCONT])
+    later.start()
+    try:
+        take_over(new.path, ssh_config.control_path, first.process.pid, unlinks_path=False)
+    finally:
+        later.join()
+    assert still_echoes(child)
+    child.communicate()
+    assert first.process.wait(DEADLINE_S) is not None
 
 
 def test_the_remote_port_is_free_at_the_server_afterwards(

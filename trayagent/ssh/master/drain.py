@@ -27,6 +27,8 @@ from trayagent.ssh.os.process import read
 
 PUT_BACK_S = 0.050
 """How long the event loop is blocked at most: a running master unlinks its path within 1 ms."""
+STOP_S = 10.0
+"""How long each answer may take. A master that just proved that it lives loses its sessions if it cannot be stopped."""
 _PROC_TITLE = "[stopped mux]"
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
@@ -48,19 +50,21 @@ async def stop(
     master does not stop; it must then be ended, because it may still unlink the path.
     """
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(MuxClient.connected(name))
-        if await client.alive() != pid:
+        client = await stack.enter_async_context(MuxClient.connected(name, timeout_s=STOP_S))
+        if await client.alive(timeout_s=STOP_S) != pid:
             raise Gone("another ssh master listens there")
         remote = any(forward.kind == "remote" for forward in forwards)
         # The master is about to stop listening, so open each connection that is needed later now.
-        asking = await stack.enter_async_context(MuxClient.connected(name)) if remote else None
+        asking = (
+            await stack.enter_async_context(MuxClient.connected(name, timeout_s=STOP_S)) if remote else None
+        )
         if unlinks_path:
             await _stop_and_put_back(client, path)
         else:
-            await client.stop_listening()
+            await client.stop_listening(timeout_s=STOP_S)
         for forward in forwards:
             with contextlib.suppress(Refused):  # the forward was not open
-                await client.close_forward(forward)
+                await client.close_forward(forward, timeout_s=STOP_S)
         if asking is not None:
             await _round_trip(asking, wait_s)
 
@@ -69,7 +73,7 @@ async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     """Stop a master that unlinks `path`, and put the socket at that path back at once."""
     kept = second_name(path)
     try:
-        asked = asyncio.ensure_future(client.stop_listening())
+        asked = asyncio.ensure_future(client.stop_listening(timeout_s=STOP_S))
         await asyncio.sleep(0)  # lets the request be sent
         until = time.monotonic() + PUT_BACK_S
         while not _put_back(kept, path) and time.monotonic() < until:
