@@ -71,6 +71,37 @@ def test_a_forwarded_connection_is_not_the_masters_own(
             assert flow_of(master.process.pid) == before
 
 
+# Connects to a port, as ssh does through a descriptor that it receives. Then it accepts a connection on a lower one.
+ACCEPTS_LOWER = """
+import os, socket, sys
+low = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+out = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+for fd in low: os.close(fd)
+accepted, _ = listener.accept()
+assert accepted.fileno() < out.fileno()
+print("accepted", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_forwarded_connection_on_a_lower_descriptor_is_not_the_own_one() -> None:
+    """A pre-connected socket has a higher descriptor than a connection that ssh accepts for a forward later."""
+    pipe = subprocess.PIPE
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        words = [sys.executable, "-c", ACCEPTS_LOWER, str(port)]
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as child:
+            assert child.stdout
+            with socket.create_connection(("127.0.0.1", int(child.stdout.readline()))):
+                assert child.stdout.readline() == "accepted\n"
+                flow = flow_of(child.pid)
+            child.communicate()
+    assert flow is not None
+    assert flow.peer_port == port
+
+
 def test_the_sessions_of_a_master_are_no_transport(ssh_config: SshConfig, start_master: StartMaster) -> None:
     """Programs with pipes to sessions of the master are not reported as its transport."""
     master = start_master()

@@ -1,7 +1,9 @@
 """Find the TCP connection that carries an ssh process, and read its state from the kernel.
 
 When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server
-(sshconnect.c). So its lowest TCP socket is that connection, and higher ones are forwarded connections.
+(sshconnect.c). So its lowest TCP socket is that connection, and higher ones are forwarded connections. There is
+one exception: ssh receives a pre-connected socket (ProxyUseFdpass) through other descriptors, which it closes later.
+A connection that it accepts for a forward may get such a lower descriptor. Its local port is one on which ssh listens.
 Behind a ProxyJump or ProxyCommand it has pipes instead (see `linux_transport`), and the proxy has the socket. If
 the proxy has no TCP socket either, it uses another master through a Unix socket. The other end of that
 socket shows which master.
@@ -16,6 +18,7 @@ from functools import cached_property
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import (
     ESTABLISHED,
+    LISTEN,
     TIMER_RETRANSMIT,
     TIMER_ZERO_WINDOW,
     TcpSocket,
@@ -126,8 +129,12 @@ class _Search:
         return None
 
     def _lowest_tcp(self, pid: int, fds: dict[int, str]) -> Flow | None:
-        inodes = map(inode_of, fds.values())
-        return next((_flow(self.tcp[i], pid, "direct") for i in inodes if i in self.tcp), None)
+        inodes = [inode_of(target) for target in fds.values()]
+        found = [self.tcp[i] for i in inodes if i in self.tcp]
+        if len(found) > 1:
+            ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN) if s.inode in inodes}
+            found = [s for s in found if s.local_port not in ports]
+        return _flow(found[0], pid, "direct") if found else None
 
     def _forked(self, pid: int, flow: Flow) -> int | None:
         """Return the master that a transport left in the background (ControlPersist), None if it left none.
