@@ -41,7 +41,7 @@ def test_a_cable_that_is_plugged_in_takes_over_from_a_dead_wifi(
     plain = lab.laptop.run(["ssh", "-o", "ControlPath=none", HOST, "true"])
     plain_s = time.monotonic() - began
     assert plain.returncode == 0, plain.stderr
-    print(f"{took_s:.2f} s, plain ssh over the cable {plain_s:.2f} s")  # noqa: T201  # for who asks: -s
+    print(f"{took_s:.2f} s, plain ssh over the cable {plain_s:.2f} s")  # noqa: T201  # shown by pytest -s
     assert took_s < 3 * plain_s + 2
     view = agent.wait_state(HOST, "connected")
     assert str(view["local"]).startswith("10.20.0.2:")
@@ -61,6 +61,6 @@ def test_ipv6_that_becomes_usable_a_moment_later_is_used(lab: Lab, agent: Agent)
     events = agent.events()
     t0 = lab.join("home")
     events.wait("connected", HOST)
-    print(f"{time.monotonic() - t0:.2f} s")  # noqa: T201  # for who asks: -s
+    print(f"{time.monotonic() - t0:.2f} s")  # noqa: T201  # shown by pytest -s
     # An attempt that waited for the dead address would end with its ConnectTimeout.
     assert not [event for event in events.seen if event["event"] == "connect-failed"]

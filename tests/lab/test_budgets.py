@@ -45,7 +45,7 @@ def test_four_hosts_on_one_server_are_back_after_two_quick_moves(lab: Lab, agent
     time.sleep(0.7)  # the reported case: long enough for TCP, too short for four logins
     t0 = lab.switch("cafe", "office")
     until("all four are back", lambda: connected(agent, FOUR, pids), deadline_s=20.0)
-    print(f"four hosts: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # for who asks: -s
+    print(f"four hosts: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # shown by pytest -s
 
 
 def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> None:
@@ -64,7 +64,7 @@ def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> N
         took.append(time.monotonic() - t0)
         pid, here = int(agent.wait_state("web", "connected")["pid"]), there
     assert time.monotonic() - begun < 240, "some logins no longer count"
-    print("moves:", *(f"{one:.1f}" for one in took))  # noqa: T201  # for who asks: -s
+    print("moves:", *(f"{one:.1f}" for one in took))  # noqa: T201  # shown by pytest -s
 
 
 def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab: Lab, agent: Agent) -> None:
@@ -109,7 +109,7 @@ def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, 
     server.restart()  # so that a login is needed
     t0 = lab.switch("cafe", "home")
     agent.wait_state("web", "connected", deadline_s=10.0)
-    print(f"home: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # for who asks: -s
+    print(f"home: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # shown by pytest -s
 
 
 def test_an_account_that_pam_refuses_sees_two_logins(lab: Lab, agent: Agent) -> None:

@@ -80,7 +80,7 @@ def test_a_move_is_survived_through_it(doors: Lab, agent: Agent, name: str) -> N
     events = agent.events()
     t0 = doors.switch("home", "cafe")
     assert events.wait("connected", HOST)["pid"] != old
-    print(f"{name}: back after {time.monotonic() - t0:.2f} s")  # noqa: T201  # for who asks: -s
+    print(f"{name}: back after {time.monotonic() - t0:.2f} s")  # noqa: T201  # shown by pytest -s
     done = doors.laptop.run(["ssh", "-o", "ControlMaster=no", HOST, "true"])
     assert done.returncode == 0, done.stderr
 

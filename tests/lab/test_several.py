@@ -99,7 +99,7 @@ def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: S
     lab.vpn_up()
     t0 = time.monotonic()
     several.events.wait("connected", "db")
-    print(f"over the VPN: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
+    print(f"over the VPN: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # shown by pytest -s
     agent.wait_state("db", "connected")
     assert set(several.harmed()) <= {"db"}
     now = {name: host["pid"] for name, host in several.hosts().items() if name in several.pids}
@@ -120,7 +120,7 @@ def test_another_wifi_replaces_the_masters_over_it_and_only_kills_the_unnamed_on
     moved = ["web", "inner", "carried", "hand"]
     for name in moved:
         until(f"{name} is replaced", lambda name=name: _replaced(several, name), deadline_s=20.0)  # type: ignore[misc]  # a default binds it
-    print(f"all four: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # for who asks: -s
+    print(f"all four: back after {(time.monotonic() - t0) * 1e3:.0f} ms")  # noqa: T201  # shown by pytest -s
     until("the unnamed master is dead", lambda: not alive(several.pids[several.unnamed]), deadline_s=20.0)
 
     harmed = several.harmed()

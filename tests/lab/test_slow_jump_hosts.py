@@ -44,7 +44,7 @@ def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
     plain_s = time.monotonic() - began
     assert plain.returncode == 0, plain.stderr
     took_s = connected(agent, 120)
-    print(f"plain {plain_s:.1f} s, agent {took_s:.1f} s")  # noqa: T201  # for who asks: -s
+    print(f"plain {plain_s:.1f} s, agent {took_s:.1f} s")  # noqa: T201  # shown by pytest -s
     assert took_s < 1.5 * plain_s + 3
     assert lab.servers[0].logins() == 2
 

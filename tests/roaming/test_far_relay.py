@@ -195,7 +195,7 @@ def test_an_idle_relay_is_not_scheduled(local: Local) -> None:
 
 
 def test_a_delayed_older_attach_displaces_nothing(local: Local) -> None:
-    """Attach 5 arrives after attach 6: it is told so, and the connection goes on over 6."""
+    """If attach 5 arrives after attach 6, the relay refuses it, and the connection continues over 6."""
     token = local.serve()
     newer, _ = say_hello(local, token, 6)
     wait_for(lambda: local.relays()[0]["attached"], "attached")
@@ -231,7 +231,7 @@ def test_an_sshd_that_does_not_answer_is_named(local: Local) -> None:
 
 
 def test_callers_that_say_nothing_are_dropped(local: Local) -> None:
-    """Many silent connections to the socket keep nobody out, and nonsense is cut off."""
+    """Many silent connections to the socket do not block a client, and the relay closes invalid ones."""
     token = local.serve()
     (found,) = sockets(local)
     os.chdir(found.parent)

@@ -280,7 +280,7 @@ class World:
 
     def paused_by_user(self, name: str) -> bool:
         """Report whether the user wants our hands off."""
-        # The agent that comes next is told how long a pause still lasts: rounded.
+        # The records give the next agent the rest of a pause, rounded.
         return any(self._paused.get(key, -1.0) > self.clock.now + 1e-6 for key in (name, ""))
 
     def told(self, last: int = 80) -> str:

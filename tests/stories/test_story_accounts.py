@@ -327,7 +327,7 @@ def test_logins_that_end_without_a_word_may_be_refusals(story: Story, kind: Fail
 
 
 def test_a_success_clears_what_may_have_been_a_refusal(story: Story) -> None:
-    """A server that rebooted during two logins holds up nobody for ten minutes."""
+    """After a server rebooted during two logins, no host waits for ten minutes."""
     for name in TWELVE:
         story.connected(name, scene=HOME)
     story.after(3600)

@@ -91,7 +91,7 @@ def test_a_look_at_a_suspended_master_does_it_no_harm(story: Story) -> None:
 
 
 def test_a_second_look_reads_at_once_whether_it_continued(suspended: Story) -> None:
-    """The user types fg, then status: nobody waits for the next look."""
+    """The user types fg, then status: the host is connected before the next scheduled check."""
     suspended.stopped.clear()
     suspended.forget()
     suspended.post(UserLooked(suspended.t))

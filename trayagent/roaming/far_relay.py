@@ -570,7 +570,7 @@ class Session:
             if events & (READ | FAILED):
                 self._read_inner()
             self.pump()
-        except Exception:  # a defect of ours ends this connection and no other one
+        except Exception:  # a bug in this program must end this connection only
             sys.excepthook(*sys.exc_info())
             self.finish("internal")
 

@@ -15,7 +15,7 @@ class Master:
     `ours`: trayagent started it, according to its record. `local` and `peer` are the ends of the TCP connection that
     carries it, or None if none was found. `direct` is false behind a jump host or ProxyCommand. `carrier` is the pid
     of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
-    It is None if nobody recorded it, as for masters that trayagent did not start. `target` is where the host's name
+    It is None if it was not recorded, as for masters that trayagent did not start. `target` is where the host's name
     led in ssh_config when the master was made (`Resolved.target`).
     """
 
