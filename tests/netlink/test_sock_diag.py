@@ -12,6 +12,7 @@ import pytest
 from trayagent.netlink import inet_diag, unix_diag
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
+from trayagent.netlink.wire import NLMSG_DONE, Message
 
 Golden = dict[str, bytes]
 
@@ -138,3 +139,58 @@ def test_a_real_pair_knows_its_peer(channel: Channel) -> None:
         found = {s.inode: s.peer for s in unix_diag.unix_sockets(channel, unix_diag.ESTABLISHED, names=False)}
     assert found[inodes[0]] == inodes[1]
     assert found[inodes[1]] == inodes[0]
+
+
+EVERY_STREAM = (inet_diag.SOCK_DIAG_BY_FAMILY, unix_diag.request(unix_diag.ESTABLISHED))
+PAIRS = 2000  # their dump needs seven datagrams
+
+
+class ClosingChannel(Channel):
+    """A channel that closes sockets during its next dump, where the kernel will resume it.
+
+    When a datagram arrives, the kernel has already made the next one. Of that one, the last sockets share a hash
+    bucket with the first sockets of the datagram after it.
+    """
+
+    def __init__(self, ours: dict[int, socket.socket]) -> None:
+        super().__init__(NETLINK_SOCK_DIAG)
+        self.ours = ours
+        self.following: Iterator[list[int]] = iter(())
+        self.dump_once(*EVERY_STREAM)  # from now on the datagrams are large
+        self.following = iter([inodes_of(part) for part in self.dump_once(*EVERY_STREAM)][1:])
+
+    def _receive(self) -> list[Message]:
+        received = super()._receive()
+        for inode in next(self.following, [])[-20::2]:
+            closed = self.ours.pop(inode, None)
+            if closed is not None:
+                closed.close()
+        return received
+
+
+def inodes_of(part: list[Message]) -> list[int]:
+    """Return the inodes of the sockets in one datagram of a dump."""
+    return [unix_diag.parse_unix(m.body).inode for m in part if m.type != NLMSG_DONE]
+
+
+@pytest.fixture
+def many_sockets() -> Iterator[dict[int, socket.socket]]:
+    """Yield many connected Unix sockets by inode."""
+    sockets = [end for _ in range(PAIRS) for end in socket.socketpair()]
+    yield {os.fstat(end.fileno()).st_ino: end for end in sockets}
+    for end in sockets:
+        end.close()
+
+
+def test_the_kernel_skips_sockets_while_others_close(many_sockets: dict[int, socket.socket]) -> None:
+    """One dump lacks sockets that were there all the time. If this fails, the next test shows nothing."""
+    with ClosingChannel(many_sockets) as channel:
+        found = {inode for part in channel.dump_once(*EVERY_STREAM) for inode in inodes_of(part)}
+    assert many_sockets.keys() - found
+
+
+def test_no_socket_is_missed_while_others_close(many_sockets: dict[int, socket.socket]) -> None:
+    """The result has each socket that was there all the time, although the first dump lacks some."""
+    with ClosingChannel(many_sockets) as channel:
+        found = {s.inode for s in unix_diag.unix_sockets(channel, unix_diag.ESTABLISHED)}
+    assert not many_sockets.keys() - found

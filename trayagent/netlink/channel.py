@@ -6,7 +6,6 @@ import contextlib
 import errno
 import socket
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -56,32 +55,32 @@ class Channel:
     def ask(self, kind: int, body: bytes) -> Message:
         """Return the single answer to a request; raises NetlinkError with the kernel's errno."""
         self._send(kind, NLM_F_REQUEST, body)
-        for message in self._answers():
-            if message.type == NLMSG_ERROR:
-                raise NetlinkError("the kernel refused a netlink request", error_of(message.body))
-            return message
-        raise NetlinkError("the kernel gave no answer")
+        while True:
+            for message in self._receive():
+                if message.type == NLMSG_ERROR:
+                    raise NetlinkError("the kernel refused a netlink request", error_of(message.body))
+                return message
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Return all messages of a dump; repeat a dump that a change interrupted."""
         for _ in range(DUMP_TRIES):
-            found, whole = self._dump_once(kind, body)
-            if whole:
+            parts = self.dump_once(kind, body)
+            if not any(message.flags & NLM_F_DUMP_INTR for part in parts for message in part):
                 break
-        return found
+        return [message for part in parts for message in part if message.type != NLMSG_DONE]
 
-    def _dump_once(self, kind: int, body: bytes) -> tuple[list[Message], bool]:
+    def dump_once(self, kind: int, body: bytes) -> list[list[Message]]:
+        """Return a dump as the kernel sent it: one list for each datagram. The last message is NLMSG_DONE."""
         self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
-        found: list[Message] = []
-        whole = True
-        for message in self._answers():
-            whole = whole and not message.flags & NLM_F_DUMP_INTR
-            if message.type == NLMSG_DONE:
-                return found, whole
-            if message.type == NLMSG_ERROR:
-                raise NetlinkError("the kernel refused a netlink dump", error_of(message.body))
-            found.append(message)
-        return found, whole
+        parts: list[list[Message]] = []
+        while True:
+            part = self._receive()
+            parts.append(part)
+            for message in part:
+                if message.type == NLMSG_ERROR:
+                    raise NetlinkError("the kernel refused a netlink dump", error_of(message.body))
+                if message.type == NLMSG_DONE:
+                    return parts
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._seq += 1
@@ -90,16 +89,15 @@ class Channel:
         except OSError as e:
             raise NetlinkError("sending a netlink request", e.errno or 0) from e
 
-    def _answers(self) -> Iterator[Message]:
-        """Yield the answers to the last request; answers to an abandoned request are skipped."""
-        while True:
-            try:
-                data, _, flags, _ = self._socket.recvmsg(READ_BYTES)
-            except OSError as e:
-                raise NetlinkError("waiting for a netlink answer", e.errno or errno.ETIMEDOUT) from e
-            if flags & socket.MSG_TRUNC:
-                raise NetlinkError("a netlink answer was longer than its buffer")
-            yield from (m for m in messages(data) if m.seq == self._seq)
+    def _receive(self) -> list[Message]:
+        """Return the messages of the next datagram, without answers to an abandoned request."""
+        try:
+            data, _, flags, _ = self._socket.recvmsg(READ_BYTES)
+        except OSError as e:
+            raise NetlinkError("waiting for a netlink answer", e.errno or errno.ETIMEDOUT) from e
+        if flags & socket.MSG_TRUNC:
+            raise NetlinkError("a netlink answer was longer than its buffer")
+        return [m for m in messages(data) if m.seq == self._seq]
 
 
 def works(protocol: int) -> bool:

@@ -10,10 +10,10 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from trayagent.netlink.channel import Channel
+from trayagent.netlink.channel import DUMP_TRIES, Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.inet_diag import SOCK_DIAG_BY_FAMILY
-from trayagent.netlink.wire import attributes, number
+from trayagent.netlink.wire import NLMSG_DONE, attributes, number
 
 ESTABLISHED, LISTEN = 1, 10
 
@@ -22,6 +22,7 @@ UNIX_DIAG_NAME, UNIX_DIAG_VFS, UNIX_DIAG_PEER = 0, 1, 2
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
 _ANY = 0xFFFFFFFF
+_COOKIE = slice(8, 16)  # of an answer; unique for each socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,29 @@ def parse_unix(body: bytes) -> UnixSocket:
 
 
 def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
-    """Return the Unix sockets in these states (no state: all sockets)."""
+    """Return the Unix sockets in these states (no state: all sockets). Raise NetlinkError.
+
+    The kernel resumes a dump of several datagrams by counting the sockets of a hash bucket. It skips a socket if
+    another one of that bucket was closed meanwhile, and sets no flag. A dump in one datagram is complete. The kernel
+    makes larger datagrams once it knows the reader's buffer, so the second dump often is. A table too large for one
+    datagram is the union of several dumps.
+    """
+    body = request(*states, names=names, peers=peers)
+    union: dict[bytes, UnixSocket] = {}
+    for _ in range(DUMP_TRIES):
+        parts = [
+            [m.body for m in part if m.type != NLMSG_DONE]
+            for part in channel.dump_once(SOCK_DIAG_BY_FAMILY, body)
+        ]
+        found = {body[_COOKIE]: parse_unix(body) for part in parts for body in part}
+        if sum(map(bool, parts)) <= 1:
+            return list(found.values())
+        union |= found
+    return list(union.values())
+
+
+def request(*states: int, names: bool = True, peers: bool = True) -> bytes:
+    """Return the body of a request for the Unix sockets in these states (no state: all sockets)."""
     mask = sum(1 << s for s in states) if states else _ANY
     show = (UDIAG_SHOW_NAME | UDIAG_SHOW_VFS if names else 0) | (UDIAG_SHOW_PEER if peers else 0)
-    body = _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)
-    return [parse_unix(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
+    return _REQUEST.pack(socket.AF_UNIX, 0, 0, mask, 0, show, _ANY, _ANY)
