@@ -20,6 +20,7 @@ from trayagent.agent.events.hooks import Hooks
 from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.forwards.local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.handler import AgentHandler
@@ -105,7 +106,7 @@ class Agent:
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
         connector = MasterConnector(parts, self._discovery, paths, self._keeper)
-        forwarding = Forwarding(parts, remote_cleanup)
+        forwarding = Forwarding(parts, remote_cleanup, LocalSockets(self._records))
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)

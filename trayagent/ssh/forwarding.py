@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.hosts import ForwardState
@@ -24,7 +26,14 @@ _LOOPBACK = ("127.0.0.1", "::1")
 _SOCKS = ("socks", 0)  # the target of a dynamic forward
 
 
-async def ensure(
+class LocalSockets(Protocol):
+    """Removes the files that local forwards of earlier masters left behind."""
+
+    def remove_dead(self, path: str) -> None:
+        """Remove the file of a Unix socket if it is ours and no process listens on it."""
+
+
+async def ensure(  # noqa: PLR0913  # each is a choice of the caller
     control_path: str,
     pid: int,
     wanted: Sequence[Forward],
@@ -33,6 +42,7 @@ async def ensure(
     log: Path | None = None,
     cleared: Callable[[], Awaitable[None]] | None = None,
     rtt_s: float | None = None,
+    local_sockets: LocalSockets | None = None,
     progress: Callable[[tuple[ForwardState, ...]], None] | None = None,
 ) -> tuple[ForwardState, ...]:
     """Close open forwards that are not wanted, and open the wanted ones; a second call changes nothing.
@@ -40,10 +50,15 @@ async def ensure(
     Each forward uses a separate control connection, so that all remote ones together take one round trip. (The master
     answers the requests of one connection one after the other.) `opened` are the forwards confirmed on this master.
     `log` is the master's log, where ssh writes the reason of a failed listener. `cleared` must finish before a request
-    for a specific port or path of the server. `rtt_s` is the shortest round trip so far, in seconds. `progress` gets
-    the states known so far while the server's answer for some remote forwards is due; those are "opening".
+    for a specific port or path of the server. `local_sockets` removes the files that earlier masters left on this
+    machine. `rtt_s` is the shortest round trip so far, in seconds. `progress` gets the states known so far while the
+    server's answer for some remote forwards is due; those are "opening".
     """
     await asyncio.gather(*(_close(control_path, f) for f in opened if f not in wanted))
+    if local_sockets is not None:
+        for path in (f.listen.path for f in (*opened, *wanted) if f.kind != "remote"):
+            if path is not None:
+                local_sockets.remove_dead(path)
     told = len(said(log)) if log is not None else 0
     states = {f: ForwardState(f, "opening") for f in wanted}
 
@@ -158,6 +173,8 @@ def _missing(host: str, port: int, listening: Listeners) -> str | None:
 
 def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
     """Return why a forward failed, in ssh's words if it gave a reason."""
+    if forward.kind != "remote" and forward.listen.path is not None:
+        return _path_in_use(forward.listen.path, last_words) or error.title
     port = str(forward.listen.port)
     for line in last_words.splitlines():
         if "bind [" in line and (f":{port}:" in line):
@@ -165,6 +182,14 @@ def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
     if isinstance(error, Refused) and forward.kind == "remote":
         return still_refused(forward.listen.path or f"port {port}", None)
     return error.title
+
+
+def _path_in_use(path: str, last_words: str) -> str | None:
+    """Return why ssh cannot listen on a local path, in ssh's words unless a file is there. None: unknown."""
+    if os.path.lexists(path):
+        return f"{path} exists already, and trayagent did not create it"
+    lines = [line.strip() for line in last_words.splitlines() if "unix_listener: " in line and path in line]
+    return lines[-1] if lines else None
 
 
 def _shown(host: str, port: int) -> str:

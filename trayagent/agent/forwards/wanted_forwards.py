@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import cast, get_args
 
+from trayagent.agent.forwards.local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import EnsureForwards
@@ -29,12 +30,13 @@ CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwar
 class Forwarding:
     """Opens and closes forwards through the masters' sockets."""
 
-    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
+    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup, local_sockets: LocalSockets) -> None:
         self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
         self._remote_cleanup = remote_cleanup
+        self._local_sockets = local_sockets
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
         self._again: set[int] = set()
@@ -76,6 +78,7 @@ class Forwarding:
         self._remote_cleanup.forget(living)
         self._opened = {pid: f for pid, f in self._opened.items() if pid in living}
         self._keep(master, tuple(r.forward for r in results if r.state == "open"))
+        self._local_sockets.made(master.pid, wanted_forwards(host))
         self._remote_cleanup.made(host.name, self._opened[master.pid])
         self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
@@ -95,6 +98,7 @@ class Forwarding:
             log=log if log.exists() else None,
             cleared=cleared,
             rtt_s=master.min_rtt_s,
+            local_sockets=self._local_sockets,
             progress=partial(self._progress, name, master),
         )
 

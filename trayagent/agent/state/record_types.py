@@ -126,8 +126,19 @@ class KeptFar(Struct):
     sockets: list[str] = field(default_factory=list)
 
 
+class KeptSocket(Struct):
+    """The file of a Unix socket that a local forward created. A later file at its path has other values."""
+
+    inode: int
+    mtime_ns: int
+
+
 class Kept(Struct):
-    """The whole file: masters and draining ones by pid, attempts by the fresh path, hosts and their servers by name."""
+    """The whole file.
+
+    Masters and draining ones are by pid, attempts by the fresh path, hosts and their servers by name, local sockets
+    by their path.
+    """
 
     version: int = VERSION
     masters: dict[Pid, KeptMaster] = field(default_factory=dict)
@@ -135,3 +146,4 @@ class Kept(Struct):
     attempts: dict[str, KeptAttempt] = field(default_factory=dict)
     hosts: dict[str, KeptHost] = field(default_factory=dict)
     far: dict[str, KeptFar] = field(default_factory=dict)
+    local_sockets: dict[str, KeptSocket] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from trayagent.agent.state.record_types import (
     KeptHost,
     KeptKilling,
     KeptMaster,
+    KeptSocket,
     KeptUp,
 )
 from trayagent.core.facts.events import Remembered
@@ -254,6 +255,18 @@ class Records:
         """Record what a host's server may still hold."""
         if kept != self.far(name):
             self._kept.far[name] = kept
+            self._write()
+
+    # Unix sockets on this machine that local forwards created.
+
+    def local_sockets(self) -> dict[str, KeptSocket]:
+        """Return the sockets by path, the newest last."""
+        return dict(self._kept.local_sockets)
+
+    def set_local_sockets(self, kept: dict[str, KeptSocket]) -> None:
+        """Record the sockets."""
+        if kept != self._kept.local_sockets:
+            self._kept.local_sockets = kept
             self._write()
 
     def _known(self, pid: int, start_ticks: int) -> KeptMaster | None:

@@ -1,0 +1,63 @@
+"""The agent removes only its own dead sockets on this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from trayagent.agent.forwards.local_sockets import LocalSockets
+from trayagent.agent.state.records import Records
+from trayagent.core.facts.forward_spec import parse
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> socket.socket:
+    """Listen on a socket as a forward of this process does."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "db.sock"))
+    sock.listen()
+    return sock
+
+
+@pytest.fixture
+def sockets(tmp_path: Path, listener: socket.socket) -> LocalSockets:
+    """Record the socket."""
+    made = LocalSockets(Records(tmp_path / "agent.json"))
+    made.made(os.getpid(), [parse("local", f"{listener.getsockname()}:/run/db.sock")])
+    return made
+
+
+def test_a_dead_socket_is_removed_also_by_the_next_agent(
+    tmp_path: Path, listener: socket.socket, sockets: LocalSockets
+) -> None:
+    """The record outlives the agent."""
+    path = listener.getsockname()
+    sockets.remove_dead(path)
+    assert Path(path).is_socket()  # a process listens
+    listener.close()
+    LocalSockets(Records(tmp_path / "agent.json")).remove_dead(path)
+    assert not os.path.lexists(path)
+
+
+def test_a_later_file_at_the_same_path_is_left_alone(listener: socket.socket, sockets: LocalSockets) -> None:
+    """Another program's socket stays, although it is dead, too."""
+    path = listener.getsockname()
+    listener.close()
+    Path(path).rename(f"{path}.old")  # so that the file system does not use the inode again
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+    sockets.remove_dead(path)
+    assert Path(path).is_socket()
+
+
+def test_a_socket_of_another_process_is_not_recorded(tmp_path: Path, listener: socket.socket) -> None:
+    """A forward can be open in name only, while another program's file is at its path."""
+    path = listener.getsockname()
+    sockets = LocalSockets(Records(tmp_path / "agent.json"))
+    sockets.made(1, [parse("local", f"{path}:/run/db.sock")])
+    listener.close()
+    sockets.remove_dead(path)
+    assert Path(path).is_socket()
