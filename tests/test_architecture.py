@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "presentation",
     },
     "agent": {
+        "roaming",
         "core",
         "config",
         "ssh",
@@ -135,7 +136,7 @@ def test_the_deciding_packages_do_no_io(path: Path) -> None:
 
 # Each folder of the agent may import those before it. The modules beside the folders use all of them, or are used by
 # all.
-AGENT_FOLDERS = ("state", "forwards", "events", "masters", "files")
+AGENT_FOLDERS = ("state", "forwards", "events", "masters", "roaming", "files")
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,10 @@ class MuxClient:
         """Close the connection; a session on it ends, a forward does not."""
         self._sock.close()
 
+    def detach(self) -> socket.socket:
+        """Return the connection's socket, and leave it open: the session on it lasts as long as the socket."""
+        return self._sock
+
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id

@@ -17,13 +17,18 @@ _EXIT_S = 2.0  # the exit status follows the end of the output
 
 
 async def run(
-    control_path: str, script: str, *, want_agent: bool = False, timeout_s: float = DEADLINE_S
+    control_path: str,
+    script: str,
+    *,
+    stdin: int | None = None,
+    want_agent: bool = False,
+    timeout_s: float = DEADLINE_S,
 ) -> list[str] | None:
     """Return the lines that a POSIX sh script prints, or None if the server runs no script (a forced command).
 
     It works with every login shell, and skips banners and the output of start-up files. It takes two round trips. The
-    script has no input, and its stderr and exit status are dropped, so let it echo its results. `want_agent` requests
-    agent forwarding, which the master must have been started with.
+    script reads from the descriptor `stdin`, or has no input. Its stderr and exit status are dropped, so let it echo
+    its results. `want_agent` requests agent forwarding, which the master must have been started with.
 
     Raise Timeout (which shows nothing about the server), Gone, or Refused (MaxSessions is reached). None of them harms
     the master. A script that hangs continues without its output.
@@ -33,7 +38,7 @@ async def run(
         near, far = os.pipe()
         try:
             async with asyncio.timeout(timeout_s):
-                await _begin(client, far, whole, want_agent=want_agent, timeout_s=timeout_s)
+                await _begin(client, far, whole, stdin=stdin, want_agent=want_agent, timeout_s=timeout_s)
                 output = await _output(near)
                 if output is None or BEGIN in output:
                     return _between(output)
@@ -46,11 +51,16 @@ async def run(
             os.close(near)
 
 
-async def _begin(client: MuxClient, far: int, script: str, *, want_agent: bool, timeout_s: float) -> None:
+async def _begin(
+    client: MuxClient, far: int, script: str, *, stdin: int | None, want_agent: bool, timeout_s: float
+) -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         await client.new_session(
-            command_line(script), fds=(null, far, null), want_agent=want_agent, timeout_s=timeout_s
+            command_line(script),
+            fds=(null if stdin is None else stdin, far, null),
+            want_agent=want_agent,
+            timeout_s=timeout_s,
         )
     finally:  # the master has copies; with ours open, the output would never reach its end
         os.close(far)

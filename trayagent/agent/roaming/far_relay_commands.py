@@ -1,0 +1,194 @@
+"""Install the far relay on a server, and run its commands through a living master of the agent.
+
+docs/roaming.md describes the commands and the files on the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from trayagent.errors import TrayagentError
+from trayagent.roaming.far_relay import MARKER
+from trayagent.roaming.near_client import FAR_RELAY
+from trayagent.ssh.mux.client import ROUND_TRIP_S, MuxClient
+from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote.quoting import command_line, quoted
+
+INSTALL_S = 60.0  # 45 kB on a slow line
+_RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
+_ABSENT, _NO_PYTHON = "TRAY-ABSENT", "TRAY-NO-PYTHON"
+
+# If the hash of the installed file cannot be read, the file counts as absent.
+_CHECK = f"""command -v python3 >/dev/null || {{ echo {_NO_PYTHON}; exit; }}
+h=$({{ sha256sum || shasum -a 256; }} 2>/dev/null <~/.cache/trayagent/far_relay.py)
+case $h in %s*) ;; *) echo {_ABSENT}; exit ;; esac
+"""
+
+# A connection that is lost in the middle also looks like the end of the file, so its length is compared.
+_INSTALL = """umask 077
+mkdir -p ~/.cache/trayagent && cd ~/.cache/trayagent || exit
+cat >.far_relay.$$ && [ "$(wc -c <.far_relay.$$)" -eq %d ] && mv -f .far_relay.$$ far_relay.py && echo installed
+rm -f .far_relay.$$
+"""
+
+# With KillUserProcesses=yes, logind ends what a login leaves behind, except in a scope of its own; logind.conf(5).
+_SCOPE = """s=
+k=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
+KillUserProcesses 2>/dev/null)
+case $k in *true*) s='systemd-run --user --scope --quiet --' ;; esac
+set -- $SSH_CONNECTION
+"""
+
+_TITLES = {
+    "no-shell": "The server runs no commands for this account",
+    "no-python": "The server has no python3",
+    "no-answer": "The far relay does not start with the server's python3, which must be 3.7 or later",
+    "too-many": "Too many far relays of this account run on the server",
+    "unsafe-folder": "Other users can open the folder for the far relay's socket on the server",
+    "not-installed": "The far relay could not be written to ~/.cache/trayagent on the server",
+}
+
+
+class FarError(TrayagentError):
+    """The server cannot run a far relay, or the far relay refused a command. `code` says why."""
+
+    def __init__(self, code: str, text: str = "") -> None:
+        title = _TITLES.get(code) or f"The far relay reported {code}"
+        super().__init__(f"{title}: {text}" if text else title, code=code)
+
+
+@dataclass(frozen=True, slots=True)
+class FarAnswer:
+    """What a far relay's command printed: on which machine, in which boot, and the command's own words."""
+
+    machine: str
+    boot: str
+    words: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel to a far relay: our end, and the mux connection that the channel lives as long as."""
+
+    ours: socket.socket
+    control: socket.socket
+
+    @property
+    def fds(self) -> tuple[int, int]:
+        """The descriptors that the near relay needs, in its order."""
+        return self.ours.fileno(), self.control.fileno()
+
+    def close(self) -> None:
+        """Close our copies. The near relay has its own."""
+        self.ours.close()
+        self.control.close()
+
+
+async def serve(control_path: str, token: str, roam_for_s: float, laptop: str) -> FarAnswer:
+    """Start a far relay for a connection, and install its program before if that is missing or another version.
+
+    Raise FarError, or the errors of a master that does not answer.
+    """
+    script = _SCOPE + _RUN.format(
+        prefix="$s ", words=f'serve "$3" "$4" {roam_for_s:g} {quoted(laptop[:64] or "laptop")}'
+    )
+    try:
+        return await _checked(control_path, script, token)
+    except _AbsentError:
+        await install(control_path)
+        return await _run(control_path, script, token)
+
+
+async def end(control_path: str, token: str) -> FarAnswer:
+    """End a far relay. Raise FarError; its code is "unknown" if there is no such relay on that machine."""
+    try:
+        return await _checked(control_path, _RUN.format(prefix="", words="end"), token)
+    except _AbsentError:  # another version is installed, and `end` is the same in all
+        return await _run(control_path, _RUN.format(prefix="", words="end"), token)
+
+
+async def relays(control_path: str) -> FarAnswer:
+    """Return the user's far relays on that machine. Raise FarError."""
+    return await _run(control_path, _RUN.format(prefix="", words="list"), "")
+
+
+async def install(control_path: str) -> None:
+    """Write the program to the server, and replace another version atomically. Raise FarError."""
+    file = os.open(FAR_RELAY, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        script = _INSTALL % FAR_RELAY.stat().st_size
+        lines = await oneshot.run(control_path, script, stdin=file, timeout_s=INSTALL_S)
+    finally:
+        os.close(file)
+    if lines is None:
+        raise FarError("no-shell")
+    if "installed" not in lines:
+        raise FarError("not-installed")
+
+
+async def open_channel(control_path: str, token_id: str, *, timeout_s: float = ROUND_TRIP_S) -> Channel:
+    """Open a channel to a far relay. Raise Timeout, Gone or Refused.
+
+    Whether there is such a relay, and on which machine, is what the near relay learns from the channel.
+    """
+    command = command_line(_RUN.format(prefix="exec ", words=f"attach {token_id}"))
+    ours, theirs = socket.socketpair()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    client: MuxClient | None = None
+    try:
+        client = await MuxClient.connect(control_path)
+        await client.new_session(command, fds=(theirs.fileno(), theirs.fileno(), null), timeout_s=timeout_s)
+    except BaseException:
+        ours.close()
+        if client is not None:
+            client.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(null)
+    return Channel(ours, client.detach())
+
+
+class _AbsentError(Exception):
+    """The far relay is not installed, or in another version."""
+
+
+async def _checked(control_path: str, script: str, token: str) -> FarAnswer:
+    """Run a command if this version of the far relay is installed. Raise _AbsentError, FarError."""
+    check = _CHECK % hashlib.sha256(FAR_RELAY.read_bytes()).hexdigest()
+    return await _run(control_path, check + script, token)
+
+
+async def _run(control_path: str, script: str, token: str) -> FarAnswer:
+    near, far = os.pipe()
+    try:
+        os.write(far, f"{token}\n".encode())  # the pipe is empty, so this does not block
+        os.close(far)
+        lines = await oneshot.run(control_path, script, stdin=near)
+    finally:
+        os.close(near)
+    if lines is None:
+        raise FarError("no-shell")
+    if _NO_PYTHON in lines:
+        raise FarError("no-python")
+    if _ABSENT in lines:
+        raise _AbsentError
+    return _answer(lines)
+
+
+def _answer(lines: list[str]) -> FarAnswer:
+    """Return the words after the marker. Raise FarError if there are none, or if they are an error."""
+    said = next((line.partition(f"{MARKER} ")[2] for line in lines if f"{MARKER} " in line), "")
+    try:
+        words = json.loads(said)
+        found = FarAnswer(str(words["machine"])[:100], str(words["boot"])[:100], words)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise FarError("no-answer") from None
+    if "error" in words:
+        raise FarError(str(words["error"])[:60], str(words.get("text", ""))[:200])
+    return found
