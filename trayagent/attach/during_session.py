@@ -1,9 +1,8 @@
 """Control a running ssh: keys, window size, and the agent's reports about the connection.
 
 Theory of operation. While the network is away, the session is left alone: the connection may survive, and
-every byte that is sent meanwhile delays its recovery. Keys are discarded during that time, because nobody
-remembers later what they were meant for. One line over the screen explains why. When the network is back,
-the remote program is made to redraw its screen.
+every byte that is sent meanwhile delays its recovery. So keys are discarded during that time. One line over
+the screen explains why. When the network is back, the remote program is made to redraw its screen.
 
 If the network is there but the connection stays in doubt for long, a session that can be attached again is
 ended. The user gets the rest of its output on the first screen of the next session.
@@ -148,14 +147,12 @@ class Journey:
         keys = self._terminal.keys()
         if not keys:
             return True  # the terminal was closed
-        if way == "open" and self._keyboard.is_open:
-            self._keyboard.send(keys)
-            return False
-        if INTERRUPT in keys:
+        held = way != "open"
+        in_session = not held and self._keyboard.is_open
+        if INTERRUPT in keys and not in_session:
             raise KeyboardInterrupt
-        if way == "open":
-            self._keyboard.send(keys)
-        return self._terminal.wants_to_leave(keys)
+        self._keyboard.send(keys, held=held)
+        return not in_session and self._terminal.wants_to_leave(keys)
 
 
 class Doubt:

@@ -1,4 +1,4 @@
-"""Pass keys to ssh through a pseudo-terminal, so that they can be held back.
+"""Pass keys to ssh through a pseudo-terminal, and discard those that are typed while the network is away.
 
 With a shared connection the master itself reads the keys: it gets ssh's standard input as a descriptor
 (PROTOCOL.mux, section 3). Without a network they would wait in the master's buffers and arrive minutes
@@ -41,8 +41,13 @@ class Keyboard:
             self._open = not termios.tcgetattr(self.slave)[3] & termios.ICANON
         return self._open
 
-    def send(self, keys: bytes) -> None:
-        """Pass keys on, as many as are accepted; the rest stays in `pending`."""
+    def send(self, keys: bytes, *, held: bool = False) -> None:
+        """Pass keys on, as many as are accepted; the rest stays in `pending`.
+
+        Keys are discarded while the connection is `held`, because nobody remembers later what they were meant for.
+        """
+        if held:
+            return
         self.pending += keys
         with contextlib.suppress(BlockingIOError):
             while self.pending:
