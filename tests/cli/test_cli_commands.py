@@ -141,13 +141,27 @@ def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
 def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
     """Each decision has its time, meaning and evidence; without a sentence it is printed raw."""
     agent.decisions = [
-        {"at": "2026-01-01T08:00:00Z", "row": 5, "verdict": "probe", "evidence": "route=changed rtt_ms=41"},
-        {"at": "2026-01-01T08:00:01Z", "row": 6, "verdict": "keep it", "evidence": {"probe": "answered"}},
+        {
+            "at": "2026-01-01T08:00:00Z",
+            "row": 5,
+            "verdict": "probe",
+            "evidence": "rtt_ms=41",
+            "pairs": [["rtt_ms", "41"]],
+        },
+        {
+            "at": "2026-01-01T08:00:01Z",
+            "row": 6,
+            "verdict": "keep it",
+            "evidence": "probe=answered",
+            "pairs": [],
+        },
+        {"at": "2026-01-01T08:00:02Z", "row": 5, "verdict": "probe", "evidence": "from=older"},
     ]
     asked = "its network path changed: the old connection is probed"
     assert run("why", "web").stdout.splitlines() == [
-        f"2026-01-01 08:00:00  {asked}  probe  route=changed rtt_ms=41",
+        f"2026-01-01 08:00:00  {asked}  probe  rtt_ms=41",
         "2026-01-01 08:00:01  keep it  probe=answered",
+        "2026-01-01 08:00:02  probe  from=older",
     ]
     agent.decisions = []
     assert run("why", "web").stdout == "Nothing has been decided about web yet.\n"
@@ -164,7 +178,10 @@ def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_e
         "took_ms": 412.4,
         "forward": {"kind": "local"},
     }
-    agent.streams["events"] = [happened, {"at": at, "event": "resumed", "host": None, "reason": "wake"}]
+    agent.streams["events"] = [
+        happened,
+        {"at": at, "event": "resumed", "host": None, "reason": "wake", "pairs": [["a", "b"]]},
+    ]
     people = [
         "2026-01-01 08:00:00  web           connected           took 412 ms  kind=local",
         "2026-01-01 08:00:00  -             resumed             wake",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -60,6 +60,11 @@ def decided() -> Iterator[Found]:
                 yield number, text
 
 
+def as_pairs(words: Iterable[str]) -> list[list[str]]:
+    """Return evidence as the agent reports it. A key without a value gets any."""
+    return [[key, value or "any"] for key, _, value in (word.partition("=") for word in words)]
+
+
 def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
     """The sentence exists also for unknown evidence; a computed row may be any row."""
     found = set(decided())
@@ -68,7 +73,7 @@ def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
         (row, verdict)
         for number, verdict in found
         for row in (ROWS if number is None else [number])
-        if sentence(row, verdict, "") is None
+        if sentence(row, verdict, []) is None
     }
     assert not missing
 
@@ -77,7 +82,7 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
     """Each sentence belongs to a verdict of the core, and no earlier entry hides it."""
     assert {verdict for verdict, *_ in SENTENCES} == {verdict for _, verdict in decided()}
     for verdict, row, needed, text in SENTENCES:
-        assert sentence(max(ROWS) if row is None else row, verdict, " ".join(needed)) == text
+        assert sentence(max(ROWS) if row is None else row, verdict, as_pairs(needed)) == text
 
 
 @pytest.mark.parametrize(
@@ -109,4 +114,10 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
 )
 def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:
     """The same verdict has another sentence in another row or with other evidence."""
-    assert said in (sentence(row, verdict, evidence) or "")
+    assert said in (sentence(row, verdict, as_pairs(evidence.split())) or "")
+
+
+def test_a_value_that_looks_like_evidence_chooses_no_sentence() -> None:
+    """A network may have any name. Only keys count, not words within a value."""
+    said = sentence(2, "offline", [["network", "cafe vpn=corp"]])
+    assert said == "there is no usable route: nothing is sent"

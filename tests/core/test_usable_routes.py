@@ -128,6 +128,6 @@ def test_networks_that_cannot_be_compared_neither_match_nor_differ() -> None:
 def test_a_delta_has_its_reasons() -> None:
     """A change of the network names its reasons, as history and `events` show them."""
     delta = compare(HOME.snapshot([]), CAFE.snapshot([]), Touched())
-    assert delta.reason == "+10.20.0.7 -192.168.10.2 default=changed underlay=changed"
+    assert str(delta.evidence) == "+10.20.0.7 -192.168.10.2 default=changed underlay=changed"
     assert not compare(HOME.snapshot([]), HOME.snapshot([]), Touched())
     assert compare(HOME.snapshot([]), HOME.snapshot([]), Touched(lost=True)).flickered

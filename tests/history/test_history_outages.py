@@ -7,6 +7,8 @@ import pytest
 from trayagent.core.display_state import STATE_OF
 from trayagent.history.outages import ASKS, Outage, Sighting, outages, sightings
 
+BY_USER = [["user", "disconnect"]]
+
 
 def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict[str, Any]:
     return {"at": f"2026-01-01T08:00:{second:02d}Z", "event": name, "host": host, "reason": None} | more
@@ -70,21 +72,29 @@ def test_the_codes_that_wait_for_the_user_are_the_cores() -> None:
 def test_what_the_user_wished_is_no_outage() -> None:
     """A host that the user disconnects is not missed."""
     assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
-    assert outages([event(1, "disconnected", reason="user=disconnect"), event(9, "connected")]) == []
-    taken_down = event(2, "disconnected", reason="user=disconnect")
+    assert outages([event(1, "disconnected", pairs=BY_USER), event(9, "connected")]) == []
+    taken_down = event(2, "disconnected", pairs=BY_USER)
     assert outages([event(1, "connect-failed"), taken_down, event(9, "connected")]) == []
 
 
 def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> None:
     """The outage ends with the disconnection, which proves a connection only if a master was living."""
-    away = [event(1, "connect-failed"), event(2, "disconnected", reason="user=disconnect")]
+    away = [event(1, "connect-failed"), event(2, "disconnected", pairs=BY_USER)]
     assert outages(away) == []
     assert sightings(away)["web"].connected is None
-    living = [event(2, "disconnected", reason="user=disconnect", pid=101)]
+    living = [event(2, "disconnected", pairs=BY_USER, pid=101)]
     assert sightings(living)["web"].connected == living[0]["at"]
     again = [event(5, "connect-failed"), event(9, "connected", took_ms=4000.0)]
     assert [o.took_ms for o in outages(away + again)] == [None]
     assert [o.took_ms for o in outages(living + again)] == [4000.0]
+
+
+def test_events_of_older_agents_have_their_evidence_as_text_only() -> None:
+    """Their reason shows that the user disconnected the host. A text that only looks like that does not."""
+    old = event(1, "disconnected", reason="user=disconnect")
+    assert outages([old, event(9, "connected")]) == []
+    new = event(1, "disconnected", reason="user=x", pairs=[["said", "user=x"]])
+    assert len(outages([new, event(9, "connected")])) == 1
 
 
 @pytest.mark.parametrize("of", ["web", None])

@@ -13,6 +13,7 @@ from trayagent.agent.state.refusals import STOPS
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.draining import Draining
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Code, Problem
 
@@ -173,7 +174,11 @@ class Hands:
 
         def ends(verdict: e.TrialVerdict, outcome: Outcome, failure: Failure | None = None) -> None:
             key = shown_key(outcome.key)
-            world.post(e.TrialEnded(0, action.name, action.attempt, verdict, "told", failure, 1.1, key))
+            world.post(
+                e.TrialEnded(
+                    0, action.name, action.attempt, verdict, Evidence.of(told="so"), failure, 1.1, key
+                )
+            )
 
         def done(outcome: Outcome, connection: Connection | None) -> None:
             self._attempts.pop(action.attempt)

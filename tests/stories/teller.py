@@ -333,7 +333,7 @@ class Story:
 
     def why(self, name: str) -> str:
         """Return the evidence of the last decision about a host."""
-        return next(w.evidence for w in reversed(self.whys) if w.name == name)
+        return next(str(w.evidence) for w in reversed(self.whys) if w.name == name)
 
     def told(self, event: str) -> list[a.Publish]:
         """Return the events of that name that clients received."""

@@ -45,7 +45,7 @@ def test_another_gateway_behind_the_same_address_is_another_network(story: Story
                 web: row 5 probe
             probe web pid=101
     """)
-    assert any("gateway=changed" in why.evidence for why in story.whys)
+    assert any(why.evidence.get("gateway") == "changed" for why in story.whys)
 
 
 def test_a_gateway_not_yet_resolved_is_no_other_gateway(story: Story) -> None:

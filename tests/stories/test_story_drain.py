@@ -9,6 +9,7 @@ import pytest
 from tests.history.test_history_outages import event as recorded
 from tests.stories.scenes import CABLE, CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story
+from trayagent.agent.events.event_bus import event_object
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import CountCarried, Dial, DialBare, Kill, SendProbe, TakeOver
@@ -78,7 +79,7 @@ def test_the_old_master_drains_and_ends_by_itself(story: Story) -> None:
     assert (begun.name, begun.details["pid"], begun.details["sessions"]) == ("web", 101, 2)
     assert (over.name, over.details["pid"], over.details["killed"]) == ("web", 101, False)
     assert not story.told("master-killed")
-    told = [recorded(n, tell.event, reason=tell.reason) for n, tell in enumerate(story.tells)]
+    told = [event_object(tell, recorded(n, tell.event)["at"]) for n, tell in enumerate(story.tells)]
     assert outages(told) == []
 
 

@@ -93,7 +93,9 @@ def test_why_shows_what_became_of_our_dead_sessions(
     """`why` has one reason with its evidence, and the clean-up causes no further action."""
     story.connected(scene=HOME)
     decision = decide(story.state, e.RemoteCleanedUp(story.t, "web", outcome))
-    assert [(why.name, why.verdict, why.evidence) for why in decision.whys] == [("web", verdict, evidence)]
+    assert [(why.name, why.verdict, str(why.evidence)) for why in decision.whys] == [
+        ("web", verdict, evidence)
+    ]
     assert not [a for a in decision.actions if type(a).__name__ != "LookAt"]
 
 

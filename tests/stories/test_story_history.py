@@ -9,6 +9,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
+from trayagent.agent.events.event_bus import event_object
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.hosts import Wish
@@ -21,13 +22,7 @@ NEVER = Wish(listed=True, connect="never")
 def recorded(story: Story) -> list[dict[str, Any]]:
     """Return the events as the history stores them, a second apart."""
     return [
-        {
-            "at": (BEGAN + timedelta(seconds=number)).isoformat(),
-            "event": tell.event,
-            "host": tell.name or None,
-            "reason": tell.reason,
-            **{key: value for key, value in tell.details.items() if value is not None},
-        }
+        event_object(tell, (BEGAN + timedelta(seconds=number)).isoformat())
         for number, tell in enumerate(story.tells)
     ]
 

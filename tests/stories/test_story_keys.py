@@ -12,6 +12,7 @@ from trayagent.core.display_state import display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Kill, TryKeys
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Problem
@@ -32,7 +33,9 @@ def tried(story: Story, name: str = "web") -> int:
 def ends(story: Story, verdict: e.TrialVerdict, name: str = "web") -> None:
     """End the trial."""
     said = failure("auth", positive=True) if verdict == "refused" else None
-    event = e.TrialEnded(story.t, name, tried(story, name), verdict, "told=so", said, host_key=HOST_KEY)
+    event = e.TrialEnded(
+        story.t, name, tried(story, name), verdict, Evidence.of(told="so"), said, host_key=HOST_KEY
+    )
     story.post(event, f"trial: {verdict}")
 
 

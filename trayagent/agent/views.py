@@ -12,6 +12,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.shell import Shell
 from trayagent.core.display_state import display_state
 from trayagent.core.facts.actions import Publish
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.view import AgentFacts, view, vpn_names
 from trayagent.core.vpn_state import vpn_display_state
 
@@ -87,12 +88,13 @@ class Views:
                 continue
             self._shown[key] = (word, now)
             if known is not None and key in vpns:
+                name = key.removeprefix("vpn ")
                 self._events.publish(
                     Publish(
                         "",
                         "vpn-changed",
-                        f"{key.removeprefix('vpn ')}={word}",
-                        {"vpn": key[4:], "state": word},
+                        Evidence(((name, word),)),
+                        details={"vpn": name, "state": word},
                     )
                 )
         for key in self._shown.keys() - shown.keys() - vpns.keys():

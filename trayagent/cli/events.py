@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-STANDING = frozenset({"at", "event", "host"})  # shown in their own columns
+STANDING = frozenset({"at", "event", "host", "pairs"})  # shown in their own columns; the reason has the pairs
 
 
 def add(commands: Any) -> None:

@@ -39,18 +39,12 @@ def why(args: argparse.Namespace) -> int:
 
     now, lines = times.now(), []
     for decision in decisions:
-        verdict, evidence = clean(decision["verdict"]), _words(decision["evidence"])
+        verdict, evidence = clean(decision["verdict"]), clean(decision["evidence"])
         line = Text(f"{times.clock(decision['at'], now, exact=True)}  ")
-        said = sentence(decision["row"], verdict, evidence)
+        pairs = decision.get("pairs")  # an older agent reports only the text
+        said = None if pairs is None else sentence(decision["row"], verdict, pairs)
         line.append(f"{said}  " if said else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
         lines.append(line)
     print_report(lambda _width, _signs: lines)
     return 0
-
-
-def _words(evidence: Any) -> str:
-    """Return evidence as key=value words, whatever its form."""
-    if isinstance(evidence, dict):
-        return clean(" ".join(f"{key}={value}" for key, value in evidence.items()))
-    return clean(str(evidence))

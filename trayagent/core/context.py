@@ -10,6 +10,7 @@ from typing import Any
 
 from trayagent.core.facts.actions import Abort, Action, Publish
 from trayagent.core.facts.attempts import Trial
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
@@ -22,7 +23,7 @@ class Why:
     name: str
     row: int
     verdict: str
-    evidence: str
+    evidence: Evidence
 
 
 class Context:
@@ -82,13 +83,21 @@ class Context:
         """Add an action."""
         self.actions.append(action)
 
-    def publish(self, event: str, name: str = "", reason: str = "", **details: object) -> None:
+    def publish(
+        self,
+        event: str,
+        name: str = "",
+        evidence: Evidence = NO_EVIDENCE,
+        *,
+        reason: str = "",
+        **details: object,
+    ) -> None:
         """Add one of config.model.EVENTS."""
-        self.actions.append(Publish(self._owner(name), event, reason, details))
+        self.actions.append(Publish(self._owner(name), event, evidence, reason, details))
 
-    def because(self, name: str, row: int, verdict: str, evidence: str) -> None:
+    def because(self, name: str, row: int, verdict: str, evidence: Evidence) -> None:
         """Add a reason."""
         owner, host = self._owner(name), self._hosts.get(name)
         if owner != name and host is not None and host.master is not None:
-            evidence = f"draining={host.master.pid} {evidence}"
+            evidence = Evidence.of(draining=host.master.pid) + evidence
         self.whys.append(Why(owner, row, verdict, evidence))

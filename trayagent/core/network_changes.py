@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trayagent.core.default_routes import default_routes
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Snapshot, Touched
@@ -29,20 +30,20 @@ class NetworkDelta:
         return self != NetworkDelta()
 
     @property
-    def reason(self) -> str:
-        """The delta as a line of `key=value` words."""
-        words = [
-            *(f"+{ip}" for ip in self.addresses_added),
-            *(f"-{ip}" for ip in self.addresses_gone),
-            *(f"up={name}" for name in self.links_up),
-            *(f"down={name}" for name in self.links_down),
+    def evidence(self) -> Evidence:
+        """The delta as evidence."""
+        pairs = [
+            *(("added", ip) for ip in self.addresses_added),
+            *(("removed", ip) for ip in self.addresses_gone),
+            *(("up", name) for name in self.links_up),
+            *(("down", name) for name in self.links_down),
         ]
         flags = {
             "default": self.default_changed,
             "underlay": self.underlay_changed,
             "flicker": self.flickered,
         }
-        return " ".join([*words, *(f"{key}=changed" for key, on in flags.items() if on)])
+        return Evidence((*pairs, *((key, "changed") for key, on in flags.items() if on)))
 
 
 def compare(old: Snapshot, new: Snapshot, touched: Touched) -> NetworkDelta:
@@ -74,30 +75,30 @@ def master_network(host: Host, path: MasterPath, snapshot: Snapshot) -> Network 
     return network_of(snapshot, route) if route is not None else None
 
 
-def path_change(host: Host, path: MasterPath, network: Network | None, touched: Touched) -> str:
-    """Return why the master's path counts as changed, "" if it does not.
+def path_change(host: Host, path: MasterPath, network: Network | None, touched: Touched) -> Evidence:
+    """Return why the master's path counts as changed, no evidence if it does not.
 
     A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. It
     counts as a change, because it may hide another network. So does another gateway.
     """
     master = host.master
     if master is None:
-        return ""
+        return NO_EVIDENCE
     if host.path is None or path_differs(host.path, path):
-        return "path=changed"
+        return Evidence.of(path="changed")
     if not path.present:
-        return ""  # while the address is missing, only its return is a change
+        return NO_EVIDENCE  # while the address is missing, only its return is a change
     if network is not None and host.network is not None and network.differs(host.network):
-        return "gateway=changed"
+        return Evidence.of(gateway="changed")
     if touched.lost:
-        return "messages=lost"
+        return Evidence.of(messages="lost")
     if master.local is not None and master.local.partition("%")[0] in touched.addresses:
-        return "address=flickered"
+        return Evidence.of(address="flickered")
     if touched.links & {path.egress, path.bearer}:
-        return "carrier=flickered"
+        return Evidence.of(carrier="flickered")
     if path.egress is not None and path.egress in touched.routes:
-        return "route=flickered"
-    return ""
+        return Evidence.of(route="flickered")
+    return NO_EVIDENCE
 
 
 def path_differs(old: MasterPath, new: MasterPath) -> bool:

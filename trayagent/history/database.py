@@ -26,7 +26,7 @@ CREATE INDEX event_host ON event (host, at);
 BUSY_S = 2.0
 """Readers hold the file only briefly. A longer wait has another cause."""
 MOST_EVENTS = 200_000
-"""About 60 MB: a network that flaps for weeks must not fill the disk."""
+"""About 80 MB: a network that flaps for weeks must not fill the disk."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SIDE_FILES = ("", "-wal", "-shm")

@@ -72,8 +72,8 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     """Return the outages of all hosts, sorted by their beginning; `events` are oldest first.
 
     An outage begins with its first sign and ends with a working connection. A pause does not end it. A
-    disconnection that the user wanted (a `disconnected` with `"wished": true` or a reason that begins with
-    `user=`) begins no outage and cancels a current one, because the user does not miss the host then. A
+    disconnection that the user wanted (a `disconnected` with `"wished": true` or with `user` among its pairs)
+    begins no outage and cancels a current one, because the user does not miss the host then. A
     `connect-failed` with `"missed": false` begins none either: the old connection lives, or only a single
     command wanted the host.
     """
@@ -114,7 +114,11 @@ def _wished(event: dict[str, Any]) -> bool:
 
 
 def _by_user(event: dict[str, Any]) -> bool:
-    return str(event.get("reason") or "").startswith("user=")
+    if "pairs" in event:
+        return any(key == "user" for key, _ in event["pairs"])
+    return str(event.get("reason") or "").startswith(
+        "user="
+    )  # older agents recorded the evidence as text only
 
 
 def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = False) -> Outage:

@@ -32,7 +32,13 @@ class DecisionLog:
                 continue
             log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
             kept.append(
-                {"at": clock.now_text(), "row": why.row, "verdict": why.verdict, "evidence": why.evidence}
+                {
+                    "at": clock.now_text(),
+                    "row": why.row,
+                    "verdict": why.verdict,
+                    "evidence": str(why.evidence),
+                    "pairs": [list(pair) for pair in why.evidence.pairs],
+                }
             )
 
     def decisions(self, name: str) -> list[dict[str, Any]]:

@@ -24,14 +24,8 @@ class EventBus:
 
     def publish(self, tell: Publish) -> None:
         """Log an event, record it in the history, notify the listeners, and run its hook."""
-        event = {
-            "at": clock.now_text(),
-            "event": tell.event,
-            "host": tell.name or None,
-            "reason": tell.reason,
-            **{k: v for k, v in tell.details.items() if v is not None},
-        }
-        log.info("%s %s %s", tell.event, tell.name or "-", tell.reason)
+        event = event_object(tell, clock.now_text())
+        log.info("%s %s %s", tell.event, tell.name or "-", event["reason"])
         self._history.record(event)
         for listener in list(self._listeners):
             listener(event)
@@ -41,3 +35,23 @@ class EventBus:
         """Call the listener for each event from now on; return a function that stops this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+
+def event_object(tell: Publish, at: str) -> dict[str, Any]:
+    """Return the JSON object of an event that happened `at` (RFC 3339).
+
+    `evidence` repeats the pairs as text only where the reason is another text.
+    """
+    evidence = tell.evidence
+    event = {
+        "at": at,
+        "event": tell.event,
+        "host": tell.name or None,
+        "reason": tell.reason or str(evidence),
+        **{k: v for k, v in tell.details.items() if v is not None},
+    }
+    if evidence and tell.reason:
+        event["evidence"] = str(evidence)
+    if evidence:
+        event["pairs"] = [list(pair) for pair in evidence.pairs]
+    return event

@@ -32,9 +32,9 @@ class Hooks:
                 "hook for %s not run: %d hooks have not ended yet", event["event"], len(self._running)
             )
             return
-        details = {
-            f"TRAYAGENT_{key.upper()}": str(value) for key, value in event.items() if value is not None
-        }
+        # `pairs` is not a text, and the reason has the same.
+        texts = {key: str(value) for key, value in event.items() if value is not None and key != "pairs"}
+        details = {f"TRAYAGENT_{key.upper()}": text for key, text in texts.items()}
         try:
             process = subprocess.Popen(
                 words,

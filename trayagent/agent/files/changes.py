@@ -161,7 +161,9 @@ class FileChanges:
             changed = self._configuration.reload()
         except ConfigError as error:
             log.warning("configuration rejected: %s", error)
-            self._events.publish(Publish("", "configuration-rejected", error.title, {"hint": error.hint}))
+            self._events.publish(
+                Publish("", "configuration-rejected", reason=error.title, details={"hint": error.hint})
+            )
             return
         finally:
             self._views.note_change()  # the view shows why a file was rejected

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import AgentSocketUpdated
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
@@ -86,7 +87,9 @@ class AgentSocketLinks:
         self._records.set_agent_socket(host.name, None)
         if host.master is not None and host.master.pid == done[0]:
             self._shell.post(
-                AgentSocketUpdated(time.monotonic(), host.name, done[0], "agent_socket=not_wanted")
+                AgentSocketUpdated(
+                    time.monotonic(), host.name, done[0], Evidence.of(agent_socket="not_wanted")
+                )
             )
             if ours is not None and not host.suspect:
                 self._tasks.start(f"release {host.name}", self._release(host.master, done[1], ours))
@@ -119,7 +122,7 @@ class AgentSocketLinks:
 
     async def _through(self, host: Host, master: Master, link: str, *, claim: bool) -> None:
         if master.ours and host.resolved is not None and not host.resolved.forward_agent:
-            self._report(host, master, "forward_agent=no", _no_forwarding(host.name))
+            self._report(host, master, Evidence.of(forward_agent="no"), _no_forwarding(host.name))
             return
         ours = self._records.agent_socket(host.name)
         try:
@@ -141,11 +144,11 @@ class AgentSocketLinks:
         self._report(
             host,
             master,
-            f"agent_socket={found.outcome} {found.words}".rstrip(),
+            Evidence.of(agent_socket=f"{found.outcome} {found.words}".rstrip()),
             _problem(host.name, link, found),
         )
 
-    def _report(self, host: Host, master: Master, evidence: str, problem: Problem | None) -> None:
+    def _report(self, host: Host, master: Master, evidence: Evidence, problem: Problem | None) -> None:
         log.info("%s: pid %d %s", host.name, master.pid, evidence)
         self._shell.post(AgentSocketUpdated(time.monotonic(), host.name, master.pid, evidence, problem))
 

@@ -11,6 +11,7 @@ from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.remote_records import RemoteRecords
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import RemoteCleanedUp
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -38,7 +39,7 @@ class _Work:
 
     runs: int = 0
     last: Reaped | None = None
-    said: str = ""
+    said: Evidence = NO_EVIDENCE
 
 
 class RemoteCleanup:

@@ -15,6 +15,7 @@ from trayagent.agent.masters.explain_failure import locked
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import TryKeys
 from trayagent.core.facts.events import TrialEnded, TrialVerdict
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.login_deadline import deadline_s
@@ -27,7 +28,7 @@ from trayagent.ssh.login.trial import Tried, log_in, mark_of, trial_command
 
 log = logging.getLogger(__name__)
 
-Outcome = tuple[TrialVerdict, str, Failure | None, str | None]
+Outcome = tuple[TrialVerdict, Evidence, Failure | None, str | None]
 """The verdict, its evidence, the failure, and the host key that the server proved."""
 
 
@@ -46,7 +47,7 @@ class KeyTrials:
 
     async def _try(self, action: TryKeys, host: Host) -> None:
         verdict: TrialVerdict = "unknown"
-        evidence, failure = "ended=unexpectedly", None
+        evidence, failure = Evidence.of(ended="unexpectedly"), None
         host_key: str | None = None
         try:
             verdict, evidence, failure, host_key = await self._outcome(action, host)
@@ -67,7 +68,7 @@ class KeyTrials:
     async def _outcome(self, action: TryKeys, host: Host) -> Outcome:
         resolved = host.resolved
         if resolved is None:
-            return "skipped", "resolved=no", None, None
+            return "skipped", Evidence.of(resolved="no"), None, None
         environment = self._environment.current()
         # An ssh-agent that hangs must not block the event loop.
         held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
@@ -92,7 +93,7 @@ class KeyTrials:
             try:
                 tried = await log_in(words, quiet, log_file, deadline_s=deadline_s(resolved.hops))
             except OSError as error:
-                return "unknown", f"ssh={error.strerror or error}", None, None
+                return "unknown", Evidence.of(ssh=error.strerror or error), None, None
         return *judged(host.name, tried, key_files, offered), tried.proven.host_key
 
     @contextmanager
@@ -114,20 +115,24 @@ class KeyTrials:
 
 def judged(
     name: str, tried: Tried, key_files: Sequence[str], offered: Offers
-) -> tuple[TrialVerdict, str, Failure | None]:
+) -> tuple[TrialVerdict, Evidence, Failure | None]:
     """Return what a trial proves, with its evidence."""
     if tried.authenticated:
-        return "passed", "login=accepted", None
+        return "passed", Evidence.of(login="accepted"), None
     if tried.accepted.intersection(key_files):
-        return "passed", "agent_key=accepted signed=no", None
+        return "passed", Evidence.of(agent_key="accepted", signed="no"), None
     key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
     if key is not None:
-        return "refused", f"key={key.name} accepted=yes locked=yes", locked(key, name, positive=True)
+        return (
+            "refused",
+            Evidence.of(key=key.name, accepted="yes", locked="yes"),
+            locked(key, name, positive=True),
+        )
     said = tried.said
     failure = classify(
         said.own, host=name, exit_status=tried.status, others=said.others, proven=tried.proven.after
     )
     failure = perhaps_refused(failure, tried.proven, name)
-    evidence = f"kind={failure.kind} positive={failure.positive}"
+    evidence = Evidence.of(kind=failure.kind, positive=failure.positive)
     proven = failure.positive and failure.kind in REFUSED_KINDS
     return "refused" if proven else "unknown", evidence, failure

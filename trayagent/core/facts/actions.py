@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trayagent.core.facts.attempts import Purpose
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.masters import Master
 
 
@@ -140,9 +141,13 @@ class LookAt(Action):
 
 @dataclass(frozen=True, slots=True)
 class Publish(Action):
-    """Send an event, one of config.model.EVENTS, to clients and hooks. `name` "" means that it concerns no host."""
+    """Send an event, one of config.model.EVENTS, to clients and hooks. `name` "" means that it concerns no host.
+
+    `reason` is a text for users. If it is empty, the evidence is the reason.
+    """
 
     event: str
+    evidence: Evidence = NO_EVIDENCE
     reason: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trayagent.core.facts.draining import Draining
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Wish
 from trayagent.core.facts.masters import Master
@@ -318,7 +319,7 @@ class TrialEnded(Event):
     name: str
     attempt: int
     verdict: TrialVerdict
-    evidence: str
+    evidence: Evidence
     failure: Failure | None = None
     jitter: float = 1.0
     host_key: str | None = None
@@ -330,7 +331,7 @@ class AgentSocketUpdated(Event):
 
     name: str
     pid: int
-    evidence: str
+    evidence: Evidence
     problem: Problem | None = None
 
 

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from trayagent.core.facts.evidence import Evidence
+
 Connection = tuple[str, int, str, int]
 """Local address and port, peer address and port."""
 
@@ -97,12 +99,12 @@ class Reaped:
         """Whether the server may now grant what it refused."""
         return bool(self.ended or self.sockets)
 
-    def evidence(self) -> str:
-        """Return the result in the form that `why` shows."""
+    def evidence(self) -> Evidence:
+        """Return the result as evidence of the decision."""
         if self.unavailable is not None:
-            return f"reason={self.unavailable}"
-        words = f"ended={self.ended} gone={self.gone} elsewhere={self.elsewhere} sockets={self.sockets}"
-        return f"{words} busy={','.join(self.busy)}" if self.busy else words
+            return Evidence.of(reason=self.unavailable)
+        found = Evidence.of(ended=self.ended, gone=self.gone, elsewhere=self.elsewhere, sockets=self.sockets)
+        return found.plus(busy=",".join(self.busy)) if self.busy else found
 
 
 _IN_TIME = "if our own lost connection still holds it, the server frees it in time (ClientAliveInterval)"

@@ -15,6 +15,7 @@ from trayagent.core.facts.events import (
     TakeOverFailed,
     TookOver,
 )
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, LoginKind
 from trayagent.core.facts.network import Origin
@@ -106,8 +107,8 @@ def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptRe
     problem = host.problem if attempt.bare else _problem(host, attempt, failure)
     host = context.put(host, attempt=None, problem=problem)
     retry = host.bare_retry if attempt.bare else host.retry
-    evidence = f"attempt={attempt.id} host_key={event.host_key or 'unproven'} kind={failure.kind}"
-    context.because(host.name, 10, "failed", f"{evidence} retry={_retry_words(retry, context.now)}")
+    evidence = Evidence.of(attempt=attempt.id, host_key=event.host_key or "unproven", kind=failure.kind)
+    context.because(host.name, 10, "failed", evidence.plus(retry=_retry_words(retry, context.now)))
 
 
 def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:
@@ -127,7 +128,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if host is not None and attempt is not None and attempt.purpose == "check":
         context.change(servers=ended(context.state.servers, event.attempt, now, "unseen"))
         context.put(host, attempt=None)
-        context.because(host.name, 0, "banner-missing", f"kind={failure.kind}")
+        context.because(host.name, 0, "banner-missing", Evidence.of(kind=failure.kind))
         return
     count_failure(context, host, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
@@ -167,8 +168,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if may_be_refusal(failure):
         context.do(Remember(host.name))  # even after a restart of the agent, the login must not be repeated
     row = 10 if host.master is not None and not control else 0
-    evidence = f"attempt={attempt.id} kind={failure.kind} positive={failure.positive}"
-    context.because(host.name, row, "failed", f"{evidence} retry={_retry_words(host.retry, now)}")
+    evidence = Evidence.of(attempt=attempt.id, kind=failure.kind, positive=failure.positive)
+    context.because(host.name, row, "failed", evidence.plus(retry=_retry_words(host.retry, now)))
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
         publish_failure(
             context, host, problem, there=attempt.at_terminal
@@ -228,7 +229,7 @@ def login_given_up(context: Context, event: LoginGivenUp) -> None:
 def _as_before(context: Context, host: Host) -> Host:
     """Clear a failed login at a terminal. It has no consequences: a retry that was due stays due."""
     host = context.put(host, attempt=None)
-    context.because(host.name, 0, "failed", "login=at_terminal")
+    context.because(host.name, 0, "failed", Evidence.of(login="at_terminal"))
     forget_if_done(context, host.name)
     return host
 
@@ -277,13 +278,20 @@ def took_over(context: Context, event: TookOver) -> None:
         forwards=replace(host.forwards, owed=user and not host.user.held),
     )
     if old is not None:
-        context.publish("master-killed", host.name, "taken over", pid=old)
+        context.publish("master-killed", host.name, reason="taken over", pid=old)
     took_ms = None if took_s is None else round(took_s * 1e3, 1)
     context.publish(
-        "connected", host.name, "adopted" if event.adopted else "", pid=event.master.pid, took_ms=took_ms
+        "connected",
+        host.name,
+        reason="adopted" if event.adopted else "",
+        pid=event.master.pid,
+        took_ms=took_ms,
     )
     context.because(
-        host.name, 0, "connected", f"pid={event.master.pid} took_ms={took_ms} adopted={event.adopted}"
+        host.name,
+        0,
+        "connected",
+        Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted),
     )
     context.do(Remember(host.name))
 
@@ -306,7 +314,7 @@ def obstacle_gone(context: Context, event: ObstacleGone) -> None:
     if host is None or host.retry.kind not in LOCAL_KINDS:
         return
     context.put(host, retry=replace(host.retry, at=context.now))
-    context.because(host.name, 0, "re-arm", "obstacle=gone")
+    context.because(host.name, 0, "re-arm", Evidence.of(obstacle="gone"))
 
 
 def _find(context: Context, name: str, number: int) -> tuple[Host | None, Attempt | None]:

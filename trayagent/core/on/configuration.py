@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Configured
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Wish
 from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
@@ -53,7 +54,9 @@ def configured(context: Context, event: Configured) -> None:
             context.put(host, reached=replace(host.reached, learned_vpn=None))
             context.do(Remember(name))
     if not first:
-        context.publish("configuration-changed", reason=f"hosts={len(event.wishes)} vpns={len(event.vpns)}")
+        context.publish(
+            "configuration-changed", evidence=Evidence.of(hosts=len(event.wishes), vpns=len(event.vpns))
+        )
 
 
 def _new_wish(context: Context, host: Host, wish: Wish) -> None:
@@ -61,7 +64,7 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
     before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
     if wanted(before) and not wanted(host):
-        publish_given_up(context, before, "user=configuration")
+        publish_given_up(context, before, "configuration")
     if forwards_changed:
         host = context.put(host, forwards=host.forwards.request())
     if before.wish.bounds != wish.bounds:
@@ -79,7 +82,7 @@ def _unlisted(context: Context, host: Host) -> None:
     """
     if host.master is None or not context.state.adopt:
         give_up_attempt(context, host)
-        publish_given_up(context, host, "user=configuration")
+        publish_given_up(context, host, "configuration")
         for name in (host.name, *(h.name for h in context.state.draining(host.name))):
             context.forget(name)  # what drains ends on its own
         return

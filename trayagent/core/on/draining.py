@@ -8,6 +8,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.on.new_master import install
@@ -48,13 +49,13 @@ def found(context: Context, event: DrainingFound) -> None:
         return
     context.put(owner)
     begin(context, owner, event.master, event.draining, proven=False)
-    context.because(owner.name, 0, "draining", f"pid={event.master.pid} {_carries(event.draining)}")
+    context.because(owner.name, 0, "draining", Evidence.of(pid=event.master.pid) + _carries(event.draining))
 
 
 def publish_begun(context: Context, name: str, master: Master, draining: Draining) -> None:
     """Report that a host's earlier master drains."""
     carries = _carries(draining)
-    context.because(name, 0, "draining", f"pid={master.pid} {carries}")
+    context.because(name, 0, "draining", Evidence.of(pid=master.pid) + carries)
     context.publish(
         "draining",
         name,
@@ -90,10 +91,10 @@ def ended(context: Context, host: Host, event: MasterEnded) -> None:
         return
     killed = event.pid in host.killing
     said = event.failure.kind if event.failure is not None else None
-    reason = f"pid={event.pid} killed={killed} said={said}"
+    evidence = Evidence.of(pid=event.pid, killed=killed, said=said)
     owner = host.draining.owner
-    context.because(owner, 0, "drained", reason)
-    context.publish("drained", owner, reason, pid=event.pid, killed=killed)
+    context.because(owner, 0, "drained", evidence)
+    context.publish("drained", owner, evidence, pid=event.pid, killed=killed)
     context.forget(host.name)
 
 
@@ -115,5 +116,5 @@ def end_all(context: Context, owner: str) -> None:
             context.do(Kill(host.name, host.master))
 
 
-def _carries(draining: Draining) -> str:
-    return f"sessions={draining.sessions} connections={draining.connections}"
+def _carries(draining: Draining) -> Evidence:
+    return Evidence.of(sessions=draining.sessions, connections=draining.connections)

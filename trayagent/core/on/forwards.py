@@ -25,7 +25,9 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         if forward.state == "open":
             context.publish("forward-open", host.name, forward=forward.forward.spec, listen=forward.listen)
         elif forward.state == "failed":
-            context.publish("forward-failed", host.name, forward.error or "", forward=forward.forward.spec)
+            context.publish(
+                "forward-failed", host.name, reason=forward.error or "", forward=forward.forward.spec
+            )
     if not event.final:
         context.put(host, forwards=replace(host.forwards, states=event.forwards))
         return

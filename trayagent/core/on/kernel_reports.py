@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.events import Observed
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Observation
 from trayagent.core.on.new_master import with_peer
@@ -53,7 +54,7 @@ def _moved(context: Context, host: Host, master: Master) -> None:
         path = path_of(master, context.state.snapshot)
         if not path.present:
             return
-    evidence = f"local={master.local} was={host.master.local if host.master else None}"
+    evidence = Evidence.of(local=master.local, was=host.master.local if host.master else None)
     context.put(
         host,
         master=master,

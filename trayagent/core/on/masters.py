@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
@@ -41,10 +42,13 @@ def master_found(context: Context, event: MasterFound) -> None:
     )
     host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
     context.publish(
-        "master-adopted", host.name, f"pid={event.master.pid}", control_path=event.master.control_path
+        "master-adopted", host.name, Evidence.of(pid=event.master.pid), control_path=event.master.control_path
     )
     context.because(
-        host.name, 0, "adopt", f"pid={event.master.pid} fresh={event.fresh} unnamed={event.unnamed}"
+        host.name,
+        0,
+        "adopt",
+        Evidence.of(pid=event.master.pid, fresh=event.fresh, unnamed=event.unnamed),
     )
 
 
@@ -112,7 +116,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     )
     if not we_ended_it:
         said = event.failure.kind if event.failure else None
-        evidence = f"pid={event.pid} suspect={doubtful} said={said} by_request={event.by_request}"
+        evidence = Evidence.of(pid=event.pid, suspect=doubtful, said=said, by_request=event.by_request)
         context.because(host.name, 1, "ended", evidence)
         _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)
@@ -157,10 +161,10 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
         # The answer may have left before the cause of the doubt, and may only have been read after it. Probe again.
         context.put(host, doubt=replace(host.doubt, probe=None, observed=None))
         return
-    _alive(context, host, "probe=answered")
+    _alive(context, host, Evidence.of(probe="answered"))
 
 
-def _alive(context: Context, host: Host, evidence: str) -> None:
+def _alive(context: Context, host: Host, evidence: Evidence) -> None:
     doubt = host.suspect
     # A refused login stays refused: a living old connection says nothing about a new one.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven

@@ -8,6 +8,7 @@ from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.events import NetworkRead, Woke
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
@@ -34,7 +35,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
     touched = bool(delta) or bool(event.touched)
     context.change(snapshot=new, network_at=context.now if touched else context.state.network_at)
     if delta:
-        context.publish("network-changed", reason=delta.reason)
+        context.publish("network-changed", evidence=delta.evidence)
     for name in context.names:
         host = context.get(name)
         if host is None:
@@ -54,7 +55,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     network = master_network(host, path, new)
     why = path_change(host, path, network, touched)
     if not why and delta.tunnels_gone and in_tunnel(host, context):
-        why = "other_tunnel=gone"  # the vanished tunnel may have carried this one; no route shows that
+        why = Evidence.of(
+            other_tunnel="gone"
+        )  # the vanished tunnel may have carried this one; no route shows that
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
@@ -79,7 +82,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
         return
     _rearm_where_moved(context, host)
     if changed or wary:
-        context.because(host.name, 0, "suspect", f"{why or 'underlay=changed'} path={_words(host)}")
+        context.because(
+            host.name, 0, "suspect", (why or Evidence.of(underlay="changed")).plus(path=_words(host))
+        )
 
 
 def _better_known(old: Network | None, new: Network | None) -> Network | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Remembered
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.attempts import request_resolve
 from trayagent.core.policy.reached_networks import has_public_address
@@ -58,7 +59,7 @@ def remembered(context: Context, event: Remembered) -> None:
         lost=event.lost and not event.held,
     )
     if event.lost:
-        context.because(event.name, 1, "ended", "agent=none lost=yes")
+        context.because(event.name, 1, "ended", Evidence.of(agent="none", lost="yes"))
     if host.wish.bounds != (event.vpn, event.networks):
         context.do(Remember(host.name))
     if known is None and event.lost:

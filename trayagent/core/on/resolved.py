@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.events import HostResolved, ResolveFailed
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Answer, Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
@@ -111,7 +112,10 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
     context.put(host, problem=problem)
     context.because(
-        host.name, 0, "resolve-failed", f"kind={event.failure.kind} kept={host.resolved is not None}"
+        host.name,
+        0,
+        "resolve-failed",
+        Evidence.of(kind=event.failure.kind, kept=host.resolved is not None),
     )
 
 

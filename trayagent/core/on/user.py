@@ -8,6 +8,7 @@ from math import inf
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Kill, Observe, Remember
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.user_events import (
     CredentialsChanged,
@@ -57,7 +58,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         context.change(servers=forgiven(context.state.servers, host.server))
         if host.resolved is None:
             request_resolve(context, name)  # `ssh -G` failed or never ran, and the cause may be gone
-        context.because(name, 0, "user", "asked=reconnect")
+        context.because(name, 0, "user", Evidence.of(asked="reconnect"))
         if remembered:
             context.do(Remember(name))
 
@@ -79,8 +80,8 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     context.change(servers=forgiven(context.state.servers, host.server))
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
-    context.because(event.name, 0, "user", f"asked=login attempt={attempt.id}")
-    context.publish("connecting", event.name, "user=login", purpose="user")
+    context.because(event.name, 0, "user", Evidence.of(asked="login", attempt=attempt.id))
+    context.publish("connecting", event.name, Evidence.of(user="login"), purpose="user")
     if remembered:
         context.do(Remember(event.name))
 
@@ -101,7 +102,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         host = context.get(name)
         if host is None:
             continue
-        publish_given_up(context, host, "user=disconnect")
+        publish_given_up(context, host, "disconnect")
         host = context.put(
             host, user=replace(host.user, held=True, reconnect=False), lost=False, problem=None
         )
@@ -109,10 +110,10 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
             context.put(host, attempt=replace(host.attempt, purpose="connect"))
             give_up_attempt(context, context.state.hosts[name])
             host = context.state.hosts[name]
-        context.because(name, 0, "user", "asked=disconnect")
+        context.because(name, 0, "user", Evidence.of(asked="disconnect"))
         if host.master is not None:
             context.put(host, killing=host.killing | {host.master.pid})
-            context.publish("disconnected", name, "user=disconnect", pid=host.master.pid)
+            context.publish("disconnected", name, Evidence.of(user="disconnect"), pid=host.master.pid)
             context.do(Kill(name, host.master, gently=True))
         draining.end_all(context, name)
         context.do(Remember(name))
@@ -135,7 +136,7 @@ def pause(context: Context, event: UserPause) -> None:
             forwards = replace(host.forwards, owed=False)
             context.put(host, user=replace(host.user, reconnect=False), forwards=forwards)
     for name in event.names or ("",):
-        context.publish("paused", name, "user=pause", for_s=event.for_s)
+        context.publish("paused", name, Evidence.of(user="pause"), for_s=event.for_s)
 
 
 def resume(context: Context, event: UserResume) -> None:
@@ -149,7 +150,7 @@ def resume(context: Context, event: UserResume) -> None:
         context.put(host, user=replace(host.user, paused_until=None))
         context.do(Remember(name))
     for name in event.names or ("",):
-        context.publish("resumed-by-user", name, "user=resume")
+        context.publish("resumed-by-user", name, Evidence.of(user="resume"))
 
 
 def looked(context: Context, event: UserLooked) -> None:
@@ -181,4 +182,4 @@ def credentials_changed(context: Context, event: CredentialsChanged) -> None:
             continue
         context.put(host, retry=with_new_credentials(host, context.now))
         context.do(Remember(name))
-        context.because(name, 0, "re-arm", "credentials=changed")
+        context.because(name, 0, "re-arm", Evidence.of(credentials="changed"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import LookAt
 from trayagent.core.facts.events import ManagerReported, SignInFailed
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.vpn_state import lives, sign_in_due, vpn_display_state
 
 
@@ -35,7 +36,7 @@ def advance_vpns(context: Context) -> None:
         if vpn_display_state(context.state, v.name, context.now) == "needs-sign-in"
     }
     for name in sorted(asking - context.state.sign_ins):
-        context.publish("sign-in-needed", reason=f"vpn={name}", vpn=name)
+        context.publish("sign-in-needed", evidence=Evidence.of(vpn=name), vpn=name)
     context.change(sign_ins=frozenset(asking))
     dues = [sign_in_due(context.state, v.name) for v in context.state.vpns]
     context.do(LookAt("", min((d for d in dues if d is not None and d > context.now), default=None)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S
@@ -50,11 +51,11 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             at = refusable_at(other, context.now)
             context.put(other, retry=replace(other.retry, at=at, kind=None, count=0), problem=None)
             context.do(Remember(other.name))
-            context.because(other.name, 0, "re-arm", f"answered={host.name}")
+            context.because(other.name, 0, "re-arm", Evidence.of(answered=host.name))
             continue
         if other.server == host.server and other.retry.kind in AWAY_KINDS and other.retry.waits(context.now):
             context.put(other, retry=replace(other.retry, at=context.now))
-            context.because(other.name, 0, "re-arm", f"server={host.server} answered={host.name}")
+            context.because(other.name, 0, "re-arm", Evidence.of(server=host.server, answered=host.name))
 
 
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:

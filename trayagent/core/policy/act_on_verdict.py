@@ -8,6 +8,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
@@ -32,7 +33,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     if host.user.reconnect and not admitted.open:
         host = context.put(host, user=replace(host.user, reconnect=False))
     if host.user.reconnect and host.attempt is None and host.resolved is not None:
-        again, at = start(context, host, admitted, "user", 0, "user=reconnect")
+        again, at = start(context, host, admitted, "user", 0, Evidence.of(user="reconnect"))
         return again or needs_probe(context.get(host.name) or host), at
     if admitted.open and needs_probe(host):
         host = _probe_old(context, host, master)
@@ -69,7 +70,9 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, 
     fate = fate_of_old(host, master, attempt, context.now)
     if fate.do in {"drain", "end"}:
         drain = fate.do == "drain"
-        return put_in_place(context, host, attempt, 0, f"user=reconnect {fate.evidence}", drain=drain)
+        return put_in_place(
+            context, host, attempt, 0, Evidence.of(user="reconnect") + fate.evidence, drain=drain
+        )
     if fate.do == "observe":
         context.do(Observe(host.name, master, host.probed_at))
     elif fate.do == "probe" and admitted.open:  # without a route, silence would prove nothing
@@ -130,9 +133,7 @@ def _offline(context: Context, host: Host, _master: Master, _admitted: Admission
 
 def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 2's timer: end a connection whose own network did not come back in time."""
-    context.publish(
-        "master-killed", host.name, "keep_while_offline", evidence=verdict.evidence, pid=master.pid
-    )
+    context.publish("master-killed", host.name, verdict.evidence, reason="keep_while_offline", pid=master.pid)
     context.do(Kill(host.name, master))
     context.put(host, killing=host.killing | {master.pid}, lost=False)
     return False, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
@@ -24,7 +25,7 @@ class Admission:
 
     route: UsableRoute | None
     code: Code | None = None
-    evidence: str = ""
+    evidence: Evidence = NO_EVIDENCE
     asks: bool = False
     """The VPN is down, and only a sign-in of the user brings it up again."""
 
@@ -42,15 +43,15 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
     route = _route(host, state)
     vpn = host.wish.vpn
     if route is None and underlay(state.snapshot) is None:
-        return Admission(None, "unreachable", "network=none")
+        return Admission(None, "unreachable", Evidence.of(network="none"))
     if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
         asks = vpn in state.sign_ins
-        return Admission(route, "vpn-down", f"vpn={vpn} up=no sign_in={asks}", asks=asks)
+        return Admission(route, "vpn-down", Evidence.of(vpn=vpn, up="no", sign_in=asks), asks=asks)
     if route is None:
         learned = host.reached.learned_vpn
         if learned is not None and not _is_up(learned, state) and not _reached_directly_here(host, state):
-            return Admission(None, "vpn-down", f"learned_vpn={learned} route=none")
-        return Admission(None, "unreachable", "route=none")
+            return Admission(None, "vpn-down", Evidence.of(learned_vpn=learned, route="none"))
+        return Admission(None, "unreachable", Evidence.of(route="none"))
     return Admission(route) if by_user else _automatic(host, route, state)
 
 
@@ -66,22 +67,26 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     """Return whether the agent may connect over this route without a request of the user."""
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
-        return Admission(route, "captive-portal", "connectivity=portal")
+        return Admission(route, "captive-portal", Evidence.of(connectivity="portal"))
     # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
     if vpn is not None and not _described(vpn, state) and not host.reached.at(route.network):
-        return Admission(route, "vpn-down", f"vpn={vpn} table=none egress={route.interface}")
+        return Admission(route, "vpn-down", Evidence.of(vpn=vpn, table="none", egress=route.interface))
     if bypasses_learned_vpn(host, route, state) and not _may_bypass(host, route, state):
         return Admission(
-            route, "vpn-down", f"learned_vpn={host.reached.learned_vpn} egress={route.interface}"
+            route, "vpn-down", Evidence.of(learned_vpn=host.reached.learned_vpn, egress=route.interface)
         )
     names = _names_at(route, state)
     if not _network_allowed(host, names):
-        return Admission(route, "network-not-allowed", f"network={' or '.join(names) or None}")
+        return Admission(route, "network-not-allowed", Evidence.of(network=" or ".join(names) or None))
     if not strict(host) and _needs_known_network(host) and not host.reached.at(route.network):
         return Admission(
             route,
             "not-here",
-            f"strict=no place={route.network.egress}/{route.network.gateway or '?'} reached=no",
+            Evidence.of(
+                strict="no",
+                place=f"{route.network.egress}/{route.network.gateway or '?'}",
+                reached="no",
+            ),
         )
     return Admission(route)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
 from trayagent.core.facts.attempts import Attempt, Purpose
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
@@ -27,7 +28,7 @@ Step = tuple[bool, float | None]
 
 
 def start(
-    context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: str
+    context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: Evidence
 ) -> Step:
     """Start an attempt, unless it must wait for something."""
     now = context.now
@@ -39,13 +40,13 @@ def start(
         return True, None
     wait = before_login(host, context.state, admitted, now, by_user=purpose == "user")
     if wait is not None:
-        context.because(host.name, row, "wait", f"{evidence} {wait.evidence}")
+        context.because(host.name, row, "wait", evidence + wait.evidence)
         return False, wait.at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has no result yet
     if not bare and login_needs_user(host) and (other := _host_at_prompt(context, host)) is not None:
-        context.because(host.name, row, "wait", f"{evidence} person_asked_for={other}")
+        context.because(host.name, row, "wait", evidence.plus(person_asked_for=other))
         return False, None
     if not bare and outdated(host, context.state):
         context.do(Resolve(host.name, lookups=True))
@@ -58,7 +59,7 @@ def start(
         context.do(Dial(host.name, number, purpose, background))
         context.publish("connecting", host.name, evidence, purpose=purpose)
     done = "knock" if bare else "dial"
-    context.because(host.name, row, done, f"{evidence} purpose={purpose} attempt={number}")
+    context.because(host.name, row, done, evidence.plus(purpose=purpose, attempt=number))
     return False, None
 
 
@@ -77,7 +78,7 @@ def hold(context: Context, host: Host, alike: Host) -> None:
         host, retry=held, problem=held_back(host, alike, code), user=replace(host.user, reconnect=False)
     )
     context.do(Remember(host.name))
-    context.because(host.name, 0, "held-back", f"refused={alike.name} kind={alike.retry.kind}")
+    context.because(host.name, 0, "held-back", Evidence.of(refused=alike.name, kind=alike.retry.kind))
 
 
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
@@ -195,7 +196,7 @@ def _through_others(host: Host) -> bool:
 
 
 def put_in_place(
-    context: Context, host: Host, control: Attempt, row: int, evidence: str, *, drain: bool = False
+    context: Context, host: Host, control: Attempt, row: int, evidence: Evidence, *, drain: bool = False
 ) -> Step:
     """Move the attempt's new master to the control path. The old master, if any, is killed, or drains."""
     old, new = host.master, control.ready
@@ -211,10 +212,10 @@ def put_in_place(
     return False, None
 
 
-def publish_given_up(context: Context, host: Host, reason: str) -> None:
+def publish_given_up(context: Context, host: Host, by_user: str) -> None:
     """Report that the user no longer wants a host that is away. For a host that was idle, report nothing."""
     if host.master is None and (wanted(host) or host.lost):
-        context.publish("disconnected", host.name, reason)
+        context.publish("disconnected", host.name, Evidence.of(user=by_user))
 
 
 def publish_failure(context: Context, host: Host, problem: Problem, *, there: bool = False) -> None:
@@ -222,13 +223,21 @@ def publish_failure(context: Context, host: Host, problem: Problem, *, there: bo
     retry_in_s = None if host.retry.at is None else round(host.retry.at - context.now, 3)
     publish_connect_failed(context, host, problem, retry_in_s=retry_in_s)
     if problem.code in {"auth-denied", "passphrase-needed"} and retry_in_s is None and not there:
-        context.publish("sign-in-needed", host.name, problem.title)
+        context.publish("sign-in-needed", host.name, reason=problem.title)
 
 
 def publish_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
     """Report a failed attempt, and whether the host is missed: only then does the history begin an outage."""
     missed = None if _missed(host) else False
-    context.publish("connect-failed", host.name, problem.title, code=problem.code, missed=missed, **details)
+    context.publish(
+        "connect-failed",
+        host.name,
+        NO_EVIDENCE,
+        reason=problem.title,
+        code=problem.code,
+        missed=missed,
+        **details,
+    )
 
 
 def _missed(host: Host) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import DialBare
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
@@ -44,7 +45,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     host = context.put(host, checked_at=now)
     number = begin(context, host, admitted, Attempt(context.state.next_attempt, "check", now, bare=True)).id
     context.do(DialBare(host.name, number, hop.hostname, hop.port))
-    context.because(host.name, 0, "check-banner", f"server={host.server} attempt={number}")
+    context.because(host.name, 0, "check-banner", Evidence.of(server=host.server, attempt=number))
     return False, due
 
 
@@ -52,4 +53,4 @@ def answered(context: Context, host: Host) -> None:
     """Allow one login. If that fails in the same way, there is no further check until the path changes."""
     retry = replace(host.retry, at=context.now, allowed=True, checked=True)
     context.put(host, attempt=None, retry=retry)
-    context.because(host.name, 0, "re-arm", f"banner=answered server={host.server}")
+    context.because(host.name, 0, "re-arm", Evidence.of(banner="answered", server=host.server))

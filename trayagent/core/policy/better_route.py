@@ -7,6 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Redial
 from trayagent.core.facts.attempts import Attempt, RouteOut
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
@@ -39,7 +40,9 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         return host
     context.do(Redial(host.name, attempt.id))
     source = admitted.route.source
-    context.because(host.name, 0, "redial", f"attempt={attempt.id} source={source} was={attempt.source}")
+    context.because(
+        host.name, 0, "redial", Evidence.of(attempt=attempt.id, source=source, was=attempt.source)
+    )
     # No server has seen the attempt yet, so it counts only for its current network.
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempts import Attempt, Purpose
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import (
@@ -46,7 +47,8 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         return _await_user(context, host)
     if not host.user.reconnect and not host.retry.due(context.now):
         return check_banner(context, host, admitted, host.retry.at)
-    again, at = start(context, host, admitted, "user" if host.user.reconnect else "connect", 1, "master=none")
+    purpose: Purpose = "user" if host.user.reconnect else "connect"
+    again, at = start(context, host, admitted, purpose, 1, Evidence.of(master="none"))
     left = context.get(host.name)
     if again or at is None or left is None or left.attempt is not None:
         return again, at
@@ -58,9 +60,12 @@ def _await_user(context: Context, host: Host) -> Step:
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
         problem = user_needed(host)
         context.put(host, problem=problem)
-        context.publish("sign-in-needed", host.name, problem.title)
+        context.publish("sign-in-needed", host.name, reason=problem.title)
         context.because(
-            host.name, 0, "sign-in-needed", f"login={host.login.kind} interactive={host.wish.interactive}"
+            host.name,
+            0,
+            "sign-in-needed",
+            Evidence.of(login=host.login.kind, interactive=host.wish.interactive),
         )
     return False, None
 
@@ -77,7 +82,7 @@ def _await_answer(context: Context, host: Host) -> Step:
 def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> Step:
     """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
-        return put_in_place(context, host, attempt, 1, "master=none control=ready")
+        return put_in_place(context, host, attempt, 1, Evidence.of(master="none", control="ready"))
     hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
     if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
         if attempt.refused is not None:  # the attempt was only a control for the old master, which ended

@@ -12,6 +12,7 @@ from typing import Literal
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import IDLE_DRAINING_S, STAYING_COUNT_S
@@ -23,7 +24,7 @@ class Fate:
     """The fate of the old master, or what must be known first. `at` is when to decide again."""
 
     do: Literal["drain", "end", "probe", "observe", "wait"]
-    evidence: str
+    evidence: Evidence
     at: float | None = None
 
 
@@ -34,23 +35,23 @@ def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fat
     answer is queued behind that data. A silent one ends, as does one that cannot answer.
     """
     if host.user.at_once:
-        return Fate("end", "old=unwanted")
+        return Fate("end", Evidence.of(old="unwanted"))
     if host.doubt.gone_at is not None:
-        return Fate("end", "old=address_gone")
+        return Fate("end", Evidence.of(old="address_gone"))
     if host.doubt.proof_at >= attempt.started_at and not host.suspect:
-        return Fate("drain", "old=answers")
+        return Fate("drain", Evidence.of(old="answers"))
     if host.doubt.probe is None:
-        return Fate("probe", "old=unknown")
+        return Fate("probe", Evidence.of(old="unknown"))
     silent_at = host.doubt.probe.sent_at + patience_s(master)
     if now < silent_at:
-        return Fate("wait", "old=unknown", silent_at)
+        return Fate("wait", Evidence.of(old="unknown"), silent_at)
     if host.doubt.observed is None or host.doubt.observed.at < silent_at:
-        return Fate("observe", "old=silent")
+        return Fate("observe", Evidence.of(old="silent"))
     if host.doubt.observed.stopped:
-        return Fate("end", "old=suspended")
+        return Fate("end", Evidence.of(old="suspended"))
     if host.doubt.probe.moved_at is not None:
-        return Fate("drain", "old=acknowledges")
-    return Fate("end", "old=silent")
+        return Fate("drain", Evidence.of(old="acknowledges"))
+    return Fate("end", Evidence.of(old="silent"))
 
 
 def needs_probe(host: Host) -> bool:
@@ -78,7 +79,9 @@ def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
     if draining.counted_at < due:
         context.do(CountCarried(host.name, master))
         return None
-    context.because(host.name, 0, "drained", f"carries=nothing idle_s={now - draining.idle_at:.0f}")
+    context.because(
+        host.name, 0, "drained", Evidence.of(carries="nothing", idle_s=f"{now - draining.idle_at:.0f}")
+    )
     context.put(host, killing=host.killing | {master.pid})
     context.do(Kill(host.name, master))
     return None

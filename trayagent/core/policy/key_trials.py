@@ -12,6 +12,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import Abort, Remember, TryKeys
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.events import TrialEnded, TrialVerdict
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
@@ -35,7 +36,7 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
         if host is None or host.master is None or not _ours_to_try(host):
             continue
         context.put(host, trial=replace(host.trial, wanted_at=context.now))
-        context.because(name, 0, "try-keys", "keys=changed")
+        context.because(name, 0, "try-keys", Evidence.of(keys="changed"))
 
 
 def _ours_to_try(host: Host) -> bool:
@@ -54,7 +55,7 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
         return None
     if not _jump_is_up(context, host):
         context.put(host, trial=replace(trial, wanted_at=None))
-        context.because(host.name, 0, "keys-not-tried", "jump=not_connected")
+        context.because(host.name, 0, "keys-not-tried", Evidence.of(jump="not_connected"))
         return None
     at = _allowed_at(context, host, admitted)
     if at is None or at > now:
@@ -144,7 +145,7 @@ def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) 
     context.do(Remember(host.name))
     if not already_shown:
         title = refused_next_time(host, failure.problem).title
-        context.publish("sign-in-needed", host.name, title, code=failure.problem.code)
+        context.publish("sign-in-needed", host.name, reason=title, code=failure.problem.code)
 
 
 def _jump_is_up(context: Context, host: Host) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
@@ -54,7 +55,7 @@ class Verdict:
 
     row: int
     do: Do
-    evidence: str
+    evidence: Evidence
     look_at: float | None = None
     queued: bool = False
     wait: Wait | None = None
@@ -67,27 +68,32 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     """
     master = _living(host)
     if not host.suspect:
-        return Verdict(6, "keep", "proof=current")
+        return Verdict(6, "keep", Evidence.of(proof="current"))
     if not admitted.open:
         return _offline(host, state, admitted, now)
     if host.draining is not None:  # such a master accepts no probe, so judge only the loss of its address
         if host.doubt.gone_at is None:
-            return Verdict(6, "keep", "socket=none")
+            return Verdict(6, "keep", Evidence.of(socket="none"))
         return _address_gone(host, state, admitted, host.doubt.gone_at, now)
     carrier = _carrier(master, state, now)
     if carrier is not None and carrier.suspect:
-        evidence = f"carrier={carrier.name} carrier_suspect=yes"
+        evidence = Evidence.of(carrier=carrier.name, carrier_suspect="yes")
         may_last = _may_last(carrier, state, now)
         wait = Wait("jump", evidence, jump=carrier.name) if may_last else None
         return Verdict(5, "wait", evidence, queued=may_last, wait=wait)
     control = host.attempt
     if host.doubt.wary_at > host.doubt.proof_at and (control is None or control.established_at is None):
         settled_at = host.doubt.wary_at + WOKEN_S
+        evidence = Evidence.of(woken_or_underlay="changed")
         if control_possible(host, admitted):
-            first = _start_or_await(host, state, admitted, 3, "woken_or_underlay=changed", now)
+            first = _start_or_await(host, state, admitted, 3, evidence, now)
             return _without_control(host, state, admitted, first, now) if first.queued else first
         if now < settled_at:
-            return _queued(3, "woken_or_underlay=changed", Wait("control", "control=impossible", settled_at))
+            return _queued(
+                3,
+                Evidence.of(woken_or_underlay="changed"),
+                Wait("control", Evidence.of(control="impossible"), settled_at),
+            )
     return _by_own_connection(host, state, admitted, now)
 
 
@@ -129,13 +135,15 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
     since = host.outage.offline_since if host.outage.offline_since is not None else now
     end_at = kept_offline_until(since, state)
     if now >= end_at:
-        return Verdict(2, "end", f"{admitted.evidence} offline_s={now - since:.0f}")
+        return Verdict(2, "end", admitted.evidence.plus(offline_s=f"{now - since:.0f}"))
     return Verdict(2, "offline", admitted.evidence, look_at=end_at)
 
 
 def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:
-    evidence = (
-        f"local={host.master.local if host.master else None} address=gone gone_ms={(now - gone_at) * 1e3:.0f}"
+    evidence = Evidence.of(
+        local=host.master.local if host.master else None,
+        address="gone",
+        gone_ms=f"{(now - gone_at) * 1e3:.0f}",
     )
     # The kernel may have moved the connection (MPTCP). Query it again before anything is done.
     if not _observed_since(host, gone_at):
@@ -150,7 +158,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
         verdict = _start_or_await(host, state, admitted, 4, evidence, now)
         return _sooner(verdict, look_at)
     if look_at is not None:
-        return Verdict(4, "wait", f"{evidence} adrift=yes", look_at=look_at)
+        return Verdict(4, "wait", evidence.plus(adrift="yes"), look_at=look_at)
     settled_at = gone_at + ADDRESS_GONE_S
     if now < settled_at:
         return Verdict(4, "wait", evidence, look_at=settled_at)
@@ -170,9 +178,9 @@ def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdic
     usable_at = host.doubt.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
         local = host.master.local if host.master is not None else None
-        return Verdict(5, "wait", f"local={local} address=tentative", look_at=usable_at)
+        return Verdict(5, "wait", Evidence.of(local=local, address="tentative"), look_at=usable_at)
     if host.doubt.probe is None:
-        return Verdict(5, "probe", f"path=changed source_differs={_yes(_differs(host))}")
+        return Verdict(5, "probe", Evidence.of(path="changed", source_differs=_yes(_differs(host))))
     return _silent(host, state, admitted, host.doubt.probe.sent_at, now)
 
 
@@ -181,7 +189,11 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     master = _living(host)
     asked_at = max(sent_at, host.doubt.began_at)
     silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
-    evidence = f"probe=silent silent_ms={(now - asked_at) * 1e3:.0f} rtt_ms={master.rtt_s * 1e3:.0f}"
+    evidence = Evidence.of(
+        probe="silent",
+        silent_ms=f"{(now - asked_at) * 1e3:.0f}",
+        rtt_ms=f"{master.rtt_s * 1e3:.0f}",
+    )
     if now >= silent_at:
         if not _observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
@@ -197,7 +209,7 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     return _sooner(verdict, silent_at) if verdict.do == "wait" and now < silent_at else verdict
 
 
-def _after_control(host: Host, master: Master, control: Attempt, evidence: str, now: float) -> Verdict:
+def _after_control(host: Host, master: Master, control: Attempt, evidence: Evidence, now: float) -> Verdict:
     """Rows 8 and 9: the control is positive, and the probe is still without an answer."""
     if control.grace_until is None:
         if not _observed_since(host, control.positive_at or now):
@@ -215,7 +227,7 @@ def _after_control(host: Host, master: Master, control: Attempt, evidence: str, 
     return _row_9(host, control, evidence)
 
 
-def _second_question(host: Host, evidence: str) -> Verdict | None:
+def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
     """Ask once more in another way, since a program on the server may be stuck while the connection works.
 
     The sentinel's line went first, and its echo precedes this answer. So where large packets vanish, this answer does
@@ -226,19 +238,19 @@ def _second_question(host: Host, evidence: str) -> Verdict | None:
     return Verdict(7, "ask again", evidence)
 
 
-def _excused(host: Host, master: Master, evidence: str, now: float) -> Verdict | None:
+def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
     """Return the verdict while silence proves nothing, else None."""
     return _stopped(host, evidence, now) or _flowing(host, master, now)
 
 
-def _stopped(host: Host, evidence: str, now: float) -> Verdict | None:
+def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
     """Return the verdict while a process of the connection is suspended, else None. Such a process reads no answer."""
     observed = host.doubt.observed
     if observed is None or not observed.stopped:
         return None
     look_at = observed.at + STOPPED_LOOK_S
-    stopped = Wait("stopped", "stopped=yes")
-    evidence = f"{evidence} {stopped.evidence}"
+    stopped = Wait("stopped", Evidence.of(stopped="yes"))
+    evidence = evidence + stopped.evidence
     return Verdict(6, "wait" if now < look_at else "observe", evidence, look_at, queued=True, wait=stopped)
 
 
@@ -262,7 +274,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
         latest = probe.moved_at + 2 * near_s
         until = max(until, min(due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master), latest))
-    evidence = f"probe=silent acked={probe.acked} silent_ms={(now - probe.sent_at) * 1e3:.0f}"
+    evidence = Evidence.of(probe="silent", acked=probe.acked, silent_ms=f"{(now - probe.sent_at) * 1e3:.0f}")
     if probe.drained_at is not None:
         until = min(until, probe.drained_at + ACKED_UNANSWERED_S)
         if now >= until == probe.drained_at + ACKED_UNANSWERED_S:
@@ -272,34 +284,34 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     return None if _observed_since(host, until) else Verdict(6, "observe", evidence)
 
 
-def _row_9(host: Host, control: Attempt, evidence: str) -> Verdict:
+def _row_9(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
     if control.ready is not None:
         if not proves(host, control.ready.host_key):
-            evidence += " ssh_config=changed"
-        return Verdict(9, "replace", f"{evidence} control=ready")
+            evidence = evidence.plus(ssh_config="changed")
+        return Verdict(9, "replace", evidence.plus(control="ready"))
     if control.refused or control.bare:
-        return Verdict(9, "kill", f"{evidence} control={'refused' if control.refused else 'answered'}")
-    return Verdict(9, "wait", f"{evidence} control=positive")
+        return Verdict(9, "kill", evidence.plus(control="refused" if control.refused else "answered"))
+    return Verdict(9, "wait", evidence.plus(control="positive"))
 
 
 def _start_or_await(
-    host: Host, state: State, admitted: Admission, row: int, evidence: str, now: float
+    host: Host, state: State, admitted: Admission, row: int, evidence: Evidence, now: float
 ) -> Verdict:
     if host.attempt is not None and not host.attempt.unwanted:
-        return Verdict(row, "wait", f"{evidence} control=running")
+        return Verdict(row, "wait", evidence.plus(control="running"))
     if not control_possible(host, admitted):
-        return _queued(11, evidence, Wait("control", "control=impossible"))
+        return _queued(11, evidence, Wait("control", Evidence.of(control="impossible")))
     retry = host.bare_retry if needs_bare_control(host) else host.retry
     if not retry.due(now):
-        return Verdict(10, "wait", f"{evidence} control=negative", look_at=retry.at, queued=True)
+        return Verdict(10, "wait", evidence.plus(control="negative"), look_at=retry.at, queued=True)
     if host.attempt is not None:  # an unwanted one that may finish
-        return _queued(row, evidence, Wait("server", "control=left_to_finish"))
+        return _queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = before_login(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)
 
 
-def _queued(row: int, evidence: str, wait: Wait) -> Verdict:
-    return Verdict(row, "wait", f"{evidence} {wait.evidence}", wait.at, queued=True, wait=wait)
+def _queued(row: int, evidence: Evidence, wait: Wait) -> Verdict:
+    return Verdict(row, "wait", evidence + wait.evidence, wait.at, queued=True, wait=wait)
 
 
 def _living(host: Host) -> Master:

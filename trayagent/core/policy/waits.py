@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
@@ -28,7 +29,7 @@ class Wait:
     """
 
     why: Literal["jump", "account", "refused", "server", "logins", "control", "stopped"]
-    evidence: str
+    evidence: Evidence
     at: float | None = None
     jump: str = ""
 
@@ -40,23 +41,23 @@ def before_login(
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
         at = jump.retry.at if jump.retry.waits(now) and jump.attempt is None else None
-        return Wait("jump", f"jump={jump.name}", at, jump=jump.name)
+        return Wait("jump", Evidence.of(jump=jump.name), at, jump=jump.name)
     lately = let_in_lately(state.let_in, origin_of(host, state, admitted), now) if state.let_in else ()
     if by_user:  # so that a login that is refused for the first of many hosts is held back for the rest
         beside = may_log_in_beside(host, state.hosts, lately)
-        return None if beside else Wait("account", f"server={host.server} account=busy")
+        return None if beside else Wait("account", Evidence.of(server=host.server, account="busy"))
     bare = host.master is not None and needs_bare_control(host)
     account_at = now if bare else account_free_at(host, state.accountable, now, lately)
     if account_at is None:
-        return Wait("account", f"server={host.server} account=busy")
+        return Wait("account", Evidence.of(server=host.server, account="busy"))
     if account_at > now:
-        return Wait("refused", f"server={host.server} account=refused", account_at)
+        return Wait("refused", Evidence.of(server=host.server, account="refused"), account_at)
     at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
-        return Wait("server", f"server={host.server} busy=yes", at)
+        return Wait("server", Evidence.of(server=host.server, busy="yes"), at)
     at = _logins_at(host, now)
     if at > now:
-        return Wait("logins", f"logins={LOGINS_PER_WINDOW} in_s={LOGINS_WINDOW_S:.0f}", at)
+        return Wait("logins", Evidence.of(logins=LOGINS_PER_WINDOW, in_s=f"{LOGINS_WINDOW_S:.0f}"), at)
     return None
 
 

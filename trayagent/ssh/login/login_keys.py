@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import existing, is_private, kind_of, public_key, wants_passphrase
 
@@ -32,14 +33,16 @@ def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
     return Offers(files, held)
 
 
-def asks_whom(resolved: Resolved, offered: Offers) -> str:
-    """Return why a login would need the user or would be impossible, as evidence, or "" if it would work."""
+def asks_whom(resolved: Resolved, offered: Offers) -> Evidence:
+    """Return why a login would need the user or would be impossible, no evidence if it would work."""
     if resolved.pkcs11_provider is not None:
-        return "key=hardware"
+        return Evidence.of(key="hardware")
     kinds = [kind_of(key) for key in (*filter(None, map(public_key, offered.files)), *offered.agent)]
     if any(kind.startswith("sk-") for kind in kinds):
-        return "key=security_key"
+        return Evidence.of(key="security_key")
     private = [path for path in offered.files if is_private(path)]
     if offered.agent or any(not wants_passphrase(path) for path in private):
-        return ""
-    return "key=locked agent=without_it" if private else "key=none agent=empty"
+        return NO_EVIDENCE
+    if private:
+        return Evidence.of(key="locked", agent="without_it")
+    return Evidence.of(key="none", agent="empty")

@@ -24,7 +24,7 @@ def login_kind(
         return "typed"
     if "publickey" not in methods:
         return "quiet"
-    asks = asks_whom(resolved, offers(resolved, identities(agent_socket(resolved, environment))))
-    if asks in {"key=hardware", "key=security_key"}:
+    key = asks_whom(resolved, offers(resolved, identities(agent_socket(resolved, environment)))).get("key")
+    if key in {"hardware", "security_key"}:
         return "touched"
-    return "unlocked" if asks.startswith("key=locked") and at_terminal else "quiet"
+    return "unlocked" if key == "locked" and at_terminal else "quiet"
