@@ -55,11 +55,11 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 
 def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -> dict[str, Any]:
     """Return the parts of a view that the summary reads. A state may have a problem: offline/captive-portal."""
-    hosts = []
+    hosts: list[dict[str, Any]] = []
     for number, state in enumerate(states):
         word, _, code = state.partition("/")
         problem = {"code": code, "title": "", "hint": ""} if code else None
-        hosts.append({"name": f"h{number}", "state": word, "problem": problem})
+        hosts.append({"name": f"h{number}", "state": word, "problem": problem, "forwards": []})
     default = {"interface": "wlan0", "address": "192.168.10.2", "gateway": "192.168.10.1"}
     network = {"online": online, "name": None, "default": default if online else None}
     agent = {"paused": paused, "paused_until": None}
@@ -106,6 +106,26 @@ def test_a_configuration_with_a_mistake_needs_you(hosts: tuple[str, ...]) -> Non
     given = view(*hosts)
     given["agent"]["config_error"] = "config.toml: line 3"
     assert summary.overall(given) == "needs-you"
+
+
+@pytest.mark.parametrize(
+    ("states", "expected", "words"),
+    [
+        (("failed", "open"), "some-connected", "1 of 1 connected · a forward is not open · wlan0"),
+        (("failed", "failed"), "some-connected", "1 of 1 connected · 2 forwards are not open · wlan0"),
+        (("opening", "open"), "all-connected", "1 of 1 connected · wlan0"),
+    ],
+)
+def test_a_connected_host_with_a_failed_forward_is_incomplete(
+    states: tuple[str, ...], expected: Overall, words: str
+) -> None:
+    """The icon and the headline show it, because the user notices a closed port only when it is needed."""
+    given = view("connected")
+    given["hosts"][0]["forwards"] = [{"state": state} for state in states]
+    assert summary.overall(given) == expected
+    assert summary.headline(given) == words
+    given["hosts"][0]["state"] = "idle"
+    assert summary.overall(given) == "nothing-to-do"
 
 
 @pytest.mark.parametrize(("waits", "expected"), [("needs-vpn", "needs-you"), ("idle", "all-connected")])

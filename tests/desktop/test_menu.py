@@ -145,7 +145,7 @@ def test_the_whole_menu_reads_as_it_should() -> None:
     nas = host("nas", "waiting", since=None, problem=refused, next_retry="2026-01-01T14:31:30Z")
     given = view(web, nas, host("db", "failed", problem=changed), vpns=[vpn("corp", "needs-sign-in", "db")])
     assert drawn(built(given, start_at_login=True).items) == [
-        "1 of 3 connected · wlan0",
+        "1 of 3 connected · a forward is not open · wlan0",
         "▲ Sign in to corp…",
         "---",
         "✗ db · failed since 14:02 ▸",

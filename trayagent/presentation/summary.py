@@ -39,7 +39,8 @@ def overall(view: View) -> Overall:
     if WORKING.intersection(wanted):
         return "working"
     if connected:
-        return "all-connected" if connected == len(wanted) else "some-connected"
+        whole = connected == len(wanted) and not forwards_not_open(view)
+        return "all-connected" if whole else "some-connected"
     return "working" if "waiting" in wanted else "offline"
 
 
@@ -87,10 +88,25 @@ def host_needs_you(host: Mapping[str, Any]) -> bool:
 
 def lacks(host: Mapping[str, Any]) -> str:
     """Return what a connected host lacks: "a forward is not open", "" if nothing is missing."""
-    failed = [forward for forward in host["forwards"] if forward["state"] == "failed"]
-    if host["state"] != "connected" or not failed:
+    return _not_open(_failed_forwards(host))
+
+
+def forwards_not_open(view: View) -> str:
+    """Return what the connected hosts lack together, in the same words."""
+    return _not_open(sum(_failed_forwards(host) for host in view["hosts"]))
+
+
+def _failed_forwards(host: Mapping[str, Any]) -> int:
+    """Return how many forwards of a connected host failed. The forwards of other hosts are not expected to be open."""
+    if host["state"] != "connected":
+        return 0
+    return sum(forward["state"] == "failed" for forward in host["forwards"])
+
+
+def _not_open(number: int) -> str:
+    if not number:
         return ""
-    return "a forward is not open" if len(failed) == 1 else f"{len(failed)} forwards are not open"
+    return "a forward is not open" if number == 1 else f"{number} forwards are not open"
 
 
 def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
@@ -108,6 +124,8 @@ def _parts(view: View) -> Iterator[str]:
         yield from count(view)
     else:
         yield "No hosts yet"
+    if lacking := forwards_not_open(view):
+        yield lacking
     if view["agent"]["paused"]:
         yield "paused"
     elif paused := sum(host["state"] == "paused" for host in view["hosts"]):
