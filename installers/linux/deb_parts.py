@@ -83,13 +83,13 @@ def _texts(share: Path, when: dt.datetime) -> dict[Path, bytes]:
 def _icons(share: Path) -> dict[Path, bytes]:
     import io
 
-    from trayagent.desktop import icon
+    from trayagent.desktop.icon.program_icon import program_icon
 
     hicolor = share / "icons" / "hicolor"
     files = {hicolor / "scalable/apps/trayagent.svg": (PROJECT / "assets" / "icon.svg").read_bytes()}
     for size in SIZES:
         data = io.BytesIO()
-        icon.image("all-connected", size).save(data, "PNG", optimize=True)
+        program_icon(size).save(data, "PNG", optimize=True)
         files[hicolor / f"{size}x{size}/apps/trayagent.png"] = data.getvalue()
     return files
 

@@ -1,13 +1,18 @@
-"""The tray icon as pixels: one image for each state and size. Pillow is imported only when it must paint."""
+"""The tray icon as pixels: one image for each state and size. Pillow is imported only when it must paint.
+
+A panel can have any colour, and does not say which. So the pixels are white inside a dark outline. Panels that know
+the icon by its name (themed.py) draw it in their own colour instead.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from trayagent.desktop.icon.design import Point, Stroke, strokes
+from trayagent.desktop.icon.design import Arc, Bar, Disc, Point, Shape, Tone, arc_points, shapes
 from trayagent.desktop.icon.painted import painted
 from trayagent.presentation.summary import Overall
 
@@ -15,8 +20,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
+Colour = tuple[int, int, int]
+
 SIZES = (16, 22, 24, 32, 48)
 """Side in pixels. Panels choose among these: 22 is the usual one, 44 to 48 are for high-density screens."""
+
+COLOURS: dict[Tone, Colour] = {"plain": (255, 255, 255), "warning": (255, 174, 66)}
+OUTLINE: Colour = (32, 32, 32)
+OUTLINE_ALPHA = 215
 
 OVERSAMPLED = 8
 """Each pixel is painted as 8 by 8 pixels and averaged, because Pillow draws no smooth edges."""
@@ -27,14 +38,14 @@ def image(overall: Overall, size: int) -> Image:
     """Return the icon as RGBA of `size` pixels a side. The image is shared: copy it before you change it."""
     from PIL import Image
 
-    painted = Image.new("RGBA", (size, size))
-    for stroke in strokes(overall, size):
-        # Each stroke is a mask of its own; otherwise the averaging would mix in the colour of the transparent
-        # background.
-        layer = Image.new("RGBA", (size, size), (*stroke.colour, 0))
-        layer.putalpha(_mask(stroke, size))
-        painted = Image.alpha_composite(painted, layer)
-    return painted
+    drawn = shapes(overall, size)
+    around = max(1.0, size / 20)
+    outline = _mask([shape.grown(around) for shape in drawn], size)
+    done = _layer(OUTLINE, outline.point(lambda value: value * OUTLINE_ALPHA // 255))
+    for tone, colour in COLOURS.items():
+        # Each tone is a layer of its own; otherwise the averaging would mix in the transparent background's colour.
+        done = Image.alpha_composite(done, _layer(colour, mask(overall, size, tone)))
+    return done
 
 
 @cache
@@ -51,26 +62,62 @@ def paint(overall: Overall, size: int) -> bytes:
     return Image.merge("RGBA", (alpha, red, green, blue)).tobytes()
 
 
-def _mask(stroke: Stroke, size: int) -> Image:
-    from PIL import Image, ImageDraw
-
-    mask = Image.new("L", (size * OVERSAMPLED, size * OVERSAMPLED))
-    _paint(ImageDraw.Draw(mask), stroke)
-    return mask.resize((size, size), Image.Resampling.BOX)
+def mask(overall: Overall, size: int, tone: Tone | None = None) -> Image:
+    """Return the shapes of a tone (None: of all tones) as an alpha channel, without the outline."""
+    return _mask([shape for shape in shapes(overall, size) if tone in {None, shape.tone}], size)
 
 
-def _paint(draw: ImageDraw, stroke: Stroke) -> None:
-    # Pillow counts pixels and paints both ends of a range; SVG measures between pixels. Without half a (small) pixel
-    # less on each side, a faint seam shows at the right and the bottom.
-    points = [(x * OVERSAMPLED - 0.5, y * OVERSAMPLED - 0.5) for x, y in stroke.points]
-    reach = stroke.width * OVERSAMPLED / 2 - 0.5
-    line = [*points, points[0]] if stroke.closed else points
-    if stroke.filled:
-        draw.polygon(points, fill=255)
-    for start, end in pairwise(line):
-        draw.polygon(_band(start, end, reach), fill=255)
-    for x, y in points:  # round joins and ends, like SVG's stroke-linejoin and -linecap
-        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=255)
+def _layer(colour: Colour, alpha: Image) -> Image:
+    from PIL import Image
+
+    layer = Image.new("RGBA", alpha.size, (*colour, 0))
+    layer.putalpha(alpha)
+    return layer
+
+
+def _mask(drawn: Iterable[Shape], size: int) -> Image:
+    from PIL import Image, ImageChops, ImageDraw
+
+    side = size * OVERSAMPLED
+    whole = Image.new("L", (side, side))
+    for shape in drawn:
+        one = Image.new("L", (side, side))
+        _paint(ImageDraw.Draw(one), shape)
+        whole = ImageChops.lighter(whole, one)
+    return whole.resize((size, size), Image.Resampling.BOX)
+
+
+def _paint(draw: ImageDraw, shape: Shape) -> None:
+    match shape:
+        case Disc(centre, radius, hole):
+            _circle(draw, centre, radius)
+            if hole:
+                _circle(draw, centre, hole, fill=0)
+        case Bar(start, end, width):
+            _line(draw, [start, end], width)
+        case Arc(width=width):
+            _line(draw, list(arc_points(shape)), width)
+
+
+def _line(draw: ImageDraw, points: list[Point], width: float) -> None:
+    for start, end in pairwise(points):
+        draw.polygon([_fine(point) for point in _band(start, end, width / 2)], fill=255)
+    for point in points:  # round joins and ends
+        _circle(draw, point, width / 2)
+
+
+def _circle(draw: ImageDraw, centre: Point, radius: float, fill: int = 255) -> None:
+    (x, y), reach = _fine(centre), radius * OVERSAMPLED - 0.5
+    draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill)
+
+
+def _fine(point: Point) -> Point:
+    """Return a point in the fine pixels that Pillow paints.
+
+    Pillow counts pixels and paints both ends of a range; SVG measures between pixels. So the points move by half a
+    fine pixel; otherwise a faint seam shows at the right and the bottom.
+    """
+    return (point[0] * OVERSAMPLED - 0.5, point[1] * OVERSAMPLED - 0.5)
 
 
 def _band(start: Point, end: Point, reach: float) -> list[Point]:
@@ -86,4 +133,4 @@ def _band(start: Point, end: Point, reach: float) -> list[Point]:
     ]
 
 
-__all__ = ["SIZES", "argb", "image", "paint"]
+__all__ = ["COLOURS", "OUTLINE", "SIZES", "argb", "image", "mask", "paint"]

@@ -1,186 +1,178 @@
-"""The design of the icon: two dots and the link between them, on a tile; pure.
+"""The design of the icon: two ends and what is between them; pure.
 
-Theory of operation. A picture is a list of strokes, painted one over the other. Each is a line through points with
-round ends and joins, filled inside or not. Both Pillow and SVG can draw exactly this, so `assets/icons` and the tray
-show the same.
+Theory of operation. A picture is a list of filled shapes that do not overlap, except where a bar joins an end. Both
+Pillow and SVG can draw exactly these shapes, so `assets/icons` and the tray show the same. Desktops recolour fills
+only, so the design has no strokes.
 
-A panel can be light or dark, and does not say which. So the colours have a medium lightness, with a contrast of at
-least 3 to both (WCAG 1.4.11), and the signs on them are white. The states differ first in their outline (tile, half
-tile, empty tile, triangle), then in the sign, and only then in colour.
+All states have the same motif: one end at the bottom left, another at the top right. The space between the ends has
+the sign of the state. States differ only in shape, so they need no colour. Only "needs-you" has a second tone.
 
-All edges are on whole pixels at each size; otherwise a 16-pixel icon is blurred.
+Coordinates are pixels from the top left corner. The motif is drawn on a square of 16 units with a margin of one unit.
+Upright signs have their edges on whole pixels at each size; otherwise a 16-pixel icon is blurred.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from trayagent.presentation.summary import Overall
 
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
+Tone = Literal["plain", "warning"]
+"""The colour of a shape: the panel's own text colour, or the one that a theme uses for warnings."""
 
-WHITE: Colour = (255, 255, 255)
-COLOURS: dict[Overall, Colour] = {
-    "all-connected": (46, 143, 76),
-    "some-connected": (46, 143, 76),
-    "working": (40, 128, 203),
-    "offline": (130, 130, 130),
-    "needs-you": (224, 90, 36),
-    "paused": (140, 118, 178),
-    "nothing-to-do": (130, 130, 130),
-}
+UNITS = 16
+WALL = 1.4
+"""Thickness of a hollow end, in units."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stroke:
-    """A line of `width` through `points`, in pixels from the top left corner."""
+class Disc:
+    """A filled circle; `hole` is the radius of the empty circle inside it."""
 
-    points: tuple[Point, ...]
+    centre: Point
+    radius: float
+    hole: float = 0.0
+    tone: Tone = "plain"
+
+    def grown(self, by: float) -> Disc:
+        """Return this shape with an edge that is `by` pixels further out."""
+        return replace(self, radius=self.radius + by, hole=max(0.0, self.hole - by))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A line with round ends. `start` and `end` are the centres of the round ends."""
+
+    start: Point
+    end: Point
     width: float
-    colour: Colour
-    closed: bool = False
-    filled: bool = False
+    tone: Tone = "plain"
+
+    def grown(self, by: float) -> Bar:
+        """Return this shape with an edge that is `by` pixels further out."""
+        return replace(self, width=self.width + 2 * by)
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A part of a ring with round ends. Angles are in degrees, clockwise from the right, as the y axis points down."""
+
+    centre: Point
+    radius: float
+    start: float
+    end: float
+    width: float
+    tone: Tone = "plain"
+
+    def grown(self, by: float) -> Arc:
+        """Return this shape with an edge that is `by` pixels further out."""
+        return replace(self, width=self.width + 2 * by)
+
+
+Shape = Disc | Bar | Arc
+
+
+def shapes(overall: Overall, size: int) -> tuple[Shape, ...]:
+    """Return the picture of a state in a square of `size` pixels."""
+    grid = Grid(size)
+    match overall:
+        case "all-connected":
+            return (*_ends(grid, 3.2), _link(grid, 0.25, 0.75))
+        case "some-connected":
+            return (*_ends(grid, 3.2, hollow=(False, True)), _link(grid, 0.25, 0.46))
+        case "working":
+            return (*_ends(grid, 2.6), *_turning(grid))
+        case "offline":
+            return tuple(_ends(grid, 3.2, hollow=(True, True)))
+        case "needs-you":
+            return (*_small_link(grid, (3.4, 12.6), (7.2, 3.4), 2.4), *_exclamation(grid))
+        case "paused":
+            return (*_small_link(grid, (3.6, 10.4), (10.4, 3.6), 2.6), *_pause(grid))
+        case "nothing-to-do":
+            return (*_ends(grid, 2.9, hollow=(True, True)), _link(grid, 0.37, 0.63))
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The measures of one size, in whole pixels: `edge` stays free, `pen` is the width of a line."""
+    """The measures of one size."""
 
     size: int
 
     @property
-    def edge(self) -> int:
-        """Return the width of the free border around the tile, in pixels."""
-        return max(1, round(self.size / 22))
+    def unit(self) -> float:
+        """Return one of the motif's units in pixels."""
+        return self.size / UNITS
 
-    @property
-    def pen(self) -> int:
-        """Return the width of a line; below two pixels a line is easily overlooked."""
-        return max(2, round(self.size / 11))
+    def whole(self, units: float) -> int:
+        """Return a length in whole pixels, at least one."""
+        return max(1, round(units * self.unit))
 
-    @property
-    def side(self) -> int:
-        """Return the side of the tile in pixels."""
-        return self.size - 2 * self.edge
-
-    def at(self, share: float) -> float:
-        """Return the distance from the picture's corner, in pixels, to this share of the tile's side."""
-        return self.edge + share * self.side
+    def end(self, radius: float, *, top: bool) -> Point:
+        """Return the centre of an end with this radius in units, one unit away from the edges."""
+        near = (1 + radius) * self.unit
+        return (self.size - near, near) if top else (near, self.size - near)
 
 
-def strokes(overall: Overall, size: int) -> tuple[Stroke, ...]:
-    """Return the picture of a state in a square of `size` pixels; paint the strokes in this order."""
-    grid, colour = Grid(size), COLOURS[overall]
-    match overall:
-        case "all-connected":
-            return (_tile(grid, colour), *_link(grid, WHITE))
-        case "some-connected":
-            return (_frame(grid, colour), _half(grid, colour), _here(grid, WHITE))
-        case "working":
-            return (_tile(grid, colour), *_arrow(grid, WHITE))
-        case "offline":
-            return tuple(_barred_ring(grid, colour))
-        case "needs-you":
-            return (_triangle(grid, colour), *_exclamation(grid, WHITE))
-        case "paused":
-            return (_tile(grid, colour), *_bars(grid, WHITE))
-        case "nothing-to-do":
-            return (_frame(grid, colour), *_apart(grid, colour))
+def _ends(grid: Grid, radius: float, hollow: tuple[bool, bool] = (False, False)) -> Iterator[Disc]:
+    """Yield both ends, the lower one first. A hollow end is not connected."""
+    for top, empty in zip((False, True), hollow, strict=True):
+        hole = (radius - WALL) * grid.unit if empty else 0.0
+        yield Disc(grid.end(radius, top=top), radius * grid.unit, hole)
 
 
-def _tile(grid: Grid, colour: Colour) -> Stroke:
-    """Return a full tile with round corners."""
-    radius = grid.pen
-    near, far = grid.edge + radius, grid.size - grid.edge - radius
-    return Stroke(((near, near), (far, near), (far, far), (near, far)), 2 * radius, colour, True, True)
+def _link(grid: Grid, start: float, end: float) -> Bar:
+    """Return a part of the line between the ends; `start` and `end` are shares of the diagonal."""
+    return Bar(_along(grid, start), _along(grid, end), 2.4 * grid.unit)
 
 
-def _frame(grid: Grid, colour: Colour) -> Stroke:
-    """Return an empty tile."""
-    bend, half = grid.pen, grid.pen / 2
-    near, far = grid.edge + half, grid.size - grid.edge - half
-    inner, outer = near + bend / 2, far - bend / 2
-    corners = (
-        *_arc((inner, inner), bend / 2, 180, 270),
-        *_arc((outer, inner), bend / 2, 270, 360),
-        *_arc((outer, outer), bend / 2, 0, 90),
-        *_arc((inner, outer), bend / 2, 90, 180),
-    )
-    return Stroke(corners, grid.pen, colour, closed=True)
+def _along(grid: Grid, share: float) -> Point:
+    return (share * grid.size, (1 - share) * grid.size)
 
 
-def _link(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield the two dots and the link between them."""
-    here, there = (grid.at(0.29), grid.at(0.71)), (grid.at(0.71), grid.at(0.29))
-    yield Stroke((here, there), 1.2 * grid.pen, colour)
-    yield Stroke((here,), 0.3 * grid.side, colour)
-    yield Stroke((there,), 0.3 * grid.side, colour)
+def _small_link(grid: Grid, low: Point, high: Point, radius: float) -> Iterator[Shape]:
+    """Yield the link beside a sign; the centres of its ends and their radius are in units."""
+    one, other = ((x * grid.unit, y * grid.unit) for x, y in (low, high))
+    yield Bar(one, other, 2 * grid.unit)
+    yield Disc(one, radius * grid.unit)
+    yield Disc(other, radius * grid.unit)
 
 
-def _half(grid: Grid, colour: Colour) -> Stroke:
-    """Return the filled half of a tile."""
-    near, far = grid.edge + grid.pen / 2, grid.size - grid.edge - grid.pen / 2
-    return Stroke(((near, near), (far, far), (near, far)), grid.pen, colour, True, True)
+def _turning(grid: Grid) -> Iterator[Arc]:
+    """Yield two arcs that lead from each end towards the other one, as in a circular arrow."""
+    middle = (grid.size / 2, grid.size / 2)
+    for start in (-165.0, 15.0):
+        yield Arc(middle, 5.6 * grid.unit, start, start + 75, 2 * grid.unit)
 
 
-def _here(grid: Grid, colour: Colour) -> Stroke:
-    return Stroke(((grid.at(0.29), grid.at(0.71)),), 0.3 * grid.side, colour)
+def _exclamation(grid: Grid) -> Iterator[Shape]:
+    """Yield an exclamation mark at the right, as high as the picture."""
+    width, edge = grid.whole(3.6), grid.whole(1)
+    middle, low = grid.size - edge - width / 2, grid.size - edge
+    foot = low - width - grid.whole(1)
+    yield Bar((middle, edge + width / 2), (middle, foot - width / 2), width, "warning")
+    yield Disc((middle, low - width / 2), width / 2, tone="warning")
 
 
-def _apart(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield the two dots without a link."""
-    for share in (0.33, 0.67):
-        yield Stroke(((grid.at(share), grid.at(1 - share)),), 0.2 * grid.side, colour)
+def _pause(grid: Grid) -> Iterator[Bar]:
+    """Yield two upright bars in the lower right."""
+    width, gap = grid.whole(2), grid.whole(2)
+    right, low = grid.size - grid.whole(1), grid.size - grid.whole(1)
+    for x in (right - width / 2, right - width - gap - width / 2):
+        yield Bar((x, low - grid.whole(7) + width / 2), (x, low - width / 2), width)
 
 
-def _arrow(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield a circular arrow."""
-    middle, radius, head = grid.size / 2, 0.27 * grid.side, 0.17 * grid.side
-    yield Stroke(tuple(_arc((middle, middle), radius, 20, 280)), grid.pen, colour)
-    top = middle - radius
-    tip = ((middle, top - head), (middle + 1.2 * head, top), (middle, top + head))
-    yield Stroke(tip, 0.3 * grid.pen, colour, closed=True, filled=True)
-
-
-def _barred_ring(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield a ring with a bar across: no network."""
-    middle, radius = grid.size / 2, (grid.side - grid.pen) / 2
-    yield Stroke(tuple(_arc((middle, middle), radius, 0, 360)), grid.pen, colour)
-    reach = radius * math.sqrt(0.5)
-    yield Stroke(((middle - reach, middle - reach), (middle + reach, middle + reach)), grid.pen, colour)
-
-
-def _triangle(grid: Grid, colour: Colour) -> Stroke:
-    """Return a warning triangle, as wide as the whole picture."""
-    radius = 0.8 * grid.pen
-    low = grid.size - grid.edge - radius
-    corners = ((grid.size / 2, grid.edge + radius), (grid.size - radius, low), (radius, low))
-    return Stroke(corners, 2 * radius, colour, closed=True, filled=True)
-
-
-def _exclamation(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield an exclamation mark of even width, so that both its edges are on whole pixels."""
-    middle, width = grid.size / 2, grid.pen + grid.pen % 2
-    top, low, dot = (round(grid.at(share)) for share in (0.33, 0.66, 0.84))
-    yield Stroke(((middle, top + width / 2), (middle, low - width / 2)), width, colour)
-    yield Stroke(((middle, dot),), width, colour)
-
-
-def _bars(grid: Grid, colour: Colour) -> Iterator[Stroke]:
-    """Yield two bars with an even gap, so that all edges are on whole pixels."""
-    width, gap = round(1.4 * grid.pen), 2 * round(grid.size / 11)
-    top, low = round(grid.at(0.25)) + width / 2, round(grid.at(0.75)) - width / 2
-    for side in (-1, 1):
-        x = (grid.size + side * (gap + width)) / 2
-        yield Stroke(((x, top), (x, low)), width, colour)
-
-
-def _arc(centre: Point, radius: float, start: float, end: float) -> Iterator[Point]:
-    """Yield points on a circle. The angles are in degrees, clockwise from the right, as the y axis points down."""
-    steps = math.ceil((end - start) / 10)
+def arc_points(arc: Arc) -> Iterator[Point]:
+    """Yield points on the middle line of an arc."""
+    steps = math.ceil(abs(arc.end - arc.start) / 5)
     for step in range(steps + 1):
-        angle = math.radians(start + (end - start) * step / steps)
-        yield (centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle))
+        yield on_circle(arc.centre, arc.radius, arc.start + (arc.end - arc.start) * step / steps)
+
+
+def on_circle(centre: Point, radius: float, angle: float) -> Point:
+    """Return the point of a circle at an angle in degrees, clockwise from the right."""
+    turn = math.radians(angle)
+    return (centre[0] + radius * math.cos(turn), centre[1] + radius * math.sin(turn))
