@@ -123,6 +123,18 @@ def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_pa
     run(body())
 
 
+def test_the_near_relay_gets_a_scope_of_its_own(desk: Desk) -> None:
+    """It outlives the agent like the masters, and a manager that is slow for them is not too slow for it."""
+
+    async def body() -> None:
+        async with scopes_of(desk) as (scopes, manager):
+            manager.delay_s = 0.2
+            assert await scopes.take_relay(1234)
+            assert manager.scopes["trayagent-roaming-1234.scope"]["PIDs"] == [1234]
+
+    run(body())
+
+
 @pytest.mark.parametrize("trouble", ["slow", "does not move", "refuses", "no manager"])
 def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, trouble: str) -> None:
     """The master starts without a scope, and a slow or missing manager is not used for the next masters."""

@@ -19,6 +19,9 @@ class Keeper(Protocol):
     async def take(self, host: str, pid: int) -> bool:
         """Move a new master's process, and report whether that worked. Returns within 50 ms."""
 
+    async def take_relay(self, pid: int) -> bool:
+        """Move the near relay's process, and report whether that worked. Returns within a second."""
+
     async def close(self) -> None:
         """Disconnect."""
 

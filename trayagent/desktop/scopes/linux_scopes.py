@@ -98,6 +98,11 @@ class Scopes:
         """Give a new master's process its own scope within WITHIN_S, and report whether it has one."""
         return await self._move(scope_name(host, pid), f"ssh connection to {host}, kept by trayagent", [pid])
 
+    async def take_relay(self, pid: int) -> bool:
+        """Give the near relay's process its own scope, and report whether it has one. No connection waits for it."""
+        name = scope_name("roaming", pid)
+        return await self._move(name, "ssh sessions that roam, kept by trayagent", [pid], within_s=CONNECT_S)
+
     async def move_out(self, pids: Sequence[int]) -> bool:
         """Move processes that started without a scope into a common one, and report whether they are there."""
         name = scope_name("earlier", min(pids))

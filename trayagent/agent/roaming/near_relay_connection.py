@@ -1,0 +1,237 @@
+"""The agent's connection to the near relay: requests with descriptors, their answers, and events.
+
+docs/roaming.md describes the protocol. A late answer disturbs no other request, because each has a tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trayagent.errors import TrayagentError
+from trayagent.roaming.far_relay import receive_fds
+from trayagent.roaming.near_control import OLDEST, VERSION
+
+log = logging.getLogger(__name__)
+
+LOCAL_S = 5.0  # the near relay answers within 1 ms, unless the machine is very busy
+_READ_BYTES = 64 * 1024
+_RETRY_S = 0.005
+
+
+class NearRelayError(TrayagentError):
+    """The near relay refused a request, or cannot be used. `code` says why."""
+
+
+class NearRelayListener(Protocol):
+    """Receives what the near relay reports."""
+
+    def relay_reported(self, event: dict[str, Any]) -> None:
+        """Take an event: a connection was attached, has lost its link, or ended."""
+
+    def relay_lost(self) -> None:
+        """Note that the near relay ended. With it, every connection that it carried ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Which near relay it is. `version` is the newest version of the protocol that both sides speak."""
+
+    instance: str
+    pid: int
+    version: int
+
+
+class NearRelayConnection:
+    """One connection to the near relay, from `connect` to `close`.
+
+    Requests raise NearRelayError with a code: that of the relay, "gone" if the relay ended, or "silent".
+    """
+
+    def __init__(self, sock: socket.socket, listener: NearRelayListener) -> None:
+        self.greeting = Greeting("", 0, 0)
+        self._sock = sock
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._said = b""
+        self._fds: list[int] = []
+        self._tag = 0
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._greeted: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, path: Path, listener: NearRelayListener) -> NearRelayConnection | None:
+        """Connect and watch the events. Return None if no near relay listens there.
+
+        Raise NearRelayError if the relay does not answer, or speaks no version that we know.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            return None
+        connection = cls(sock, listener)
+        try:
+            await connection._begin()
+        except NearRelayError as error:
+            connection.close()
+            if error.code == "gone":  # it was about to end, so no relay is there
+                return None
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def ask(
+        self, do: str, fds: Sequence[int] = (), *, within_s: float = LOCAL_S, **words: Any
+    ) -> dict[str, Any]:
+        """Return the answer to a request. Raise NearRelayError if the relay refused it."""
+        answer = await self._answer(do, fds, within_s, words)
+        if answer.get("ok") is not True:
+            raise _refused(answer)
+        return answer
+
+    async def start(self, token: str, roam_for_s: float, host: str) -> socket.socket:
+        """Begin a connection; return the socket that becomes ssh's."""
+        name, _, secret = token.partition(".")
+        await self.ask("start", id=name, secret=secret, roam_for=roam_for_s, host=host)
+        return socket.socket(fileno=self._fds.pop(0))
+
+    async def attach(self, token_id: str, fds: Sequence[int], *, within_s: float) -> dict[str, Any]:
+        """Attach over a channel; return the answer, also that of a failed attach."""
+        return await self._answer("attach", fds, within_s, {"id": token_id})
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Return the connections that the relay carries."""
+        found: list[dict[str, Any]] = (await self.ask("status"))["sessions"]
+        return found
+
+    async def quit_if_idle(self) -> bool:
+        """End the relay unless it carries a connection; report whether it ends."""
+        try:
+            await self.ask("quit")
+        except NearRelayError as refused:
+            return refused.code == "gone"
+        return True
+
+    def close(self) -> None:
+        """Close the connection. The relay goes on."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+        gone = NearRelayError("The near relay ended", code="gone")
+        for future in (*self._waiting.values(), self._greeted):
+            if not future.done():
+                future.set_exception(gone)
+                future.exception()  # mark it as seen: perhaps no task waits for it any more
+        self._waiting.clear()
+
+    async def _begin(self) -> None:
+        self._loop.add_reader(self._sock, self._readable)
+        said = await self._within(self._greeted, LOCAL_S)
+        newest, oldest = said.get("v"), said.get("oldest")
+        if not isinstance(newest, int) or not isinstance(oldest, int) or said.get("relay") != "near":
+            raise NearRelayError("Another program listens at the near relay's socket", code="foreign")
+        version = min(VERSION, newest)
+        if version < max(OLDEST, oldest):
+            raise NearRelayError("The near relay that runs is of another version", code="version")
+        self.greeting = Greeting(str(said.get("instance")), int(said.get("pid", 0)), version)
+        await self.ask("watch")
+
+    async def _answer(
+        self, do: str, fds: Sequence[int], within_s: float, words: dict[str, Any]
+    ) -> dict[str, Any]:
+        if self._closed:
+            raise NearRelayError("The near relay ended", code="gone")
+        self._tag += 1
+        tag = self._tag
+        future = self._waiting[tag] = self._loop.create_future()
+        try:
+            await self._send({"v": self.greeting.version, "do": do, "tag": tag, **words}, fds)
+            return await self._within(future, within_s)
+        finally:
+            self._waiting.pop(tag, None)
+
+    async def _within(self, future: asyncio.Future[dict[str, Any]], seconds: float) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            raise NearRelayError("The near relay does not answer", code="silent") from None
+
+    async def _send(self, words: dict[str, Any], fds: Sequence[int]) -> None:
+        line = memoryview(json.dumps(words).encode() + b"\n")
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+        while line:
+            try:
+                line = line[self._sock.sendmsg([line], rights) :]
+                rights = []
+            except BlockingIOError:
+                await asyncio.sleep(_RETRY_S)
+            except OSError:
+                self._lost()
+                raise NearRelayError("The near relay ended", code="gone") from None
+
+    def _readable(self) -> None:
+        try:
+            said, fds = receive_fds(self._sock, _READ_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            said, fds = b"", []
+        self._fds += fds
+        self._said += said
+        if not said:
+            self._lost()
+            return
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            if not self._closed:
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            words = json.loads(line)
+        except (ValueError, RecursionError):
+            words = None
+        if not isinstance(words, dict):
+            log.warning("the near relay said something invalid")
+            self._lost()
+            return
+        if not self._greeted.done():
+            self._greeted.set_result(words)
+        elif "event" in words:
+            self._listener.relay_reported(words)
+        elif (future := self._waiting.get(words.get("tag", 0))) is not None and not future.done():
+            future.set_result(words)
+        else:  # the task that asked was cancelled
+            while self._fds:
+                os.close(self._fds.pop())
+
+    def _lost(self) -> None:
+        greeted = self._greeted.done() and not self._closed
+        self.close()
+        if greeted:
+            self._listener.relay_lost()
+
+
+def _refused(answer: dict[str, Any]) -> NearRelayError:
+    code = str(answer.get("error"))[:60]
+    return NearRelayError(f"The near relay refused a request: {code}", code=code)

@@ -1,0 +1,92 @@
+"""Start the near relay's process, or find the one that an earlier agent started."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Protocol
+
+from trayagent.agent.roaming.near_relay_connection import (
+    NearRelayConnection,
+    NearRelayError,
+    NearRelayListener,
+)
+from trayagent.roaming.near_client import near_command
+
+log = logging.getLogger(__name__)
+
+START_S = 20.0  # a Python that starts takes 50 ms, on a very busy machine seconds
+_POLL_S = 0.004
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "HOME")
+
+
+class RelayShelter(Protocol):
+    """Gives the near relay a control group of its own, so that the end of the agent does not end it."""
+
+    async def take_relay(self, pid: int) -> bool:
+        """Move the process to its control group and report whether that worked. Never raises."""
+
+
+class NearRelayProcess:
+    """The near relay of this user. There is one for all hosts."""
+
+    def __init__(self, runtime_dir: Path, shelter: RelayShelter | None) -> None:
+        self._path = runtime_dir / "near-relay.sock"
+        self._log = runtime_dir / "near-relay.log"
+        self._shelter = shelter
+        self._child: subprocess.Popen[bytes] | None = None
+
+    async def find(self, listener: NearRelayListener) -> NearRelayConnection | None:
+        """Connect to a near relay that carries connections; return None if there is none.
+
+        One that carries none is ended, because a later version may have replaced its program. Raise NearRelayError.
+        """
+        connection = await NearRelayConnection.connect(self._path, listener)
+        if connection is None or await connection.sessions():
+            return connection
+        ends = await connection.quit_if_idle()
+        connection.close()
+        return None if ends else await NearRelayConnection.connect(self._path, listener)
+
+    async def start(self, listener: NearRelayListener) -> NearRelayConnection:
+        """Connect to the near relay, and start it if there is none. Raise NearRelayError, OSError."""
+        limit = time.monotonic() + START_S
+        while True:
+            connection = await NearRelayConnection.connect(self._path, listener)
+            if connection is not None:
+                return connection
+            if self._child is None or self._child.poll() is not None:
+                self._child = self._spawn()
+                log.info("the near relay is pid %d", self._child.pid)
+                if self._shelter is not None:
+                    await self._shelter.take_relay(self._child.pid)
+            if time.monotonic() > limit:
+                raise NearRelayError("The near relay did not start", code="not-started")
+            await asyncio.sleep(_POLL_S)
+
+    def running(self) -> int | None:
+        """Return the pid of the near relay that this agent started; None if it started none, or if that one ended."""
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+        return self._child.pid if self._child is not None else None
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """Start the program in a Unix session of its own, with no descriptor and little environment of ours."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(self._log, flags, 0o600)
+        try:
+            return subprocess.Popen(
+                near_command(str(self._path)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=fd,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            os.close(fd)
