@@ -36,6 +36,7 @@ from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.leftovers import Leftovers
 from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
@@ -107,6 +108,7 @@ class Agent:
         self._keeper = keeper()
         connector = MasterConnector(parts, self._discovery, paths, self._keeper)
         forwarding = Forwarding(parts, remote_cleanup, LocalSockets(self._records))
+        locks = PathLocks()
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
@@ -148,7 +150,7 @@ class Agent:
             connector=connector,
             bare_controls=BareControls(parts),
             replacer=MasterReplacer(
-                parts, self._discovery, self._obstacles, self._drainer, connector, agent_sockets
+                parts, self._discovery, self._obstacles, self._drainer, connector, agent_sockets, locks
             ),
             drainer=self._drainer,
             prober=self._prober,

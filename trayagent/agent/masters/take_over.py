@@ -14,6 +14,7 @@ from trayagent.agent.masters.control_paths import taken
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
 from trayagent.agent.masters.drain import MasterDrainer, without_socket
 from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.parts import Parts
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TakeOverFailed, TookOver
@@ -39,6 +40,7 @@ class MasterReplacer:
         drainer: MasterDrainer,
         connector: MasterConnector,
         agent_sockets: AgentSocketLinks,
+        locks: PathLocks,
     ) -> None:
         self._shell = parts.shell
         self._tasks = parts.tasks
@@ -48,6 +50,7 @@ class MasterReplacer:
         self._drainer = drainer
         self._connector = connector
         self._agent_sockets = agent_sockets
+        self._locks = locks
 
     def take_over(self, action: a.TakeOver, host: Host) -> None:
         """Put a new master in the old one's place."""
@@ -63,7 +66,10 @@ class MasterReplacer:
 
     async def _take_over(self, action: a.TakeOver, host: Host) -> None:
         try:
-            await self._put_in_place(action, host)
+            lock = self._locks.of(host.name)
+            async with lock:
+                current = self._shell.state.hosts.get(host.name, host)
+                await self._put_in_place(_with_current_path(action, current), current)
         except Exception:
             self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, bug(host)))
             await self._unwanted(action.master)
@@ -194,6 +200,14 @@ class MasterReplacer:
         self._records.end_attempt(master.control_path)
         if await self._discovery.holder(master.control_path) is None:
             remove_fresh(master.control_path)
+
+
+def _with_current_path(action: a.TakeOver, host: Host) -> a.TakeOver:
+    """Return the action with the present path of the old master, which roaming may have moved since the decision."""
+    old = action.old
+    if old is None or host.master is None or host.master.pid != old.pid:
+        return action
+    return replace(action, old=replace(old, control_path=host.master.control_path))
 
 
 def _swap_back(fresh: str, path: str) -> None:
