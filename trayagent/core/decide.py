@@ -14,6 +14,7 @@ from typing import Any
 
 from trayagent.core.context import Context, Why
 from trayagent.core.facts import events as e
+from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
@@ -26,6 +27,7 @@ from trayagent.core.on import masters as on_masters
 from trayagent.core.on import network as on_network
 from trayagent.core.on import remembered as on_records
 from trayagent.core.on import resolved as on_answers
+from trayagent.core.on import roaming as on_roaming
 from trayagent.core.on import user as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
@@ -57,6 +59,14 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.MasterEnded: on_masters.master_ended,
     e.DrainingFound: on_draining.found,
     e.Carried: on_draining.carried,
+    r.RoamingBegan: on_roaming.began,
+    r.RoamingNotPossible: on_roaming.not_possible,
+    r.RoamingFound: on_roaming.found,
+    r.RoamingAttached: on_roaming.attached,
+    r.RoamingAttachFailed: on_roaming.attach_failed,
+    r.RoamingAway: on_roaming.away,
+    r.RoamingEnded: on_roaming.ended,
+    r.MasterMoved: on_roaming.moved,
     e.ProbeAnswered: on_masters.probe_answered,
     e.Observed: on_reports.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,

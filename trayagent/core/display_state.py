@@ -149,7 +149,7 @@ def unreachable_problem(host: Host, state: State) -> Problem | None:
 
 def _with_master(host: Host, state: State, now: float) -> DisplayState:
     if not host.suspect:
-        return "connected"
+        return "connected" if host.linked else "connecting"
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")
@@ -192,7 +192,8 @@ def _state_of_problem(host: Host) -> DisplayState:
 
 def display_forwards(host: Host) -> tuple[ForwardState, ...]:
     """Return the forwards that are shown with a host, none of them open while its connection is in doubt."""
-    if host.suspect:  # an open forward is of no use while its connection is in doubt
+    if host.suspect or (host.roaming is not None and not host.linked):
+        # An open forward is of no use while its connection is in doubt.
         return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
     if host.forwards.states or not host.wish.listed:
         return host.forwards.states

@@ -60,9 +60,10 @@ class Forwarding:
         while True:
             self._again.discard(pid)
             host = self._shell.state.hosts.get(name)
-            if host is None or host.master is None or host.master.pid != pid:
+            master = host.forwarding_master if host is not None else None
+            if host is None or master is None or master.pid != pid:
                 return
-            await self._round(host, host.master)
+            await self._round(host, master)
             if pid not in self._again:
                 return
 
@@ -72,7 +73,7 @@ class Forwarding:
         results = await (
             self._with_remote(host, master, wanted) if remote else self._ensured(host.name, master, wanted)
         )
-        living = {h.master.pid for h in self._shell.state.hosts.values() if h.master is not None}
+        living = self._living()
         if master.pid not in living:
             return  # the master ended, so its record is gone, too
         self._remote_cleanup.forget(living)
@@ -105,7 +106,8 @@ class Forwarding:
     def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
         """Post and record the results so far. The server's answer about a remote forward may take its time."""
         host = self._shell.state.hosts.get(name)
-        if host is None or host.master is None or host.master.pid != master.pid:
+        current = host.forwarding_master if host is not None else None
+        if host is None or current is None or current.pid != master.pid:
             return
         already = set(self._already(master))
         shown = {f.forward: f for f in host.forwards.states if f.forward in already and f.state == "open"}
@@ -114,6 +116,10 @@ class Forwarding:
         )
         self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
         self._shell.post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
+
+    def _living(self) -> set[int]:
+        hosts = self._shell.state.hosts.values()
+        return {m.pid for host in hosts for m in host.masters}
 
     def _keep(self, master: Master, opened: tuple[Forward, ...]) -> None:
         self._opened[master.pid] = opened

@@ -96,7 +96,13 @@ class Discovery:
         self._resolver = resolver
 
     def control_path(self, host: Host) -> str:
-        """Return the control path of a host: from ssh_config, or else a short one in the runtime folder."""
+        """Return the control path of a host's next master.
+
+        It is the user's, from ssh_config, or else a short one in the runtime folder. While the host roams, the inner
+        master has that one.
+        """
+        if host.hidden_path is not None:
+            return host.hidden_path
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
         return default_in(self._file_paths.runtime_dir, host.name)
@@ -224,7 +230,7 @@ class Discovery:
 
 def _known_pids(state: State) -> frozenset[int]:
     """Return the pids of the known masters, and of those that are about to be moved to their control path."""
-    masters = [h.master for h in state.hosts.values()]
+    masters = [master for h in state.hosts.values() for master in h.masters]
     ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
     return frozenset(m.pid for m in (*masters, *ready) if m is not None)
 

@@ -47,7 +47,7 @@ class MasterWatch:
 
     def follow(self, state: State) -> None:
         """Watch exactly the masters of this state."""
-        living = {h.master.pid: (h.name, h.master) for h in state.hosts.values() if h.master is not None}
+        living = {master.pid: (h.name, master) for h in state.hosts.values() for master in h.masters}
         for pid in [*self._watches]:
             if pid not in living:
                 self._watches.pop(pid)[2].close()

@@ -155,3 +155,37 @@ class Publish(Action):
 @dataclass(frozen=True, slots=True)
 class Remember(Action):
     """Store what a later agent must know about this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRoaming(Action):
+    """Start an inner master through this plain one, and swap their control paths.
+
+    RoamingBegan or RoamingNotPossible follows.
+    """
+
+    master: Master
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRoaming(Action):
+    """Connect the inner master's link through a new outer master.
+
+    RoamingAttached, RoamingAttachFailed or RoamingEnded follows.
+    """
+
+    master: Master
+
+
+@dataclass(frozen=True, slots=True)
+class EndRoaming(Action):
+    """End the inner master `pid`, and its part on the server. RoamingEnded follows."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePath(Action):
+    """Move a master that was an outer one to the user's control path. MasterMoved follows."""
+
+    master: Master

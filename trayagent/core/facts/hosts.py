@@ -15,7 +15,8 @@ from trayagent.core.facts.masters import Master, MasterPath, Observation, PathHe
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.facts.time_constants import NEVER
+from trayagent.core.facts.roaming import Roaming, RoamingStart
+from trayagent.core.facts.time_constants import NEVER, ROAM_FOR_S
 
 NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this many, and the file must not grow
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
@@ -37,6 +38,8 @@ class Wish:
     networks: tuple[str, ...] = ()
     interactive: bool = False
     reap: bool = True
+    roam: bool = False
+    roam_for_s: float = ROAM_FOR_S
 
     @property
     def bounds(self) -> tuple[str | None, tuple[str, ...]]:
@@ -197,6 +200,11 @@ class Host:
     killing: frozenset[int] = frozenset()  # pids that we are ending
     attempt: Attempt | None = None
     draining: Draining | None = None  # set if this entry is an earlier master of a host
+    roaming: Roaming | None = (
+        None  # set while an inner master has the control path; `master` is then the outer one
+    )
+    roaming_start: RoamingStart = field(default_factory=RoamingStart)
+    outer_path: str | None = None  # where the outer masters listen, or listened while the host roamed
 
     lost: bool = False  # the network ended its connection; an on-use host is then recovered
     user: UserRequests = field(default_factory=UserRequests)
@@ -233,6 +241,30 @@ class Host:
         if here is None or over is None or self.doubt.left is None:
             return False
         return here.same(self.doubt.left) and not here.same(over)
+
+    @property
+    def masters(self) -> tuple[Master, ...]:
+        """The host's master, and its inner one if the host roams."""
+        found = (self.master, self.roaming.inner if self.roaming is not None else None)
+        return tuple(master for master in found if master is not None)
+
+    @property
+    def forwarding_master(self) -> Master | None:
+        """The master that has the host's forwards: the inner one if the host roams."""
+        return self.roaming.inner if self.roaming is not None else self.master
+
+    @property
+    def hidden_path(self) -> str | None:
+        """The control path of the host's next master, if that is not the user's."""
+        left_there = self.master is not None and self.master.control_path == self.outer_path
+        return self.outer_path if self.roaming is not None or left_there else None
+
+    @property
+    def linked(self) -> bool:
+        """Whether data passes through the user's control path, as far as its master and the link are known."""
+        if self.roaming is None or self.master is None:
+            return self.master is not None
+        return self.roaming.carrier == self.master.pid
 
     @property
     def ending(self) -> bool:

@@ -113,6 +113,11 @@ LOGIN_ROUND_TRIPS = 15
 REDIALS_MAX = 4
 BARE_CONTROL_DEADLINE_S = 5.0
 
+# How long the sessions of a host that roams wait for it. A night, and a morning without a network.
+ROAM_FOR_S = 12 * HOUR_S
+# The pause after roaming could not be started. The host is connected meanwhile, and each start costs a login.
+ROAMING_RETRY_FIRST_S = 60.0
+
 # A failed forward is requested again, slowly enough for a server's log.
 FORWARD_RETRY_FIRST_S = 1.0
 FORWARD_RETRY_MAX_S = 60.0

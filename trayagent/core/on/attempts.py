@@ -20,7 +20,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host, LoginKind
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
+from trayagent.core.facts.time_constants import LOGINS_WINDOW_S, NEVER
 from trayagent.core.facts.user_events import LoginGivenUp
 from trayagent.core.on import draining
 from trayagent.core.on.masters import forget_if_done
@@ -261,7 +261,7 @@ def took_over(context: Context, event: TookOver) -> None:
         outage=replace(host.outage, began_at=None),
         user=replace(host.user, reconnect=False, at_once=False),
     )
-    host = install(context, host, event.master, proven=True)
+    host = install(context, _to_be_attached(host, now if began is None else began), event.master, proven=True)
     if host.user.held:  # the user disconnected it in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
@@ -294,6 +294,13 @@ def took_over(context: Context, event: TookOver) -> None:
         Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted),
     )
     context.do(Remember(host.name))
+
+
+def _to_be_attached(host: Host, since: float) -> Host:
+    """Let a host that roams attach through the new outer master at once."""
+    if host.roaming is None:
+        return host
+    return replace(host, roaming=replace(host.roaming, moving_since=since, retry_at=NEVER, failed=0))
 
 
 def take_over_failed(context: Context, event: TakeOverFailed) -> None:

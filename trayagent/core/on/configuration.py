@@ -9,6 +9,7 @@ from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Configured
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Wish
+from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.retry import with_new_credentials
@@ -62,7 +63,8 @@ def configured(context: Context, event: Configured) -> None:
 def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     forwards_changed = host.wish.forwards != wish.forwards
     retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
-    before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False)
+    start = replace(host.roaming_start, reason=None, retry_at=NEVER)
+    before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False, roaming_start=start)
     if wanted(before) and not wanted(host):
         publish_given_up(context, before, "configuration")
     if forwards_changed:
@@ -80,7 +82,7 @@ def _unlisted(context: Context, host: Host) -> None:
     The limits on where it may be connected still hold, because the user never allowed its name to be resolved
     elsewhere.
     """
-    if host.master is None or not context.state.adopt:
+    if (host.master is None and host.roaming is None) or not context.state.adopt:
         give_up_attempt(context, host)
         publish_given_up(context, host, "configuration")
         for name in (host.name, *(h.name for h in context.state.draining(host.name))):

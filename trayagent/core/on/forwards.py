@@ -16,7 +16,8 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     A master that is being replaced is ignored: its last messages are about its end, not about the forwards.
     """
     host = context.get(event.name)
-    if host is None or host.master is None or host.master.pid != event.pid or event.pid in host.killing:
+    master = host.forwarding_master if host is not None else None
+    if host is None or master is None or master.pid != event.pid or event.pid in host.killing:
         return
     before = {f.forward: f.state for f in host.forwards.states}
     for forward in event.forwards:

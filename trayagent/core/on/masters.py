@@ -8,12 +8,13 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
 from trayagent.core.facts.evidence import Evidence
-from trayagent.core.facts.hosts import Host, LoginKind
+from trayagent.core.facts.hosts import Forwards, Host, LoginKind
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
 from trayagent.core.on import draining
 from trayagent.core.on.network import forget_failure
 from trayagent.core.on.new_master import install
+from trayagent.core.on.roaming import inner_ended
 from trayagent.core.policy.attempts import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
@@ -30,6 +31,8 @@ def master_found(context: Context, event: MasterFound) -> None:
         return
     if event.master.pid in _own_pids(host):
         return
+    if host.roaming is not None and event.master.control_path != host.outer_path:
+        host = _without_outer(context, host)
     if host.attempt is not None and not host.attempt.taking_over:
         context.put(host)
         give_up_attempt(context, host)  # the user's own ssh won the race
@@ -50,6 +53,16 @@ def master_found(context: Context, event: MasterFound) -> None:
         "adopt",
         Evidence.of(pid=event.master.pid, fresh=event.fresh, unnamed=event.unnamed),
     )
+
+
+def _without_outer(context: Context, host: Host) -> Host:
+    """End the outer master, because the user's own ssh took the control path after the inner master's end."""
+    inner_ended(context, host, "control_path=taken", by_request=False)
+    host = context.state.hosts[host.name]
+    if host.master is None:
+        return host
+    context.do(Kill(host.name, host.master))
+    return context.put(host, master=None, path=None, killing=host.killing | {host.master.pid})
 
 
 def _login_of(host: Host, master: Master) -> LoginKind:
@@ -96,6 +109,9 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     host = context.put(host, killing=host.killing - {event.pid})
     if we_ended_it and host.user.held:
         context.do(Remember(host.name))  # forget the pid, because another process may get it later
+    if host.roaming is not None and host.roaming.inner.pid == event.pid:
+        inner_ended(context, host, event.failure.kind if event.failure else "", by_request=event.by_request)
+        return
     if host.master is None or host.master.pid != event.pid:
         return
     doubtful = context.state.doubtful(host, context.now)
@@ -105,9 +121,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         master=None,
         path=None,
         doubt=replace(host.doubt, probe=None, observed=None, gone_at=None),
-        forwards=replace(
-            host.forwards.rest(), states=tuple(replace(f, state="closed") for f in host.forwards.states)
-        ),
+        forwards=host.forwards if host.roaming is not None else _closed(host.forwards),
         # Our own kill says nothing about the server.
         login=replace(
             host.login,
@@ -125,10 +139,16 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     forget_if_done(context, event.name)
 
 
+def _closed(forwards: Forwards) -> Forwards:
+    return replace(forwards.rest(), states=tuple(replace(f, state="closed") for f in forwards.states))
+
+
 def forget_if_done(context: Context, name: str) -> None:
     """Forget a host without a master, unless it is configured, lost, draining, or the user requested something."""
     host = context.get(name)
     if host is None or host.master is not None or host.wish.listed or host.lost or host.attempt is not None:
+        return
+    if host.roaming is not None:
         return
     commanded = host.user.held or host.user.reconnect or host.user.paused_until is not None
     if not (commanded and not host.unnamed) and not context.state.draining(name):
@@ -138,7 +158,9 @@ def forget_if_done(context: Context, name: str) -> None:
 def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_network: bool) -> None:
     if host.unnamed:
         return
-    if host.wish.connect == "always":
+    if host.roaming is not None:  # the sessions wait for the next outer master, whatever ended this one
+        context.put(host, lost=True)
+    elif host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.
         held = host.user.held or (event.by_request and not by_network)
         context.put(host, user=replace(host.user, held=held), lost=not held)

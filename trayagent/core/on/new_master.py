@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
@@ -39,12 +39,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
         path=None,
         retry=host.retry if stays else after_success(host.retry, now),
         bare_retry=after_success(host.bare_retry, now),
-        forwards=replace(
-            host.forwards.request(),
-            tried=0,
-            owed=False,
-            states=tuple(replace(f, state="opening", error=None) for f in host.forwards.states),
-        ),
+        forwards=host.forwards if host.roaming is not None else _to_be_opened(host.forwards),
         agent_socket=None,
         addresses=with_peer(host, master),
     )
@@ -70,6 +65,11 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     if refused and not stays:
         context.do(Remember(host.name))
     return note_reached(context, host) if proven else host
+
+
+def _to_be_opened(forwards: Forwards) -> Forwards:
+    states = tuple(replace(f, state="opening", error=None) for f in forwards.states)
+    return replace(forwards.request(), tried=0, owed=False, states=states)
 
 
 def with_peer(host: Host, master: Master) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from math import inf
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import Abort, Kill, Observe, Remember
+from trayagent.core.facts.actions import Abort, EndRoaming, Kill, Observe, Remember
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.facts.user_events import (
     CredentialsChanged,
     LoginBegun,
@@ -42,6 +43,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
             user=replace(host.user, reconnect=True, held=False, paused_until=None),
             retry=retry,
             problem=None,
+            roaming_start=replace(host.roaming_start, reason=None, retry_at=NEVER),
         )
         host = context.put(host, user=replace(host.user, at_once=event.at_once))
         if event.at_once:
@@ -114,7 +116,12 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         if host.master is not None:
             context.put(host, killing=host.killing | {host.master.pid})
             context.publish("disconnected", name, Evidence.of(user="disconnect"), pid=host.master.pid)
-            context.do(Kill(name, host.master, gently=True))
+            if host.roaming is None:
+                context.do(Kill(name, host.master, gently=True))
+        if host.roaming is not None:
+            # The server learns of the end through the outer master, which ends after that.
+            context.do(EndRoaming(name, host.roaming.inner.pid))
+            context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True))
         draining.end_all(context, name)
         context.do(Remember(name))
 

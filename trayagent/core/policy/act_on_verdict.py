@@ -18,6 +18,7 @@ from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.roaming import keep_link
 from trayagent.core.policy.silence import grace_until, is_timely, patience_s, retransmission_near
 from trayagent.core.policy.verdict import Do, Verdict, judge
 from trayagent.core.texts import user_needed
@@ -101,8 +102,9 @@ def _keep(context: Context, host: Host, master: Master, admitted: Admission, _ve
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(context, host)
     trial_at = try_keys(context, host, admitted)
+    roaming_at = keep_link(context, context.get(host.name) or host, master, admitted)
     forwards_at = _request_forwards(context, context.get(host.name) or host, master)
-    return False, min((at for at in (forwards_at, trial_at) if at is not None), default=None)
+    return False, min((at for at in (forwards_at, trial_at, roaming_at) if at is not None), default=None)
 
 
 def finish(context: Context, host: Host) -> float | None:
@@ -117,12 +119,14 @@ def finish(context: Context, host: Host) -> float | None:
 
 def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
     """Request the forwards when it is time. Return when that is."""
+    if not host.linked:
+        return None
     if not host.forwards.due(context.now):
         return host.forwards.retry_at
     context.put(host, forwards=host.forwards.rest())
     # We do not touch what the user's own ssh opened.
     if host.wish.listed or master.ours or host.forwards.states:
-        context.do(EnsureForwards(host.name, master))
+        context.do(EnsureForwards(host.name, host.forwarding_master or master))
     return None
 
 

@@ -1,0 +1,321 @@
+"""A host that roams: the outer master is judged and replaced, the inner one keeps the user's sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.stories.scenes import CAFE, HOME, NOTHING
+from tests.stories.teller import ALWAYS, ON_USE, Story
+from trayagent.core.facts import events as e
+from trayagent.core.facts import roaming_events as r
+from trayagent.core.facts import user_events
+from trayagent.core.facts.actions import (
+    AttachRoaming,
+    BeginRoaming,
+    Dial,
+    EndRoaming,
+    EnsureForwards,
+    Kill,
+    RestorePath,
+    TakeOver,
+)
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.masters import Master
+
+ROAMS = replace(ALWAYS, roam=True)
+INNER = Master(900, 7, "/cm/web", ours=True, direct=False)
+OUTER_PATH = "/cm/web.outer"
+
+
+def roaming(story: Story, wish: Wish = ROAMS) -> None:
+    """Begin with a host that roams, connected from home, with nothing of it in the transcript."""
+    plain = story.connected(wish=wish, scene=HOME)
+    outer = replace(plain, control_path=OUTER_PATH)
+    story.post(r.RoamingBegan(story.t, "web", INNER, outer))
+    story.after(60).forget()
+
+
+def moved_to_cafe(story: Story) -> None:
+    """Move, and replace the outer master there."""
+    story.network(CAFE)
+    story.after(0.3).ready("web")
+    story.after(0.3).took_over("web")
+
+
+def attached(story: Story, sessions: int = 3) -> None:
+    """Let the last attach succeed."""
+    (*_, action) = story.did(AttachRoaming)
+    assert isinstance(action, AttachRoaming)
+    story.post(r.RoamingAttached(story.t, "web", action.master.pid, sessions))
+
+
+def test_a_plain_master_becomes_the_outer_one(story: Story) -> None:
+    """The host is connected before it roams. The forwards move to the inner master."""
+    wish = replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),))
+    plain = story.connected(wish=wish, scene=HOME)
+    (begin,) = story.state.hosts.values()
+    assert begin.roaming_start.through == plain.pid
+    assert story.shown("web") == "connected"
+    story.post(r.RoamingBegan(story.t, "web", INNER, replace(plain, control_path=OUTER_PATH)))
+    (*_, forwards) = story.did(EnsureForwards)
+    assert isinstance(forwards, EnsureForwards)
+    assert forwards.master == INNER
+    assert story.host("web").hidden_path == OUTER_PATH
+    assert story.shown("web") == "connected"
+
+
+def test_a_move_replaces_the_outer_master_and_attaches(story: Story) -> None:
+    """The table judges the outer master. Nothing is done to the inner one, and its forwards stay as they are."""
+    roaming(story)
+    story.network(CAFE)
+    story.after(0.3).ready("web")
+    story.after(0.3).took_over("web")
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.300 attempt of web ready pid=102
+                web: row 9 replace
+            take over web #1 pid=102 old=101
+        60.600 took over web pid=102
+                web: row 0 connected
+                web: row 0 attach
+            AttachRoaming web
+    """)
+    assert story.shown("web") == "connecting"
+    attached(story)
+    assert story.shown("web") == "connected"
+    (told,) = story.told("moved")
+    assert told.details["sessions"] == 3
+    assert told.details["took_ms"] == pytest.approx(600)
+    assert not story.did(EnsureForwards)
+    assert story.host("web").roaming.moves == 1  # type: ignore[union-attr]
+
+
+def test_a_host_without_roam_never_begins(story: Story) -> None:
+    """The default changes nothing."""
+    story.connected(scene=HOME)
+    story.after(3600)
+    assert story.host("web").roaming_start.through is None
+
+
+def test_an_adopted_master_does_not_roam(story: Story) -> None:
+    """At its end it would remove the user's control path, where the inner master listens by then."""
+    story.connected(wish=ROAMS, scene=HOME, ours=False)
+    assert story.host("web").roaming_start.through is None
+
+
+def test_a_login_that_needs_the_user_does_not_roam(story: Story) -> None:
+    """The inner login is one more login, and it would ask again."""
+    story.connected(wish=replace(ROAMS, interactive=True), scene=HOME)
+    assert story.host("web").roaming_start.through is None
+
+
+def test_a_server_that_cannot_roam_is_named_once(story: Story) -> None:
+    """The host stays plain until the configuration changes or the user reconnects."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "no-python", "no python3", lasting=True))
+    story.after(86400)
+    assert not story.did(BeginRoaming)
+    (told,) = story.told("roaming-failed")
+    assert told.reason == "no python3"
+    assert story.shown("web") == "connected"
+    story.post(user_events.UserReconnect(story.t, ("web",)))
+    story.reconnected("web")
+    assert story.host("web").roaming_start.through is not None
+
+
+def test_a_failure_that_may_pass_is_tried_again(story: Story) -> None:
+    """The next start waits for a minute, and longer after each failure. Nothing is reported."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "failed", "it failed"))
+    story.after(59)
+    assert not story.did(BeginRoaming)
+    story.after(2)
+    assert len(story.did(BeginRoaming)) == 1
+    assert not story.told("roaming-failed")
+
+
+def test_a_refused_inner_login_counts_for_the_account(story: Story) -> None:
+    """The server may lock the account, whichever login it refused."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "refused", "refused", lasting=True))
+    assert story.host("web").login.refused == (story.t,)
+
+
+def test_a_refused_outer_login_ends_nothing(story: Story) -> None:
+    """The outer one is stale, and the user must act. The sessions of the inner one wait."""
+    roaming(story)
+    story.network(CAFE)
+    story.after(0.4).fails("web", "auth", positive=True)
+    story.after(60)
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    story.ended("web", 101)
+    assert story.shown("web") == "needs-sign-in"
+    assert story.host("web").roaming is not None
+    assert not story.did(EndRoaming)
+
+
+def test_the_offline_timer_ends_only_the_outer_master(story: Story) -> None:
+    """The inner one waits for `roam_for`, and an on-use host comes back for its sessions."""
+    roaming(story, replace(ON_USE, roam=True))
+    story.network(NOTHING)
+    story.after(700)
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    story.ended("web", 101)
+    story.network(CAFE)
+    story.after(0.5).ready("web")
+    story.took_over("web")
+    attached(story)
+    assert story.shown("web") == "connected"
+
+
+def test_a_lost_link_attaches_through_the_same_master(story: Story) -> None:
+    """The channel ended, but the outer master answers: one attach at once, later ones after a pause."""
+    roaming(story)
+    story.post(r.RoamingAway(story.t, "web", "closed"))
+    assert len(story.did(AttachRoaming)) == 1
+    assert story.shown("web") == "connecting"
+    story.post(r.RoamingAttachFailed(story.t, "web", 101, "silent"))
+    assert len(story.did(AttachRoaming)) == 1
+    story.after(1.1)
+    assert len(story.did(AttachRoaming)) == 2
+    attached(story)
+    assert story.shown("web") == "connected"
+
+
+def test_another_machine_waits_for_the_next_outer_master(story: Story) -> None:
+    """One name led to another machine: only the next login may reach the right one."""
+    roaming(story)
+    moved_to_cafe(story)
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "other-machine"))
+    story.after(3600)
+    assert len(story.did(AttachRoaming)) == 1
+    story.network(HOME)
+    story.after(0.5).ready("web")
+    story.after(1).took_over("web")
+    assert len(story.did(AttachRoaming)) == 2
+
+
+def test_a_new_outer_master_does_not_wait_for_an_older_attach(story: Story) -> None:
+    """An attach through a master that died may take a minute to fail. Its late answer changes nothing."""
+    roaming(story)
+    moved_to_cafe(story)
+    story.network(HOME)
+    story.after(0.5).ready("web")
+    story.after(1).took_over("web")
+    assert len(story.did(AttachRoaming)) == 2
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "closed"))
+    assert story.host("web").roaming.attaching == 103  # type: ignore[union-attr]
+    attached(story)
+    assert story.shown("web") == "connected"
+
+
+def test_the_end_of_the_inner_master_leaves_a_plain_host(story: Story) -> None:
+    """The outer master gets the user's control path, and roaming begins again."""
+    roaming(story)
+    story.ended("web", INNER.pid, kind="died")
+    (restored,) = story.did(RestorePath)
+    assert isinstance(restored, RestorePath)
+    assert restored.master.control_path == OUTER_PATH
+    assert story.host("web").hidden_path == OUTER_PATH
+    story.post(r.MasterMoved(story.t, "web", 101, "/cm/web"))
+    assert story.host("web").hidden_path is None
+    assert story.living("web").control_path == "/cm/web"
+    assert len(story.did(BeginRoaming)) == 1
+    assert not story.did(Kill)
+    assert len(story.told("roaming-failed")) == 1
+
+
+def test_ssh_exit_on_the_inner_master_ends_the_host(story: Story) -> None:
+    """`ssh -O exit` means the same as on a plain host."""
+    roaming(story)
+    story.ended("web", INNER.pid, by_request=True)
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    story.ended("web", 101)
+    story.after(3600)
+    assert story.shown("web") == "idle"
+    assert not story.did(Dial)
+
+
+def test_disconnect_ends_the_inner_master_first(story: Story) -> None:
+    """The goodbye reaches the server through the outer master, which ends after it."""
+    roaming(story)
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
+    assert len(story.did(EndRoaming)) == 1
+    assert not story.did(Kill)
+    story.ended("web", INNER.pid)
+    assert len(story.did(Kill)) == 1
+    story.ended("web", 101)
+    assert story.shown("web") == "idle"
+
+
+def test_a_dead_outer_master_is_replaced_at_once(story: Story) -> None:
+    """Whatever ended it, even a request, the sessions of the inner one want a way."""
+    roaming(story)
+    story.ended("web", 101, by_request=True)
+    assert len(story.did(Dial)) == 1
+    story.after(0.5).ready("web")
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert taken.old is None
+    story.took_over("web")
+    assert len(story.did(AttachRoaming)) == 1
+
+
+def test_the_next_agent_finds_the_inner_master(story: Story) -> None:
+    """It attaches through the outer master that it finds, once that one has answered."""
+    story.scene = HOME
+    story.configured(web=ROAMS)
+    story.resolved("web")
+    story.network(HOME)
+    story.post(r.RoamingFound(story.t, "web", INNER, OUTER_PATH))
+    assert story.host("web").hidden_path == OUTER_PATH
+    outer = story.master("web", ours=True, control_path=OUTER_PATH)
+    story.post(e.MasterFound(story.t, "web", outer, survivor=True))
+    story.started()
+    story.after(0.05).answered("web")
+    attached(story)
+    assert story.shown("web") == "connected"
+    assert not story.did(Kill)
+
+
+def test_the_next_agent_makes_an_outer_master_if_there_is_none(story: Story) -> None:
+    """The agent was killed in the gap, and the outer master died."""
+    story.scene = HOME
+    story.configured(web=replace(ON_USE, roam=True))
+    story.resolved("web")
+    story.network(CAFE)
+    story.post(r.RoamingFound(story.t, "web", INNER, OUTER_PATH))
+    story.started()
+    story.after(0.5).ready("web")
+    story.took_over("web")
+    attached(story)
+    assert story.shown("web") == "connected"
+
+
+def test_a_host_that_leaves_the_configuration_keeps_its_sessions(story: Story) -> None:
+    """The agent goes on replacing outer masters as long as the inner one lives."""
+    roaming(story)
+    story.network(NOTHING)
+    story.ended("web", 101)
+    story.configured()
+    assert story.host("web").roaming is not None
+    story.network(CAFE)
+    assert len(story.did(Dial)) == 1
+
+
+def test_a_login_of_the_user_takes_the_place_of_a_dead_inner_master(story: Story) -> None:
+    """Their ssh found no master at the control path. It is the host's master from now on, and the outer one ends."""
+    roaming(story)
+    theirs = story.found("web", control_path="/cm/web")
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    assert story.living("web").pid == theirs.pid
+    assert story.host("web").roaming is None
+    story.ended("web", 101)
+    assert story.living("web").pid == theirs.pid

@@ -1,0 +1,48 @@
+"""The facts of a host that roams: its inner master, and the outer master that carries it; frozen data.
+
+`Host.master` is the outer master, which the table judges. docs/roaming.md explains both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.time_constants import NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Roaming:
+    """The inner master, which has the user's control path, and its link to the server.
+
+    `carrier` is the pid of the outer master that carries the link, None while there is no link. `away_since` is when
+    the link was lost. `attaching` is the pid of the outer master through which an attach is in progress. `moving_since`
+    is when a route for the next outer master became available. `failed` counts the failed attaches, and `retry_at` is
+    when the next may begin (inf: with the next outer master). `moves` counts the outer masters after the first.
+    """
+
+    inner: Master
+    carrier: int | None = None
+    away_since: float | None = None
+    attaching: int | None = None
+    moving_since: float | None = None
+    failed: int = 0
+    retry_at: float = NEVER
+    moves: int = 0
+    ending: bool = False  # the user wants the connection to end
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingStart:
+    """What is known of the next start of roaming on a plain host.
+
+    `through` is the pid of the master through which roaming is being started, `retry_at` when the next start may
+    begin, and `reason` why the host does not roam: set until the configuration changes or the user reconnects it.
+    `restoring` is the pid of the master that is on its way back to the user's control path.
+    """
+
+    through: int | None = None
+    retry_at: float = NEVER
+    failed: int = 0
+    reason: str | None = None
+    restoring: int | None = None

@@ -1,0 +1,90 @@
+"""The events of hosts that roam, named in the past tense: docs/roaming.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trayagent.core.facts.events import Event
+from trayagent.core.facts.masters import Master
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingBegan(Event):
+    """The inner master listens on the user's control path, and the plain master became the outer one.
+
+    `outer` is that master with its new control path.
+    """
+
+    name: str
+    inner: Master
+    outer: Master
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingNotPossible(Event):
+    """Roaming could not be started, so the host stays a plain one. `said` explains the reason to the user.
+
+    `lasting`: the next start would fail in the same way until something changes. `code` is "refused" if the server
+    refused the inner login.
+    """
+
+    name: str
+    pid: int
+    code: str
+    said: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingFound(Event):
+    """An earlier agent left a living inner master. Its outer masters listen on `outer_path`."""
+
+    name: str
+    inner: Master
+    outer_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingAttached(Event):
+    """The outer master `pid` carries the link of the inner one, which has that many sessions."""
+
+    name: str
+    pid: int
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingAttachFailed(Event):
+    """The outer master `pid` could not carry the link. The inner master waits."""
+
+    name: str
+    pid: int
+    code: str
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingAway(Event):
+    """The link of the inner master was lost. Its sessions wait."""
+
+    name: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingEnded(Event):
+    """The inner master `pid` ended, and with it what it carried. `by_request`: it was asked to exit, or was idle."""
+
+    name: str
+    pid: int
+    why: str = ""
+    by_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MasterMoved(Event):
+    """The agent moved a living master to this control path, or left it there because the other path is taken."""
+
+    name: str
+    pid: int
+    control_path: str

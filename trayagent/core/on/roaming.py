@@ -1,0 +1,184 @@
+"""Handles the progress of roaming: begun, attached, away, ended; docs/roaming.md; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import Kill, Remember
+from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.hosts import Forwards, Host
+from trayagent.core.facts.roaming import Roaming, RoamingStart
+from trayagent.core.facts.roaming_events import (
+    MasterMoved,
+    RoamingAttached,
+    RoamingAttachFailed,
+    RoamingAway,
+    RoamingBegan,
+    RoamingEnded,
+    RoamingFound,
+    RoamingNotPossible,
+)
+from trayagent.core.facts.time_constants import RETRY_FIRST_S, RETRY_MAX_S, ROAMING_RETRY_FIRST_S
+from trayagent.core.on.network import forget_failure
+from trayagent.core.policy.backoff import doubling
+
+
+def began(context: Context, event: RoamingBegan) -> None:
+    """Make the plain master the outer one. The forwards move to the inner master."""
+    host = context.with_master(event.name, event.outer.pid)
+    if host is None:
+        return
+    host = context.put(
+        host,
+        master=event.outer,
+        roaming=Roaming(event.inner, carrier=event.outer.pid),
+        outer_path=event.outer.control_path,
+        roaming_start=RoamingStart(),
+        forwards=_to_be_opened(host),
+    )
+    evidence = Evidence.of(inner=event.inner.pid, outer=event.outer.pid)
+    context.because(host.name, 0, "roams", evidence)
+    context.publish("roaming", host.name, evidence, pid=event.inner.pid)
+
+
+def not_possible(context: Context, event: RoamingNotPossible) -> None:
+    """Leave the host a plain one. A refused inner login counts as a refused login of the account."""
+    host = context.get(event.name)
+    if host is None or host.roaming is not None or host.roaming_start.through != event.pid:
+        return
+    failed = host.roaming_start.failed + 1
+    start = RoamingStart(
+        retry_at=context.now + doubling(ROAMING_RETRY_FIRST_S, failed, RETRY_MAX_S),
+        failed=failed,
+        reason=event.said if event.lasting else None,
+    )
+    known = host.roaming_start.reason
+    host = context.put(host, roaming_start=start)
+    if event.code == "refused":
+        context.put(host, login=replace(host.login, refused=(*host.login.refused, context.now)))
+        context.do(Remember(host.name))
+    context.because(host.name, 0, "stays-plain", Evidence.of(code=event.code, lasting=event.lasting))
+    if event.lasting and known != event.said:
+        context.publish("roaming-failed", host.name, reason=event.said, code=event.code)
+
+
+def found(context: Context, event: RoamingFound) -> None:
+    """Follow an inner master that an earlier agent left. Its sessions wait until an outer master is found or made."""
+    host = context.get(event.name) or Host(event.name)
+    context.put(
+        host,
+        roaming=Roaming(event.inner, away_since=context.now),
+        outer_path=event.outer_path,
+        forwards=host.forwards.request(),
+    )
+    context.because(host.name, 0, "roams", Evidence.of(inner=event.inner.pid, outer="none"))
+
+
+def attached(context: Context, event: RoamingAttached) -> None:
+    """Note that an outer master carries the link: the sessions go on."""
+    host = context.get(event.name)
+    if host is None or host.roaming is None:
+        return
+    before, now = host.roaming, context.now
+    moved = before.carrier != event.pid
+    roaming = replace(
+        before,
+        carrier=event.pid,
+        attaching=None if before.attaching == event.pid else before.attaching,
+        away_since=None,
+        moving_since=None,
+        failed=0,
+        moves=before.moves + moved,
+    )
+    context.put(host, roaming=roaming)
+    since = before.moving_since if before.moving_since is not None else before.away_since
+    took_ms = round((now - since) * 1e3, 1) if since is not None else None
+    context.because(
+        host.name, 0, "attached", Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)
+    )
+    if moved:
+        context.publish("moved", host.name, sessions=event.sessions, took_ms=took_ms, pid=event.pid)
+
+
+def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
+    """Try again after a while. On another machine, only another outer master can find the far relay."""
+    host = context.get(event.name)
+    if host is None or host.roaming is None or host.roaming.attaching != event.pid:
+        return
+    failed = host.roaming.failed + 1
+    later = context.now + doubling(RETRY_FIRST_S, failed, RETRY_MAX_S)
+    current = host.master is not None and host.master.pid == event.pid
+    at = context.now if not current else float("inf") if event.code == "other-machine" else later
+    context.put(host, roaming=replace(host.roaming, attaching=None, failed=failed, retry_at=at))
+    context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
+
+
+def away(context: Context, event: RoamingAway) -> None:
+    """Note that no outer master carries the link."""
+    host = context.get(event.name)
+    if host is None or host.roaming is None or host.roaming.away_since is not None:
+        return
+    context.put(host, roaming=replace(host.roaming, carrier=None, away_since=context.now))
+    context.because(host.name, 0, "away", Evidence.of(why=event.why))
+
+
+def ended(context: Context, event: RoamingEnded) -> None:
+    """Note that the inner master is gone, where no process could report its end."""
+    host = context.get(event.name)
+    if host is not None and host.roaming is not None and host.roaming.inner.pid == event.pid:
+        inner_ended(context, host, event.why, by_request=event.by_request)
+
+
+def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> None:
+    """Make the host a plain one, whose master is the outer one. If the user ended the inner one, end both."""
+    if host.roaming is None:
+        return
+    evidence = Evidence.of(pid=host.roaming.inner.pid, why=why, by_request=by_request)
+    context.because(host.name, 1, "roaming-ended", evidence)
+    host = context.put(
+        host,
+        roaming=None,
+        forwards=_to_be_opened(host) if host.master is not None else _closed(host),
+    )
+    if host.user.held:
+        _end_outer(context, host)
+    elif by_request:  # like `ssh -O exit` on a plain master
+        held = host.wish.connect == "always"
+        host = context.put(host, user=replace(host.user, held=held), lost=False)
+        _end_outer(context, host)
+        forget_failure(context, host)
+        context.do(Remember(host.name))
+        context.publish("disconnected", host.name, evidence, wished=True)
+    else:
+        context.publish("roaming-failed", host.name, evidence, code="ended")
+
+
+def moved(context: Context, event: MasterMoved) -> None:
+    """Note the control path to which the agent moved a master."""
+    host = context.with_master(event.name, event.pid)
+    if host is None or host.master is None:
+        return
+    there = event.control_path != host.outer_path
+    context.put(
+        host,
+        master=replace(host.master, control_path=event.control_path),
+        outer_path=None if there else host.outer_path,
+        roaming_start=replace(host.roaming_start, restoring=None if there else event.pid),
+    )
+
+
+def _end_outer(context: Context, host: Host) -> None:
+    if host.master is not None:
+        context.put(host, killing=host.killing | {host.master.pid})
+        context.do(Kill(host.name, host.master, gently=True))
+
+
+def _to_be_opened(host: Host) -> Forwards:
+    states = tuple(replace(f, state="opening", error=None) for f in host.forwards.states)
+    return replace(host.forwards.request(), tried=0, states=states)
+
+
+def _closed(host: Host) -> Forwards:
+    states = tuple(replace(f, state="closed") for f in host.forwards.states)
+    return replace(host.forwards.rest(), states=states)

@@ -1,0 +1,63 @@
+"""Decides when a host begins to roam, and when a new outer master carries its link; docs/roaming.md; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trayagent.core.context import Context
+from trayagent.core.facts.actions import AttachRoaming, BeginRoaming, RestorePath
+from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.roaming import Roaming
+from trayagent.core.policy.admission import Admission
+from trayagent.core.policy.needs_user import login_needs_user
+from trayagent.core.policy.waits import before_login
+
+
+def keep_link(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
+    """Do what roaming needs next on a host whose outer master is beyond doubt. Return when to continue."""
+    if host.draining is not None or host.attempt is not None:
+        return None
+    if host.roaming is not None:
+        return _attach(context, host, host.roaming, master)
+    if host.outer_path is not None and master.control_path == host.outer_path:
+        _restore(context, host, master)
+        return None
+    return _begin(context, host, master, admitted)
+
+
+def _attach(context: Context, host: Host, roaming: Roaming, master: Master) -> float | None:
+    if roaming.ending or master.pid in {roaming.attaching, roaming.carrier}:
+        return None
+    if context.now < roaming.retry_at:
+        return roaming.retry_at
+    context.do(AttachRoaming(host.name, master))
+    context.put(host, roaming=replace(roaming, attaching=master.pid))
+    context.because(host.name, 0, "attach", Evidence.of(outer=master.pid))
+    return None
+
+
+def _restore(context: Context, host: Host, master: Master) -> None:
+    if host.roaming_start.restoring != master.pid:
+        context.do(RestorePath(host.name, master))
+        context.put(host, roaming_start=replace(host.roaming_start, restoring=master.pid))
+
+
+def _begin(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
+    """Begin to roam if the host may. The inner login is one more login, so the same limits hold for it."""
+    start, now = host.roaming_start, context.now
+    may_roam = host.wish.roam and host.wish.listed and master.ours and not host.user.held
+    if not may_roam or start.reason is not None or start.through is not None or login_needs_user(host):
+        return None
+    if not admitted.open or host.resolved is None:
+        return None
+    if now < start.retry_at:
+        return start.retry_at
+    wait = before_login(host, context.state, admitted, now)
+    if wait is not None:
+        return wait.at
+    context.do(BeginRoaming(host.name, master))
+    context.put(host, roaming_start=replace(start, through=master.pid))
+    context.because(host.name, 0, "roaming-begins", Evidence.of(outer=master.pid))
+    return None
