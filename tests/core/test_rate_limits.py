@@ -129,8 +129,8 @@ def test_a_request_of_the_user_ends_a_pause_and_forgets_no_failure() -> None:
     """A request of the user ends the pause, but forgets no failure of the server's other hosts."""
     servers = dropped({}, WEB, HOME, 0.0, 1.0)
     assert free_at(servers, WEB, HOME, 1.0) == 20.0
-    assert free_at(forgiven(servers, WEB), WEB, HOME, 1.0) == 1.0
-    assert free_at(forgiven(failed(6, 2.0), WEB), WEB, HOME, 3.0) == 62.0
+    assert free_at(forgiven(servers, {WEB}), WEB, HOME, 1.0) == 1.0
+    assert free_at(forgiven(failed(6, 2.0), {WEB}), WEB, HOME, 3.0) == 62.0
 
 
 def test_running_attempts_may_yet_fail() -> None:

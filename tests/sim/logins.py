@@ -26,7 +26,7 @@ class Tried:
     """One attempt, as the world saw it."""
 
     host: str
-    server: str
+    server: str  # the machine of the first hop, under whatever name
     began: float
     by_user: bool
     flow: Flow | None
@@ -108,12 +108,12 @@ class Logins:
     def unfinished(self, number: int, leg: Leg) -> None:
         """A server is left in the middle of a handshake."""
         tried = self.tried.get(number)
-        if tried is None or tried.by_user or leg.server != tried.server:
+        if tried is None or tried.by_user or leg.machine != tried.server:
             return  # a jump host stands between the agent and the others: its own count covers them
-        now, place = self.world.clock.now, (leg.server, tried.network)
+        now, place = self.world.clock.now, (leg.machine, tried.network)
         recent = self.cut[place] = [t for t in self.cut[place] if now - t < 30] + [now]
-        what = f"{len(recent)} unfinished handshakes on {leg.server}: {recent}"
-        most = max(UNFINISHED_IN_HALF_A_MINUTE, 2 * self._hosts(leg.server))
+        what = f"{len(recent)} unfinished handshakes on {leg.machine}: {recent}"
+        most = max(UNFINISHED_IN_HALF_A_MINUTE, 2 * self._hosts(leg.machine))
         assert len(recent) <= most, self.world.rules.says(tried.host, what)
 
     def not_too_often(self, name: str, tried: Tried) -> None:
@@ -140,5 +140,5 @@ class Logins:
         assert len(failed) <= max(FAILED_PER_MINUTE, self._hosts(server)), self.world.rules.says(name, what)
 
     def _hosts(self, server: str) -> int:
-        """Return how many hosts a server stands before."""
-        return sum(first_hop(role).hostname == server for role in self.world.roles.values())
+        """Return for how many hosts a server is the first hop, under whatever names."""
+        return sum(first_hop(role).machine == server for role in self.world.roles.values())

@@ -143,7 +143,7 @@ class Rules:
         by_user = isinstance(action, a.Dial) and action.purpose == "user"
         role = world.role_of(name)
         flow = world.net.way(first_hop(role).peer)
-        tried = Tried(name, first_hop(role).hostname, world.clock.now, by_user, flow)
+        tried = Tried(name, first_hop(role).machine, world.clock.now, by_user, flow)
         tried.bare = isinstance(action, a.DialBare)
         attempt = world.state.hosts[name].attempt
         tried.check = tried.bare and attempt is not None and attempt.purpose == "check"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, tunnel
-from tests.stories.teller import SERVER, Story
+from tests.stories.teller import HOST_KEY, SERVER, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import Dial
@@ -300,3 +300,48 @@ def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
     networks = [visit.origin for visit in server.running.values()]
     assert len(networks) == 2
     assert networks[0].same(networks[1]), networks
+
+
+def names_of_one_server(story: Story, count: int) -> tuple[str, ...]:
+    """Begin with names of one server, each with a user of its own, connected from home for a minute."""
+    names = tuple(f"n{number}" for number in range(count))
+    for name in names:
+        story.known_keys[name] = [HOST_KEY]
+        story.connected(name, scene=HOME, server=f"{name}.example", peer=SERVER, user=name)
+    story.after(60)
+    return names
+
+
+def test_all_names_of_a_server_share_its_room(story: Story) -> None:
+    """A server with twelve names gets at most six logins at a time, since it counts them all together."""
+    names = names_of_one_server(story, 12)
+    for name in names:
+        story.ended(name, kind="died")
+    begun = [name for name in names if story.host(name).attempt is not None]
+    assert len(begun) == UNAUTHENTICATED_PER_SERVER
+    assert story.problem(names[-1]) == "rate-limited"
+
+
+def test_a_server_that_drops_one_name_is_left_alone_under_the_others(story: Story) -> None:
+    """If the server drops a login under one name, the others wait; a login under one of them releases the rest."""
+    first, *others = names_of_one_server(story, 3)
+    story.ended(first, kind="died")
+    story.fails(first, "dropped")
+    for name in others:
+        story.ended(name, kind="died")
+    assert [dialled(story, name) for name in (first, *others)] == [1, 0, 0]
+    assert [story.shown(name) for name in others] == ["waiting"] * 2
+    story.forget()
+    until = waits_until(story, others[0])
+    assert until is not None
+    story.after(until - story.t)
+    begun = [name for name in (first, *others) if story.host(name).attempt is not None]
+    assert begun
+    story.ready(begun[0])
+    assert all(dialled(story, name) == 1 for name in (first, *others))
+
+
+def test_connections_cut_short_count_under_every_name(story: Story) -> None:
+    """Connections that were cut short under two names leave less room for a third one."""
+    names = names_of_one_server(story, 12)
+    assert all_time_out(story, names) == 3

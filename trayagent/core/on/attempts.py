@@ -43,6 +43,7 @@ from trayagent.core.policy.retry import (
     may_be_refusal,
     with_failure,
 )
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.silence import is_timely
 from trayagent.core.texts import not_here, proxy_failed, user_needed
 
@@ -63,7 +64,8 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     checked = attempt is not None and attempt.purpose == "check"  # a banner check proves no login
     end: End = "unseen" if checked else "through"
     visit = visit_of(context.state.servers, event.attempt)
-    context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
+    names = names_of(host.server, context.state.hosts) if host is not None else ()
+    context.change(servers=ended(context.state.servers, event.attempt, context.now, end, names))
     if host is None or attempt is None:
         if event.master is not None:
             context.do(Discard(event.name, event.master))

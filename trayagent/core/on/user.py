@@ -26,6 +26,7 @@ from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given
 from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.rate_limits import ended, forgiven
 from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.tunnels import underlay
 from trayagent.core.usable_routes import next_lookups
 
@@ -57,7 +58,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
                 attempt=replace(attempt, purpose="user", unwanted=False),
                 user=replace(host.user, reconnect=False),
             )
-        context.change(servers=forgiven(context.state.servers, host.server))
+        _forgive(context, host)
         if host.resolved is None:
             request_resolve(context, name)  # `ssh -G` failed or never ran, and the cause may be gone
         context.because(name, 0, "user", Evidence.of(asked="reconnect"))
@@ -79,13 +80,19 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     host = _without_attempt(context, host)
     remembered = host.user.held or host.user.paused_until is not None
     host = context.put(host, user=replace(host.user, held=False, paused_until=None, at_once=False))
-    context.change(servers=forgiven(context.state.servers, host.server))
+    _forgive(context, host)
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
     context.because(event.name, 0, "user", Evidence.of(asked="login", attempt=attempt.id))
     context.publish("connecting", event.name, Evidence.of(user="login"), purpose="user")
     if remembered:
         context.do(Remember(event.name))
+
+
+def _forgive(context: Context, host: Host) -> None:
+    """End the pauses of the host's server, under all its names."""
+    names = names_of(host.server, context.state.hosts)
+    context.change(servers=forgiven(context.state.servers, names))
 
 
 def _without_attempt(context: Context, host: Host) -> Host:

@@ -20,6 +20,7 @@ from trayagent.core.policy.account_limits import (
     refused_login,
 )
 from trayagent.core.policy.retry import AWAY_KINDS, refusable_at
+from trayagent.core.policy.server_names import names_of
 
 
 def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, trusted: bool) -> None:
@@ -43,6 +44,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             and login not in logins  # the new one knows the host key
         }
         context.change(let_in={**recent, **{login: LetIn(context.now, origin) for login in logins}})
+    names = names_of(host.server, context.state.hosts)
     for name in context.names:
         other = context.get(name)
         if other is None or other.name == host.name:
@@ -53,7 +55,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             context.do(Remember(other.name))
             context.because(other.name, 0, "re-arm", Evidence.of(answered=host.name))
             continue
-        if other.server == host.server and other.retry.kind in AWAY_KINDS and other.retry.waits(context.now):
+        if other.server in names and other.retry.kind in AWAY_KINDS and other.retry.waits(context.now):
             context.put(other, retry=replace(other.retry, at=context.now))
             context.because(other.name, 0, "re-arm", Evidence.of(server=host.server, answered=host.name))
 

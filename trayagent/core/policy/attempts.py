@@ -18,6 +18,7 @@ from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import before_login, origin_of
 from trayagent.core.policy.wanted import needs_bare_control, wanted
 from trayagent.core.texts import held_back
@@ -164,7 +165,8 @@ def give_up_attempt(context: Context, host: Host) -> Host:
     elif attempt.refused is None and attempt.positive_at is None:
         # If the attempt's own address is gone, the server cannot notice whether it is cut.
         cut = attempt.source is not None and not context.state.snapshot.has_address(attempt.source)
-        if not cut and not may_abort(context.state.servers, attempt.id, context.now):
+        names = names_of(host.server, context.state.hosts)
+        if not cut and not may_abort(context.state.servers, attempt.id, context.now, names):
             return context.put(host, attempt=replace(attempt, unwanted=True))
         context.do(Abort(host.name, attempt.id))
         context.change(servers=ended(context.state.servers, attempt.id, context.now, "cut"))
@@ -185,7 +187,8 @@ def count_failure(context: Context, host: Host | None, number: int, failure: Fai
     end: End = "hung" if hung else "failed" if seen else "unseen"
     servers = ended(context.state.servers, number, context.now, end)
     if failure.kind == "dropped":
-        servers = dropped(servers, key, visit.origin, context.now, jitter)
+        names = names_of(key, context.state.hosts)
+        servers = dropped(servers, key, visit.origin, context.now, jitter, names)
     context.change(servers=servers)
 
 

@@ -14,6 +14,7 @@ from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, begin
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import server_free_at
 
 # Failures of these kinds are over once the server shows its banner.
@@ -27,7 +28,8 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
         return False, due
     if last_jump(context.state.hosts, host) is not None:  # the jump host has its own check
         return False, due
-    sharing = [other for other in context.state.hosts.values() if other.server == host.server]
+    names = names_of(host.server, context.state.hosts)
+    sharing = [other for other in context.state.hosts.values() if other.server in names]
     if any(other.attempt is not None for other in sharing):
         return False, due
     last = max(max(other.retry.failed_at, other.checked_at) for other in sharing)

@@ -25,6 +25,7 @@ from trayagent.core.policy.host_key_match import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, login_needs_user
 from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
 from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import origin_of, server_free_at
 from trayagent.core.texts import refused_next_time
 
@@ -80,7 +81,7 @@ def give_up_trial(context: Context, host: Host) -> Host:
     if trial.running is None or trial.begun[-1] >= host.doubt.began_at:
         return host
     servers = established(context.state.servers, trial.running)  # the server may have seen the trial
-    if not may_abort(servers, trial.running, now):
+    if not may_abort(servers, trial.running, now, names_of(host.server, context.state.hosts)):
         return host
     context.do(Abort(host.name, trial.running))
     context.change(servers=ended(servers, trial.running, now, "cut"))
@@ -100,7 +101,9 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
     failure = event.failure
     if event.verdict in {"passed", "skipped"} or failure is None:
         end = _ENDS.get(event.verdict, "failed")
-        context.change(servers=ended(context.state.servers, event.attempt, context.now, end))
+        host = context.get(event.name)
+        names = names_of(host.server, context.state.hosts) if host is not None else ()
+        context.change(servers=ended(context.state.servers, event.attempt, context.now, end, names))
     else:
         count_failure(context, context.get(event.name), event.attempt, failure, event.jitter)
     host = context.get(event.name)

@@ -1,12 +1,13 @@
 """Counts how often a server was contacted from a network, and limits that; pure.
 
 A budget belongs to a server and a network, because a server tells clients apart by their address. What a café's
-gateway answered in a server's place says nothing about the next network.
+gateway answered in a server's place says nothing about the next network. A server is counted under the name and port
+of its first hop. Where it has other names (`server_names.py`), what it saw under all of them counts together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -73,7 +74,9 @@ class Server:
         """Return the budgets of all networks that the server cannot tell apart from this one, which comes first."""
         own = self.budget(origin)
         gateway = origin.gateway or own.origin.gateway
-        others = (b for b in self.budgets if gateway and b.origin.gateway == gateway)
+        others = (
+            b for b in self.budgets if b.origin.same(origin) or (gateway and b.origin.gateway == gateway)
+        )
         return (own, *(b for b in others if b is not own))
 
     def seen_from(self, origin: Origin) -> Budget:
@@ -100,14 +103,21 @@ Servers = Mapping[str, Server]
 
 
 def free_at(
-    servers: Servers, key: str, origin: Origin, now: float, hosts: int = 1, *, answers: bool = False
+    servers: Servers,
+    key: str,
+    origin: Origin,
+    now: float,
+    hosts: int = 1,
+    *,
+    others: Collection[str] = (),
+    answers: bool = False,
 ) -> float | None:
     """Return when the server may be contacted (at most `now`: at once); None if another attempt must end first.
 
-    `hosts` is how many hosts share the server: the budgets grow with them. `answers`: its banner was just seen, so
-    that its pause does not count.
+    `hosts` is how many hosts share the server: the budgets grow with them. `others` are its other names. `answers`:
+    its banner was just seen, so that its pause does not count.
     """
-    server = servers.get(key, Server())
+    server = _together(servers, key, others)
     if len(server.running) >= _room(server, now):
         return None
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
@@ -125,13 +135,17 @@ def free_at(
     )
 
 
-def may_abort(servers: Servers, attempt: int, now: float) -> bool:
-    """Report whether this attempt may be cut short. OpenSSH 9.8 penalises unfinished connections that it saw."""
+def may_abort(servers: Servers, attempt: int, now: float, others: Collection[str] = ()) -> bool:
+    """Report whether this attempt may be cut short. OpenSSH 9.8 penalises unfinished connections that it saw.
+
+    `others` are the other names of its server.
+    """
     found = visit_of(servers, attempt)
     if found is None or not found[1].seen:
         return True
     key, visit = found
-    unfinished = _within(servers[key].seen_from(visit.origin).unfinished, now, UNFINISHED_WINDOW_S)
+    seen = _together(servers, key, others).seen_from(visit.origin)
+    unfinished = _within(seen.unfinished, now, UNFINISHED_WINDOW_S)
     return len(unfinished) < UNFINISHED_PER_WINDOW
 
 
@@ -156,10 +170,11 @@ def visit_of(servers: Servers, attempt: int) -> tuple[str, Visit] | None:
     return next(((key, s.running[attempt]) for key, s in servers.items() if attempt in s.running), None)
 
 
-def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
+def ended(servers: Servers, attempt: int, now: float, end: End, others: Collection[str] = ()) -> Servers:
     """Note how an attempt ended. It costs nothing if no server saw it.
 
-    An attempt that was cut short costs something only if the server saw it.
+    An attempt that was cut short costs something only if the server saw it. A success counts for the server's other
+    names, too.
     """
     found = visit_of(servers, attempt)
     if found is None:
@@ -169,12 +184,8 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
     server = replace(servers[key], running=running)
     budget = server.budget(visit.origin)
     if end == "through":
-        # The server accepts our login from here, so the causes of earlier failures are over.
-        own, *others = server.alike(visit.origin)
-        for known, origin in ((own, visit.origin), *((other, other.origin) for other in others)):
-            quiet_until = NEVER if visit.began >= known.dropped_at else known.quiet_until
-            cleared = replace(known, failed=(), drops=0, quiet_until=quiet_until)
-            server = server.with_budget(cleared, origin)
+        named = {name: _cleared(servers[name], visit) for name in others if name in servers}
+        return {**servers, **named, key: _cleared(server, visit)}
     if end in {"failed", "hung"}:
         failed = (*_within(budget.failed, now, FAILED_WINDOW_S), now)
         budget = replace(budget, failed=failed)
@@ -185,10 +196,24 @@ def ended(servers: Servers, attempt: int, now: float, end: End) -> Servers:
     return {**servers, key: server}
 
 
-def dropped(servers: Servers, key: str, origin: Origin, now: float, jitter: float) -> Servers:
-    """Note that the server dropped us. Everyone behind our address there waits, longer each time."""
+def _cleared(server: Server, visit: Visit) -> Server:
+    """Return the server after a login. It accepts us from that network, so the causes of earlier failures are over."""
+    own, *alike = server.alike(visit.origin)
+    for known, origin in ((own, visit.origin), *((other, other.origin) for other in alike)):
+        quiet_until = NEVER if visit.began >= known.dropped_at else known.quiet_until
+        server = server.with_budget(replace(known, failed=(), drops=0, quiet_until=quiet_until), origin)
+    return server
+
+
+def dropped(
+    servers: Servers, key: str, origin: Origin, now: float, jitter: float, others: Collection[str] = ()
+) -> Servers:
+    """Note that the server dropped us. Everyone behind our address there waits, longer each time.
+
+    `others` are its other names.
+    """
     server = servers.get(key, Server())
-    seen = server.seen_from(origin)
+    seen = _together(servers, key, others).seen_from(origin)
     if now < seen.quiet_until:
         return servers  # this attempt was already under way when the pause began
     pause = doubling(DROPPED_FIRST_S, seen.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
@@ -197,13 +222,24 @@ def dropped(servers: Servers, key: str, origin: Origin, now: float, jitter: floa
     return {**servers, key: server.with_budget(budget, origin)}
 
 
-def forgiven(servers: Servers, key: str) -> Servers:
-    """End the pauses of this server at the user's request. Past attempts still count."""
-    server = servers.get(key)
-    if server is None:
-        return servers
-    budgets = tuple(replace(budget, quiet_until=NEVER) for budget in server.budgets)
-    return {**servers, key: replace(server, budgets=budgets)}
+def forgiven(servers: Servers, names: Collection[str]) -> Servers:
+    """End the pauses of the server with these names at the user's request. Past attempts still count."""
+    named = {name: servers[name] for name in names if name in servers}
+    quiet = {
+        name: tuple(replace(budget, quiet_until=NEVER) for budget in server.budgets)
+        for name, server in named.items()
+    }
+    return {**servers, **{name: replace(named[name], budgets=budgets) for name, budgets in quiet.items()}}
+
+
+def _together(servers: Servers, key: str, others: Collection[str]) -> Server:
+    """Return what the server saw under all its names."""
+    server = servers.get(key, Server())
+    named = [servers[name] for name in others if name != key and name in servers]
+    if not named:
+        return server
+    running = {number: visit for one in (*named, server) for number, visit in one.running.items()}
+    return Server(running, tuple(budget for one in (*named, server) for budget in one.budgets))
 
 
 def _room(server: Server, now: float) -> int:

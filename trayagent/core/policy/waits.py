@@ -16,6 +16,7 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import free_at
 from trayagent.core.policy.retry import CREDENTIAL_KINDS
+from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.wanted import needs_bare_control, wanted
 from trayagent.core.usable_routes import usable_route
 
@@ -92,14 +93,15 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     """Return when the host's server may be contacted from here; None if another attempt must end first."""
     if host.server not in state.servers and not state.servers:
         return now
-    hosts = (other for other in state.hosts.values() if other.draining is None)
-    sharing = sum(other.server == host.server for other in hosts)
+    names = names_of(host.server, state.hosts)
+    sharing = sum(other.server in names for other in state.hosts.values() if other.draining is None)
     return free_at(
         state.servers,
         host.server,
         origin_of(host, state, admitted),
         now,
         sharing,
+        others=names,
         answers=host.retry.allowed,
     )
 

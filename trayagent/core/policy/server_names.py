@@ -1,0 +1,34 @@
+"""Finds the other names of a server: hosts whose connections go first to one host key or address; pure.
+
+A host key is only used to count here, and proves nothing. Machines that were cloned with their host key count as one
+server, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trayagent.core.facts.hosts import Host
+
+
+def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
+    """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address."""
+    marks = [(host.server, _marks(host)) for host in hosts.values()]
+    own = frozenset({server}).union(*(found for name, found in marks if name == server))
+    return frozenset({server, *(name for name, found in marks if not own.isdisjoint(found))})
+
+
+def _marks(host: Host) -> frozenset[str]:
+    """Return what identifies the machine to which the host's connection goes first: names, addresses, host keys."""
+    port = host.hop.port if host.hop is not None else host.master.peer_port if host.master is not None else 0
+    addresses = (f"{address}:{port}" for address in host.addresses)
+    return frozenset({host.server, *addresses, *_keys_of_first_hop(host)})
+
+
+def _keys_of_first_hop(host: Host) -> frozenset[str]:
+    resolved = host.resolved
+    if resolved is not None and (resolved.proxy_jump or resolved.proxy_command):
+        return host.hop.known_keys if host.hop is not None else frozenset()
+    recorded = host.master.host_key if host.master is not None and host.master.direct else None
+    seen = (recorded, host.login.host_key, host.login.refusing_key)
+    return host.known_keys | {key for key in seen if key is not None}
