@@ -282,4 +282,18 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "upload", "rack1"), (0.0, "blink", "home"), (4.0, "swallowed", "3.2")),
     ),
+    # The server dropped the controls for a while. Nobody checked its banner, so the hosts waited for the whole pause.
+    "controls that the server drops": (
+        ("adhoc", "git"),
+        0.3,
+        (
+            (0.0, "plug", "cable"),
+            (0.0, "unplug", "wlan0"),
+            (1.5, "docker", ""),
+            (0.0, "sleep", "office"),
+            (90.0, "docker", ""),
+            (20.0, "connect", "git"),
+            (20.0, "look", ""),
+        ),
+    ),
 }

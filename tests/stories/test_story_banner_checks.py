@@ -104,3 +104,28 @@ def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) 
     dropped_at = story.t
     story.after(30)
     assert [at for at, _ in story.checks] == [dropped_at + 15]
+
+
+def test_a_control_that_the_server_drops_is_made_once_its_banner_answers(story: Story) -> None:
+    """The old connection is in doubt and the server drops each control: an answered banner check allows the next one.
+
+    The doubt decides nothing by the banner alone, and status shows the wait, not the check.
+    """
+    story.connected(scene=HOME)
+    story.after(60).network(CAFE)
+    while (story.host("web").retry.at or 0) - story.t < 250 and story.t < 3600:
+        if story.host("web").attempt is not None:
+            story.fails("web", "dropped")
+        story.after(0.5)
+    story.forget()
+    story.checks.clear()
+    story.after(30)
+    assert 1 <= len(story.checks) <= 3
+    assert (dialled(story), story.shown("web"), story.told("master-stale")) == (0, "waiting", [])
+    story.banner = True
+    story.after(15.1)
+    assert dialled(story) == 1
+    assert story.told("master-stale") == []
+    story.reconnected()
+    assert story.shown("web") == "connected"
+    assert [tell.name for tell in story.told("master-stale")] == ["web"]

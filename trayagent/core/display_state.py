@@ -153,16 +153,17 @@ def _with_master(host: Host, state: State, now: float) -> DisplayState:
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")
-    if host.attempt is not None and host.doubt.gone_at is not None:
+    busy = host.attempt is not None and not host.attempt.is_banner_check
+    if busy and host.doubt.gone_at is not None:
         return "connecting"
-    if host.attempt is None and host.problem is not None:
+    if not busy and host.problem is not None:
         return _state_of_problem(host)
     return "checking" if delay(host, state, now) is None else "waiting"
 
 
 def _logging_in(host: Host) -> bool:
     attempt = host.attempt
-    return attempt is not None and not attempt.unwanted and attempt.purpose != "check"
+    return attempt is not None and not attempt.unwanted and not attempt.is_banner_check
 
 
 def _unwanted(host: Host) -> DisplayState:

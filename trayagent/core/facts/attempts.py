@@ -50,6 +50,11 @@ class Attempt:
     waited: bool = False  # the grace already covers a retransmission of the old connection
 
     @property
+    def is_banner_check(self) -> bool:
+        """Whether it only checks the server's banner. Then it is neither a login nor a control."""
+        return self.purpose == "check"
+
+    @property
     def at_prompt(self) -> bool:
         """Whether the user is logging in with it at a terminal, so that only they may end it."""
         return self.at_terminal and self.positive_at is None

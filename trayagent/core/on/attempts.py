@@ -61,7 +61,7 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
 def attempt_ready(context: Context, event: AttemptReady) -> None:
     """Note that the control is positive. Unless it was bare, a new master now waits beside the control path."""
     host, attempt = _find(context, event.name, event.attempt)
-    checked = attempt is not None and attempt.purpose == "check"  # a banner check proves no login
+    checked = attempt is not None and attempt.is_banner_check  # a banner check proves no login
     end: End = "unseen" if checked else "through"
     visit = visit_of(context.state.servers, event.attempt)
     names = names_of(host.server, context.state.hosts) if host is not None else ()
@@ -76,13 +76,13 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         context.put(host, attempt=None)
         return
     now = context.now
-    judges = host.master is not None and attempt.purpose != "user"
+    judges = host.master is not None and attempt.purpose not in {"user", "check"}
     if judges and not (proves_bare(host, event) if attempt.bare else may_replace(host, event.host_key)):
         _no_control(context, host, attempt, event)
         return
     since = attempt.established_at if attempt.established_at is not None else now
     attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
-    if attempt.purpose == "check" and event.master is None:
+    if attempt.is_banner_check and event.master is None:
         answered(context, host)
         return
     if event.master is None:
@@ -127,7 +127,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     """Row 10: note a failed attempt; or row 9, if the right server answered and refused the login."""
     now, failure = context.now, event.failure
     host, attempt = _find(context, event.name, event.attempt)
-    if host is not None and attempt is not None and attempt.purpose == "check":
+    if host is not None and attempt is not None and attempt.is_banner_check:
         context.change(servers=ended(context.state.servers, event.attempt, now, "unseen"))
         context.put(host, attempt=None)
         context.because(host.name, 0, "banner-missing", Evidence.of(kind=failure.kind))

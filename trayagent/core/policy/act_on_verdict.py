@@ -13,6 +13,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.attempts import Step, give_up_attempt, holds, publish_failure, put_in_place, start
+from trayagent.core.policy.banner_check_in_backoff import check_banner
 from trayagent.core.policy.better_route import race
 from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
@@ -21,6 +22,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.core.policy.roaming import keep_link
 from trayagent.core.policy.silence import grace_until, is_timely, patience_s, retransmission_near
 from trayagent.core.policy.verdict import Do, Verdict, judge
+from trayagent.core.policy.wanted import needs_bare_control
 from trayagent.core.texts import user_needed
 
 
@@ -55,7 +57,18 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
     again, at = carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.look_at)
+    at = _check_banner(context, context.get(host.name) or host, admitted, verdict, at)
     return again, min((t for t in (at, idle_at) if t is not None), default=None)
+
+
+def _check_banner(
+    context: Context, host: Host, admitted: Admission, verdict: Verdict, due: float | None
+) -> float | None:
+    """Check the banner of a server whose control is due much later. Return when to continue."""
+    waits_for_server = verdict.queued and (verdict.wait is None or verdict.wait.why == "server")
+    if not waits_for_server or host.attempt is not None or needs_bare_control(host):
+        return due
+    return check_banner(context, host, admitted, due)[1]
 
 
 def _probe_old(context: Context, host: Host, master: Master) -> Host:

@@ -35,7 +35,7 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         host = give_up_attempt(context, host)
         context.put(host, user=replace(host.user, reconnect=False))
         return False, None
-    if host.attempt is not None and host.attempt.purpose == "check":
+    if host.attempt is not None and host.attempt.is_banner_check:
         if not host.user.reconnect and holds(context, host, host.attempt, admitted):
             return False, None
         host = give_up_attempt(context, host)

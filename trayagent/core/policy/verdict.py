@@ -81,7 +81,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         may_last = _may_last(carrier, state, now)
         wait = Wait("jump", evidence, jump=carrier.name) if may_last else None
         return Verdict(5, "wait", evidence, queued=may_last, wait=wait)
-    control = host.attempt
+    control = _control(host)
     if host.doubt.wary_at > host.doubt.proof_at and (control is None or control.established_at is None):
         settled_at = host.doubt.wary_at + WOKEN_S
         evidence = Evidence.of(woken_or_underlay="changed")
@@ -148,7 +148,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
     # The kernel may have moved the connection (MPTCP). Query it again before anything is done.
     if not _observed_since(host, gone_at):
         return Verdict(4, "observe", evidence)
-    control, look_at = host.attempt, None
+    control, look_at = _control(host), None
     begun_at = max(gone_at, control.started_at) if control is not None else gone_at
     if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:
         look_at = now + ADRIFT_LOOK_S
@@ -200,7 +200,7 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
         first = _stopped(host, evidence, now) or _second_question(host, evidence)
         if first is not None:
             return first
-    control = host.attempt
+    control = _control(host)
     if control is None or not is_positive(control, host):
         if now < silent_at:
             return Verdict(5, "wait", evidence, look_at=silent_at)
@@ -297,14 +297,15 @@ def _row_9(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
 def _start_or_await(
     host: Host, state: State, admitted: Admission, row: int, evidence: Evidence, now: float
 ) -> Verdict:
-    if host.attempt is not None and not host.attempt.unwanted:
+    attempt = _control(host)
+    if attempt is not None and not attempt.unwanted:
         return Verdict(row, "wait", evidence.plus(control="running"))
     if not control_possible(host, admitted):
         return _queued(11, evidence, Wait("control", Evidence.of(control="impossible")))
     retry = host.bare_retry if needs_bare_control(host) else host.retry
     if not retry.due(now):
         return Verdict(10, "wait", evidence.plus(control="negative"), look_at=retry.at, queued=True)
-    if host.attempt is not None:  # an unwanted one that may finish
+    if attempt is not None:  # an unwanted one that may finish
         return _queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = before_login(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)
@@ -312,6 +313,12 @@ def _start_or_await(
 
 def _queued(row: int, evidence: Evidence, wait: Wait) -> Verdict:
     return Verdict(row, "wait", evidence + wait.evidence, wait.at, queued=True, wait=wait)
+
+
+def _control(host: Host) -> Attempt | None:
+    """Return the attempt that is or may become a control. A banner check never does."""
+    attempt = host.attempt
+    return None if attempt is None or attempt.is_banner_check else attempt
 
 
 def _living(host: Host) -> Master:
