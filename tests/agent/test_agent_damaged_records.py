@@ -55,6 +55,13 @@ WHOLE: dict[str, Any] = {
             "sockets": ["/run/a"],
         },
     },
+    "roaming": {
+        "0123456789abcdef": {
+            "host": "web01", "token": "0123456789abcdef.0123456789abcdef0123456789abcdef", "near": "n", "boot": BOOT,
+            "path": "/run/cm", "outer_path": "/run/cm.1", "address": "192.0.2.9", "port": 22, "machine": "m",
+            "far_boot": "b", "roam_for_s": 43200.0, "inner": 44, "start": 8, "lost_at": 1.7e9,
+        },
+    },
 }  # fmt: skip
 
 
@@ -71,6 +78,9 @@ def used(records: Records) -> None:
     records.is_ours(42, 7)
     records.opened(42, 7)
     records.path_of(42)
+    records.inner_pids()
+    for kept_roaming in records.roaming().values():
+        records.set_roaming(kept_roaming)
     far = RemoteRecords(records)
     far.sessions("web01")
     far.sockets("web01")
@@ -130,7 +140,7 @@ def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.Lo
     assert (list(records.begun()), records.opened(42, 7)) == (["/run/cm.n"], ["local 1:a:2"])
     records.set_agent_socket("db", "/run/x")
     again = json.loads(path.read_text())
-    for table in ("masters", "attempts", "far"):
+    for table in ("masters", "attempts", "far", "roaming"):
         assert again[table] == WHOLE[table]
     assert WHOLE["hosts"]["web01"].items() <= again["hosts"]["web01"].items()
     assert not caplog.records
@@ -147,6 +157,10 @@ def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.Lo
         (lambda d: d["hosts"]["web01"]["reached"].append([]), "hosts.web01.reached.1"),
         (lambda d: d["hosts"]["web01"]["refusal"].update(kind="?"), "hosts.web01.refusal.kind"),
         (lambda d: d["far"]["web01"]["sessions"].append(1), "far.web01.sessions.1"),
+        (
+            lambda d: d["roaming"]["0123456789abcdef"].update({"token": "0; reboot"}),
+            "roaming.0123456789abcdef.token",
+        ),
     ],
 )
 def test_only_the_damaged_part_is_lost_and_that_is_reported_once(

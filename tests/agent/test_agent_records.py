@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.agent.state.records import Records, networks_of, remembered
 from trayagent.core.facts.hosts import Host, Reached, UserRequests, Wish
 from trayagent.core.facts.masters import Master
@@ -47,6 +48,28 @@ def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
     assert networks_of(kept) == host.reached.networks
     told = remembered("web01", kept, time.monotonic())
     assert (told.vpn, told.networks) == ("corp", ("Home*",))
+
+
+def test_a_connection_that_roams_survives(tmp_path: Path) -> None:
+    """The next agent knows the token, the relays and the inner master, which no scan adopts as a plain one."""
+    token = f"{'0123456789abcdef'}.{'0123456789abcdef' * 2}"
+    records = Records(tmp_path / "r.json")
+    kept = KeptRoaming("web01", token, "near", records.boot, "/run/cm", machine="m", far_boot="b")
+    records.set_roaming(kept)
+    assert Records(tmp_path / "r.json").roaming() == {token[:16]: kept}
+    assert records.inner_pids() == set()
+    kept.inner, kept.start, kept.outer_path = 42, 7, "/run/cm.1"
+    records.set_roaming(kept)
+    assert Records(tmp_path / "r.json").inner_pids() == {42}
+    records.drop_roaming(token[:16])
+    assert Records(tmp_path / "r.json").roaming() == {}
+
+
+def test_a_token_that_is_none_is_dropped(tmp_path: Path) -> None:
+    """A damaged token is never used in a command line."""
+    records = Records(tmp_path / "r.json")
+    records.set_roaming(KeptRoaming("web01", "0; reboot", "near", records.boot, "/run/cm"))
+    assert Records(tmp_path / "r.json").roaming() == {}
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class Discovery:
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
-        known = self._records.draining().keys()
+        known = self._records.draining().keys() | self._records.inner_pids()
         for socket in sockets:
             if socket.pid in _known_pids(self._shell.state) | known or in_other_namespace(socket.pid):
                 continue

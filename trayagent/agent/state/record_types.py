@@ -17,6 +17,8 @@ from trayagent.core.facts.remote_sessions import KeptSession
 VERSION = 1
 
 Pid = Annotated[int, Meta(ge=1, lt=2**31)]
+Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\.[0-9a-f]{32}$")]
+"""The token of a connection that roams. Its digits go into a command line on the server."""
 KeptNetwork = Annotated[list[str], Meta(min_length=1, max_length=3)]
 """Egress interface, the gateway's hardware address, the network's name."""
 
@@ -133,11 +135,36 @@ class KeptSocket(Struct):
     mtime_ns: int
 
 
+class KeptRoaming(Struct):
+    """A connection through both relays. `token` is secret. `near` identifies the near relay's process.
+
+    `boot` is this machine's, `machine` and `far_boot` are the server's, "" until it reported them. `address` and `port`
+    are where the outer master of its start led. `inner` is the pid of the inner master, None before its start.
+    `outer_path` is where the outer masters listen, in place of `path`, which the inner one has. `lost_at` is when the
+    agent noticed that its near relay no longer has the connection, in seconds of the wall clock.
+    """
+
+    host: str
+    token: Token
+    near: str
+    boot: str
+    path: str
+    outer_path: str = ""
+    address: str = ""
+    port: int = 0
+    machine: str = ""
+    far_boot: str = ""
+    roam_for_s: Annotated[float, Meta(ge=0)] = 0.0
+    inner: Pid | None = None
+    start: int = 0
+    lost_at: float | None = None
+
+
 class Kept(Struct):
     """The whole file.
 
     Masters and draining ones are by pid, attempts by the fresh path, hosts and their servers by name, local sockets
-    by their path.
+    by their path, connections that roam by the ID of their token.
     """
 
     version: int = VERSION
@@ -147,3 +174,4 @@ class Kept(Struct):
     hosts: dict[str, KeptHost] = field(default_factory=dict)
     far: dict[str, KeptFar] = field(default_factory=dict)
     local_sockets: dict[str, KeptSocket] = field(default_factory=dict)
+    roaming: dict[str, KeptRoaming] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from trayagent.agent.state.record_types import (
     KeptHost,
     KeptKilling,
     KeptMaster,
+    KeptRoaming,
     KeptSocket,
     KeptUp,
 )
@@ -268,6 +269,27 @@ class Records:
         if kept != self._kept.local_sockets:
             self._kept.local_sockets = kept
             self._write()
+
+    # Connections that roam.
+
+    def roaming(self) -> dict[str, KeptRoaming]:
+        """Return the connections that roam, or may still be open on a server, by the ID of their token."""
+        return dict(self._kept.roaming)
+
+    def set_roaming(self, kept: KeptRoaming) -> None:
+        """Record a connection that roams, or what is now known about it. The file is written before this returns."""
+        self._kept.roaming[kept.token[:16]] = kept
+        self._write()
+
+    def drop_roaming(self, token_id: str) -> None:
+        """Forget a connection that is over at both ends."""
+        if self._kept.roaming.pop(token_id, None) is not None:
+            self._write()
+
+    def inner_pids(self) -> set[int]:
+        """Return the pids of the inner masters of this boot. The scan for masters skips them."""
+        kept = self._kept.roaming.values()
+        return {one.inner for one in kept if one.inner is not None and one.boot == self._boot}
 
     def _known(self, pid: int, start_ticks: int) -> KeptMaster | None:
         known = self._kept.masters.get(pid)
