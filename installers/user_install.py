@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -72,12 +73,22 @@ def places(env: Mapping[str, str] = os.environ) -> FilePaths:
         "zsh": data / "zsh" / "site-functions" / f"_{NAME}",
         "fish": data / "fish" / "vendor_completions.d" / f"{NAME}.fish",
     }
+    if sys.platform != "darwin":
+        icons = data / "icons" / "hicolor"
+        extras["desktop"] = data / "applications" / f"{NAME}.desktop"
+        extras["icon"] = icons / "scalable" / "apps" / f"{NAME}.svg"
+        extras |= {path.stem: icons / "symbolic" / "apps" / path.name for path in _symbolic_icons()}
     unit = config / "systemd" / "user" / f"{NAME}.service"
     wanted = unit.parent / "default.target.wants" / unit.name
     entry = config / "autostart" / f"{NAME}.desktop"
     plist = home / "Library" / "LaunchAgents" / f"{NAME}.plist"
     command, login = home / ".local" / "bin" / NAME, (wanted, unit, entry, plist)
     return FilePaths(data / NAME, command, extras, login, config / NAME, state / NAME)
+
+
+def _symbolic_icons() -> list[Path]:
+    """Return the icons of the states, which panels draw in their own colour."""
+    return sorted((SOURCE / "assets" / "icons").glob("*-symbolic.svg"))
 
 
 def _folder(env: Mapping[str, str], name: str, usual: Path) -> Path:
@@ -95,7 +106,7 @@ def install(to: FilePaths, *, login: bool) -> None:
     fresh = to.root / f"venv-{_next_number(to)}"
     try:
         _build(fresh)
-        contents = _extras(fresh)
+        contents = _extras(fresh, to.command)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -197,13 +208,29 @@ def _link(path: Path, target: Path) -> None:
     new.replace(path)
 
 
-def _extras(fresh: Path) -> dict[str, bytes]:
-    """Return the manual page of the new program, and the completions."""
+def _extras(fresh: Path, command: Path) -> dict[str, bytes]:
+    """Return the manual page of the new program, the completions, the desktop file and the icons."""
     completions = SOURCE / "installers" / "completions"
     python, maker = fresh / "bin" / "python", SOURCE / "installers" / "manual" / "make_manual.py"
     page = subprocess.run([str(python), "-P", str(maker)], capture_output=True, check=True).stdout
     names = {"bash": f"{NAME}.bash", "zsh": f"_{NAME}", "fish": f"{NAME}.fish"}
-    return {"manual": page} | {shell: (completions / name).read_bytes() for shell, name in names.items()}
+    entry = (SOURCE / "installers" / "linux" / f"{NAME}.desktop").read_text(encoding="utf-8")
+    return {
+        "manual": page,
+        "desktop": entry.replace(f"Exec={NAME} run", f"Exec={_quoted(command)} run").encode(),
+        "icon": (SOURCE / "assets" / "icon.svg").read_bytes(),
+        **{path.stem: path.read_bytes() for path in _symbolic_icons()},
+        **{shell: (completions / name).read_bytes() for shell, name in names.items()},
+    }
+
+
+def _quoted(path: Path) -> str:
+    """Return a path for the key Exec. Source: Desktop Entry Specification, *The Exec key*."""
+    text = str(path).replace("%", "%%")
+    if re.fullmatch(r"[\w/.%+-]+", text):
+        return text
+    # The value is unescaped as a string before it is split into words, so each backslash is written twice.
+    return '"' + re.sub(r'(["`$\\])', r"\\\1", text).replace("\\", "\\\\") + '"'
 
 
 def _start_at_login(to: FilePaths, *, login: bool) -> None:

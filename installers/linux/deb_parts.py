@@ -32,20 +32,6 @@ UNIT_MARK = (
     "Part of the Debian package; `systemctl --user enable --now trayagent` starts it now and at each login."
 )
 
-DESKTOP = """\
-[Desktop Entry]
-Type=Application
-Name=trayagent
-GenericName=ssh connections that survive changes of network
-Comment=Keeps ssh masters and their forwards alive across changes of network
-Exec=trayagent run
-Icon=trayagent
-Terminal=false
-Categories=Network;Monitor;
-Keywords=ssh;ControlMaster;tunnel;forward;VPN;
-StartupNotify=false
-"""
-
 
 def carried() -> list[str]:
     """Return the requirements whose wheels are in the package."""
@@ -74,7 +60,9 @@ def _texts(share: Path, when: dt.datetime) -> dict[Path, bytes]:
         share / "bash-completion/completions/trayagent": (completions / "trayagent.bash").read_bytes(),
         share / "zsh/vendor-completions/_trayagent": (completions / "_trayagent").read_bytes(),
         share / "fish/vendor_completions.d/trayagent.fish": (completions / "trayagent.fish").read_bytes(),
-        share / "applications/trayagent.desktop": DESKTOP.encode(),
+        share / "applications/trayagent.desktop": (
+            PROJECT / "installers/linux/trayagent.desktop"
+        ).read_bytes(),
         share / "doc/trayagent/changelog.gz": _packed(_changelog(when)),
         share / "doc/trayagent/copyright": (PROJECT / "installers/linux/copyright").read_bytes(),
     }
@@ -87,6 +75,8 @@ def _icons(share: Path) -> dict[Path, bytes]:
 
     hicolor = share / "icons" / "hicolor"
     files = {hicolor / "scalable/apps/trayagent.svg": (PROJECT / "assets" / "icon.svg").read_bytes()}
+    for path in (PROJECT / "assets" / "icons").glob("*-symbolic.svg"):
+        files[hicolor / "symbolic/apps" / path.name] = path.read_bytes()
     for size in SIZES:
         data = io.BytesIO()
         program_icon(size).save(data, "PNG", optimize=True)

@@ -3,7 +3,9 @@
 # dbus-fast reads the annotations of its services when the class is made.
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from dbus_fast import Message, NameFlag, PropertyAccess, Variant
@@ -105,6 +107,18 @@ class FakeWatcher(ServiceInterface):
     @dbus_signal()
     def StatusNotifierItemUnregistered(self, item: str) -> DBusStr:  # noqa: D102, N802
         return item
+
+
+@contextmanager
+def called(program: str) -> Iterator[None]:
+    """Give this process another name in /proc. A bus names the owner of a service by its process."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_text()
+    comm.write_text(program)
+    try:
+        yield
+    finally:
+        comm.write_text(before)
 
 
 class FakeServer(ServiceInterface):

@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 from trayagent.desktop import icon
 from trayagent.desktop.icon import COLOURS, OUTLINE, Colour
 from trayagent.desktop.icon.painted import FILE, paint_all, painted
+from trayagent.desktop.icon.themed import icon_name, installed
 from trayagent.presentation import summary
 from trayagent.presentation.summary import OVERALLS, Overall
 
@@ -193,6 +194,20 @@ def test_the_files_have_fills_only(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "stroke" not in text
     assert 'fill="none"' not in text
+
+
+def test_the_icon_has_a_name_only_where_the_theme_has_its_files(tmp_path: Path) -> None:
+    """A panel would show nothing for a name that it cannot find."""
+    env = {"HOME": "/nowhere", "XDG_DATA_DIRS": f"/nowhere:{tmp_path}"}
+    assert not installed(env)
+    folder = tmp_path / "icons" / "hicolor" / "symbolic" / "apps"
+    folder.mkdir(parents=True)
+    for overall in OVERALLS:
+        assert not installed(env)
+        name = f"{icon_name(overall)}.svg"
+        (folder / name).write_bytes((ROOT / "assets" / "icons" / name).read_bytes())
+    assert installed(env)
+    assert installed({"HOME": "/nowhere", "XDG_DATA_HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize(("overall", "size"), BOTH)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.desktop.actors import BLUE, GREEN, RED, FakeWatcher, Panel, look, menu, pixmaps
+from tests.desktop.actors import BLUE, GREEN, RED, FakeWatcher, Panel, called, look, menu, pixmaps
 from tests.desktop.desk import Desk, run, until
 from trayagent.desktop.bus import SessionBus
 from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.panel import Panel as TrayPanel
 from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 
@@ -182,6 +183,36 @@ def test_the_icon_sends_only_changes(desk: Desk) -> None:
             await until(lambda: len(panel.signals) == 3, "the signals")
             assert [s[0] for s in panel.signals] == ["NewIcon", "NewAttentionIcon", "NewStatus"]
             assert panel.signals[-1][1] == ["NeedsAttention"]
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("gnome-shell", TrayPanel("gnome-shell", recolours=True, unfolds=True)),
+        ("of-a-new-one", TrayPanel("of-a-new-one")),
+    ],
+)
+def test_the_panel_is_known_before_it_reads_the_icon(desk: Desk, program: str, expected: TrayPanel) -> None:
+    """The look can suit the panel from the first moment, because the owner of the watcher is known by its process."""
+
+    async def body() -> None:
+        def adapt() -> None:
+            tray.show(Look(pixmaps(RED), "trayagent", "", menu(), icon_name=f"for-{tray.panel.program}"))
+
+        address = desk.bus()
+        with called(program):
+            watcher = await FakeWatcher().take(address)
+            async with on_the_bus(desk, panel_changed=adapt, interval_s=60) as (tray, _):
+                tray.show(look())
+                await until(lambda: watcher.registered, "registered")
+                assert tray.panel == expected
+                panel = await Panel.on(address, watcher.registered[0])
+                icon = await panel.properties("org.kde.StatusNotifierItem")
+                assert icon["IconName"] == icon["AttentionIconName"] == f"for-{program}"
+                panel.close()
+            watcher.leave()
 
     run(body())
 

@@ -85,6 +85,7 @@ def test_all_files_are_there(tree: Path) -> None:
         "usr/share/applications/trayagent.desktop",
         "usr/share/icons/hicolor/scalable/apps/trayagent.svg",
         "usr/share/icons/hicolor/48x48/apps/trayagent.png",
+        "usr/share/icons/hicolor/symbolic/apps/trayagent-needs-you-symbolic.svg",
         "usr/share/doc/trayagent/copyright",
     ):
         assert os.path.lexists(tree / path), path

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from installers import user_install
+from trayagent.desktop.icon.themed import installed
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "installers" / "linux" / "install.sh"
@@ -121,6 +123,12 @@ def _extras_are_found(user: User) -> None:
         assert "uninstall\t" in offers.stdout
     for kind in ("bash-completion/completions/trayagent", "zsh/site-functions/_trayagent"):
         assert (user.root.parent / kind).is_file()
+    entry = (user.root.parent / "applications" / "trayagent.desktop").read_text()
+    assert f"\nExec={user.command} run\nIcon=trayagent\n" in entry
+    assert (user.root.parent / "icons/hicolor/scalable/apps/trayagent.svg").is_file()
+    assert installed({"HOME": str(user.home), "XDG_DATA_DIRS": "/nowhere"}), (
+        "the agent finds its icons in the theme"
+    )
 
 
 @pytest.mark.slow
@@ -266,9 +274,7 @@ def test_commands_to_type_are_quoted(
     """The paths of the clone and of the completions contain a space. Nothing is built here."""
     monkeypatch.setattr(user_install, "SOURCE", Path("/my clones/trayagent"))
     monkeypatch.setattr(user_install, "_build", lambda fresh: fresh.mkdir(parents=True))
-    monkeypatch.setattr(
-        user_install, "_extras", lambda _: dict.fromkeys(("manual", "bash", "zsh", "fish"), b"")
-    )
+    monkeypatch.setattr(user_install, "_extras", lambda *_: defaultdict(bytes))
     data = tmp_path / "my data"
     to = user_install.places({"HOME": str(tmp_path), "XDG_DATA_HOME": str(data)})
     user_install.install(to, login=False)

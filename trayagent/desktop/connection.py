@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # A running service answers in milliseconds. One that starts by activation takes a second or two.
 CALL_TIMEOUT_S = 5.0
-_BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+BUS, BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
 
 class BusCallError(Exception):
@@ -122,7 +122,7 @@ class Connection:
         self._watches.setdefault(name, []).append(watch)
         if name not in self._owners:
             await self._match(
-                f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{name}'"
+                f"type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'"
             )
             owner = await self._owner(name)
             # A change that arrived meanwhile is newer than the answer.
@@ -143,7 +143,7 @@ class Connection:
         await self.call(self._ask("AddMatch"), "s", [rule])
 
     def _ask(self, member: str) -> Call:
-        return Call(_BUS, _BUS_PATH, _BUS, member)
+        return Call(BUS, BUS_PATH, BUS, member)
 
     async def _owner(self, name: str) -> str:
         try:
@@ -165,7 +165,7 @@ class Connection:
 
         if message.message_type is not MessageType.SIGNAL:
             return
-        if message.sender == _BUS:
+        if message.sender == BUS:
             if message.member == "NameOwnerChanged" and message.signature == "sss":
                 self._owner_is(message.body[0], message.body[2])
             return

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from trayagent.desktop.bus import session_bus_addresses
+from trayagent.desktop.icon.themed import installed
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import (
     Command,
@@ -86,7 +87,10 @@ class Desk:
         self._pause: Pause | None = None
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
-        asked = Asked(self._activated, self._invoked, self._closed, self._opened, choices.activated_with)
+        self._icons_installed = installed()
+        asked = Asked(
+            self._activated, self._invoked, self._closed, self._opened, choices.activated_with, self._show
+        )
         self._tray, self._notifier, self._bus = session(asked, buses)
         self._teller = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
 
@@ -139,7 +143,8 @@ class Desk:
             self._pause.span if self._pause is not None else None,
             self._door.sign_ins(),
         )
-        look, self._menu = look_and_menu(self._view, datetime.now(UTC), options)
+        named = self._icons_installed and self._tray.panel.recolours
+        look, self._menu = look_and_menu(self._view, datetime.now(UTC), options, named=named)
         self._tray.show(look)
 
     # The user's choices.

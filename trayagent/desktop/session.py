@@ -49,8 +49,8 @@ class Carrier(Protocol):
 class Asked:
     """The callbacks of the desktop.
 
-    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, or
-    an activation token arrived.
+    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, an
+    activation token arrived, or another panel shows the icon.
     """
 
     activated: Callable[[Hashable], None]
@@ -58,6 +58,7 @@ class Asked:
     closed: Callable[[str], None]
     opening: Callable[[], None]
     token: Callable[[str], None]
+    panel_changed: Callable[[], None]
 
 
 def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[TrayBackend, Messages, Carrier]:
@@ -72,7 +73,9 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
     from trayagent.desktop.notifications.notifier import Notifier
     from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
-    tray = StatusNotifierTray(asked.activated, opening=asked.opening, activation=asked.token)
+    tray = StatusNotifierTray(
+        asked.activated, opening=asked.opening, activation=asked.token, panel_changed=asked.panel_changed
+    )
     notifier = Notifier(asked.invoked, asked.closed, activation=asked.token)
     return tray, notifier, SessionBus([tray, notifier], addresses=buses)
 

@@ -8,17 +8,24 @@ from functools import cache
 from typing import Any
 
 from trayagent.desktop import icon, menu
+from trayagent.desktop.icon.themed import icon_name
 from trayagent.desktop.tray.look import Look, Pixmap
 from trayagent.presentation import summary
 
 TITLE = "trayagent"
 
 
-def look_and_menu(view: Mapping[str, Any], now: datetime, options: menu.Options) -> tuple[Look, menu.Menu]:
-    """Return the look for the panel, and the menu, which knows the command of each key. `now` is aware."""
+def look_and_menu(
+    view: Mapping[str, Any], now: datetime, options: menu.Options, *, named: bool = False
+) -> tuple[Look, menu.Menu]:
+    """Return the look for the panel, and the menu, which knows the command of each key. `now` is aware.
+
+    `named`: the panel finds the icon in its theme by name.
+    """
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)
-    return Look(_pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you"), built
+    name = icon_name(overall) if named else ""
+    return Look(_pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you", name), built
 
 
 @cache

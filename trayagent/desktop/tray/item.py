@@ -39,7 +39,7 @@ class StatusNotifierItem(ServiceInterface):
     def tell(self, look: Look) -> None:
         """Show this look, and emit a signal for each difference from the previous one."""
         before, self._look = self._look, look
-        if look.pixmaps != before.pixmaps:
+        if (look.pixmaps, look.icon_name) != (before.pixmaps, before.icon_name):
             self.NewIcon()
             self.NewAttentionIcon()
         if look.title != before.title:
@@ -75,7 +75,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def IconName(self) -> DBusStr:  # noqa: D102, N802
-        return ""
+        return self._look.icon_name
 
     @dbus_property(access=PropertyAccess.READ)
     def IconPixmap(self) -> Pixmaps:  # noqa: D102, N802
@@ -95,7 +95,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionIconName(self) -> DBusStr:  # noqa: D102, N802
-        return ""
+        return self._look.icon_name
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionIconPixmap(self) -> Pixmaps:  # noqa: D102, N802

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from trayagent.desktop.tray.panel import Panel
+
 Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 
 
@@ -66,7 +68,8 @@ class Look:
     """Everything that the panel is to show.
 
     `title` names the program, `tooltip` may have several lines. `attention` requests that the panel shows the icon
-    even if it hides inactive ones.
+    even if it hides inactive ones. `icon_name` is the icon's name in the icon theme, for panels that draw it in
+    their own colour; with "" they use the pixmaps.
     """
 
     pixmaps: tuple[Pixmap, ...]
@@ -74,6 +77,7 @@ class Look:
     tooltip: str
     menu: Sequence[Item]
     attention: bool = False
+    icon_name: str = ""
 
 
 class TrayBackend(Protocol):
@@ -82,6 +86,10 @@ class TrayBackend(Protocol):
     @property
     def problem(self) -> str | None:
         """Why there is no icon; None if there is one."""
+
+    @property
+    def panel(self) -> Panel:
+        """The panel that shows the icon."""
 
     def show(self, look: Look) -> None:
         """Show this from now on. The same look again costs nothing."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.macos_icon import encoded
+from trayagent.desktop.tray.panel import Panel
 from trayagent.desktop.tray.update_rate import INTERVAL_S, Pace
 from trayagent.own_module import own_module
 
@@ -32,6 +33,7 @@ class MenuBarTray:
         retry_s: float = RETRY_S,
     ) -> None:
         self.problem: str | None = "nothing is shown yet"
+        self.panel = Panel()
         self._activated, self._program, self._retry_s = activated, program, retry_s
         self._pace = Pace(self._apply, interval_s)
         self._wanted: Look | None = None

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.connection import BUS, BUS_PATH, BusCallError, Call, Connection
+from trayagent.desktop.tray.panel import Panel, panel_of
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,21 @@ DROPPED = "the panel's tray dropped the icon; it is registered again"
 NO_HOST = "a panel's tray is registered, but shows nothing yet"
 
 
+class PanelUser(Protocol):
+    """Adapts the icon and its menu to the panel."""
+
+    def panel_is(self, panel: Panel) -> None:
+        """Learn which panel is about to show the icon."""
+
+
 class Registration:
     """The registration of one connection; `problem` says why no panel shows the icon."""
 
-    def __init__(self, connection: Connection, *, first_retry_s: float = FIRST_RETRY_S) -> None:
+    def __init__(
+        self, connection: Connection, user: PanelUser, *, first_retry_s: float = FIRST_RETRY_S
+    ) -> None:
         self.problem: str | None = NO_WATCHER
+        self._user = user
         self._connection, self._first_retry_s, self._retry_s = connection, first_retry_s, first_retry_s
         # Register without a bus name of our own, as sandboxed KDE programs do. AppIndicator's extension for GNOME would
         # watch that name, too, and drop the icon if the bus is late to report its owner (seen with 46-1).
@@ -106,6 +118,7 @@ class Registration:
     async def _register(self, wait_s: float) -> None:
         register = Call(WATCHER, _PATH, WATCHER, "RegisterStatusNotifierItem")
         await asyncio.sleep(wait_s)
+        self._user.panel_is(await self._panel())
         while True:
             try:
                 await self._connection.call(register, "s", [self._name])
@@ -118,6 +131,16 @@ class Registration:
             else:
                 self.problem = await self._why_unseen()
                 return
+
+    async def _panel(self) -> Panel:
+        """Return the panel to which the watcher belongs."""
+        get = Call(BUS, BUS_PATH, BUS, "GetConnectionUnixProcessID")
+        try:
+            (pid,) = await self._connection.call(get, "s", [WATCHER], answer="u")
+            return panel_of(Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip())
+        except (BusCallError, OSError) as e:
+            log.info("the program of %s is unknown: %s", WATCHER, e)
+            return Panel()
 
     async def _why_unseen(self) -> str | None:
         """Return why no host shows the icon that the watcher knows. Return None if the watcher does not answer."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trayagent.desktop.tray.look import Item, Look
+from trayagent.desktop.tray.panel import Panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,7 @@ class PystrayTray:
         self, activated: Callable[[Hashable], None], icon: Callable[..., Any], name: str = "trayagent"
     ) -> None:
         self.problem: str | None = None
+        self.panel = Panel()
         self._activated, self._class, self._name = activated, icon, name
         self._icon: Any = None
         self._shown: Look | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from trayagent.desktop.connection import Connection
 from trayagent.desktop.tray.layout import Layouts
 from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.panel import Panel
 from trayagent.desktop.tray.panel_registration import FIRST_RETRY_S, Registration
 from trayagent.desktop.tray.update_rate import INTERVAL_S, Pace
 
@@ -28,7 +29,8 @@ class StatusNotifierTray:
 
     `activated` is called with the key of the item that the user chose. `opening` is called each time the menu is
     about to open, so that it can update "5 minutes ago" by calling `show`. `activation` is called with the token
-    that a panel gives for a click.
+    that a panel gives for a click. `panel_changed` is called when another panel shows the icon, so that it can
+    `show` a look that suits the panel.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class StatusNotifierTray:
         program: str = "trayagent",
         opening: Callable[[], None] = lambda: None,
         activation: Callable[[str], None] = lambda _: None,
+        panel_changed: Callable[[], None] = lambda: None,
         interval_s: float = INTERVAL_S,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
+        self.panel = Panel()
         self._activated, self._opening, self._activation = activated, opening, activation
+        self._panel_changed = panel_changed
         self._program, self._first_retry_s = program, first_retry_s
         self._layouts = Layouts()
         self._wanted: Look | None = None
@@ -80,7 +85,7 @@ class StatusNotifierTray:
         self._pace.now()
         if self._shown is None:
             return
-        registration = Registration(connection, first_retry_s=self._first_retry_s)
+        registration = Registration(connection, self, first_retry_s=self._first_retry_s)
         self._on = Exported(
             connection,
             registration,
@@ -92,6 +97,13 @@ class StatusNotifierTray:
             activation=self._activation,
         )
         await registration.start()
+
+    def panel_is(self, panel: Panel) -> None:
+        """Adapt the look to the panel that is about to show it."""
+        if panel != self.panel:
+            self.panel = panel
+            self._panel_changed()
+            self._pace.now()
 
     def off_bus(self, reason: str) -> None:
         """Forget a connection that is gone."""
