@@ -248,16 +248,18 @@ def test_a_session_command_gets_its_words_and_tmux_control_mode_is_ended(lab: La
 
 @with_terminals
 def test_a_server_that_refuses_a_session_is_a_clear_error(lab: Lab, agent: Agent) -> None:
-    """When MaxSessions is reached, attach fails and does not bypass the agent with a direct connection."""
+    """When the user's own sessions reach MaxSessions, attach fails and makes no direct connection."""
     lab.join("home")
     server = lab.sshd(config=["MaxSessions 1"])
     lab.ssh_config({"web01": SERVER})
     agent.start("[hosts.web01]\n")
     agent.wait_state("web01", "connected")
-    with attach(agent, "work") as terminal:
-        terminal.expect("web01 opened no session.")
-        terminal.expect("MaxSessions")
-        assert terminal.ended() == 255
+    with attach(agent, "work") as first:  # the agent's own session gives way
+        first.expect(ALTERNATE)
+        with attach(agent, "more") as terminal:
+            terminal.expect("web01 opened no session.")
+            terminal.expect("MaxSessions")
+            assert terminal.ended() == 255
     assert server.logins() == 1
 
 

@@ -38,6 +38,7 @@ from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.obstacles import Obstacles
 from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.masters.probe import MasterProber
+from trayagent.agent.masters.session_slots import SessionSlots
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.network_watch import NetworkWatch
@@ -112,6 +113,7 @@ class Agent:
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
+        self._session_slots = SessionSlots(parts, self._prober)
         self._master_watch = MasterWatch(parts, self._discovery, connector)
         self._lost = LostMasters(file_paths, self._records)
         self._leftovers = Leftovers(file_paths, self._records)
@@ -180,6 +182,7 @@ class Agent:
         readiness = Readiness()
         await self._server.start()
         self._file_changes.start()
+        self._session_slots.start()
         try:
             await self._first_look()
             readiness.ready()
@@ -198,6 +201,7 @@ class Agent:
         if self._desk is not None:
             await self._desk.close()
         self._file_changes.close()
+        self._session_slots.close()
         await self._server.close()
         self._logins.close()
         self._master_watch.close()

@@ -25,6 +25,8 @@ _SHORT_S = 1.0
 _PAUSE_S, _PAUSE_MOST_S = 0.1, 5.0
 _REFUSALS = 5
 """A server with a small MaxSessions may still count the session that was just closed."""
+_FIRST_REFUSALS = 3
+"""The agent leaves its own session to the user when the first one is refused."""
 
 
 def attach(host: str, name: str | None, config: str | None = None) -> int:
@@ -63,7 +65,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
         began = time.monotonic()
         ended = passenger.ride(path, again=again)
         refusals = refusals + 1 if ended.how == "refused" else 0
-        if ended.how == "left" or (ended.how == "refused" and (not again or refusals > _REFUSALS)):
+        if ended.how == "left" or refusals > (_REFUSALS if again else _FIRST_REFUSALS):
             return _ended(ended, session.host)
         if time.monotonic() - began >= _SHORT_S:
             pause_s = 0.0

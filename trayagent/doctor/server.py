@@ -13,7 +13,7 @@ from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.net.choose import read_once
 from trayagent.netlink.errors import NetlinkError
-from trayagent.ssh.mux.errors import MuxError
+from trayagent.ssh.mux.errors import MuxError, Refused
 from trayagent.ssh.os.process import read
 from trayagent.ssh.remote import oneshot
 
@@ -80,6 +80,11 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
         return _no_shell(name, host, resolved, told=True)
     try:
         lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
+    except Refused:
+        title = f"{name}: the server allows no more sessions on one connection (MaxSessions)"
+        why = "Further terminals get a connection of their own. It does not come back after a change of network."
+        remedy = "Close sessions, or ask the server's administrator to raise MaxSessions in sshd_config."
+        return [advice("max-sessions", title, why, remedy, host=name)]
     except MuxError as error:
         why = "The master runs, but its connection carries nothing now, or the server is busy."
         remedy = "To see what the agent found out:"

@@ -47,8 +47,10 @@ class Listener(Protocol):
 class Files(FileSystemEventHandler):
     """Watches folders."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, events: list[type[FileSystemEvent]] = _EVENTS) -> None:
+        """Prepare to pass the changes of these kinds to the listener."""
         self._listener = listener
+        self._events = events
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver = Observer()
         self._watches: dict[Path, ObservedWatch] = {}
@@ -64,7 +66,7 @@ class Files(FileSystemEventHandler):
             self._observer.unschedule(self._watches.pop(folder))
         for folder in wanted - self._watches.keys():
             try:
-                self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=_EVENTS)
+                self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=self._events)
             except OSError as error:
                 log.warning("%s cannot be watched: %s", folder, error)
 

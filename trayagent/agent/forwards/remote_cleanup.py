@@ -20,6 +20,7 @@ from trayagent.errors import TrayagentError
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.inet_diag import ESTABLISHED, tcp_sockets
+from trayagent.ssh.mux.errors import Refused
 from trayagent.ssh.os.process import alive
 from trayagent.ssh.remote import sessions as far
 from trayagent.ssh.remote.sessions import Found
@@ -79,7 +80,7 @@ class RemoteCleanup:
         known = self._known.get(master.pid)
         if known is not None:
             self._far.keep(host.name, master, known)
-        elif self._has_shell(host.name) and not self._configuration.wants_sentinel(host):
+        elif self._has_shell(host.name) and not self._has_sentinel(host):
             task = f"far session {master.pid}"
             if not self._tasks.running(task):
                 self._tasks.start(task, self._ask(host.name, master))
@@ -128,6 +129,8 @@ class RemoteCleanup:
             found = await far.reap(
                 master.control_path, [kept.session for kept in ends], frees, timeout_s=REAP_S
             )
+        except Refused:
+            return self._report(host.name, work, Reaped(unavailable="max-sessions"))
         except TrayagentError as error:
             log.info("%s: our dead connections could not be ended: %s", host.name, error.title)
             return self._report(host.name, work, Reaped(unavailable="no-answer"))
@@ -184,6 +187,9 @@ class RemoteCleanup:
             work.said = evidence
             self._shell.post(RemoteCleanedUp(time.monotonic(), name, outcome))
         return outcome
+
+    def _has_sentinel(self, host: Host) -> bool:
+        return self._configuration.wants_sentinel(host) and not self._records.few_sessions(host.name)
 
     def _has_shell(self, name: str) -> bool:
         return self._configuration.has_shell(name) and self._records.has_sentinel(name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledgements import Mark
+from trayagent.agent.masters.session_slots import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host
@@ -47,6 +48,7 @@ class MasterProber:
         self._remote_cleanup = remote_cleanup
         self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
+        self._hosts: dict[int, tuple[str, Master]] = {}  # of the sentinels
         self._watched: dict[int, _Watched] = {}
 
     def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
@@ -113,7 +115,8 @@ class MasterProber:
         living = {h.master.pid for h in hosts if h.master is not None}
         for pid in [*self._sentinels]:
             if pid not in living:
-                self._sentinels.pop(pid).close()
+                self._sentinels[pid].close()
+                self._drop(pid)
         self._without &= living
         for pid in [*self._watched]:
             if pid not in living:
@@ -125,12 +128,27 @@ class MasterProber:
             master = host.master
             if master is None or host.suspect or not self._wants_sentinel(host):
                 continue
+            if self._tasks.running(f"reap {master.pid}"):
+                continue  # the server may allow one session only, and ending a dead one comes first
             task = f"sentinel {master.pid}"
             if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
                 self._tasks.start(task, self._start_sentinel(host.name, master))
 
     def _wants_sentinel(self, host: Host) -> bool:
-        return self._configuration.wants_sentinel(host) and self._records.has_sentinel(host.name)
+        allowed = self._records.has_sentinel(host.name) and not self._records.few_sessions(host.name)
+        return self._configuration.wants_sentinel(host) and allowed
+
+    def master(self, pid: int) -> tuple[str, Master] | None:
+        """Return the host and the master if the agent has a sentinel there."""
+        return self._hosts.get(pid)
+
+    def give_way(self, pid: int) -> None:
+        """End the sentinel, and start no other one on this master."""
+        self._without.add(pid)
+        sentinel = self._sentinels.get(pid)
+        self._drop(pid)
+        if sentinel is not None:
+            sentinel.close()
 
     def close(self) -> None:
         """End the sentinels; the masters stay."""
@@ -162,6 +180,9 @@ class MasterProber:
         self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
 
     async def _start_sentinel(self, name: str, master: Master) -> None:
+        if sessions_of(master.pid) >= SESSIONS_MOST:
+            self._without.add(master.pid)
+            return
         try:
             sentinel = await Sentinel.start(master.control_path)
         except Timeout:
@@ -178,6 +199,7 @@ class MasterProber:
         sentinel.answered = lambda: self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
+        self._hosts[master.pid] = (name, master)
         self._remote_cleanup.told(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
@@ -185,7 +207,11 @@ class MasterProber:
         self._records.no_sentinel(name)
 
     def _sentinel_ended(self, pid: int) -> None:
+        self._drop(pid)
+
+    def _drop(self, pid: int) -> None:
         self._sentinels.pop(pid, None)
+        self._hosts.pop(pid, None)
 
 
 def _tasks_of(pid: int) -> tuple[str, str]:

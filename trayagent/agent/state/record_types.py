@@ -98,7 +98,8 @@ class KeptUp(Struct):
 class KeptHost(Struct):
     """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it.
 
-    `refusing_key` is the host key of the server that refused the last login.
+    `refusing_key` is the host key of the server that refused the last login. `few_sessions`: its server refused a
+    session while few were open (MaxSessions).
     """
 
     held: bool = False
@@ -112,6 +113,7 @@ class KeptHost(Struct):
     login: LoginKind = "quiet"
     host_key: str | None = None
     sentinel: bool = True
+    few_sessions: bool = False
     agent_socket: str | None = None
     killing: KeptKilling | None = None
     refused: list[float] = field(default_factory=list)

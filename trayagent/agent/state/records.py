@@ -214,6 +214,16 @@ class Records:
         self._host(name).sentinel = False
         self._write()
 
+    def few_sessions(self, name: str) -> bool:
+        """Report whether the server of a host allows too few sessions for a sentinel, as far as is known."""
+        known = self._kept.hosts.get(name)
+        return known is not None and known.few_sessions
+
+    def set_few_sessions(self, name: str) -> None:
+        """Record that a host's server allows too few sessions for a sentinel; the agent opens none there."""
+        self._host(name).few_sessions = True
+        self._write()
+
     def agent_socket(self, name: str) -> str | None:
         """Return the socket on the server that a host's link points to since the agent last set it."""
         known = self._kept.hosts.get(name)

@@ -16,11 +16,11 @@ from trayagent.core.facts.evidence import Evidence
 Connection = tuple[str, int, str, int]
 """Local address and port, peer address and port."""
 
-Why = Literal["off", "no-shell", "no-mark", "no-answer"]
+Why = Literal["off", "no-shell", "no-mark", "no-answer", "max-sessions"]
 """Why no attempt was possible.
 
 off: the user forbids it. no-shell: the server gives no shell. no-mark: the server's sessions cannot be told apart.
-no-answer: the server did not answer now.
+no-answer: the server did not answer now. max-sessions: the server allows no more sessions on the connection.
 """
 
 
@@ -113,6 +113,7 @@ _WORDS: dict[Why | None, str] = {
     "off": "if our own lost connection still holds it, `reap = true` frees it",
     "no-shell": _IN_TIME,
     "no-mark": _IN_TIME,
+    "max-sessions": "freeing it needs a session, and the server allows no more of them (MaxSessions)",
     "no-answer": "if our own lost connection still holds it, freeing it failed; the agent tries again",
 }
 

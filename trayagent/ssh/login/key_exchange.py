@@ -20,6 +20,9 @@ from dataclasses import dataclass
 LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
 """The value of LogVerbose; a wider pattern would also print debug messages of the server."""
 
+LOG_SESSIONS = "mux.c:mux_session_confirm():*"
+"""For the LogVerbose of a master: one line for each session that a client requested."""
+
 LOG_OPTIONS = {"LogVerbose": LOG_VERBOSE, "FingerprintHash": "sha256"}
 
 _OWN = re.compile(

@@ -1,0 +1,107 @@
+"""Leaves a server's last sessions to the user: ends the agent's own if a master carries many, or if one is refused.
+
+A server allows a number of sessions on one connection (MaxSessions, 10 by default) and does not tell it. ssh logs each
+request for a session (LogVerbose), so the log of a master changes exactly when the number of sessions matters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Protocol
+
+from watchdog.events import FileModifiedEvent
+
+from trayagent.agent.files.watcher import Files
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.masters import Master
+from trayagent.netlink.errors import NetlinkError
+from trayagent.ssh.os.carried import carried_by
+
+log = logging.getLogger(__name__)
+
+SESSIONS_MOST = 6
+"""With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
+server notices the end only after a round trip, and a user may open terminals in quick succession."""
+
+_LOG_NAME = re.compile(r"master-(\d+)\.log")
+_ANSWERED = b"mux_session_confirm()"
+_REFUSED = b"sending failure reply"
+_LAST_LINE = 512  # the lines of interest have fewer than 100 bytes
+
+
+class Sentinels(Protocol):
+    """The agent's own sessions on masters."""
+
+    def master(self, pid: int) -> tuple[str, Master] | None:
+        """Return the host and the master if the agent has a session there."""
+
+    def give_way(self, pid: int) -> None:
+        """End the session, and open no other one on this master."""
+
+
+class SessionSlots:
+    """Watches the logs of the masters that have a sentinel. Sleeps while nothing is written there."""
+
+    def __init__(self, parts: Parts, sentinels: Sentinels) -> None:
+        self._file_paths = parts.file_paths
+        self._records = parts.records
+        self._sentinels = sentinels
+        self._files = Files(self, [FileModifiedEvent])
+        self._read_to: dict[int, int] = {}
+
+    def start(self) -> None:
+        """Start to watch."""
+        self._files.start()
+        self._files.follow([self._file_paths.runtime_dir])
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._files.close()
+
+    def file_changed(self, path: Path) -> None:
+        """React to new lines in a master's log."""
+        name = _LOG_NAME.fullmatch(path.name)
+        found = self._sentinels.master(int(name[1])) if name is not None else None
+        if found is None:
+            return
+        host, master = found
+        new = self._new_lines(master.pid, path)
+        if _ANSWERED not in new:
+            return
+        sessions = sessions_of(master.pid)
+        refused = _REFUSED in new
+        if not refused and sessions < SESSIONS_MOST:
+            return
+        log.info("%s: the agent leaves its session on pid %d to the user", host, master.pid)
+        if refused and sessions < SESSIONS_MOST:
+            self._records.set_few_sessions(host)
+        self._sentinels.give_way(master.pid)
+
+    def _new_lines(self, pid: int, path: Path) -> bytes:
+        """Return the lines since the last call, at the first call only the last line.
+
+        A log that was shortened begins again.
+        """
+        self._read_to = {other: at for other, at in self._read_to.items() if self._sentinels.master(other)}
+        begin = self._read_to.get(pid)
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                first = max(0, size - _LAST_LINE) if begin is None else begin
+                file.seek(first if first <= size else 0)
+                new = file.read()
+                self._read_to[pid] = file.tell()
+        except OSError:
+            return b""
+        return new if begin is not None else new.rstrip().rpartition(b"\n")[2]
+
+
+def sessions_of(pid: int) -> int:
+    """Return how many sessions of other programs a master carries, 0 if the kernel does not tell."""
+    try:
+        return carried_by(pid).sessions
+    except NetlinkError:
+        return 0
