@@ -19,6 +19,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.events.hooks import Hooks
 from trayagent.agent.files.changes import FileChanges
 from trayagent.agent.files.keys import Keys
+from trayagent.agent.files.session_slots import SessionSlots
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
 from trayagent.agent.forwards.local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
@@ -38,7 +39,6 @@ from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.obstacles import Obstacles
 from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.masters.probe import MasterProber
-from trayagent.agent.masters.session_slots import SessionSlots
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.network_watch import NetworkWatch

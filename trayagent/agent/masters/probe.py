@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledgements import Mark
-from trayagent.agent.masters.session_slots import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
+from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused, Timeout
+from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.flows import Flow, TcpFacts, flow_of, tcp_facts
 from trayagent.ssh.os.stopped import carried_by_stopped
 
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 # TCP gives up after 15 minutes at the earliest; until then a late answer is still an answer.
 _LATE_ANSWER_S = 3600.0
+SESSIONS_MOST = 6
+"""With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
+server notices the end only after a round trip, and a user may open terminals in quick succession."""
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
@@ -212,6 +216,14 @@ class MasterProber:
     def _drop(self, pid: int) -> None:
         self._sentinels.pop(pid, None)
         self._hosts.pop(pid, None)
+
+
+def sessions_of(pid: int) -> int:
+    """Return how many sessions of other programs a master carries, 0 if the kernel does not tell."""
+    try:
+        return carried_by(pid).sessions
+    except NetlinkError:
+        return 0
 
 
 def _tasks_of(pid: int) -> tuple[str, str]:

@@ -15,16 +15,11 @@ from typing import Protocol
 from watchdog.events import FileModifiedEvent
 
 from trayagent.agent.files.watcher import Files
+from trayagent.agent.masters.probe import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.masters import Master
-from trayagent.netlink.errors import NetlinkError
-from trayagent.ssh.os.carried import carried_by
 
 log = logging.getLogger(__name__)
-
-SESSIONS_MOST = 6
-"""With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
-server notices the end only after a round trip, and a user may open terminals in quick succession."""
 
 _LOG_NAME = re.compile(r"master-(\d+)\.log")
 _ANSWERED = b"mux_session_confirm()"
@@ -97,11 +92,3 @@ class SessionSlots:
         except OSError:
             return b""
         return new if begin is not None else new.rstrip().rpartition(b"\n")[2]
-
-
-def sessions_of(pid: int) -> int:
-    """Return how many sessions of other programs a master carries, 0 if the kernel does not tell."""
-    try:
-        return carried_by(pid).sessions
-    except NetlinkError:
-        return 0
