@@ -84,7 +84,10 @@ def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story)
 
 
 def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> None:
-    """After MaxStartups or a penalty, all hosts on the server wait 20 s, then 40 s, however many were dropped."""
+    """After MaxStartups or a penalty, all hosts on the server wait 20 s, then 40 s, however many were dropped.
+
+    After each pause, one login checks whether the server accepts us again.
+    """
     begun(story)
     story.configured(web=ALWAYS, twin=ALWAYS)
     story.resolved("twin", user="twin")
@@ -93,13 +96,29 @@ def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> Non
     story.after(19.9)
     assert (dialled(story), dialled(story, "twin")) == (0, 1)
     story.after(0.2)
-    assert (dialled(story), dialled(story, "twin")) == (1, 2)
-    story.fails("web", "dropped")
+    assert (dialled(story), dialled(story, "twin")) == (0, 2)
+    assert (story.shown("web"), story.problem("web")) == ("waiting", "refused")
     story.fails("twin", "dropped")
     story.after(39)
-    assert (dialled(story), dialled(story, "twin")) == (1, 2)
+    assert (dialled(story), dialled(story, "twin")) == (0, 2)
     story.after(2)
-    assert (dialled(story), dialled(story, "twin")) == (2, 3)
+    assert dialled(story) + dialled(story, "twin") == 3
+    first, other = ("web", "twin") if story.host("web").attempt is not None else ("twin", "web")
+    story.ready(first)
+    assert dialled(story) + dialled(story, "twin") == 4, f"{other} follows"
+
+
+def test_a_login_that_hangs_holds_up_the_others_for_its_deadline_only(story: Story) -> None:
+    """After a server dropped us, a login that hangs holds up the server's other hosts for 30 s at most."""
+    begun(story)
+    story.configured(web=ALWAYS, twin=ALWAYS)
+    story.resolved("twin", user="twin")
+    story.fails("web", "dropped")
+    story.fails("twin", "dropped")
+    story.after(20.1)
+    assert (dialled(story), dialled(story, "twin")) == (0, 2)
+    story.after(30)
+    assert dialled(story) == 1
 
 
 def test_a_refused_login_is_not_repeated(story: Story) -> None:

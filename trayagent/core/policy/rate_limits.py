@@ -13,6 +13,7 @@ from typing import Literal
 
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import (
+    ATTEMPT_DEADLINE_S,
     DROPPED_FIRST_S,
     DROPPED_MAX_S,
     FAILED_PER_WINDOW,
@@ -129,6 +130,7 @@ def free_at(
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
         now,
+        _one_at_a_time(server, budget, origin, now),
         now if answers else budget.quiet_until,
         _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
         _below(budget.unfinished, running, unfinished, UNFINISHED_WINDOW_S, now),
@@ -246,6 +248,17 @@ def _room(server: Server, now: float) -> int:
     """Return how many attempts may run at once. The server also counts hanging ones, from any network."""
     hanging = sum(len(_within(b.unfinished, now, LOGIN_GRACE_S)) for b in server.budgets)
     return max(1, min(UNAUTHENTICATED_PER_SERVER, UNAUTHENTICATED_AND_CUT - hanging))
+
+
+def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:
+    """Return when the login is over that checks whether a server that dropped us accepts us again from here.
+
+    The others would be dropped with that login, and use up the budget. A login that hangs holds them up for 30 s at most.
+    """
+    if not budget.drops:
+        return now
+    begun = (visit.began for visit in server.running.values() if visit.origin.seen_as_one(origin))
+    return max(begun, default=NEVER) + ATTEMPT_DEADLINE_S
 
 
 def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, now: float) -> float:
