@@ -253,7 +253,7 @@ def _room(server: Server, now: float) -> int:
 def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:
     """Return when the login is over that checks whether a server that dropped us accepts us again from here.
 
-    The others would be dropped with that login, and use up the budget. A login that hangs holds them up for 30 s at most.
+    Other logins would be dropped with that one, and use up the budget. If it hangs, it holds them up for 30 s at most.
     """
     if not budget.drops:
         return now
