@@ -27,6 +27,7 @@ from trayagent.desktop.menu.commands import (
     StartAtLogin,
 )
 from trayagent.desktop.menu.items import Item, Key, Menu
+from trayagent.desktop.tray import layout
 
 NOW = datetime(2026, 1, 1, 14, 30, tzinfo=UTC)  # 15:30 in Berlin
 GENEROUS_S = 0.2
@@ -175,10 +176,10 @@ def test_the_whole_menu_reads_as_it_should() -> None:
         "    Disconnect",
         "    ☐ Pause",
         "    ---",
+        "    ✗ there: 22221 → localhost:22: port 22221 is taken on the server",
         "    ● 8080 → localhost:80 ▸",
         "        Open http://localhost:8080",
         "        Copy localhost:8080",
-        "    ✗ there: 22221 → localhost:22: port 22221 is taken on the server",
         "    ● SOCKS 1080 ▸",
         "        Copy socks5h://localhost:1080",
         "    ---",
@@ -306,6 +307,33 @@ def test_of_many_hosts_that_need_you_the_first_ones_are_visible() -> None:
     lines = [item for item in whole.items if item.key[0] in {"host", "fold"}]
     assert [item.key[1] for item in lines[:8]] == [f"h{n}" for n in range(8)]
     assert [item.label for item in lines[8:]] == ["▲ More need you (12)", "● Connected (40)"]
+
+
+def test_of_many_forwards_the_failed_ones_come_first_and_the_rest_is_folded() -> None:
+    """40 forwards leave Reconnect on the screen, and each forward is still in the menu."""
+    given = [forward("local", f"{8000 + n}:localhost:80") for n in range(40)]
+    given[33]["state"] = given[21]["state"] = "failed"
+    whole = built(view(host("web", forwards=given)))
+    lines = [
+        item for item in at(whole, "host", "web").children if item.key[2].endswith(("forward", "forwards"))
+    ]
+    assert [item.key[4].split(":")[0] for item in lines[:3]] == ["8021", "8033", "8000"]
+    assert [item.label for item in lines[12:]] == ["More forwards (25)", "More forwards (3)"]
+    assert sum(item.key[2:3] == ("forward",) and len(item.key) == 5 for item in whole.walk()) == 40
+    few = [forward("local", f"{8000 + n}:localhost:80") for n in range(12)]
+    assert not any("more-forwards" in key for key in keys(built(view(host("web", forwards=few)))))
+
+
+def test_a_name_that_is_written_from_right_to_left_does_not_turn_the_line_around() -> None:
+    """The name is between isolates, in the menu and in the tooltip; other names are as they are."""
+    hebrew = "\u05e9\u05e8\u05ea1"
+    given = view(host(hebrew, "waiting"), host("web"), vpns=[vpn(hebrew, "needs-sign-in", hebrew)])
+    for line in (at(built(given), "host", hebrew), at(built(given), "vpn", hebrew, "sign-in")):
+        assert f"\u2068{hebrew}\u2069" in line.label
+        assert f"\u2068{hebrew}\u2069" in layout.label(line.label), "the panel gets it, too"
+    assert f"\u2068{hebrew}\u2069" in menu.tooltip(given, NOW)
+    assert "\u2068" not in at(built(given), "host", "web").label
+    assert "\u202e" not in layout.label("x\u202ey"), "an override is not an isolate"
 
 
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:

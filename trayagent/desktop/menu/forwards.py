@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,29 @@ from trayagent.presentation import states
 HTTPS = frozenset({443, 8443, 9443})
 ALL_INTERFACES = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 LOOPBACK = frozenset({"", "127.0.0.1", "::1", "localhost"})
+
+
+MOST = 12
+"""Lines for forwards in a host's submenu. With more, Reconnect would leave a small screen."""
+PAGE = 25
+"""Lines of a submenu that fit a small screen without scrolling."""
+
+
+def forward_items(host: str, given: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+    """Yield the lines of a host's forwards. Failed ones come first, and of many the rest is in submenus."""
+    ordered = failed_first(given)
+    for forward in ordered[:MOST]:
+        yield forward_item(host, forward)
+    rest = ordered[MOST:]
+    for start in range(0, len(rest), PAGE):
+        page = rest[start : start + PAGE]
+        key = ("host", host, "more-forwards", str(start // PAGE))
+        yield submenu(key, f"More forwards ({len(page)})", [forward_item(host, forward) for forward in page])
+
+
+def failed_first(given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the forwards with the failed ones first, otherwise in their order."""
+    return sorted(given, key=lambda forward: bool(forward["state"] != "failed"))
 
 
 def forward_item(host: str, given: Mapping[str, Any]) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
-from trayagent.desktop.menu.forwards import forward_item
+from trayagent.desktop.menu.forwards import forward_items
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 from trayagent.presentation import states, summary
@@ -19,13 +19,13 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 def host_item(host: Host, scene: Scene) -> Item:
     """Return the host's line, with everything that can be done about the host in its submenu."""
     name, state = host["name"], host["state"]
-    text = f"{states.sign(state)} {words.short(name)} · {states.words_of(host)}{words.since(host['since'], scene.now)}"
+    text = f"{states.sign(state)} {words.name(name)} · {states.words_of(host)}{words.since(host['since'], scene.now)}"
     if lacking := summary.lacks(host):
         text += f" · {lacking}"
     parts = (
         _news(host, scene),
         [*_remedies(host, scene), *_connection(host, scene)],
-        [forward_item(name, forward) for forward in host["forwards"]],
+        list(forward_items(name, host["forwards"])),
         _tools(host),
     )
     return submenu(("host", name), text, sections(("host", name), parts))
@@ -57,7 +57,7 @@ def _remedies(host: Host, scene: Scene) -> list[Item]:
     if host["state"] in {"needs-vpn", "needs-sign-in"}:
         for vpn in scene.sign_ins:
             if name in vpn["hosts"]:
-                text = f"Sign in to {words.short(vpn['name'])}…"
+                text = f"Sign in to {words.name(vpn['name'])}…"
                 found.append(action(("host", name, "sign-in", vpn["name"]), text, SignIn(vpn["name"])))
     if host["state"] == "needs-sign-in" and code in LOGIN_HELPS:
         found.append(action(("host", name, "log-in"), "Log in…", LogIn(name)))

@@ -86,7 +86,7 @@ def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
         return
     for start in range(0, len(hosts), PAGE):
         page = hosts[start : start + PAGE]
-        first, last = (words.short(host["name"], 24) for host in (page[0], page[-1]))
+        first, last = (words.name(host["name"], 24) for host in (page[0], page[-1]))
         title = f"{first} to {last}" if len(page) > 1 else first
         yield submenu(("fold", group.name, str(start // PAGE)), title, _lines(page, scene))
 

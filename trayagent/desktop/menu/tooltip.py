@@ -34,4 +34,4 @@ def _line(host: Mapping[str, Any], now: datetime) -> str:
     problem, lacking = host["problem"], summary.lacks(host)
     told = problem["title"] if problem else states.word(host["state"]) + words.since(host["since"], now)
     sign = states.sign("failed" if lacking else host["state"])
-    return f"{sign} {words.short(host['name'])}: {words.short(lacking or told, words.LINE)}"
+    return f"{sign} {words.name(host['name'])}: {words.short(lacking or told, words.LINE)}"

@@ -69,7 +69,7 @@ def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
     before = states.sign("needs-sign-in")
     if able:
         return _sign_in(vpn, f"{before} ")
-    return label(("vpn", vpn["name"], "waits"), f"{before} {words.short(vpn['name'])} wants you to sign in")
+    return label(("vpn", vpn["name"], "waits"), f"{before} {words.name(vpn['name'])} wants you to sign in")
 
 
 def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
@@ -81,7 +81,7 @@ def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
-    text = f"{before}Sign in to {words.short(vpn['name'])}…"
+    text = f"{before}Sign in to {words.name(vpn['name'])}…"
     return action(("vpn", vpn["name"], "sign-in"), text, SignIn(vpn["name"]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from datetime import datetime
 
-from trayagent.presentation.text import clean
+from trayagent.presentation.text import clean, isolated
 from trayagent.presentation.times import clock
 
 LONGEST_NAME = 40
@@ -20,6 +20,11 @@ def short(text: str, most: int = LONGEST_NAME) -> str:
         return text
     half = (most - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
+
+
+def name(text: str, most: int = LONGEST_NAME) -> str:
+    """Return the name of a host or a VPN for use in a line."""
+    return isolated(short(text, most))
 
 
 def lines(text: str) -> list[str]:

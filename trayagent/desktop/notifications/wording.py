@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from trayagent.desktop.notifications.findings import Finding
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+from trayagent.presentation.text import clean, isolated
 
 BACK = "back"
 """The key of "connected again"."""
@@ -39,7 +40,7 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
     hosts = tuple(dict.fromkeys(name for finding in group for name in finding.hosts))
     words = {
         "names": _names(hosts),
-        "vpn": group[0].subject,
+        "vpn": isolated(clean(group[0].subject)),
         "problem": _problem(group),
     }
     return Message(
@@ -57,7 +58,7 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = list(names[:_NAMES])
+    shown = [isolated(clean(name)) for name in names[:_NAMES]]
     if len(names) > _NAMES:
         return f"{', '.join(shown)} and {len(names) - _NAMES} more"
     return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trayagent.desktop.tray.look import Item, Kind
-from trayagent.presentation.text import clean
+from trayagent.presentation.text import ISOLATES, clean
 
 Value = str | bool | int
 
@@ -99,7 +99,7 @@ def properties(item: Item) -> dict[str, Value]:
 
 def label(text: str) -> str:
     """Return a text as a label: one line of limited length, with underscores that are no accelerators."""
-    flat = " ".join(clean(text).split())
+    flat = " ".join(clean(text, keep=ISOLATES).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
     return flat.replace("_", "__")
