@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 
-from tests.desktop.actors import FakeServer, FakeWatcher, Panel
+from tests.desktop.actors import FakeServer, FakeWatcher, Panel, called
 from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
 from tests.desktop.test_menu import host, problem, view, vpn
@@ -117,6 +117,32 @@ def test_the_agent_is_notified_when_the_menu_opens(desk: Desktop, tmp_path: Path
         async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
             await panel.ask("AboutToShow", "i", 0)
             assert ("opened", None) in door.asked
+
+    run(body())
+
+
+def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Desktop, tmp_path: Path) -> None:
+    """GNOME's extension unfolds submenus inside the menu. A host behind "more hosts" comes to the top by its choice."""
+
+    async def body() -> None:
+        names = ("a_1_x", "b", "c", "d", "e_1_x", "f")
+
+        async def root() -> list[str]:
+            _, (_, _, children) = await panel.ask("GetLayout", "iias", 0, 1, ["label"])
+            return [child.value[1]["label"].value for child in children if child.value[1]]
+
+        async def first_is(text: str) -> None:
+            while not (await root())[1].startswith(text):  # noqa: ASYNC110  # the panel is another client
+                await asyncio.sleep(0.01)
+
+        with called("gnome-shell"):
+            async with shown(desk, tmp_path, view(*[host(name) for name in names])) as (_, panel, _):
+                await first_is("● a__1_x")
+                assert (await root())[5] == "2 more hosts"
+                await choose(panel, "e__1_x")
+                await first_is("● e__1_x")
+                await choose(panel, "Back to all 6 hosts")
+                await first_is("● a__1_x")
 
     run(body())
 

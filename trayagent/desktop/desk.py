@@ -17,6 +17,7 @@ from trayagent.desktop.bus import session_bus_addresses
 from trayagent.desktop.icon.themed import installed
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import (
+    Bring,
     Command,
     EditConfiguration,
     LogIn,
@@ -85,6 +86,7 @@ class Desk:
         self._view: View | None = None
         self._menu: Menu | None = None
         self._pause: Pause | None = None
+        self._brought: tuple[str, ...] = ()
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._icons_installed = installed()
@@ -142,6 +144,8 @@ class Desk:
             self._start_at_login(),
             self._pause.span if self._pause is not None else None,
             self._door.sign_ins(),
+            self._tray.panel.unfolds,
+            self._brought,
         )
         named = self._icons_installed and self._tray.panel.recolours
         look, self._menu = look_and_menu(self._view, datetime.now(UTC), options, named=named)
@@ -166,6 +170,10 @@ class Desk:
             self._carry_out(EditConfiguration())
 
     def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Bring):
+            self._brought = command.hosts
+            self._show()
+            return
         if isinstance(command, Pause) and not command.hosts:
             self._pause = command
         self._start(self._tried(command))

@@ -74,6 +74,13 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class Bring:
+    """Put these hosts at the top of the menu. No hosts: the usual order again."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EditConfiguration:
     """Open the configuration in the user's editor."""
 
@@ -104,6 +111,7 @@ Command = (
     | SignIn
     | OpenUrl
     | Copy
+    | Bring
     | EditConfiguration
     | ShowLog
     | StartAtLogin

@@ -52,6 +52,15 @@ def forward_item(host: str, given: Mapping[str, Any]) -> Item:
     return submenu(key, text, children) if children else label(key, text)
 
 
+def forward_action(host: str, given: Mapping[str, Any]) -> Item:
+    """Return a forward's line that opens or copies its local end itself, without a submenu."""
+    item = forward_item(host, given)
+    first = next(iter(item.children), None)
+    if first is None or first.command is None:
+        return item
+    return action(item.key, item.label, first.command)
+
+
 @lru_cache(maxsize=1024)  # parsing the same few specs again would take half of the menu's time
 def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
     try:

@@ -18,20 +18,24 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 
 def host_item(host: Host, scene: Scene) -> Item:
     """Return the host's line, with everything that can be done about the host in its submenu."""
-    name, state = host["name"], host["state"]
-    text = f"{states.sign(state)} {words.name(name)} · {states.words_of(host)}{words.since(host['since'], scene.now)}"
-    if lacking := summary.lacks(host):
-        text += f" · {lacking}"
+    name = host["name"]
     parts = (
-        _news(host, scene),
-        [*_remedies(host, scene), *_connection(host, scene)],
+        news_items(host, scene),
+        [*remedy_items(host, scene), *connection_items(host, scene)],
         list(forward_items(name, host["forwards"])),
-        _tools(host),
+        tool_items(host),
     )
-    return submenu(("host", name), text, sections(("host", name), parts))
+    return submenu(("host", name), host_text(host, scene), sections(("host", name), parts))
 
 
-def _news(host: Host, scene: Scene) -> list[Item]:
+def host_text(host: Host, scene: Scene) -> str:
+    """Return the text of the host's line: its sign, name and state, and what it lacks."""
+    name, state = words.name(host["name"]), states.words_of(host)
+    text = f"{states.sign(host['state'])} {name} · {state}{words.since(host['since'], scene.now)}"
+    return f"{text} · {lacking}" if (lacking := summary.lacks(host)) else text
+
+
+def news_items(host: Host, scene: Scene) -> list[Item]:
     """Return the host's address, its problem, and the time of the next try."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
@@ -49,7 +53,7 @@ def _news(host: Host, scene: Scene) -> list[Item]:
     return found
 
 
-def _remedies(host: Host, scene: Scene) -> list[Item]:
+def remedy_items(host: Host, scene: Scene) -> list[Item]:
     """Return the lines for what the user, and only the user, can do to help this host now."""
     name, problem = host["name"], host["problem"]
     code = problem["code"] if problem is not None else None
@@ -64,7 +68,7 @@ def _remedies(host: Host, scene: Scene) -> list[Item]:
     return found
 
 
-def _connection(host: Host, scene: Scene) -> list[Item]:
+def connection_items(host: Host, scene: Scene) -> list[Item]:
     """Return Connect, or Reconnect and Disconnect, and Pause."""
     name, state, all_paused = host["name"], host["state"], scene.view["agent"]["paused"]
     found = []
@@ -80,7 +84,8 @@ def _connection(host: Host, scene: Scene) -> list[Item]:
     return [*found, Item(("host", name, "pause"), "checkbox", "Pause", turned, not all_paused, paused)]
 
 
-def _tools(host: Host) -> list[Item]:
+def tool_items(host: Host) -> list[Item]:
+    """Return the lines that open a window about the host."""
     name = host["name"]
     found = [action(("host", name, "terminal"), "Open terminal", OpenTerminal(name))]
     if host["problem"] is not None:

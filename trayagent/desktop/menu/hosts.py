@@ -61,6 +61,11 @@ def host_items(scene: Scene) -> list[Item]:
     ]
 
 
+def in_order(hosts: Sequence[Host]) -> list[Host]:
+    """Return the hosts in the order of the groups, and by name in each group."""
+    return sorted(hosts, key=lambda host: (GROUPS.index(_group(host)), by_name(host)))
+
+
 def _group(host: Host) -> Group:
     return GROUPS[0] if host_needs_you(host) else _GROUP_OF.get(host["state"], _UNKNOWN_STATE)
 
@@ -74,7 +79,7 @@ def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
     if len(hosts) <= group.lines:
         return _lines(hosts, scene)
     outside = hosts[: group.lines] if group is GROUPS[0] else ()
-    inside = sorted(hosts[len(outside) :], key=_by_name)
+    inside = sorted(hosts[len(outside) :], key=by_name)
     title = f"{states.sign(group.sign)} {group.title} ({len(inside)})"
     return [*_lines(outside, scene), submenu(("fold", group.name), title, _pages(group, inside, scene))]
 
@@ -91,7 +96,7 @@ def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
         yield submenu(("fold", group.name, str(start // PAGE)), title, _lines(page, scene))
 
 
-def _by_name(host: Host) -> list[tuple[int, int, str]]:
+def by_name(host: Host) -> list[tuple[int, int, str]]:
     """Return a sort key that puts web2 before web10."""
     return [
         (0, int(part), "") if part.isdecimal() else (1, 0, part)

@@ -23,6 +23,7 @@ from trayagent.desktop.menu.commands import (
 from trayagent.desktop.menu.hosts import host_items
 from trayagent.desktop.menu.items import Item, Menu, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Options, View, see
+from trayagent.desktop.menu.short_menu import short_host_items
 from trayagent.presentation import states, summary
 from trayagent.presentation.text import clean
 from trayagent.presentation.times import clock
@@ -51,6 +52,10 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
         _pause(view["agent"], now, options.pause),
         *_other_sign_ins([vpn for vpn in scene.sign_ins if vpn not in urgent]),
     ]
+    if options.short:
+        hosts = short_host_items(scene, options.brought, len(head) - 1)
+        program = [submenu(("more",), "More", _program(view, now, options))]
+        return Menu(sections((), (head, hosts, [*everything, *program])))
     parts = (head, host_items(scene), everything, _program(view, now, options))
     return Menu(sections((), parts))
 
@@ -135,6 +140,6 @@ def _program(view: View, now: datetime, options: Options) -> list[Item]:
         found.append(Item(("start-at-login",), "checkbox", "Start at login", command, checked=on))
     return [
         *found,
-        submenu(("about",), "About", about),
+        *(about if options.short else [submenu(("about",), "About", about)]),
         action(("quit",), "Quit (connections stay)", Quit()),
     ]

@@ -6,6 +6,7 @@ Source: com.canonical.dbusmenu, the interface description in libdbusmenu's dbus-
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ _Name = tuple[Hashable, Kind, int]
 ROOT = 0
 # Panels show about this much without scrolling. A longer label widens the whole menu.
 LONGEST_LABEL = 120
+_ACCELERATOR = re.compile("_[^_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Layouts:
     the wrong one. So a key keeps its number, and the number of a key that is gone is never used again.
     """
 
+    first_only: bool = False
+    """How to escape underscores for this panel, see `escaped`."""
     root: Node = EMPTY
     keys: dict[int, Hashable] = field(default_factory=dict)
     """The key of each number that can be chosen now."""
@@ -79,14 +83,15 @@ class Layouts:
         if item.kind in {"action", "checkbox", "radio"} and item.enabled:
             keys[number] = item.key
         children = item.children if item.kind == "submenu" else ()
-        return Node(number, properties(item), tuple(self._node(child, ids, keys) for child in children))
+        props = properties(item, first_only=self.first_only)
+        return Node(number, props, tuple(self._node(child, ids, keys) for child in children))
 
 
-def properties(item: Item) -> dict[str, Value]:
-    """Return the properties of an item that differ from dbusmenu's defaults."""
+def properties(item: Item, *, first_only: bool = False) -> dict[str, Value]:
+    """Return the properties of an item that differ from dbusmenu's defaults. `first_only`: see `escaped`."""
     if item.kind == "separator":
         return {"type": "separator"}
-    found: dict[str, Value] = {"label": label(item.label)}
+    found: dict[str, Value] = {"label": label(item.label, first_only=first_only)}
     if not item.enabled or item.kind == "label":
         found["enabled"] = False
     if item.kind in {"checkbox", "radio"}:
@@ -97,12 +102,26 @@ def properties(item: Item) -> dict[str, Value]:
     return found
 
 
-def label(text: str) -> str:
-    """Return a text as a label: one line of limited length, with underscores that are no accelerators."""
+def label(text: str, *, first_only: bool = False) -> str:
+    """Return a text as a label: one line of limited length, with underscores that are no accelerators.
+
+    `first_only`: see `escaped`.
+    """
     flat = " ".join(clean(text, keep=ISOLATES).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
-    return flat.replace("_", "__")
+    return escaped(flat, first_only=first_only)
+
+
+def escaped(text: str, *, first_only: bool) -> str:
+    """Return the text with underscores that are no accelerators.
+
+    Panels show "__" as "_". GNOME's extension AppIndicator does so only once: it removes the first underscore before
+    another character, and shows all others as they are.
+    """
+    if first_only:
+        return _ACCELERATOR.sub(r"_\g<0>", text, count=1)
+    return text.replace("_", "__")
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -102,6 +102,7 @@ class StatusNotifierTray:
         """Adapt the look to the panel that is about to show it."""
         if panel != self.panel:
             self.panel = panel
+            self._layouts.first_only = panel.unfolds
             self._panel_changed()
             self._pace.now()
 

@@ -1,0 +1,85 @@
+"""The menu for panels that unfold submenus inside it, as GNOME's extension AppIndicator does; pure.
+
+There a line that does not fit the screen cannot be reached. On 1366 x 768 pixels about 18 lines fit. So the root has
+at most four hosts, one entry for all others, and one for the program. A submenu has at most `LINES` lines, those that
+do something first. No submenu has another one.
+
+A host in the entry "more hosts" has no submenu of its own. Choosing it puts it at the top of the menu instead, where
+it stays until another choice. Many hosts are divided into ranges, and choosing a range puts its hosts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from trayagent.desktop.menu import words
+from trayagent.desktop.menu.commands import Bring
+from trayagent.desktop.menu.forwards import failed_first, forward_action
+from trayagent.desktop.menu.host import connection_items, host_text, news_items, remedy_items, tool_items
+from trayagent.desktop.menu.hosts import by_name, in_order
+from trayagent.desktop.menu.items import Item, action, label, submenu
+from trayagent.desktop.menu.scene import Host, Scene
+
+HOSTS = 4
+FEWEST_HOSTS = 2
+"""Hosts that stay in the root, however many lines are above them."""
+LINES = 8
+FORWARDS = 4
+"""Lines of a submenu that forwards may have if there are other news."""
+
+
+def short_host_items(scene: Scene, brought: Sequence[str], lines_above: int) -> list[Item]:
+    """Return the lines of the hosts: those that were brought to the top, or else those that need the user first.
+
+    `lines_above` is how many lines the head of the menu has in addition to its headline.
+    """
+    ordered = in_order(scene.view["hosts"])
+    chosen = [host for host in ordered if host["name"] in brought]
+    others = [host for host in ordered if host["name"] not in brought]
+    room = max(FEWEST_HOSTS, HOSTS - lines_above)
+    shown = (chosen + others)[:room]
+    found = [_host(host, scene) for host in shown]
+    if len(shown) < len(ordered):
+        left = chosen[room:] or (chosen + others)[room:]
+        found.append(_more(left, scene, back_to=len(ordered) if chosen else None))
+    return found
+
+
+def _host(host: Host, scene: Scene) -> Item:
+    """Return a host's line. Lines that do something come first, because the last ones may not fit the screen."""
+    name = host["name"]
+    does = [*remedy_items(host, scene), *connection_items(host, scene), *tool_items(host)]
+    news = [item for item in news_items(host, scene) if item.key[2:] != ("peer",)]
+    forwards = failed_first(host["forwards"])
+    room = max(0, LINES - len(does))
+    told = news[: max(room - min(len(forwards), FORWARDS), 1)]
+    room -= len(told)
+    lines = [*does, *told]
+    if len(forwards) > room > 0:
+        lines += [forward_action(name, forward) for forward in forwards[: room - 1]]
+        lines.append(label(("host", name, "more-forwards"), f"{len(forwards) - room + 1} more forwards"))
+    else:
+        lines += [forward_action(name, forward) for forward in forwards[:room]]
+    return submenu(("host", name), host_text(host, scene), lines)
+
+
+def _more(left: Sequence[Host], scene: Scene, back_to: int | None) -> Item:
+    """Return the entry for hosts that are not in the root. `back_to` is the number of all hosts if some are chosen."""
+    lines = list(_choices(left, scene, LINES - (back_to is not None)))
+    if back_to is not None:
+        lines.append(action(("bring",), f"Back to all {back_to} hosts", Bring(())))
+    return submenu(("more-hosts",), f"{len(left)} more host{'s' * (len(left) != 1)}", lines)
+
+
+def _choices(hosts: Sequence[Host], scene: Scene, most: int) -> Iterator[Item]:
+    """Yield a line for each host, or for each range of hosts if there are too many."""
+    if len(hosts) <= most:
+        for host in hosts:
+            yield action(("bring", host["name"]), host_text(host, scene), Bring((host["name"],)))
+        return
+    sorted_hosts = iter(sorted(hosts, key=by_name))
+    size = -(-len(hosts) // most)
+    while names := [host["name"] for host in islice(sorted_hosts, size)]:
+        ends = dict.fromkeys((words.name(names[0], 24), words.name(names[-1], 24)))
+        yield action(("bring", names[0], names[-1]), " to ".join(ends), Bring(tuple(names)))
